@@ -1,0 +1,1 @@
+"""The purification defences: one file each."""

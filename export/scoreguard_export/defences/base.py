@@ -1,0 +1,115 @@
+"""What every defence is: a module from pictures to purified pictures, with its facts beside it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import StrEnum
+from itertools import product
+from typing import ClassVar
+
+from torch import Tensor, nn
+
+
+class Differentiability(StrEnum):
+    """How a gradient passes through a defence."""
+
+    EXACT = "exact"
+    """The graph's own derivative is right almost everywhere."""
+    STRAIGHT_THROUGH = "straight-through"
+    """Some steps (rounding) pass the gradient straight through, inside the graph."""
+    BPDA_IDENTITY = "bpda-identity"
+    """No usable derivative: the gradient passes as if the defence were the identity."""
+
+
+class Distribution(StrEnum):
+    """How the numbers of a random input are drawn."""
+
+    STANDARD_NORMAL = "standard-normal"
+    UNIFORM = "uniform"
+
+
+class RandomShape(StrEnum):
+    """What a random input is shaped like."""
+
+    IMAGE = "image"
+    """(N, 3, H, W), like the pictures."""
+    ITEM = "item"
+    """(N,), one number per picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomInput:
+    """A tensor of random numbers that the graph takes as input."""
+
+    name: str
+    distribution: Distribution
+    shape: RandomShape
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """One parameter: an input of the graph, or structural, with one exported variant per choice."""
+
+    name: str
+    description: str
+    """One sentence, with the unit."""
+    default: float
+    minimum: float
+    maximum: float
+    integer: bool = False
+    choices: tuple[float, ...] = ()
+    """Exported values of a structural parameter; empty = the parameter is a graph input."""
+
+    @property
+    def structural(self) -> bool:
+        """Whether each value needs a graph of its own."""
+        return bool(self.choices)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenceFacts:
+    """What is known about a defence before any export."""
+
+    name: str
+    title: str
+    paper: str
+    year: int
+    parameters: tuple[Parameter, ...] = ()
+    random_inputs: tuple[RandomInput, ...] = ()
+    differentiability: Differentiability
+    size_preserving: bool
+    minimum_size: int
+    """Smallest height and width, in pixels."""
+    parity_tolerance: float
+    """Largest difference between an exported graph and the eager module, in pixel units of [0, 1]."""
+
+    @property
+    def structural(self) -> tuple[Parameter, ...]:
+        """The structural parameters."""
+        return tuple(p for p in self.parameters if p.structural)
+
+    @property
+    def graph_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that are inputs of the graph, in order."""
+        return tuple(p for p in self.parameters if not p.structural)
+
+    def variants(self) -> list[dict[str, float]]:
+        """Every combination of the structural parameters; one empty entry where there are none."""
+        names = [p.name for p in self.structural]
+        return [dict(zip(names, values, strict=True)) for values in product(*(p.choices for p in self.structural))]
+
+
+class Defence(nn.Module, ABC):
+    """g: RGB float32 pictures (N, 3, H, W) in [0, 1] → the same layout and range.
+
+    The constructor takes the structural parameters by keyword. `forward` takes the pictures, then one float32
+    scalar tensor per graph parameter in the order of the facts, then the random inputs in their order: the exported
+    graph has exactly these inputs, named `image`, the parameters' names and the random inputs' names.
+    """
+
+    facts: ClassVar[DefenceFacts]
+
+    @abstractmethod
+    def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
+        """Purify a batch."""

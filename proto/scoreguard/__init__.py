@@ -1,0 +1,1 @@
+"""The contracts of scoreguard: everything that two of its parts say to each other."""
