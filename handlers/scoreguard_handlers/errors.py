@@ -1,0 +1,102 @@
+"""What can go wrong while serving, each with the gRPC code that a caller gets.
+
+ServingError
+├── InvalidRequestError     INVALID_ARGUMENT     the request is wrong; the field is named
+├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; near names listed
+├── NotDeployedError        FAILED_PRECONDITION  asked for something that this server does not offer
+├── ResourceLimitError      RESOURCE_EXHAUSTED   too big, queue full, out of memory; sizes in the metadata
+├── TooLateError            DEADLINE_EXCEEDED    the deadline passed before the work was done
+├── BackendUnavailableError UNAVAILABLE          a worker is down or restarting; retry
+└── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
+StartupError                                     the server cannot start (port taken, bad archive, no Java)
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from typing import ClassVar
+
+from google.rpc import code_pb2
+
+DOMAIN = "scoreguard"
+"""`google.rpc.ErrorInfo.domain` of every error."""
+
+
+class ServingError(Exception):
+    """Base of every error that travels to a caller; the message is one line that says what to do."""
+
+    code: ClassVar[int] = code_pb2.UNKNOWN
+    reason: ClassVar[str] = "UNKNOWN"
+
+    def __init__(self, message: str, *, field: str = "", metadata: Mapping[str, str] | None = None) -> None:
+        self.field = field
+        """Path of the request's field that is wrong; empty where no field is."""
+        self.metadata = dict(metadata or {})
+        """Facts for programs: stage, sizes, near names."""
+        super().__init__(message)
+
+
+class InvalidRequestError(ServingError):
+    """The request is wrong."""
+
+    code = code_pb2.INVALID_ARGUMENT
+    reason = "INVALID_REQUEST"
+
+
+class UnknownNameError(ServingError):
+    """A metric or defence that is not deployed."""
+
+    code = code_pb2.NOT_FOUND
+    reason = "UNKNOWN_NAME"
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str = "") -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(names)}"
+        super().__init__(
+            f"unknown {kind} {name!r}: {hint}",
+            field=field,
+            metadata={"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(names)},
+        )
+
+
+class NotDeployedError(ServingError):
+    """Asked for something that this server does not offer."""
+
+    code = code_pb2.FAILED_PRECONDITION
+    reason = "NOT_DEPLOYED"
+
+
+class ResourceLimitError(ServingError):
+    """Too big, queue full, or out of memory."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = "RESOURCE_LIMIT"
+
+
+class TooLateError(ServingError):
+    """The deadline passed before the work was done."""
+
+    code = code_pb2.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+
+class BackendUnavailableError(ServingError):
+    """A worker is down or restarting."""
+
+    code = code_pb2.UNAVAILABLE
+    reason = "BACKEND_UNAVAILABLE"
+
+    retry_after_seconds: ClassVar[float] = 1.0
+
+
+class ChainFailedError(ServingError):
+    """A stage failed for a reason that the caller cannot mend."""
+
+    code = code_pb2.INTERNAL
+    reason = "CHAIN_FAILED"
+
+
+class StartupError(Exception):
+    """The server cannot start; the message is one line that says what to do."""

@@ -1,0 +1,38 @@
+"""What the three commands share: bad input gives one clear line and exit code 2, never a traceback."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def run(
+    command: click.Command, *, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None
+) -> int:
+    """Run a click command and return the exit code of the process.
+
+    Args:
+        command: the command.
+        errors: the exceptions whose message is meant for the user; anything else is a bug and shows its traceback.
+        argv: the arguments; None takes those of the process.
+    """
+    try:
+        result = command.main(args=None if argv is None else list(argv), standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say("interrupted", INTERRUPTED)
+    except click.ClickException as error:
+        return _say(error.format_message(), BAD_INPUT)
+    except errors as error:
+        return _say(str(error), BAD_INPUT)
+    return result if isinstance(result, int) else 0
+
+
+def _say(message: str, code: int) -> int:
+    line = " ".join(message.split())
+    print(f"error: {line}", file=sys.stderr)
+    return code

@@ -1,0 +1,60 @@
+"""numpy arrays to wire tensors and back."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard.v1.errors import PayloadError
+from scoreguard.v1.scoring_pb2 import (
+    DATA_TYPE_FLOAT32,
+    DATA_TYPE_UINT8,
+    DataType,
+    Tensor,
+)
+
+Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+"""(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""
+
+_WIRE: Final[dict[DataType.ValueType, np.dtype[np.uint8] | np.dtype[np.float32]]] = {
+    DATA_TYPE_UINT8: np.dtype("u1"),
+    DATA_TYPE_FLOAT32: np.dtype("<f4"),
+}
+_RANK: Final = 3
+_CHANNELS: Final = 3
+
+
+def to_tensor(array: Picture) -> Tensor:
+    """Wrap a picture or a gradient; the bytes are little-endian and in C order.
+
+    Raises:
+        PayloadError: the array is neither uint8 nor float32.
+    """
+    for data_type, dtype in _WIRE.items():
+        if array.dtype == dtype:
+            data = np.ascontiguousarray(array, dtype).tobytes()
+            return Tensor(data=data, shape=array.shape, data_type=data_type)
+    raise PayloadError(f"a picture must be uint8 or float32, not {array.dtype}")
+
+
+def from_tensor(tensor: Tensor) -> Picture:
+    """View the values of a tensor without copying; the view is read-only.
+
+    Raises:
+        PayloadError: the type is missing, the shape is not (height, width, 3), or the length does not fit.
+    """
+    dtype = _WIRE.get(tensor.data_type)
+    if dtype is None:
+        raise PayloadError("the tensor's data_type must be UINT8 or FLOAT32")
+    shape = tuple(tensor.shape)
+    if len(shape) != _RANK or shape[2] != _CHANNELS or min(shape) < 1:
+        raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shape}")
+    expected = math.prod(shape) * dtype.itemsize
+    if len(tensor.data) != expected:
+        raise PayloadError(
+            f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}"
+        )
+    return np.frombuffer(tensor.data, dtype).reshape(shape)

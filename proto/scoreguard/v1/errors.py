@@ -1,0 +1,32 @@
+"""What can be wrong with something that one part of scoreguard hands to another.
+
+ContractError
+├── SpecError        a chain's text form that cannot be read
+├── PayloadError     a tensor whose bytes do not fit its shape and type
+└── IntegrityError   an archive that is not what its manifest says
+"""
+
+from __future__ import annotations
+
+
+class ContractError(ValueError):
+    """Base of every error of this package; the message is one line."""
+
+
+class SpecError(ContractError):
+    """A chain's text form that cannot be read."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text, self.problem = text, problem
+        super().__init__(
+            f"cannot read defence {text!r}: {problem}; write name:key=value, steps joined by '+', "
+            "for example blur:kernel=3+jpeg:quality=50"
+        )
+
+
+class PayloadError(ContractError):
+    """A tensor whose bytes do not fit its shape and type."""
+
+
+class IntegrityError(ContractError):
+    """An archive that cannot be read or is not what its manifest says."""

@@ -1,0 +1,88 @@
+"""The text form of a defence chain: `blur:kernel=3:sigma=0.8+jpeg:quality=50`.
+
+One form for the command line, HTTP forms, plans and reports. Steps are joined by `+`; a step is a name and
+`:key=value` pairs; an empty text or `none` is the undefended chain.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from scoreguard.v1.errors import SpecError
+from scoreguard.v1.scoring_pb2 import DefenceStep
+
+UNDEFENDED = "none"
+_NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a chain: a defence and the parameters that were named."""
+
+    name: str
+    parameters: tuple[tuple[str, float], ...] = field(default=())
+    """(name, value) pairs, sorted by name."""
+
+    def __str__(self) -> str:
+        return ":".join([self.name, *(f"{key}={value:.12g}" for key, value in self.parameters)])
+
+    def to_message(self) -> DefenceStep:
+        """The wire form."""
+        return DefenceStep(name=self.name, parameters=dict(self.parameters))
+
+    @staticmethod
+    def from_message(message: DefenceStep) -> Step:
+        """Read the wire form."""
+        return Step(name=message.name, parameters=tuple(sorted(message.parameters.items())))
+
+
+def parse_chain(text: str) -> tuple[Step, ...]:
+    """Read a chain.
+
+    Raises:
+        SpecError: the text is not a chain.
+    """
+    if text.strip() in {"", UNDEFENDED}:
+        return ()
+    return tuple(_parse_step(part.strip(), text) for part in text.split("+"))
+
+
+def format_chain(steps: Iterable[Step | DefenceStep]) -> str:
+    """Write a chain; the undefended one is `none`."""
+    parts = [str(Step.from_message(step) if isinstance(step, DefenceStep) else step) for step in steps]
+    return "+".join(parts) or UNDEFENDED
+
+
+def parse_chains(text: str) -> tuple[tuple[Step, ...], ...]:
+    """Read a comma-separated list of chains, as the command line gives it.
+
+    Raises:
+        SpecError: one of the texts is not a chain.
+    """
+    return tuple(parse_chain(part) for part in text.split(","))
+
+
+def _parse_step(part: str, text: str) -> Step:
+    name, *pairs = part.split(":")
+    if not _NAME.match(name):
+        raise SpecError(text, f"{name!r} is not a name")
+    parameters = dict(_parse_pair(pair, text) for pair in pairs)
+    if len(parameters) != len(pairs):
+        raise SpecError(text, f"a parameter of {name!r} is given twice")
+    return Step(name=name, parameters=tuple(sorted(parameters.items())))
+
+
+def _parse_pair(pair: str, text: str) -> tuple[str, float]:
+    key, equals, number = pair.partition("=")
+    if not equals or not _NAME.match(key):
+        raise SpecError(text, f"{pair!r} is not key=value")
+    try:
+        value = float(number)
+    except ValueError:
+        raise SpecError(text, f"{number!r} is not a number") from None
+    if not math.isfinite(value):
+        raise SpecError(text, f"{number!r} is not a finite number")
+    return key, value
