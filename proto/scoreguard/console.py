@@ -11,9 +11,7 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 
 
-def run(
-    command: click.Command, *, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None
-) -> int:
+def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None) -> int:
     """Run a click command and return the exit code of the process.
 
     Args:

@@ -19,7 +19,7 @@ class ScoreRange:
 
     @property
     def width(self) -> float:
-        """high − low."""
+        """High − low."""
         return self.high - self.low
 
 
@@ -79,4 +79,3 @@ class Metric(nn.Module, ABC):
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
-

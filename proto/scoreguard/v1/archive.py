@@ -49,9 +49,7 @@ class Archive:
         except (json_format.ParseError, UnicodeDecodeError) as error:
             raise IntegrityError(f"{self.path}: manifest.json cannot be read: {error}") from error
         if manifest.format != FORMAT:
-            raise IntegrityError(
-                f"{self.path}: format {manifest.format} is not {FORMAT}; build the archive again"
-            )
+            raise IntegrityError(f"{self.path}: format {manifest.format} is not {FORMAT}; build the archive again")
         return manifest
 
     @cached_property

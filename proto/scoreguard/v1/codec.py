@@ -54,7 +54,6 @@ def from_tensor(tensor: Tensor) -> Picture:
         raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shape}")
     expected = math.prod(shape) * dtype.itemsize
     if len(tensor.data) != expected:
-        raise PayloadError(
-            f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}"
-        )
-    return np.frombuffer(tensor.data, dtype).reshape(shape)
+        raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}")
+    values: Picture = np.frombuffer(tensor.data, dtype).reshape(shape)
+    return values
