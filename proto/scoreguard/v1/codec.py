@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -55,5 +55,4 @@ def from_tensor(tensor: Tensor) -> Picture:
     expected = math.prod(shape) * dtype.itemsize
     if len(tensor.data) != expected:
         raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}")
-    values: Picture = np.frombuffer(tensor.data, dtype).reshape(shape)
-    return values
+    return cast(Picture, np.frombuffer(tensor.data, dtype).reshape(shape))

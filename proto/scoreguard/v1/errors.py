@@ -2,6 +2,7 @@
 
 ContractError
 ├── SpecError        a chain's text form that cannot be read
+├── ParameterError   a defence parameter that does not exist or is out of range
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
 └── IntegrityError   an archive that is not what its manifest says
 """
@@ -22,6 +23,14 @@ class SpecError(ContractError):
             f"cannot read defence {text!r}: {problem}; write name:key=value, steps joined by '+', "
             "for example blur:kernel=3+jpeg:quality=50"
         )
+
+
+class ParameterError(ContractError):
+    """A defence parameter that does not exist or is out of range."""
+
+    def __init__(self, defence: str, parameter: str, message: str) -> None:
+        self.defence, self.parameter = defence, parameter
+        super().__init__(message)
 
 
 class PayloadError(ContractError):
