@@ -103,7 +103,7 @@ def _check_range(values: Picture) -> None:
 def _check_pixels(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
         raise ResourceLimitError(
-            f"the picture has {width} x {height} = {width * height} pixels, the limit is {max_pixels}; send a smaller one",
+            f"the picture has {width} x {height} = {width * height} pixels, the limit is {max_pixels}",
             field=_FIELD,
             metadata={"pixels": str(width * height), "limit": str(max_pixels)},
         )

@@ -61,9 +61,7 @@ def resolve_chain(steps: Iterable[DefenceStep], manifest: ArchiveManifest) -> tu
     """
     resolved = tuple(_resolve(step, index, manifest) for index, step in enumerate(steps))
     if len(resolved) > MAX_STEPS:
-        raise InvalidRequestError(
-            f"a chain of {len(resolved)} steps is too long, the limit is {MAX_STEPS}", field="defences"
-        )
+        raise InvalidRequestError(f"a chain of {len(resolved)} steps: the limit is {MAX_STEPS}", field="defences")
     return resolved
 
 

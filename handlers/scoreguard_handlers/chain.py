@@ -1,0 +1,154 @@
+"""Defences, then the metric: g and f, run on a batch. Knows nothing of TorchServe, gRPC or requests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.randomness import draw
+from scoreguard.v1.resolve import ResolvedStep
+from scoreguard_handlers.arrays import Array
+from scoreguard_handlers.artifacts import GraphCache
+from scoreguard_handlers.deadline import Deadline
+from scoreguard_handlers.engines.onnx_graph import OnnxGraph
+from scoreguard_handlers.errors import InvalidRequestError, ServingError
+
+METRIC_STAGE = "metric"
+
+
+@dataclass
+class Timings:
+    """Wall time of each stage of one batch."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+
+    def add(self, stage: str, started: float) -> None:
+        """Count the time since `started` (`time.perf_counter`) for a stage."""
+        spent = (time.perf_counter() - started) * 1000
+        self.milliseconds[stage] = self.milliseconds.get(stage, 0.0) + spent
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainCall:
+    """What to do with a batch."""
+
+    steps: Sequence[ResolvedStep]
+    """The defences, in order."""
+    seeds: Sequence[int]
+    """One seed per picture."""
+    deadline: Deadline
+    """When nobody waits any more."""
+    undefended: bool = False
+    """Whether f(x) is wanted beside f(g(x))."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainResult:
+    """What a batch of N pictures gave."""
+
+    purified: Array
+    """g(x), (N, 3, H', W') in [0, 1]; the input itself where there was no defence."""
+    scores: Array
+    """f(g(x)), (N,); empty where the metric was not asked for."""
+    undefended: Array | None
+    """f(x), (N,), when asked for."""
+    timings: Timings
+
+
+class StageRun(NamedTuple):
+    """One graph run of one call."""
+
+    stage: str
+    path: str
+    deadline: Deadline
+    timings: Timings
+
+
+class Chain:
+    """The graphs of one archive as a chain; safe to run from several threads."""
+
+    def __init__(self, archive: Archive, *, threads: int) -> None:
+        self._metric_path = archive.manifest.metric.graphs.onnx
+        self._metric = archive.manifest.metric.facts
+        self._graphs = GraphCache(archive, lambda model: OnnxGraph(model, threads=threads))
+
+    @property
+    def engine(self) -> str:
+        """Engine, version and provider of the graphs."""
+        return self._graphs.get(self._metric_path).engine
+
+    def purify(self, images: Array, call: ChainCall) -> ChainResult:
+        """g(x) for a batch (N, 3, H, W).
+
+        Raises:
+            ServingError: a stage failed; the metadata names it.
+        """
+        timings = Timings()
+        purified = self._purify(images, call, timings)
+        return ChainResult(purified=purified, scores=np.empty(0, np.float32), undefended=None, timings=timings)
+
+    def score(self, images: Array, call: ChainCall) -> ChainResult:
+        """f(g(x)), and f(x) when asked, for a batch (N, 3, H, W).
+
+        Raises:
+            ServingError: a stage failed; the metadata names it.
+        """
+        timings = Timings()
+        purified = self._purify(images, call, timings)
+        scores = self._score(purified, call, timings)
+        undefended = self._undefended(images, scores, call, timings) if call.undefended else None
+        return ChainResult(purified=purified, scores=scores, undefended=undefended, timings=timings)
+
+    def _purify(self, images: Array, call: ChainCall, timings: Timings) -> Array:
+        for index, step in enumerate(call.steps):
+            check_size(images, step.facts.minimum_size, f"defence {step.facts.name!r} (step {index + 1})")
+            randoms = draw(step.facts.random_inputs, images.shape, call.seeds, index)
+            run = StageRun(str(step.step), step.variant.graphs.onnx, call.deadline, timings)
+            images = self._run(run, step_inputs(images, step, randoms))
+        return images
+
+    def _score(self, images: Array, call: ChainCall, timings: Timings) -> Array:
+        check_size(images, self._metric.minimum_size, f"metric {self._metric.name!r}")
+        run = StageRun(METRIC_STAGE, self._metric_path, call.deadline, timings)
+        return self._run(run, {"image": images}).reshape(len(images))
+
+    def _undefended(self, images: Array, scores: Array, call: ChainCall, timings: Timings) -> Array:
+        return self._score(images, call, timings) if call.steps else scores
+
+    def _run(self, run: StageRun, inputs: dict[str, Array]) -> Array:
+        run.deadline.check(run.stage)
+        started = time.perf_counter()
+        try:
+            return self._graphs.get(run.path).run(inputs, run.deadline)
+        except ServingError as error:
+            error.metadata.setdefault("stage", run.stage)
+            raise
+        finally:
+            run.timings.add(run.stage, started)
+
+
+def step_inputs(images: Array, step: ResolvedStep, randoms: Sequence[Array]) -> dict[str, Array]:
+    """The graph inputs of one step, by name, in the order of the graph."""
+    inputs = {"image": images}
+    inputs.update({name: np.asarray(value, np.float32) for name, value in step.values})
+    names = (spec.name for spec in step.facts.random_inputs)
+    inputs.update(zip(names, randoms, strict=True))
+    return inputs
+
+
+def check_size(images: Array, minimum: int, who: str) -> None:
+    """Refuse a picture that a stage cannot read.
+
+    Raises:
+        InvalidRequestError: the picture is too small; the message says how large it must be.
+    """
+    height, width = images.shape[2:]
+    if min(height, width) < minimum:
+        raise InvalidRequestError(
+            f"{who} needs at least {minimum} x {minimum} pixels, the picture is {width} x {height} there", field="image"
+        )

@@ -1,0 +1,72 @@
+"""One ONNX graph on ONNX Runtime's CPU provider (or CUDA where that build is installed)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import onnxruntime
+
+from scoreguard_handlers.arrays import Array
+from scoreguard_handlers.deadline import WATCH, Deadline
+from scoreguard_handlers.errors import ResourceLimitError, TooLateError
+
+_FATAL: Final = 4
+_OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
+
+
+class OnnxGraph:
+    """A loaded graph with one output; safe to run from several threads."""
+
+    def __init__(self, model: bytes, *, threads: int) -> None:
+        self._session = onnxruntime.InferenceSession(model, _options(threads), providers=_providers())
+        self._output = [self._session.get_outputs()[0].name]
+
+    @property
+    def engine(self) -> str:
+        """Engine, version and provider."""
+        return f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+
+    def run(self, inputs: Mapping[str, Array], deadline: Deadline) -> Array:
+        """Run the graph; stop between two nodes when the deadline passes.
+
+        Raises:
+            TooLateError: the deadline passed.
+            ResourceLimitError: not enough memory.
+        """
+        run_options = onnxruntime.RunOptions()
+        run_options.log_severity_level = _FATAL
+
+        def stop() -> None:
+            run_options.terminate = True
+
+        try:
+            with WATCH.watch(deadline, stop):
+                output: Array = self._session.run(self._output, inputs, run_options)[0]
+        except Exception as error:
+            raise _translated(error, deadline) from error
+        return output
+
+
+def _translated(error: Exception, deadline: Deadline) -> Exception:
+    if deadline.passed:
+        return TooLateError("the deadline passed while a graph was running; the work was stopped")
+    if any(sign in str(error) for sign in _OUT_OF_MEMORY):
+        return ResourceLimitError("out of memory while running a graph; send a smaller picture")
+    return error
+
+
+def _options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _FATAL
+    # Idle threads that spin would take the processor from the other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return options
+
+
+def _providers() -> list[str]:
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in onnxruntime.get_available_providers()]

@@ -1,0 +1,72 @@
+"""The chain in TorchScript, for gradients: d f(g(x)) / d x, with BPDA for what has no derivative.
+
+BPDA (Athalye et al., 2018): the forward pass runs the defence, the backward pass takes the identity in its place.
+Torch is imported here and nowhere else in this package: a server without gradients never loads it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY
+from scoreguard.v1.randomness import draw
+from scoreguard.v1.resolve import ResolvedStep
+from scoreguard_handlers.arrays import Array
+from scoreguard_handlers.artifacts import GraphCache
+from scoreguard_handlers.chain import ChainCall, check_size
+from scoreguard_handlers.errors import NotDeployedError
+
+
+class TorchChain:
+    """The TorchScript graphs of one archive as a differentiable chain."""
+
+    engine = f"torchscript {torch.__version__} cpu"
+
+    def __init__(self, archive: Archive, *, threads: int) -> None:
+        torch.set_num_threads(threads)
+        self._facts = archive.manifest.metric.facts
+        self._metric_path = archive.manifest.metric.graphs.torchscript
+        self._graphs: GraphCache[torch.jit.ScriptModule] = GraphCache(archive, _load)
+
+    def gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
+        """Scores (N,) and d score / d image (N, 3, H, W).
+
+        Raises:
+            InvalidRequestError: a stage cannot read a picture of this size.
+            NotDeployedError: a defence without derivative changes the size, so that no gradient is defined.
+            TooLateError: the deadline passed.
+        """
+        leaf = torch.from_numpy(images.copy()).requires_grad_(True)
+        purified: Tensor = leaf
+        for index, step in enumerate(call.steps):
+            call.deadline.check(str(step.step))
+            check_size(np.empty(purified.shape, np.bool_), step.facts.minimum_size, f"defence {step.facts.name!r}")
+            purified = self._purify(purified, step, call.seeds, index)
+        check_size(np.empty(purified.shape, np.bool_), self._facts.minimum_size, f"metric {self._facts.name!r}")
+        call.deadline.check("gradient")
+        scores: Tensor = self._graphs.get(self._metric_path)(purified).reshape(len(images))
+        # The pictures of a batch do not see each other, so the sum has every picture's own derivative.
+        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
+        return scores.detach().numpy(), gradient.numpy()
+
+    def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], index: int) -> Tensor:
+        values = [torch.tensor(value, dtype=torch.float32) for _, value in step.values]
+        randoms = [torch.from_numpy(r) for r in draw(step.facts.random_inputs, tuple(images.shape), seeds, index)]
+        purified: Tensor = self._graphs.get(step.variant.graphs.torchscript)(images, *values, *randoms)
+        if step.facts.differentiability != DIFFERENTIABILITY_BPDA_IDENTITY:
+            return purified
+        if purified.shape != images.shape:
+            raise NotDeployedError(f"no gradient through {step.step}: it has no derivative and changes the size")
+        return images + (purified - images).detach()
+
+
+def _load(data: bytes) -> torch.jit.ScriptModule:
+    module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+    module.eval()
+    return module

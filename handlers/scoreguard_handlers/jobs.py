@@ -1,0 +1,75 @@
+"""A piece of work, checked and decoded: ready for the chain."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+from scoreguard.v1.manifest_pb2 import ArchiveManifest
+from scoreguard.v1.randomness import SEED_BITS
+from scoreguard.v1.resolve import ResolvedStep
+from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest
+from scoreguard.v1.spec import format_chain
+from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.arrays import Array
+from scoreguard_handlers.deadline import Deadline
+from scoreguard_handlers.pictures import DecodedPicture, decode
+from scoreguard_handlers.request_check import Request, check_request, request_of
+
+DECODE_STAGE = "decode"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One picture on its way through the chain."""
+
+    index: int
+    """Place of the item in the call."""
+    request: Request
+    steps: tuple[ResolvedStep, ...]
+    seed: int
+    """The caller's seed, or one that was drawn here."""
+    picture: DecodedPicture
+    planes: Array
+    """(3, H, W) in [0, 1]."""
+    deadline: Deadline
+    decode_milliseconds: float
+
+    @property
+    def group(self) -> Hashable:
+        """Jobs that may run as one batch have equal groups."""
+        wants = self.request.return_undefended_score if isinstance(self.request, ScoreDefendedRequest) else False
+        return (type(self.request).__name__, self.planes.shape, format_chain(s.step for s in self.steps), wants)
+
+
+def prepare(item: WorkItem, index: int, manifest: ArchiveManifest, *, max_pixels: int) -> Job:
+    """Check, resolve and decode one piece of work.
+
+    Raises:
+        ServingError: the item is wrong, too large, or too late.
+    """
+    deadline = Deadline(item.deadline_unix_seconds)
+    deadline.check(DECODE_STAGE)
+    steps = check_request(item, manifest)
+    request = request_of(item)
+    started = time.perf_counter()
+    picture = decode(request.image, max_pixels=max_pixels)
+    planes = picture.planes()
+    return Job(
+        index=index,
+        request=request,
+        steps=steps,
+        seed=request.seed if request.HasField("seed") else secrets.randbits(SEED_BITS),
+        picture=picture,
+        planes=planes,
+        deadline=deadline,
+        decode_milliseconds=(time.perf_counter() - started) * 1000,
+    )
+
+
+def latest_deadline(jobs: Sequence[Job]) -> Deadline:
+    """The moment after which nobody waits for any of the jobs."""
+    moments = [job.deadline.unix_seconds for job in jobs]
+    return Deadline(0.0 if 0 in moments else max(moments))

@@ -1,0 +1,89 @@
+"""The TorchServe side: what an archive's handler file inherits from.
+
+TorchServe hands over a list of dictionaries, one per request. Under `data` lies a serialized `WorkerRequest` (the
+gateway, or any gRPC caller of `Predictions`); anything else is a form with a picture (HTTP). This class needs no
+TorchServe to be imported or tested; it only speaks to the `context` that TorchServe passes in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from google.protobuf.message import DecodeError
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard_handlers.errors import InvalidRequestError, ServingError
+from scoreguard_handlers.http_form import read_form, write_answer
+from scoreguard_handlers.status import to_status
+from scoreguard_handlers.worker import Worker, WorkerConfig
+
+_WIRE_KEY: Final = "data"
+
+
+class Context(Protocol):
+    """The part of TorchServe's context that is used."""
+
+    system_properties: Mapping[str, Any]
+
+    def set_response_status(self, code: int, phrase: str, idx: int) -> None:
+        """Set the HTTP status of one request."""
+
+    def set_response_content_type(self, request_id: int, value: str) -> None:
+        """Set the content type of one response."""
+
+
+class DefendedScoreHandler:
+    """Chains defences and metric for one archive."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def initialize(self, context: Context) -> None:
+        """Load the archive from TorchServe's model folder and score the canary.
+
+        Raises:
+            IntegrityError: a file is not what the manifest says, or the canary scores wrong.
+        """
+        archive = Archive(Path(str(context.system_properties["model_dir"])))
+        self._worker = Worker.load(archive, WorkerConfig.from_environment())
+        self._worker.canary()
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Answer every request of TorchServe's batch: protobuf to protobuf, form to JSON."""
+        return [self._answer(request, index, context) for index, request in enumerate(data)]
+
+    def run(self, request: WorkerRequest) -> WorkerResponse:
+        """Answer one wire request."""
+        if self._worker is None:
+            raise RuntimeError("the handler was not initialized")
+        return self._worker.run(request)
+
+    def _answer(self, request: Mapping[str, Any], index: int, context: Context) -> bytes:
+        payload = request.get(_WIRE_KEY)
+        if isinstance(payload, bytes | bytearray):
+            return self._answer_wire(bytes(payload))
+        return self._answer_form(request, index, context)
+
+    def _answer_wire(self, payload: bytes) -> bytes:
+        try:
+            return self.run(WorkerRequest.FromString(payload)).SerializeToString()
+        except DecodeError:
+            error = InvalidRequestError("the payload under 'data' is not a scoreguard.v1.WorkerRequest", field="data")
+            return WorkerResponse(results=[_status_result(error)]).SerializeToString()
+
+    def _answer_form(self, form: Mapping[str, Any], index: int, context: Context) -> bytes:
+        try:
+            result = self.run(WorkerRequest(items=[read_form(form)])).results[0]
+        except ServingError as error:
+            result = _status_result(error)
+        answer = write_answer(result)
+        context.set_response_content_type(index, "application/json")
+        context.set_response_status(answer.status, answer.phrase, index)
+        return answer.body
+
+
+def _status_result(error: ServingError) -> WorkResult:
+    return WorkResult(status=to_status(error))
