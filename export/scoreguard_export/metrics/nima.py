@@ -1,0 +1,115 @@
+"""NIMA: distribution of human ratings by MobileNet (Talebi & Milanfar, IEEE TIP 2018).
+
+The weights are idealo's (image-quality-assessment), with batch norm folded: `technical` trained on TID2013,
+`aesthetic` on AVA. The picture is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
+
+    p = softmax(MobileNetV1(2x − 1)),   score = Σ i · p_i,   i = 1..10
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.loading import load_checkpoint
+
+SIDE = 224
+_WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
+_STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
+_REPOSITORY = "https://github.com/idealo/image-quality-assessment"
+_CONVERTED = "folded and dequantised from the TFLite model of MichaelLedger/image-quality-assessment-exercise"
+
+FACTS = MetricFacts(
+    name="nima",
+    title="NIMA technical (MobileNet)",
+    paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
+    year=2018,
+    score_range=ScoreRange(low=1.0, high=10.0),
+    higher_is_better=True,
+    input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
+    minimum_size=32,
+    weights=WeightsSource(
+        licence="Apache-2.0",
+        url=f"nima_mobilenet_technical.pt, {_CONVERTED}; trained by {_REPOSITORY}",
+        sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
+    ),
+    parity_tolerance=1e-3,
+)
+
+AESTHETIC_FACTS = replace(
+    FACTS,
+    name="nima-aesthetic",
+    title="NIMA aesthetic (MobileNet)",
+    weights=WeightsSource(
+        licence="Apache-2.0",
+        url=f"nima_mobilenet_aesthetic.pt, {_CONVERTED}; trained by {_REPOSITORY}",
+        sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
+    ),
+)
+
+
+def nearest_rows(like: Tensor, size: int) -> Tensor:
+    """(224,) int64: which of `size` rows Pillow's NEAREST takes.
+
+    Pillow walks from half a step in double precision, adding one step at a time, and drops the fraction. Where the
+    exact position is whole (multiples of 64), the accumulated rounding decides, so the same sum is made here.
+    """
+    count = torch.arange(SIDE, dtype=torch.int64, device=like.device)
+    step = torch.ones_like(count).to(torch.float64) * size / float(SIDE)
+    steps = torch.where(count == 0, step * 0.5, step)
+    return torch.cumsum(steps, dim=0).to(torch.int64)
+
+
+def resized(image: Tensor) -> Tensor:
+    """(N, 3, H, W) → (N, 3, 224, 224), the gradient reaching the pixels that are taken."""
+    taken = image.index_select(2, nearest_rows(image, image.shape[2]))
+    return taken.index_select(3, nearest_rows(image, image.shape[3]))
+
+
+def _convolution(inputs: int, outputs: int, stride: int, groups: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1 if stride == 1 else 0, groups=groups)
+
+
+class Nima(Metric):
+    """Mean predicted rating in [1, 10], higher is better."""
+
+    ratings: Tensor
+
+    def __init__(self, facts: MetricFacts = FACTS) -> None:
+        super().__init__()
+        self.facts = facts
+        layers: list[nn.Module] = [_convolution(3, _WIDTHS[0], 2, 1)]
+        for inputs, outputs, stride in zip(_WIDTHS[:-1], _WIDTHS[1:], _STRIDES, strict=True):
+            layers += [_convolution(inputs, inputs, stride, inputs), nn.Conv2d(inputs, outputs, 1)]
+        self.features = nn.ModuleList(layers)
+        self.classifier = nn.Linear(_WIDTHS[-1], 10)
+        self.pad = nn.ZeroPad2d((0, 1, 0, 1))  # TensorFlow's "same" for an even size and stride 2
+        self.register_buffer("ratings", torch.arange(1.0, 11.0), persistent=False)
+        self.strided = tuple(layer.stride == (2, 2) for layer in layers)
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
+        """Build the module in evaluation mode from a converted checkpoint.
+
+        Raises:
+            WeightsError: the file is missing, unreadable, or holds other shapes.
+        """
+        metric = cls(facts)
+        load_checkpoint(metric, path, facts)
+        return metric.eval()
+
+    def distribution(self, image: Tensor) -> Tensor:
+        """(N, 10) probabilities of the ratings 1..10."""
+        features = resized(image) * 2.0 - 1.0
+        for layer, strided in zip(self.features, self.strided, strict=True):
+            features = layer(self.pad(features) if strided else features).clamp(0.0, 6.0)
+        return torch.softmax(self.classifier(features.mean(dim=(2, 3))), dim=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch (N, 3, H, W) in [0, 1] of any size."""
+        return (self.distribution(image) * self.ratings).sum(dim=1)

@@ -1,0 +1,166 @@
+"""Photographs → pairs of distorted and pristine crops → labelled crops, cached in a folder."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from scoreguard_export.errors import TrainingError
+from scoreguard_export.training.config import TrainingConfig
+from scoreguard_export.training.distortions import DISTORTIONS, FAMILIES, WEIGHTS, Picture, to_image, to_picture
+from scoreguard_export.training.labels import quality_labels
+from scoreguard_export.training.photos import Bytes, load_photos
+
+MARGIN = 24
+"""Pixels around a crop that are distorted with it and cut off: no border effects, and any phase of a codec's blocks."""
+
+CHUNK = 50
+"""Crops that a worker labels at once."""
+
+_PRISTINE, _DOUBLE = 0.06, 0.2
+
+_SEVERITY_POWER = 0.8
+"""Below 1: severe distortions a little more often, since the labels of even severities crowd at the good end."""
+
+Done = Callable[[int], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LabelledCrops:
+    """Distorted crops, their labels, and what was done to each."""
+
+    pictures: NDArray[np.uint8]
+    """(N, H, W, 3)."""
+    labels: NDArray[np.float32]
+    """(N,) in [0, 100]."""
+    kinds: NDArray[np.str_]
+    """(N,) names of distortions, joined by `+`; `pristine` where none."""
+
+
+def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> Picture:
+    """A random square of the photograph at a random scale of 0.5 to 1: shrinking keeps it sharp."""
+    height, width = photo.shape[:2]
+    smallest = max(0.5, side / min(height, width))
+    if smallest > 1.0:
+        raise TrainingError(f"a photograph of {width}x{height} is too small: at least {side} pixels a side are needed")
+    reach = min(side / rng.uniform(smallest, 1.0), height, width) if rng.random() < 0.65 else side
+    left, top = rng.uniform(0, width - reach), rng.uniform(0, height - reach)
+    if reach == side:
+        return to_picture(Image.fromarray(photo[int(top) : int(top) + side, int(left) : int(left) + side]))
+    box = (left, top, left + reach, top + reach)
+    return to_picture(Image.fromarray(photo).resize((side, side), Image.Resampling.LANCZOS, box=box))
+
+
+def draw_recipe(rng: np.random.Generator) -> list[tuple[str, float]]:
+    """What to do to a crop: names of distortions with severities, none for a pristine crop."""
+    share = rng.random()
+    if share < _PRISTINE:
+        return []
+    if share > 1.0 - _DOUBLE:
+        first, second = sorted(rng.choice(len(FAMILIES), 2, replace=False))
+        families = list(FAMILIES.values())
+        return [(_draw(list(families[i]), rng), 0.75 * _severity(rng)) for i in (first, second)]
+    return [(_draw(list(DISTORTIONS), rng), _severity(rng))]
+
+
+def _severity(rng: np.random.Generator) -> float:
+    return float(rng.random() ** _SEVERITY_POWER)
+
+
+def _draw(names: list[str], rng: np.random.Generator) -> str:
+    weights = np.array([WEIGHTS[name] for name in names])
+    return str(rng.choice(names, p=weights / weights.sum()))
+
+
+def distorted_pair(photos: list[Bytes], side: int, rng: np.random.Generator) -> tuple[Bytes, Bytes, str]:
+    """A distorted crop, its pristine one, and the names of the distortions; big photographs are drawn more often."""
+    weights = np.sqrt([photo.shape[0] * photo.shape[1] for photo in photos])
+    photo = photos[rng.choice(len(photos), p=weights / weights.sum())]
+    pristine = pristine_region(photo, side + MARGIN, rng)
+    recipe, distorted = draw_recipe(rng), pristine
+    for name, severity in recipe:
+        distorted = DISTORTIONS[name](distorted, severity, rng)
+    y, x = rng.integers(0, MARGIN + 1, 2)
+    cut = (slice(y, y + side), slice(x, x + side))
+    kind = "+".join(name for name, _ in recipe) or "pristine"
+    return np.asarray(to_image(distorted))[cut], np.asarray(to_image(pristine))[cut], kind
+
+
+def make_chunk(photos: list[Bytes], side: int, seeds: list[list[int]]) -> LabelledCrops:
+    """One labelled crop per seed; the same seeds always give the same crops."""
+    pairs = [distorted_pair(photos, side, np.random.default_rng(seed)) for seed in seeds]
+    distorted, pristine = (np.stack([pair[i] for pair in pairs]) for i in (0, 1))
+    labels = quality_labels(_tensor(distorted), _tensor(pristine))
+    return LabelledCrops(pictures=distorted, labels=labels.numpy(), kinds=np.array([pair[2] for pair in pairs]))
+
+
+def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255.0
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def make_crops(photos: list[Bytes], config: TrainingConfig, count: int, stream: int, done: Done) -> LabelledCrops:
+    """`count` labelled crops, made by the configured number of processes."""
+    seeds = [[config.seed, stream, index] for index in range(count)]
+    jobs = [seeds[start : start + CHUNK] for start in range(0, count, CHUNK)]
+    chunks: list[LabelledCrops] = []
+    for chunk in _chunks(photos, config, jobs):
+        chunks.append(chunk)
+        done(len(chunk.labels))
+    return LabelledCrops(
+        pictures=np.concatenate([c.pictures for c in chunks]),
+        labels=np.concatenate([c.labels for c in chunks]),
+        kinds=np.concatenate([c.kinds for c in chunks]),
+    )
+
+
+def _chunks(photos: list[Bytes], config: TrainingConfig, jobs: list[list[list[int]]]) -> Iterator[LabelledCrops]:
+    if config.workers == 1:
+        yield from (make_chunk(photos, config.crop_size, job) for job in jobs)
+        return
+    context = multiprocessing.get_context("spawn")  # torch's threads do not survive a fork
+    with ProcessPoolExecutor(config.workers, mp_context=context, initializer=_one_thread) as pool:
+        futures = [pool.submit(make_chunk, photos, config.crop_size, job) for job in jobs]
+        yield from (future.result() for future in futures)
+
+
+def load_or_make_crops(config: TrainingConfig, done: Done) -> tuple[LabelledCrops, LabelledCrops]:
+    """Crops for training and for validation, from the cache of the work folder where it is of this configuration."""
+    training_photos, validation_photos = load_photos(config)
+    sets = (
+        ("training", list(training_photos.values()), config.crops, 0),
+        ("validation", list(validation_photos.values()), config.validation_crops, 1),
+    )
+    made = [_cached(config, name, photos, count, stream, done) for name, photos, count, stream in sets]
+    return made[0], made[1]
+
+
+def _cached(
+    config: TrainingConfig, name: str, photos: list[Bytes], count: int, stream: int, done: Done
+) -> LabelledCrops:
+    path = config.work / f"{name}-{config.data_digest()[:16]}.npz"
+    if not path.exists():
+        _store(make_crops(photos, config, count, stream, done), path)
+    else:
+        done(count)
+    with np.load(path, allow_pickle=False) as stored:
+        return LabelledCrops(pictures=stored["pictures"], labels=stored["labels"], kinds=stored["kinds"])
+
+
+def _store(crops: LabelledCrops, path: Path) -> None:
+    """Written beside and moved into place: a killed run leaves no half cache."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial.npz")
+    np.savez(partial, pictures=crops.pictures, labels=crops.labels, kinds=crops.kinds)
+    partial.replace(path)

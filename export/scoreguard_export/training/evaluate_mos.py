@@ -1,0 +1,140 @@
+"""How well a metric orders pictures as people do: rank correlation with the human scores of `shared/data/mos`.
+
+LIVE (Sheikh et al. 2006) gives DMOS, low = good; TID2013, KADID-10k, LIVE Challenge and KonIQ-10k give MOS, high =
+good. All correlations here have the sign turned so that 1 is full agreement, whichever way scores and metric point.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from scipy.stats import pearsonr, spearmanr
+
+from scoreguard_export.errors import TrainingError
+from scoreguard_export.metrics.base import Metric
+
+_FEWEST = 3
+"""Pictures below which a correlation says nothing."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HumanScore:
+    """One picture with what people said of it."""
+
+    path: Path
+    dataset: str
+    quality: float
+    """Higher is better: MOS, or minus DMOS."""
+    groups: tuple[str, ...]
+    """Subsets that the picture belongs to, within its data set."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgreementRow:
+    """Agreement of a metric with people on one group of pictures."""
+
+    dataset: str
+    group: str
+    count: int
+    srocc: float | None
+    """Spearman's rank correlation; None for fewer than three pictures."""
+    plcc: float | None
+    """Pearson's correlation with the raw scores; None for fewer than three pictures."""
+    concordance: float
+    """Share of pairs of pictures that the metric orders as people do."""
+
+
+def read_live(data_root: Path) -> list[HumanScore]:
+    """The distorted pictures of the LIVE subset; `bijection` rows are those whose DMOS is beyond doubt."""
+    folder = data_root / "mos" / "live_subset"
+    return [
+        HumanScore(
+            path=folder / row["file"],
+            dataset="LIVE subset",
+            quality=-float(row["dmos"]),
+            groups=("all", row["distortion"], *(("bijection",) if row["match"] == "bijection" else ())),
+        )
+        for row in _rows(folder / "labels.csv")
+        if row["distortion"] != "reference"
+    ]
+
+
+def read_samples(data_root: Path) -> list[HumanScore]:
+    """The labelled single pictures of four other data sets."""
+    folder = data_root / "mos" / "iqa_samples"
+    return [
+        HumanScore(path=folder / row["file"], dataset=row["dataset"], quality=float(row["mos"]), groups=("all",))
+        for row in _rows(folder / "labels.csv")
+        if row["mos"]
+    ]
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.is_file():
+        raise TrainingError(f"no human scores at {path}: give the folder that holds `mos` by --data")
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+@torch.no_grad()
+def score_file(metric: Metric, path: Path) -> float:
+    """The metric's score of one picture file, in 8 bits, at its native size."""
+    with Image.open(path) as image:
+        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    return float(metric(pixels.permute(2, 0, 1)[None].float() / 255.0)[0])
+
+
+def evaluate_on_human_scores(
+    metric: Metric, data_root: Path, done: Callable[[int], None] = lambda count: None
+) -> list[AgreementRow]:
+    """Agreement of a metric with people, by data set and group.
+
+    Args:
+        metric: in evaluation mode.
+        data_root: the folder that holds `mos/live_subset` and `mos/iqa_samples`.
+        done: told 1 for each picture scored.
+
+    Raises:
+        TrainingError: the folder holds no human scores.
+    """
+    pictures = read_live(data_root) + read_samples(data_root)
+    sign = 1.0 if metric.facts.higher_is_better else -1.0
+    predicted = []
+    for picture in pictures:
+        predicted.append(sign * score_file(metric, picture.path))
+        done(1)
+    return list(_agreements(pictures, np.array(predicted)))
+
+
+def _agreements(pictures: list[HumanScore], predicted: np.ndarray) -> Iterator[AgreementRow]:
+    keys = dict.fromkeys((picture.dataset, group) for picture in pictures for group in picture.groups)
+    for dataset, group in keys:
+        members = [i for i, p in enumerate(pictures) if p.dataset == dataset and group in p.groups]
+        yield agreement(dataset, group, np.array([pictures[i].quality for i in members]), predicted[members])
+
+
+def agreement(dataset: str, group: str, quality: np.ndarray, predicted: np.ndarray) -> AgreementRow:
+    """One row from human qualities and predictions, both higher = better, in the same order."""
+    enough = len(quality) >= _FEWEST
+    return AgreementRow(
+        dataset=dataset,
+        group=group,
+        count=len(quality),
+        srocc=float(spearmanr(predicted, quality).statistic) if enough else None,
+        plcc=float(pearsonr(predicted, quality).statistic) if enough else None,
+        concordance=concordance(quality, predicted),
+    )
+
+
+def concordance(quality: np.ndarray, predicted: np.ndarray) -> float:
+    """Share of the pairs that people tell apart which the prediction orders in the same way; nan without any."""
+    pairs = [(i, j) for i, j in combinations(range(len(quality)), 2) if quality[i] != quality[j]]
+    same = [(quality[i] > quality[j]) == (predicted[i] > predicted[j]) for i, j in pairs]
+    return float(np.mean(same)) if same else float("nan")

@@ -1,0 +1,35 @@
+"""Labels without human subjects: how far a full-reference measure finds a distorted crop from its pristine one.
+
+The label is 100 times the mean of three measures, each mapped monotonically so that all three span the same range,
+1 for no difference and about 0 for the most severe:
+
+    HaarPSI (Reisenhofer et al. 2018)   max(0, (h − 0.2) / 0.8)
+    MDSI    (Nafchi et al. 2016)        max(0, 1 − (m / 0.55)²)
+    DSS     (Balanov et al. 2015)       d
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scoreguard_export._torchvision import import_piq
+
+
+@torch.no_grad()
+def quality_labels(distorted: Tensor, pristine: Tensor) -> Tensor:
+    """Quality of distorted pictures by their references.
+
+    Args:
+        distorted: (N, 3, H, W) in [0, 1], at least 64 pixels a side.
+        pristine: the references, of the same shape.
+
+    Returns:
+        (N,) in [0, 100], 100 = no visible difference.
+    """
+    piq = import_piq()
+    haarpsi = piq.haarpsi(distorted, pristine, reduction="none")
+    mdsi = piq.mdsi(distorted, pristine, reduction="none")
+    dss = piq.dss(distorted, pristine, reduction="none")
+    mapped = torch.stack([(haarpsi - 0.2) / 0.8, 1.0 - (mdsi / 0.55) ** 2, dss])
+    return 100.0 * mapped.clamp(0.0, 1.0).mean(dim=0)

@@ -1,0 +1,172 @@
+"""The training loop of the lite metric: seeded, resumable after every epoch."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+from torch import Tensor
+from torch.nn import functional
+
+from scoreguard_export.errors import TrainingError
+from scoreguard_export.metrics.lite import Lite
+from scoreguard_export.training.config import TrainingConfig
+from scoreguard_export.training.crops import LabelledCrops
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochReport:
+    """How one epoch went."""
+
+    epoch: int
+    loss: float
+    validation_srocc: float
+    """Spearman's rank correlation with the labels of the held-out crops."""
+    seconds: float
+
+
+@dataclass(kw_only=True)
+class LoopState:
+    """All that a run needs to go on: the schedule and the order of batches follow from the epoch."""
+
+    metric: Lite
+    optimiser: torch.optim.Optimizer
+    history: list[EpochReport] = field(default_factory=list)
+
+
+def training_loss(scores: Tensor, labels: Tensor, ranking_weight: float) -> Tensor:
+    """Smooth L1 on scores / 10, plus a pairwise logistic ranking loss on pairs that differ by more than 4 points."""
+    fit = functional.smooth_l1_loss(scores / 10.0, labels / 10.0)
+    order = labels[:, None] - labels[None, :]
+    distinct = (order > 4.0).float()
+    ranking = functional.softplus(-(scores[:, None] - scores[None, :]) / 5.0) * distinct
+    return fit + ranking_weight * ranking.sum() / distinct.sum().clamp(min=1.0)
+
+
+def new_state(config: TrainingConfig) -> LoopState:
+    """A fresh network, the same for the same seed."""
+    torch.manual_seed(config.seed)
+    metric: Lite = Lite().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
+    optimiser = torch.optim.AdamW(metric.parameters(), lr=config.learning_rate, weight_decay=1e-3)
+    return LoopState(metric=metric, optimiser=optimiser)
+
+
+def learning_rate(config: TrainingConfig, progress: float) -> float:
+    """Linear warm-up over the first 5 %, then a cosine down to zero; `progress` runs from 0 to 1."""
+    if progress < 0.05:
+        return config.learning_rate * (0.05 + 0.95 * progress / 0.05)
+    return config.learning_rate * 0.5 * (1.0 + float(np.cos(np.pi * (progress - 0.05) / 0.95)))
+
+
+def augmented(pictures: np.ndarray, rng: np.random.Generator) -> Tensor:
+    """(B, H, W, 3) bytes → (B, 3, H, W) floats, each batch mirrored or turned as one of the square's 8 symmetries."""
+    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    batch = torch.rot90(batch, int(rng.integers(4)), (2, 3))
+    batch = batch.flip(3) if rng.random() < 0.5 else batch
+    return batch.float().contiguous(memory_format=torch.channels_last) / 255.0
+
+
+def _batches(crops: LabelledCrops, config: TrainingConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
+    rng = np.random.default_rng([config.seed, 2, epoch])
+    order = rng.permutation(len(crops.labels))
+    for start in range(0, len(order) - config.batch + 1, config.batch):
+        chosen = np.sort(order[start : start + config.batch])
+        yield augmented(crops.pictures[chosen], rng), torch.from_numpy(crops.labels[chosen])
+
+
+def train_epoch(
+    state: LoopState, crops: LabelledCrops, config: TrainingConfig, epoch: int, done: Callable[[int], None]
+) -> float:
+    """One pass over the crops; the mean loss."""
+    state.metric.train()
+    steps = len(crops.labels) // config.batch
+    losses = []
+    for step, (pictures, labels) in enumerate(_batches(crops, config, epoch)):
+        for group in state.optimiser.param_groups:
+            group["lr"] = learning_rate(config, (epoch + step / steps) / config.epochs)
+        loss = training_loss(state.metric(pictures), labels, config.ranking_weight)
+        state.optimiser.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        state.optimiser.step()
+        losses.append(loss.item())
+        done(len(labels))
+    return float(np.mean(losses))
+
+
+@torch.no_grad()
+def predict(metric: Lite, pictures: np.ndarray, batch: int = 100) -> np.ndarray:
+    """Scores of equally sized pictures (N, H, W, 3) in bytes."""
+    metric.eval()
+    parts = [torch.from_numpy(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
+    return torch.cat([metric(part.permute(0, 3, 1, 2).float() / 255.0) for part in parts]).numpy()
+
+
+def validation_srocc(metric: Lite, crops: LabelledCrops) -> float:
+    """Rank correlation of predictions and labels."""
+    return float(spearmanr(predict(metric, crops.pictures), crops.labels).statistic)
+
+
+def run_epochs(
+    state: LoopState,
+    crops: tuple[LabelledCrops, LabelledCrops],
+    config: TrainingConfig,
+    done: Callable[[int], None],
+    reported: Callable[[EpochReport], None],
+) -> None:
+    """Train to the last epoch, with a checkpoint after each."""
+    for epoch in range(len(state.history), config.epochs):
+        begun = time.perf_counter()
+        loss = train_epoch(state, crops[0], config, epoch, done)
+        srocc = validation_srocc(state.metric, crops[1])
+        seconds = time.perf_counter() - begun
+        state.history.append(EpochReport(epoch=epoch + 1, loss=loss, validation_srocc=srocc, seconds=seconds))
+        save_checkpoint(state, config)
+        reported(state.history[-1])
+
+
+def save_checkpoint(state: LoopState, config: TrainingConfig) -> None:
+    """Written beside and moved into place: a killed run leaves the checkpoint of the epoch before."""
+    path = config.checkpoint_path
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "config": config.digest(),
+        "metric": state.metric.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "history": [vars(report) for report in state.history],
+    }
+    partial = path.with_name(path.name + ".partial")
+    torch.save(content, partial)
+    partial.replace(path)
+
+
+def resume(config: TrainingConfig) -> LoopState:
+    """The state of the checkpoint where there is one, else a fresh one.
+
+    Raises:
+        TrainingError: the checkpoint is damaged or belongs to another configuration.
+    """
+    state, path = new_state(config), config.checkpoint_path
+    if not path.exists():
+        return state
+    content = _read_checkpoint(path)
+    if content.get("config") != config.digest():
+        raise TrainingError(f"{path} belongs to another configuration: delete it or name another --checkpoint")
+    state.metric.load_state_dict(content["metric"])
+    state.optimiser.load_state_dict(content["optimiser"])
+    state.history = [EpochReport(**report) for report in content["history"]]
+    return state
+
+
+def _read_checkpoint(path: Path) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"{path} is not a checkpoint of this training: delete it to start afresh") from error
+    return content

@@ -1,0 +1,51 @@
+"""Pristine photographs: those that scikit-image brings, and folders of the user's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from scoreguard_export.errors import TrainingError
+from scoreguard_export.training.config import TrainingConfig
+
+Bytes = NDArray[np.uint8]
+
+_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
+_BUNDLED = ("astronaut", "coffee", "chelsea", "rocket")
+
+
+def load_photos(config: TrainingConfig) -> tuple[dict[str, Bytes], dict[str, Bytes]]:
+    """Photographs by name, for training and for validation, each (H, W, 3) in 8 bits.
+
+    Raises:
+        TrainingError: a folder is missing, a name to hold out is unknown, or one of the two sets is empty.
+    """
+    every = (_bundled() if config.bundled else {}) | _from_folders(config.photos)
+    allowed = {name: photo for name, photo in every.items() if name not in config.exclude}
+    if unknown := sorted(set(config.holdout) - set(allowed)):
+        raise TrainingError(f"cannot hold out {', '.join(unknown)}: no such photograph in the folders given")
+    training = {name: photo for name, photo in allowed.items() if name not in config.holdout}
+    if not training or not config.holdout:
+        raise TrainingError("training needs photographs to learn from and some to hold out: name both")
+    return training, {name: allowed[name] for name in config.holdout}
+
+
+def _bundled() -> dict[str, Bytes]:
+    """The bundled photographs of natural scenes; loading them needs no download."""
+    from skimage import data
+
+    return {name: np.asarray(getattr(data, name)(), np.uint8)[..., :3] for name in _BUNDLED}
+
+
+def _from_folders(folders: tuple[Path, ...]) -> dict[str, Bytes]:
+    photos: dict[str, Bytes] = {}
+    for folder in folders:
+        if not folder.is_dir():
+            raise TrainingError(f"no folder of photographs at {folder}")
+        for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
+            with Image.open(path) as image:
+                photos[path.stem] = np.asarray(image.convert("RGB"))
+    return photos
