@@ -1,1 +1,91 @@
-"""Run time, user side: score pictures, attack the endpoint, report how robust the score is."""
+"""Run time, user side: score pictures, attack the endpoint, report how robust the score is.
+
+The names below are the client library; neither torch nor a server is needed for them.
+"""
+
+from scoreguard.v1.spec import Step, format_chain, parse_chain
+from scoreguard_client._async_client import AsyncScoringClient
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._config import ConnectionConfig, RetryConfig, TLSConfig
+from scoreguard_client._exceptions import (
+    CancelledError,
+    ConfigurationError,
+    DeadlineExceededError,
+    InternalError,
+    InvalidRequestError,
+    MissingExtraError,
+    NotDeployedError,
+    NotFoundError,
+    PermissionDeniedError,
+    PictureError,
+    ResourceExhaustedError,
+    ScoreguardError,
+    ServerError,
+    UnauthenticatedError,
+    UnavailableError,
+    UnsupportedError,
+)
+from scoreguard_client._models import (
+    Catalogue,
+    DefenceDescription,
+    FileDigest,
+    Gradient,
+    MetricDescription,
+    ParameterDescription,
+    Provenance,
+    Purified,
+    Score,
+    StageTiming,
+    StepProvenance,
+)
+from scoreguard_client._pictures import PictureLike
+from scoreguard_client._requests import DefencesLike, PreparedScore, ScoreRequest
+from scoreguard_client._responses import Outcome
+
+__all__ = [
+    "AsyncScoringClient",
+    "CancelledError",
+    "Catalogue",
+    "ConfigurationError",
+    "ConnectionConfig",
+    "DeadlineExceededError",
+    "DefenceDescription",
+    "DefencesLike",
+    "FileDigest",
+    "Gradient",
+    "InternalError",
+    "InvalidRequestError",
+    "MetricDescription",
+    "MissingExtraError",
+    "NotDeployedError",
+    "NotFoundError",
+    "Outcome",
+    "ParameterDescription",
+    "PermissionDeniedError",
+    "PictureError",
+    "PictureLike",
+    "PreparedScore",
+    "Provenance",
+    "Purified",
+    "ResourceExhaustedError",
+    "RetryConfig",
+    "Score",
+    "ScoreRequest",
+    "ScoreguardError",
+    "ScoringClient",
+    "ServerError",
+    "StageTiming",
+    "Step",
+    "StepProvenance",
+    "TLSConfig",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "UnsupportedError",
+    "format_chain",
+    "parse_chain",
+]
+
+# Messages and reprs show the name that users import, not the module that holds it.
+for _name in __all__:
+    if getattr(globals()[_name], "__module__", "").startswith("scoreguard_client."):
+        globals()[_name].__module__ = __name__

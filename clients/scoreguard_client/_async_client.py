@@ -1,0 +1,222 @@
+"""The asyncio client."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from types import TracebackType
+from typing import TypeAlias
+
+from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
+from scoreguard_client._exceptions import ServerError
+from scoreguard_client._models import Catalogue, Gradient, Purified, Score
+from scoreguard_client._ordering import BatchPlan, StreamOrder
+from scoreguard_client._pictures import PictureLike
+from scoreguard_client._requests import (
+    DefencesLike,
+    PreparedScore,
+    ScoreRequest,
+    SharedOptions,
+    gradient_request,
+    purify_request,
+)
+from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
+from scoreguard_client._transport import (
+    GRADIENT,
+    HEALTH,
+    HEALTH_REQUEST,
+    LIST_METRICS,
+    PURIFY,
+    SCORE,
+    SCORE_BATCH,
+    SCORE_STREAM,
+    SERVING,
+    AsyncTransport,
+)
+
+__all__ = ["AsyncScoringClient"]
+
+
+class AsyncScoringClient(BaseClient):
+    """Scores pictures behind defences without blocking; belongs to the event loop of its first call.
+
+    Example:
+        async with AsyncScoringClient("localhost:50051") as client:
+            answer = await client.score("photo.png", metric="lite", defences="jpeg:quality=50")
+
+    The methods, their arguments and their errors are those of `ScoringClient`.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
+        super().__init__(target, config)
+        self._transport = AsyncTransport(target, config)
+
+    async def __aenter__(self) -> AsyncScoringClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Hang up; calls that are under way are cancelled."""
+        await self._transport.close()
+
+    async def score(
+        self,
+        picture: PictureLike,
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Score:
+        """Purify one picture and score the result; see `ScoringClient.score`."""
+        request = ScoreRequest(
+            picture=picture,
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+            request_id=request_id,
+        )
+        return to_score(await self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
+
+    async def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
+        """Send a request that was encoded before; its seed is part of it."""
+        return to_score(await self._transport.unary(SCORE, prepared, self._deadline(timeout)))
+
+    async def score_batch(
+        self,
+        items: Iterable[PictureLike | ScoreRequest],
+        *,
+        metric: str = "",
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        timeout: float | None = None,
+    ) -> list[Outcome]:
+        """Score many pictures in few calls; see `ScoringClient.score_batch`."""
+        options = SharedOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+        )
+        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        for batch in plan.batches():
+            plan.fill(batch, await self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
+        return plan.outcomes()
+
+    async def score_stream(
+        self,
+        items: Iterable[PictureLike | ScoreRequest] | AsyncIterable[PictureLike | ScoreRequest],
+        *,
+        metric: str = "",
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        timeout: float | None = None,
+    ) -> AsyncIterator[Outcome]:
+        """Score a sequence of any length over one stream; see `ScoringClient.score_stream`.
+
+        The items may come from an ordinary or an asynchronous iterable; an ordinary one is read on the event loop.
+        """
+        options = SharedOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+        )
+        order = StreamOrder()
+        messages = _encode(items, options, order)
+        async for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
+            for outcome in order.take(response):
+                yield outcome
+        for outcome in order.finish():
+            yield outcome
+
+    async def purify(
+        self,
+        picture: PictureLike,
+        defences: DefencesLike,
+        *,
+        metric: str = "",
+        seed: int | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Purified:
+        """Purify one picture, unscored; see `ScoringClient.purify`."""
+        request = purify_request(picture, defences, metric=metric, seed=seed, request_id=request_id)
+        return to_purified(await self._transport.unary(PURIFY, request, self._deadline(timeout)))
+
+    async def gradient(
+        self,
+        picture: PictureLike,
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Gradient:
+        """The score and its derivative; see `ScoringClient.gradient`."""
+        request = gradient_request(picture, metric, defences=defences, seed=seed, request_id=request_id)
+        return to_gradient(await self._transport.unary(GRADIENT, request, self._deadline(timeout)))
+
+    async def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
+        """What is deployed: metrics, ranges, defences, parameters, digests."""
+        return to_catalogue(await self._transport.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
+
+    async def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
+        """Return as soon as the server can score.
+
+        Raises:
+            UnavailableError: it cannot after `timeout` seconds.
+        """
+        wait = ReadyWait(self._target, timeout)
+        while not await self._is_serving(wait.left()):
+            await asyncio.sleep(wait.PAUSE_SECONDS)
+
+    async def _is_serving(self, timeout: float) -> bool:
+        try:
+            return (await self._transport.unary(HEALTH, HEALTH_REQUEST, timeout, wait=True)).value == SERVING
+        except ServerError as error:
+            if ReadyWait.is_transient(error):
+                return False
+            raise
+
+
+Item: TypeAlias = PictureLike | ScoreRequest
+
+
+async def _encode(
+    items: Iterable[Item] | AsyncIterable[Item], options: SharedOptions, order: StreamOrder
+) -> AsyncIterator[ScoreDefendedStreamRequest]:
+    try:
+        async for item in _as_async(items):
+            message = order.encode(options.request_of(item))
+            if message is not None:
+                yield message
+    except Exception as error:  # Whatever it is, it is the caller's own and goes back to the caller.
+        order.failure = error
+
+
+async def _as_async(items: Iterable[Item] | AsyncIterable[Item]) -> AsyncIterator[Item]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

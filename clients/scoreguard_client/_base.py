@@ -1,0 +1,67 @@
+"""What both clients share beside pure functions: an address, options, and the wait for a server."""
+
+from __future__ import annotations
+
+import time
+from typing import Final
+
+from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
+from scoreguard_client._exceptions import ConfigurationError, ServerError, UnavailableError
+
+DEFAULT_TARGET: Final = "localhost:50051"
+READY_TIMEOUT_SECONDS: Final = 60.0
+
+
+class BaseClient:
+    """An address and how to reach it."""
+
+    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
+        if not target.strip():
+            raise ConfigurationError("name the server as host:port, for example localhost:50051")
+        self._target, self._config = target, config
+
+    @property
+    def target(self) -> str:
+        """`host:port` of the server."""
+        return self._target
+
+    @property
+    def config(self) -> ConnectionConfig:
+        """The connection options."""
+        return self._config
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self._target!r}, {self._config!r})"
+
+    def _deadline(self, timeout: float | None) -> float:
+        return self._config.timeout_seconds if timeout is None else timeout
+
+    def _stream_deadline(self, timeout: float | None) -> float:
+        return self._config.stream_timeout_seconds if timeout is None else timeout
+
+
+class ReadyWait:
+    """The time that is left of a wait for a server."""
+
+    PAUSE_SECONDS: Final = 0.1
+
+    def __init__(self, target: str, timeout: float) -> None:
+        self._target, self._timeout = target, timeout
+        self._end = time.monotonic() + timeout
+
+    def left(self) -> float:
+        """Seconds left.
+
+        Raises:
+            UnavailableError: none.
+        """
+        left = self._end - time.monotonic()
+        if left <= 0:
+            message = f"{self._target} is not ready after {self._timeout:g} s: is scoreguard-serve running?"
+            raise UnavailableError(message, code="UNAVAILABLE")
+        return left
+
+    @staticmethod
+    def is_transient(error: ServerError) -> bool:
+        """Whether a server that is starting may give this error."""
+        return error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}

@@ -1,0 +1,275 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from types import TracebackType
+
+from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
+from scoreguard_client._exceptions import ServerError
+from scoreguard_client._models import Catalogue, Gradient, Purified, Score
+from scoreguard_client._ordering import BatchPlan, StreamOrder
+from scoreguard_client._pictures import PictureLike
+from scoreguard_client._requests import (
+    DefencesLike,
+    PreparedScore,
+    ScoreRequest,
+    SharedOptions,
+    gradient_request,
+    purify_request,
+)
+from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
+from scoreguard_client._transport import (
+    GRADIENT,
+    HEALTH,
+    HEALTH_REQUEST,
+    LIST_METRICS,
+    PURIFY,
+    SCORE,
+    SCORE_BATCH,
+    SCORE_STREAM,
+    SERVING,
+    Transport,
+)
+
+__all__ = ["ScoringClient"]
+
+
+class ScoringClient(BaseClient):
+    """Scores pictures behind defences, one blocking call at a time; safe to share between threads.
+
+    Example:
+        with ScoringClient("localhost:50051") as client:
+            print(client.score("photo.png", metric="lite", defences="jpeg:quality=50").score)
+
+    Every method has a deadline (`timeout` in seconds, or the one of the config) and raises `ServerError` and its
+    kinds when the server or the way to it refuses. A call is tried again only after UNAVAILABLE, with the same seed.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
+        super().__init__(target, config)
+        self._transport = Transport(target, config)
+
+    def __enter__(self) -> ScoringClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Hang up; calls that are under way are cancelled."""
+        self._transport.close()
+
+    def score(
+        self,
+        picture: PictureLike,
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Score:
+        """Purify one picture and score the result.
+
+        Args:
+            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), Pillow image, path, or a file's bytes.
+            metric: name of a deployed metric.
+            defences: the chain, for example `jpeg:quality=50+flip`; empty = undefended.
+            seed: of random defences; None = drawn by the client and reported in the provenance.
+            return_undefended: also score the picture without the defences.
+            return_purified: also return the purified picture.
+            request_id: your name for the request; returned as it came.
+            timeout: seconds; None = the config's.
+
+        Raises:
+            PictureError: the picture cannot be sent.
+            ServerError: the request was refused, or the server cannot be reached.
+        """
+        request = ScoreRequest(
+            picture=picture,
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+            request_id=request_id,
+        )
+        return to_score(self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
+
+    def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
+        """Send a request that was encoded before; its seed is part of it."""
+        return to_score(self._transport.unary(SCORE, prepared, self._deadline(timeout)))
+
+    def score_batch(
+        self,
+        items: Iterable[PictureLike | ScoreRequest],
+        *,
+        metric: str = "",
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        timeout: float | None = None,
+    ) -> list[Outcome]:
+        """Score many pictures in few calls; one bad item never fails the others.
+
+        Args:
+            items: pictures, which take the options below, or `ScoreRequest`s with options of their own.
+            metric: as in `score`.
+            defences: as in `score`.
+            seed: the same for every picture; None = each its own.
+            return_undefended: as in `score`.
+            return_purified: as in `score`.
+            timeout: seconds for each call; requests above `max_message_bytes` are split over several calls.
+
+        Returns:
+            For each item, in order, its `Score` or its error (returned, not raised).
+
+        Raises:
+            ServerError: a whole call failed.
+        """
+        options = SharedOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+        )
+        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        for batch in plan.batches():
+            plan.fill(batch, self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
+        return plan.outcomes()
+
+    def score_stream(
+        self,
+        items: Iterable[PictureLike | ScoreRequest],
+        *,
+        metric: str = "",
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        return_undefended: bool = False,
+        return_purified: bool = False,
+        timeout: float | None = None,
+    ) -> Iterator[Outcome]:
+        """Score a sequence of any length over one stream; answers come in the order of the items.
+
+        The items are read in a thread of their own, as fast as the server takes them.
+
+        Args:
+            items: as in `score_batch`.
+            metric: as in `score`.
+            defences: as in `score`.
+            seed: as in `score_batch`.
+            return_undefended: as in `score`.
+            return_purified: as in `score`.
+            timeout: seconds for the whole stream; None = the config's `stream_timeout_seconds`.
+
+        Yields:
+            For each item its `Score` or its error (yielded, not raised).
+
+        Raises:
+            ServerError: the stream broke.
+        """
+        options = SharedOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=return_undefended,
+            return_purified=return_purified,
+        )
+        order = StreamOrder()
+        messages = _encode(items, options, order)
+        for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
+            yield from order.take(response)
+        yield from order.finish()
+
+    def purify(
+        self,
+        picture: PictureLike,
+        defences: DefencesLike,
+        *,
+        metric: str = "",
+        seed: int | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Purified:
+        """Purify one picture, unscored.
+
+        Args:
+            picture: as in `score`.
+            defences: the chain; at least one.
+            metric: whose archive holds the defences; empty = any that holds them all.
+            seed: as in `score`.
+            request_id: as in `score`.
+            timeout: seconds; None = the config's.
+        """
+        request = purify_request(picture, defences, metric=metric, seed=seed, request_id=request_id)
+        return to_purified(self._transport.unary(PURIFY, request, self._deadline(timeout)))
+
+    def gradient(
+        self,
+        picture: PictureLike,
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> Gradient:
+        """The score and its derivative with respect to the picture, through the whole chain.
+
+        Args:
+            picture: as in `score`.
+            metric: name of a deployed metric.
+            defences: the chain to differentiate through; empty = undefended.
+            seed: as in `score`.
+            request_id: as in `score`.
+            timeout: seconds; None = the config's.
+
+        Raises:
+            UnsupportedError: the server does not serve gradients.
+        """
+        request = gradient_request(picture, metric, defences=defences, seed=seed, request_id=request_id)
+        return to_gradient(self._transport.unary(GRADIENT, request, self._deadline(timeout)))
+
+    def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
+        """What is deployed: metrics, ranges, defences, parameters, digests."""
+        return to_catalogue(self._transport.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
+
+    def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
+        """Return as soon as the server can score.
+
+        Raises:
+            UnavailableError: it cannot after `timeout` seconds.
+        """
+        wait = ReadyWait(self._target, timeout)
+        while not self._is_serving(wait.left()):
+            time.sleep(wait.PAUSE_SECONDS)
+
+    def _is_serving(self, timeout: float) -> bool:
+        try:
+            return self._transport.unary(HEALTH, HEALTH_REQUEST, timeout, wait=True).value == SERVING
+        except ServerError as error:
+            if ReadyWait.is_transient(error):
+                return False
+            raise
+
+
+def _encode(
+    items: Iterable[PictureLike | ScoreRequest], options: SharedOptions, order: StreamOrder
+) -> Iterator[ScoreDefendedStreamRequest]:
+    try:
+        for item in items:
+            message = order.encode(options.request_of(item))
+            if message is not None:
+                yield message
+    except Exception as error:  # Whatever it is, it is the caller's own and goes back to the caller.
+        order.failure = error

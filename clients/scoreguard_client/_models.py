@@ -1,0 +1,257 @@
+"""What the client hands out: frozen values, no protobuf."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard.v1.spec import Step
+from scoreguard_client._exceptions import NotFoundError
+
+__all__ = [
+    "Catalogue",
+    "DefenceDescription",
+    "FileDigest",
+    "FloatPicture",
+    "Gradient",
+    "MetricDescription",
+    "ParameterDescription",
+    "Provenance",
+    "Purified",
+    "Score",
+    "StageTiming",
+    "StepProvenance",
+]
+
+FloatPicture = npt.NDArray[np.float32]
+"""float32 RGB array of shape (height, width, 3); a picture's values lie in [0, 1]."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StageTiming:
+    """Time of one stage on the server."""
+
+    stage: str
+    """`queue`, `decode`, a defence step in its text form, `metric` or `gradient`."""
+    milliseconds: float
+    """Wall time; a stage that ran for a batch counts its share."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepProvenance:
+    """One defence step that ran."""
+
+    step: Step
+    """The step with every parameter filled in."""
+    sha256: str
+    """Digest of the graph that ran, hexadecimal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What produced a score: enough to repeat it."""
+
+    metric_sha256: str
+    """Digest of the metric's graph, hexadecimal."""
+    steps: tuple[StepProvenance, ...]
+    """The defences that ran, in order."""
+    engine: str
+    """Engine and version."""
+    threads: int
+    """Threads of one graph run."""
+    seed: int
+    """The seed that was used."""
+    precision: Literal["", "uint8", "float32"]
+    """Whether the picture was scored as 8-bit or as float values; empty where the server did not say."""
+    decoder: str
+    """Library that decoded the picture; empty for raw values."""
+    height: int
+    """Height after decoding and EXIF rotation, in pixels."""
+    width: int
+    """Width after decoding and EXIF rotation, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """The answer for one picture."""
+
+    score: float
+    """f(g(x)): the metric's score of the purified picture."""
+    undefended_score: float | None
+    """f(x); None unless asked for."""
+    purified: FloatPicture | None = field(repr=False, compare=False)
+    """g(x): exactly what the metric scored; None unless asked for."""
+    timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
+    """Time of each stage."""
+    provenance: Provenance = field(repr=False)
+    """What produced the score."""
+    request_id: str
+    """The caller's name for the request."""
+
+    @property
+    def gap(self) -> float | None:
+        """f(x) - f(g(x)), in the metric's unit; a large one is a sign of tampering. None unless f(x) was asked for."""
+        return None if self.undefended_score is None else self.undefended_score - self.score
+
+
+@dataclass(frozen=True, kw_only=True)
+class Purified:
+    """A purified picture."""
+
+    picture: FloatPicture = field(repr=False, compare=False)
+    """g(x)."""
+    timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
+    """Time of each stage."""
+    provenance: Provenance
+    """What produced the picture."""
+    request_id: str
+    """The caller's name for the request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gradient:
+    """A score and its derivative."""
+
+    score: float
+    """f(g(x))."""
+    gradient: FloatPicture = field(repr=False, compare=False)
+    """d f(g(x)) / d x, of the picture's shape."""
+    timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
+    """Time of each stage."""
+    provenance: Provenance
+    """What produced the numbers."""
+    request_id: str
+    """The caller's name for the request."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ParameterDescription:
+    """One parameter of a defence."""
+
+    name: str
+    """Name in requests."""
+    description: str
+    """One sentence with the unit."""
+    default: float
+    """Value when a request does not name the parameter."""
+    minimum: float
+    """Lowest value allowed."""
+    maximum: float
+    """Highest value allowed."""
+    integer: bool
+    """Whether only whole numbers are allowed."""
+    choices: tuple[float, ...]
+    """The only values allowed; empty = any in the range."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DefenceDescription:
+    """A defence that may stand before a metric."""
+
+    name: str
+    """Name in requests."""
+    title: str
+    """Name in prose."""
+    paper: str
+    """Source of the method."""
+    year: int
+    """Year of the source."""
+    parameters: tuple[ParameterDescription, ...]
+    """What can be set."""
+    random: bool
+    """Whether the result depends on the seed."""
+    differentiability: Literal["", "exact", "straight_through", "bpda_identity"]
+    """How a gradient passes; empty where the server did not say."""
+    size_preserving: bool
+    """Whether the purified picture always has the size of the input."""
+    minimum_size: int
+    """Smallest height and width, in pixels."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileDigest:
+    """A file of an archive."""
+
+    path: str
+    """Path inside the archive."""
+    sha256: str
+    """Digest, hexadecimal."""
+    size_bytes: int
+    """Length."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricDescription:
+    """A metric that is deployed."""
+
+    name: str
+    """Name in requests."""
+    title: str
+    """Name in prose."""
+    paper: str
+    """Source of the method."""
+    year: int
+    """Year of the source."""
+    score_range: tuple[float, float]
+    """Lowest and highest score."""
+    higher_is_better: bool
+    """False where a low score means high quality."""
+    input_rule: str
+    """How the metric reads a picture."""
+    minimum_size: int
+    """Smallest height and width, in pixels."""
+    weights_licence: str
+    """Licence of the weights."""
+    defences: tuple[DefenceDescription, ...]
+    """The defences that may stand before it."""
+    archive_sha256: str
+    """Digest of the archive, hexadecimal."""
+    files: tuple[FileDigest, ...] = field(repr=False)
+    """Digests of the files in the archive."""
+
+    def defence(self, name: str) -> DefenceDescription:
+        """The defence of that name.
+
+        Raises:
+            NotFoundError: it is not deployed before this metric.
+        """
+        by_name = {defence.name: defence for defence in self.defences}
+        if name not in by_name:
+            raise _unknown("defence", name, by_name)
+        return by_name[name]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Catalogue:
+    """What a server has deployed."""
+
+    metrics: tuple[MetricDescription, ...]
+    """The metrics, by name."""
+    server_version: str
+    """Version of the server software."""
+    gradients: bool
+    """Whether the server gives gradients."""
+
+    def metric(self, name: str) -> MetricDescription:
+        """The metric of that name.
+
+        Raises:
+            NotFoundError: it is not deployed.
+        """
+        by_name = {metric.name: metric for metric in self.metrics}
+        if name not in by_name:
+            raise _unknown("metric", name, by_name)
+        return by_name[name]
+
+
+def _unknown(
+    kind: str, name: str, known: dict[str, MetricDescription] | dict[str, DefenceDescription]
+) -> NotFoundError:
+    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(sorted(known))}"
+    metadata = {"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(sorted(known))}
+    return NotFoundError(f"unknown {kind} {name!r}: {hint}", field=kind, metadata=metadata)

@@ -1,0 +1,199 @@
+"""From a caller's arguments to request messages: pure functions, shared by both clients.
+
+A request always carries a seed: where the caller gives none, the client draws one, so that a retry is the same draw
+as the first attempt. The seed that was used comes back in the answer's provenance.
+"""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from scoreguard.v1.errors import SpecError
+from scoreguard.v1.scoring_pb2 import (
+    DefenceStep,
+    PurifyRequest,
+    ScoreDefendedRequest,
+    ScoreGradientRequest,
+)
+from scoreguard.v1.spec import Step, parse_chain
+from scoreguard_client._exceptions import InvalidRequestError
+from scoreguard_client._pictures import PictureLike, to_image
+
+__all__ = ["DefencesLike", "PreparedScore", "ScoreRequest"]
+
+DefencesLike: TypeAlias = str | Step | Mapping[str, Mapping[str, float]] | Iterable[str | Step]
+"""A chain: text (`blur:kernel=3+jpeg:quality=50`), a step, `{"jpeg": {"quality": 50}}`, or several texts and steps."""
+
+# Whole numbers up to here survive JSON readers that know only doubles, and fit SQLite's integers.
+_SEED_BITS: Final = 53
+_SEED_LIMIT: Final = 2**64
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRequest:
+    """One item of a batch or a stream, with its own options."""
+
+    picture: PictureLike
+    """The picture."""
+    metric: str
+    """Name of a deployed metric."""
+    defences: DefencesLike = ""
+    """The defences, in order; empty = undefended."""
+    seed: int | None = None
+    """Seed of random defences, 0 to 2**64 - 1; None = drawn by the client."""
+    return_undefended: bool = False
+    """Whether to score the picture without the defences as well."""
+    return_purified: bool = False
+    """Whether to return the purified picture."""
+    request_id: str = ""
+    """Your name for the request."""
+
+    def to_message(self) -> ScoreDefendedRequest:
+        """The wire form.
+
+        Raises:
+            PictureError: the picture cannot be sent.
+            InvalidRequestError: the defences or the seed cannot be read.
+        """
+        return ScoreDefendedRequest(
+            image=to_image(self.picture),
+            metric=_metric(self.metric),
+            defences=to_steps(self.defences),
+            seed=to_seed(self.seed),
+            return_undefended_score=self.return_undefended,
+            return_purified_image=self.return_purified,
+            request_id=self.request_id,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SharedOptions:
+    """The options that the bare pictures of a batch or stream have in common."""
+
+    metric: str
+    """Name of a deployed metric."""
+    defences: DefencesLike
+    """The defences, in order."""
+    seed: int | None
+    """The same for every picture; None = each its own."""
+    return_undefended: bool
+    """Whether to score the pictures without the defences as well."""
+    return_purified: bool
+    """Whether to return the purified pictures."""
+
+    def request_of(self, item: PictureLike | ScoreRequest) -> ScoreRequest:
+        """Give a bare picture these options; a request keeps its own."""
+        if isinstance(item, ScoreRequest):
+            return item
+        return ScoreRequest(
+            picture=item,
+            metric=self.metric,
+            defences=self.defences,
+            seed=self.seed,
+            return_undefended=self.return_undefended,
+            return_purified=self.return_purified,
+        )
+
+
+@dataclass(frozen=True)
+class PreparedScore:
+    """A request that was checked and encoded once, to be sent many times. It keeps its seed."""
+
+    payload: bytes
+    """The encoded message."""
+
+    @staticmethod
+    def of(request: ScoreRequest) -> PreparedScore:
+        """Check and encode a request.
+
+        Raises:
+            PictureError: the picture cannot be sent.
+            InvalidRequestError: the defences or the seed cannot be read.
+        """
+        return PreparedScore(request.to_message().SerializeToString())
+
+
+def purify_request(
+    picture: PictureLike, defences: DefencesLike, *, metric: str, seed: int | None, request_id: str
+) -> PurifyRequest:
+    """The message of `purify`; raises as `ScoreRequest.to_message`, and where there is no defence."""
+    steps = to_steps(defences)
+    if not steps:
+        raise InvalidRequestError("name at least one defence to purify with, for example 'jpeg'", field="defences")
+    return PurifyRequest(
+        image=to_image(picture), defences=steps, metric=metric, seed=to_seed(seed), request_id=request_id
+    )
+
+
+def gradient_request(
+    picture: PictureLike, metric: str, *, defences: DefencesLike, seed: int | None, request_id: str
+) -> ScoreGradientRequest:
+    """The message of `gradient`; raises as `ScoreRequest.to_message`."""
+    return ScoreGradientRequest(
+        image=to_image(picture),
+        metric=_metric(metric),
+        defences=to_steps(defences),
+        seed=to_seed(seed),
+        request_id=request_id,
+    )
+
+
+def to_steps(defences: DefencesLike) -> list[DefenceStep]:
+    """A chain as messages.
+
+    Raises:
+        InvalidRequestError: it cannot be read, or a parameter is not a finite number.
+    """
+    steps = [step.to_message() for step in _chain(defences)]
+    for step in steps:
+        for name, value in step.parameters.items():
+            if not math.isfinite(value):
+                raise InvalidRequestError(f"{step.name}:{name} must be a finite number, not {value}", field="defences")
+    return steps
+
+
+def to_seed(seed: int | None) -> int:
+    """The seed to send.
+
+    Raises:
+        InvalidRequestError: it does not fit 64 bits.
+    """
+    if seed is None:
+        return secrets.randbits(_SEED_BITS)
+    if not 0 <= seed < _SEED_LIMIT:
+        raise InvalidRequestError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}", field="seed")
+    return int(seed)
+
+
+def _metric(name: str) -> str:
+    if not name:
+        raise InvalidRequestError("name the metric, for example metric='lite'", field="metric")
+    return name
+
+
+def _chain(defences: DefencesLike) -> list[Step]:
+    try:
+        if isinstance(defences, (str, Step)):
+            return _part(defences)
+        if isinstance(defences, Mapping):
+            return [_step(name, parameters) for name, parameters in defences.items()]
+        return [step for part in defences for step in _part(part)]
+    except SpecError as error:
+        raise InvalidRequestError(str(error), field="defences") from error
+    except (TypeError, ValueError, AttributeError) as error:
+        raise InvalidRequestError(
+            f"cannot read defences {defences!r}: {error}; write 'jpeg:quality=50' or {{'jpeg': {{'quality': 50}}}}",
+            field="defences",
+        ) from error
+
+
+def _part(part: str | Step) -> list[Step]:
+    return [part] if isinstance(part, Step) else list(parse_chain(part))
+
+
+def _step(name: str, parameters: Mapping[str, float]) -> Step:
+    return Step(name=name, parameters=tuple(sorted((key, float(value)) for key, value in parameters.items())))

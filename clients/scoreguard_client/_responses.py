@@ -1,0 +1,190 @@
+"""From response messages to the values that callers get: pure functions, shared by both clients."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import PIL.Image
+
+from scoreguard.v1 import codec, manifest_pb2, scoring_pb2
+from scoreguard.v1.errors import PayloadError
+from scoreguard.v1.spec import Step
+from scoreguard_client._exceptions import InternalError, ScoreguardError
+from scoreguard_client._models import (
+    Catalogue,
+    DefenceDescription,
+    FileDigest,
+    FloatPicture,
+    Gradient,
+    MetricDescription,
+    ParameterDescription,
+    Provenance,
+    Purified,
+    Score,
+    StageTiming,
+    StepProvenance,
+)
+from scoreguard_client._status import from_status
+
+__all__ = ["Outcome"]
+
+Outcome: TypeAlias = Score | ScoreguardError
+"""What became of one item of a batch or stream: its score, or the error (returned, not raised)."""
+
+_PRECISIONS: Final[dict[int, Literal["uint8", "float32"]]] = {
+    scoring_pb2.PRECISION_UINT8: "uint8",
+    scoring_pb2.PRECISION_FLOAT32: "float32",
+}
+_DIFFERENTIABILITIES: Final[dict[int, Literal["exact", "straight_through", "bpda_identity"]]] = {
+    manifest_pb2.DIFFERENTIABILITY_EXACT: "exact",
+    manifest_pb2.DIFFERENTIABILITY_STRAIGHT_THROUGH: "straight_through",
+    manifest_pb2.DIFFERENTIABILITY_BPDA_IDENTITY: "bpda_identity",
+}
+
+
+def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
+    """Read the answer of a score.
+
+    Raises:
+        InternalError: the purified picture in it cannot be read.
+    """
+    return Score(
+        score=response.score,
+        undefended_score=response.undefended_score if response.HasField("undefended_score") else None,
+        purified=_picture(response.purified_image) if response.HasField("purified_image") else None,
+        timings=_timings(response.timings),
+        provenance=_provenance(response.provenance),
+        request_id=response.request_id,
+    )
+
+
+def to_outcome(result: scoring_pb2.ScoreDefendedResult) -> Outcome:
+    """Read one item of a batch or stream; an error is returned, not raised."""
+    if result.WhichOneof("result") != "response":
+        return from_status(result.status)
+    try:
+        return to_score(result.response)
+    except InternalError as error:
+        return error
+
+
+def to_purified(response: scoring_pb2.PurifyResponse) -> Purified:
+    """Read the answer of a purification.
+
+    Raises:
+        InternalError: the picture in it cannot be read.
+    """
+    return Purified(
+        picture=_picture(response.purified_image),
+        timings=_timings(response.timings),
+        provenance=_provenance(response.provenance),
+        request_id=response.request_id,
+    )
+
+
+def to_gradient(response: scoring_pb2.ScoreGradientResponse) -> Gradient:
+    """Read the answer of a gradient.
+
+    Raises:
+        InternalError: the gradient in it cannot be read.
+    """
+    return Gradient(
+        score=response.score,
+        gradient=_floats(response.gradient),
+        timings=_timings(response.timings),
+        provenance=_provenance(response.provenance),
+        request_id=response.request_id,
+    )
+
+
+def to_catalogue(response: scoring_pb2.ListMetricsResponse) -> Catalogue:
+    """Read what is deployed."""
+    return Catalogue(
+        metrics=tuple(_metric(metric) for metric in response.metrics),
+        server_version=response.server_version,
+        gradients=response.gradients,
+    )
+
+
+def _picture(image: scoring_pb2.Image) -> FloatPicture:
+    if image.WhichOneof("payload") == "tensor":
+        return _floats(image.tensor)
+    try:
+        with PIL.Image.open(io.BytesIO(image.encoded)) as decoded:
+            return np.asarray(decoded.convert("RGB"), np.float32) / np.float32(255)
+    except OSError as error:
+        raise InternalError(f"the server's purified picture cannot be read: {error}") from error
+
+
+def _floats(tensor: scoring_pb2.Tensor) -> FloatPicture:
+    try:
+        values = codec.from_tensor(tensor)
+    except PayloadError as error:
+        raise InternalError(f"the server's array cannot be read: {error}") from error
+    # A copy, because the view of the message is read-only.
+    return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
+
+
+def _timings(timings: Iterable[scoring_pb2.StageTiming]) -> tuple[StageTiming, ...]:
+    return tuple(StageTiming(stage=timing.stage, milliseconds=timing.milliseconds) for timing in timings)
+
+
+def _provenance(message: scoring_pb2.Provenance) -> Provenance:
+    return Provenance(
+        metric_sha256=message.metric_sha256,
+        steps=tuple(StepProvenance(step=Step.from_message(s.step), sha256=s.sha256) for s in message.steps),
+        engine=message.engine,
+        threads=message.threads,
+        seed=message.seed,
+        precision=_PRECISIONS.get(message.precision, ""),
+        decoder=message.decoder,
+        height=message.height,
+        width=message.width,
+    )
+
+
+def _metric(metric: scoring_pb2.DeployedMetric) -> MetricDescription:
+    facts = metric.facts
+    return MetricDescription(
+        name=facts.name,
+        title=facts.title,
+        paper=facts.paper,
+        year=facts.year,
+        score_range=(facts.range_low, facts.range_high),
+        higher_is_better=facts.higher_is_better,
+        input_rule=facts.input_rule,
+        minimum_size=facts.minimum_size,
+        weights_licence=facts.weights_licence,
+        defences=tuple(_defence(defence) for defence in metric.defences),
+        archive_sha256=metric.archive_sha256,
+        files=tuple(FileDigest(path=f.path, sha256=f.sha256, size_bytes=f.size_bytes) for f in metric.files),
+    )
+
+
+def _defence(facts: manifest_pb2.DefenceFacts) -> DefenceDescription:
+    return DefenceDescription(
+        name=facts.name,
+        title=facts.title,
+        paper=facts.paper,
+        year=facts.year,
+        parameters=tuple(_parameter(parameter) for parameter in facts.parameters),
+        random=bool(facts.random_inputs),
+        differentiability=_DIFFERENTIABILITIES.get(facts.differentiability, ""),
+        size_preserving=facts.size_preserving,
+        minimum_size=facts.minimum_size,
+    )
+
+
+def _parameter(spec: manifest_pb2.ParameterSpec) -> ParameterDescription:
+    return ParameterDescription(
+        name=spec.name,
+        description=spec.description,
+        default=spec.default_value,
+        minimum=spec.minimum,
+        maximum=spec.maximum,
+        integer=spec.integer,
+        choices=tuple(spec.structural_choices),
+    )
