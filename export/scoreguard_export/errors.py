@@ -2,7 +2,9 @@
 
 ExportError
 ├── UnknownNameError      a metric or defence that no catalogue has
+├── ParameterError        a structural value for which a defence has no graph
 ├── WeightsError          weights that are missing, of the wrong digest or of the wrong shape
+├── GraphError            a module that cannot be written as a graph
 ├── ParityError           an exported graph that differs from the eager module
 ├── ArchiveError          an archive that cannot be read or is not what it says
 └── TrainingError         training that cannot start or go on
@@ -12,6 +14,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+
+
+def one_line(text: str, limit: int = 300) -> str:
+    """Fold a library's message to one line of at most `limit` characters."""
+    folded = " ".join(text.split())
+    return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
 class ExportError(Exception):
@@ -28,12 +36,33 @@ class UnknownNameError(ExportError):
         super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 
+class ParameterError(ExportError):
+    """A structural value for which a defence has no graph."""
+
+    def __init__(self, defence: str, name: str, value: float, choices: Iterable[float]) -> None:
+        self.defence, self.name, self.value, self.choices = defence, name, value, tuple(choices)
+        allowed = ", ".join(f"{choice:g}" for choice in self.choices) or "no structural parameter of that name"
+        super().__init__(f"defence {defence!r} has no graph for {name}={value:g}: choose from {allowed}")
+
+
 class WeightsError(ExportError):
     """Weights that are missing or not the ones that the method needs."""
 
 
+class GraphError(ExportError):
+    """A module that cannot be written as a graph."""
+
+    def __init__(self, module: str, engine: str, reason: str) -> None:
+        self.module, self.engine, self.reason = module, engine, one_line(reason)
+        super().__init__(f"cannot export {module} to {engine}: {self.reason}")
+
+
 class ParityError(ExportError):
     """An exported graph whose output differs from the eager module's by more than the tolerance."""
+
+    def __init__(self, module: str, engine: str, case: str, reason: str) -> None:
+        self.module, self.engine, self.case, self.reason = module, engine, case, one_line(reason)
+        super().__init__(f"{engine} graph of {module} differs from the module at {case}: {self.reason}")
 
 
 class ArchiveError(ExportError):

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
+
+from scoreguard_export.errors import ParameterError
 
 
 class Differentiability(StrEnum):
@@ -110,6 +112,18 @@ class Defence(nn.Module, ABC):
 
     facts: ClassVar[DefenceFacts]
 
+    def __init__(self, **structural: float) -> None:
+        """Check the structural parameters against the choices of the facts.
+
+        Raises:
+            ParameterError: a name that the facts do not have, or a value that has no exported variant.
+        """
+        super().__init__()
+        choices = {p.name: p.choices for p in self.facts.structural}
+        for name, value in structural.items():
+            if value not in choices.get(name, ()):
+                raise ParameterError(self.facts.name, name, value, choices.get(name, ()))
+
     @abstractmethod
-    def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
+    def forward(self, image: Tensor, *inputs: Any, **named: Any) -> Tensor:
         """Purify a batch."""

@@ -1,0 +1,56 @@
+"""Flipping as a purification: x'[i, j] = x[H−1−i, W−1−j]. Its own inverse; the shape is kept."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
+
+
+class Flip(Defence):
+    """Flip both axes, or those asked for.
+
+    The variant with neither is the identity: it is kept, so that each combination of the two switches has a graph.
+    """
+
+    facts = DefenceFacts(
+        name="flip",
+        title="Flip",
+        paper="Gushchin et al.: Adversarial purification for no-reference image-quality metrics (arXiv 2404.06957)",
+        year=2024,
+        parameters=(
+            Parameter(
+                name="horizontal",
+                description="1 to mirror left and right, 0 not to.",
+                default=1.0,
+                minimum=0.0,
+                maximum=1.0,
+                integer=True,
+                choices=(0.0, 1.0),
+            ),
+            Parameter(
+                name="vertical",
+                description="1 to mirror top and bottom, 0 not to.",
+                default=1.0,
+                minimum=0.0,
+                maximum=1.0,
+                integer=True,
+                choices=(0.0, 1.0),
+            ),
+        ),
+        differentiability=Differentiability.EXACT,
+        size_preserving=True,
+        minimum_size=1,
+        parity_tolerance=0.0,
+    )
+
+    def __init__(self, *, horizontal: float = 1.0, vertical: float = 1.0) -> None:
+        super().__init__(horizontal=horizontal, vertical=vertical)
+        self.horizontal = bool(horizontal)
+        self.vertical = bool(vertical)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Mirror pictures (N, 3, H, W)."""
+        mirrored = torch.flip(image, [2]) if self.vertical else image.clone()
+        return torch.flip(mirrored, [3]) if self.horizontal else mirrored

@@ -1,0 +1,85 @@
+"""Bilinear downscaling as a purification: out = max(1, ⌊in·scale + ½⌋) in each direction, in float32."""
+
+from __future__ import annotations
+
+import onnx
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
+from scoreguard_export.defences.resize_graph import build_resize_graph
+from scoreguard_export.defences.straight_through import straight_through
+
+
+class Resize(Defence):
+    """Shrink pictures; the metric scores the small picture, unless it is brought back to its size.
+
+    Pixel centres at half integers (`align_corners=False`). With `antialias`, the triangle filter widens with the
+    reduction, as in Pillow and in torchvision ≥ 0.17; without it the filter keeps two taps, as in OpenCV and in the
+    torchvision of the published studies. The way back (`restore`) never needs it.
+    """
+
+    facts = DefenceFacts(
+        name="resize",
+        title="Resize",
+        paper="Gushchin et al.: Adversarial purification for no-reference image-quality metrics (arXiv 2404.06957)",
+        year=2024,
+        parameters=(
+            Parameter(
+                name="scale",
+                description="Factor on height and width.",
+                default=0.5,
+                minimum=0.1,
+                maximum=1.0,
+            ),
+            Parameter(
+                name="antialias",
+                description="1 to widen the filter with the reduction, 0 to keep two taps.",
+                default=1.0,
+                minimum=0.0,
+                maximum=1.0,
+                integer=True,
+                choices=(0.0, 1.0),
+            ),
+            Parameter(
+                name="restore",
+                description="1 to enlarge the result to the original size, 0 to leave it small.",
+                default=0.0,
+                minimum=0.0,
+                maximum=1.0,
+                integer=True,
+                choices=(0.0, 1.0),
+            ),
+        ),
+        differentiability=Differentiability.EXACT,
+        size_preserving=False,
+        minimum_size=2,
+        parity_tolerance=1e-4,
+    )
+
+    def __init__(self, *, antialias: float = 1.0, restore: float = 0.0) -> None:
+        super().__init__(antialias=antialias, restore=restore)
+        self.antialias = bool(antialias)
+        self.restore = bool(restore)
+
+    def forward(self, image: Tensor, scale: Tensor) -> Tensor:
+        """Shrink pictures (N, 3, H, W).
+
+        Args:
+            image: In [0, 1].
+            scale: 0-d, 0.1 to 1.
+        """
+        size = [self._shrunk(image.shape[2], scale), self._shrunk(image.shape[3], scale)]
+        small = functional.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=self.antialias)
+        if self.restore:
+            whole = [image.shape[2], image.shape[3]]
+            small = functional.interpolate(small, size=whole, mode="bilinear", align_corners=False, antialias=False)
+        return straight_through(small, torch.clamp(small, 0.0, 1.0))
+
+    def _shrunk(self, length: int, scale: Tensor) -> int:
+        return max(1, int(torch.floor(float(length) * scale + 0.5).item()))
+
+    def onnx_model(self, opset: int) -> onnx.ModelProto:
+        """Build the graph by hand: torch.export does not carry a size that depends on a tensor's value into Resize."""
+        return build_resize_graph(antialias=self.antialias, restore=self.restore, opset=opset)
