@@ -1,0 +1,1 @@
+"""The subcommands of scoreguard-export, one file each."""

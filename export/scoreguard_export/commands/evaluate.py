@@ -1,0 +1,43 @@
+"""`scoreguard-export evaluate`: a metric against human scores."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from scoreguard_export.metrics.catalogue import load_metric
+from scoreguard_export.training.evaluate_mos import AgreementRow, evaluate_on_human_scores
+
+
+@click.command(epilog="Example: scoreguard-export evaluate lite --data ../shared/data")
+@click.argument("metric")
+@click.option(
+    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of mos/."
+)
+@click.option("--weights", type=click.Path(path_type=Path), help="Weights file; the shipped one by default.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
+    """Rank correlation of METRIC with human scores, by data set and distortion; 1 = full agreement."""
+    rows = evaluate_on_human_scores(load_metric(metric, weights), data)
+    if as_json:
+        click.echo(json.dumps([asdict(row) for row in rows], indent=2))
+    else:
+        Console().print(_table(metric, rows))
+
+
+def _table(metric: str, rows: list[AgreementRow]) -> Table:
+    table = Table("data set", "group", "pictures", "SROCC", "PLCC", "pairs in order", title=f"{metric} and people")
+    for row in rows:
+        table.add_row(
+            row.dataset, row.group, str(row.count), _number(row.srocc), _number(row.plcc), _number(row.concordance)
+        )
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"

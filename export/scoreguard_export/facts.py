@@ -1,0 +1,66 @@
+"""The facts of metrics and defences as the messages of a manifest."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scoreguard.v1 import manifest_pb2 as pb
+from scoreguard_export.defences.base import DefenceFacts, Differentiability, Distribution, Parameter, RandomShape
+from scoreguard_export.metrics.base import MetricFacts
+
+_DIFFERENTIABILITY: Final = {
+    Differentiability.EXACT: pb.DIFFERENTIABILITY_EXACT,
+    Differentiability.STRAIGHT_THROUGH: pb.DIFFERENTIABILITY_STRAIGHT_THROUGH,
+    Differentiability.BPDA_IDENTITY: pb.DIFFERENTIABILITY_BPDA_IDENTITY,
+}
+_DISTRIBUTION: Final = {
+    Distribution.STANDARD_NORMAL: pb.DISTRIBUTION_STANDARD_NORMAL,
+    Distribution.UNIFORM: pb.DISTRIBUTION_UNIFORM,
+}
+_SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.RANDOM_SHAPE_ITEM}
+
+
+def metric_message(facts: MetricFacts) -> pb.MetricFacts:
+    """A metric's facts."""
+    return pb.MetricFacts(
+        name=facts.name,
+        title=facts.title,
+        paper=facts.paper,
+        year=facts.year,
+        range_low=facts.score_range.low,
+        range_high=facts.score_range.high,
+        higher_is_better=facts.higher_is_better,
+        input_rule=facts.input_rule,
+        minimum_size=facts.minimum_size,
+        weights_licence=facts.weights.licence,
+    )
+
+
+def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
+    """A defence's facts."""
+    return pb.DefenceFacts(
+        name=facts.name,
+        title=facts.title,
+        paper=facts.paper,
+        year=facts.year,
+        parameters=[_parameter(parameter) for parameter in facts.parameters],
+        random_inputs=[
+            pb.RandomInput(name=r.name, distribution=_DISTRIBUTION[r.distribution], shape=_SHAPE[r.shape])
+            for r in facts.random_inputs
+        ],
+        differentiability=_DIFFERENTIABILITY[facts.differentiability],
+        size_preserving=facts.size_preserving,
+        minimum_size=facts.minimum_size,
+    )
+
+
+def _parameter(parameter: Parameter) -> pb.ParameterSpec:
+    return pb.ParameterSpec(
+        name=parameter.name,
+        description=parameter.description,
+        default_value=parameter.default,
+        minimum=parameter.minimum,
+        maximum=parameter.maximum,
+        integer=parameter.integer,
+        structural_choices=parameter.choices,
+    )

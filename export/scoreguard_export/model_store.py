@@ -1,0 +1,59 @@
+"""The files beside the archives: what plain `torchserve --start` needs to serve them safely and quietly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from string import Template
+from typing import Final
+
+CONFIG_NAME: Final = "config.properties"
+LOG_CONFIG_NAME: Final = "log4j2.xml"
+
+_CONFIG: Final = Template("""\
+# Written by scoreguard-export build. TorchServe listens on loopback only: it has no authentication worth the name.
+inference_address=http://127.0.0.1:8080
+management_address=http://127.0.0.1:8081
+metrics_address=http://127.0.0.1:8082
+grpc_inference_address=127.0.0.1
+grpc_management_address=127.0.0.1
+disable_token_authorization=true
+allowed_urls=file://.*
+install_py_dep_per_model=false
+# 64 MiB: a 4K frame as 8-bit values, a full-HD one as floats. The stock limit is 6.5 MB.
+max_request_size=67108864
+max_response_size=67108864
+default_workers_per_model=1
+job_queue_size=100
+metrics_mode=prometheus
+disable_system_metrics=true
+# Forms arrive as bytes, whatever their content type says.
+decode_input_request=false
+vmargs=-Xmx256m -XX:+UseSerialGC -Dlog4j.configurationFile=$log_config
+""")
+
+_LOG: Final = """\
+<?xml version="1.0" encoding="UTF-8"?>
+<!-- Written by scoreguard-export build. TorchServe's own configuration writes about twenty lines a request. -->
+<Configuration status="ERROR">
+  <Appenders>
+    <Console name="console" target="SYSTEM_ERR">
+      <PatternLayout pattern="%d{ISO8601} %-5p %c{1} %m%n"/>
+    </Console>
+  </Appenders>
+  <Loggers>
+    <Root level="warn"><AppenderRef ref="console"/></Root>
+    <Logger name="ACCESS_LOG" level="off" additivity="false"/>
+    <Logger name="TS_METRICS" level="off" additivity="false"/>
+    <Logger name="MODEL_METRICS" level="off" additivity="false"/>
+    <Logger name="MODEL_LOG" level="warn"/>
+  </Loggers>
+</Configuration>
+"""
+
+
+def write_server_files(model_store: Path) -> list[Path]:
+    """Write `config.properties` and `log4j2.xml`; the first names the second by the path as it was given."""
+    config, log = model_store / CONFIG_NAME, model_store / LOG_CONFIG_NAME
+    config.write_text(_CONFIG.substitute(log_config=log.as_posix()))
+    log.write_text(_LOG)
+    return [config, log]
