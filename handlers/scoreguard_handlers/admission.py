@@ -1,0 +1,186 @@
+"""Waiting for a worker: a bounded queue that drops who has left, and hands out work in fair batches.
+
+TorchServe forwards neither deadlines nor cancellations, so its own queue is kept short: at most a few calls per
+worker are under way, and everything else waits here, where an expired or cancelled request costs nothing. A call to
+TorchServe costs some CPU whatever is in it; when requests queue up, several share one call. The queue is divided by
+the calls that may be under way, so a batch never holds more than one call's fair share.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from scoreguard.v1.scoring_pb2 import StageTiming
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
+from scoreguard_handlers.backends.base import Backend
+from scoreguard_handlers.config import AdmissionConfig
+from scoreguard_handlers.errors import (
+    BackendUnavailableError,
+    ChainFailedError,
+    ResourceLimitError,
+    ServingError,
+    TooLateError,
+)
+from scoreguard_handlers.request_check import request_of
+from scoreguard_handlers.status import as_serving_error
+
+QUEUE_STAGE = "queue"
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True, kw_only=True)
+class _Pending:
+    item: WorkItem
+    answer: asyncio.Future[WorkResult]
+    group: Hashable
+    size: int
+    arrived: float = field(default_factory=time.perf_counter)
+    waited_ms: float = 0.0
+
+
+class Dispatcher:
+    """The queue of one metric. Belongs to the event loop that made it."""
+
+    def __init__(
+        self, metric: str, backend: Backend, config: AdmissionConfig, on_unavailable: Callable[[], None] = lambda: None
+    ) -> None:
+        self.metric = metric
+        self.refusal: ServingError | None = None
+        """While set, new requests get this error."""
+        self._backend, self._config, self._on_unavailable = backend, config, on_unavailable
+        self._slots = max(1, backend.workers * config.calls_per_worker)
+        self._max_batch = min(config.max_batch, backend.max_batch)
+        self._waiting: dict[_Pending, None] = {}
+        self._calls: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Requests in the queue."""
+        return len(self._waiting)
+
+    @property
+    def running(self) -> int:
+        """Worker calls under way."""
+        return len(self._calls)
+
+    @property
+    def busy(self) -> bool:
+        """Whether every worker has something to do."""
+        return self.running >= self._backend.workers
+
+    async def submit(self, item: WorkItem, seconds: float | None) -> WorkResult:
+        """Wait for a worker and its answer.
+
+        Args:
+            item: the piece of work; its deadline is filled in.
+            seconds: time that the caller waits; None = the default.
+
+        Raises:
+            ServingError: refused, too late, or failed as a whole; an item's own failure is in the result.
+        """
+        seconds = self._clip(seconds)
+        self._check_admission(seconds)
+        item.deadline_unix_seconds = time.time() + seconds
+        loop = asyncio.get_running_loop()
+        pending = _Pending(item=item, answer=loop.create_future(), group=_group_of(item), size=item.ByteSize())
+        self._waiting[pending] = None
+        self._hand_out()
+        try:
+            async with asyncio.timeout(seconds):
+                return await pending.answer
+        except TimeoutError:
+            raise TooLateError(f"no answer within {seconds:.3g} s; allow more time or send less work") from None
+        finally:
+            self._waiting.pop(pending, None)
+
+    async def drain(self) -> None:
+        """Refuse what comes, and wait for what is here."""
+        self.refusal = BackendUnavailableError("the server is stopping; call another one")
+        while self._calls or self._waiting:
+            await asyncio.wait(self._calls) if self._calls else await asyncio.sleep(0)
+
+    def _clip(self, seconds: float | None) -> float:
+        wanted = self._config.default_deadline_seconds if seconds is None else seconds
+        return min(wanted, self._config.max_deadline_seconds)
+
+    def _check_admission(self, seconds: float) -> None:
+        if self.refusal is not None:
+            raise self.refusal
+        if seconds <= 0:
+            raise TooLateError("the deadline had passed when the request arrived; allow more time")
+        if self.waiting >= self._config.queue_limit:
+            raise ResourceLimitError(
+                f"queue full: {self.waiting} waiting, limit {self._config.queue_limit}; try again later",
+                metadata={
+                    "waiting": str(self.waiting),
+                    "limit": str(self._config.queue_limit),
+                    "retry_after_seconds": "1",
+                },
+            )
+
+    def _hand_out(self) -> None:
+        while self._waiting and self.running < self._slots:
+            call = asyncio.create_task(self._run(self._take()))
+            self._calls.add(call)
+            call.add_done_callback(self._finished)
+
+    def _finished(self, call: asyncio.Task[None]) -> None:
+        self._calls.discard(call)
+        self._hand_out()
+
+    def _take(self) -> list[_Pending]:
+        share = min(self._max_batch, math.ceil(self.waiting / self._slots))
+        head = next(iter(self._waiting))
+        batch, size = [head], head.size
+        for pending in self._waiting:
+            if len(batch) == share:
+                break
+            if pending is head or pending.group != head.group or size + pending.size > self._config.max_batch_bytes:
+                continue
+            batch.append(pending)
+            size += pending.size
+        for pending in batch:
+            del self._waiting[pending]
+            pending.waited_ms = (time.perf_counter() - pending.arrived) * 1000
+        return batch
+
+    async def _run(self, batch: list[_Pending]) -> None:
+        try:
+            response = await self._backend.run(self.metric, WorkerRequest(items=[pending.item for pending in batch]))
+            if len(response.results) != len(batch):
+                raise ChainFailedError(f"the worker gave {len(response.results)} answers to {len(batch)} requests")
+        except Exception as error:  # whatever it was, the callers must hear of it
+            self._fail(batch, as_serving_error(error))
+            return
+        for pending, result in zip(batch, response.results, strict=True):
+            _add_wait(result, pending.waited_ms)
+            if not pending.answer.done():
+                pending.answer.set_result(result)
+
+    def _fail(self, batch: list[_Pending], error: ServingError) -> None:
+        if isinstance(error, BackendUnavailableError):
+            logger.warning("%s: %s", self.metric, error)
+            self._on_unavailable()
+        for pending in batch:
+            if not pending.answer.done():
+                pending.answer.set_exception(error)
+
+
+def _group_of(item: WorkItem) -> Hashable:
+    """Only requests of the same cost share a call: a cheap one must not wait for an expensive neighbour."""
+    if item.WhichOneof("work") == "gradient":
+        return object()
+    request = request_of(item)
+    steps = tuple((step.name, *sorted(step.parameters.items())) for step in request.defences)
+    return item.WhichOneof("work"), steps
+
+
+def _add_wait(result: WorkResult, milliseconds: float) -> None:
+    kind = result.WhichOneof("result")
+    if kind not in {None, "status"}:
+        getattr(result, kind).timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=milliseconds))

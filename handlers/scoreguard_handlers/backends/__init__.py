@@ -1,0 +1,1 @@
+"""Where the chain runs: in this process, or in TorchServe's workers."""

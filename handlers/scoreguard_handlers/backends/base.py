@@ -1,0 +1,42 @@
+"""What every backend offers."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+
+
+class Backend(Protocol):
+    """Runs pieces of work of the deployed metrics. Belongs to one event loop."""
+
+    name: str
+    """Name on the command line."""
+    workers: int
+    """Worker calls of one metric that run at the same time."""
+    max_batch: int
+    """Most pieces in one call for which a call is worth it."""
+
+    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+        """Run one worker call.
+
+        Raises:
+            ServingError: the call failed as a whole.
+        """
+        ...
+
+    async def ready(self, metric: str) -> None:
+        """Confirm that a worker of the metric is up.
+
+        Raises:
+            BackendUnavailableError: none is.
+        """
+        ...
+
+    async def failed(self) -> str:
+        """Wait until the backend is beyond repair, and say why in one line."""
+        ...
+
+    async def close(self) -> None:
+        """Stop everything that was started."""
+        ...

@@ -1,0 +1,67 @@
+"""The chain in this process, on threads: no Java, no worker processes."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, Protocol, Self
+
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard_handlers.catalogue import Catalogue
+from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.worker import Worker, WorkerConfig
+
+THREAD_NAME: Final = "scoreguard-chain"
+"""How the names of the threads begin."""
+
+
+class Runner(Protocol):
+    """What a loaded archive can do; thread-safe."""
+
+    def run(self, request: WorkerRequest) -> WorkerResponse:
+        """Answer every item."""
+        ...
+
+
+class LocalBackend:
+    """Workers on a thread pool; the graphs let go of the interpreter while they run."""
+
+    name = "local"
+    max_batch = 1
+    """A call costs next to nothing here, so requests never share one."""
+
+    def __init__(self, runners: Mapping[str, Runner], *, workers: int) -> None:
+        self.workers = workers
+        self._runners = dict(runners)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix=THREAD_NAME)
+
+    @classmethod
+    async def start(cls, catalogue: Catalogue, config: ServeConfig) -> Self:
+        """Load every archive.
+
+        Raises:
+            IntegrityError: an archive is not what its manifest says.
+        """
+        worker_config = WorkerConfig(threads=config.threads, max_pixels=config.max_pixels, gradients=config.gradients)
+        runners = {
+            metric: await asyncio.to_thread(Worker.load, deployment.archive, worker_config)
+            for metric, deployment in catalogue.items()
+        }
+        return cls(runners, workers=config.workers)
+
+    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+        """Run one call on the pool."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._runners[metric].run, request)
+
+    async def ready(self, metric: str) -> None:
+        """Threads of this process are up for as long as it is."""
+
+    async def failed(self) -> str:
+        """Never: what breaks this backend ends the process."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+    async def close(self) -> None:
+        """Take no more calls; those that run end with their deadline."""
+        self._pool.shutdown(wait=False, cancel_futures=True)

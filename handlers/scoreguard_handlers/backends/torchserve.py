@@ -1,0 +1,122 @@
+"""The chain in TorchServe's workers, called over TorchServe's own gRPC on loopback."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final, Self
+
+import grpc
+from google.protobuf.message import DecodeError
+
+from scoreguard.v1.worker_pb2 import (
+    TorchServePredictionResponse,
+    TorchServePredictionsRequest,
+    WorkerRequest,
+    WorkerResponse,
+)
+from scoreguard_handlers.catalogue import Catalogue
+from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.errors import (
+    BackendUnavailableError,
+    ChainFailedError,
+    ResourceLimitError,
+    ServingError,
+    TooLateError,
+)
+from scoreguard_handlers.torchserve_files import LOOPBACK
+from scoreguard_handlers.torchserve_process import READY, TorchServeProcess
+
+PAYLOAD: Final = "data"
+"""Key of our bytes in TorchServe's request."""
+PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
+_MARGIN_SECONDS: Final = 2.0
+"""A worker that stops at the deadline needs a moment to say so."""
+_OPTIONS: Final = (
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+    ("grpc.enable_retries", 0),
+    ("grpc.enable_http_proxy", 0),
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+class TorchServeBackend:
+    """One TorchServe, all its metrics."""
+
+    name = "torchserve"
+
+    def __init__(self, server: TorchServeProcess, *, workers: int, max_batch: int) -> None:
+        self.server = server
+        self.workers, self.max_batch = workers, max_batch
+        self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
+        self._predict: Any = self._channel.unary_unary(
+            PREDICTIONS,
+            request_serializer=TorchServePredictionsRequest.SerializeToString,
+            response_deserializer=TorchServePredictionResponse.FromString,
+        )
+
+    @classmethod
+    async def start(cls, catalogue: Catalogue, config: ServeConfig) -> Self:
+        """Start TorchServe on the model store.
+
+        Raises:
+            StartupError: it does not come up.
+        """
+        server = await TorchServeProcess.start(config, catalogue)
+        return cls(server, workers=config.workers, max_batch=config.admission.max_batch)
+
+    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+        """Run one call on some worker of the metric."""
+        message = TorchServePredictionsRequest(model_name=metric, input={PAYLOAD: request.SerializeToString()})
+        try:
+            reply = await self._predict(message, timeout=_timeout_of(request))
+            return WorkerResponse.FromString(reply.prediction)
+        except grpc.aio.AioRpcError as error:
+            raise translate(error.code(), error.details() or "") from error
+        except DecodeError as error:
+            raise ChainFailedError("the worker answered with bytes that are not a WorkerResponse") from error
+
+    async def ready(self, metric: str) -> None:
+        """Ask TorchServe for the states of the workers."""
+        states = [worker.status for worker in await self.server.workers(metric)]
+        if READY not in states:
+            why = self.server.last_error()
+            raise BackendUnavailableError(f"no worker of {metric!r} is ready" + (f": {why}" if why else ""))
+
+    async def failed(self) -> str:
+        """Wait until TorchServe ends on its own."""
+        return await self.server.ended()
+
+    async def close(self) -> None:
+        """Close the channel and end TorchServe."""
+        await self._channel.close()
+        await self.server.stop()
+
+
+def translate(code: grpc.StatusCode, details: str) -> ServingError:
+    """What TorchServe's status means; its codes alone say little.
+
+    A handler's exception comes as UNAVAILABLE "Prediction failed", which retry policies would send again and again;
+    a dead worker comes as INTERNAL, which they would not send again.
+    """
+    text = details.splitlines()[0] if details else code.name
+    if "Worker died" in text or (code is grpc.StatusCode.INTERNAL and "no worker" in text.lower()):
+        return BackendUnavailableError("the worker died while scoring; try again")
+    if "Out of resources" in text:
+        return ResourceLimitError("out of memory while scoring; send a smaller picture or try again later")
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return TooLateError("the worker did not answer before the deadline")
+    if "Prediction failed" in text or "response mismatched" in text:
+        return ChainFailedError("the handler raised an exception; the worker's log has the details")
+    if code is grpc.StatusCode.UNAVAILABLE or "queue" in text.lower() or "workers" in text.lower():
+        return BackendUnavailableError(f"TorchServe cannot take the call: {text}")
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return ResourceLimitError(f"too big for TorchServe: {text}")
+    return ChainFailedError(f"TorchServe answered {code.name}: {text}")
+
+
+def _timeout_of(request: WorkerRequest) -> float | None:
+    deadlines = [item.deadline_unix_seconds for item in request.items]
+    if not deadlines or 0 in deadlines:
+        return None
+    return max(0.0, max(deadlines) - time.time()) + _MARGIN_SECONDS

@@ -1,0 +1,103 @@
+"""What all gRPC methods share: errors to status, time left, and a window of items under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, Final, NoReturn, TypeVar
+
+import grpc
+from google.rpc import status_pb2
+from grpc_status import rpc_status
+
+from scoreguard_handlers.status import as_serving_error, to_status
+from scoreguard_handlers.telemetry import Telemetry
+
+Context = grpc.aio.ServicerContext[Any, Any]
+S = TypeVar("S")
+T = TypeVar("T")
+_CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+_FOREVER_SECONDS: Final = 1e8
+"""gRPC says "centuries" where the caller set no deadline."""
+
+
+class StatusError(Exception):
+    """A worker's status that becomes the status of the whole call."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        self.status = status
+        super().__init__(status.message)
+
+
+def status_of(error: Exception) -> status_pb2.Status:
+    """The wire status of anything that was raised."""
+    return error.status if isinstance(error, StatusError) else to_status(as_serving_error(error))
+
+
+def seconds_left(context: Context) -> float | None:
+    """Time until the caller gives up; None if it never does."""
+    left = context.time_remaining()
+    return None if left is None or left > _FOREVER_SECONDS else left
+
+
+async def answer(telemetry: Telemetry, method: str, context: Context, work: Awaitable[T]) -> T:
+    """Await the answer of a unary call; an error ends the call with its code and details."""
+    with telemetry.call(method) as outcome:
+        try:
+            return await work
+        except Exception as error:  # whatever it was, the caller gets a status
+            status = status_of(error)
+            outcome.code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
+        rich = rpc_status.to_status(status)
+        return await _abort(context, rich)
+
+
+async def _abort(context: Context, status: grpc.Status) -> NoReturn:
+    await context.abort(status.code, status.details, status.trailing_metadata)
+    raise RuntimeError("abort returned")  # it never does
+
+
+async def in_order(
+    items: AsyncIterator[S], work: Callable[[S], Coroutine[Any, Any, T]], window: int
+) -> AsyncIterator[T]:
+    """Work on at most `window` items at once, and yield the answers in the order of the items."""
+    slots = asyncio.Semaphore(window)
+    tasks: asyncio.Queue[asyncio.Task[T] | None] = asyncio.Queue()
+    reader = asyncio.create_task(_read(items, work, slots, tasks))
+    try:
+        while (task := await tasks.get()) is not None:
+            yield await task
+            slots.release()
+        await reader
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, *_cancelled(tasks), return_exceptions=True)
+
+
+async def each(items: Iterable[S]) -> AsyncIterator[S]:
+    """The items of a list, as a stream."""
+    for item in items:
+        yield item
+
+
+async def _read(
+    items: AsyncIterator[S],
+    work: Callable[[S], Coroutine[Any, Any, T]],
+    slots: asyncio.Semaphore,
+    tasks: asyncio.Queue[asyncio.Task[T] | None],
+) -> None:
+    """Start an item when a slot is free; the slot comes back when the answer was passed on."""
+    try:
+        await slots.acquire()
+        async for item in items:
+            tasks.put_nowait(asyncio.create_task(work(item)))
+            await slots.acquire()
+    finally:
+        tasks.put_nowait(None)
+
+
+def _cancelled(tasks: asyncio.Queue[asyncio.Task[T] | None]) -> list[asyncio.Task[T]]:
+    left = [task for _ in range(tasks.qsize()) if (task := tasks.get_nowait()) is not None]
+    for task in left:
+        task.cancel()
+    return left

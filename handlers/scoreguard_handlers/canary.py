@@ -1,0 +1,38 @@
+"""The canary: pictures in the archive with the scores that a right server gives for them."""
+
+from __future__ import annotations
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.manifest_pb2 import GoldenVector
+from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
+from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.worker_pb2 import WorkerResponse, WorkItem
+
+
+def golden_item(archive: Archive, golden: GoldenVector) -> WorkItem:
+    """The piece of work that scores a golden vector."""
+    return WorkItem(
+        score=ScoreDefendedRequest(
+            image=Image(encoded=archive.read(golden.image)),
+            metric=archive.name,
+            defences=[step.to_message() for step in parse_chain(golden.defences)],
+            seed=golden.seed,
+        )
+    )
+
+
+def check_golden(archive: Archive, golden: GoldenVector, response: WorkerResponse) -> None:
+    """Compare an answer with the score recorded at export.
+
+    Raises:
+        IntegrityError: it is another score, or none.
+    """
+    chain = golden.defences or "no defence"
+    result = response.results[0] if response.results else None
+    if result is None or result.WhichOneof("result") != "score":
+        why = "no answer" if result is None else result.status.message
+        raise IntegrityError(f"{archive.name}: the canary behind {chain} was not scored: {why}")
+    score = result.score.score
+    if not abs(score - golden.score) <= golden.tolerance:
+        raise IntegrityError(f"{archive.name}: the canary behind {chain} scored {score:.6g}, not {golden.score:.6g}")

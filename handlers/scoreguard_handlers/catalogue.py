@@ -1,0 +1,109 @@
+"""What is deployed: the archives of a model store, verified, by metric."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from scoreguard.v1.archive import Archive, archives_in
+from scoreguard.v1.manifest_pb2 import ArchiveManifest
+from scoreguard.v1.scoring_pb2 import DefenceStep, DeployedMetric
+from scoreguard_handlers.errors import InvalidRequestError, StartupError, UnknownNameError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deployment:
+    """One archive that is served."""
+
+    archive: Archive
+    """The `.mar` file, every digest confirmed."""
+    sha256: str
+    """Digest of the file, hexadecimal."""
+
+    @property
+    def manifest(self) -> ArchiveManifest:
+        """What the archive says about itself."""
+        return self.archive.manifest
+
+    @property
+    def defences(self) -> set[str]:
+        """Names of the defences that may stand before the metric."""
+        return {artifact.facts.name for artifact in self.manifest.defences}
+
+    def describe(self) -> DeployedMetric:
+        """The entry of ListMetrics."""
+        return DeployedMetric(
+            facts=self.manifest.metric.facts,
+            defences=[artifact.facts for artifact in self.manifest.defences],
+            archive_sha256=self.sha256,
+            files=self.manifest.files,
+        )
+
+
+class Catalogue(Mapping[str, Deployment]):
+    """The deployments by metric name, in alphabetical order."""
+
+    def __init__(self, deployments: Iterable[Deployment]) -> None:
+        self._by_name = {deployment.archive.name: deployment for deployment in deployments}
+        self._by_name = dict(sorted(self._by_name.items()))
+
+    @classmethod
+    def open(cls, model_store: Path) -> Self:
+        """Verify every archive of a model store.
+
+        Raises:
+            IntegrityError: there is none, or one is not what its manifest says.
+            StartupError: the file of an archive is not named after its metric.
+        """
+        return cls(_open(archive) for archive in archives_in(model_store))
+
+    def __getitem__(self, metric: str) -> Deployment:
+        return self._by_name[metric]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._by_name)
+
+    def __len__(self) -> int:
+        return len(self._by_name)
+
+    def find(self, metric: str) -> Deployment:
+        """The deployment that a request names.
+
+        Raises:
+            InvalidRequestError: the request names none.
+            UnknownNameError: it is not deployed.
+        """
+        if not metric:
+            raise InvalidRequestError(f"the request names no metric; deployed: {', '.join(self)}", field="metric")
+        if metric not in self._by_name:
+            raise UnknownNameError("metric", metric, self._by_name, field="metric")
+        return self._by_name[metric]
+
+    def find_holding(self, steps: Iterable[DefenceStep]) -> Deployment:
+        """Some deployment that holds every defence of a chain.
+
+        Raises:
+            UnknownNameError: no archive holds one of the defences.
+            InvalidRequestError: no single archive holds them all.
+        """
+        names = [step.name for step in steps]
+        known = set[str]().union(*(deployment.defences for deployment in self.values()))
+        for index, name in enumerate(names):
+            if name not in known:
+                raise UnknownNameError("defence", name, known, field=f"defences[{index}].name")
+        for deployment in self.values():
+            if deployment.defences.issuperset(names):
+                return deployment
+        raise InvalidRequestError(f"no archive holds all of {', '.join(names)}; purify in two calls", field="defences")
+
+
+def _open(archive: Archive) -> Deployment:
+    archive.verify()
+    if archive.path.stem != archive.name:
+        raise StartupError(f"{archive.path} holds the metric {archive.name!r}: name the file {archive.name}.mar")
+    with archive.path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return Deployment(archive=archive, sha256=digest)

@@ -1,0 +1,61 @@
+"""The front desk: finds the metric of a request, checks what needs no pixels, and queues it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from scoreguard.v1.scoring_pb2 import PurifyRequest
+from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
+from scoreguard_handlers.admission import Dispatcher
+from scoreguard_handlers.backends.base import Backend
+from scoreguard_handlers.catalogue import Catalogue, Deployment
+from scoreguard_handlers.config import AdmissionConfig
+from scoreguard_handlers.errors import ServingError
+from scoreguard_handlers.request_check import check_request, request_of
+from scoreguard_handlers.telemetry import Telemetry
+
+
+class Desk:
+    """Everything between a request and its worker."""
+
+    def __init__(self, catalogue: Catalogue, backend: Backend, config: AdmissionConfig, telemetry: Telemetry) -> None:
+        self.catalogue, self.backend, self.config = catalogue, backend, config
+        self._telemetry = telemetry
+        self._listeners: list[Callable[[], None]] = []
+        self.dispatchers = {
+            metric: Dispatcher(metric, backend, config, self._backend_unavailable) for metric in catalogue
+        }
+        telemetry.watch(self.dispatchers)
+
+    async def submit(self, item: WorkItem, seconds: float | None) -> WorkResult:
+        """Have one piece of work done within `seconds` (None = the default).
+
+        Raises:
+            ServingError: it was not done; the result's status says so where the worker found the fault.
+        """
+        metric = ""
+        try:
+            metric = self._find(item).archive.name
+            result = await self.dispatchers[metric].submit(item, seconds)
+        except ServingError as error:
+            self._telemetry.item_failed(metric, error.code)
+            raise
+        self._telemetry.item_answered(metric, result)
+        return result
+
+    def on_unavailable(self, listener: Callable[[], None]) -> None:
+        """Be told when a worker did not answer."""
+        self._listeners.append(listener)
+
+    def _find(self, item: WorkItem) -> Deployment:
+        request = request_of(item)
+        if isinstance(request, PurifyRequest) and not request.metric:
+            deployment = self.catalogue.find_holding(request.defences)
+        else:
+            deployment = self.catalogue.find(request.metric)
+        check_request(item, deployment.manifest)
+        return deployment
+
+    def _backend_unavailable(self) -> None:
+        for listener in self._listeners:
+            listener()

@@ -1,0 +1,26 @@
+"""GradientService: white-box access, registered only where the operator turned it on."""
+
+from __future__ import annotations
+
+from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
+from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
+from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.calls import Context, answer, seconds_left
+from scoreguard_handlers.desk import Desk
+from scoreguard_handlers.servicer import succeeded
+from scoreguard_handlers.telemetry import Telemetry
+
+
+class GradientServicer(GradientServiceServicer):
+    """Answers the calls of one server."""
+
+    def __init__(self, desk: Desk, telemetry: Telemetry) -> None:
+        self._desk, self._telemetry = desk, telemetry
+
+    async def ScoreGradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:  # noqa: N802
+        """The score and its derivative with respect to the picture."""
+        work = self._gradient(request, seconds_left(context))
+        return await answer(self._telemetry, "ScoreGradient", context, work)
+
+    async def _gradient(self, request: ScoreGradientRequest, seconds: float | None) -> ScoreGradientResponse:
+        return succeeded(await self._desk.submit(WorkItem(gradient=request), seconds)).gradient

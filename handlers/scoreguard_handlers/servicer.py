@@ -1,0 +1,107 @@
+"""ScoringService: the public methods on top of the desk."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from importlib.metadata import PackageNotFoundError, version
+
+from scoreguard.v1.scoring_pb2 import (
+    ListMetricsRequest,
+    ListMetricsResponse,
+    PurifyRequest,
+    PurifyResponse,
+    ScoreDefendedBatchRequest,
+    ScoreDefendedBatchResponse,
+    ScoreDefendedRequest,
+    ScoreDefendedResponse,
+    ScoreDefendedResult,
+    ScoreDefendedStreamRequest,
+    ScoreDefendedStreamResponse,
+)
+from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
+from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
+from scoreguard_handlers.calls import Context, StatusError, answer, each, in_order, seconds_left, status_of
+from scoreguard_handlers.desk import Desk
+from scoreguard_handlers.telemetry import Telemetry
+
+
+class ScoringServicer(ScoringServiceServicer):
+    """Answers the calls of one server."""
+
+    def __init__(self, desk: Desk, telemetry: Telemetry, *, gradients: bool) -> None:
+        self._desk, self._telemetry, self._gradients = desk, telemetry, gradients
+
+    async def ScoreDefended(  # noqa: N802
+        self, request: ScoreDefendedRequest, context: Context
+    ) -> ScoreDefendedResponse:
+        """Purify one picture and score the result."""
+        return await answer(self._telemetry, "ScoreDefended", context, self._score(request, seconds_left(context)))
+
+    async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
+        """Purify one picture."""
+        return await answer(self._telemetry, "Purify", context, self._purify(request, seconds_left(context)))
+
+    async def ScoreDefendedBatch(  # noqa: N802
+        self, request: ScoreDefendedBatchRequest, context: Context
+    ) -> ScoreDefendedBatchResponse:
+        """Score N pictures, each with its own status."""
+        work = self._score_all(request, context)
+        return await answer(self._telemetry, "ScoreDefendedBatch", context, work)
+
+    async def ScoreDefendedStream(  # noqa: N802
+        self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest], context: Context
+    ) -> AsyncIterator[ScoreDefendedStreamResponse]:
+        """Score a stream of pictures in order, each with its own status."""
+
+        async def one(message: ScoreDefendedStreamRequest) -> ScoreDefendedStreamResponse:
+            return ScoreDefendedStreamResponse(result=await self._result(message.request, context))
+
+        with self._telemetry.call("ScoreDefendedStream"):
+            async for response in in_order(request_iterator, one, self._desk.config.window):
+                yield response
+
+    async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
+        """Say what is deployed."""
+        return await answer(self._telemetry, "ListMetrics", context, self._list())
+
+    async def _score(self, request: ScoreDefendedRequest, seconds: float | None) -> ScoreDefendedResponse:
+        return succeeded(await self._desk.submit(WorkItem(score=request), seconds)).score
+
+    async def _purify(self, request: PurifyRequest, seconds: float | None) -> PurifyResponse:
+        return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
+
+    async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
+        async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
+            return await self._result(item, context)
+
+        results = in_order(each(request.requests), one, self._desk.config.window)
+        return ScoreDefendedBatchResponse(results=[result async for result in results])
+
+    async def _result(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResult:
+        try:
+            return ScoreDefendedResult(response=await self._score(request, seconds_left(context)))
+        except Exception as error:  # whatever it was, the other items go on
+            return ScoreDefendedResult(status=status_of(error))
+
+    async def _list(self) -> ListMetricsResponse:
+        metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]
+        return ListMetricsResponse(metrics=metrics, server_version=server_version(), gradients=self._gradients)
+
+
+def succeeded(result: WorkResult) -> WorkResult:
+    """The same result, if it is not a status.
+
+    Raises:
+        StatusError: it is.
+    """
+    if result.WhichOneof("result") in {None, "status"}:
+        raise StatusError(result.status)
+    return result
+
+
+def server_version() -> str:
+    """Version of the installed distribution; 0 where the sources run uninstalled."""
+    try:
+        return version("scoreguard")
+    except PackageNotFoundError:
+        return "0"
