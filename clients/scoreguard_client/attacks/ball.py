@@ -1,0 +1,65 @@
+"""The L-infinity ball around a picture, cut to [0, 1]: exact in float32 and on the 8-bit grid.
+
+A bound computed in float32 may lie one rounding outside eps. Here the bounds are the outermost float32 values whose
+distance from the clean value, measured in float64, is at most eps.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.oracles.base import Images
+
+Levels = npt.NDArray[np.uint8]
+"""The same pictures on the 8-bit grid: (N, 3, H, W), 0..255."""
+
+TOP: Final = 255
+SLACK: Final = 1e-4
+"""Share of one 8-bit level that float32 clean values and a decimal eps such as 0.0314 may miss their grid by."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ball:
+    """All pictures within eps of the clean ones that are still pictures."""
+
+    clean: Images
+    """The centres."""
+    eps: float
+    """Radius in units of [0, 1]."""
+    low: Images
+    """Lowest value allowed, element by element."""
+    high: Images
+    """Highest value allowed, element by element."""
+
+    def clip(self, images: Images) -> Images:
+        """The nearest pictures inside the ball; |result - clean| <= eps holds exactly."""
+        return np.clip(images, self.low, self.high)
+
+    def quantise(self, images: Images) -> Levels:
+        """The nearest 8-bit pictures inside the budget.
+
+        Each value takes the 8-bit level nearest to it among those within eps of the clean value. Where the clean
+        picture is 8-bit there is always one, and the result differs from it by at most floor(255 eps) levels. Where the
+        clean picture is not and no level lies within eps, the level nearest to the clean value is taken: then the
+        distance is below half a level, the resolution of 8 bits.
+        """
+        centre = self.clean.astype(np.float64) * TOP
+        reach = self.eps * TOP + SLACK
+        low = np.maximum(np.ceil(centre - reach), 0)
+        high = np.minimum(np.floor(centre + reach), TOP)
+        nearest = np.clip(np.rint(images.astype(np.float64) * TOP), low, high)
+        return np.where(low > high, np.rint(centre), nearest).astype(np.uint8)
+
+
+def ball_around(clean: Images, eps: float) -> Ball:
+    """The ball of radius eps around pictures (N, 3, H, W) in [0, 1]."""
+    exact = clean.astype(np.float64)
+    low, high = (np.clip(exact + step, 0.0, 1.0).astype(np.float32) for step in (-eps, eps))
+    # Rounding to float32 may have gone outwards by one step.
+    low = np.where(exact - low > eps, np.nextafter(low, np.float32(1)), low)
+    high = np.where(high - exact > eps, np.nextafter(high, np.float32(0)), high)
+    return Ball(clean=clean, eps=eps, low=low, high=high)

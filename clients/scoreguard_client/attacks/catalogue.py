@@ -1,0 +1,78 @@
+"""The attacks, and their text form: `ifgsm:eps=8/255:iterations=20`."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, Final
+
+from scoreguard_client.attacks.base import Attack, Mode
+from scoreguard_client.attacks.errors import AttackSpecError
+from scoreguard_client.attacks.fgsm import FGSM
+from scoreguard_client.attacks.ifgsm import IFGSM
+from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.square import Square
+
+CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
+    {
+        "fgsm": FGSM,
+        "ifgsm": IFGSM,
+        "mifgsm": MIFGSM,
+        "square": Square,
+    }
+)
+"""Name -> class, in the order of the literature."""
+
+
+def parse_attack(text: str) -> Attack:
+    """Read an attack; numbers may be fractions such as 8/255.
+
+    Raises:
+        AttackSpecError: the name or a parameter is unknown (near names are listed), or a value does not fit.
+    """
+    name, *pairs = text.strip().split(":")
+    if name not in CATALOGUE:
+        raise AttackSpecError(text, f"no attack {name!r}; {_near(name, CATALOGUE)}")
+    kind = CATALOGUE[name]
+    types = {field.name: str(field.type) for field in fields(kind)}
+    values = dict(_parse_pair(pair, text, types) for pair in pairs)
+    if len(values) != len(pairs):
+        raise AttackSpecError(text, "a parameter is given twice")
+    return kind(**values)
+
+
+def parse_attacks(text: str) -> tuple[Attack, ...]:
+    """Read a comma-separated list, as the command line gives it; one given twice counts once.
+
+    Raises:
+        AttackSpecError: one of the texts is not an attack.
+    """
+    return tuple(dict.fromkeys(parse_attack(part) for part in text.split(",")))
+
+
+def _parse_pair(pair: str, text: str, types: Mapping[str, str]) -> tuple[str, Any]:
+    key, equals, value = pair.partition("=")
+    if not equals:
+        raise AttackSpecError(text, f"{pair!r} is not key=value")
+    if key not in types:
+        raise AttackSpecError(text, f"no parameter {key!r}; {_near(key, types)}")
+    try:
+        return key, _READERS[types[key]](value)
+    except (ValueError, ZeroDivisionError):
+        raise AttackSpecError(text, f"{value!r} is no value for {key!r}; it takes {_FORMS[types[key]]}") from None
+
+
+def _near(name: str, names: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
+
+
+_READERS: Final[Mapping[str, Callable[[str], float | int | Mode]]] = {
+    "float": lambda text: float(Fraction(text)),
+    "int": int,
+    "Mode": Mode,
+}
+_FORMS: Final = {"float": "a number or a fraction", "int": "a whole number", "Mode": " or ".join(Mode)}

@@ -1,0 +1,53 @@
+"""What can go wrong with an attack.
+
+AttackError
+├── AttackSpecError       a text that names no attack, or a parameter that does not fit
+├── AttackInputError      pictures that an attack cannot start from
+├── OracleMismatchError   the attack needs a gradient and the oracle has none
+├── OracleAnswerError     the oracle answered with something that is not a number
+└── QueryBudgetError      an attack asked more often than it declares; a bug of that attack
+"""
+
+from __future__ import annotations
+
+from scoreguard_client._exceptions import ScoreguardError
+
+
+class AttackError(ScoreguardError):
+    """Base of what can go wrong with an attack."""
+
+
+class AttackSpecError(AttackError):
+    """A text that names no attack, or a parameter that does not fit."""
+
+    def __init__(self, text: str, problem: str) -> None:
+        self.text, self.problem = text, problem
+        super().__init__(f"cannot read attack {text!r}: {problem}; write name:key=value, for example ifgsm:eps=8/255")
+
+
+class AttackInputError(AttackError):
+    """Pictures that an attack cannot start from."""
+
+
+class OracleMismatchError(AttackError):
+    """The attack needs a gradient and the oracle has none."""
+
+    def __init__(self, attack: str) -> None:
+        self.attack = attack
+        super().__init__(f"attack {attack!r} needs gradients; give a surrogate archive or use --gradients live")
+
+
+class OracleAnswerError(AttackError):
+    """The oracle answered with something that is not a number."""
+
+    def __init__(self, what: str, places: list[int]) -> None:
+        self.what, self.places = what, places
+        super().__init__(f"the oracle's {what} is not finite for picture {', '.join(map(str, places))} of the batch")
+
+
+class QueryBudgetError(AttackError):
+    """An attack asked more often than it declares."""
+
+    def __init__(self, attack: str, budget: int) -> None:
+        self.attack, self.budget = attack, budget
+        super().__init__(f"attack {attack!r} asked for more than its {budget} queries per picture")

@@ -1,0 +1,26 @@
+"""I-FGSM: iterated FGSM (Kurakin et al., "Adversarial examples in the physical world", 2017).
+
+x_0 = x,  x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(grad Q(x_t)))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard_client.attacks.signed_steps import SignedSteps
+from scoreguard_client.oracles.base import Gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class IFGSM(SignedSteps):
+    """Iterated FGSM; `mode` is told in `signed_steps`."""
+
+    name = "ifgsm"
+    title = "I-FGSM"
+    paper = "Kurakin et al., arXiv 1607.02533"
+    year = 2017
+
+    def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
+        """The gradient alone."""
+        del direction
+        return gradient

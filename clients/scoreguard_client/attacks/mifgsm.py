@@ -1,0 +1,45 @@
+"""MI-FGSM: I-FGSM with momentum (Dong et al., "Boosting adversarial attacks with momentum", 2018, algorithm 1).
+
+    g_{t+1} = nu * g_t + grad Q(x_t) / ||grad Q(x_t)||_1,  x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(g_{t+1}))
+
+The benchmark's code leaves the division by the L1 norm out: `mode=benchmark`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.attacks.base import Mode
+from scoreguard_client.attacks.signed_steps import SignedSteps
+from scoreguard_client.oracles.base import Gradients
+
+
+@dataclass(frozen=True, kw_only=True)
+class MIFGSM(SignedSteps):
+    """Momentum I-FGSM; `mode` changes the accumulation as above and the clipping as told in `signed_steps`."""
+
+    name = "mifgsm"
+    title = "MI-FGSM"
+    paper = "Dong et al., arXiv 1710.06081"
+    year = 2018
+
+    nu: float = 1.0
+    """Share of the last direction that is kept; 1.0 in the paper and in the benchmark."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.nu >= 0, f"nu must be at least 0, not {self.nu:g}")
+
+    def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
+        """Add the gradient, of L1 norm 1 in paper mode, to the decayed direction."""
+        if self.mode is Mode.PAPER:
+            gradient = gradient / _l1_norm(gradient)
+        return np.float32(self.nu) * direction + gradient
+
+
+def _l1_norm(gradient: Gradients) -> Gradients:
+    norm = np.abs(gradient).sum(axis=(1, 2, 3), dtype=np.float64, keepdims=True)
+    # A zero gradient has no direction: it stays zero instead of becoming 0 / 0.
+    return np.where(norm > 0, norm, 1.0).astype(np.float32)

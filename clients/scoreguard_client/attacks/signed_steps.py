@@ -1,0 +1,74 @@
+"""The family of iterated sign attacks: what I-FGSM and MI-FGSM share.
+
+The two modes differ in what is clipped between steps.
+
+- paper: the picture itself is carried, x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(d_t)), where Clip cuts to the eps
+  ball and to [0, 1] at once (Kurakin et al. 2017, section 2.2).
+- benchmark: a perturbation p is carried and cut to the eps ball only. The metric sees clip(x + p, 0, 1), and the
+  gradient passes that clip straight through, as if it were not there. A pixel that is driven beyond 0 or 1 keeps its
+  excess and needs as many steps to come back; the picture handed out is clip(x + p, 0, 1) too.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Mode
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class SignedSteps(Attack):
+    """Steps of fixed length along the sign of a direction that a subclass accumulates."""
+
+    needs_gradient = True
+
+    eps: float = BENCHMARK_EPS
+    """Radius of the L-infinity ball, in units of [0, 1]; 10/255 in the benchmark (arXiv 2310.06958)."""
+    alpha: float = 1 / 255
+    """Length of one step, in units of [0, 1]; 1/255 in the benchmark."""
+    iterations: int = 10
+    """Number of steps; 10 in the benchmark, where alpha * iterations = eps."""
+    mode: Mode = Mode.PAPER
+    """Which reading of the method runs; see the module."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 < self.alpha <= 1, f"alpha must be in (0, 1], not {self.alpha:g}")
+        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+
+    @property
+    def queries_needed(self) -> int:
+        """One gradient for each step."""
+        return self.iterations
+
+    @abstractmethod
+    def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
+        """The next direction from the last one and the new gradient."""
+
+    def run(self, session: Session) -> tuple[Images, None]:
+        """Walk."""
+        walk = self._walk_perturbation if self.mode is Mode.BENCHMARK else self._walk_picture
+        return walk(session), None
+
+    def _walk_picture(self, session: Session) -> Images:
+        images, direction = session.clean, np.zeros_like(session.clean)
+        for _ in range(self.iterations):
+            direction = self.accumulate(direction, session.gradient(images))
+            images = session.ball.clip(images + self._step(direction))
+        return images
+
+    def _walk_perturbation(self, session: Session) -> Images:
+        perturbation, direction = np.zeros_like(session.clean), np.zeros_like(session.clean)
+        for _ in range(self.iterations):
+            direction = self.accumulate(direction, session.gradient(np.clip(session.clean + perturbation, 0, 1)))
+            moved = perturbation + self._step(direction)
+            perturbation = np.clip(moved, -self.eps, self.eps, dtype=np.float32)
+        return session.ball.clip(session.clean + perturbation)
+
+    def _step(self, direction: Gradients) -> Images:
+        return np.asarray(self.alpha * np.sign(direction), dtype=np.float32)

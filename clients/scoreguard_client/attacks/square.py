@@ -1,0 +1,103 @@
+"""Square Attack: random search with squares (Andriushchenko et al., ECCV 2020, arXiv 1912.00049, algorithms 1 and 2).
+
+Needs scores only. Starts from vertical stripes of one pixel's width, each channel of each stripe at +eps or -eps. Then,
+for every query, one square of side round(sqrt(p * H * W)) is set to +eps or -eps in each channel, and kept where the
+score rose. p falls from p_init by halves at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and
+the schedule scales with the number of queries (section 3.2).
+
+Not repeated from the public benchmark's code: squares limited to the top left 256 x 256 pixels, failure on smaller
+pictures, no seed, one picture at a time. That code has no stripes either and starts from the clean picture:
+`mode=benchmark` does that, with everything else as in the paper.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from scoreguard_client.attacks.ball import Ball
+from scoreguard_client.attacks.base import Attack, Mode
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
+
+_HALVINGS: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+_SCHEDULE_LENGTH: Final = 10_000
+_REDRAWS: Final = 10
+_CHANNELS: Final = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Square(Attack):
+    """Random search with squares; exactly `queries` questions about each picture."""
+
+    name = "square"
+    title = "Square"
+    paper = "Andriushchenko et al., arXiv 1912.00049"
+    year = 2020
+    needs_gradient = False
+
+    eps: float = 0.1
+    """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
+    queries: int = 10_000
+    """Questions about each picture; 10 000 in the paper and in the benchmark."""
+    p_init: float = 0.05
+    """First share of the picture that a square covers; the paper takes 0.05 on ImageNet, 0.8 on MNIST and CIFAR-10."""
+    mode: Mode = Mode.PAPER
+    """`paper` starts from stripes, `benchmark` from the clean picture."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.queries >= 1, f"queries must be at least 1, not {self.queries}")
+        self.require(0 < self.p_init <= 1, f"p_init must be in (0, 1], not {self.p_init:g}")
+
+    @property
+    def queries_needed(self) -> int:
+        """The budget is used up exactly."""
+        return self.queries
+
+    def run(self, session: Session) -> tuple[Images, np.ndarray]:
+        """Search at random."""
+        best = session.clean.copy() if self.mode is Mode.BENCHMARK else _stripes(session)
+        quality = session.quality(best)
+        for query in range(1, self.queries):
+            candidate = _with_squares(session, best, self.side(query, *best.shape[2:]))
+            found = session.quality(candidate)
+            better = found > quality
+            best[better], quality[better] = candidate[better], found[better]
+        return best, quality
+
+    def side(self, query: int, height: int, width: int) -> int:
+        """Side of the square for a query, in pixels; between 1 and the shorter side of the picture."""
+        place = query * _SCHEDULE_LENGTH // self.queries
+        share = self.p_init / 2 ** bisect_right(_HALVINGS, place - 1)
+        return min(max(round(math.sqrt(share * height * width)), 1), height, width)
+
+
+def _stripes(session: Session) -> Images:
+    width = session.clean.shape[3]
+    signs = np.stack([rng.integers(0, 2, (_CHANNELS, 1, width), dtype=np.int8) for rng in session.rngs])
+    return np.where(signs == 1, session.ball.high, session.ball.low)
+
+
+def _with_squares(session: Session, best: Images, side: int) -> Images:
+    candidate = best.copy()
+    for index, rng in enumerate(session.rngs):
+        _set_square(rng, session.ball, index, candidate[index], side)
+    return candidate
+
+
+def _set_square(rng: np.random.Generator, ball: Ball, index: int, picture: Images, side: int) -> None:
+    _, height, width = picture.shape
+    top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
+    window = (slice(None), slice(top, top + side), slice(left, left + side))
+    # A square that changes nothing would waste a query: draw its signs again, as the authors' code does.
+    for _ in range(_REDRAWS):
+        up = rng.integers(0, 2, (_CHANNELS, 1, 1), dtype=np.int8) == 1
+        values = np.where(up, ball.high[index][window], ball.low[index][window])
+        if not np.array_equal(values, picture[window]):
+            break
+    picture[window] = values

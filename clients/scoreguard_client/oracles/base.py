@@ -1,0 +1,63 @@
+"""What an attack may ask: the score of a batch of pictures and, where there is one, its gradient."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Images = npt.NDArray[np.float32]
+"""Pictures of one size: (N, 3, H, W), RGB, in [0, 1]."""
+Scores = npt.NDArray[np.float64]
+"""One score for each picture: (N,), in the metric's own units."""
+Gradients = npt.NDArray[np.float32]
+"""d score / d picture for each picture: (N, 3, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OracleFacts:
+    """What is known about the metric behind an oracle."""
+
+    metric: str
+    """Catalogue name."""
+    range_low: float
+    """Lowest score of the declared range."""
+    range_high: float
+    """Highest score of the declared range."""
+    higher_is_better: bool = True
+    """False where a low score means high quality (DMOS)."""
+
+    @property
+    def sign(self) -> float:
+        """+1 where a rising score means rising quality, else -1."""
+        return 1.0 if self.higher_is_better else -1.0
+
+    @property
+    def span(self) -> float:
+        """Width of the declared range."""
+        return self.range_high - self.range_low
+
+
+@runtime_checkable
+class ScoreOracle(Protocol):
+    """Something that scores pictures; black-box attacks need no more."""
+
+    @property
+    def facts(self) -> OracleFacts:
+        """The metric's range and direction."""
+        ...
+
+    def score(self, images: Images) -> Scores:
+        """Score a batch, shape (N,)."""
+        ...
+
+
+@runtime_checkable
+class GradientOracle(ScoreOracle, Protocol):
+    """Something that also differentiates the score."""
+
+    def gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """Scores (N,) and their derivatives with respect to the pictures (N, 3, H, W)."""
+        ...

@@ -1,0 +1,126 @@
+"""Live oracles: the endpoint itself answers, with scores or, where the operator allows it, with gradients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Final, TypeVar
+
+import numpy as np
+
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._models import FloatPicture, MetricDescription
+from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.seeds import draw_seeds
+
+CALLS_IN_FLIGHT: Final = 8
+"""Calls that one oracle keeps under way: enough to fill the server's batches."""
+
+_Result = TypeVar("_Result")
+
+
+def facts_of(metric: MetricDescription) -> OracleFacts:
+    """Range and direction of a deployed metric."""
+    low, high = metric.score_range
+    return OracleFacts(metric=metric.name, range_low=low, range_high=high, higher_is_better=metric.higher_is_better)
+
+
+def is_random(metric: MetricDescription, chain: Sequence[Step]) -> bool:
+    """Whether the score behind a chain depends on the seed.
+
+    Raises:
+        NotFoundError: a defence of the chain is not deployed before this metric.
+    """
+    return any(metric.defence(step.name).random for step in chain)
+
+
+class LiveScoreOracle:
+    """f(g(x)) from the endpoint, float32 values unrounded; several calls are under way at once.
+
+    Retries happen inside the channel and are not seen here: a query counts once however often it was sent.
+    """
+
+    def __init__(
+        self,
+        client: ScoringClient,
+        metric: MetricDescription,
+        chain: Sequence[Step] = (),
+        *,
+        seed: int = 0,
+        draws: int = 1,
+        calls_in_flight: int = CALLS_IN_FLIGHT,
+    ) -> None:
+        """Keep what to ask.
+
+        Args:
+            client: the connection.
+            metric: the deployed metric.
+            chain: the defences before it.
+            seed: where the draws of random defences start; each call draws anew.
+            draws: draws per call whose mean is the score; deterministic chains take one.
+            calls_in_flight: calls under way at once.
+
+        Raises:
+            NotFoundError: a defence of the chain is not deployed before this metric.
+        """
+        self._client, self._facts, self._chain = client, facts_of(metric), format_chain(chain)
+        self._draws = draws if is_random(metric, chain) else 1
+        self._seed, self._calls, self._in_flight = seed, 0, calls_in_flight
+
+    @property
+    def facts(self) -> OracleFacts:
+        """The metric's range and direction."""
+        return self._facts
+
+    def score(self, images: Images) -> Scores:
+        """Scores (N,) of pictures (N, 3, H, W).
+
+        Raises:
+            ServerError: one of the calls failed.
+        """
+        scores = np.array(self._ask(self._score_one, images), dtype=np.float64)
+        return np.asarray(scores.reshape(self._draws, len(images)).mean(axis=0))
+
+    def _score_one(self, picture: FloatPicture, seed: int) -> float:
+        return self._client.score(picture, metric=self._facts.metric, defences=self._chain, seed=seed).score
+
+    def _ask(self, call: Callable[[FloatPicture, int], _Result], images: Images) -> list[_Result]:
+        """Results for every draw of every picture: all pictures of draw 0, then all of draw 1, ..."""
+        self._calls += 1
+        pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images] * self._draws
+        draws = (draw_seeds(self._seed, self._calls, number, len(images)) for number in range(self._draws))
+        seeds = [seed for drawn in draws for seed in drawn]
+        with _pool(self._in_flight) as pool:
+            return list(pool.map(call, pictures, seeds))
+
+
+class LiveGradientOracle(LiveScoreOracle):
+    """Score and gradient from the endpoint's GradientService."""
+
+    def gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """Scores (N,) and d score / d picture (N, 3, H, W), means over draws.
+
+        Raises:
+            ServerError: one of the calls failed, or the server gives no gradients.
+        """
+        answers = self._ask(self._gradient_one, images)
+        shape = (self._draws, len(images))
+        scores = np.array([score for score, _ in answers], dtype=np.float64).reshape(shape)
+        gradients = np.stack([gradient.transpose(2, 0, 1) for _, gradient in answers]).astype(np.float32)
+        return scores.mean(axis=0), gradients.reshape(*shape, *gradients.shape[1:]).mean(axis=0)
+
+    def _gradient_one(self, picture: FloatPicture, seed: int) -> tuple[float, FloatPicture]:
+        answer = self._client.gradient(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
+        return answer.score, answer.gradient
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="scoreguard-oracle")
+    try:
+        yield pool
+    finally:
+        # After a failure the calls that have not started are not worth starting.
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,190 @@
+"""A local oracle: the TorchScript graphs of an archive, run and differentiated in this process.
+
+It serves as the surrogate of gradient attacks. The graphs are those that the server runs for gradients, so an archive
+of the deployed metric gives its exact gradient, and an archive of another metric a transfer attack.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact
+from scoreguard.v1.randomness import draw
+from scoreguard.v1.resolve import ResolvedStep, resolve_step
+from scoreguard.v1.spec import Step
+from scoreguard_client._exceptions import MissingExtraError
+from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.errors import SurrogateError
+from scoreguard_client.oracles.seeds import draw_seeds
+
+if TYPE_CHECKING:
+    import torch
+
+
+def find_surrogate(path: Path, metric: str) -> Archive:
+    """The archive to attack with: a `.mar` file or unpacked archive itself, or the metric's archive in a model store.
+
+    Raises:
+        SurrogateError: the model store has no archive of the metric.
+        IntegrityError: there is no archive.
+    """
+    if path.is_file() or (path / MANIFEST_NAME).is_file():
+        return Archive(path)
+    archives = archives_in(path)
+    archive = find_archive(archives, metric)
+    if archive is None:
+        names = ", ".join(found.name for found in archives)
+        raise SurrogateError(f"{path}: no archive of metric {metric!r}; there are {names}")
+    return archive
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Stage:
+    graph: torch.jit.ScriptModule
+    resolved: ResolvedStep
+    bpda: bool
+
+
+class LocalOracle:
+    """f(g(x)) and its gradient, from an archive.
+
+    Defences marked BPDA pass the gradient as if they were the identity (Athalye et al., ICML 2018). Random defences are
+    drawn anew for each call; with `draws` above 1 scores and gradients are means over draws, the expectation over
+    transformation of the same paper. All draws follow from `seed`.
+    """
+
+    def __init__(
+        self, archive: Archive, chain: Sequence[Step] = (), *, seed: int = 0, draws: int = 1, threads: int | None = None
+    ) -> None:
+        """Load and check the graphs.
+
+        Args:
+            archive: where the graphs are; every digest is confirmed.
+            chain: the defences before the metric.
+            seed: where the draws of random defences start.
+            draws: draws per call, at least 1; deterministic chains take one.
+            threads: threads of torch in this process; None leaves them as they are.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+            IntegrityError: the archive cannot be read, or a file was changed.
+            SurrogateError: the archive lacks a defence of the chain.
+            ParameterError: a parameter of the chain is unknown or out of range.
+        """
+        self._torch = _require_torch()
+        if threads is not None:
+            self._torch.set_num_threads(threads)
+        self._facts = facts_of(archive.manifest)
+        self._stages = tuple(self._load_stage(archive, step) for step in chain)
+        self._metric = self._load(archive, archive.manifest.metric.graphs.torchscript)
+        self._random = any(stage.resolved.facts.random_inputs for stage in self._stages)
+        self._seed, self._draws, self._calls = seed, draws if self._random else 1, 0
+
+    @property
+    def facts(self) -> OracleFacts:
+        """The metric's range and direction."""
+        return self._facts
+
+    def score(self, images: Images) -> Scores:
+        """Scores (N,) of pictures (N, 3, H, W)."""
+        with self._torch.no_grad():
+            scores = [self._forward(self._torch.from_numpy(images), seeds) for seeds in self._next_seeds(len(images))]
+            mean: Scores = self._torch.stack(scores).double().mean(dim=0).numpy()
+            return mean
+
+    def gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """Scores (N,) and d score / d picture (N, 3, H, W)."""
+        pictures = self._torch.from_numpy(images).clone().requires_grad_()
+        total = self._torch.zeros(len(images), dtype=self._torch.float64)
+        for seeds in self._next_seeds(len(images)):
+            scores = self._forward(pictures, seeds)
+            # Each score depends on its own picture only: the gradient of the sum holds them all.
+            (scores.sum() / self._draws).backward()  # type: ignore[no-untyped-call]
+            total += scores.detach().double()
+        gradient = self._torch.zeros_like(pictures) if pictures.grad is None else pictures.grad
+        return (total / self._draws).numpy(), gradient.numpy()
+
+    def _next_seeds(self, count: int) -> list[list[int]]:
+        self._calls += 1
+        return [draw_seeds(self._seed, self._calls, number, count) for number in range(self._draws)]
+
+    def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
+        for place, stage in enumerate(self._stages):
+            images = self._purify(stage, images, seeds, place)
+        score: torch.Tensor = self._metric(images)
+        return score
+
+    def _purify(self, stage: _Stage, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
+        module = self._torch
+        values = [module.tensor(value, dtype=module.float32) for _, value in stage.resolved.values]
+        drawn = draw(stage.resolved.facts.random_inputs, tuple(images.shape), seeds, place)
+        inputs = [*values, *(module.from_numpy(array) for array in drawn)]
+        with module.set_grad_enabled(module.is_grad_enabled() and not stage.bpda):
+            purified: torch.Tensor = stage.graph(images, *inputs)
+        if not stage.bpda:
+            return purified
+        if purified.shape != images.shape:
+            name = stage.resolved.facts.name
+            raise SurrogateError(f"defence {name!r} changes the picture's size, so no gradient can pass it as identity")
+        return _pass_straight(module, images, purified)
+
+    def _load_stage(self, archive: Archive, step: Step) -> _Stage:
+        resolved = resolve_step(step.to_message(), _defence(archive, step.name))
+        return _Stage(
+            graph=self._load(archive, resolved.variant.graphs.torchscript),
+            resolved=resolved,
+            bpda=resolved.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY,
+        )
+
+    def _load(self, archive: Archive, path: str) -> torch.jit.ScriptModule:
+        graph: torch.jit.ScriptModule = self._torch.jit.load(io.BytesIO(archive.read(path)), map_location="cpu")
+        graph.eval()
+        return graph
+
+
+def facts_of(manifest: ArchiveManifest) -> OracleFacts:
+    """Range and direction of the metric in an archive."""
+    facts = manifest.metric.facts
+    return OracleFacts(
+        metric=facts.name,
+        range_low=facts.range_low,
+        range_high=facts.range_high,
+        higher_is_better=facts.higher_is_better,
+    )
+
+
+def _defence(archive: Archive, name: str) -> DefenceArtifact:
+    for artifact in archive.manifest.defences:
+        if artifact.facts.name == name:
+            return artifact
+    names = ", ".join(artifact.facts.name for artifact in archive.manifest.defences) or "none"
+    raise SurrogateError(f"{archive.path}: no defence {name!r} in this archive; there are {names}")
+
+
+def _pass_straight(module: Any, images: torch.Tensor, purified: torch.Tensor) -> torch.Tensor:
+    class Identity(module.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, images: torch.Tensor, purified: torch.Tensor) -> torch.Tensor:
+            del ctx, images
+            return purified.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
+            del ctx
+            return gradient, None
+
+    result: torch.Tensor = Identity.apply(images, purified)
+    return result
+
+
+def _require_torch() -> Any:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingExtraError("a local surrogate", "attacks", "torch") from error
+    return torch

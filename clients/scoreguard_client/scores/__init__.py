@@ -1,0 +1,34 @@
+"""Robustness scores: pure functions on arrays."""
+
+from __future__ import annotations
+
+from scoreguard_client.scores.agreement import plcc, srocc
+from scoreguard_client.scores.bootstrap import Estimate, clustered_bootstrap
+from scoreguard_client.scores.distances import energy_score, wasserstein_score
+from scoreguard_client.scores.fidelity import l_infinity, psnr, ssim
+from scoreguard_client.scores.gains import absolute_gain, relative_gain
+from scoreguard_client.scores.purification import purification_gain, quality_score, quality_score_printed
+from scoreguard_client.scores.r_score import RMode, r_score
+from scoreguard_client.scores.scaling import Scaling, ScoreRange, scale_pair
+
+__all__ = [
+    "Estimate",
+    "RMode",
+    "Scaling",
+    "ScoreRange",
+    "absolute_gain",
+    "clustered_bootstrap",
+    "energy_score",
+    "l_infinity",
+    "plcc",
+    "psnr",
+    "purification_gain",
+    "quality_score",
+    "quality_score_printed",
+    "r_score",
+    "relative_gain",
+    "scale_pair",
+    "srocc",
+    "ssim",
+    "wasserstein_score",
+]

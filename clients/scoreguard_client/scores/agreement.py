@@ -1,0 +1,26 @@
+"""Agreement of two sets of scores: Spearman's rank correlation (SROCC) and Pearson's linear one (PLCC)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+from scipy import stats
+
+from scoreguard_client.scores.scaling import Values
+
+_FEWEST: Final = 2
+
+
+def srocc(first: Values, second: Values) -> float:
+    """Spearman's rank correlation, ties at their mean rank; NaN where one side is constant or has one value."""
+    return float(stats.spearmanr(first, second).statistic) if _comparable(first, second) else float("nan")
+
+
+def plcc(first: Values, second: Values) -> float:
+    """Pearson's linear correlation; NaN where one side is constant or has one value."""
+    return float(stats.pearsonr(first, second).statistic) if _comparable(first, second) else float("nan")
+
+
+def _comparable(first: Values, second: Values) -> bool:
+    return len(first) >= _FEWEST and bool(np.ptp(first) > 0 and np.ptp(second) > 0)

@@ -1,0 +1,32 @@
+"""Scores of a purification (Gushchin et al., "Adversarial purification for no-reference image-quality metrics", 2024).
+
+    Gain = mean(|f(x) - f(g(x'))| / f(x))    (eq. 5)
+
+Quality of the purified picture against the clean one: the paper prints SSIM / 2 + PSNR / 100 (eq. 4), but all 16 rows
+of its table 1 are SSIM / 2 + PSNR / 160, which its code computes and which is the default here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from scoreguard_client.scores.scaling import Values
+
+
+def purification_gain(clean: Values, purified: Values) -> float:
+    """Mean of |f(x) - f(g(x'))| / f(x) on unscaled scores; 0 = the clean score is restored.
+
+    Meaningless for metrics whose clean score can be 0 or negative; where one is 0 the result is infinite.
+    """
+    with np.errstate(divide="ignore"):
+        return float(np.mean(np.abs(clean - purified) / clean))
+
+
+def quality_score(ssim: Values, psnr: Values) -> float:
+    """Mean of SSIM / 2 + PSNR / 160, as in the published table; PSNR in dB."""
+    return float(np.mean(ssim / 2 + psnr / 160))
+
+
+def quality_score_printed(ssim: Values, psnr: Values) -> float:
+    """Mean of SSIM / 2 + PSNR / 100, as eq. 4 is printed; it matches no row of the published table."""
+    return float(np.mean(ssim / 2 + psnr / 100))

@@ -1,0 +1,59 @@
+"""Bringing scores to a common scale: u for clean, v for attacked, 0 = worst and 1 = best quality.
+
+The public benchmark fits MinMax on the clean scores of the rows that happen to be selected, so that a gain depends on
+the selection. Here the metric's declared range is the default, and the benchmark's way has its own name.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+Values = npt.NDArray[np.float64]
+"""One number for each row: (N,)."""
+
+
+class Scaling(StrEnum):
+    """Which scores become 0 and 1."""
+
+    DECLARED_RANGE = "declared_range"
+    """The lowest and highest score of the metric's declared range."""
+    CLEAN_SELECTION = "clean_selection"
+    """The lowest and highest of the clean scores given (the public benchmark)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoreRange:
+    """The declared range of a metric."""
+
+    low: float
+    """Lowest score."""
+    high: float
+    """Highest score."""
+    higher_is_better: bool = True
+    """False where a low score means high quality."""
+
+    def scale(self, scores: Values) -> Values:
+        """Map scores so that 0 is the worst and 1 the best quality of the range; nothing is clipped."""
+        unit = (np.asarray(scores, dtype=np.float64) - self.low) / (self.high - self.low)
+        return unit if self.higher_is_better else 1 - unit
+
+
+def scale_pair(
+    clean: Values, attacked: Values, declared: ScoreRange, scaling: Scaling = Scaling.DECLARED_RANGE
+) -> tuple[Values, Values]:
+    """Scale clean and attacked scores alike.
+
+    Returns:
+        u and v; v may leave [0, 1]. Where all clean scores of CLEAN_SELECTION are equal, both are NaN.
+    """
+    scale = declared
+    if scaling is Scaling.CLEAN_SELECTION:
+        low, high = float(np.min(clean)), float(np.max(clean))
+        if low == high:
+            return np.full(len(clean), np.nan), np.full(len(attacked), np.nan)
+        scale = ScoreRange(low=low, high=high, higher_is_better=declared.higher_is_better)
+    return scale.scale(clean), scale.scale(attacked)

@@ -1,0 +1,214 @@
+"""What holds for every attack of the catalogue."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.clients.attacks.conftest import LinearOracle, ScoreOnly
+
+from scoreguard_client.attacks import (
+    CATALOGUE,
+    Attack,
+    AttackInputError,
+    AttackSpecError,
+    Mode,
+    OracleAnswerError,
+    OracleMismatchError,
+    QueryBudgetError,
+    parse_attack,
+    parse_attacks,
+)
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images, Scores
+
+TEXTS = [
+    "fgsm",
+    "ifgsm",
+    "ifgsm:mode=benchmark",
+    "mifgsm",
+    "mifgsm:mode=benchmark",
+    "square:queries=20",
+    "square:queries=20:mode=benchmark",
+]
+
+
+def ramp(shape: tuple[int, ...]) -> LinearOracle:
+    """Weights of both signs."""
+    return LinearOracle(weights=np.linspace(-1, 1, int(np.prod(shape))).reshape(shape).astype(np.float32))
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@settings(max_examples=15, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 12), st.integers(1, 12)),
+    eps=st.floats(1e-3, 0.6),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_every_attack_stays_in_its_budget_at_any_size(text: str, shape: tuple[int, ...], eps: float, seed: int) -> None:
+    """L-infinity, range, 8-bit budget, shapes and types hold for random pictures, sizes and radii."""
+    levels = np.random.default_rng(seed).integers(0, 256, shape)
+    clean = (levels / 255).astype(np.float32)
+    result = parse_attack(f"{text}:eps={eps!r}")(clean, ramp(shape[1:]))
+    assert np.abs(result.attacked.astype(np.float64) - clean.astype(np.float64)).max() <= eps
+    assert 0 <= result.attacked.min() <= result.attacked.max() <= 1
+    assert np.abs(result.attacked_8bit.astype(int) - levels).max() <= np.floor(255 * eps + 1e-4)
+    assert result.attacked.dtype == np.dtype(np.float32)
+    assert result.attacked_8bit.dtype == np.dtype(np.uint8)
+    assert result.attacked.shape == result.attacked_8bit.shape == clean.shape
+    assert result.scores.shape == result.queries.shape == shape[:1]
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_every_call_is_counted_and_covers_the_whole_batch(text: str, pictures: Images) -> None:
+    """Queries per picture = calls to the oracle = rows of the trace = what the attack declares."""
+    attack, oracle = parse_attack(text), ramp(pictures.shape[1:])
+    result = attack(pictures, oracle)
+    declared = attack.queries_needed + (1 if attack.needs_gradient else 0)
+    assert oracle.calls == declared
+    assert result.queries.tolist() == [declared] * len(pictures)
+    assert result.trace.shape == (declared, len(pictures))
+    assert all(len(seen) == len(pictures) for seen in oracle.seen)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_the_text_form_of_an_attack_names_every_parameter_and_reads_back(text: str) -> None:
+    """str(attack) identifies it in records: reading it gives an equal attack."""
+    attack = parse_attack(text)
+    again = parse_attack(str(attack))
+    assert str(again) == str(attack)
+    assert type(again) is type(attack)
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_catalogue_names_attacks_as_they_name_themselves(name: str) -> None:
+    """Each class states its name, source and year."""
+    kind = CATALOGUE[name]
+    assert kind.name == name
+    assert kind.title
+    assert "arXiv" in kind.paper
+    assert 2014 < kind.year < 2030
+
+
+def test_fractions_whole_numbers_and_modes_are_read() -> None:
+    """A radius may be written as the field writes it."""
+    attack = parse_attack("mifgsm:eps=8/255:iterations=3:mode=benchmark")
+    assert (attack.eps, attack.queries_needed) == (8 / 255, 3)
+    assert attack.mode is Mode.BENCHMARK  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("ifgms", "did you mean ifgsm"),
+        ("zzz", "there are fgsm"),
+        ("ifgsm:esp=0.1", "did you mean eps"),
+        ("ifgsm:eps", "not key=value"),
+        ("ifgsm:eps=big", "a number or a fraction"),
+        ("ifgsm:eps=1/0", "a number or a fraction"),
+        ("ifgsm:eps=0", "eps must be in (0, 1]"),
+        ("ifgsm:eps=nan", "a number or a fraction"),
+        ("ifgsm:iterations=2.5", "a whole number"),
+        ("ifgsm:iterations=0", "iterations must be at least 1"),
+        ("ifgsm:mode=fast", "paper or benchmark"),
+        ("ifgsm:eps=0.1:eps=0.2", "given twice"),
+        ("square:queries=0", "queries must be at least 1"),
+        ("square:p_init=2", "p_init must be in (0, 1]"),
+        ("mifgsm:nu=-1", "nu must be at least 0"),
+    ],
+)
+def test_a_text_that_is_no_attack_gives_one_line_that_says_what_is_wrong(text: str, said: str) -> None:
+    """Near names and allowed values are in the message."""
+    with pytest.raises(AttackSpecError) as caught:
+        parse_attack(text)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_attack_that_is_listed_twice_runs_once() -> None:
+    """The order is kept."""
+    assert [attack.name for attack in parse_attacks("ifgsm,fgsm,ifgsm")] == ["ifgsm", "fgsm"]
+
+
+@pytest.mark.parametrize(
+    "images",
+    [
+        np.zeros((3, 8, 8), dtype=np.float32),
+        np.zeros((1, 8, 8, 3), dtype=np.float32),
+        np.zeros((1, 3, 8, 8), dtype=np.float64),
+        np.zeros((0, 3, 8, 8), dtype=np.float32),
+        np.full((1, 3, 8, 8), 1.5, dtype=np.float32),
+        np.full((1, 3, 8, 8), np.nan, dtype=np.float32),
+    ],
+    ids=["no batch", "channels last", "float64", "empty", "out of range", "nan"],
+)
+def test_pictures_that_cannot_be_attacked_are_refused(images: Images) -> None:
+    """Shape, type and range are checked before any query."""
+    with pytest.raises(AttackInputError):
+        parse_attack("fgsm")(images, ramp((3, 8, 8)))
+
+
+def test_seeds_must_be_as_many_as_pictures(pictures: Images) -> None:
+    """A missing seed is not made up."""
+    with pytest.raises(AttackInputError):
+        parse_attack("square:queries=3")(pictures, ramp(pictures.shape[1:]), seeds=[1])
+
+
+def test_a_gradient_attack_refuses_an_oracle_that_only_scores(pictures: Images) -> None:
+    """The message says where gradients come from."""
+    with pytest.raises(OracleMismatchError, match="--gradients live"):
+        parse_attack("ifgsm")(pictures, ScoreOnly(inner=ramp(pictures.shape[1:])))
+
+
+@pytest.mark.parametrize("text", ["fgsm", "square:queries=5"])
+def test_an_answer_that_is_not_finite_names_the_picture(text: str, pictures: Images) -> None:
+    """NaN never becomes a step."""
+
+    class Broken(LinearOracle):
+        def score(self, images: Images) -> Scores:
+            return np.where(np.arange(len(images)) == 1, np.nan, super().score(images))
+
+    with pytest.raises(OracleAnswerError) as caught:
+        parse_attack(text)(pictures, Broken(weights=np.ones(pictures.shape[1:], dtype=np.float32)))
+    assert caught.value.places == [1]
+
+
+def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) -> None:
+    """The base, not the attack, holds the budget."""
+
+    class Greedy(Attack):
+        name = "greedy"
+        needs_gradient = False
+
+        @property
+        def queries_needed(self) -> int:
+            return 2
+
+        def run(self, session: Session) -> tuple[Images, Scores | None]:
+            while True:
+                session.quality(session.clean)
+
+    with pytest.raises(QueryBudgetError):
+        Greedy(eps=0.1)(pictures, ramp(pictures.shape[1:]))
+
+
+def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(pictures: Images) -> None:
+    """The score handed out is always that of the picture handed out."""
+
+    class Wild(Attack):
+        name = "wild"
+        needs_gradient = False
+
+        @property
+        def queries_needed(self) -> int:
+            return 2
+
+        def run(self, session: Session) -> tuple[Images, Scores | None]:
+            wild = session.clean + np.float32(0.5)
+            return wild, session.quality(wild)
+
+    oracle = ramp(pictures.shape[1:])
+    result = Wild(eps=0.1)(pictures, oracle)
+    assert np.abs(result.attacked.astype(np.float64) - pictures).max() <= 0.1
+    np.testing.assert_allclose(result.scores, oracle.score(result.attacked))

@@ -1,0 +1,79 @@
+"""The budget: exact in float32, and on the 8-bit grid."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from scoreguard_client.attacks.ball import SLACK, ball_around
+
+EPS = st.one_of(st.floats(1e-4, 1.0), st.integers(1, 64).map(lambda levels: levels / 255))
+SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers(1, 9))
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
+def test_a_clipped_picture_is_never_further_than_eps_nor_outside_the_range(
+    shape: tuple[int, ...], eps: float, seed: int
+) -> None:
+    """Whatever is clipped, the float64 distance of the float32 values is at most eps, with no tolerance."""
+    rng = np.random.default_rng(seed)
+    clean = rng.random(shape, dtype=np.float32)
+    wild = (clean + rng.normal(0, 2, shape)).astype(np.float32)
+    clipped = ball_around(clean, eps).clip(wild)
+    assert np.abs(clipped.astype(np.float64) - clean.astype(np.float64)).max() <= eps
+    assert clipped.min() >= 0
+    assert clipped.max() <= 1
+    assert clipped.dtype == np.float32
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
+def test_the_bounds_give_away_less_than_two_roundings(shape: tuple[int, ...], eps: float, seed: int) -> None:
+    """The ball is not made smaller than float32 forces it to be."""
+    clean = np.random.default_rng(seed).random(shape, dtype=np.float32)
+    ball = ball_around(clean, eps)
+    exact = np.minimum(clean.astype(np.float64) + eps, 1)
+    assert np.all(exact - ball.high <= 2 * np.spacing(ball.high))
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
+def test_rounding_an_8bit_picture_stays_inside_the_budget_in_whole_levels(
+    shape: tuple[int, ...], eps: float, seed: int
+) -> None:
+    """The rounded picture differs from the clean levels by at most floor(255 eps), and is the nearest such picture."""
+    rng = np.random.default_rng(seed)
+    levels = rng.integers(0, 256, shape)
+    clean = (levels / 255).astype(np.float32)
+    ball = ball_around(clean, eps)
+    attacked = ball.clip((clean + rng.uniform(-2 * eps, 2 * eps, shape)).astype(np.float32))
+    rounded = ball.quantise(attacked).astype(int)
+    reach = int(np.floor(255 * eps + SLACK))
+    assert np.abs(rounded - levels).max() <= reach
+    wanted = np.clip(np.rint(attacked.astype(np.float64) * 255), levels - reach, levels + reach)
+    np.testing.assert_array_equal(rounded, np.clip(wanted, 0, 255))
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
+def test_rounding_any_picture_leaves_the_ball_by_no_more_than_the_resolution_of_8_bits(
+    shape: tuple[int, ...], eps: float, seed: int
+) -> None:
+    """For clean pictures off the grid the distance is at most eps, or half a level where no level lies within eps."""
+    rng = np.random.default_rng(seed)
+    clean = rng.random(shape, dtype=np.float32)
+    ball = ball_around(clean, eps)
+    rounded = ball.quantise(ball.clip((clean + rng.normal(0, eps, shape)).astype(np.float32))) / 255
+    assert np.abs(rounded - clean).max() <= max(eps, 0.5 / 255) + 2 * SLACK / 255
+
+
+@pytest.mark.parametrize("levels", [1, 4, 10])
+def test_a_full_step_survives_the_rounding(levels: int) -> None:
+    """A perturbation of whole levels is not lost: x + eps rounds to exactly that many levels above x."""
+    clean = (np.full((1, 3, 2, 2), 100) / 255).astype(np.float32)
+    ball = ball_around(clean, levels / 255)
+    assert np.all(ball.quantise(ball.high) == 100 + levels)
+    assert np.all(ball.quantise(ball.low) == 100 - levels)
