@@ -9,7 +9,6 @@ Raw tensors: uint8, or float32 in [0, 1] that is never rounded.
 from __future__ import annotations
 
 import io
-import warnings
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -113,17 +112,14 @@ def _decode_file(data: bytes, max_pixels: int) -> Picture:
     if not data:
         raise InvalidRequestError("the picture's file is empty (0 bytes)", field=f"{_FIELD}.encoded")
     try:
-        with warnings.catch_warnings():
-            # Our own limit, checked before the pixels are decoded, is the stricter one.
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
-            with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-                _check_pixels(*picture.size, max_pixels)
-                return _to_rgb(ImageOps.exif_transpose(picture))
+        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
+            _check_pixels(*picture.size, max_pixels)
+            return _to_rgb(ImageOps.exif_transpose(picture))
     except UnidentifiedImageError as error:
         raise InvalidRequestError(
             f"not a picture: none of {', '.join(FORMATS)} in {len(data)} bytes", field=f"{_FIELD}.encoded"
         ) from error
-    except PillowImage.DecompressionBombError as error:
+    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ResourceLimitError(f"the picture is too large to decode: {error}", field=_FIELD) from error
     except (OSError, SyntaxError, ValueError, EOFError) as error:
         raise InvalidRequestError(f"the picture is damaged or truncated: {error}", field=f"{_FIELD}.encoded") from error

@@ -1,0 +1,163 @@
+"""The server's reading rule for pictures, format by format."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from PIL import Image as PillowImage
+
+from scoreguard.v1.codec import to_tensor
+from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image
+from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError
+from scoreguard_handlers.pictures import DecodedPicture, decode, encode_png
+
+LIMIT = 10_000
+colours = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)))
+
+
+def file_of(picture: PillowImage.Image, form: str = "PNG", **options: object) -> bytes:
+    """The bytes of a picture file."""
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def read(data: bytes) -> DecodedPicture:
+    """What the server reads."""
+    return decode(Image(encoded=data), max_pixels=LIMIT)
+
+
+def colour(values: list[list[list[int]]]) -> PillowImage.Image:
+    """An RGB picture."""
+    return PillowImage.fromarray(np.array(values, np.uint8))
+
+
+@settings(max_examples=25, deadline=None)
+@given(colours, st.sampled_from(["PNG", "BMP", "PPM", "TIFF"]))
+def test_lossless_files_give_their_own_values(values: np.ndarray, form: str) -> None:
+    """What was written is what is read, as 8-bit integers."""
+    picture = read(file_of(PillowImage.fromarray(values), form))
+    np.testing.assert_array_equal(picture.values, values)
+    assert picture.precision == PRECISION_UINT8
+    assert picture.decoder.startswith("Pillow")
+
+
+@settings(max_examples=25, deadline=None)
+@given(hnp.arrays(np.float32, (3, 4, 3), elements=st.floats(0, 1, width=32)))
+def test_float_tensors_are_never_rounded(values: np.ndarray) -> None:
+    """float32 in, the same float32 to the graph."""
+    picture = decode(Image(tensor=to_tensor(values)), max_pixels=LIMIT)
+    assert picture.precision == PRECISION_FLOAT32
+    np.testing.assert_array_equal(picture.planes(), values.transpose(2, 0, 1))
+
+
+def test_8_bit_values_are_divided_by_255() -> None:
+    """planes() is value / 255 in float32."""
+    values = np.arange(256, dtype=np.uint8).repeat(3).reshape(16, 16, 3)
+    planes = decode(Image(tensor=to_tensor(values)), max_pixels=LIMIT).planes()
+    expected = (np.arange(256, dtype=np.float32) / np.float32(255)).reshape(16, 16)
+    np.testing.assert_array_equal(planes, np.stack([expected] * 3))
+
+
+def test_transparency_is_laid_over_white() -> None:
+    """A clear pixel is white, a half-clear black one is mid-grey."""
+    rgba = PillowImage.fromarray(np.array([[[0, 0, 0, 0], [0, 0, 0, 128]]], np.uint8), "RGBA")
+    assert read(file_of(rgba)).values[0].tolist() == [[255] * 3, [127] * 3]
+
+
+def test_a_palette_picture_has_its_palette_colours() -> None:
+    """Indices are looked up, a transparent index is white."""
+    palette = PillowImage.new("P", (2, 1))
+    palette.putpalette([10, 20, 30, 40, 50, 60])
+    palette.putdata([0, 1])
+    assert read(file_of(palette)).values[0].tolist() == [[10, 20, 30], [40, 50, 60]]
+    assert read(file_of(palette, transparency=1)).values[0].tolist() == [[10, 20, 30], [255] * 3]
+
+
+def test_grey_is_repeated_over_three_channels() -> None:
+    """L 7 reads as (7, 7, 7)."""
+    assert read(file_of(PillowImage.new("L", (2, 2), 7))).values.tolist() == [[[7] * 3] * 2] * 2
+
+
+def test_16_bit_grey_keeps_its_16_bits() -> None:
+    """Level 1 of 65535 is not lost, and the picture counts as float."""
+    deep = PillowImage.fromarray(np.array([[0, 1], [32768, 65535]], np.uint16))
+    picture = read(file_of(deep))
+    assert picture.precision == PRECISION_FLOAT32
+    expected = np.array([[0, 1], [32768, 65535]], np.float32) / np.float32(65535)
+    np.testing.assert_array_equal(picture.planes(), np.stack([expected] * 3))
+
+
+def test_cmyk_is_converted_to_rgb() -> None:
+    """No ink is white, all ink is black."""
+    cmyk = PillowImage.new("CMYK", (16, 8), (0, 0, 0, 0))
+    cmyk.paste((0, 0, 0, 255), (8, 0, 16, 8))
+    values = read(file_of(cmyk, "JPEG", quality=95)).values.astype(int)
+    assert values[:, :8].min() > 250
+    assert values[:, 8:].max() < 5
+
+
+def test_exif_rotation_is_applied() -> None:
+    """Orientation 6 (turn right by 90°) turns the picture."""
+    picture = colour([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]])
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    expected = np.rot90(np.asarray(picture), -1)
+    np.testing.assert_array_equal(read(file_of(picture, exif=exif)).values, expected)
+
+
+def bomb() -> bytes:
+    """A PNG of 100,000 × 100,000 pixels in a few bytes."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0")) + chunk(b"IEND", b"")
+
+
+PHOTO = file_of(PillowImage.fromarray(np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)))
+HALF = np.full((2, 2, 3), 0.5, np.float32)
+
+
+def with_value(value: float) -> Image:
+    """A float picture with one odd value."""
+    values = HALF.copy()
+    values[0, 0, 0] = value
+    return Image(tensor=to_tensor(values))
+
+
+@pytest.mark.parametrize(
+    ("image", "error", "problem"),
+    [
+        (Image(), InvalidRequestError, "has no picture"),
+        (Image(encoded=b""), InvalidRequestError, "has no picture|empty"),
+        (Image(encoded=b"hello"), InvalidRequestError, "not a picture"),
+        (Image(encoded=PHOTO[: len(PHOTO) // 2]), InvalidRequestError, "damaged or truncated"),
+        (Image(encoded=bomb()), ResourceLimitError, "10000000000 pixels"),
+        (Image(encoded=file_of(PillowImage.new("F", (2, 2)), "TIFF")), InvalidRequestError, "float32 tensor"),
+        (with_value(np.nan), InvalidRequestError, "finite values"),
+        (with_value(np.inf), InvalidRequestError, "finite values"),
+        (with_value(-1e-6), InvalidRequestError, "finite values"),
+        (with_value(1.000001), InvalidRequestError, "finite values"),
+        (Image(tensor=to_tensor(np.zeros((101, 100, 3), np.uint8))), ResourceLimitError, "limit is 10000"),
+    ],
+)
+def test_a_bad_picture_is_one_clear_line(image: Image, error: type[ServingError], problem: str) -> None:
+    """The error has the right class, names the field and is one line."""
+    with pytest.raises(error, match=problem) as caught:
+        decode(image, max_pixels=LIMIT)
+    assert caught.value.field.startswith("image")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_purified_picture_as_png_is_rounded_to_the_nearest_level() -> None:
+    """0.5 becomes level 128 (127.5 rounds to even)."""
+    assert np.asarray(PillowImage.open(io.BytesIO(encode_png(HALF)))).tolist() == [[[128] * 3] * 2] * 2
