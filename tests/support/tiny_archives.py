@@ -1,0 +1,149 @@
+"""Small archives with known answers, built in milliseconds: the server's tests need no trained metric and no torch.
+
+`bright` scores 100 times the mean of the picture, `dark` 100 minus that, so every score has a reference that is one
+line of numpy. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper
+from PIL import Image
+
+from scoreguard.v1.archive import FORMAT
+from scoreguard.v1.manifest_pb2 import (
+    DIFFERENTIABILITY_EXACT,
+    ArchiveManifest,
+    DefenceArtifact,
+    DefenceFacts,
+    DefenceVariant,
+    GoldenVector,
+    GraphFiles,
+    MetricArtifact,
+    MetricFacts,
+    ParameterSpec,
+)
+from scoreguard_export.mar import write_mar
+
+OPSET: Final = 20
+SLOW_NODES: Final = 40
+GOLDEN_PICTURE: Final = "golden/grey.png"
+GREY: Final = 51
+"""Value of the golden picture: brightness 20, darkness 80."""
+HANDLER_FILE: Final = "defended_score.py"
+_IMAGE: Final = (None, 3, None, None)
+
+
+def png(value: int, size: int = 32) -> bytes:
+    """A square picture of one grey value, as a PNG file."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
+    """Write the archive of a metric into a model store; returns its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    dark = metric == "dark"
+    golden = 100 - GREY / 2.55 if dark else GREY / 2.55
+    files = {
+        "metric.onnx": _model(_metric_nodes(dark), "score", (None,)),
+        "defences/gain.onnx": _model(_gain_nodes(), "purified", _IMAGE, scalar="factor"),
+        "defences/slow.onnx": _model(_slow_nodes(), "purified", _IMAGE),
+        GOLDEN_PICTURE: png(GREY),
+    }
+    manifest = ArchiveManifest(
+        format=FORMAT,
+        metric=MetricArtifact(facts=_metric_facts(metric, dark), graphs=_graphs("metric")),
+        defences=[
+            _defence("gain", [ParameterSpec(name="factor", description="Factor.", default_value=1, maximum=2)]),
+            _defence("slow", []),
+        ],
+        golden_vectors=[GoldenVector(image=GOLDEN_PICTURE, seed=1, score=golden, tolerance=1e-3)],
+    )
+    path = folder / f"{metric}.mar"
+    write_mar(path, manifest, files)
+    return path
+
+
+def replace_entry(archive: Path, name: str, data: bytes) -> None:
+    """Change one file of an archive and leave the manifest as it is."""
+    with zipfile.ZipFile(archive) as source:
+        entries = {entry: source.read(entry) for entry in source.namelist()}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for entry, content in (entries | {name: data}).items():
+            target.writestr(entry, content)
+
+
+def _metric_nodes(dark: bool) -> list[Any]:
+    nodes = [
+        helper.make_node("Constant", [], ["axes"], value_ints=[1, 2, 3]),
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Constant", [], ["scale"], value_float=-100.0 if dark else 100.0),
+        helper.make_node("Mul", ["mean", "scale"], ["scaled"]),
+        helper.make_node("Constant", [], ["offset"], value_float=100.0 if dark else 0.0),
+    ]
+    return [*nodes, helper.make_node("Add", ["scaled", "offset"], ["score"])]
+
+
+def _gain_nodes() -> list[Any]:
+    return [
+        helper.make_node("Mul", ["image", "factor"], ["raw"]),
+        helper.make_node("Constant", [], ["low"], value_float=0.0),
+        helper.make_node("Constant", [], ["high"], value_float=1.0),
+        helper.make_node("Clip", ["raw", "low", "high"], ["purified"]),
+    ]
+
+
+def _slow_nodes() -> list[Any]:
+    """Sine and arcsine by turns: the identity on [0, 1], up to rounding."""
+    names = ["image", *(f"x{index}" for index in range(SLOW_NODES - 1)), "purified"]
+    steps = zip(names, names[1:], strict=False)
+    return [helper.make_node(("Sin", "Asin")[i % 2], [a], [b]) for i, (a, b) in enumerate(steps)]
+
+
+def _model(nodes: Sequence[Any], output: str, shape: Sequence[None | int], scalar: str = "") -> bytes:
+    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, _IMAGE)]
+    if scalar:
+        inputs.append(helper.make_tensor_value_info(scalar, TensorProto.FLOAT, ()))
+    outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)]
+    graph = helper.make_graph(list(nodes), output, inputs, outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
+    onnx.checker.check_model(model)
+    data: bytes = model.SerializeToString()
+    return data
+
+
+def _metric_facts(name: str, dark: bool) -> MetricFacts:
+    return MetricFacts(
+        name=name,
+        title=name.title(),
+        range_high=100,
+        higher_is_better=not dark,
+        input_rule="native size",
+        minimum_size=8,
+    )
+
+
+def _defence(name: str, parameters: Sequence[ParameterSpec]) -> DefenceArtifact:
+    facts = DefenceFacts(
+        name=name,
+        title=name.title(),
+        parameters=parameters,
+        differentiability=DIFFERENTIABILITY_EXACT,
+        size_preserving=True,
+        minimum_size=1,
+    )
+    return DefenceArtifact(facts=facts, variants=[DefenceVariant(graphs=_graphs(f"defences/{name}"))])
+
+
+def _graphs(stem: str) -> GraphFiles:
+    # The tests of the server never ask for gradients of these, so there is no second form.
+    return GraphFiles(onnx=f"{stem}.onnx", onnx_opset=OPSET)
