@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -248,9 +249,7 @@ class Catalogue:
         return by_name[name]
 
 
-def _unknown(
-    kind: str, name: str, known: dict[str, MetricDescription] | dict[str, DefenceDescription]
-) -> NotFoundError:
+def _unknown(kind: str, name: str, known: Collection[str]) -> NotFoundError:
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
     hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(sorted(known))}"
     metadata = {"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(sorted(known))}

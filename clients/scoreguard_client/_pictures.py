@@ -27,7 +27,7 @@ from scoreguard_client._exceptions import PictureError
 __all__ = ["PictureLike"]
 
 PictureLike: TypeAlias = npt.NDArray[Any] | PIL.Image.Image | str | os.PathLike[str] | bytes
-"""A picture: (height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), Pillow image, path, or a file's bytes."""
+"""(height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), Pillow image, path, or the bytes of a file."""
 
 _FORMATS: Final = "PNG, JPEG, WebP, TIFF or BMP"
 _SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")

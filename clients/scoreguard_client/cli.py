@@ -1,0 +1,108 @@
+"""The command `scoreguard`: the user's side.
+
+Subcommands are imported when one is run, so that the light ones work without the parts that the heavy ones need.
+"""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Final
+
+import click
+
+from scoreguard import console
+from scoreguard.v1.errors import ContractError
+from scoreguard_client._exceptions import MissingExtraError, ScoreguardError
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    module: str
+    """Where `command` is."""
+    summary: str
+    """One line for `scoreguard --help`."""
+    extra: str = ""
+    """The optional part of the installation that it needs."""
+
+
+COMMANDS: Final[dict[str, _Entry]] = {
+    "score": _Entry(module="scoreguard_client.commands.score", summary="Score pictures behind defences."),
+    "catalogue": _Entry(module="scoreguard_client.commands.catalogue", summary="List what a server has deployed."),
+    "attack": _Entry(
+        module="scoreguard_client.commands.attack", summary="Run an attack campaign on a server.", extra="attacks"
+    ),
+    "report": _Entry(
+        module="scoreguard_client.commands.report", summary="Turn a campaign into robustness scores.", extra="attacks"
+    ),
+    "bench": _Entry(module="scoreguard_client.commands.bench", summary="Measure throughput and latency of a server."),
+}
+_OURS: Final = "scoreguard"
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command.
+
+        Raises:
+            MissingExtraError: it needs an optional part of the installation.
+        """
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            command: click.Command = importlib.import_module(entry.module).command
+        except ModuleNotFoundError as error:
+            raise _missing(cmd_name, error) from error
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the table without importing anything."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command.
+
+        Raises:
+            MissingExtraError: it needs an optional part of the installation.
+        """
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _missing(ctx.invoked_subcommand or "", error) from error
+
+
+@click.group(
+    cls=LazyGroup,
+    invoke_without_command=True,
+    epilog="""\b
+Example:
+  scoreguard score photo.png --metric lite --defence jpeg:quality=50
+""",
+)
+@click.version_option(package_name="scoreguard")
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Score pictures on a scoreguard server, attack it, and report how robust its scores are."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+def main() -> int:
+    """Run the command; the exit code is 2 after bad input, with one line that says what to do."""
+    return console.run(command, errors=(ScoreguardError, ContractError))
+
+
+def _missing(name: str, error: ModuleNotFoundError) -> Exception:
+    module = (error.name or "").partition(".")[0]
+    entry = COMMANDS.get(name)
+    if entry is None or not entry.extra or module.startswith(_OURS):
+        return error  # Not a missing extra but a broken installation: the traceback is what helps.
+    return MissingExtraError(f"scoreguard {name}", entry.extra, module)

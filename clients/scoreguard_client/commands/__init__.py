@@ -1,0 +1,1 @@
+"""The subcommands of `scoreguard`, one file each, imported when one is run."""

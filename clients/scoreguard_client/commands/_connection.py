@@ -1,0 +1,77 @@
+"""The options by which every command finds its server."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from scoreguard_client._base import DEFAULT_TARGET
+from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig, TLSConfig
+from scoreguard_client._exceptions import ConfigurationError
+
+_FILE: Final = click.Path(dir_okay=False, path_type=Path)
+_OPTIONS: Final = (
+    click.option(
+        "--target",
+        default=DEFAULT_TARGET,
+        envvar="SCOREGUARD_TARGET",
+        show_default=True,
+        help="host:port of the server (or SCOREGUARD_TARGET).",
+    ),
+    click.option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        default=DEFAULT_CONFIG.timeout_seconds,
+        show_default=True,
+        help="Seconds that a call may take.",
+    ),
+    click.option(
+        "--token-file", type=_FILE, help="File with the bearer token; SCOREGUARD_TOKEN holds the token itself."
+    ),
+    click.option("--token", envvar="SCOREGUARD_TOKEN", default="", hidden=True),
+    click.option("--tls/--no-tls", help="Use TLS, with the system's authorities unless --tls-ca is given."),
+    click.option("--tls-ca", type=_FILE, help="PEM file with the authorities to trust; implies --tls."),
+    click.option("--tls-cert", type=_FILE, help="PEM certificate of this client, for mutual TLS; implies --tls."),
+    click.option("--tls-key", type=_FILE, help="PEM key of this client, for mutual TLS."),
+)
+
+
+def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options; the function gets `target` and `config` (a `ConnectionConfig`) instead of them."""
+
+    @functools.wraps(function)
+    def with_config(*args: Any, timeout: float, **rest: Any) -> Any:
+        names = ("token", "token_file", "tls", "tls_ca", "tls_cert", "tls_key")
+        security = {name: rest.pop(name) for name in names}
+        return function(*args, config=_config(timeout, **security), **rest)
+
+    for option in reversed(_OPTIONS):
+        with_config = option(with_config)
+    return with_config
+
+
+def _config(
+    timeout: float,
+    *,
+    token: str,
+    token_file: Path | None,
+    tls: bool,
+    tls_ca: Path | None,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+) -> ConnectionConfig:
+    secure = TLSConfig(root_certificates=_read(tls_ca), private_key=_read(tls_key), certificate_chain=_read(tls_cert))
+    wanted = tls or any(path is not None for path in (tls_ca, tls_cert, tls_key))
+    secret = token if token_file is None else (_read(token_file) or b"").decode("utf-8", "replace").strip()
+    return ConnectionConfig(timeout_seconds=timeout, token=secret, tls=secure if wanted else None)
+
+
+def _read(path: Path | None) -> bytes | None:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,142 @@
+"""`scoreguard score`: score pictures behind defences."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from scoreguard import console
+from scoreguard.v1.spec import format_chain
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._config import ConnectionConfig
+from scoreguard_client._exceptions import ScoreguardError
+from scoreguard_client._models import Score
+from scoreguard_client._pictures import to_pillow
+from scoreguard_client._requests import PreparedScore, ScoreRequest
+from scoreguard_client._responses import Outcome
+from scoreguard_client.commands._connection import connection_options
+
+
+@click.command(
+    epilog="""\b
+Example:
+  scoreguard score photo.png --metric lite --defence jpeg:quality=50
+"""
+)
+@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.option("--metric", default="lite", show_default=True, help="Metric to score with; see `scoreguard catalogue`.")
+@click.option(
+    "--defence",
+    "defences",
+    multiple=True,
+    metavar="CHAIN",
+    help="Defence before the metric, name:key=value, steps joined by '+'; repeat to append. None = undefended.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of random defences; drawn unless given.")
+@click.option("--undefended", is_flag=True, help="Also score without the defences and show the gap.")
+@click.option(
+    "--save-purified",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="OUT.png",
+    help="Write what the metric saw, rounded to 8 bits (one picture only).",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@connection_options
+def command(
+    pictures: Sequence[str],
+    metric: str,
+    defences: Sequence[str],
+    seed: int | None,
+    undefended: bool,
+    save_purified: Path | None,
+    as_json: bool,
+    target: str,
+    config: ConnectionConfig,
+) -> int:
+    """Score PICTUREs (PNG, JPEG, WebP, TIFF or BMP files) on a server."""
+    if save_purified is not None and len(pictures) > 1:
+        raise click.UsageError("--save-purified takes one picture")
+    requests = [
+        ScoreRequest(
+            picture=picture,
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            return_undefended=undefended,
+            return_purified=save_purified is not None,
+        )
+        for picture in pictures
+    ]
+    with ScoringClient(target, config) as client:
+        if len(requests) > 1:
+            outcomes = client.score_stream(requests, timeout=config.timeout_seconds * len(requests))
+            return _show_all(zip(pictures, outcomes, strict=True), as_json)
+        score = client.score_prepared(PreparedScore.of(requests[0]))
+    if save_purified is not None:
+        _save(score, save_purified)
+    click.echo(json.dumps(_record(pictures[0], score)) if as_json else _line(score))
+    return 0
+
+
+def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool) -> int:
+    scored, failed = [], 0
+    for name, outcome in pairs:
+        if isinstance(outcome, ScoreguardError):
+            failed += 1
+            click.echo(f"error: {name}: {outcome}", err=True)
+        elif as_json:
+            click.echo(json.dumps(_record(name, outcome)))
+        else:
+            scored.append((name, outcome))
+    if scored:
+        _print(scored)
+    return console.BAD_INPUT if failed else 0
+
+
+def _record(name: str, score: Score) -> dict[str, Any]:
+    provenance = score.provenance
+    return {
+        "picture": name,
+        "score": score.score,
+        "undefended_score": score.undefended_score,
+        "gap": score.gap,
+        "defences": format_chain(part.step for part in provenance.steps),
+        "seed": provenance.seed,
+        "precision": provenance.precision,
+        "engine": provenance.engine,
+        "metric_sha256": provenance.metric_sha256,
+        "height": provenance.height,
+        "width": provenance.width,
+        "timings_ms": [[timing.stage, timing.milliseconds] for timing in score.timings],
+    }
+
+
+def _print(scored: Sequence[tuple[str, Score]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    with_gap = scored[0][1].gap is not None
+    table = Table("picture", "score", *(["undefended", "gap"] if with_gap else []))
+    for name, score in scored:
+        numbers = [score.score, score.undefended_score, score.gap]
+        table.add_row(name, *(f"{number:.4f}" for number in numbers if number is not None))
+    Console().print(table)
+
+
+def _line(score: Score) -> str:
+    if score.gap is None:
+        return f"{score.score:.4f}"
+    return f"{score.score:.4f}  (undefended {score.undefended_score:.4f}, gap {score.gap:+.4f})"
+
+
+def _save(score: Score, path: Path) -> None:
+    if score.purified is None:
+        raise click.ClickException("the server returned no purified picture")
+    try:
+        to_pillow(score.purified).save(path)
+    except (OSError, ValueError) as error:
+        raise click.ClickException(f"cannot write {path}: {error}") from error

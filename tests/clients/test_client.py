@@ -1,0 +1,402 @@
+"""The two clients against a real server: the same calls, the same answers."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from scoreguard.v1 import scoring_pb2
+from scoreguard_client import (
+    AsyncScoringClient,
+    CancelledError,
+    ConfigurationError,
+    ConnectionConfig,
+    InternalError,
+    InvalidRequestError,
+    NotFoundError,
+    PictureError,
+    PreparedScore,
+    ResourceExhaustedError,
+    Score,
+    ScoreRequest,
+    ScoringClient,
+    Step,
+    UnavailableError,
+    UnsupportedError,
+)
+
+GREY = np.full((4, 6, 3), 51, np.uint8)  # 51 / 255 = 0.2, so `bright` is 20.
+
+
+def on_both(target: str, method: str, *args: Any, **options: Any) -> list[Any]:
+    """The result of one method on the blocking and on the asyncio client."""
+
+    async def on_async() -> Any:
+        async with AsyncScoringClient(target) as client:
+            result = getattr(client, method)(*args, **options)
+            return [item async for item in result] if inspect.isasyncgen(result) else await result
+
+    with ScoringClient(target) as client:
+        result = getattr(client, method)(*args, **options)
+        return [list(result) if inspect.isgenerator(result) else result, asyncio.run(on_async())]
+
+
+def png(array: Any) -> bytes:
+    """A picture as a PNG file."""
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(array).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_every_form_of_a_picture_gets_the_same_score(running: Any, tmp_path: Path) -> None:
+    """Arrays, Pillow images, paths and bytes of one picture are scored alike, with the right precision."""
+    path = tmp_path / "grey.png"
+    path.write_bytes(png(GREY))
+    forms: list[Any] = [GREY, PIL.Image.fromarray(GREY), path, str(path), png(GREY), GREY / 255, GREY / np.float32(255)]
+    expected = ["uint8"] * 5 + ["float32"] * 2
+    for form, precision in zip(forms, expected, strict=True):
+        for answer in on_both(running.target, "score", form, metric="bright"):
+            assert answer.score == pytest.approx(20, abs=1e-5)
+            assert answer.provenance.precision == precision
+            assert (answer.provenance.height, answer.provenance.width) == (4, 6)
+
+
+def test_a_score_carries_what_was_asked_for(running: Any) -> None:
+    """The undefended score, the gap, the purified picture, the provenance and the request's name come back."""
+    options = {"metric": "bright", "defences": "dim:factor=0.25", "seed": 7, "request_id": "frame 3"}
+    for answer in on_both(running.target, "score", GREY, return_undefended=True, return_purified=True, **options):
+        assert answer.score == pytest.approx(5, abs=1e-5)
+        assert answer.undefended_score == pytest.approx(20, abs=1e-5)
+        assert answer.gap == pytest.approx(15, abs=1e-5)
+        assert answer.purified.dtype == np.float32
+        np.testing.assert_allclose(answer.purified, GREY / 255 * 0.25, atol=1e-7)
+        assert answer.provenance.seed == 7
+        assert answer.provenance.steps[0].step == Step(name="dim", parameters=(("factor", 0.25),))
+        assert answer.timings[0].stage == "metric"
+        assert answer.request_id == "frame 3"
+
+
+def test_a_score_without_options_has_no_extras(running: Any) -> None:
+    """What was not asked for is None, not zero."""
+    for answer in on_both(running.target, "score", GREY, metric="bright"):
+        assert answer.undefended_score is None
+        assert answer.gap is None
+        assert answer.purified is None
+
+
+@pytest.mark.parametrize(
+    "defences",
+    [
+        "dim:factor=0.5+dim:factor=0.25",
+        ["dim", "dim:factor=0.25"],
+        [Step(name="dim"), Step(name="dim", parameters=(("factor", 0.25),))],
+        "dim:factor=0.125",
+        {"dim": {"factor": 0.125}},
+        Step(name="dim", parameters=(("factor", 0.125),)),
+    ],
+    ids=str,
+)
+def test_a_chain_can_be_written_in_every_form(running: Any, defences: Any) -> None:
+    """Text, steps, lists and mappings of the same chain give the same score."""
+    with ScoringClient(running.target) as client:
+        assert client.score(GREY, metric="bright", defences=defences).score == pytest.approx(2.5, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"metric": "bright", "defences": "dim:factor"}, "defences"),
+        ({"metric": "bright", "defences": {"dim": {"factor": float("nan")}}}, "defences"),
+        ({"metric": "bright", "defences": {"dim": 3}}, "defences"),
+        ({"metric": "bright", "defences": 5}, "defences"),
+        ({"metric": "bright", "seed": -1}, "seed"),
+        ({"metric": "bright", "seed": 2**64}, "seed"),
+        ({"metric": ""}, "metric"),
+    ],
+    ids=str,
+)
+def test_a_request_that_cannot_be_right_is_refused_before_any_call(
+    running: Any, options: dict[str, Any], field: str
+) -> None:
+    """Bad chains, seeds and names raise locally, in one line that names the field."""
+    with ScoringClient(running.target) as client, pytest.raises(InvalidRequestError) as caught:
+        client.score(GREY, **options)
+    assert caught.value.field == field
+    assert "\n" not in str(caught.value)
+    assert running.service.requests == []
+
+
+def test_a_seed_is_always_sent(running: Any) -> None:
+    """Without a seed the client draws one, another each time; a given seed is sent as it is."""
+    with ScoringClient(running.target) as client:
+        drawn = [client.score(GREY, metric="bright", defences="shift").provenance.seed for _ in range(3)]
+        given = [client.score(GREY, metric="bright", defences="shift", seed=11) for _ in range(2)]
+    assert all(request.HasField("seed") for request in running.service.requests)
+    assert len(set(drawn)) == 3
+    assert given[0].score == given[1].score
+
+
+def test_a_batch_keeps_order_and_gives_each_item_its_own_outcome(running: Any) -> None:
+    """Good items are scored; a bad picture here, a bad one there and an unknown metric get errors in their places."""
+    items = [
+        GREY,
+        np.zeros((2, 2)),
+        ScoreRequest(picture=GREY, metric="bright", defences="dim", request_id="own"),
+        b"\x89PNG\r\n\x1a\nnothing more",
+        ScoreRequest(picture=GREY, metric="nope"),
+        GREY * 2,
+    ]
+    for method in ("score_batch", "score_stream"):
+        for outcomes in on_both(running.target, method, items, metric="bright"):
+            kinds = [type(outcome) for outcome in outcomes]
+            assert kinds == [Score, PictureError, Score, InvalidRequestError, NotFoundError, Score]
+            scores = [outcome.score for outcome in outcomes if isinstance(outcome, Score)]
+            assert scores == pytest.approx([20, 10, 40], abs=1e-5)
+            assert outcomes[2].request_id == "own"
+
+
+def test_an_empty_batch_makes_no_call(running: Any) -> None:
+    """Nothing in, nothing out."""
+    assert on_both(running.target, "score_batch", [], metric="bright") == [[], []]
+    assert running.service.requests == []
+
+
+def test_a_batch_above_the_size_limit_is_split(running: Any) -> None:
+    """Several calls carry it, each under the limit; the answers keep the order."""
+    pictures = [np.full((32, 32, 3), level, np.uint8) for level in (51, 102, 153, 204, 255)]
+    with ScoringClient(running.target, ConnectionConfig(max_message_bytes=7000)) as client:
+        outcomes = client.score_batch(pictures, metric="bright")
+    assert [outcome.score for outcome in outcomes if isinstance(outcome, Score)] == pytest.approx(
+        [20, 40, 60, 80, 100], abs=1e-5
+    )
+    assert [len(request.requests) for request in running.service.requests] == [2, 2, 1]
+
+
+def test_an_item_above_the_size_limit_fails_alone(running: Any) -> None:
+    """The error says both sizes; the other items are scored."""
+    with ScoringClient(running.target, ConnectionConfig(max_message_bytes=2000)) as client:
+        small, large = client.score_batch([GREY, np.zeros((64, 64, 3), np.uint8)], metric="bright")
+    assert isinstance(small, Score)
+    assert isinstance(large, ResourceExhaustedError)
+    assert large.metadata["limit_bytes"] == "2000"
+
+
+def test_missing_results_are_an_error_not_a_shift(running: Any) -> None:
+    """A server that drops an answer is caught; no score lands at another picture's place."""
+    running.service.forget_last_result = True
+    with ScoringClient(running.target) as client:
+        with pytest.raises(InternalError, match="1 results for 2 pictures"):
+            client.score_batch([GREY, GREY], metric="bright")
+        with pytest.raises(InternalError, match="1 pictures unanswered"):
+            list(client.score_stream([GREY, GREY], metric="bright"))
+
+
+def test_a_stream_answers_while_its_source_is_still_open(running: Any) -> None:
+    """A camera without an end works: each frame's answer comes before the next frame is there."""
+    answered = 0
+
+    def frames() -> Iterator[Any]:
+        while True:
+            yield np.full((2, 2, 3), 51 * (1 + answered % 5), np.uint8)
+
+    with ScoringClient(running.target) as client:
+        stream = client.score_stream(frames(), metric="bright")
+        for outcome in stream:
+            assert isinstance(outcome, Score)
+            answered += 1
+            if answered == 20:
+                break
+        stream.close()  # type: ignore[attr-defined]
+    assert answered == 20
+
+
+def test_an_error_of_the_source_comes_back_after_the_answers_before_it(running: Any) -> None:
+    """What the caller's own iterator raises is raised to the caller, unchanged; nothing before it is lost."""
+
+    def frames() -> Iterator[Any]:
+        yield GREY
+        raise KeyError("no more film")
+
+    outcomes = []
+    with ScoringClient(running.target) as client, pytest.raises(KeyError, match="no more film"):
+        for outcome in client.score_stream(frames(), metric="bright"):
+            outcomes.append(outcome)  # noqa: PERF402 -- the loop ends by the exception that is tested
+    assert [type(outcome) for outcome in outcomes] == [Score]
+
+
+async def test_an_asynchronous_source_can_be_streamed(running: Any) -> None:
+    """The asyncio client reads from an asynchronous iterator as well."""
+
+    async def frames() -> Any:
+        for level in (51, 102):
+            await asyncio.sleep(0)
+            yield np.full((2, 2, 3), level, np.uint8)
+
+    async with AsyncScoringClient(running.target) as client:
+        outcomes = [outcome async for outcome in client.score_stream(frames(), metric="bright")]
+    assert [outcome.score for outcome in outcomes if isinstance(outcome, Score)] == pytest.approx([20, 40], abs=1e-5)
+
+
+async def test_many_calls_run_at_once_on_one_client(running: Any) -> None:
+    """Concurrent callers get their own answers."""
+    async with AsyncScoringClient(running.target) as client:
+        calls = [client.score(np.full((2, 2, 3), level, np.uint8), metric="bright") for level in range(0, 255, 5)]
+        answers = await asyncio.gather(*calls)
+    assert [answer.score for answer in answers] == pytest.approx([100 * n / 255 for n in range(0, 255, 5)], abs=1e-4)
+
+
+def test_purify_returns_the_picture_that_a_metric_would_see(running: Any) -> None:
+    """The purified picture is float32, of the picture's shape."""
+    for answer in on_both(running.target, "purify", GREY, "dim:factor=0.5"):
+        np.testing.assert_allclose(answer.picture, GREY / 255 * 0.5, atol=1e-7)
+        assert answer.picture.flags.writeable
+
+
+def test_purify_without_a_defence_is_refused(running: Any) -> None:
+    """There is nothing to do, so the call is a mistake."""
+    with ScoringClient(running.target) as client, pytest.raises(InvalidRequestError, match="at least one defence"):
+        client.purify(GREY, "none")
+
+
+def test_a_gradient_is_the_derivative_of_the_score(running: Any) -> None:
+    """A small step along the gradient changes the score by the gradient's squared length times the step."""
+    picture = np.random.default_rng(0).random((5, 7, 3)) * 0.5 + 0.25
+    for answer in on_both(running.target, "gradient", picture, metric="bright", defences="dim"):
+        assert answer.gradient.shape == picture.shape
+        assert answer.gradient.dtype == np.float32
+        moved = picture + 0.1 * answer.gradient
+        with ScoringClient(running.target) as client:
+            after = client.score(moved, metric="bright", defences="dim").score
+        assert after - answer.score == pytest.approx(0.1 * float((answer.gradient**2).sum()), rel=1e-2)
+
+
+def test_gradients_that_are_not_served_say_so(running_without_gradients: Any) -> None:
+    """The error is typed and names the cause."""
+    with ScoringClient(running_without_gradients.target) as client, pytest.raises(UnsupportedError) as caught:
+        client.gradient(GREY, metric="bright")
+    assert "does not give gradients" in str(caught.value)
+    assert caught.value.code == "UNIMPLEMENTED"
+
+
+def test_list_metrics_gives_every_fact(running: Any) -> None:
+    """Ranges, directions, parameters and digests arrive as plain values."""
+    for catalogue in on_both(running.target, "list_metrics"):
+        assert (catalogue.server_version, catalogue.gradients) == ("9.8.7", True)
+        metric = catalogue.metric("bright")
+        assert metric.score_range == (0, 100)
+        assert metric.higher_is_better
+        factor, level = metric.defence("dim").parameters
+        assert (factor.name, factor.default, factor.minimum, factor.maximum, factor.choices) == ("factor", 0.5, 0, 1, ())
+        assert (level.integer, level.choices) == (True, (1, 3))
+        assert metric.defence("shift").random
+        assert not metric.defence("dim").random
+        assert metric.defence("dim").differentiability == "exact"
+        assert metric.files[0].size_bytes == 12
+
+
+def test_a_name_that_is_not_in_the_catalogue_lists_the_near_ones(running: Any) -> None:
+    """Looking up a misspelt name says what was probably meant."""
+    with ScoringClient(running.target) as client:
+        catalogue = client.list_metrics()
+    with pytest.raises(NotFoundError, match="did you mean bright") as caught:
+        catalogue.metric("brigth")
+    assert caught.value.near == ("bright",)
+    with pytest.raises(NotFoundError, match="deployed: dim, shift"):
+        catalogue.metric("bright").defence("zzz")
+
+
+def test_wait_ready_returns_once_the_server_can_score(running: Any) -> None:
+    """It returns while serving, and gives up in one line while not."""
+    on_both(running.target, "wait_ready", timeout=10)
+    running.set_serving(False)
+    for client_call in (lambda: on_both(running.target, "wait_ready", timeout=0.4),):
+        with pytest.raises(UnavailableError, match=r"not ready after 0\.4 s"):
+            client_call()
+
+
+async def test_wait_ready_waits_through_the_start_of_a_server(running: Any) -> None:
+    """A server that becomes ready during the wait ends it."""
+    running.set_serving(False)
+    async with AsyncScoringClient(running.target) as client:
+        waiting = asyncio.create_task(client.wait_ready(timeout=20))
+        done, _ = await asyncio.wait({waiting}, timeout=0.3)
+        assert not done
+        running.set_serving(True)
+        await waiting
+
+
+def test_wait_ready_gives_up_where_nothing_listens() -> None:
+    """No server at all is the same one-line error."""
+    for client in (ScoringClient("localhost:1"),):
+        with client, pytest.raises(UnavailableError, match="is scoreguard-serve running"):
+            client.wait_ready(timeout=0.3)
+
+
+def test_a_prepared_request_can_be_sent_again_and_again(running: Any) -> None:
+    """It gives the same score each time, random defences included."""
+    prepared = PreparedScore.of(ScoreRequest(picture=GREY, metric="bright", defences="shift"))
+    answers = [answer for _ in range(2) for answer in on_both(running.target, "score_prepared", prepared)]
+    assert len({answer.score for answer in answers}) == 1
+    assert len({answer.provenance.seed for answer in answers}) == 1
+
+
+def test_a_closed_client_says_that_it_is_closed(running: Any) -> None:
+    """Both clients refuse further calls with a typed error."""
+    client = ScoringClient(running.target)
+    client.close()
+    with pytest.raises(CancelledError, match="closed"):
+        client.score(GREY, metric="bright")
+
+    async def use_closed() -> None:
+        client = AsyncScoringClient(running.target)
+        await client.close()
+        await client.score(GREY, metric="bright")
+
+    with pytest.raises(CancelledError, match="closed"):
+        asyncio.run(use_closed())
+
+
+def test_an_empty_target_is_refused() -> None:
+    """The error says what a target looks like."""
+    with pytest.raises(ConfigurationError, match="host:port"):
+        ScoringClient(" ")
+
+
+METHOD_OF_RPC = {
+    "ScoreDefended": "score",
+    "ScoreDefendedBatch": "score_batch",
+    "ScoreDefendedStream": "score_stream",
+    "Purify": "purify",
+    "ListMetrics": "list_metrics",
+    "ScoreGradient": "gradient",
+}
+
+
+def test_every_rpc_has_a_method_on_both_clients() -> None:
+    """No rpc of the contract is out of a user's reach."""
+    services = scoring_pb2.DESCRIPTOR.services_by_name.values()
+    rpcs = {method.name for service in services for method in service.methods}
+    assert rpcs == set(METHOD_OF_RPC)
+    for method in METHOD_OF_RPC.values():
+        assert callable(getattr(ScoringClient, method))
+        assert callable(getattr(AsyncScoringClient, method))
+
+
+def test_both_clients_have_the_same_methods_and_arguments() -> None:
+    """Whatever works on one works on the other."""
+
+    def surface(kind: type) -> dict[str, list[str]]:
+        public: dict[str, Callable[..., Any]] = {
+            name: member for name, member in inspect.getmembers(kind, callable) if not name.startswith("_")
+        }
+        return {name: list(inspect.signature(member).parameters) for name, member in public.items()}
+
+    assert surface(ScoringClient) == surface(AsyncScoringClient)
