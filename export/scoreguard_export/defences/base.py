@@ -119,6 +119,7 @@ class Defence(nn.Module, ABC):
             ParameterError: a name that the facts do not have, or a value that has no exported variant.
         """
         super().__init__()
+        self.structural = dict(structural)
         choices = {p.name: p.choices for p in self.facts.structural}
         for name, value in structural.items():
             if value not in choices.get(name, ()):

@@ -27,3 +27,13 @@ def defence_named(name: str) -> type[Defence]:
         return CATALOGUE[name]
     except KeyError:
         raise UnknownNameError("defence", name, CATALOGUE) from None
+
+
+def default_defence(name: str) -> Defence:
+    """A defence with the default of every structural parameter, in evaluation mode.
+
+    Raises:
+        UnknownNameError: no defence has this name.
+    """
+    defence = defence_named(name)
+    return defence(**{parameter.name: parameter.default for parameter in defence.facts.structural}).eval()

@@ -12,6 +12,12 @@ from scoreguard_export.defences.resize_graph import build_resize_graph
 from scoreguard_export.defences.straight_through import straight_through
 
 
+def _interpolated(image: Tensor, height: int, width: int, antialias: bool) -> Tensor:
+    return functional.interpolate(
+        image, size=[height, width], mode="bilinear", align_corners=False, antialias=antialias
+    )
+
+
 class Resize(Defence):
     """Shrink pictures; the metric scores the small picture, unless it is brought back to its size.
 
@@ -70,11 +76,15 @@ class Resize(Defence):
             image: In [0, 1].
             scale: 0-d, 0.1 to 1.
         """
-        size = [self._shrunk(image.shape[2], scale), self._shrunk(image.shape[3], scale)]
-        small = functional.interpolate(image, size=size, mode="bilinear", align_corners=False, antialias=self.antialias)
+        height, width = image.shape[2], image.shape[3]
+        low, narrow = self._shrunk(height, scale), self._shrunk(width, scale)
+        if self.antialias:
+            # Height, then width: torch 2.13 (CPU) mixes up the pixels of a column when a height changes at width 1.
+            small = _interpolated(_interpolated(image, low, width, True), low, narrow, True)
+        else:
+            small = _interpolated(image, low, narrow, False)
         if self.restore:
-            whole = [image.shape[2], image.shape[3]]
-            small = functional.interpolate(small, size=whole, mode="bilinear", align_corners=False, antialias=False)
+            small = _interpolated(small, height, width, False)
         return straight_through(small, torch.clamp(small, 0.0, 1.0))
 
     def _shrunk(self, length: int, scale: Tensor) -> int:

@@ -13,7 +13,6 @@ _CONSTANTS = {
     "one_pixel": np.array([1], dtype=np.int64),
     "start": np.array([0], dtype=np.int64),
     "middle": np.array([2], dtype=np.int64),
-    "third": np.array([3], dtype=np.int64),
     "end": np.array([4], dtype=np.int64),
 }
 
@@ -26,12 +25,7 @@ def build_resize_graph(*, antialias: bool, restore: bool, opset: int) -> onnx.Mo
         restore: Enlarge the result to the original size.
         opset: At least 18, where `Resize` learned to antialias.
     """
-    nodes = [
-        *_size_nodes(),
-        # Height, then width: ONNX Runtime 1.31 antialiases a height wrongly where the width is 1, also on the way.
-        _resize("image", "low_shape", "low", antialias=antialias),
-        _resize("low", "small_shape", "small", antialias=antialias),
-    ]
+    nodes = [*_size_nodes(), _resize("image", "small_shape", "small", antialias=antialias)]
     if restore:
         nodes.append(_resize("small", "shape", "restored", antialias=False))
     nodes.append(helper.make_node("Clip", ["restored" if restore else "small", "zero", "one"], ["purified"]))
@@ -62,9 +56,6 @@ def _size_nodes() -> list[onnx.NodeProto]:
         node("Cast", ["floored"], ["whole"], to=TensorProto.INT64),
         node("Max", ["whole", "one_pixel"], ["small_size"]),
         node("Concat", ["outer", "small_size"], ["small_shape"], axis=0),
-        node("Slice", ["small_shape", "start", "third"], ["low_outer"]),
-        node("Slice", ["shape", "third", "end"], ["width"]),
-        node("Concat", ["low_outer", "width"], ["low_shape"], axis=0),
     ]
 
 

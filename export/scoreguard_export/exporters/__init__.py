@@ -1,0 +1,1 @@
+"""From a metric or a defence to the files that the server runs."""

@@ -1,0 +1,127 @@
+"""Writes ONNX whose bytes depend on the module alone: no paths, no stack traces, fixed axis names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import onnx
+import torch
+from google.protobuf.message import Message
+from torch.export import Dim
+
+from scoreguard_export.defences.base import Defence, RandomShape
+from scoreguard_export.errors import GraphError
+from scoreguard_export.exporters.quiet import quiet
+from scoreguard_export.exporters.signature import (
+    Exportable,
+    describe,
+    example_inputs,
+    graph_defaults,
+    input_names,
+    output_name,
+    random_inputs,
+)
+
+OPSET = 20
+"""Opset of every graph; at least 18, where `Resize` learned to antialias."""
+
+_IR_VERSION = 10
+"""Written into every file: what ONNX Runtime 1.18 and later read."""
+
+_IMAGE_AXES = ("batch", None, "height", "width")
+
+
+@runtime_checkable
+class BuildsOnnx(Protocol):
+    """A module that brings its own ONNX graph."""
+
+    def onnx_model(self, opset: int) -> onnx.ModelProto:
+        """Build the graph, with inputs and output named as `exporters.signature` says."""
+
+
+def export_onnx(module: Exportable, path: Path) -> None:
+    """Write a module as one self-contained ONNX file that takes any batch, height and width.
+
+    Args:
+        module: In evaluation mode; on the CPU.
+        path: File to write, `.onnx`.
+
+    Raises:
+        GraphError: the module cannot be captured with free sizes, or the graph is not valid ONNX.
+    """
+    try:
+        with quiet():
+            model = module.onnx_model(OPSET) if isinstance(module, BuildsOnnx) else _captured(module)
+        _normalise(model, module)
+        onnx.checker.check_model(model)
+    except Exception as error:
+        raise GraphError(describe(module), "ONNX", _reason(error)) from error
+    path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _captured(module: Exportable) -> onnx.ModelProto:
+    program = torch.onnx.export(
+        module,
+        example_inputs(module),
+        dynamo=True,
+        external_data=False,
+        opset_version=OPSET,
+        input_names=input_names(module),
+        output_names=[output_name(module)],
+        dynamic_shapes=tuple(_free(axes) for axes in _axes(module)),
+        verbose=False,
+    )
+    if program is None:
+        raise RuntimeError("the exporter returned no program")
+    return program.model_proto
+
+
+def _axes(module: Exportable) -> list[tuple[str | None, ...]]:
+    """Names of the free axes of each input, None where an axis is fixed."""
+    drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in random_inputs(module)]
+    return [_IMAGE_AXES, *(() for _ in graph_defaults(module)), *drawn]
+
+
+def _free(axes: tuple[str | None, ...]) -> dict[int, Any]:
+    return {axis: Dim.DYNAMIC for axis, name in enumerate(axes) if name}
+
+
+def _reason(error: BaseException) -> str:
+    """Say the first cause, which torch wraps in general advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {error}"
+
+
+def _normalise(model: onnx.ModelProto, module: Exportable) -> None:
+    model.ir_version = _IR_VERSION
+    _strip(model)
+    # Types of inner values name the axes by symbols of the capture; ONNX Runtime infers them again.
+    del model.graph.value_info[:]
+    for value, axes in zip(model.graph.input, _axes(module), strict=True):
+        _name_axes(value, axes)
+    _name_axes(model.graph.output[0], _output_axes(module))
+
+
+def _output_axes(module: Exportable) -> tuple[str | None, ...]:
+    if not isinstance(module, Defence):
+        return ("batch",)
+    return _IMAGE_AXES if module.facts.size_preserving else ("batch", None, "purified_height", "purified_width")
+
+
+def _name_axes(value: onnx.ValueInfoProto, axes: tuple[str | None, ...]) -> None:
+    for dimension, name in zip(value.type.tensor_type.shape.dim, axes, strict=True):
+        if name:
+            dimension.dim_param = name
+
+
+def _strip(message: Message) -> None:
+    """Clear documentation and metadata everywhere: stack traces with paths of this machine."""
+    for name in ("doc_string", "metadata_props"):
+        if name in message.DESCRIPTOR.fields_by_name:
+            message.ClearField(name)
+    for field, value in message.ListFields():
+        if field.message_type is not None:
+            for inner in value if field.is_repeated else [value]:
+                _strip(inner)

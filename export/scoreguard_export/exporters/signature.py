@@ -1,0 +1,98 @@
+"""What goes into a module and what comes out: names and tensors, from its facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from scoreguard_export.defences.base import Defence, Distribution, RandomInput, RandomShape
+from scoreguard_export.metrics.base import Metric
+
+Exportable = Metric | Defence
+
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One set of inputs."""
+
+    batch: int
+    """Pictures."""
+    height: int
+    """In pixels."""
+    width: int
+    """In pixels."""
+    parameters: Mapping[str, float] = field(default_factory=dict)
+    """Values of graph parameters; those left out take their defaults."""
+
+    def __str__(self) -> str:
+        """Describe for an error message."""
+        values = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
+        return f"{self.batch}×3×{self.height}×{self.width}{values}"
+
+
+def describe(module: Exportable) -> str:
+    """Name a module in a message: `jpeg (subsampling=420)`, `lite`."""
+    structural = getattr(module, "structural", {})
+    values = ", ".join(f"{name}={value:g}" for name, value in structural.items())
+    return f"{module.facts.name} ({values})" if values else module.facts.name
+
+
+def output_name(module: Exportable) -> str:
+    """`score` of a metric, `purified` of a defence."""
+    return "score" if isinstance(module, Metric) else "purified"
+
+
+def random_inputs(module: Exportable) -> tuple[RandomInput, ...]:
+    """Randomness that the graph takes; a metric takes none."""
+    return () if isinstance(module, Metric) else module.facts.random_inputs
+
+
+def graph_defaults(module: Exportable) -> dict[str, float]:
+    """Graph parameters with their defaults, in the order of the inputs; a metric has none."""
+    if isinstance(module, Metric):
+        return {}
+    return {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
+
+
+def input_names(module: Exportable) -> list[str]:
+    """Names of the graph's inputs, in order."""
+    return ["image", *graph_defaults(module), *(given.name for given in random_inputs(module))]
+
+
+def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
+    shape = [case.batch, 3, case.height, case.width] if given.shape is RandomShape.IMAGE else [case.batch]
+    if given.distribution is Distribution.UNIFORM:
+        return torch.rand(shape, generator=generator)
+    return torch.randn(shape, generator=generator)
+
+
+def make_inputs(module: Exportable, case: Case, image: Tensor, seed: int = 0) -> tuple[Tensor, ...]:
+    """Put the module's inputs together, in order.
+
+    Args:
+        module: What they are for.
+        case: Sizes and parameters.
+        image: Pictures of those sizes.
+        seed: Of the random inputs.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    values = {**graph_defaults(module), **case.parameters}
+    scalars = [torch.tensor(value, dtype=torch.float32) for value in values.values()]
+    return (image, *scalars, *(_draw(given, case, generator) for given in random_inputs(module)))
+
+
+def export_case(module: Exportable) -> Case:
+    """The sizes that a graph is captured at; parity is checked at others only."""
+    minimum = module.facts.minimum_size
+    return Case(batch=2, height=minimum + 24, width=minimum + 40)
+
+
+def example_inputs(module: Exportable) -> tuple[Tensor, ...]:
+    """Inputs to capture a graph with."""
+    case = export_case(module)
+    generator = torch.Generator().manual_seed(0)
+    image = torch.rand((case.batch, 3, case.height, case.width), generator=generator)
+    return make_inputs(module, case, image)
