@@ -28,8 +28,8 @@ _COPIES: Final = 5
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders>
-    <File name="server" fileName="{server_log}"><PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/></File>
-    <File name="worker" fileName="{worker_log}">
+    <File name="server" fileName="{server_log}" append="false"><PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/></File>
+    <File name="worker" fileName="{worker_log}" append="false">
       <RegexFilter regex="^Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
       <PatternLayout pattern="%m%n"/>
     </File>
@@ -43,7 +43,13 @@ _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
   </Loggers>
 </Configuration>
 """
-_METRICS: Final = "dimensions: []\nts_metrics: {}\nmodel_metrics: {}\n"
+_METRICS: Final = """\
+dimensions: [&model ModelName, &level Level, &host Hostname]
+ts_metrics:
+  counter: [{name: ts_inference_requests_total, unit: Count, dimensions: [*host]}]
+model_metrics:
+  gauge: [{name: PredictionTime, unit: ms, dimensions: [*model, *level]}]
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,6 +118,8 @@ class InstanceFiles:
     def write(self, config: ServeConfig, ports: Ports) -> None:
         """Write them all."""
         self.logs.mkdir(parents=True, exist_ok=True)
+        for log in (self.server_log, self.worker_log):
+            log.unlink(missing_ok=True)
         self.config.write_text(render_properties(config, ports, self.metrics_config))
         self.log_config.write_text(_LOG4J.format(server_log=self.server_log, worker_log=self.worker_log))
         self.metrics_config.write_text(_METRICS)

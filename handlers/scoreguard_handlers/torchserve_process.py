@@ -19,6 +19,7 @@ import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
@@ -106,12 +107,14 @@ class TorchServeProcess:
 
     async def stop(self) -> None:
         """End TorchServe, its workers, and its folder."""
-        family = _family(self.pid)
+        workers = _descendants(self.pid)
         for number in (signal.SIGTERM, signal.SIGKILL):
             _signal_group(self.pid, number)
-            if await asyncio.to_thread(_all_gone, family, _STOP_SECONDS):
-                break
-        await self._process.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_STOP_SECONDS):
+                    await self._process.wait()
+                    await _gone(workers)
+                    break
         shutil.rmtree(self._files.folder, ignore_errors=True)
 
     async def _await_workers(self, metrics: list[str], config: ServeConfig) -> None:
@@ -196,10 +199,9 @@ def _text_of(path: Path) -> str:
     return path.read_text(errors="replace") if path.exists() else ""
 
 
-def _family(pid: int) -> list[psutil.Process]:
+def _descendants(pid: int) -> list[psutil.Process]:
     try:
-        parent = psutil.Process(pid)
-        return [parent, *parent.children(recursive=True)]
+        return psutil.Process(pid).children(recursive=True)
     except psutil.NoSuchProcess:
         return []
 
@@ -211,6 +213,6 @@ def _signal_group(group: int, number: int) -> None:
         logger.debug("process group %d is gone", group)
 
 
-def _all_gone(processes: list[psutil.Process], seconds: float) -> bool:
-    _, alive = psutil.wait_procs(processes, timeout=seconds)
-    return all(process.status() == psutil.STATUS_ZOMBIE for process in alive if process.is_running())
+async def _gone(processes: list[psutil.Process]) -> None:
+    while any(process.is_running() for process in processes):
+        await asyncio.sleep(_POLL_SECONDS)
