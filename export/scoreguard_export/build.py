@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
@@ -12,12 +11,12 @@ from typing import Final
 from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, DefenceArtifact, DefenceVariant, GraphFiles, MetricArtifact
 from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.catalogue import defence_named
+from scoreguard_export.defences.catalogue import default_defence, defence_named
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.exporters.onnx import OPSET
+from scoreguard_export.exported import ExportedGraphs, export_graphs
+from scoreguard_export.exporters.onnx_graph import OPSET
 from scoreguard_export.facts import defence_message, metric_message
 from scoreguard_export.golden import PICTURE, golden_picture, golden_vectors
-from scoreguard_export.exported import ExportedGraphs, export_defence, export_metric
 from scoreguard_export.mar import write_mar
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import load_metric, metric_named
@@ -95,20 +94,19 @@ def export_all_variants(name: str, done: Step) -> ExportedDefence:
     artifact = DefenceArtifact(facts=defence_message(facts))
     files: dict[str, bytes] = {}
     for structural in facts.variants():
-        graphs = export_defence(defence_named(name)(**structural))
+        graphs = export_graphs(defence_named(name)(**structural))
         stem = "-".join([f"defences/{name}", *(f"{key}{value:g}" for key, value in structural.items())])
         paths = _add_graphs(files, stem, graphs)
         artifact.variants.append(DefenceVariant(structural=structural, graphs=paths, parity=graphs.parity))
         done(stem.removeprefix("defences/"))
-    default = defence_named(name)(**{parameter.name: parameter.default for parameter in facts.structural})
-    return ExportedDefence(artifact=artifact, files=files, default=default.eval())
+    return ExportedDefence(artifact=artifact, files=files, default=default_defence(name))
 
 
 def _build_archive(
     metric: Metric, config: BuildConfig, defences: Sequence[ExportedDefence], done: Step
 ) -> BuiltArchive:
     name = metric.facts.name
-    graphs, picture = export_metric(metric), golden_picture()
+    graphs, picture = export_graphs(metric), golden_picture()
     files: dict[str, bytes] = {PICTURE: picture.png}
     artifact = MetricArtifact(
         facts=metric_message(metric.facts),

@@ -74,4 +74,5 @@ def _values() -> npt.NDArray[np.uint8]:
     noise = np.random.Generator(np.random.Philox(key=[_SEED, 0])).normal(0, 0.03, (_SIDE, _SIDE, 3))
     base = np.stack([0.3 + 0.5 * rows, 0.6 - 0.3 * columns, 0.4 + 0.2 * rows * columns], axis=2)
     picture = base + (waves + disc)[..., None] * np.array([1.0, 0.7, -0.5]) + noise
-    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    levels: npt.NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return levels

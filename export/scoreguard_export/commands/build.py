@@ -1,0 +1,58 @@
+"""`scoreguard-export build`: archives that the server serves."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from scoreguard_export.build import BuildConfig, build, count_steps
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.progress import counted
+
+_PATH = click.Path(path_type=Path)
+EVERYTHING = "all"
+
+
+@click.command(
+    epilog="Example: scoreguard-export build --metrics lite,nima --defences all "
+    "--weights nima=nima_mobilenet_technical.pt --model-store model_store"
+)
+@click.option("--metrics", default="lite", show_default=True, help="Names, separated by commas, or all.")
+@click.option("--defences", default=EVERYTHING, show_default=True, help="Names, separated by commas, or all.")
+@click.option("--model-store", type=_PATH, default=Path("model_store"), show_default=True, help="Folder to write.")
+@click.option("--weights", multiple=True, help="Weights as METRIC=FILE, or FILE where one metric is built.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(metrics: str, defences: str, model_store: Path, weights: tuple[str, ...], as_json: bool) -> None:
+    """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
+    names = _names(metrics, METRICS)
+    config = BuildConfig(
+        metrics=names,
+        defences=_names(defences, DEFENCES),
+        model_store=model_store,
+        weights=dict(_weights(text, names) for text in weights),
+    )
+    with counted("export", count_steps(config)) as done:
+        archives = build(config, done)
+    if as_json:
+        click.echo(json.dumps([asdict(archive) for archive in archives], indent=2, default=str))
+        return
+    for archive in archives:
+        click.echo(f"{archive.path}  sha256 {archive.sha256}")
+
+
+def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
+    if text == EVERYTHING:
+        return tuple(catalogue)
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _weights(text: str, metrics: tuple[str, ...]) -> tuple[str, Path]:
+    name, equals, path = text.rpartition("=")
+    if not equals and len(metrics) != 1:
+        raise click.BadParameter(f"write METRIC={text}: several metrics are built", param_hint="--weights")
+    return (name or metrics[0]), Path(path)

@@ -1,0 +1,32 @@
+"""`scoreguard-export verify`: archives, checked again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from scoreguard.v1.archive import archives_in
+from scoreguard_export.progress import counted
+from scoreguard_export.verify import verify_store
+
+
+@click.command(epilog="Example: scoreguard-export verify --model-store model_store")
+@click.option("--model-store", type=click.Path(path_type=Path), default=Path("model_store"), show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def command(model_store: Path, as_json: bool) -> None:
+    """Confirm digests, parity and golden vectors of every archive in a model store."""
+    manifests = [archive.manifest for archive in archives_in(model_store)]
+    total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)
+    with counted("verify", total) as done:
+        results = verify_store(model_store, done)
+    if as_json:
+        click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
+        return
+    for result in results:
+        click.echo(
+            f"{result.path}: {result.files} digests, {result.graphs} modules, golden vectors: right "
+            f"(largest difference {result.largest_error:.2g})"
+        )
