@@ -61,7 +61,7 @@ def manifest_json(manifest: ArchiveManifest) -> bytes:
 
 def _torchserve_files(name: str) -> dict[str, bytes]:
     model = {"modelName": name, "handler": _HANDLER_NAME, "modelVersion": _VERSION, "configFile": _CONFIG_NAME}
-    inf = {"runtime": "python", "model": model, "archiverVersion": "0.12.0"}
+    inf = {"createdOn": "01/01/1980 00:00:00", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
     return {
         "MAR-INF/MANIFEST.json": json.dumps(inf, indent=2, sort_keys=True).encode(),
         _HANDLER_NAME: _HANDLER.encode(),

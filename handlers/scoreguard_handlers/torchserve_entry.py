@@ -26,7 +26,9 @@ _WIRE_KEY: Final = "data"
 class Context(Protocol):
     """The part of TorchServe's context that is used."""
 
-    system_properties: Mapping[str, Any]
+    @property
+    def system_properties(self) -> Mapping[str, Any]:
+        """`model_dir`: the folder that TorchServe unpacked the archive into."""
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
         """Set the HTTP status of one request."""
