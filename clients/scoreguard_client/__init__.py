@@ -5,6 +5,7 @@ The names below are the client library; neither torch nor a server is needed for
 
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client._async_client import AsyncScoringClient
+from scoreguard_client._base import BaseClient
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig, TLSConfig
 from scoreguard_client._exceptions import (
@@ -85,7 +86,8 @@ __all__ = [
     "parse_chain",
 ]
 
-# Messages and reprs show the name that users import, not the module that holds it.
+# Tracebacks show the name that users import. The dataclasses stay where they are: tools that read their annotations
+# look the names up in the module.
 for _name in __all__:
-    if getattr(globals()[_name], "__module__", "").startswith("scoreguard_client."):
+    if isinstance(globals()[_name], type) and issubclass(globals()[_name], (Exception, BaseClient)):
         globals()[_name].__module__ = __name__

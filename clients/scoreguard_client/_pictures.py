@@ -79,9 +79,8 @@ def from_pillow(image: PIL.Image.Image) -> codec.Picture:
     """
     try:
         upright = PIL.ImageOps.exif_transpose(image)
-        if upright.mode in {"F", "I"} or upright.mode.startswith("I;16"):
-            return check_array(_deep_grey(upright))
-        return np.asarray(_flatten(upright))
+        is_deep = upright.mode in {"F", "I"} or upright.mode.startswith("I;16")
+        return check_array(_deep_grey(upright) if is_deep else np.asarray(_flatten(upright)))
     except (OSError, ValueError, SyntaxError) as error:
         raise PictureError(f"the picture cannot be loaded: {error}") from error
 

@@ -6,6 +6,7 @@ Subcommands are imported when one is run, so that the light ones work without th
 from __future__ import annotations
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -95,9 +96,9 @@ def command(ctx: click.Context) -> None:
         click.echo(ctx.get_help())
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; the exit code is 2 after bad input, with one line that says what to do."""
-    return console.run(command, errors=(ScoreguardError, ContractError))
+    return console.run(command, errors=(ScoreguardError, ContractError), argv=argv)
 
 
 def _missing(name: str, error: ModuleNotFoundError) -> Exception:

@@ -28,7 +28,7 @@ DIM_DEFAULT = 0.5
 Floats = npt.NDArray[np.float32]
 
 
-class Refusal(Exception):
+class RefusalError(Exception):
     """A status that one item gets."""
 
     def __init__(self, code: int, message: str) -> None:
@@ -45,7 +45,7 @@ def decode(image: scoring_pb2.Image) -> Floats:
         with PIL.Image.open(io.BytesIO(image.encoded)) as opened:
             return np.asarray(opened.convert("RGB"), np.float32) / np.float32(255)
     except OSError:
-        raise Refusal(code_pb2.INVALID_ARGUMENT, "the picture is not an image") from None
+        raise RefusalError(code_pb2.INVALID_ARGUMENT, "the picture is not an image") from None
 
 
 def purify(picture: Floats, steps: Iterable[scoring_pb2.DefenceStep], seed: int) -> Floats:
@@ -56,7 +56,7 @@ def purify(picture: Floats, steps: Iterable[scoring_pb2.DefenceStep], seed: int)
         elif step.name == "shift":
             picture = picture + np.float32(0.1 * np.random.default_rng(seed).random())
         else:
-            raise Refusal(code_pb2.NOT_FOUND, f"unknown defence {step.name!r}: deployed: dim, shift")
+            raise RefusalError(code_pb2.NOT_FOUND, f"unknown defence {step.name!r}: deployed: dim, shift")
     return picture
 
 
@@ -79,7 +79,7 @@ def provenance(request: Any, picture: Floats) -> scoring_pb2.Provenance:
 def score(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefendedResponse:
     """Answer one item."""
     if request.metric != "bright":
-        raise Refusal(code_pb2.NOT_FOUND, f"unknown metric {request.metric!r}: deployed: bright")
+        raise RefusalError(code_pb2.NOT_FOUND, f"unknown metric {request.metric!r}: deployed: bright")
     picture = decode(request.image)
     purified = purify(picture, request.defences, request.seed)
     response = scoring_pb2.ScoreDefendedResponse(
@@ -99,7 +99,7 @@ def result_of(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDef
     """Answer one item of many."""
     try:
         return scoring_pb2.ScoreDefendedResult(response=score(request))
-    except Refusal as refusal:
+    except RefusalError as refusal:
         return scoring_pb2.ScoreDefendedResult(status=refusal.status)
 
 
@@ -116,6 +116,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         """Every unary request that arrived, failed ones included."""
         self.metadata: list[dict[str, Any]] = []
         """The metadata of every call."""
+        self.drift = 0.0
+        """Added to a score for each unary request before it: a server that forgets how to score."""
         self.forget_last_result = False
         """Whether batches lack their last result and streams their last answer."""
 
@@ -130,8 +132,10 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         """One picture."""
         self._enter(request, context)
         try:
-            return score(request)
-        except Refusal as refusal:
+            response = score(request)
+            response.score += self.drift * len(self.requests)
+            return response
+        except RefusalError as refusal:
             context.abort_with_status(rpc_status.to_status(refusal.status))
             raise
 
@@ -183,7 +187,13 @@ def catalogue() -> scoring_pb2.ListMetricsResponse:
         name="factor", description="Multiplier.", default_value=DIM_DEFAULT, minimum=0, maximum=1
     )
     level = manifest_pb2.ParameterSpec(
-        name="level", description="Rows.", default_value=1, minimum=1, maximum=3, integer=True, structural_choices=[1, 3]
+        name="level",
+        description="Rows.",
+        default_value=1,
+        minimum=1,
+        maximum=3,
+        integer=True,
+        structural_choices=[1, 3],
     )
     uniform = manifest_pb2.RandomInput(
         name="offset", distribution=manifest_pb2.DISTRIBUTION_UNIFORM, shape=manifest_pb2.RANDOM_SHAPE_ITEM

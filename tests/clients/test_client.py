@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
 from collections.abc import Callable, Iterator
@@ -218,6 +219,17 @@ def test_a_stream_answers_while_its_source_is_still_open(running: Any) -> None:
     assert answered == 20
 
 
+async def test_leaving_an_asyncio_stream_early_ends_it(running: Any) -> None:
+    """The first answer may be the last that is read; the client goes on working."""
+    async with AsyncScoringClient(running.target) as client:
+        async with contextlib.aclosing(client.score_stream([GREY] * 50, metric="bright")) as stream:
+            assert isinstance(await anext(stream), Score)
+        async for outcome in client.score_stream([GREY] * 50, metric="bright"):
+            assert isinstance(outcome, Score)
+            break
+        assert (await client.score(GREY, metric="bright")).score == pytest.approx(20, abs=1e-5)
+
+
 def test_an_error_of_the_source_comes_back_after_the_answers_before_it(running: Any) -> None:
     """What the caller's own iterator raises is raised to the caller, unchanged; nothing before it is lost."""
 
@@ -294,7 +306,13 @@ def test_list_metrics_gives_every_fact(running: Any) -> None:
         assert metric.score_range == (0, 100)
         assert metric.higher_is_better
         factor, level = metric.defence("dim").parameters
-        assert (factor.name, factor.default, factor.minimum, factor.maximum, factor.choices) == ("factor", 0.5, 0, 1, ())
+        assert (factor.name, factor.default, factor.minimum, factor.maximum, factor.choices) == (
+            "factor",
+            0.5,
+            0,
+            1,
+            (),
+        )
         assert (level.integer, level.choices) == (True, (1, 3))
         assert metric.defence("shift").random
         assert not metric.defence("dim").random
@@ -313,13 +331,19 @@ def test_a_name_that_is_not_in_the_catalogue_lists_the_near_ones(running: Any) -
         catalogue.metric("bright").defence("zzz")
 
 
-def test_wait_ready_returns_once_the_server_can_score(running: Any) -> None:
-    """It returns while serving, and gives up in one line while not."""
-    on_both(running.target, "wait_ready", timeout=10)
+def test_wait_ready_returns_where_the_server_can_score(running: Any) -> None:
+    """Nothing to wait for."""
+    assert on_both(running.target, "wait_ready", timeout=10) == [None, None]
+
+
+async def test_wait_ready_gives_up_on_a_server_that_cannot_score(running: Any) -> None:
+    """A server that is up but not serving is not ready; both clients say so in one line."""
     running.set_serving(False)
-    for client_call in (lambda: on_both(running.target, "wait_ready", timeout=0.4),):
+    with ScoringClient(running.target) as client, pytest.raises(UnavailableError, match=r"not ready after 0\.4 s"):
+        client.wait_ready(timeout=0.4)
+    async with AsyncScoringClient(running.target) as aio_client:
         with pytest.raises(UnavailableError, match=r"not ready after 0\.4 s"):
-            client_call()
+            await aio_client.wait_ready(timeout=0.4)
 
 
 async def test_wait_ready_waits_through_the_start_of_a_server(running: Any) -> None:
@@ -335,9 +359,8 @@ async def test_wait_ready_waits_through_the_start_of_a_server(running: Any) -> N
 
 def test_wait_ready_gives_up_where_nothing_listens() -> None:
     """No server at all is the same one-line error."""
-    for client in (ScoringClient("localhost:1"),):
-        with client, pytest.raises(UnavailableError, match="is scoreguard-serve running"):
-            client.wait_ready(timeout=0.3)
+    with ScoringClient("localhost:1") as client, pytest.raises(UnavailableError, match="is scoreguard-serve running"):
+        client.wait_ready(timeout=0.3)
 
 
 def test_a_prepared_request_can_be_sent_again_and_again(running: Any) -> None:

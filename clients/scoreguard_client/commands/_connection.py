@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
@@ -13,6 +14,7 @@ from scoreguard_client._base import DEFAULT_TARGET
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig, TLSConfig
 from scoreguard_client._exceptions import ConfigurationError
 
+_TOKEN_VARIABLE: Final = "SCOREGUARD_TOKEN"
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
 _OPTIONS: Final = (
     click.option(
@@ -29,10 +31,8 @@ _OPTIONS: Final = (
         show_default=True,
         help="Seconds that a call may take.",
     ),
-    click.option(
-        "--token-file", type=_FILE, help="File with the bearer token; SCOREGUARD_TOKEN holds the token itself."
-    ),
-    click.option("--token", envvar="SCOREGUARD_TOKEN", default="", hidden=True),
+    # No option takes the token itself: other users of the machine can read command lines.
+    click.option("--token-file", type=_FILE, help="File with the bearer token; without it, SCOREGUARD_TOKEN is used."),
     click.option("--tls/--no-tls", help="Use TLS, with the system's authorities unless --tls-ca is given."),
     click.option("--tls-ca", type=_FILE, help="PEM file with the authorities to trust; implies --tls."),
     click.option("--tls-cert", type=_FILE, help="PEM certificate of this client, for mutual TLS; implies --tls."),
@@ -45,7 +45,7 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def with_config(*args: Any, timeout: float, **rest: Any) -> Any:
-        names = ("token", "token_file", "tls", "tls_ca", "tls_cert", "tls_key")
+        names = ("token_file", "tls", "tls_ca", "tls_cert", "tls_key")
         security = {name: rest.pop(name) for name in names}
         return function(*args, config=_config(timeout, **security), **rest)
 
@@ -57,21 +57,26 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 def _config(
     timeout: float,
     *,
-    token: str,
     token_file: Path | None,
     tls: bool,
     tls_ca: Path | None,
     tls_cert: Path | None,
     tls_key: Path | None,
 ) -> ConnectionConfig:
-    secure = TLSConfig(root_certificates=_read(tls_ca), private_key=_read(tls_key), certificate_chain=_read(tls_cert))
     wanted = tls or any(path is not None for path in (tls_ca, tls_cert, tls_key))
-    secret = token if token_file is None else (_read(token_file) or b"").decode("utf-8", "replace").strip()
-    return ConnectionConfig(timeout_seconds=timeout, token=secret, tls=secure if wanted else None)
+    secret = os.environ.get(_TOKEN_VARIABLE, "") if token_file is None else _read(token_file).decode("utf-8", "replace")
+    secure = TLSConfig(
+        root_certificates=_read_if(tls_ca), private_key=_read_if(tls_key), certificate_chain=_read_if(tls_cert)
+    )
+    return ConnectionConfig(timeout_seconds=timeout, token=secret.strip(), tls=secure if wanted else None)
 
 
-def _read(path: Path | None) -> bytes | None:
+def _read_if(path: Path | None) -> bytes | None:
+    return None if path is None else _read(path)
+
+
+def _read(path: Path) -> bytes:
     try:
-        return None if path is None else path.read_bytes()
+        return path.read_bytes()
     except OSError as error:
         raise ConfigurationError(f"cannot read {path}: {error.strerror or error}") from error

@@ -1,0 +1,233 @@
+"""What becomes of a picture before it is sent."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from scoreguard.v1 import codec
+from scoreguard_client import PictureError
+from scoreguard_client._pictures import from_pillow, to_image, to_pillow
+
+SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
+UNIT = st.floats(0, 1, width=32)
+
+
+def sent(picture: Any) -> codec.Picture:
+    """The values that travel."""
+    return codec.from_tensor(to_image(picture).tensor)
+
+
+def file_of(image: PIL.Image.Image, file_format: str, **options: Any) -> bytes:
+    """An image as a file."""
+    buffer = io.BytesIO()
+    image.save(buffer, file_format, **options)
+    return buffer.getvalue()
+
+
+@given(array=hnp.arrays(np.float32, SHAPES, elements=UNIT))
+@settings(max_examples=30, deadline=None)
+def test_float32_travels_bit_for_bit(array: Any) -> None:
+    """No rounding: an attack below 1/255 survives."""
+    arrived = sent(array)
+    assert arrived.dtype == np.float32
+    assert arrived.tobytes() == array.tobytes()
+
+
+@given(array=hnp.arrays(np.uint8, SHAPES))
+@settings(max_examples=30, deadline=None)
+def test_uint8_travels_as_uint8(array: Any) -> None:
+    """Eight bits stay eight bits, in any memory layout."""
+    for view in (array, array[::-1], np.asfortranarray(array)):
+        arrived = sent(view)
+        assert arrived.dtype == np.uint8
+        np.testing.assert_array_equal(arrived, view)
+
+
+@given(array=hnp.arrays(np.float64, SHAPES, elements=st.floats(0, 1)))
+@settings(max_examples=30, deadline=None)
+def test_float64_is_rounded_to_float32(array: Any) -> None:
+    """The nearest float32 values travel, whatever the byte order was."""
+    for form in (array, array.astype(">f8")):
+        np.testing.assert_array_equal(sent(form), array.astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4), np.uint8), "shape"),
+        (np.zeros((3, 4, 4), np.uint8), "shape"),
+        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((1, 4, 4, 3), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "shape"),
+        (np.zeros((4, 0, 3), np.float32), "shape"),
+        (np.zeros((4, 4, 3), np.int64), "int64"),
+        (np.zeros((4, 4, 3), np.float16), "float16"),
+        (np.zeros((4, 4, 3), bool), "bool"),
+        (np.full((4, 4, 3), np.nan, np.float32), "NaN"),
+        (np.full((4, 4, 3), np.inf), "inf"),
+        (np.full((4, 4, 3), -0.01), "-0.01"),
+        (np.full((4, 4, 3), 1.01, np.float32), "1.01"),
+        (np.full((4, 4, 3), 255.0), "255"),
+        (np.full((4, 4, 3), 1e300), r"1e\+300"),
+    ],
+    ids=str,
+)
+def test_an_array_that_is_no_picture_is_refused(array: Any, message: str) -> None:
+    """Shape, type, range and NaN are checked before any call, and the line says what was wrong."""
+    with pytest.raises(PictureError, match=message) as caught:
+        to_image(array)
+    assert "\n" not in str(caught.value)
+
+
+def test_one_bad_value_among_good_ones_is_found() -> None:
+    """A single NaN is enough."""
+    array = np.full((50, 50, 3), 0.5, np.float32)
+    array[31, 7, 1] = np.nan
+    with pytest.raises(PictureError, match="NaN"):
+        to_image(array)
+
+
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
+    """Paths, path texts and bytes are sent unchanged: the server decodes."""
+    data = file_of(PIL.Image.new("RGB", (5, 4), (10, 20, 30)), file_format)
+    path = tmp_path / "picture"
+    path.write_bytes(data)
+    forms: list[Any] = [data, bytearray(data), memoryview(data), path, str(path)]
+    assert {to_image(form).encoded for form in forms} == {data}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"), [(b"", "is empty"), (b"hello", "is not a PNG"), (b"GIF89a\0\0", "is not a PNG")]
+)
+def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
+    """Empty files and other formats raise; the message names the path."""
+    path = tmp_path / "letter.txt"
+    path.write_bytes(content)
+    with pytest.raises(PictureError, match=message) as caught:
+        to_image(path)
+    assert str(path) in str(caught.value)
+    with pytest.raises(PictureError, match=message):
+        to_image(content)
+
+
+def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
+    """The line names the path and the reason."""
+    with pytest.raises(PictureError, match=r"cannot read .*missing\.png: No such file"):
+        to_image(tmp_path / "missing.png")
+    with pytest.raises(PictureError, match="cannot read"):
+        to_image(tmp_path)
+
+
+@pytest.mark.parametrize("thing", [None, 3, [[1, 2]], object()], ids=repr)
+def test_anything_else_is_refused_by_type(thing: Any) -> None:
+    """The line names what a picture can be."""
+    with pytest.raises(PictureError, match="a picture is an array"):
+        to_image(thing)
+
+
+RGB = (200, 100, 50)
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        (PIL.Image.new("RGB", (2, 2), RGB), RGB),
+        (PIL.Image.new("L", (2, 2), 77), (77, 77, 77)),
+        (PIL.Image.new("1", (2, 2), 1), (255, 255, 255)),
+        (PIL.Image.new("RGB", (2, 2), RGB).quantize(4), RGB),
+        (PIL.Image.new("RGBA", (2, 2), (*RGB, 255)), RGB),
+        (PIL.Image.new("RGBA", (2, 2), (*RGB, 0)), (255, 255, 255)),
+        (PIL.Image.new("LA", (2, 2), (77, 0)), (255, 255, 255)),
+        (PIL.Image.new("CMYK", (2, 2), (0, 255, 255, 0)), (255, 0, 0)),
+    ],
+    ids=["RGB", "grey", "bilevel", "palette", "opaque", "transparent", "transparent grey", "CMYK"],
+)
+def test_every_colour_space_becomes_rgb(image: PIL.Image.Image, expected: tuple[int, int, int]) -> None:
+    """Grey is repeated, transparency shows white, the rest is converted."""
+    values = from_pillow(image)
+    assert values.dtype == np.uint8
+    np.testing.assert_array_equal(values, np.broadcast_to(np.array(expected, np.uint8), (2, 2, 3)))
+
+
+def test_half_transparency_is_composed_over_white() -> None:
+    """The mixed colour is the weighted mean with 255, within rounding."""
+    values = from_pillow(PIL.Image.new("RGBA", (2, 2), (*RGB, 128)))
+    weight = 128 / 255
+    expected = weight * np.array(RGB) + (1 - weight) * 255
+    assert np.abs(values.astype(float) - expected).max() <= 1
+
+
+def test_a_transparent_palette_colour_shows_white() -> None:
+    """A colour key in a palette PNG counts as transparency."""
+    image = PIL.Image.new("P", (2, 2), 0)
+    image.putpalette([*RGB, 0, 0, 0])
+    data = file_of(image, "PNG", transparency=0)
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        np.testing.assert_array_equal(from_pillow(opened), np.full((2, 2, 3), 255))
+
+
+def test_sixteen_bit_grey_keeps_its_depth() -> None:
+    """The values are divided by 65535 and stay float: neighbours stay apart."""
+    grey = np.array([[0, 1, 257], [30000, 65534, 65535]], np.uint16)
+    with PIL.Image.open(io.BytesIO(file_of(PIL.Image.fromarray(grey), "PNG"))) as opened:
+        values = from_pillow(opened)
+    assert values.dtype == np.float32
+    np.testing.assert_allclose(values, np.repeat((grey / 65535)[..., None], 3, axis=2), atol=1e-7)
+    assert len(np.unique(values)) == grey.size
+
+
+def test_integers_beyond_sixteen_bits_are_refused() -> None:
+    """A 32-bit grey image has no known white, so it is not guessed."""
+    with pytest.raises(PictureError, match=r"\[0, 1\]"):
+        from_pillow(PIL.Image.fromarray(np.full((2, 2), 70000, np.int32)))
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_exif_rotation_is_applied(orientation: int) -> None:
+    """All eight orientations show the same scene, as Pillow's own tag table defines them."""
+    scene = np.arange(2 * 3 * 3, dtype=np.uint8).reshape(2, 3, 3)
+    undo = {
+        1: scene,
+        2: scene[:, ::-1],
+        3: scene[::-1, ::-1],
+        4: scene[::-1],
+        5: scene.transpose(1, 0, 2),
+        6: np.rot90(scene),
+        7: scene[::-1, ::-1].transpose(1, 0, 2),
+        8: np.rot90(scene, -1),
+    }
+    stored = PIL.Image.fromarray(np.ascontiguousarray(undo[orientation]))
+    exif = PIL.Image.Exif()
+    exif[0x0112] = orientation
+    with PIL.Image.open(io.BytesIO(file_of(stored, "PNG", exif=exif))) as opened:
+        np.testing.assert_array_equal(from_pillow(opened), scene)
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    """Pillow can make one; there is nothing to score."""
+    with pytest.raises(PictureError, match="shape"):
+        to_image(PIL.Image.new("RGB", (0, 4)))
+
+
+def test_a_truncated_pillow_image_is_refused() -> None:
+    """Pillow reads lazily, so the damage shows when the picture is sent; it is still one line."""
+    data = file_of(PIL.Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
+    with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="cannot be loaded"):
+        to_image(opened)
+
+
+@given(array=hnp.arrays(np.uint8, SHAPES))
+@settings(max_examples=20, deadline=None)
+def test_saving_a_float_picture_gives_its_levels_back(array: Any) -> None:
+    """Eight-bit values survive the way through float and a Pillow image."""
+    np.testing.assert_array_equal(np.asarray(to_pillow(array.astype(np.float32) / 255)), array)
