@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from types import TracebackType
 from typing import TypeAlias
 
@@ -127,7 +127,7 @@ class AsyncScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         timeout: float | None = None,
-    ) -> AsyncIterator[Outcome]:
+    ) -> AsyncGenerator[Outcome, None]:
         """Score a sequence of any length over one stream; see `ScoringClient.score_stream`.
 
         The items may come from an ordinary or an asynchronous iterable; an ordinary one is read on the event loop.
@@ -191,7 +191,7 @@ class AsyncScoringClient(BaseClient):
 
     async def _is_serving(self, timeout: float) -> bool:
         try:
-            return (await self._transport.unary(HEALTH, HEALTH_REQUEST, timeout, wait=True)).value == SERVING
+            return (await self._transport.unary(HEALTH, HEALTH_REQUEST, timeout)).value == SERVING
         except ServerError as error:
             if ReadyWait.is_transient(error):
                 return False

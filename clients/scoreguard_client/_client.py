@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
@@ -158,7 +158,7 @@ class ScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         timeout: float | None = None,
-    ) -> Iterator[Outcome]:
+    ) -> Generator[Outcome, None, None]:
         """Score a sequence of any length over one stream; answers come in the order of the items.
 
         The items are read in a thread of their own, as fast as the server takes them.
@@ -256,7 +256,7 @@ class ScoringClient(BaseClient):
 
     def _is_serving(self, timeout: float) -> bool:
         try:
-            return self._transport.unary(HEALTH, HEALTH_REQUEST, timeout, wait=True).value == SERVING
+            return self._transport.unary(HEALTH, HEALTH_REQUEST, timeout).value == SERVING
         except ServerError as error:
             if ReadyWait.is_transient(error):
                 return False

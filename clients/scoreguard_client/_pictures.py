@@ -80,9 +80,11 @@ def from_pillow(image: PIL.Image.Image) -> codec.Picture:
     try:
         upright = PIL.ImageOps.exif_transpose(image)
         is_deep = upright.mode in {"F", "I"} or upright.mode.startswith("I;16")
-        return check_array(_deep_grey(upright) if is_deep else np.asarray(_flatten(upright)))
-    except (OSError, ValueError, SyntaxError) as error:
+        values = _deep_grey(upright) if is_deep else np.asarray(_flatten(upright))
+    # Pillow loads late, and on a damaged file its readers raise whatever they stumble over (struct.error, TypeError).
+    except Exception as error:
         raise PictureError(f"the picture cannot be loaded: {error}") from error
+    return check_array(values)
 
 
 def to_pillow(picture: npt.NDArray[np.float32]) -> PIL.Image.Image:

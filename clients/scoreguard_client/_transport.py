@@ -75,7 +75,7 @@ class Transport:
         }
         self._closed = False
 
-    def unary(self, method: Method[R], request: Message | Encoded, timeout: float, *, wait: bool = False) -> R:
+    def unary(self, method: Method[R], request: Message | Encoded, timeout: float) -> R:
         """Make one call.
 
         Raises:
@@ -83,9 +83,7 @@ class Transport:
         """
         _refuse_if(self._closed)
         try:
-            response: R = self._calls[method.path](
-                request, timeout=timeout, metadata=self.config.metadata(), wait_for_ready=wait
-            )
+            response: R = self._calls[method.path](request, timeout=timeout, metadata=self.config.metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error, target=self.target, timeout=timeout, purpose=method.purpose) from error
         return response
@@ -121,7 +119,7 @@ class AsyncTransport:
         self._calls: dict[str, Any] = {}
         self._closed = False
 
-    async def unary(self, method: Method[R], request: Message | Encoded, timeout: float, *, wait: bool = False) -> R:
+    async def unary(self, method: Method[R], request: Message | Encoded, timeout: float) -> R:
         """Make one call.
 
         Raises:
@@ -130,7 +128,7 @@ class AsyncTransport:
         _refuse_if(self._closed)
         call = self._calls.get(method.path) or self._open_call(method)
         try:
-            response: R = await call(request, timeout=timeout, metadata=self.config.metadata(), wait_for_ready=wait)
+            response: R = await call(request, timeout=timeout, metadata=self.config.metadata())
         except grpc.RpcError as error:
             raise from_rpc_error(error, target=self.target, timeout=timeout, purpose=method.purpose) from error
         return response

@@ -230,7 +230,9 @@ def catalogue() -> scoring_pb2.ListMetricsResponse:
 class Running:
     """A server on a free port."""
 
-    def __init__(self, *, gradients: bool = True, credentials: grpc.ServerCredentials | None = None) -> None:
+    def __init__(
+        self, *, gradients: bool = True, credentials: grpc.ServerCredentials | None = None, port: int = 0
+    ) -> None:
         self.service = Service()
         self.health = health.HealthServicer()
         self.server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 64 << 20)])
@@ -239,9 +241,9 @@ class Running:
         if gradients:
             scoring_pb2_grpc.add_GradientServiceServicer_to_server(self.service, self.server)
         if credentials is None:
-            port = self.server.add_insecure_port("localhost:0")
+            port = self.server.add_insecure_port(f"localhost:{port}")
         else:
-            port = self.server.add_secure_port("localhost:0", credentials)
+            port = self.server.add_secure_port(f"localhost:{port}", credentials)
         self.target = f"localhost:{port}"
         self.server.start()
 

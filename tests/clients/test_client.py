@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import inspect
 import io
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -215,7 +217,7 @@ def test_a_stream_answers_while_its_source_is_still_open(running: Any) -> None:
             answered += 1
             if answered == 20:
                 break
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
     assert answered == 20
 
 
@@ -346,7 +348,20 @@ async def test_wait_ready_gives_up_on_a_server_that_cannot_score(running: Any) -
             await aio_client.wait_ready(timeout=0.4)
 
 
-async def test_wait_ready_waits_through_the_start_of_a_server(running: Any) -> None:
+def test_wait_ready_waits_for_a_server_that_is_not_there_yet(start_server: Any) -> None:
+    """A server that is started during the wait ends it, and the first call works."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        port = probe.getsockname()[1]
+    starting = threading.Timer(0.5, start_server, kwargs={"port": port})
+    with ScoringClient(f"localhost:{port}") as client:
+        starting.start()
+        client.wait_ready(timeout=20)
+        assert client.score(GREY, metric="bright").score == pytest.approx(20, abs=1e-5)
+    starting.join()
+
+
+async def test_wait_ready_waits_until_the_server_can_score(running: Any) -> None:
     """A server that becomes ready during the wait ends it."""
     running.set_serving(False)
     async with AsyncScoringClient(running.target) as client:

@@ -37,7 +37,7 @@ def test_wrong_calls_are_seen_by_the_type_checker() -> None:
         with pytest.raises(TypeError):
             client.score(GREY)  # type: ignore[call-arg]
         with pytest.raises(TypeError):
-            client.score(GREY, "bright")  # type: ignore[call-arg, misc]
+            client.score(GREY, "bright")  # type: ignore[call-arg]
         with pytest.raises(TypeError):
             client.score(GREY, metric="bright", sede=3)  # type: ignore[call-arg]
         with pytest.raises(TypeError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +225,19 @@ def test_a_truncated_pillow_image_is_refused() -> None:
     data = file_of(PIL.Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
     with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="cannot be loaded"):
         to_image(opened)
+
+
+def test_a_damaged_exif_block_is_one_line() -> None:
+    """A rotation tag of the wrong type makes Pillow raise struct.error, which does not escape."""
+    exif = PIL.Image.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    data = bytearray(file_of(PIL.Image.new("RGB", (40, 30)), "JPEG", exif=exif))
+    type_of_first_tag = data.index(b"Exif") + 17
+    data[type_of_first_tag] = 0
+    with PIL.Image.open(io.BytesIO(data)) as opened, pytest.raises(PictureError) as caught:
+        from_pillow(opened)
+    assert isinstance(caught.value.__cause__, struct.error)
+    assert "\n" not in str(caught.value)
 
 
 @given(array=hnp.arrays(np.uint8, SHAPES))
