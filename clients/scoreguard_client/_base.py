@@ -64,4 +64,4 @@ class ReadyWait:
     @staticmethod
     def is_transient(error: ServerError) -> bool:
         """Whether a server that is starting may give this error."""
-        return error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED"}
+        return error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "NOT_FOUND"}

@@ -5,8 +5,11 @@ uint8, floats as float32, never rounded to 8 bits. Pillow images are turned into
 
 1. the EXIF rotation is applied;
 2. transparency (RGBA, LA, palette or colour key) is composed over white;
-3. 16-bit grey is divided by 65535 and stays float; everything else is 8-bit;
-4. grey is repeated to three channels; CMYK and other colour spaces are converted by Pillow.
+3. 16-bit grey is divided by 65535 and stays float; everything else is 8-bit, 16-bit colour too, as Pillow reads it;
+4. grey is repeated to three channels; palette, CMYK and other colour spaces are converted by Pillow, without ICC.
+
+Two kinds have no known white, so they are taken only where they cannot be misread: float images in [0, 1] and 32-bit
+grey up to 65535.
 """
 
 from __future__ import annotations
@@ -29,8 +32,15 @@ __all__ = ["PictureLike"]
 PictureLike: TypeAlias = npt.NDArray[Any] | PIL.Image.Image | str | os.PathLike[str] | bytes
 """(height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), Pillow image, path, or the bytes of a file."""
 
-_FORMATS: Final = "PNG, JPEG, WebP, TIFF or BMP"
-_SIGNATURES: Final = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"II*\0", b"MM\0*", b"II+\0", b"MM\0+", b"BM")
+_FORMATS: Final = "PNG, JPEG, WebP, TIFF, BMP, PPM or GIF"
+_SIGNATURES: Final = (
+    b"\x89PNG\r\n\x1a\n",
+    b"\xff\xd8\xff",
+    *(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    b"BM",
+    *(b"P1", b"P2", b"P3", b"P4", b"P5", b"P6"),
+    *(b"GIF87a", b"GIF89a"),
+)
 _CHANNELS: Final = 3
 _SIXTEEN_BIT: Final = 65535
 

@@ -47,7 +47,8 @@ GRADIENT: Final = Method(
 # The health messages have one field each, number 1: a string in, an enum out. The wrappers have the same wire form,
 # which spares the client a dependency.
 HEALTH: Final = Method("/grpc.health.v1.Health/Check", Int32Value.FromString, "report its health")
-HEALTH_REQUEST: Final = StringValue()
+# The empty name would only ask whether the process is alive; a service is serving once it can score.
+HEALTH_REQUEST: Final = StringValue(value=_SCORING.removeprefix("/"))
 SERVING: Final = 1
 METHODS: Final = (SCORE, SCORE_BATCH, SCORE_STREAM, PURIFY, LIST_METRICS, GRADIENT, HEALTH)
 

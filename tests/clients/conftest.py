@@ -25,6 +25,8 @@ from grpc_status import rpc_status
 from scoreguard.v1 import codec, manifest_pb2, scoring_pb2, scoring_pb2_grpc
 
 DIM_DEFAULT = 0.5
+READINESS = "scoreguard.v1.ScoringService"
+"""The name whose health means `can score`; the empty name, which stays SERVING, means `alive`."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -235,6 +237,7 @@ class Running:
     ) -> None:
         self.service = Service()
         self.health = health.HealthServicer()
+        self.set_serving(True)
         self.server = grpc.server(ThreadPoolExecutor(8), options=[("grpc.max_receive_message_length", 64 << 20)])
         scoring_pb2_grpc.add_ScoringServiceServicer_to_server(self.service, self.server)
         health_pb2_grpc.add_HealthServicer_to_server(self.health, self.server)
@@ -250,7 +253,7 @@ class Running:
     def set_serving(self, serving: bool) -> None:
         """Change the health status."""
         status = health_pb2.HealthCheckResponse
-        self.health.set("", status.SERVING if serving else status.NOT_SERVING)
+        self.health.set(READINESS, status.SERVING if serving else status.NOT_SERVING)
 
     def stop(self) -> None:
         """End every call and free the port."""

@@ -339,7 +339,7 @@ def test_wait_ready_returns_where_the_server_can_score(running: Any) -> None:
 
 
 async def test_wait_ready_gives_up_on_a_server_that_cannot_score(running: Any) -> None:
-    """A server that is up but not serving is not ready; both clients say so in one line."""
+    """A server that is alive but cannot score is not ready; both clients say so in one line."""
     running.set_serving(False)
     with ScoringClient(running.target) as client, pytest.raises(UnavailableError, match=r"not ready after 0\.4 s"):
         client.wait_ready(timeout=0.4)

@@ -17,6 +17,7 @@ from hypothesis.extra import numpy as hnp
 from scoreguard.v1 import codec
 from scoreguard_client import PictureError
 from scoreguard_client._pictures import from_pillow, to_image, to_pillow
+from scoreguard_handlers import pictures as server_pictures
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 UNIT = st.floats(0, 1, width=32)
@@ -97,7 +98,7 @@ def test_one_bad_value_among_good_ones_is_found() -> None:
         to_image(array)
 
 
-@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP"])
+@pytest.mark.parametrize("file_format", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF"])
 def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
     """Paths, path texts and bytes are sent unchanged: the server decodes."""
     data = file_of(PIL.Image.new("RGB", (5, 4), (10, 20, 30)), file_format)
@@ -108,7 +109,7 @@ def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "is empty"), (b"hello", "is not a PNG"), (b"GIF89a\0\0", "is not a PNG")]
+    ("content", "message"), [(b"", "is empty"), (b"hello", "is not a PNG"), (b"%PDF-1.7", "is not a PNG")]
 )
 def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
     """Empty files and other formats raise; the message names the path."""
@@ -225,6 +226,43 @@ def test_a_truncated_pillow_image_is_refused() -> None:
     data = file_of(PIL.Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
     with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="cannot be loaded"):
         to_image(opened)
+
+
+def noise(mode: str, file_format: str, **options: Any) -> Any:
+    """A noise picture of a mode, as a file."""
+    image = PIL.Image.effect_noise((13, 9), 120)
+    coloured = PIL.Image.merge("RGB", [image, image.rotate(180), image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)])
+    if mode == "I;16":
+        image = PIL.Image.fromarray(np.random.default_rng(1).integers(0, 65536, (9, 13), dtype=np.uint16))
+    elif mode.endswith("A"):
+        image = coloured.convert(mode)
+        image.putalpha(PIL.Image.effect_noise((13, 9), 120))
+    else:
+        image = coloured.convert(mode)
+    return pytest.param(file_of(image, file_format, **options), id=f"{mode} {file_format} {options or ''}")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(noise(mode, "PNG") for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+        noise("P", "PNG", transparency=3),
+        noise("P", "GIF", transparency=3),
+        noise("RGB", "PNG", transparency=(0, 0, 0)),
+        *(noise(mode, "JPEG") for mode in ("L", "RGB", "CMYK")),
+        *(noise(mode, "TIFF") for mode in ("L", "RGB", "RGBA", "CMYK", "I;16", "LAB", "YCbCr")),
+        *(noise(mode, "WEBP", lossless=True) for mode in ("RGB", "RGBA")),
+        noise("L", "BMP"),
+        noise("RGB", "PPM"),
+    ],
+)
+def test_a_pillow_image_is_read_as_the_server_reads_its_file(data: bytes) -> None:
+    """A path and the opened image are the same picture: the two rules agree value for value."""
+    theirs = server_pictures.decode(to_image(data), max_pixels=10_000).values
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        ours = from_pillow(opened)
+    assert ours.dtype == theirs.dtype
+    np.testing.assert_array_equal(ours, theirs)
 
 
 def test_a_damaged_exif_block_is_one_line() -> None:
