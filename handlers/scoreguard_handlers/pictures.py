@@ -22,7 +22,7 @@ from PIL import ImageOps, UnidentifiedImageError, features
 from scoreguard.v1.codec import Picture, from_tensor
 from scoreguard.v1.errors import PayloadError
 from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image, Precision, Tensor
-from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
+from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 _ALPHA_MODES: Final = ("RGBA", "LA", "PA", "RGBa", "La")
@@ -121,7 +121,10 @@ def _decode_file(data: bytes, max_pixels: int) -> Picture:
         ) from error
     except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
         raise ResourceLimitError(f"the picture is too large to decode: {error}", field=_FIELD) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (ServingError, MemoryError):
+        raise
+    # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...
+    except Exception as error:
         raise InvalidRequestError(f"the picture is damaged or truncated: {error}", field=f"{_FIELD}.encoded") from error
 
 

@@ -161,3 +161,27 @@ def test_a_bad_picture_is_one_clear_line(image: Image, error: type[ServingError]
 def test_a_purified_picture_as_png_is_rounded_to_the_nearest_level() -> None:
     """0.5 becomes level 128 (127.5 rounds to even)."""
     assert np.asarray(PillowImage.open(io.BytesIO(encode_png(HALF)))).tolist() == [[[128] * 3] * 2] * 2
+
+
+def odd_files() -> list[bytes]:
+    """One file of each format, with an EXIF block where there can be one."""
+    exif = PillowImage.Exif()
+    exif[0x0112], exif[0x010F] = 6, "maker"
+    picture = PillowImage.fromarray(np.random.default_rng(1).integers(0, 255, (9, 7, 3), np.uint8))
+    plain = [file_of(picture, form) for form in ("BMP", "PPM", "GIF")]
+    return plain + [file_of(picture, form, exif=exif) for form in ("PNG", "JPEG", "WEBP", "TIFF")]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from(odd_files()), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6))
+@pytest.mark.filterwarnings("ignore")  # Pillow warns of damage that it can read past
+def test_a_damaged_file_never_raises_anything_but_a_serving_error(data: bytes, changes: list[tuple[int, int]]) -> None:
+    """Whatever bytes are changed, the answer is a picture or one line."""
+    damaged = bytearray(data)
+    for place, value in changes:
+        damaged[place % len(damaged)] = value
+    try:
+        assert read(bytes(damaged)).values.shape[2] == 3
+    except ServingError as error:
+        assert error.field.startswith("image")
+        assert "\n" not in str(error)

@@ -1,0 +1,119 @@
+"""`make demo`: export, serve, attack the live endpoint, report. Everything real, everything stopped at the end."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import skimage.data
+from PIL import Image
+from rich.console import Console
+
+ROOT = Path(__file__).resolve().parents[1]
+STORE = ROOT / "model_store"
+RUN = ROOT / "runs" / "demo"
+PHOTOS = RUN / "photos"
+BIN = Path(sys.executable).parent
+LONGEST_SIDE = 384
+SHOWN = ("astronaut", "chelsea", "coffee", "rocket", "motorcycle_left", "hubble_deep_field")
+DEFENCES = "none,flip,blur,resize,jpeg:quality=50"
+
+console = Console(highlight=False)
+
+
+def main() -> None:
+    """Run the main job once."""
+    started = time.monotonic()
+    step("1/4", "photographs (scikit-image's own)")
+    write_photos()
+    step("2/4", "export: lite and four defences to TorchScript, ONNX and an archive that proves what it is")
+    command("scoreguard-export", "build", "--metrics", "lite", "--defences", "all", "--model-store", str(STORE))
+    step("3/4", "serve: TorchServe and the gateway; attack: raise the score of the live endpoint")
+    with serving() as address:
+        attack(address)
+    step("4/4", "report")
+    command("scoreguard", "report", str(RUN))
+    say_what_next(time.monotonic() - started)
+
+
+def step(number: str, text: str) -> None:
+    """Say what begins."""
+    console.print(f"\n[bold]{number}[/bold] {text}")
+
+
+def write_photos() -> None:
+    """Real photographs, at most 384 pixels a side, as PNG."""
+    PHOTOS.mkdir(parents=True, exist_ok=True)
+    folder = Path(skimage.data.__file__).parent
+    for name in SHOWN:
+        path = next(path for path in folder.glob(f"{name}.*") if path.suffix in {".png", ".jpg"})
+        with Image.open(path) as photo:
+            small = photo.convert("RGB")
+            small.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS)
+            small.save(PHOTOS / f"{name}.png")
+    console.print(f"   {len(SHOWN)} photographs in {PHOTOS.relative_to(ROOT)}")
+
+
+def command(name: str, *words: str) -> None:
+    """Run one of the project's own commands, shown as a user would type it."""
+    typed = [word.removeprefix(f"{ROOT}/") for word in words]
+    console.print(f"   [dim]$ {' '.join([name, *typed])}[/dim]", soft_wrap=True)
+    code = subprocess.run([str(BIN / name), *words], cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(f"{name} ended with exit code {code}")
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The service, started as a user starts it, on a free port; stopped whatever happens."""
+    words = [str(BIN / "scoreguard-serve"), "--model-store", str(STORE), "--port", "0", "--json"]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            line = server.stdout.readline() if server.stdout else ""
+            if not line:
+                sys.exit("the service did not start; its message is above")
+            ready = json.loads(line)
+            console.print(f"   ready: ScoreDefended on {ready['address']} (backend {ready['backend']})")
+            yield str(ready["address"])
+        finally:
+            server.terminate()
+            server.wait(60)
+
+
+def attack(address: str) -> None:
+    """White-box attacks on the metric alone, then through each defence, and a black-box one."""
+    shared = ["--metric", "lite", "--images", str(PHOTOS), "--out", str(RUN), "--target", address]
+    attacks = "fgsm,ifgsm,mifgsm,square:queries=300"
+    command(
+        "scoreguard",
+        "attack",
+        "--attacks",
+        attacks,
+        "--defences",
+        DEFENCES,
+        "--adaptive",
+        *shared,
+        "--surrogate",
+        str(STORE),
+    )
+
+
+def say_what_next(seconds: float) -> None:
+    """Where the results are, and what to try."""
+    page = (RUN / "report" / "index.html").relative_to(ROOT)
+    console.print(f"\n[bold]Done in {seconds / 60:.1f} minutes.[/bold] The page with the pictures: {page}")
+    console.print(
+        "Try next:\n"
+        "  .venv/bin/scoreguard-serve --model-store model_store\n"
+        "  .venv/bin/scoreguard score photo.png --metric lite --defence jpeg:quality=50 --undefended\n"
+        "  .venv/bin/scoreguard attack --metric lite --attacks ifgsm --defences none,jpeg --images DIR --out runs/mine"
+    )
+
+
+if __name__ == "__main__":
+    main()
