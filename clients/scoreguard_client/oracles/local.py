@@ -6,6 +6,7 @@ of the deployed metric gives its exact gradient, and an archive of another metri
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -90,6 +91,12 @@ class LocalOracle:
         """The metric's range and direction."""
         return self._facts
 
+    def with_seed(self, seed: int) -> LocalOracle:
+        """The same graphs with draws that start from another seed."""
+        twin = copy.copy(self)
+        twin._seed, twin._calls = seed, 0
+        return twin
+
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W)."""
         with self._torch.no_grad():
@@ -116,7 +123,7 @@ class LocalOracle:
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, stage in enumerate(self._stages):
             images = self._purify(stage, images, seeds, place)
-        score: torch.Tensor = self._metric(images)
+        score: torch.Tensor = _run(self._metric, images)
         return score
 
     def _purify(self, stage: _Stage, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
@@ -125,7 +132,7 @@ class LocalOracle:
         drawn = draw(stage.resolved.facts.random_inputs, tuple(images.shape), seeds, place)
         inputs = [*values, *(module.from_numpy(array) for array in drawn)]
         with module.set_grad_enabled(module.is_grad_enabled() and not stage.bpda):
-            purified: torch.Tensor = stage.graph(images, *inputs)
+            purified = _run(stage.graph, images, *inputs)
         if not stage.bpda:
             return purified
         if purified.shape != images.shape:
@@ -164,6 +171,18 @@ def _defence(archive: Archive, name: str) -> DefenceArtifact:
             return artifact
     names = ", ".join(artifact.facts.name for artifact in archive.manifest.defences) or "none"
     raise SurrogateError(f"{archive.path}: no defence {name!r} in this archive; there are {names}")
+
+
+def _run(graph: torch.jit.ScriptModule, *inputs: torch.Tensor) -> torch.Tensor:
+    try:
+        result: torch.Tensor = graph(*inputs)
+    except RuntimeError as error:
+        # torch wraps a whole stack of the graph's code around the cause, which comes last.
+        cause = str(error).strip().splitlines()[-1]
+        raise SurrogateError(
+            f"the surrogate cannot read a picture of shape {tuple(inputs[0].shape)}: {cause}"
+        ) from error
+    return result
 
 
 def _pass_straight(module: Any, images: torch.Tensor, purified: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,29 @@
+"""Campaigns: attacks x pictures x defences against the live endpoint, written down so that nothing is lost."""
+
+from __future__ import annotations
+
+from scoreguard_client.campaign.errors import CampaignError, PlanError, PlanMismatchError, RunError
+from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
+from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
+from scoreguard_client.campaign.records import CleanScore, Record
+from scoreguard_client.campaign.runner import Progress, Runner, Summary
+from scoreguard_client.campaign.store import Store
+
+__all__ = [
+    "CampaignError",
+    "CampaignOptions",
+    "CleanScore",
+    "Gradients",
+    "ImageRef",
+    "Plan",
+    "PlanError",
+    "PlanMismatchError",
+    "Progress",
+    "Record",
+    "RunError",
+    "Runner",
+    "Store",
+    "Summary",
+    "Unit",
+    "launch",
+]

@@ -1,0 +1,105 @@
+"""The live endpoint as a campaign uses it: many pictures at once, a failed one never fails the others."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final
+
+from scoreguard.v1.codec import Picture
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._exceptions import (
+    CancelledError,
+    MissingExtraError,
+    PermissionDeniedError,
+    ScoreguardError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from scoreguard_client._models import FloatPicture
+
+CALLS_IN_FLIGHT: Final = 8
+"""Calls under way at once: enough to fill the server's batches."""
+
+FATAL: Final = (UnavailableError, UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
+"""Errors that everything after them would meet too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One picture to score."""
+
+    picture: Picture
+    """(H, W, 3), uint8 or float32."""
+    chain: str
+    """The chain in its text form."""
+    seed: int
+    """Seed of random defences."""
+    purified: bool = False
+    """Whether the purified picture is wanted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What came back."""
+
+    score: float | None = None
+    """f(g(x)); None where the call failed."""
+    purified: FloatPicture | None = None
+    """g(x), where it was wanted."""
+    seconds: float = 0.0
+    """Wall time of the call, waiting in the server's queue included."""
+    metric_sha256: str = ""
+    """Digest of the metric's graph."""
+    steps_sha256: str = ""
+    """Digests of the defences' graphs, joined by commas."""
+    engine: str = ""
+    """Engine that scored."""
+    error: str = ""
+    """Why the call failed; empty where it did not."""
+
+
+class Endpoint:
+    """Scores jobs concurrently. Errors of one picture come back as text; a server that is gone ends the campaign."""
+
+    def __init__(self, client: ScoringClient, metric: str, *, calls_in_flight: int = CALLS_IN_FLIGHT) -> None:
+        self._client, self._metric = client, metric
+        self._pool = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="scoreguard-campaign")
+
+    def __enter__(self) -> Endpoint:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def score(self, jobs: Iterable[Job]) -> list[Answer]:
+        """Answers in the order of the jobs.
+
+        Raises:
+            ServerError: the server cannot be reached, or lets this caller do nothing.
+        """
+        return list(self._pool.map(self._score_one, jobs))
+
+    def _score_one(self, job: Job) -> Answer:
+        started = time.perf_counter()
+        try:
+            score = self._client.score(
+                job.picture, metric=self._metric, defences=job.chain, seed=job.seed, return_purified=job.purified
+            )
+        except FATAL:
+            raise
+        except ScoreguardError as error:
+            return Answer(error=str(error) or type(error).__name__, seconds=time.perf_counter() - started)
+        return Answer(
+            score=score.score,
+            purified=score.purified,
+            seconds=time.perf_counter() - started,
+            metric_sha256=score.provenance.metric_sha256,
+            steps_sha256=",".join(step.sha256 for step in score.provenance.steps),
+            engine=score.provenance.engine,
+        )

@@ -1,0 +1,109 @@
+"""The pictures of a run: exact arrays of attacked batches, so that a resumed run does not attack again, and PNG files.
+
+Files are written beside their place and moved there, so that a file that exists is whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import zipfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from scoreguard.v1.codec import Picture
+from scoreguard_client.attacks.ball import Levels
+from scoreguard_client.campaign.plan import Unit
+from scoreguard_client.oracles.base import Images, Scores
+
+TOP = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class CraftedBatch:
+    """The attacked pictures of a unit."""
+
+    attacked: Images
+    """Float values, (N, 3, H, W)."""
+    attacked_8bit: Levels
+    """Rounded to 8 bits inside the budget."""
+    scores: Scores
+    """What the attack's oracle said, (N,)."""
+    queries: npt.NDArray[np.int64]
+    """Questions asked about each picture, (N,)."""
+    seconds: float
+    """Wall time for the batch."""
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The folder `pictures` of a run."""
+
+    run: Path
+    """The run directory."""
+    shown: Collection[str]
+    """Names of the pictures that are kept as PNG files."""
+    keep_all: bool = False
+    """Whether every picture is kept, with its exact float values."""
+
+    def load(self, unit: Unit) -> CraftedBatch | None:
+        """The attacked pictures of a unit, or None where they must be made (again)."""
+        try:
+            with np.load(io.BytesIO(self._batch_path(unit).read_bytes()), allow_pickle=False) as arrays:
+                fields = {name: arrays[name] for name in arrays.files}
+        except (OSError, ValueError, zipfile.BadZipFile):
+            return None
+        return CraftedBatch(**(fields | {"seconds": float(fields["seconds"])}))
+
+    def save(self, unit: Unit, batch: CraftedBatch) -> None:
+        """Keep the attacked pictures of a unit."""
+        buffer = io.BytesIO()
+        np.savez_compressed(
+            buffer,
+            attacked=batch.attacked,
+            attacked_8bit=batch.attacked_8bit,
+            scores=batch.scores,
+            queries=batch.queries,
+            seconds=np.float64(batch.seconds),
+        )
+        _write(self._batch_path(unit), buffer.getvalue())
+
+    def finish(self, unit: Unit) -> None:
+        """Drop what is needed only until a unit's records are written, unless everything is kept."""
+        if not self.keep_all:
+            self._batch_path(unit).unlink(missing_ok=True)
+
+    def show(self, image: str, picture: Picture, *, attack: str = "", crafting: str = "", chain: str = "") -> None:
+        """Keep a picture as PNG, rounded to 8 bits, if it is one of those shown."""
+        if self.keep_all or image in self.shown:
+            levels = picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * TOP).astype(np.uint8)
+            buffer = io.BytesIO()
+            PIL.Image.fromarray(levels).save(buffer, "PNG")
+            _write(picture_path(self.run, image, attack=attack, crafting=crafting, chain=chain), buffer.getvalue())
+
+    def _batch_path(self, unit: Unit) -> Path:
+        return self.run / "pictures" / "batches" / f"{unit.key}.npz"
+
+
+def picture_path(run: Path, image: str, *, attack: str = "", crafting: str = "", chain: str = "") -> Path:
+    """Where a picture of a run is: clean without an attack, purified with a chain."""
+    parts = [_slug(part) for part in (attack, crafting, chain) if part]
+    return run / "pictures" / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
+
+
+def _slug(text: str) -> str:
+    stem = "".join(character if character.isalnum() else "-" for character in text.split(":")[0])
+    return f"{stem}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    beside.write_bytes(data)
+    beside.replace(path)

@@ -1,0 +1,164 @@
+"""From options to a running campaign: what is deployed is asked, checked and fixed in a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Final
+
+from scoreguard.v1.archive import SUFFIX, Archive
+from scoreguard.v1.spec import parse_chains
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._models import Catalogue, MetricDescription
+from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.catalogue import parse_attacks
+from scoreguard_client.campaign.chains import complete_chains
+from scoreguard_client.campaign.crafting import Crafter, gradient_source
+from scoreguard_client.campaign.endpoint import Endpoint
+from scoreguard_client.campaign.errors import PlanError
+from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.images import find_images
+from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.runner import Progress, Runner, Summary, draws_by_chain
+from scoreguard_client.campaign.store import Store
+from scoreguard_client.oracles.local import find_surrogate
+
+DEFAULT_SURROGATE: Final = Path("model_store")
+"""Model store whose archives serve as surrogates where it is present."""
+SHOWN_PICTURES: Final = 3
+"""Pictures of a campaign that are kept for the report."""
+
+
+class Gradients(StrEnum):
+    """Where gradient attacks get their gradients."""
+
+    LOCAL = "local"
+    """From an archive on this machine."""
+    LIVE = "live"
+    """From the server's GradientService."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignOptions:
+    """What a user asks for."""
+
+    metric: str
+    """Name of a deployed metric."""
+    attacks: str
+    """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`."""
+    defences: str
+    """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`."""
+    images: Path
+    """Folder of clean pictures."""
+    out: Path
+    """Run directory."""
+    adaptive: bool = False
+    """Whether every attack also works through each chain."""
+    gradients: Gradients | None = None
+    """Where gradients come from; None = local where there is a surrogate, else live."""
+    surrogate: Path | None = None
+    """Archive or model store; None = `model_store` where it is present."""
+    limit: int | None = None
+    """Most pictures to take, by name; None = all."""
+    seed: int = 0
+    """Where all drawing starts."""
+    draws: int = 1
+    """Scores taken of each picture behind a random defence."""
+    crafting_draws: int = 1
+    """Draws per query of an attack that works through a random defence."""
+    batch: int = 8
+    """Most pictures attacked at once."""
+    keep_all: bool = False
+    """Whether the attacked pictures are all kept, not only those shown in the report."""
+
+
+def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Runner], Progress]) -> Summary:
+    """Run a campaign, or go on with it.
+
+    Args:
+        options: what to do.
+        client: the connection to the target.
+        start: called once the plan stands; gives the function that is told of progress.
+
+    Raises:
+        PlanError: the options do not fit together or the deployment.
+        PlanMismatchError: the run directory belongs to another plan.
+        ServerError: the server is gone, or refuses this caller; what was done is kept.
+        ContractError: a chain cannot be read, or the surrogate cannot be used.
+    """
+    attacks, chains = parse_attacks(options.attacks), parse_chains(options.defences)
+    catalogue = client.list_metrics()
+    metric = catalogue.metric(options.metric)
+    surrogate = _surrogate(options, attacks, catalogue)
+    images = find_images(options.images, options.limit)
+    plan = Plan(
+        metric=metric.name,
+        archive_sha256=metric.archive_sha256,
+        attacks=tuple(str(attack) for attack in attacks),
+        defences=complete_chains(chains, metric),
+        adaptive=options.adaptive,
+        gradients=gradient_source(attacks, surrogate),
+        images=images,
+        seed=options.seed,
+        draws=options.draws,
+        crafting_draws=options.crafting_draws,
+        batch=options.batch,
+    )
+    shown = [image.name for image in images[:SHOWN_PICTURES]]
+    facts = _facts(metric, catalogue, surrogate, shown)
+    with Store.create(options.out, plan, facts) as store, Endpoint(client, metric.name) as endpoint:
+        runner = Runner(
+            plan=plan,
+            store=store,
+            gallery=Gallery(options.out, shown, options.keep_all),
+            endpoint=endpoint,
+            crafter=Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate),
+            folder=options.images,
+            draws=draws_by_chain(plan, metric),
+        )
+        return runner.run(start(runner))
+
+
+def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
+    if not any(attack.needs_gradient for attack in attacks):
+        return None
+    path = options.surrogate or _default_surrogate()
+    if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):
+        if not catalogue.gradients:
+            raise PlanError(
+                "this server gives no gradients and there is no local archive; start it with gradients, "
+                "give --surrogate, or take an attack that needs scores only (square)"
+            )
+        return None
+    if path is None:
+        raise PlanError(f"--gradients local needs --surrogate: there is no archive in ./{DEFAULT_SURROGATE}")
+    return find_surrogate(path, options.metric)
+
+
+def _default_surrogate() -> Path | None:
+    return DEFAULT_SURROGATE if any(DEFAULT_SURROGATE.glob(f"*{SUFFIX}")) else None
+
+
+def _facts(
+    metric: MetricDescription, catalogue: Catalogue, surrogate: Archive | None, shown: list[str]
+) -> dict[str, Any]:
+    low, high = metric.score_range
+    return {
+        "metric": {
+            "name": metric.name,
+            "title": metric.title,
+            "range_low": low,
+            "range_high": high,
+            "higher_is_better": metric.higher_is_better,
+        },
+        "server_version": catalogue.server_version,
+        "shown": shown,
+        "transfer": surrogate is not None and not _same_metric(surrogate, metric),
+    }
+
+
+def _same_metric(surrogate: Archive, metric: MetricDescription) -> bool:
+    ours = surrogate.digest_of(surrogate.manifest.metric.graphs.torchscript)
+    return any(file.sha256 == ours for file in metric.files)

@@ -1,0 +1,132 @@
+"""The plan of a campaign: everything that decides its records, as a value with a digest.
+
+A run directory belongs to one plan. The address of the server is not part of it, the digest of the deployed archive is:
+the same artifacts may be reached another way when a campaign is resumed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Final
+
+from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.oracles.seeds import derive_seed
+
+_SHOWN: Final = 60
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRef:
+    """A picture of the campaign."""
+
+    name: str
+    """Path below the picture folder, with forward slashes."""
+    sha256: str
+    """Digest of the file, hexadecimal."""
+    height: int
+    """Height in pixels, EXIF rotation applied."""
+    width: int
+    """Width in pixels, EXIF rotation applied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unit:
+    """One piece of crafting: one attack on a few pictures of one size through one chain."""
+
+    attack: str
+    """The attack in its text form."""
+    crafting: str
+    """The chain that the attack works through; `none` = the metric alone."""
+    images: tuple[ImageRef, ...]
+    """The pictures, attacked as one batch."""
+
+    @property
+    def key(self) -> str:
+        """Name of the unit's files."""
+        parts = [self.attack, self.crafting, *(image.sha256 for image in self.images)]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a campaign does."""
+
+    metric: str
+    """The deployed metric."""
+    archive_sha256: str
+    """Digest of the deployed archive, hexadecimal."""
+    attacks: tuple[str, ...]
+    """Attacks in their text form, every parameter named."""
+    defences: tuple[str, ...]
+    """Chains in their text form, every parameter named; `none` = undefended."""
+    adaptive: bool
+    """Whether every attack also works through each chain, knowing the defence."""
+    gradients: str
+    """Where gradients come from: `live`, `local:` and the digest of the surrogate, or `unused`."""
+    images: tuple[ImageRef, ...]
+    """The pictures, by name."""
+    seed: int
+    """Where all drawing starts."""
+    draws: int
+    """Scores taken of each picture behind a random defence, with fresh seeds."""
+    crafting_draws: int
+    """Draws per query while an attack works through a random defence (expectation over transformation)."""
+    batch: int
+    """Most pictures attacked at once."""
+
+    def canonical_json(self) -> str:
+        """One text for one plan."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the canonical JSON, hexadecimal."""
+        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+
+    @staticmethod
+    def from_json(text: str) -> Plan:
+        """Read what `canonical_json` wrote."""
+        data: dict[str, Any] = json.loads(text)
+        data["images"] = tuple(ImageRef(**image) for image in data["images"])
+        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences")}))
+
+    def differences(self, other: Plan) -> list[str]:
+        """What another plan has different, field by field, ready to print."""
+        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
+        return [
+            f"{name}: {_short(mine)} there, {_short(theirs)} here" for name, mine, theirs in pairs if mine != theirs
+        ]
+
+    def units(self) -> Iterator[Unit]:
+        """Every piece of crafting, in the order in which it is done."""
+        chains = [UNDEFENDED, *(chain for chain in self.defences if self.adaptive and chain != UNDEFENDED)]
+        for images in self._groups():
+            for attack in self.attacks:
+                for crafting in chains:
+                    yield Unit(attack=attack, crafting=crafting, images=images)
+
+    def scored_behind(self, unit: Unit) -> tuple[str, ...]:
+        """Chains that a unit's pictures are scored behind: all, or the one that an adaptive attack knew."""
+        return self.defences if unit.crafting == UNDEFENDED else (unit.crafting,)
+
+    def seed_for(self, *parts: object) -> int:
+        """A seed that follows from the plan's and from what it is for."""
+        return derive_seed(self.seed, *parts)
+
+    def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
+        sizes: dict[tuple[int, int], list[ImageRef]] = {}
+        for image in self.images:
+            sizes.setdefault((image.height, image.width), []).append(image)
+        for images in sizes.values():
+            for start in range(0, len(images), self.batch):
+                yield tuple(images[start : start + self.batch])
+
+
+def _short(value: object) -> str:
+    if isinstance(value, tuple) and value and isinstance(value[0], ImageRef):
+        return f"{len(value)} pictures"
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -1,0 +1,109 @@
+"""What a campaign writes down: one clean score per picture and chain, one record per attacked picture and chain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard.v1.spec import UNDEFENDED
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanScore:
+    """The score of a clean picture behind a chain."""
+
+    image: str
+    """Name of the picture."""
+    chain: str
+    """The chain; `none` = undefended."""
+    draw: int
+    """Number of the draw, from 0; deterministic chains have one."""
+    seed: int
+    """Seed of the call."""
+    score: float | None
+    """f(g(x)); None where the call failed."""
+    purified_psnr: float | None
+    """PSNR of g(x) against x, in dB."""
+    purified_ssim: float | None
+    """SSIM of g(x) against x."""
+    seconds: float
+    """Wall time of the call."""
+    error: str
+    """Why it failed; empty where it did not."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Record:
+    """An attacked picture behind a chain."""
+
+    image: str
+    """Name of the picture."""
+    attack: str
+    """The attack with all parameters, in its text form."""
+    crafting: str
+    """The chain that the attack worked through; `none` = the metric alone."""
+    chain: str
+    """The chain that the picture was scored behind; `none` = undefended."""
+    draw: int
+    """Number of the draw, from 0; deterministic chains have one."""
+    image_sha256: str
+    """Digest of the picture's file."""
+    metric: str
+    """The metric."""
+    adaptive: bool
+    """Whether the attack knew the chain."""
+    seed: int
+    """Seed of the defended score."""
+    clean_score: float | None = None
+    """f(x)."""
+    clean_defended: float | None = None
+    """f(g(x))."""
+    attacked_score: float | None = None
+    """f(x'), float values."""
+    attacked_defended: float | None = None
+    """f(g(x')), float values."""
+    attacked_score_8bit: float | None = None
+    """f(x') after rounding to 8 bits inside the budget."""
+    attacked_defended_8bit: float | None = None
+    """f(g(x')) after rounding to 8 bits inside the budget."""
+    crafting_score: float | None = None
+    """What the attack's own oracle said of the attacked picture."""
+    psnr: float | None = None
+    """PSNR of x' against x, in dB."""
+    ssim: float | None = None
+    """SSIM of x' against x."""
+    l_inf: float | None = None
+    """Largest difference of x' and x, in units of [0, 1]."""
+    l_inf_8bit: float | None = None
+    """The same after rounding to 8 bits."""
+    purified_psnr: float | None = None
+    """PSNR of g(x') against x, in dB; a smaller purified picture is enlarged first."""
+    purified_ssim: float | None = None
+    """SSIM of g(x') against x."""
+    queries: int | None = None
+    """Questions that the attack asked about the picture."""
+    crafting_seconds: float | None = None
+    """Wall time of the attack, the batch's divided by its pictures."""
+    scoring_seconds: float | None = None
+    """Wall time of the defended call for float values."""
+    metric_sha256: str = ""
+    """Digest of the metric's graph that ran."""
+    steps_sha256: str = ""
+    """Digests of the defences' graphs that ran, joined by commas."""
+    engine: str = ""
+    """Engine that scored."""
+    error: str = ""
+    """Why the record failed; empty where it did not."""
+
+    @property
+    def key(self) -> RecordKey:
+        """What makes the record unique."""
+        return (self.image, self.attack, self.crafting, self.chain, self.draw)
+
+
+RecordKey = tuple[str, str, str, str, int]
+"""(image, attack, crafting, chain, draw)."""
+
+
+def is_adaptive(crafting: str) -> bool:
+    """Whether an attack that worked through this chain knew a defence."""
+    return crafting != UNDEFENDED

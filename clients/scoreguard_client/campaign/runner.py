@@ -1,0 +1,168 @@
+"""Running a plan: score the clean pictures, then for each unit craft, score behind every chain, and write down.
+
+A unit's records are written in one transaction. What is written is never done again; a run that was killed goes on
+where it was when it is started again. Failed records carry their cause and are tried again on the next start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.errors import ContractError
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
+from scoreguard_client._exceptions import ScoreguardError
+from scoreguard_client._models import MetricDescription
+from scoreguard_client.campaign.crafting import Crafter
+from scoreguard_client.campaign.endpoint import FATAL, Answer, Endpoint
+from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
+from scoreguard_client.campaign.images import as_batch, read_image
+from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
+from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
+from scoreguard_client.campaign.scoring import CleanTable, Scorer, clean_jobs, fidelity_of_purified
+from scoreguard_client.campaign.store import Store
+from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.live import is_random
+
+Progress = Callable[[int, str], None]
+"""Called with the number of steps that were done and with what is being done next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Summary:
+    """How a run ended."""
+
+    records: int
+    """Records that are there and did not fail."""
+    failed: int
+    """Records that failed; running again tries them again."""
+    first_error: str
+    """Cause of the first failed record; empty where none failed."""
+
+
+def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
+    """Draws of each chain of a plan: one for deterministic chains; `none` is always there."""
+    chains = dict.fromkeys([UNDEFENDED, *plan.defences])
+    return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """Runs one plan into one store."""
+
+    plan: Plan
+    """What to do."""
+    store: Store
+    """Where records go."""
+    gallery: Gallery
+    """Where pictures go."""
+    endpoint: Endpoint
+    """What scores."""
+    crafter: Crafter
+    """What attacks."""
+    folder: Path
+    """Where the clean pictures are."""
+    draws: dict[str, int]
+    """Draws by chain, `none` included."""
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole plan, for a progress bar: clean scores and records."""
+        clean = len(self.plan.images) * sum(self.draws.values())
+        records = sum(
+            len(unit.images) * sum(self.draws[chain] for chain in self.plan.scored_behind(unit))
+            for unit in self.plan.units()
+        )
+        return clean + records
+
+    def run(self, progress: Progress) -> Summary:
+        """Do everything that is not done.
+
+        Raises:
+            ServerError: the server is gone, or refuses this caller; what was done is kept.
+        """
+        scorer = Scorer(
+            plan=self.plan,
+            endpoint=self.endpoint,
+            gallery=self.gallery,
+            draws=self.draws,
+            clean=self._score_clean(progress),
+        )
+        done = self.store.done()
+        for unit in self.plan.units():
+            self._run_unit(unit, scorer, done, progress)
+        return self._summary()
+
+    def _score_clean(self, progress: Progress) -> CleanTable:
+        known = {(row.image, row.chain, row.draw): row for row in self.store.clean() if not row.error}
+        progress(len(known), "clean pictures")
+        for image in self.plan.images:
+            places = ((image.name, chain, draw) for chain, count in self.draws.items() for draw in range(count))
+            missing = [place for place in places if place not in known]
+            if missing:
+                rows = self._score_clean_image(image, missing)
+                self.store.add_clean(rows)
+                known |= {(row.image, row.chain, row.draw): row for row in rows}
+                progress(len(missing), f"clean {image.name}")
+        return known
+
+    def _score_clean_image(self, image: ImageRef, places: Sequence[tuple[str, str, int]]) -> list[CleanScore]:
+        try:
+            picture = read_image(self.folder, image)
+        except ScoreguardError as error:
+            return [_clean_score(place, self._clean_seed(place), None, Answer(error=str(error))) for place in places]
+        self.gallery.show(image.name, picture)
+        answers = self.endpoint.score(clean_jobs(self.plan, places, {image.name: picture}))
+        rows = zip(places, answers, strict=True)
+        return [_clean_score(place, self._clean_seed(place), picture, answer) for place, answer in rows]
+
+    def _clean_seed(self, place: tuple[str, str, int]) -> int:
+        return self.plan.seed_for("clean", *place)
+
+    def _run_unit(self, unit: Unit, scorer: Scorer, done: set[RecordKey], progress: Progress) -> None:
+        wanted = {key for image in unit.images for key in scorer.keys(unit, image)}
+        missing = wanted - done
+        progress(len(wanted) - len(missing), f"{unit.attack.split(':')[0]} through {unit.crafting}")
+        if missing:
+            records = self._records(unit, scorer, done)
+            self.store.add_records(records)
+            if not any(record.error for record in records):
+                self.gallery.finish(unit)
+        progress(len(missing), "")
+
+    def _records(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> list[Record]:
+        try:
+            clean = as_batch([read_image(self.folder, image) for image in unit.images])
+            return scorer.records(unit, self._crafted(unit, clean), clean, done)
+        except FATAL:
+            raise
+        except (ScoreguardError, ContractError) as error:
+            return [record for record in scorer.failed(unit, error) if record.key not in done]
+
+    def _crafted(self, unit: Unit, clean: Images) -> CraftedBatch:
+        batch = self.gallery.load(unit)
+        if batch is None:
+            batch = self.crafter.craft(unit, clean)
+            self.gallery.save(unit, batch)
+        return batch
+
+    def _summary(self) -> Summary:
+        errors = [record.error for record in self.store.records() if record.error]
+        records = len(self.store.done())
+        return Summary(records=records, failed=len(errors), first_error=errors[0] if errors else "")
+
+
+def _clean_score(place: tuple[str, str, int], seed: int, picture: Picture | None, answer: Answer) -> CleanScore:
+    image, chain, draw = place
+    return CleanScore(
+        image=image,
+        chain=chain,
+        draw=draw,
+        seed=seed,
+        score=answer.score,
+        seconds=answer.seconds,
+        error=answer.error,
+        **fidelity_of_purified(picture, answer.purified),
+    )

@@ -1,0 +1,185 @@
+"""The records of a run on disk: one SQLite file that survives the process being killed at any moment.
+
+Write-ahead logging keeps committed records, a unique key keeps them single: writing a record again changes nothing
+unless the one on disk had failed.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping
+from contextlib import closing
+from dataclasses import fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, TypeVar
+
+from scoreguard_client.campaign.errors import PlanMismatchError, RunError
+from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
+
+FILE_NAME: Final = "campaign.sqlite"
+_LAYOUT: Final = 1
+_RECORD_KEY: Final = ("image", "attack", "crafting", "chain", "draw")
+_CLEAN_KEY: Final = ("image", "chain", "draw")
+_BUSY_SECONDS: Final = 60.0
+
+_Row = TypeVar("_Row", CleanScore, Record)
+
+
+class Store:
+    """An open run."""
+
+    def __init__(self, run: Path, connection: sqlite3.Connection) -> None:
+        self.run = run
+        """The run directory."""
+        self._connection = connection
+
+    @classmethod
+    def create(cls, run: Path, plan: Plan, facts: Mapping[str, Any]) -> Store:
+        """Open a run for writing, making it where there is none.
+
+        Args:
+            run: the run directory.
+            plan: the plan that the run must belong to.
+            facts: what the report needs to know besides, as JSON; kept from the first time.
+
+        Raises:
+            PlanMismatchError: the run belongs to another plan.
+            RunError: the directory cannot be written, or its file is no run.
+        """
+        try:
+            run.mkdir(parents=True, exist_ok=True)
+            store = cls(run, _connect(run / FILE_NAME))
+            store._prepare(plan, facts)
+        except (OSError, sqlite3.Error) as error:
+            raise RunError(f"{run}: cannot be used as a run directory: {error}") from error
+        return store
+
+    @classmethod
+    def open(cls, run: Path) -> Store:
+        """Open an existing run.
+
+        Raises:
+            RunError: there is none, or another version wrote it.
+        """
+        path = run / FILE_NAME
+        if not path.is_file():
+            raise RunError(f"{run} holds no campaign; make one with scoreguard attack --out {run}")
+        try:
+            store = cls(run, _connect(path))
+            layout = store._meta("layout")
+        except sqlite3.Error as error:
+            raise RunError(f"{path} cannot be read: {error}") from error
+        if layout != str(_LAYOUT):
+            raise RunError(f"{path} has layout {layout}, not {_LAYOUT}; run the campaign again in a new directory")
+        return store
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._connection.close()
+
+    @property
+    def plan(self) -> Plan:
+        """The plan of the run."""
+        return Plan.from_json(self._meta("plan") or "{}")
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """What was kept for the report."""
+        facts: dict[str, Any] = json.loads(self._meta("facts") or "{}")
+        return facts
+
+    def add_records(self, records: Iterable[Record]) -> None:
+        """Write records in one transaction; those that are there and did not fail stay as they are."""
+        self._add("records", Record, _RECORD_KEY, records)
+
+    def add_clean(self, scores: Iterable[CleanScore]) -> None:
+        """Write clean scores in one transaction; those that are there and did not fail stay as they are."""
+        self._add("clean", CleanScore, _CLEAN_KEY, scores)
+
+    def records(self) -> list[Record]:
+        """Every record, in the order of its key."""
+        return self._read("records", Record, _RECORD_KEY)
+
+    def clean(self) -> list[CleanScore]:
+        """Every clean score, in the order of its key."""
+        return self._read("clean", CleanScore, _CLEAN_KEY)
+
+    def done(self) -> set[RecordKey]:
+        """Keys of the records that did not fail."""
+        rows = self._connection.execute(f"SELECT {','.join(_RECORD_KEY)} FROM records WHERE error = ''")
+        return {tuple(row) for row in rows}
+
+    def _prepare(self, plan: Plan, facts: Mapping[str, Any]) -> None:
+        with self._connection as connection:
+            connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
+            connection.execute(_table("records", Record, _RECORD_KEY))
+            connection.execute(_table("clean", CleanScore, _CLEAN_KEY))
+            meta = {
+                "layout": str(_LAYOUT),
+                "plan": plan.canonical_json(),
+                "plan_sha256": plan.digest,
+                "facts": json.dumps(facts, sort_keys=True),
+            }
+            connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", meta.items())
+        if self._meta("plan_sha256") != plan.digest:
+            differences = self.plan.differences(plan)
+            self.close()
+            raise PlanMismatchError(self.run, differences)
+
+    def _meta(self, name: str) -> str | None:
+        with closing(self._connection.execute("SELECT value FROM meta WHERE name = ?", [name])) as cursor:
+            row = cursor.fetchone()
+        return None if row is None else str(row[0])
+
+    def _add(self, table: str, kind: type[_Row], key: tuple[str, ...], rows: Iterable[_Row]) -> None:
+        names = [field.name for field in fields(kind)]
+        updates = ",".join(f"{name}=excluded.{name}" for name in names if name not in key)
+        statement = (
+            f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))}) "
+            f"ON CONFLICT ({','.join(key)}) DO UPDATE SET {updates} WHERE {table}.error != ''"
+        )
+        with self._connection as connection:
+            connection.executemany(statement, [[getattr(row, name) for name in names] for row in rows])
+
+    def _read(self, table: str, kind: type[_Row], key: tuple[str, ...]) -> list[_Row]:
+        names = [field.name for field in fields(kind)]
+        rows = self._connection.execute(f"SELECT {','.join(names)} FROM {table} ORDER BY {','.join(key)}")
+        flags = [field.name for field in fields(kind) if field.type == "bool"]
+        return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection
+
+
+def _table(name: str, kind: type[_Row], key: tuple[str, ...]) -> str:
+    columns = ", ".join(f"{field.name} {_COLUMN[str(field.type)]}" for field in fields(kind))
+    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, UNIQUE ({', '.join(key)}))"
+
+
+def _with_flags(values: dict[str, Any], flags: list[str]) -> dict[str, Any]:
+    return values | {name: bool(values[name]) for name in flags}
+
+
+_COLUMN: Final = {
+    "str": "TEXT NOT NULL",
+    "int": "INTEGER NOT NULL",
+    "bool": "INTEGER NOT NULL",
+    "float": "REAL NOT NULL",
+    "int | None": "INTEGER",
+    "float | None": "REAL",
+}

@@ -1,0 +1,329 @@
+"""Whole campaigns against the small real server, whose scores can be worked out by hand."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+from google.rpc import code_pb2, status_pb2
+from tests.clients.campaign.conftest import quiet
+from tests.clients.oracles.toy_archive import write_archive
+
+from scoreguard.v1.errors import SpecError
+from scoreguard_client import Catalogue, MissingExtraError, NotFoundError, PictureError, ScoringClient, UnavailableError
+from scoreguard_client.attacks import AttackSpecError
+from scoreguard_client.campaign import (
+    CampaignOptions,
+    Gradients,
+    PlanError,
+    PlanMismatchError,
+    Record,
+    Runner,
+    Store,
+    Summary,
+    launch,
+)
+from scoreguard_client.campaign.gallery import picture_path
+from scoreguard_client.campaign.runner import Progress
+
+Launch = Callable[..., Summary]
+FGSM = "fgsm:eps=0.0392156862745"
+DIM = "dim:factor=0.5:level=1"
+
+
+def records_of(run: Path) -> list[Record]:
+    """The records of a run."""
+    with Store.open(run) as store:
+        return store.records()
+
+
+def test_every_picture_attack_and_chain_has_one_record_with_every_number(
+    run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """Chains are named with all parameters; `none` needs no purified picture of its own."""
+    summary = run_campaign()
+    records = records_of(options.out)
+    assert (summary.records, summary.failed, len(records)) == (5 * 2 * 3, 0, 30)
+    assert {record.chain for record in records} == {"none", DIM, "shift"}
+    assert {record.image for record in records} == {"a.png", "b.png", "c.png", "d.png", "more/e.png"}
+    for record in records:
+        missing = [name for name, value in vars(record).items() if value is None or value == ""]
+        assert missing in (["error"], ["steps_sha256", "error"])
+
+
+def test_the_numbers_of_a_record_are_those_of_the_arithmetic(
+    run_campaign: Launch, options: CampaignOptions, photos: Path
+) -> None:
+    """Mean brightness rises by eps exactly, and `dim` halves it; fidelity is that of a constant shift."""
+    run_campaign(attacks="fgsm", defences="none,dim:factor=0.5")
+    clean = {p.name: 100 * (np.asarray(PIL.Image.open(p)) / 255).mean() for p in photos.rglob("*.png")}
+    for record in records_of(options.out):
+        share = 0.5 if record.chain == DIM else 1
+        score = clean[Path(record.image).name]
+        assert record.clean_score == pytest.approx(score, rel=1e-5)
+        assert record.clean_defended == pytest.approx(share * score, rel=1e-5)
+        for attacked in (record.attacked_score, record.attacked_score_8bit):
+            assert attacked == pytest.approx(score + 1000 / 255, rel=1e-5)
+        for attacked in (
+            record.attacked_defended,
+            record.attacked_defended_8bit,
+        ):
+            assert attacked == pytest.approx(share * (score + 1000 / 255), rel=1e-5)
+        assert record.crafting_score == pytest.approx(score + 1000 / 255, rel=1e-5)
+        assert record.psnr == pytest.approx(-20 * np.log10(10 / 255), rel=1e-4)
+        assert record.l_inf is not None
+        assert record.l_inf <= 10 / 255
+        assert record.l_inf_8bit == pytest.approx(10 / 255, rel=1e-5)
+        assert (record.queries, record.attack, record.adaptive) == (2, FGSM, False)
+        assert record.metric_sha256 == "ab" * 32
+        assert record.steps_sha256 == ("" if record.chain == "none" else "cd" * 32)
+
+
+def test_adaptive_attacks_work_through_each_chain_and_are_scored_behind_it_alone(
+    run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """Their records stand beside the others and say so."""
+    run_campaign(adaptive=True, attacks="fgsm")
+    records = records_of(options.out)
+    adaptive = {(record.crafting, record.chain) for record in records if record.adaptive}
+    assert adaptive == {(DIM, DIM), ("shift", "shift")}
+    assert {record.crafting for record in records if not record.adaptive} == {"none"}
+    assert len(records) == 5 * (3 + 2)
+
+
+def test_random_chains_are_drawn_several_times_with_seeds_of_their_own(
+    run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """Clean and attacked pictures do not share seeds; deterministic chains have one draw."""
+    run_campaign(draws=4)
+    with Store.open(options.out) as store:
+        records, clean = store.records(), store.clean()
+    assert {record.draw for record in records if record.chain == "shift"} == {0, 1, 2, 3}
+    assert {record.draw for record in records if record.chain != "shift"} == {0}
+    seeds = [record.seed for record in records] + [row.seed for row in clean]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_running_again_asks_the_server_for_nothing_but_the_catalogue(
+    run_campaign: Launch, options: CampaignOptions, running: Any
+) -> None:
+    """What is written is not done again."""
+    first = run_campaign()
+    before = records_of(options.out)
+    running.service.requests.clear()
+    assert run_campaign() == first
+    assert [type(request).__name__ for request in running.service.requests] == ["ListMetricsRequest"]
+    assert records_of(options.out) == before
+
+
+def test_a_failed_call_is_written_down_with_its_cause_and_tried_again_on_the_next_run(
+    run_campaign: Launch, options: CampaignOptions, running: Any
+) -> None:
+    """The other records are there, and afterwards nothing tells of the failure."""
+    failure = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full")
+
+    def fail_after_clean(runner: Runner) -> Progress:
+        def progress(steps: int, what: str) -> None:
+            if what.startswith("fgsm") and not running.service.failures and not seen:
+                seen.append(what)
+                running.service.failures.extend([failure])
+
+        return progress
+
+    seen: list[str] = []
+    summary = run_campaign(fail_after_clean, attacks="fgsm")
+    assert 0 < summary.failed < 15
+    assert "queue full" in summary.first_error
+    again = run_campaign(attacks="fgsm")
+    assert (again.records, again.failed) == (15, 0)
+
+
+def test_a_failed_clean_score_fails_its_records_and_both_are_mended_by_the_next_run(
+    run_campaign: Launch, running: Any
+) -> None:
+    """A record never lacks a number silently."""
+
+    def fail_first(runner: Runner) -> Progress:
+        running.service.failures.append(status_pb2.Status(code=code_pb2.INTERNAL, message="worker died"))
+        return lambda steps, what: None
+
+    summary = run_campaign(fail_first, attacks="fgsm")
+    assert summary.failed > 0
+    assert "worker died" in summary.first_error
+    assert run_campaign(attacks="fgsm").failed == 0
+
+
+def test_a_server_that_goes_away_stops_the_campaign_and_what_was_done_is_kept(
+    run_campaign: Launch, options: CampaignOptions, running: Any, start_server: Any
+) -> None:
+    """The error is the client's own; another server with the same archive finishes the run."""
+
+    def stop_later(runner: Runner) -> Progress:
+        def progress(steps: int, what: str) -> None:
+            if what.startswith("square"):
+                running.stop()
+
+        return progress
+
+    with pytest.raises(UnavailableError):
+        run_campaign(stop_later)
+    kept = records_of(options.out)
+    assert 0 < len(kept) < 30
+    assert not any(record.error for record in kept)
+    running.target = start_server().target
+    assert run_campaign().records == 30
+    assert set(kept) <= set(records_of(options.out))
+
+
+def test_pictures_are_kept_for_the_first_three_and_exact_arrays_only_where_all_is_kept(
+    run_campaign: Launch, options: CampaignOptions, tmp_path: Path
+) -> None:
+    """The PNG of an attacked picture is its 8-bit form inside the budget."""
+    run_campaign()
+    clean = np.asarray(PIL.Image.open(picture_path(options.out, "a.png"))).astype(int)
+    attacked = np.asarray(PIL.Image.open(picture_path(options.out, "a.png", attack=FGSM, crafting="none"))).astype(int)
+    assert np.all(attacked - clean == 10)
+    assert picture_path(options.out, "c.png", attack=FGSM, crafting="none", chain=DIM).is_file()
+    assert not picture_path(options.out, "d.png").exists()
+    assert not list(options.out.glob("pictures/batches/*"))
+    everything = tmp_path / "everything"
+    run_campaign(out=everything, keep_all=True)
+    assert picture_path(everything, "d.png").is_file()
+    assert len(list(everything.glob("pictures/batches/*.npz"))) == 2 * 3
+
+
+def test_an_attacked_batch_on_disk_is_not_crafted_again_unless_it_is_damaged(
+    run_campaign: Launch, options: CampaignOptions, running: Any
+) -> None:
+    """After a failure only scores are asked for; a file that was cut short costs the attack's queries once more."""
+
+    def fail_first(runner: Runner) -> Progress:
+        running.service.failures.append(status_pb2.Status(code=code_pb2.INTERNAL, message="worker died"))
+        return lambda steps, what: None
+
+    changes = {"attacks": "square:queries=50", "limit": 1, "defences": "none"}
+    for damaged in (False, True):
+        out = options.out / str(damaged)
+        assert run_campaign(fail_first, out=out, **changes).failed == 1
+        (batch,) = out.glob("pictures/batches/*.npz")
+        if damaged:
+            batch.write_bytes(batch.read_bytes()[:200])
+        running.service.requests.clear()
+        assert run_campaign(out=out, **changes).failed == 0
+        # The catalogue, the clean score, and the attacked picture as float and as 8 bits.
+        assert len(running.service.requests) == 4 + (50 if damaged else 0)
+        assert not batch.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "said"),
+    [
+        ({"attacks": "ifgms"}, AttackSpecError, "did you mean ifgsm"),
+        ({"defences": "dim:"}, SpecError, "dim:"),
+        ({"defences": "dmi"}, NotFoundError, "did you mean dim"),
+        ({"defences": "dim:fator=1"}, PlanError, "it takes factor"),
+        ({"defences": "dim:factor=2"}, PlanError, "out of range: 0 to 1"),
+        ({"defences": "dim:level=2"}, PlanError, "one of 1, 3"),
+        ({"metric": "brigth"}, NotFoundError, "did you mean bright"),
+    ],
+)
+def test_what_cannot_be_planned_is_refused_before_anything_is_written(
+    changes: dict[str, Any], error: type[Exception], said: str, run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """One line that says what would do."""
+    with pytest.raises(error) as caught:
+        run_campaign(**changes)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert not options.out.exists()
+
+
+def test_a_folder_without_pictures_or_with_a_broken_one_is_refused(
+    run_campaign: Launch, photos: Path, tmp_path: Path
+) -> None:
+    """The path is in the message."""
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    with pytest.raises(PlanError, match="holds no picture"):
+        run_campaign(images=empty)
+    with pytest.raises(PlanError, match="not a folder"):
+        run_campaign(images=photos / "a.png")
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes()[:100])
+    with pytest.raises(PictureError, match=r"b\.png"):
+        run_campaign()
+
+
+def test_a_picture_that_changes_during_a_campaign_fails_its_records_only(
+    run_campaign: Launch, options: CampaignOptions, photos: Path
+) -> None:
+    """It is not the picture of the plan any more."""
+
+    def change(runner: Runner) -> Progress:
+        PIL.Image.new("RGB", (20, 9)).save(photos / "more/e.png")
+        return lambda steps, what: None
+
+    run_campaign(change, batch=1)
+    failed = {record.image for record in records_of(options.out) if record.error}
+    assert failed == {"more/e.png"}
+
+
+def test_another_plan_in_the_directory_is_refused(run_campaign: Launch) -> None:
+    """The difference is named."""
+    run_campaign(attacks="fgsm")
+    with pytest.raises(PlanMismatchError, match="seed: 0 there, 1 here"):
+        run_campaign(attacks="fgsm", seed=1)
+
+
+def test_a_limit_takes_the_first_pictures_by_name(run_campaign: Launch, options: CampaignOptions) -> None:
+    """Sorted by path."""
+    run_campaign(limit=2, attacks="fgsm")
+    assert {record.image for record in records_of(options.out)} == {"a.png", "b.png"}
+
+
+def test_gradient_attacks_need_a_source_of_gradients(options: CampaignOptions, running: Any) -> None:
+    """A server without gradients is refused at planning, where no archive is at hand; Square still runs."""
+
+    class WithoutGradients(ScoringClient):
+        def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
+            return replace(super().list_metrics(timeout=timeout), gradients=False)
+
+    with WithoutGradients(running.target) as client:
+        for gradients in (None, Gradients.LIVE):
+            with pytest.raises(PlanError, match="gives no gradients"):
+                launch(replace(options, gradients=gradients), client, quiet)
+        with pytest.raises(PlanError, match="needs --surrogate"):
+            launch(replace(options, gradients=Gradients.LOCAL), client, quiet)
+        assert launch(replace(options, attacks="square:queries=3"), client, quiet).failed == 0
+
+
+def test_a_missing_extra_is_no_failed_record(
+    run_campaign: Launch, options: CampaignOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without torch the campaign stops with what to install instead of failing every record."""
+    surrogate = write_archive(tmp_path / "energy").path
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="attacks"):
+        run_campaign(gradients=None, surrogate=surrogate)
+
+
+def test_a_local_surrogate_of_another_metric_makes_a_transfer_attack(
+    run_campaign: Launch, options: CampaignOptions, tmp_path: Path
+) -> None:
+    """Pictures are crafted on the archive's metric and scored by the server's; chains that it lacks fail alone."""
+    surrogate = write_archive(tmp_path / "energy").path
+    run_campaign(gradients=None, surrogate=surrogate, attacks="fgsm", adaptive=True)
+    with Store.open(options.out) as store:
+        records, facts, plan = store.records(), store.facts, store.plan
+    assert facts["transfer"] is True
+    assert plan.gradients.startswith("local:energy:")
+    for record in records:
+        if record.adaptive:
+            assert "no defence" in record.error
+        else:
+            assert record.attacked_score == pytest.approx((record.clean_score or 0) + 1000 / 255, rel=1e-5)

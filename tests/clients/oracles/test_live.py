@@ -1,0 +1,106 @@
+"""The live oracles against a real gRPC server whose metric is 100 times the mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+from google.rpc import code_pb2, status_pb2
+
+from scoreguard.v1.spec import parse_chain
+from scoreguard_client import NotFoundError, ResourceExhaustedError, ScoringClient, ServerError
+from scoreguard_client.attacks import parse_attack
+from scoreguard_client.oracles import GradientOracle, LiveGradientOracle, LiveScoreOracle
+from scoreguard_client.oracles.base import Images
+
+CHAIN = parse_chain("dim:factor=0.5")
+
+
+@pytest.fixture
+def client(running: Any) -> Iterator[ScoringClient]:
+    """A connection to the server."""
+    with ScoringClient(running.target) as client:
+        yield client
+
+
+@pytest.fixture
+def pictures() -> Images:
+    """Five pictures, 6 x 4."""
+    return np.random.default_rng(0).random((5, 3, 6, 4), dtype=np.float32)
+
+
+def test_scores_come_in_the_order_of_the_pictures_and_behind_the_chain(client: ScoringClient, pictures: Images) -> None:
+    """Float values are scored unrounded."""
+    metric = client.list_metrics().metric("bright")
+    means = pictures.mean(axis=(1, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(LiveScoreOracle(client, metric).score(pictures), 100 * means, rtol=1e-6)
+    np.testing.assert_allclose(LiveScoreOracle(client, metric, CHAIN).score(pictures), 50 * means, rtol=1e-6)
+
+
+def test_gradients_come_with_scores_in_the_layout_of_batches(client: ScoringClient, pictures: Images) -> None:
+    """The derivative of 100 mean(x / 2) is 50 / size everywhere."""
+    oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"), CHAIN)
+    scores, gradient = oracle.gradient(pictures)
+    np.testing.assert_allclose(scores, oracle.score(pictures), rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.full_like(pictures, 50 / pictures[0].size), rtol=1e-6)
+    assert isinstance(oracle, GradientOracle)
+
+
+def test_only_the_gradient_oracle_has_gradients(client: ScoringClient) -> None:
+    """A score oracle cannot be mistaken for one."""
+    assert not isinstance(LiveScoreOracle(client, client.list_metrics().metric("bright")), GradientOracle)
+
+
+def test_random_defences_are_drawn_anew_per_call_and_averaged(
+    running: Any, client: ScoringClient, pictures: Images
+) -> None:
+    """Draws multiply the calls only behind a random defence; the draws follow from the seed."""
+    metric = client.list_metrics().metric("bright")
+    random = LiveScoreOracle(client, metric, parse_chain("shift"), seed=5, draws=6)
+    running.service.requests.clear()
+    first, second = random.score(pictures), random.score(pictures)
+    assert len(running.service.requests) == 2 * 6 * len(pictures)
+    assert len({request.seed for request in running.service.requests}) == 2 * 6 * len(pictures)
+    assert not np.array_equal(first, second)
+    again = LiveScoreOracle(client, metric, parse_chain("shift"), seed=5, draws=6)
+    np.testing.assert_array_equal(again.score(pictures), first)
+    running.service.requests.clear()
+    LiveScoreOracle(client, metric, CHAIN, draws=6).score(pictures)
+    assert len(running.service.requests) == len(pictures)
+
+
+def test_square_raises_the_live_score_with_exactly_its_queries(
+    running: Any, client: ScoringClient, pictures: Images
+) -> None:
+    """Every query is one request for each picture."""
+    oracle = LiveScoreOracle(client, client.list_metrics().metric("bright"))
+    running.service.requests.clear()
+    result = parse_attack("square:queries=30")(pictures, oracle)
+    assert len(running.service.requests) == 30 * len(pictures)
+    assert np.all(result.scores >= result.trace[0])
+
+
+def test_a_refused_call_ends_the_question_with_the_servers_error(
+    running: Any, client: ScoringClient, pictures: Images
+) -> None:
+    """No score is made up for the picture."""
+    oracle = LiveScoreOracle(client, client.list_metrics().metric("bright"))
+    running.service.failures.append(status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full"))
+    with pytest.raises(ResourceExhaustedError, match="queue full"):
+        oracle.score(pictures)
+
+
+def test_a_server_without_gradients_says_so(running_without_gradients: Any, pictures: Images) -> None:
+    """The gradient oracle raises what the server answers."""
+    with ScoringClient(running_without_gradients.target) as client:
+        oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"))
+        with pytest.raises(ServerError):
+            oracle.gradient(pictures)
+
+
+def test_a_chain_that_is_not_deployed_is_refused_at_once(client: ScoringClient) -> None:
+    """Before any query."""
+    with pytest.raises(NotFoundError):
+        LiveScoreOracle(client, client.list_metrics().metric("bright"), parse_chain("jpeg"))

@@ -1,0 +1,153 @@
+"""The local oracle against values worked out by hand with numpy."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tests.clients.oracles.toy_archive import write_archive
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.errors import IntegrityError, ParameterError
+from scoreguard.v1.spec import parse_chain
+from scoreguard_client import MissingExtraError
+from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
+from scoreguard_client.oracles.base import GradientOracle, Images, Scores
+
+
+@pytest.fixture(scope="module")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """The toy archive."""
+    return write_archive(tmp_path_factory.mktemp("store") / "energy")
+
+
+@pytest.fixture
+def pictures() -> Images:
+    """Two pictures, 7 x 10."""
+    return np.random.default_rng(0).random((2, 3, 7, 10), dtype=np.float32)
+
+
+def energy(pictures: npt.NDArray[np.floating[Any]]) -> Scores:
+    """The metric in numpy."""
+    return np.asarray(100 * (pictures.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
+
+
+def test_the_undefended_score_and_its_gradient_are_those_of_the_metric(toy: Archive, pictures: Images) -> None:
+    """Score 100 mean(x^2), gradient 200 x / size; the facts come from the manifest."""
+    oracle = LocalOracle(toy, threads=1)
+    scores, gradient = oracle.gradient(pictures)
+    np.testing.assert_allclose(scores, energy(pictures), rtol=1e-5)
+    np.testing.assert_allclose(oracle.score(pictures), scores)
+    np.testing.assert_allclose(gradient, 200 * pictures / pictures[0].size, rtol=1e-5)
+    assert (oracle.facts.metric, oracle.facts.span, oracle.facts.sign) == ("energy", 100, 1)
+    assert isinstance(oracle, GradientOracle)
+
+
+@pytest.mark.parametrize(
+    ("chain", "factor"), [("scale", 0.5), ("scale:factor=0.25", 0.25), ("scale+scale:factor=0.1", 0.05)]
+)
+def test_parameters_take_their_defaults_and_chains_their_order(
+    chain: str, factor: float, toy: Archive, pictures: Images
+) -> None:
+    """The chain rule holds through every step."""
+    scores, gradient = LocalOracle(toy, parse_chain(chain)).gradient(pictures)
+    np.testing.assert_allclose(scores, energy(pictures) * factor**2, rtol=1e-5)
+    np.testing.assert_allclose(gradient, 200 * factor**2 * pictures / pictures[0].size, rtol=1e-4)
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_structural_parameter_selects_its_variant(step: int, toy: Archive, pictures: Images) -> None:
+    """Each exported variant is another graph."""
+    oracle = LocalOracle(toy, parse_chain(f"shrink:step={step}"))
+    np.testing.assert_allclose(oracle.score(pictures), energy(pictures[:, :, ::step, ::step]), rtol=1e-5)
+
+
+def test_a_bpda_defence_scores_as_itself_and_passes_the_gradient_as_the_identity(
+    toy: Archive, pictures: Images
+) -> None:
+    """The derivative of the metric is taken at the purified picture and handed through."""
+    scores, gradient = LocalOracle(toy, parse_chain("round")).gradient(pictures)
+    purified = np.round(pictures * 4) / 4
+    np.testing.assert_allclose(scores, energy(purified), rtol=1e-5)
+    np.testing.assert_allclose(gradient, 200 * purified / pictures[0].size, rtol=1e-4, atol=1e-7)
+
+
+def test_a_bpda_defence_that_changes_the_size_cannot_pass_as_the_identity(toy: Archive, pictures: Images) -> None:
+    """The message names the defence."""
+    with pytest.raises(SurrogateError, match="'thin' changes the picture's size"):
+        LocalOracle(toy, parse_chain("thin")).gradient(pictures)
+
+
+def test_random_defences_follow_the_seed_and_draws_are_averaged(toy: Archive, pictures: Images) -> None:
+    """Same seed, same draws in the same order; the mean over many draws nears the expectation."""
+    chain = parse_chain("noise:sigma=0.2")
+    first = LocalOracle(toy, chain, seed=3)
+    answers = [first.score(pictures) for _ in range(2)]
+    again = LocalOracle(toy, chain, seed=4).with_seed(3)
+    np.testing.assert_array_equal(again.score(pictures), answers[0])
+    assert not np.array_equal(answers[0], answers[1])
+    scores, gradient = LocalOracle(toy, chain, draws=400).gradient(pictures)
+    np.testing.assert_allclose(scores, energy(pictures) + 100 * 0.2**2, rtol=0.02)
+    expected = 200 * pictures / pictures[0].size
+    assert np.abs(gradient - expected).mean() < 0.1 * np.abs(expected).mean()
+
+
+def test_unknown_defences_and_parameters_are_refused_before_any_query(toy: Archive) -> None:
+    """What there is stands in the message."""
+    with pytest.raises(SurrogateError, match="there are scale, shrink"):
+        LocalOracle(toy, parse_chain("jpeg"))
+    with pytest.raises(ParameterError):
+        LocalOracle(toy, parse_chain("scale:factor=7"))
+
+
+def test_a_changed_graph_is_not_loaded(tmp_path: Path) -> None:
+    """The digest is confirmed before torch sees a byte."""
+    toy = write_archive(tmp_path / "energy")
+    graph = tmp_path / "energy" / "energy.pt"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    with pytest.raises(IntegrityError, match="changed after the export"):
+        LocalOracle(toy)
+
+
+def test_a_picture_that_a_graph_cannot_read_gives_one_line(toy: Archive) -> None:
+    """Torch's pages of trace become a message with the shape."""
+    with pytest.raises(SurrogateError, match=r"shape \(1, 3, 8\)") as caught:
+        LocalOracle(toy).score(np.zeros((1, 3, 8), dtype=np.float32))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_surrogate_is_found_as_a_file_as_a_folder_and_in_a_model_store(tmp_path: Path) -> None:
+    """A `.mar`, an unpacked archive, or a store in which the metric's archive is looked up."""
+    unpacked = write_archive(tmp_path / "unpacked")
+    store = tmp_path / "store"
+    store.mkdir()
+    with zipfile.ZipFile(store / "energy.mar", "w") as mar:
+        for path in unpacked.path.iterdir():
+            mar.write(path, path.name)
+    assert find_surrogate(unpacked.path, "whatever").name == "energy"
+    assert find_surrogate(store / "energy.mar", "whatever").name == "energy"
+    found = find_surrogate(store, "energy")
+    assert LocalOracle(found).score(np.ones((1, 3, 4, 4), dtype=np.float32)).tolist() == [100]
+    with pytest.raises(SurrogateError, match="there are energy"):
+        find_surrogate(store, "lite")
+    with pytest.raises(IntegrityError):
+        find_surrogate(tmp_path / "nothing", "lite")
+
+
+def test_without_torch_the_message_says_what_to_install(toy: Archive, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An import that fails becomes the name of the extra."""
+    monkeypatch.setitem(sys.modules, "torch", None)
+    with pytest.raises(MissingExtraError, match="attacks"):
+        LocalOracle(toy)
+
+
+def test_attacks_and_oracles_import_without_torch() -> None:
+    """A black-box attack needs no torch."""
+    code = "import sys; sys.modules['torch'] = None; import scoreguard_client.attacks, scoreguard_client.oracles"
+    subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
