@@ -109,7 +109,7 @@ def _slow_nodes() -> list[Any]:
     return [helper.make_node(("Sin", "Asin")[i % 2], [a], [b]) for i, (a, b) in enumerate(steps)]
 
 
-def _model(nodes: Sequence[Any], output: str, shape: Sequence[None | int], scalar: str = "") -> bytes:
+def _model(nodes: Sequence[Any], output: str, shape: Sequence[int | None], scalar: str = "") -> bytes:
     inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, _IMAGE)]
     if scalar:
         inputs.append(helper.make_tensor_value_info(scalar, TensorProto.FLOAT, ()))
