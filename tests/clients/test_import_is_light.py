@@ -52,3 +52,11 @@ def test_the_client_works_without_anything_heavy(code: str) -> None:
     """No torch, no engine, no server, no plotting: import and help succeed."""
     finished = python(code)
     assert finished.returncode == 0, finished.stderr
+
+
+def test_a_campaign_without_its_extra_says_what_to_install() -> None:
+    """One line, exit code 2, no traceback."""
+    finished = python(HELP.format(arguments=["attack", "--help"]))
+    assert finished.returncode == 2
+    assert "needs pip install 'scoreguard[attacks]'" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
