@@ -33,7 +33,7 @@ from scoreguard.v1.archive import archives_in, find_archive
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_client import AsyncScoringClient
+from scoreguard_client import AsyncScoringClient, ConnectionConfig, RetryConfig
 from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
@@ -216,7 +216,8 @@ def limit_in_process(
 
 async def load(plan: Plan, pictures: Sequence[bytes], address: str, callers: int) -> LoadResult:
     """Closed-loop callers on one server."""
-    async with AsyncScoringClient(address) as client:
+    # A retry would hide an error and count as a slow answer.
+    async with AsyncScoringClient(address, ConnectionConfig(retry=RetryConfig(attempts=1))) as client:
         return await run_load(
             client, pictures, metric=plan.metric, defences=plan.defence, callers=callers, seconds=plan.seconds
         )

@@ -130,7 +130,7 @@ class Image(google.protobuf.message.Message):
     ENCODED_FIELD_NUMBER: builtins.int
     TENSOR_FIELD_NUMBER: builtins.int
     encoded: builtins.bytes
-    """The bytes of a PNG, JPEG, WebP, TIFF or BMP file; decoded by the server."""
+    """The bytes of a PNG, JPEG, WebP, TIFF, BMP, PPM or GIF file; decoded by the server."""
     @property
     def tensor(self) -> Global___Tensor:
         """Decoded values; float32 is scored as float32, never rounded to 8 bits."""
