@@ -59,7 +59,7 @@ def parity_cases(module: Exportable) -> list[Case]:
     least = module.facts.minimum_size
     sizes = [
         (1, least, least),
-        (3, least + 1, 2 * least + 5),
+        (3, (least + 1) | 1, 2 * least + 5),
         (1, least + 101, least + 58),
         (3, least + 37, least + 16),
         (1, least + 230, least + 347),

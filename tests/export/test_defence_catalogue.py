@@ -1,0 +1,72 @@
+"""What holds of every defence in the catalogue."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
+from scoreguard_export.errors import ParameterError, UnknownNameError
+from scoreguard_export.exporters.signature import Case, make_inputs
+
+VARIANTS = [(name, variant) for name, kind in CATALOGUE.items() for variant in kind.facts.variants()]
+
+
+def extremes(defence: Defence) -> list[dict[str, float]]:
+    """Defaults, and each graph parameter at its two ends."""
+    defaults = {p.name: p.default for p in defence.facts.graph_parameters}
+    ends = [{**defaults, p.name: end} for p in defence.facts.graph_parameters for end in (p.minimum, p.maximum)]
+    return [defaults, *ends]
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_outputs_stay_pictures_at_the_extremes(name: str, variant: dict[str, float]) -> None:
+    """Black, white and noise of the smallest size give finite values in [0, 1], of the size that the facts promise."""
+    defence = CATALOGUE[name](**variant)
+    least = defence.facts.minimum_size
+    noise = torch.rand(1, 3, least, least, generator=torch.Generator().manual_seed(2))
+    image = torch.cat([torch.zeros_like(noise), torch.ones_like(noise), noise, noise.round()])
+    for parameters in extremes(defence):
+        case = Case(batch=4, height=least, width=least, parameters=parameters)
+        output = defence(*make_inputs(defence, case, image))
+        assert output.shape[:2] == (4, 3)
+        assert output.shape[2:] == image.shape[2:] or not defence.facts.size_preserving
+        assert output.dtype == torch.float32
+        assert 0.0 <= float(output.min()) <= float(output.max()) <= 1.0
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_facts_are_complete(name: str) -> None:
+    """A defence is listed under its own name, with defaults that are allowed values."""
+    facts = CATALOGUE[name].facts
+    assert facts.name == name
+    assert facts.title
+    assert facts.paper
+    assert facts.minimum_size >= 1
+    for parameter in facts.parameters:
+        assert parameter.minimum <= parameter.default <= parameter.maximum
+        assert not parameter.choices or parameter.default in parameter.choices
+        assert parameter.description.endswith(".")
+
+
+@pytest.mark.parametrize("name", CATALOGUE)
+def test_the_default_variant_takes_no_argument(name: str) -> None:
+    """The constructor's defaults are those of the facts."""
+    given = CATALOGUE[name]().structural
+    assert given == {p.name: p.default for p in CATALOGUE[name].facts.structural}
+
+
+def test_a_wrong_name_gets_the_near_ones() -> None:
+    """A slip of the keyboard is answered with the name that was meant."""
+    assert defence_named("jpeg") is CATALOGUE["jpeg"]
+    with pytest.raises(UnknownNameError, match="did you mean jpeg"):
+        defence_named("jpg")
+
+
+@pytest.mark.parametrize("name", [name for name, kind in CATALOGUE.items() if kind.facts.structural])
+def test_a_structural_value_without_a_graph_is_refused(name: str) -> None:
+    """Only exported variants can be built."""
+    parameter = CATALOGUE[name].facts.structural[0]
+    with pytest.raises(ParameterError, match=f"no graph for {parameter.name}=-7"):
+        CATALOGUE[name](**{parameter.name: -7.0})

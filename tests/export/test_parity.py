@@ -1,0 +1,148 @@
+"""The parity check: it passes right graphs, and catches each way of being wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from export_samples import Contrast, Dented, FrozenSize, Grainy
+
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.blur import Blur
+from scoreguard_export.defences.catalogue import CATALOGUE
+from scoreguard_export.errors import ParityError
+from scoreguard_export.exporters.onnx_graph import export_onnx
+from scoreguard_export.exporters.signature import Exportable, export_case
+from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.parity import check_parity, parity_cases, synthetic_pictures
+
+VARIANTS = [(name, variant) for name, kind in CATALOGUE.items() for variant in kind.facts.variants()]
+
+
+def export(module: Exportable, folder: Path) -> tuple[Path, Path]:
+    """Write both graphs."""
+    script, graph = folder / "graph.pt", folder / "graph.onnx"
+    export_torchscript(module, script)
+    export_onnx(module, graph)
+    return script, graph
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_every_defence_is_the_same_in_both_engines(name: str, variant: dict[str, float], tmp_path: Path) -> None:
+    """Every variant agrees at every case, within the tolerance that its facts declare."""
+    defence = CATALOGUE[name](**variant).eval()
+    records = check_parity(defence, *export(defence, tmp_path))
+    assert {record.engine for record in records} == {"torchscript", "onnx"}
+    assert len(records) == 2 * len(parity_cases(defence))
+    assert all(record.max_abs_error <= record.tolerance for record in records)
+    for parameter in defence.facts.graph_parameters:
+        tried = {record.parameters[parameter.name] for record in records if record.parameters}
+        assert {parameter.minimum, parameter.maximum} <= tried
+
+
+@pytest.mark.parametrize("module", [Contrast(), Grainy()])
+def test_metrics_and_random_defences_are_compared_too(module: Exportable, tmp_path: Path) -> None:
+    """Scores, and purifications that take randomness."""
+    records = check_parity(module.eval(), *export(module, tmp_path))
+    assert len(records) == 2 * len(parity_cases(module))
+
+
+@pytest.mark.parametrize("module", [Contrast(), *(kind() for kind in CATALOGUE.values())])
+def test_no_case_has_the_size_of_the_export(module: Exportable) -> None:
+    """Odd, not square, the smallest allowed, batches of 1 and 3, and never the captured height or width."""
+    captured, cases = export_case(module), parity_cases(module)
+    assert all(case.height != captured.height and case.width != captured.width for case in cases)
+    assert {case.batch for case in cases} == {1, 3}
+    assert any(case.height % 2 and case.width % 2 and case.height != case.width for case in cases)
+    least = module.facts.minimum_size
+    assert min(case.height for case in cases) == min(case.width for case in cases) == least
+
+
+def test_the_pictures_are_seeded_and_use_the_whole_range() -> None:
+    """The same seed gives the same pictures, another seed others; shadows, highlights and texture are present."""
+    case = parity_cases(Contrast())[1]
+    first, again, other = (synthetic_pictures(case, seed) for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert first.shape == (case.batch, 3, case.height, case.width)
+    assert float(first.min()) == 0.0
+    assert float(first.max()) > 0.9
+    assert float(first.std()) > 0.1
+
+
+def test_a_trace_with_a_frozen_size_is_caught(tmp_path: Path) -> None:
+    """The score of a graph that divides by the captured size is refused; the error says where and by how much."""
+    module = FrozenSize().eval()
+    export_torchscript(module, tmp_path / "graph.pt")
+    export_onnx(Contrast().eval(), tmp_path / "graph.onnx")
+    with pytest.raises(ParityError) as caught:
+        check_parity(module, tmp_path / "graph.pt", tmp_path / "graph.onnx")
+    assert caught.value.engine == "torchscript"
+    assert caught.value.module == "frozen"
+    message = str(caught.value)
+    assert "1×3×16×16" in message
+    assert "allowed 0.0001" in message
+    assert "\n" not in message
+
+
+def test_the_graph_of_another_variant_is_caught(tmp_path: Path) -> None:
+    """An ONNX file of kernel 5 does not pass for kernel 3; the variant is named."""
+    script, _ = export(Blur(kernel=3.0).eval(), tmp_path)
+    (tmp_path / "other").mkdir()
+    _, graph = export(Blur(kernel=5.0).eval(), tmp_path / "other")
+    with pytest.raises(ParityError, match=r"onnx graph of blur \(kernel=3\) differs") as caught:
+        check_parity(Blur(kernel=3.0).eval(), script, graph)
+    assert caught.value.engine == "onnx"
+
+
+def test_a_graph_that_does_not_take_the_inputs_is_caught(tmp_path: Path) -> None:
+    """A graph with other inputs fails to run, and that is said in one line."""
+    script, _ = export(Contrast().eval(), tmp_path)
+    (tmp_path / "other").mkdir()
+    _, graph = export(Blur().eval(), tmp_path / "other")
+    with pytest.raises(ParityError, match="it fails to run") as caught:
+        check_parity(Contrast().eval(), script, graph)
+    assert "\n" not in str(caught.value)
+
+
+def test_another_shape_is_caught(tmp_path: Path) -> None:
+    """A graph that halves the picture does not pass for one that keeps it."""
+    shrunk = CATALOGUE["resize"]().eval()
+    script, graph = export(shrunk, tmp_path)
+
+    class Pretender(Defence):
+        facts = shrunk.facts
+
+        def forward(self, image: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+            return image + 0.0 * scale
+
+    with pytest.raises(ParityError, match=r"it gives torch.float32 \(1, 3, 1, 1\)"):
+        check_parity(Pretender().eval(), script, graph)
+
+
+def test_a_torchscript_without_the_gradient_is_caught(tmp_path: Path) -> None:
+    """The same values with another gradient are refused: attacks differentiate this file."""
+    script, _ = export(Dented().eval(), tmp_path)
+    (tmp_path / "other").mkdir()
+    _, graph = export(Grainy().eval(), tmp_path / "other")
+    with pytest.raises(ParityError, match="the gradient differs"):
+        check_parity(Grainy().eval(), script, graph)
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
+def test_a_value_that_is_not_finite_is_caught(wrong: float, tmp_path: Path) -> None:
+    """A NaN compares false with any tolerance, so it is looked for by name."""
+
+    class Spoilt(Contrast):
+        def __init__(self) -> None:
+            super().__init__()
+            self.spoil = wrong
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return super().forward(image) * self.spoil
+
+    export_torchscript(Spoilt().eval(), tmp_path / "graph.pt")
+    export_onnx(Contrast().eval(), tmp_path / "graph.onnx")
+    with pytest.raises(ParityError, match="not finite"):
+        check_parity(Contrast().eval(), tmp_path / "graph.pt", tmp_path / "graph.onnx")

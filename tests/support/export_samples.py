@@ -1,0 +1,129 @@
+"""Small metrics and defences, right and wrong, that the tests of the exporters use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor, nn
+
+from scoreguard_export.defences.base import (
+    Defence,
+    DefenceFacts,
+    Differentiability,
+    Distribution,
+    Parameter,
+    RandomInput,
+    RandomShape,
+)
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+
+
+def metric_facts(name: str) -> MetricFacts:
+    """Facts of a metric on 0 to 10 that takes 16 pixels and more."""
+    return MetricFacts(
+        name=name,
+        title=name,
+        paper="none",
+        year=2024,
+        score_range=ScoreRange(low=0.0, high=10.0),
+        higher_is_better=True,
+        input_rule="native size",
+        minimum_size=16,
+        weights=WeightsSource(licence="Apache-2.0"),
+        parity_tolerance=1e-4,
+    )
+
+
+class Contrast(Metric):
+    """Two convolutions with fixed random weights, averaged over the picture."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = metric_facts("contrast")
+        generator = torch.Generator().manual_seed(3)
+        self.first, self.second = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 4, 3)
+        for weight in self.parameters():
+            weight.data = torch.rand(weight.shape, generator=generator) - 0.5
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
+        """Not read from a file."""
+        return cls()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch."""
+        return self.second(torch.relu(self.first(image))).mean(dim=[1, 2, 3])
+
+
+class FrozenSize(Contrast):
+    """Divides by the number of pixels of the picture that it was captured with."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = metric_facts("frozen")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch; the size leaves the graph by `int`, so a trace keeps the number."""
+        features = torch.relu(self.first(image))
+        exec("pass")  # the compiler refuses this, as it does much real code, so the module is traced
+        return features.sum(dim=[1, 2, 3]) / float(int(features.shape[2]) * int(features.shape[3]))
+
+
+class FrozenRows(Contrast):
+    """Loops over the rows of the picture in Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = metric_facts("frozen rows")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch, one row after another."""
+        rows = [image[:, :, row].mean(dim=[1, 2]) for row in range(image.shape[2])]
+        return torch.stack(rows).amax(dim=0)
+
+
+class Uncapturable(Contrast):
+    """Fails when it is run."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = metric_facts("uncapturable")
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Raise, in code that the compiler refuses too."""
+        exec("pass")
+        raise ValueError("no pictures today,\nnone at all")
+
+
+class Grainy(Defence):
+    """Adds noise of a given strength, scaled by one more number for each picture."""
+
+    facts: ClassVar[DefenceFacts] = DefenceFacts(
+        name="grainy",
+        title="Grainy",
+        paper="none",
+        year=2024,
+        parameters=(Parameter(name="strength", description="Of the noise.", default=0.1, minimum=0.0, maximum=1.0),),
+        random_inputs=(
+            RandomInput(name="noise", distribution=Distribution.STANDARD_NORMAL, shape=RandomShape.IMAGE),
+            RandomInput(name="level", distribution=Distribution.UNIFORM, shape=RandomShape.ITEM),
+        ),
+        differentiability=Differentiability.EXACT,
+        size_preserving=True,
+        minimum_size=1,
+        parity_tolerance=1e-6,
+    )
+
+    def forward(self, image: Tensor, strength: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """Purify a batch."""
+        return torch.clamp(image + strength * noise * level[:, None, None, None], 0.0, 1.0)
+
+
+class Dented(Grainy):
+    """Purifies as `Grainy` does, except that its gradient is cut off."""
+
+    def forward(self, image: Tensor, strength: Tensor, noise: Tensor, level: Tensor) -> Tensor:
+        """Purify a batch."""
+        return super().forward(image.detach() + 0.0 * image, strength, noise, level)
