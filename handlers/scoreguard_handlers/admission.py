@@ -1,14 +1,16 @@
 """Waiting for a worker: a bounded queue that drops who has left, and hands out work in fair batches.
 
-TorchServe forwards neither deadlines nor cancellations, so its own queue is kept short: at most a few calls per
-worker are under way, and everything else waits here, where an expired or cancelled request costs nothing. A call to
-TorchServe costs some CPU whatever is in it; when requests queue up, several share one call. The queue is divided by
-the calls that may be under way, so a batch never holds more than one call's fair share.
+TorchServe forwards neither deadlines nor cancellations, so its own queue is kept short: about one call per worker is
+under way, and everything else waits here, where an expired or cancelled request costs nothing. A call to TorchServe
+costs processor time whatever is in it, so under load several requests share one. The share is what is outstanding
+divided by the calls that may be under way: one for one caller, and never so much that a worker idles beside a full
+one. Where fewer are waiting than their share, those whose answers just left get a moment to come back.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 import time
@@ -53,9 +55,9 @@ class Dispatcher:
         self.refusal: ServingError | None = None
         """While set, new requests get this error."""
         self._backend, self._config, self._on_unavailable = backend, config, on_unavailable
-        self._slots = max(1, backend.workers * config.calls_per_worker)
-        self._max_batch = min(config.max_batch, backend.max_batch)
         self._waiting: dict[_Pending, None] = {}
+        self._running_items = 0
+        self._lingering: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
     @property
@@ -124,17 +126,40 @@ class Dispatcher:
             )
 
     def _hand_out(self) -> None:
-        while self._waiting and self.running < self._slots:
-            call = asyncio.create_task(self._run(self._take()))
-            self._calls.add(call)
-            call.add_done_callback(self._finished)
+        """Start as many calls as may run, each with its share."""
+        while self._waiting and self.running < self._backend.calls:
+            share = self._share()
+            if self.waiting < share and self._linger():
+                return
+            self._start(self._take(share))
 
-    def _finished(self, call: asyncio.Task[None]) -> None:
+    def _share(self) -> int:
+        outstanding = self.waiting + self._running_items
+        return min(self._backend.max_batch, math.ceil(outstanding / self._backend.calls))
+
+    def _linger(self) -> bool:
+        """Whether to wait a moment for more; the same moment is granted once."""
+        if self._lingering is None:
+            loop = asyncio.get_running_loop()
+            self._lingering = loop.call_later(self._config.linger_seconds, self._hand_out)
+            return True
+        return asyncio.get_running_loop().time() < self._lingering.when()
+
+    def _start(self, batch: list[_Pending]) -> None:
+        if self._lingering is not None:
+            self._lingering.cancel()
+            self._lingering = None
+        self._running_items += len(batch)
+        call = asyncio.create_task(self._run(batch))
+        self._calls.add(call)
+        call.add_done_callback(functools.partial(self._finished, len(batch)))
+
+    def _finished(self, items: int, call: asyncio.Task[None]) -> None:
+        self._running_items -= items
         self._calls.discard(call)
         self._hand_out()
 
-    def _take(self) -> list[_Pending]:
-        share = min(self._max_batch, math.ceil(self.waiting / self._slots))
+    def _take(self, share: int) -> list[_Pending]:
         head = next(iter(self._waiting))
         batch, size = [head], head.size
         for pending in self._waiting:

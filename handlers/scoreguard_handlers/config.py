@@ -19,10 +19,12 @@ class AdmissionConfig:
 
     queue_limit: int = 256
     """Requests that may wait for one metric; one more is refused with RESOURCE_EXHAUSTED."""
-    calls_per_worker: int = 2
-    """Worker calls under way for each worker: one runs, the others hide the round trip."""
+    calls_per_worker: int = 1
+    """Calls to TorchServe under way for each worker. More hide the round trip where cores are free for it."""
     max_batch: int = 4
-    """Most requests in one worker call. They are shared out evenly, so that no worker idles beside a full one."""
+    """Most requests in one call to TorchServe."""
+    linger_seconds: float = 0.002
+    """Under load, time that a free worker waits for its share of requests before it takes fewer."""
     max_batch_bytes: int = 8 * MIB
     """Requests above this size together travel alone; joining big pictures saves nothing."""
     default_deadline_seconds: float = 60.0

@@ -7,6 +7,7 @@ TorchServe to be imported or tested; it only speaks to the `context` that TorchS
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -52,6 +53,8 @@ class DefendedScoreHandler:
         archive = Archive(Path(str(context.system_properties["model_dir"])))
         self._worker = Worker.load(archive, WorkerConfig.from_environment())
         self._worker.canary()
+        # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
+        logging.getLogger().setLevel(logging.WARNING)
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
         """Answer every request of TorchServe's batch: protobuf to protobuf, form to JSON."""

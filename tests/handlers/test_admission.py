@@ -28,17 +28,18 @@ class GatedBackend:
 
     name = "gated"
 
-    def __init__(self, *, workers: int = 1, max_batch: int = 8) -> None:
-        self.workers, self.max_batch = workers, max_batch
+    def __init__(self, *, workers: int = 1, calls: int = 0, max_batch: int = 8) -> None:
+        self.workers, self.calls, self.max_batch = workers, calls or workers, max_batch
         self.gate = asyncio.Event()
-        self.calls: list[list[str]] = []
+        self.seen: list[list[str]] = []
         self.items: list[WorkItem] = []
         self.running = self.most_running = 0
         self.error: Exception | None = None
         self.answers_too_few = 0
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
-        self.calls.append([item.score.request_id for item in request.items])
+        """Answer when the gate is open."""
+        self.seen.append([item.score.request_id for item in request.items])
         self.items.extend(request.items)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
@@ -50,12 +51,15 @@ class GatedBackend:
         return WorkerResponse(results=results[self.answers_too_few :])
 
     async def ready(self, metric: str) -> None:
+        """Always."""
         return None
 
     async def failed(self) -> str:
+        """Never."""
         return await asyncio.get_running_loop().create_future()  # type: ignore[no-any-return]
 
     async def close(self) -> None:
+        """Nothing to stop."""
         return None
 
 
@@ -81,7 +85,7 @@ def submit_all(dispatcher: Dispatcher, items: list[WorkItem], seconds: float = 1
 async def test_a_full_queue_refuses_with_both_numbers() -> None:
     """One request above the limit gets RESOURCE_EXHAUSTED with the depth and the limit; the others are answered."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(queue_limit=2, calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(queue_limit=2))
     callers = submit_all(dispatcher, [item_named(str(i)) for i in range(3)])
     await settle()
     with pytest.raises(ResourceLimitError, match="queue full: 2 waiting, limit 2") as caught:
@@ -97,7 +101,7 @@ async def test_a_deadline_that_has_passed_is_refused_before_the_queue(seconds: f
     backend = GatedBackend()
     with pytest.raises(TooLateError):
         await Dispatcher("m", backend, AdmissionConfig()).submit(item_named("late"), seconds)
-    assert backend.calls == []
+    assert backend.seen == []
 
 
 @pytest.mark.parametrize(("asked", "given_seconds"), [(None, 7.0), (3.0, 3.0), (1000.0, 20.0)])
@@ -113,7 +117,7 @@ async def test_the_deadline_travels_with_the_item(asked: float | None, given_sec
 async def test_a_request_that_expires_in_the_queue_never_reaches_a_worker() -> None:
     """The deadline counts while waiting, and the place in the queue is free again."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     first = asyncio.create_task(dispatcher.submit(item_named("first"), 10))
     await settle()
     with pytest.raises(TooLateError):
@@ -121,13 +125,13 @@ async def test_a_request_that_expires_in_the_queue_never_reaches_a_worker() -> N
     assert dispatcher.waiting == 0
     backend.gate.set()
     await first
-    assert backend.calls == [["first"]]
+    assert backend.seen == [["first"]]
 
 
 async def test_a_cancelled_request_never_reaches_a_worker() -> None:
     """A caller who hangs up while waiting costs no worker anything."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     callers = submit_all(dispatcher, [item_named(name) for name in ("first", "cancelled", "last")])
     await settle()
     callers[1].cancel()
@@ -135,41 +139,67 @@ async def test_a_cancelled_request_never_reaches_a_worker() -> None:
     assert dispatcher.waiting == 1
     backend.gate.set()
     await asyncio.gather(callers[0], callers[2])
-    assert [name for call in backend.calls for name in call] == ["first", "last"]
+    assert [name for call in backend.seen for name in call] == ["first", "last"]
 
 
 async def test_a_queue_is_shared_out_evenly() -> None:
-    """No call takes more than the queue divided by the calls that may run, so no worker idles beside a full one."""
+    """No call takes more than what is outstanding divided by the calls that may run."""
     backend = GatedBackend(workers=2)
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1, max_batch=8))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     callers = submit_all(dispatcher, [item_named(str(i)) for i in range(10)])
     await settle()
     backend.gate.set()
     await asyncio.gather(*callers)
-    assert [len(call) for call in backend.calls] == [1, 1, 4, 2, 1, 1]
+    assert [len(call) for call in backend.seen] == [1, 1, 5, 2, 1]
+
+
+async def test_a_single_caller_never_waits_for_company() -> None:
+    """With no more requests than workers each goes out at once and alone."""
+    backend = GatedBackend(workers=2)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(linger_seconds=30))
+    callers = submit_all(dispatcher, [item_named("a"), item_named("b")])
+    await settle()
+    assert backend.seen == [["a"], ["b"]]
+    backend.gate.set()
+    await asyncio.gather(*callers)
+
+
+async def test_callers_who_come_back_share_a_call_again() -> None:
+    """Under load a free worker waits a moment for its share, and then takes what there is."""
+    backend = GatedBackend()
+    backend.gate.set()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(linger_seconds=0.05))
+
+    async def caller(name: str, times: int) -> None:
+        for _ in range(times):
+            await dispatcher.submit(item_named(name), 10)
+
+    await asyncio.gather(caller("a", 5), caller("b", 5), caller("c", 3))
+    sizes = [len(call) for call in backend.seen]
+    assert max(sizes) == 3 and len(sizes) < sum(sizes)
 
 
 async def test_only_requests_with_the_same_chain_share_a_call() -> None:
     """A cheap request never waits for an expensive neighbour of the same call."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     names = ["head", "a1", "b1", "a2", "b2"]
     callers = submit_all(dispatcher, [item_named(name, steps=(name[0],)) for name in names])
     await settle()
     backend.gate.set()
     await asyncio.gather(*callers)
-    assert backend.calls == [["head"], ["a1", "a2"], ["b1", "b2"]]
+    assert backend.seen == [["head"], ["a1", "a2"], ["b1", "b2"]]
 
 
 async def test_big_requests_travel_alone() -> None:
     """Requests whose bytes add up to more than the limit do not share a call."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1, max_batch_bytes=1500))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(max_batch_bytes=1500))
     callers = submit_all(dispatcher, [item_named(str(i), size=1000) for i in range(4)])
     await settle()
     backend.gate.set()
     await asyncio.gather(*callers)
-    assert [len(call) for call in backend.calls] == [1, 1, 1, 1]
+    assert [len(call) for call in backend.seen] == [1, 1, 1, 1]
 
 
 @pytest.mark.parametrize(
@@ -187,7 +217,7 @@ async def test_a_failed_call_fails_each_of_its_callers(error: Exception, expecte
     backend.error = error
     backend.gate.set()
     noticed: list[int] = []
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1), lambda: noticed.append(1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), lambda: noticed.append(1))
     results = await asyncio.gather(
         *submit_all(dispatcher, [item_named(str(i)) for i in range(3)]), return_exceptions=True
     )
@@ -198,7 +228,7 @@ async def test_a_failed_call_fails_each_of_its_callers(error: Exception, expecte
 async def test_too_few_answers_are_an_error_for_all() -> None:
     """A worker that loses an answer must not shift the others to the wrong callers."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     callers = submit_all(dispatcher, [item_named(str(i)) for i in range(3)])
     await settle()
     backend.answers_too_few = 1
@@ -210,7 +240,7 @@ async def test_too_few_answers_are_an_error_for_all() -> None:
 async def test_draining_finishes_what_is_here_and_refuses_what_comes() -> None:
     """Stopping loses no admitted request."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     callers = submit_all(dispatcher, [item_named(str(i)) for i in range(3)])
     await settle()
     drain = asyncio.create_task(dispatcher.drain())
@@ -226,7 +256,7 @@ async def test_draining_finishes_what_is_here_and_refuses_what_comes() -> None:
 async def test_the_time_in_the_queue_is_the_first_stage() -> None:
     """The response says how long the request waited."""
     backend = GatedBackend()
-    dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=1))
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
     callers = submit_all(dispatcher, [item_named("a"), item_named("b")])
     await asyncio.sleep(0.05)
     backend.gate.set()
@@ -247,8 +277,8 @@ def test_every_caller_gets_its_own_answer(workers: int, calls: int, batch: int, 
     """For any limits and any cancellations: own answer, bounded calls, bounded batches, nothing left behind."""
 
     async def scenario() -> None:
-        backend = GatedBackend(workers=workers, max_batch=batch)
-        dispatcher = Dispatcher("m", backend, AdmissionConfig(calls_per_worker=calls, max_batch=batch))
+        backend = GatedBackend(workers=workers, calls=workers * calls, max_batch=batch)
+        dispatcher = Dispatcher("m", backend, AdmissionConfig())
         callers = submit_all(dispatcher, [item_named(str(i)) for i in range(count)])
         await settle()
         for index in leavers & set(range(count)):
@@ -259,7 +289,7 @@ def test_every_caller_gets_its_own_answer(workers: int, calls: int, batch: int, 
         stayed = [i for i in range(count) if i not in leavers]
         assert [results[i].score.request_id for i in stayed] == [str(i) for i in stayed]  # type: ignore[union-attr]
         assert backend.most_running <= workers * calls
-        assert all(len(call) <= min(batch, math.ceil(count / (workers * calls))) for call in backend.calls)
+        assert all(len(call) <= min(batch, math.ceil(count / (workers * calls))) for call in backend.seen)
         await settle()
         assert (dispatcher.waiting, dispatcher.running) == (0, 0)
 

@@ -14,6 +14,8 @@ class Backend(Protocol):
     """Name on the command line."""
     workers: int
     """Worker calls of one metric that run at the same time."""
+    calls: int
+    """Worker calls of one metric that may be under way, those on their way included."""
     max_batch: int
     """Most pieces in one call for which a call is worth it."""
 

@@ -33,6 +33,8 @@ class LocalBackend:
 
     def __init__(self, runners: Mapping[str, Runner], *, workers: int) -> None:
         self.workers = workers
+        # One waits behind each thread, so that none idles while the event loop turns.
+        self.calls = 2 * workers
         self._runners = dict(runners)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=THREAD_NAME)
 

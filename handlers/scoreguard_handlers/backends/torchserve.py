@@ -45,9 +45,10 @@ class TorchServeBackend:
 
     name = "torchserve"
 
-    def __init__(self, server: TorchServeProcess, *, workers: int, max_batch: int) -> None:
+    def __init__(self, server: TorchServeProcess, config: ServeConfig) -> None:
         self.server = server
-        self.workers, self.max_batch = workers, max_batch
+        self.workers, self.max_batch = config.workers, config.admission.max_batch
+        self.calls = config.workers * config.admission.calls_per_worker
         self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
         self._predict: Any = self._channel.unary_unary(
             PREDICTIONS,
@@ -63,7 +64,7 @@ class TorchServeBackend:
             StartupError: it does not come up.
         """
         server = await TorchServeProcess.start(config, catalogue)
-        return cls(server, workers=config.workers, max_batch=config.admission.max_batch)
+        return cls(server, config)
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Run one call on some worker of the metric."""
