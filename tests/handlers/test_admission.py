@@ -52,7 +52,7 @@ class GatedBackend:
 
     async def ready(self, metric: str) -> None:
         """Always."""
-        return None
+        return
 
     async def failed(self) -> str:
         """Never."""
@@ -60,7 +60,7 @@ class GatedBackend:
 
     async def close(self) -> None:
         """Nothing to stop."""
-        return None
+        return
 
 
 def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> WorkItem:

@@ -161,7 +161,7 @@ def test_a_bad_item_has_its_own_status_and_harms_no_other(worker: Worker, name: 
     """Its neighbours in the same call are scored; the message is one line."""
     item, code, problem = BAD_ITEMS[name]
     before, bad, after = answer(worker, score_item(), item, score_item("gain"))
-    assert (before.score.score, after.score.score) == (pytest.approx(50), pytest.approx(25))
+    assert [before.score.score, after.score.score] == pytest.approx([50, 25])
     assert bad.status.code == code
     assert any(part in bad.status.message for part in problem.split("|")), bad.status.message
     assert "\n" not in bad.status.message

@@ -42,7 +42,7 @@ async def connect(gateway: RunningGateway) -> AsyncIterator[Line]:
     """Connect to a gateway."""
     options = [("grpc.max_receive_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(gateway.address, options=options) as channel:
-        yield Line(gateway=gateway, channel=channel, stub=ScoringServiceStub(channel))  # type: ignore[no-untyped-call]
+        yield Line(gateway=gateway, channel=channel, stub=ScoringServiceStub(channel))
 
 
 def request(value: int = 51, *, metric: str = "bright", chain: str = "none", size: int = 32, **fields: Any) -> Any:

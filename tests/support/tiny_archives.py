@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -105,8 +106,7 @@ def _gain_nodes() -> list[Any]:
 def _slow_nodes() -> list[Any]:
     """Sine and arcsine by turns: the identity on [0, 1], up to rounding."""
     names = ["image", *(f"x{index}" for index in range(SLOW_NODES - 1)), "purified"]
-    steps = zip(names, names[1:], strict=False)
-    return [helper.make_node(("Sin", "Asin")[i % 2], [a], [b]) for i, (a, b) in enumerate(steps)]
+    return [helper.make_node(("Sin", "Asin")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairwise(names))]
 
 
 def _model(nodes: Sequence[Any], output: str, shape: Sequence[int | None], scalar: str = "") -> bytes:

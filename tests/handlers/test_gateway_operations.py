@@ -1,0 +1,256 @@
+"""What operators rely on: health, reflection, tokens, TLS, metrics, ports, draining."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import socket
+import subprocess
+import urllib.request
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from gateways import connect, connected, failure_of, request, slow_request
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from tiny_archives import GOLDEN_PICTURE, png, replace_entry, write_tiny_archive
+
+from scoreguard.v1 import scoring_pb2_grpc
+from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreGradientRequest
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard_handlers.backends.local import LocalBackend
+from scoreguard_handlers.catalogue import Catalogue
+from scoreguard_handlers.config import AdmissionConfig, HealthConfig, SecurityConfig, ServeConfig
+from scoreguard_handlers.desk import Desk
+from scoreguard_handlers.errors import BackendUnavailableError, StartupError
+from scoreguard_handlers.gateway import serve
+from scoreguard_handlers.health import HealthMonitor
+from scoreguard_handlers.telemetry import Telemetry
+
+SERVICE = "scoreguard.v1.ScoringService"
+SERVING = health_pb2.HealthCheckResponse.SERVING
+NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A model store with one metric."""
+    write_tiny_archive(tmp_path / "store")
+    return tmp_path / "store"
+
+
+async def health_of(channel: grpc.aio.Channel, service: str) -> int:
+    """The state of a service."""
+    stub = health_pb2_grpc.HealthStub(channel)
+    state: int = (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
+    return state
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def test_health_tells_life_from_readiness(store: Path) -> None:
+    """The empty name and the service are SERVING, an unknown service is NOT_FOUND."""
+    async with connected(store) as line:
+        assert await health_of(line.channel, "") == SERVING
+        assert await health_of(line.channel, SERVICE) == SERVING
+        assert (await failure_of(health_of(line.channel, "other"))).code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_draining_says_not_serving_and_finishes_the_work(store: Path) -> None:
+    """On the way out readiness falls, new work is refused, and the request under way is answered."""
+    async with AsyncExitStack() as stack:
+        async with serve(ServeConfig(model_store=store, backend="local", port=0)) as gateway:
+            line = await stack.enter_async_context(connect(gateway))
+            work = asyncio.create_task(_await(line.stub.ScoreDefended(slow_request(4, size=512))))
+            await eventually(lambda: _true(gateway.desk.dispatchers["bright"].running == 1))
+            states = health_pb2_grpc.HealthStub(line.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
+            assert (await states.read()).status == SERVING
+            leaving = asyncio.create_task(_read_status(states))
+        assert await leaving == NOT_SERVING
+        assert (await work).score == pytest.approx(20, abs=0.1)
+
+
+class SwitchedBackend(LocalBackend):
+    """The local backend with a switch: what it does to the answers is up to the test."""
+
+    fault = ""
+
+    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+        """Score, unless told to be gone; shift the score when told to be wrong."""
+        if self.fault == "gone":
+            raise BackendUnavailableError("the worker died")
+        response = await super().run(metric, request)
+        if self.fault == "wrong":
+            response.results[0].score.score += 5
+        return response
+
+
+@pytest.mark.parametrize("fault", ["gone", "wrong"])
+async def test_readiness_follows_the_canary(store: Path, fault: str) -> None:
+    """A worker that is gone, or that scores the canary wrong, turns readiness off and calls away; and back on."""
+    catalogue, telemetry = Catalogue.open(store), Telemetry()
+    local = await LocalBackend.start(catalogue, ServeConfig(model_store=store))
+    backend = SwitchedBackend(local._runners, workers=1)
+    desk = Desk(catalogue, backend, AdmissionConfig(), telemetry)
+    monitor = HealthMonitor(desk, HealthConfig(period_seconds=0.05, retry_seconds=0.05), [SERVICE], telemetry)
+    await monitor.start()
+
+    async def state(expected: int) -> bool:
+        answer = await monitor.servicer.Check(health_pb2.HealthCheckRequest(service=SERVICE), None)
+        return bool(answer.status == expected)
+
+    assert await state(SERVING)
+    backend.fault = fault
+    await eventually(lambda: state(NOT_SERVING))
+    assert isinstance(desk.dispatchers["bright"].refusal, BackendUnavailableError)
+    backend.fault = ""
+    await eventually(lambda: state(SERVING))
+    assert desk.dispatchers["bright"].refusal is None
+    await monitor.stop()
+    await backend.close()
+    await local.close()
+
+
+@pytest.mark.parametrize(("entry", "data"), [("metric.onnx", b"changed"), (GOLDEN_PICTURE, png(200))])
+async def test_a_changed_archive_is_refused_at_the_start(store: Path, entry: str, data: bytes) -> None:
+    """A file that is not what the manifest says stops the start, and the file is named."""
+    replace_entry(store / "bright.mar", entry, data)
+    with pytest.raises(IntegrityError, match=entry):
+        async with connected(store):
+            pass
+
+
+async def test_gradients_are_served_only_where_turned_on(store: Path) -> None:
+    """Without the switch the service does not exist: UNIMPLEMENTED; with it the request reaches the worker."""
+    for gradients, code in ((False, grpc.StatusCode.UNIMPLEMENTED), (True, grpc.StatusCode.NOT_FOUND)):
+        async with connected(store, gradients=gradients) as line:
+            stub: Any = scoring_pb2_grpc.GradientServiceStub(line.channel)
+            error = await failure_of(stub.ScoreGradient(ScoreGradientRequest(metric="nothing")))
+            assert error.code() is code
+            assert (await line.stub.ListMetrics(ListMetricsRequest())).gradients is gradients
+
+
+@pytest.mark.parametrize("gradients", [False, True])
+async def test_reflection_lists_the_services(store: Path, gradients: bool) -> None:
+    """Tools find exactly what is served."""
+    async with connected(store, gradients=gradients) as line:
+        stub = reflection_pb2_grpc.ServerReflectionStub(line.channel)
+        call = stub.ServerReflectionInfo(iter([reflection_pb2.ServerReflectionRequest(list_services="")]))
+        names = {service.name for service in (await call.read()).list_services_response.service}
+        call.cancel()
+    assert SERVICE in names and "grpc.health.v1.Health" in names
+    assert ("scoreguard.v1.GradientService" in names) is gradients
+
+
+async def test_the_metrics_page_counts_calls_items_and_stages(store: Path) -> None:
+    """Prometheus sees each call by code, each picture by code, the stages without their parameters, and the queue."""
+    async with connected(store, metrics_port=0) as line:
+        await line.stub.ScoreDefended(request(chain="gain:factor=0.5"))
+        await failure_of(line.stub.ScoreDefended(request(metric="nothing")))
+        url = f"http://localhost:{line.gateway.metrics_port}/metrics"
+        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
+    for expected in (
+        'scoreguard_calls_total{code="OK",method="ScoreDefended"} 1.0',
+        'scoreguard_calls_total{code="NOT_FOUND",method="ScoreDefended"} 1.0',
+        'scoreguard_items_total{code="OK",metric="bright"} 1.0',
+        'scoreguard_stage_seconds_count{metric="bright",stage="gain"} 1.0',
+        'scoreguard_queue_waiting{metric="bright"} 0.0',
+        "scoreguard_ready 1.0",
+    ):
+        assert expected in page
+
+
+async def test_only_callers_with_a_token_may_score(store: Path, tmp_path: Path) -> None:
+    """A wrong or missing token is UNAUTHENTICATED, health stays open, and a changed file counts at once."""
+    tokens = tmp_path / "tokens"
+    tokens.write_text("# production\nfirst\n\nsecond\n")
+    async with connected(store, security=SecurityConfig(tokens_file=tokens)) as line:
+
+        async def code(*metadata: tuple[str, str]) -> grpc.StatusCode:
+            call = line.stub.ScoreDefended(request(), metadata=metadata)
+            result: grpc.StatusCode = await call.code()
+            return result
+
+        assert await code() is grpc.StatusCode.UNAUTHENTICATED
+        assert await code(("authorization", "Bearer third")) is grpc.StatusCode.UNAUTHENTICATED
+        assert await code(("authorization", "first")) is grpc.StatusCode.UNAUTHENTICATED
+        assert await code(("authorization", "Bearer first")) is grpc.StatusCode.OK
+        assert await code(("authorization", "Bearer second")) is grpc.StatusCode.OK
+        assert await health_of(line.channel, SERVICE) == SERVING
+        tokens.write_text("third\n")
+        assert await code(("authorization", "Bearer first")) is grpc.StatusCode.UNAUTHENTICATED
+        assert await code(("authorization", "Bearer third")) is grpc.StatusCode.OK
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+@pytest.mark.parametrize("client_certificate", [True, False])
+async def test_mutual_tls_admits_only_signed_clients(store: Path, tmp_path: Path, client_certificate: bool) -> None:
+    """With a client authority, a client without a certificate cannot connect, and one with it can."""
+    key, cert = make_certificate(tmp_path)
+    security = SecurityConfig(tls_key=key, tls_cert=cert, tls_client_ca=cert)
+    async with serve(ServeConfig(model_store=store, backend="local", port=0, security=security)) as gateway:
+        pair = (key.read_bytes(), cert.read_bytes()) if client_certificate else (None, None)
+        credentials = grpc.ssl_channel_credentials(cert.read_bytes(), *pair)
+        async with grpc.aio.secure_channel(gateway.address, credentials) as channel:
+            stub: Any = scoring_pb2_grpc.ScoringServiceStub(channel)
+            call = stub.ScoreDefended(request(), timeout=10)
+            assert await call.code() is (grpc.StatusCode.OK if client_certificate else grpc.StatusCode.UNAVAILABLE)
+
+
+def make_certificate(folder: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for localhost."""
+    key, cert = folder / "key.pem", folder / "cert.pem"
+    command = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost"]
+    extra = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(cert)]
+    subprocess.run([*command, *extra], check=True, capture_output=True)
+    return key, cert
+
+
+async def test_a_taken_port_is_refused_in_one_line(store: Path) -> None:
+    """The address is named, before any worker is started."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StartupError, match=f"127.0.0.1:{port}.*--port"):
+            async with connected(store, port=port):
+                pass
+
+
+async def test_an_archive_must_be_named_after_its_metric(store: Path) -> None:
+    """TorchServe takes the name from the file, requests take it from the manifest: they must agree."""
+    (store / "bright.mar").rename(store / "other.mar")
+    with pytest.raises(StartupError, match=r"bright\.mar"):
+        async with connected(store):
+            pass
+
+
+@pytest.mark.parametrize("kept", ["tls_key", "tls_cert", "tls_client_ca"])
+def test_half_a_tls_configuration_is_refused(kept: str) -> None:
+    """A key without a certificate would serve in the clear."""
+    with pytest.raises(StartupError, match="--tls-"):
+        SecurityConfig(**{kept: Path("file.pem")})
+
+
+async def _await(call: Any) -> Any:
+    return await call
+
+
+async def _true(value: bool) -> bool:
+    return value
+
+
+async def _read_status(call: Any) -> int:
+    message = await call.read()
+    status: int = message.status
+    return status
