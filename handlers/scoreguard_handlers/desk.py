@@ -27,6 +27,11 @@ class Desk:
         }
         telemetry.watch(self.dispatchers)
 
+    @property
+    def window(self) -> int:
+        """Items of one call that may be under way; its own items must not overflow the queue."""
+        return min(self.config.window, self.config.queue_limit)
+
     async def submit(self, item: WorkItem, seconds: float | None) -> WorkResult:
         """Have one piece of work done within `seconds` (None = the default).
 

@@ -57,7 +57,7 @@ class ScoringServicer(ScoringServiceServicer):
             return ScoreDefendedStreamResponse(result=await self._result(message.request, context))
 
         with self._telemetry.call("ScoreDefendedStream"):
-            async for response in in_order(request_iterator, one, self._desk.config.window):
+            async for response in in_order(request_iterator, one, self._desk.window):
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
@@ -74,7 +74,7 @@ class ScoringServicer(ScoringServiceServicer):
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
             return await self._result(item, context)
 
-        results = in_order(each(request.requests), one, self._desk.config.window)
+        results = in_order(each(request.requests), one, self._desk.window)
         return ScoreDefendedBatchResponse(results=[result async for result in results])
 
     async def _result(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResult:

@@ -87,6 +87,11 @@ class TorchServeProcess:
         """Process id of the Java virtual machine."""
         return self._process.pid
 
+    @property
+    def folder(self) -> Path:
+        """Its temporary folder: configuration, unpacked archives, sockets."""
+        return self._files.folder
+
     async def workers(self, metric: str) -> list[WorkerState]:
         """The workers of a metric; none while TorchServe does not answer."""
         try:

@@ -54,7 +54,8 @@ class Contrast(Metric):
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
-        return self.second(torch.relu(self.first(image))).mean(dim=[1, 2, 3])
+        features: Tensor = self.second(torch.relu(self.first(image)))
+        return features.mean(dim=[1, 2, 3])
 
 
 class FrozenSize(Contrast):

