@@ -11,18 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
-import onnxruntime
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreguard.v1 import manifest_pb2
 from scoreguard_export.defences.base import Defence, Differentiability, Parameter
 from scoreguard_export.errors import ParityError
-from scoreguard_export.exporters.quiet import quiet
+from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
 from scoreguard_export.exporters.signature import Case, Exportable, describe, input_names, make_inputs
-
-Engine = Callable[[tuple[Tensor, ...]], Tensor]
 
 _GRADIENT_TOLERANCE = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
@@ -43,10 +39,11 @@ def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int
         One record for each engine and case.
 
     Raises:
-        ParityError: a graph fails to run, gives another shape, a value that is not finite, or too large a difference.
+        ParityError: a graph fails to load or to run, or gives another shape, a value that is not finite, or too large
+            a difference.
     """
-    script = _load_torchscript(torchscript)
-    engines = {"torchscript": script, "onnx": _load_onnx(module, onnx)}
+    script = _loaded(module, "torchscript", lambda: load_torchscript(torchscript))
+    engines = {"torchscript": script, "onnx": _loaded(module, "onnx", lambda: load_onnx(onnx, input_names(module)))}
     records = [
         _compare(module, name, engine, case, seed) for case in parity_cases(module) for name, engine in engines.items()
     ]
@@ -102,31 +99,11 @@ def synthetic_pictures(case: Case, seed: int) -> Tensor:
     return torch.from_numpy(pictures.astype(np.float32))
 
 
-def _load_torchscript(path: Path) -> Engine:
-    with quiet():
-        script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-
-    def run(inputs: tuple[Tensor, ...]) -> Tensor:
-        with quiet():
-            output: Tensor = script(*inputs)
-        return output
-
-    return run
-
-
-def _load_onnx(module: Exportable, path: Path) -> Engine:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
-    names = input_names(module)
-
-    def run(inputs: tuple[Tensor, ...]) -> Tensor:
-        feed = {name: value.detach().numpy() for name, value in zip(names, inputs, strict=True)}
-        output: NDArray[np.float32] = session.run(None, feed)[0]
-        return torch.from_numpy(output)
-
-    return run
+def _loaded(module: Exportable, name: str, load: Callable[[], Engine]) -> Engine:
+    try:
+        return load()
+    except Exception as error:
+        raise ParityError(describe(module), name, "load", str(error)) from error
 
 
 def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:

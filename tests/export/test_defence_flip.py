@@ -17,7 +17,7 @@ from scoreguard_export.defences.flip import Flip
 def test_it_is_numpys_flip(horizontal: bool, vertical: bool, height: int, width: int) -> None:
     """Each combination of switches mirrors exactly those axes."""
     batch = to_batch(crop(0, 7, 9, height, width), crop(1, 7, 9, height, width))
-    axes = [axis for axis, on in ((2, vertical), (3, horizontal)) if on]
+    axes = tuple(axis for axis, on in ((2, vertical), (3, horizontal)) if on)
     result = Flip(horizontal=float(horizontal), vertical=float(vertical))(batch)
     assert np.array_equal(result.numpy(), np.flip(batch.numpy(), axes))
 

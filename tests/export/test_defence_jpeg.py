@@ -24,7 +24,8 @@ QUALITIES = (1, 5, 10, 25, 49, 50, 51, 75, 90, 95, 100)
 def coded(picture: np.ndarray, quality: float, subsampling: int) -> np.ndarray:
     """Levels that the defence gives for one picture."""
     output = Jpeg(subsampling=float(subsampling))(to_batch(picture), torch.tensor(float(quality)))
-    return to_levels(output)[0]
+    levels: np.ndarray = to_levels(output)[0]
+    return levels
 
 
 @pytest.mark.parametrize("subsampling", [420, 444])

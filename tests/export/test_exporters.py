@@ -131,7 +131,8 @@ def test_random_inputs_are_inputs_of_both_graphs(tmp_path: Path) -> None:
     image, noise = (torch.rand(3, 3, 41, 23, generator=generator) for _ in range(2))
     inputs = (image, torch.tensor(0.3), noise, torch.rand(3, generator=generator))
     expected = defence(*inputs)
-    assert torch.allclose(torch.jit.load(tmp_path / "g.pt")(*inputs), expected)
+    script = torch.jit.load(tmp_path / "g.pt")  # type: ignore[no-untyped-call]
+    assert torch.allclose(script(*inputs), expected)
     session = onnxruntime.InferenceSession(tmp_path / "g.onnx", providers=["CPUExecutionProvider"])
     feed = {name: value.numpy() for name, value in zip(input_names(defence), inputs, strict=True)}
     assert np.allclose(session.run(None, feed)[0], expected.numpy(), atol=1e-6)

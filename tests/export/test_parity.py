@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,26 +14,36 @@ from scoreguard_export.defences.blur import Blur
 from scoreguard_export.defences.catalogue import CATALOGUE
 from scoreguard_export.errors import ParityError
 from scoreguard_export.exporters.onnx_graph import export_onnx
-from scoreguard_export.exporters.signature import Exportable, export_case
+from scoreguard_export.exporters.signature import Exportable, describe, export_case
 from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.parity import check_parity, parity_cases, synthetic_pictures
 
 VARIANTS = [(name, variant) for name, kind in CATALOGUE.items() for variant in kind.facts.variants()]
 
 
-def export(module: Exportable, folder: Path) -> tuple[Path, Path]:
-    """Write both graphs."""
-    script, graph = folder / "graph.pt", folder / "graph.onnx"
-    export_torchscript(module, script)
-    export_onnx(module, graph)
-    return script, graph
+Export = Callable[[Exportable], tuple[Path, Path]]
+
+
+@pytest.fixture(scope="module")
+def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
+    """Write both graphs of a module, once for each module."""
+    home = tmp_path_factory.mktemp("graphs")
+
+    def write(module: Exportable) -> tuple[Path, Path]:
+        script, graph = home / f"{describe(module)}.pt", home / f"{describe(module)}.onnx"
+        if not graph.exists():
+            export_torchscript(module.eval(), script)
+            export_onnx(module.eval(), graph)
+        return script, graph
+
+    return write
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
-def test_every_defence_is_the_same_in_both_engines(name: str, variant: dict[str, float], tmp_path: Path) -> None:
+def test_every_defence_is_the_same_in_both_engines(name: str, variant: dict[str, float], export: Export) -> None:
     """Every variant agrees at every case, within the tolerance that its facts declare."""
     defence = CATALOGUE[name](**variant).eval()
-    records = check_parity(defence, *export(defence, tmp_path))
+    records = check_parity(defence, *export(defence))
     assert {record.engine for record in records} == {"torchscript", "onnx"}
     assert len(records) == 2 * len(parity_cases(defence))
     assert all(record.max_abs_error <= record.tolerance for record in records)
@@ -42,9 +53,9 @@ def test_every_defence_is_the_same_in_both_engines(name: str, variant: dict[str,
 
 
 @pytest.mark.parametrize("module", [Contrast(), Grainy()])
-def test_metrics_and_random_defences_are_compared_too(module: Exportable, tmp_path: Path) -> None:
+def test_metrics_and_random_defences_are_compared_too(module: Exportable, export: Export) -> None:
     """Scores, and purifications that take randomness."""
-    records = check_parity(module.eval(), *export(module, tmp_path))
+    records = check_parity(module.eval(), *export(module))
     assert len(records) == 2 * len(parity_cases(module))
 
 
@@ -71,13 +82,13 @@ def test_the_pictures_are_seeded_and_use_the_whole_range() -> None:
     assert float(first.std()) > 0.1
 
 
-def test_a_trace_with_a_frozen_size_is_caught(tmp_path: Path) -> None:
+def test_a_trace_with_a_frozen_size_is_caught(export: Export, tmp_path: Path) -> None:
     """The score of a graph that divides by the captured size is refused; the error says where and by how much."""
     module = FrozenSize().eval()
     export_torchscript(module, tmp_path / "graph.pt")
-    export_onnx(Contrast().eval(), tmp_path / "graph.onnx")
+    _, graph = export(Contrast())
     with pytest.raises(ParityError) as caught:
-        check_parity(module, tmp_path / "graph.pt", tmp_path / "graph.onnx")
+        check_parity(module, tmp_path / "graph.pt", graph)
     assert caught.value.engine == "torchscript"
     assert caught.value.module == "frozen"
     message = str(caught.value)
@@ -86,30 +97,27 @@ def test_a_trace_with_a_frozen_size_is_caught(tmp_path: Path) -> None:
     assert "\n" not in message
 
 
-def test_the_graph_of_another_variant_is_caught(tmp_path: Path) -> None:
+def test_the_graph_of_another_variant_is_caught(export: Export) -> None:
     """An ONNX file of kernel 5 does not pass for kernel 3; the variant is named."""
-    script, _ = export(Blur(kernel=3.0).eval(), tmp_path)
-    (tmp_path / "other").mkdir()
-    _, graph = export(Blur(kernel=5.0).eval(), tmp_path / "other")
+    script, _ = export(Blur(kernel=3.0))
+    _, graph = export(Blur(kernel=5.0))
     with pytest.raises(ParityError, match=r"onnx graph of blur \(kernel=3\) differs") as caught:
         check_parity(Blur(kernel=3.0).eval(), script, graph)
     assert caught.value.engine == "onnx"
 
 
-def test_a_graph_that_does_not_take_the_inputs_is_caught(tmp_path: Path) -> None:
+def test_a_graph_that_does_not_take_the_inputs_is_caught(export: Export) -> None:
     """A graph with other inputs fails to run, and that is said in one line."""
-    script, _ = export(Contrast().eval(), tmp_path)
-    (tmp_path / "other").mkdir()
-    _, graph = export(Blur().eval(), tmp_path / "other")
+    script, _ = export(Contrast())
+    _, graph = export(Blur())
     with pytest.raises(ParityError, match="it fails to run") as caught:
         check_parity(Contrast().eval(), script, graph)
     assert "\n" not in str(caught.value)
 
 
-def test_another_shape_is_caught(tmp_path: Path) -> None:
+def test_another_shape_is_caught(export: Export) -> None:
     """A graph that halves the picture does not pass for one that keeps it."""
-    shrunk = CATALOGUE["resize"]().eval()
-    script, graph = export(shrunk, tmp_path)
+    shrunk = CATALOGUE["resize"]()
 
     class Pretender(Defence):
         facts = shrunk.facts
@@ -118,20 +126,19 @@ def test_another_shape_is_caught(tmp_path: Path) -> None:
             return image + 0.0 * scale
 
     with pytest.raises(ParityError, match=r"it gives torch.float32 \(1, 3, 1, 1\)"):
-        check_parity(Pretender().eval(), script, graph)
+        check_parity(Pretender().eval(), *export(shrunk))
 
 
-def test_a_torchscript_without_the_gradient_is_caught(tmp_path: Path) -> None:
+def test_a_torchscript_without_the_gradient_is_caught(export: Export, tmp_path: Path) -> None:
     """The same values with another gradient are refused: attacks differentiate this file."""
-    script, _ = export(Dented().eval(), tmp_path)
-    (tmp_path / "other").mkdir()
-    _, graph = export(Grainy().eval(), tmp_path / "other")
+    export_torchscript(Dented().eval(), tmp_path / "graph.pt")
+    _, graph = export(Grainy())
     with pytest.raises(ParityError, match="the gradient differs"):
-        check_parity(Grainy().eval(), script, graph)
+        check_parity(Grainy().eval(), tmp_path / "graph.pt", graph)
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
-def test_a_value_that_is_not_finite_is_caught(wrong: float, tmp_path: Path) -> None:
+def test_a_value_that_is_not_finite_is_caught(wrong: float, export: Export, tmp_path: Path) -> None:
     """A NaN compares false with any tolerance, so it is looked for by name."""
 
     class Spoilt(Contrast):
@@ -143,6 +150,19 @@ def test_a_value_that_is_not_finite_is_caught(wrong: float, tmp_path: Path) -> N
             return super().forward(image) * self.spoil
 
     export_torchscript(Spoilt().eval(), tmp_path / "graph.pt")
-    export_onnx(Contrast().eval(), tmp_path / "graph.onnx")
+    _, graph = export(Contrast())
     with pytest.raises(ParityError, match="not finite"):
-        check_parity(Contrast().eval(), tmp_path / "graph.pt", tmp_path / "graph.onnx")
+        check_parity(Contrast().eval(), tmp_path / "graph.pt", graph)
+
+
+@pytest.mark.parametrize("engine", ["torchscript", "onnx"])
+@pytest.mark.parametrize("content", [b"", b"not a graph"])
+def test_a_file_that_is_no_graph_is_caught(engine: str, content: bytes, export: Export, tmp_path: Path) -> None:
+    """An empty or foreign file is named by its engine, in one line."""
+    broken = tmp_path / "broken"
+    broken.write_bytes(content)
+    script, graph = export(Grainy())
+    files = (broken, graph) if engine == "torchscript" else (script, broken)
+    with pytest.raises(ParityError, match=f"{engine} graph of grainy differs from the module at load") as caught:
+        check_parity(Grainy().eval(), *files)
+    assert "\n" not in str(caught.value)

@@ -1,9 +1,8 @@
-"""Keeps the exporters' own talk (deprecations, tracer warnings, progress) from the user."""
+"""Keeps the exporters' own talk (deprecations, tracer warnings, notes) from the user."""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Silence warnings, the exporters' loggers and their prints; errors still pass.
+    """Silence warnings and the exporters' loggers; errors still pass.
 
     Nothing is lost by it: what the tracer warns of is what the parity check proves or refutes.
     """
@@ -22,11 +21,7 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        with (
-            warnings.catch_warnings(),
-            contextlib.redirect_stdout(io.StringIO()),
-            contextlib.redirect_stderr(io.StringIO()),
-        ):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:

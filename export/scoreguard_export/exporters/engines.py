@@ -1,0 +1,57 @@
+"""Runs exported files the way that the parity check needs: on the CPU, with one thread, inputs in order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from scoreguard_export.exporters.quiet import quiet
+
+Engine = Callable[[tuple[Tensor, ...]], Tensor]
+"""Takes the inputs in the order of the graph, gives the output."""
+
+
+def load_torchscript(path: Path) -> Engine:
+    """Load a `.pt`; gradients pass through it.
+
+    Raises:
+        RuntimeError: the file is not TorchScript.
+    """
+    with quiet():
+        script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+
+    def run(inputs: tuple[Tensor, ...]) -> Tensor:
+        with quiet():
+            output: Tensor = script(*inputs)
+        return output
+
+    return run
+
+
+def load_onnx(path: Path, names: Sequence[str]) -> Engine:
+    """Load an `.onnx` into ONNX Runtime.
+
+    Args:
+        path: The file.
+        names: Names of the inputs, in order.
+
+    Raises:
+        Exception: whatever ONNX Runtime raises for a file that it cannot read; its errors share no base.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 4
+    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+
+    def run(inputs: tuple[Tensor, ...]) -> Tensor:
+        feed = {name: value.detach().numpy() for name, value in zip(names, inputs, strict=True)}
+        output: NDArray[np.float32] = session.run(None, feed)[0]
+        return torch.from_numpy(output)
+
+    return run
