@@ -16,6 +16,7 @@ from scoreguard_export.errors import ParityError
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import Exportable, describe, export_case
 from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.parity import check_parity, parity_cases, synthetic_pictures
 
 VARIANTS = [(name, variant) for name, kind in CATALOGUE.items() for variant in kind.facts.variants()]
@@ -50,6 +51,14 @@ def test_every_defence_is_the_same_in_both_engines(name: str, variant: dict[str,
     for parameter in defence.facts.graph_parameters:
         tried = {record.parameters[parameter.name] for record in records if record.parameters}
         assert {parameter.minimum, parameter.maximum} <= tried
+
+
+@pytest.mark.parametrize("name", {entry.metric: name for name, entry in METRICS.items()}.values())
+def test_every_metric_is_the_same_in_both_engines(name: str, export: Export) -> None:
+    """Every class of metric agrees at every case; its graph is the same with any weights, so these are drawn."""
+    torch.manual_seed(4)
+    metric = METRICS[name].metric(METRICS[name].facts).eval()
+    assert len(check_parity(metric, *export(metric))) == 2 * len(parity_cases(metric))
 
 
 @pytest.mark.parametrize("module", [Contrast(), Grainy()])
