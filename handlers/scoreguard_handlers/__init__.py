@@ -1,1 +1,8 @@
 """Run time, server side: the chain, its TorchServe entry, and the gRPC gateway."""
+
+from __future__ import annotations
+
+import os
+
+# The wheels of ONNX Runtime report to their maker unless told otherwise before the first import.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -17,7 +17,7 @@ import click
 
 from scoreguard import console
 from scoreguard.v1.errors import IntegrityError
-from scoreguard_handlers.backends.local import THREAD_NAME
+from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, AdmissionConfig, SecurityConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.errors import ServingError, StartupError
 from scoreguard_handlers.gateway import RunningGateway, serve

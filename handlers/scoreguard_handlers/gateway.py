@@ -19,8 +19,6 @@ from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.scoring_pb2_grpc import add_GradientServiceServicer_to_server, add_ScoringServiceServicer_to_server
 from scoreguard_handlers.auth import TokenFile, TokenInterceptor
 from scoreguard_handlers.backends.base import Backend
-from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.backends.torchserve import TorchServeBackend
 from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
@@ -85,8 +83,13 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
 
 async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:
     """Start the backend that the configuration names."""
+    # A gateway in front of TorchServe runs no graph, and does without the 40 MB of what would.
     if config.backend == "local":
+        from scoreguard_handlers.backends.local import LocalBackend
+
         return await LocalBackend.start(catalogue, config)
+    from scoreguard_handlers.backends.torchserve import TorchServeBackend
+
     return await TorchServeBackend.start(catalogue, config)
 
 

@@ -25,6 +25,8 @@ _ENVELOPE_BYTES: Final = MIB
 """Room for what TorchServe's message adds to ours."""
 _COPIES: Final = 5
 """Copies of one message that TorchServe may hold at once on its way to a worker and back."""
+_NETTY: Final = ("", "io.grpc.netty.shaded.")
+"""Where TorchServe's own and gRPC's copies of Netty read their options."""
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders>
@@ -163,9 +165,10 @@ def java_options(config: ServeConfig) -> list[str]:
     """A small heap that gives memory back: TorchServe only passes bytes on."""
     needed = 128 + _COPIES * config.max_message_bytes // MIB
     heap = config.torchserve.heap_mib or max(192, needed)
+    netty = [f"-D{prefix}io.netty.allocator.num{kind}Arenas=1" for prefix in _NETTY for kind in ("Direct", "Heap")]
     return [
-        f"-Xmx{heap}m", "-Xms16m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:MinHeapFreeRatio=10",
-        "-XX:MaxHeapFreeRatio=30", "-XX:+ExitOnOutOfMemoryError", "-Xss512k",
+        f"-Xmx{heap}m", "-Xms16m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+        "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:+ExitOnOutOfMemoryError", *netty,
     ]  # fmt: skip
 
 
@@ -179,6 +182,9 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "TMPDIR": str(files.folder),
         "PYTHONPATH": os.pathsep.join(_python_path()),
         "OMP_NUM_THREADS": str(config.threads),
+        # Dozens of threads that pass messages on would each keep a heap of their own.
+        "MALLOC_ARENA_MAX": "2",
+        "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+
+THREAD_NAME: Final = "scoreguard-chain"
+"""How the names of threads that run graphs in this process begin."""
 
 
 class Backend(Protocol):

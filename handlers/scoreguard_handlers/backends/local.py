@@ -5,15 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Final, Protocol, Self
+from typing import Protocol, Self
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.worker import Worker, WorkerConfig
-
-THREAD_NAME: Final = "scoreguard-chain"
-"""How the names of the threads begin."""
 
 
 class Runner(Protocol):

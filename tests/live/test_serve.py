@@ -1,0 +1,166 @@
+"""`scoreguard-serve` with the real TorchServe: it starts, agrees with the local backend, and never leaves a process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psutil
+import pytest
+from gateways import Line, request, slow_request
+from live_servers import LiveServer
+from tiny_archives import write_tiny_archive
+
+import scoreguard_handlers
+from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
+
+pytestmark = pytest.mark.live
+PROTO = Path(sys.modules["scoreguard.v1"].__file__ or "").parents[2]
+ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(PROTO)]
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model store with one metric."""
+    folder = tmp_path_factory.mktemp("store")
+    write_tiny_archive(folder)
+    return folder
+
+
+@contextmanager
+def served(store: Path, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The command as a process of its own; yields it with the address that it prints."""
+    options = ["--model-store", str(store), "--workers", "1", "--port", "0", "--grace", "5"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), "TMPDIR": str(temporary)}
+    with subprocess.Popen(
+        [sys.executable, "-m", "scoreguard_handlers.cli", *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
+    ) as process:  # fmt: skip
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("ready: ScoreDefended on "), line
+            yield process, line.split()[3]
+        finally:
+            process.kill()
+
+
+def family(pid: int) -> dict[str, psutil.Process]:
+    """The processes below a gateway: `java` and `worker`."""
+    children = psutil.Process(pid).children(recursive=True)
+    return {"java" if "java" in child.name() else "worker": child for child in children}
+
+
+def all_end(processes: dict[str, psutil.Process], seconds: float = 10) -> bool:
+    """Whether all of them are gone in time."""
+    _, alive = psutil.wait_procs(processes.values(), timeout=seconds)
+    return not alive
+
+
+def test_the_command_serves_and_stops_without_a_trace(store: Path, tmp_path: Path) -> None:
+    """It prints one line, scores, and on SIGTERM ends with 0: no process, no temporary file, no other output."""
+    with served(store, tmp_path) as (process, address):
+        below = family(process.pid)
+        assert set(below) == {"java", "worker"}
+        with grpc.insecure_channel(address) as channel:
+            assert ScoringServiceStub(channel).ScoreDefended(request()).score == pytest.approx(20, abs=1e-3)
+        assert list(tmp_path.iterdir())
+        process.send_signal(signal.SIGTERM)
+        output, errors = process.communicate(timeout=30)
+    assert (process.returncode, output, errors) == (0, "", "")
+    assert all_end(below, 0.1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_worker_does_without_torch(store: Path, tmp_path: Path) -> None:
+    """TorchServe's worker imports torch for nothing: its libraries are not in the worker's memory."""
+    with served(store, tmp_path) as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            ScoringServiceStub(channel).ScoreDefended(request())
+        maps = {Path(entry.path).name for entry in family(process.pid)["worker"].memory_maps()}
+        process.terminate()
+        process.communicate(timeout=30)
+    assert any("onnxruntime" in name for name in maps)
+    assert not any(name.startswith("libtorch") for name in maps)
+
+
+def test_kill_9_of_the_gateway_ends_torchserve(store: Path, tmp_path: Path) -> None:
+    """Even without a chance to clean up, Java and its workers are gone within seconds."""
+    with served(store, tmp_path) as (process, _):
+        below = family(process.pid)
+        process.kill()
+        process.wait()
+        assert all_end(below)
+
+
+def test_the_end_of_torchserve_ends_the_service(store: Path, tmp_path: Path) -> None:
+    """A service without its backend says so in one line and stops with 2: what watches it can start it again."""
+    with served(store, tmp_path) as (process, _):
+        below = family(process.pid)
+        below["java"].kill()
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 2
+    assert errors.splitlines()[-1].startswith("error: TorchServe ended with status -9")
+    assert all_end({"worker": below["worker"]})
+
+
+@pytest.mark.parametrize("chain", ["none", "gain:factor=0.7", "gain:factor=1.3+slow"])
+def test_both_backends_give_the_same_score_to_the_last_bit(
+    local_server: LiveServer, torchserve_server: LiveServer, chain: str
+) -> None:
+    """The same worker code runs behind both, so callers may change the backend without changing a number."""
+
+    async def scenario(line: Line) -> Any:
+        return await line.stub.ScoreDefended(request(77, chain=chain, size=65, seed=3))
+
+    local, remote = local_server.run(scenario), torchserve_server.run(scenario)
+    assert local.score == remote.score
+    assert local.provenance == remote.provenance
+
+
+def test_many_callers_at_once_all_get_their_own_answer(server: LiveServer) -> None:
+    """Concurrent callers with different pictures: nobody gets another one's score."""
+
+    async def scenario(line: Line) -> list[float]:
+        async def caller(value: int) -> float:
+            while True:
+                try:
+                    response = await line.stub.ScoreDefended(request(value))
+                    return float(response.score)
+                except grpc.aio.AioRpcError as error:  # the table's queue is tiny
+                    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+                    await asyncio.sleep(0.005)
+
+        return await asyncio.gather(*(caller(value) for value in range(0, 256, 8)))
+
+    assert server.run(scenario) == pytest.approx([value / 2.55 for value in range(0, 256, 8)], abs=1e-3)
+
+
+def test_a_slow_caller_does_not_hold_up_the_stop(live_store: Path, tmp_path: Path) -> None:
+    """When the grace is over, work that still runs is cut off: the command ends, and so does TorchServe."""
+    with served(live_store, tmp_path) as (process, address):
+        below = family(process.pid)
+        with grpc.insecure_channel(address) as channel:
+            call = ScoringServiceStub(channel).ScoreDefended.future(slow_request(200), timeout=60)
+            assert not call.done()
+            process.send_signal(signal.SIGTERM)
+            process.communicate(timeout=30)
+            assert call.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert process.returncode == 0
+    assert all_end(below, 0.5)
+
+
+def test_temporary_folders_are_gone(torchserve_server: LiveServer) -> None:
+    """Only the servers that still run have a folder."""
+    backend: Any = torchserve_server.gateway.backend
+    assert backend.server.folder.is_dir()
+    assert backend.server.folder.parent == Path(tempfile.gettempdir())
