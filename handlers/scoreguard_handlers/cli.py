@@ -40,7 +40,7 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @click.option(
     "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, help="Seconds, where a call sets none."
 )
-@click.option("--max-deadline", type=click.FloatRange(0, min_open=True), default=300.0, help="Longest time for a call.")
+@click.option("--max-deadline", type=click.FloatRange(0, min_open=True), default=100.0, help="Longest time for a call.")
 @click.option("--max-message-mib", type=click.IntRange(1, 1024), default=64, help="Largest request.")
 @click.option("--max-pixels", type=click.IntRange(1), default=50_000_000, help="Largest picture.")
 @click.option("--gradients", is_flag=True, help="Serve GradientService: white-box access, for research only.")

@@ -29,8 +29,9 @@ class AdmissionConfig:
     """Requests above this size together travel alone; joining big pictures saves nothing."""
     default_deadline_seconds: float = 60.0
     """Deadline of a request whose caller set none."""
-    max_deadline_seconds: float = 300.0
-    """Longest time that any request may take; a later deadline is cut to this."""
+    max_deadline_seconds: float = 100.0
+    """Longest time that any request may take; a later deadline is cut to this. TorchServe kills a worker that is silent
+    for the `responseTimeout` of its archive, 120 s, so this must stay below."""
     window: int = 16
     """Items of one stream or batch call that may be under way at once."""
 

@@ -37,6 +37,8 @@ _FATAL_DEATHS: Final = 2
 """TorchServe starts a worker again at once; one that died twice will die again."""
 _ERROR_LINE: Final = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt))(?::\s*(.*))?$")
 _POLL_SECONDS: Final = 0.1
+_PATIENCE_MARGIN_SECONDS: Final = 10.0
+"""A worker stops at the deadline by itself; this is for what it does not notice at once."""
 _STOP_SECONDS: Final = 5.0
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 logger = logging.getLogger(__name__)
@@ -127,6 +129,7 @@ class TorchServeProcess:
             async with asyncio.timeout(config.torchserve.start_timeout_seconds):
                 for metric in metrics:
                     await self._await_metric(metric, config.workers)
+                    await self._check_patience(metric, config.admission.max_deadline_seconds)
         except TimeoutError:
             why = self.last_error() or "see its log with --torchserve-log-dir"
             seconds = config.torchserve.start_timeout_seconds
@@ -139,6 +142,15 @@ class TorchServeProcess:
             if _text_of(self._files.worker_log).count(_DEATH) >= _FATAL_DEATHS:
                 raise StartupError(f"the workers of TorchServe die while loading: {self.last_error()}")
             await asyncio.sleep(_POLL_SECONDS)
+
+    async def _check_patience(self, metric: str, longest: float) -> None:
+        """TorchServe kills a worker that is silent for the time in the archive: no request may take that long."""
+        patience = (await asyncio.to_thread(self._describe, metric))[0]["responseTimeout"]
+        if longest + _PATIENCE_MARGIN_SECONDS > patience:
+            raise StartupError(
+                f"{metric}.mar lets a worker be silent for {patience} s: "
+                f"--max-deadline must be at most {patience - _PATIENCE_MARGIN_SECONDS:g}, not {longest:g}"
+            )
 
     def _describe(self, metric: str) -> Any:
         url = f"http://{LOOPBACK}:{self.ports.management}/models/{metric}"

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from live_servers import LiveServer, faulty_store, running_server, table_config
+
+from scoreguard_export.build import BuildConfig, build
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 
 BACKENDS = ("local", "torchserve")
 
@@ -15,6 +19,22 @@ BACKENDS = ("local", "torchserve")
 def live_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model store of the session's servers."""
     return faulty_store(tmp_path_factory.mktemp("live"))
+
+
+@pytest.fixture(scope="session")
+def lite_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `scoreguard-export build` makes of the shipped metric and every defence."""
+    path = tmp_path_factory.mktemp("lite") / "model_store"
+    build(BuildConfig(metrics=("lite",), defences=tuple(DEFENCES), model_store=path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -182,8 +183,8 @@ def test_work_that_nobody_waits_for_is_stopped(server: LiveServer) -> None:
 def test_a_caller_without_a_deadline_gets_the_servers(live_store: Path) -> None:
     """The default deadline answers DEADLINE_EXCEEDED, where TorchServe's own timeout drops the response silently."""
     config = table_config(live_store, "local")
-    admission = type(config.admission)(default_deadline_seconds=0.5)
-    with running_server(type(config)(**{**vars(config), "admission": admission})) as server:
+    hasty = replace(config, admission=replace(config.admission, default_deadline_seconds=0.5))
+    with running_server(hasty) as server:
 
         async def scenario(line: Line) -> grpc.aio.AioRpcError:
             return await failure_of(line.stub.ScoreDefended(slow_request(LONG)))
@@ -269,4 +270,13 @@ def test_a_worker_that_cannot_load_stops_the_start(tmp_path: Path) -> None:
         pytest.raises(StartupError, match=r"die while loading: .*no such device"),
         running_server(table_config(tmp_path, "torchserve")),
     ):
+        pass
+
+
+def test_a_deadline_beyond_torchserves_patience_stops_the_start(tmp_path: Path) -> None:
+    """TorchServe would kill the worker before such a deadline: one line says what to change."""
+    write_tiny_archive(tmp_path)
+    config = table_config(tmp_path, "torchserve")
+    patient = replace(config, admission=replace(config.admission, max_deadline_seconds=115))
+    with pytest.raises(StartupError, match="--max-deadline must be at most 110"), running_server(patient):
         pass

@@ -57,9 +57,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(live_store: Path, folder: Path) -> dict[str, str]:
+def environment(lite_store: Path, folder: Path) -> dict[str, str]:
     """The commands on PATH, and the built model store at hand."""
-    (folder / "model_store").symlink_to(live_store)
+    (folder / "model_store").symlink_to(lite_store)
     return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
 
 
