@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreguard.v1.archive import SUFFIX, Archive
-from scoreguard.v1.spec import parse_chains
+from scoreguard.v1.spec import format_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack
@@ -21,7 +21,7 @@ from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.images import find_images
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.runner import Progress, Runner, Summary, draws_by_chain
+from scoreguard_client.campaign.runner import Progress, Runner, Summary, draws_by_chain, expected_records
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
 
@@ -107,7 +107,12 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         batch=options.batch,
     )
     shown = [image.name for image in images[:SHOWN_PICTURES]]
-    facts = _facts(metric, catalogue, surrogate, shown)
+    draws = draws_by_chain(plan, metric)
+    facts = _facts(metric, catalogue, surrogate) | {
+        "shown": shown,
+        "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
+        "expected": expected_records(plan, draws),
+    }
     with Store.create(options.out, plan, facts) as store, Endpoint(client, metric.name) as endpoint:
         runner = Runner(
             plan=plan,
@@ -116,7 +121,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             endpoint=endpoint,
             crafter=Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate),
             folder=options.images,
-            draws=draws_by_chain(plan, metric),
+            draws=draws,
         )
         return runner.run(start(runner))
 
@@ -141,9 +146,7 @@ def _default_surrogate() -> Path | None:
     return DEFAULT_SURROGATE if any(DEFAULT_SURROGATE.glob(f"*{SUFFIX}")) else None
 
 
-def _facts(
-    metric: MetricDescription, catalogue: Catalogue, surrogate: Archive | None, shown: list[str]
-) -> dict[str, Any]:
+def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive | None) -> dict[str, Any]:
     low, high = metric.score_range
     return {
         "metric": {
@@ -154,7 +157,6 @@ def _facts(
             "higher_is_better": metric.higher_is_better,
         },
         "server_version": catalogue.server_version,
-        "shown": shown,
         "transfer": surrogate is not None and not _same_metric(surrogate, metric),
     }
 

@@ -48,6 +48,12 @@ def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
     return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
 
 
+def expected_records(plan: Plan, draws: dict[str, int]) -> int:
+    """Records of a finished run."""
+    per_image = {unit: sum(draws[chain] for chain in plan.scored_behind(unit)) for unit in plan.units()}
+    return sum(len(unit.images) * count for unit, count in per_image.items())
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """Runs one plan into one store."""
@@ -70,12 +76,7 @@ class Runner:
     @property
     def steps(self) -> int:
         """Steps of the whole plan, for a progress bar: clean scores and records."""
-        clean = len(self.plan.images) * sum(self.draws.values())
-        records = sum(
-            len(unit.images) * sum(self.draws[chain] for chain in self.plan.scored_behind(unit))
-            for unit in self.plan.units()
-        )
-        return clean + records
+        return len(self.plan.images) * sum(self.draws.values()) + expected_records(self.plan, self.draws)
 
     def run(self, progress: Progress) -> Summary:
         """Do everything that is not done.

@@ -18,7 +18,7 @@ import pytest
 from scoreguard_client.campaign import Record, Store
 from scoreguard_client.campaign.store import FILE_NAME
 
-KILLS = 6
+KILLS = 4
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"
 
 

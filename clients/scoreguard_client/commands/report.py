@@ -1,0 +1,67 @@
+"""`scoreguard report`: turn a campaign into robustness scores."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Final
+
+import click
+from rich.console import Console
+
+from scoreguard_client.report import TableOptions, make_report
+from scoreguard_client.report.build import Report
+from scoreguard_client.report.text import text_table
+from scoreguard_client.scores.bootstrap import RESAMPLES
+from scoreguard_client.scores.r_score import RMode
+from scoreguard_client.scores.scaling import Scaling
+
+_FILE_WIDTH: Final = 150
+"""Characters of a line where the table goes to a file or a pipe."""
+
+
+@click.command(
+    epilog="""\b
+Example:
+  scoreguard report runs/first
+"""
+)
+@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.option(
+    "--scaling",
+    type=click.Choice([scaling.value for scaling in Scaling]),
+    default=Scaling.DECLARED_RANGE.value,
+    show_default=True,
+    help="What becomes 0 and 1: the metric's declared range, or the clean scores (benchmark).",
+)
+@click.option(
+    "--r-mode",
+    type=click.Choice([mode.value for mode in RMode]),
+    default=RMode.PAPER.value,
+    show_default=True,
+    help="Whose R-score.",
+)
+@click.option(
+    "--resamples", type=click.IntRange(min=1), default=RESAMPLES, show_default=True, help="Of the bootstrap intervals."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
+def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool) -> int:
+    """Print the robustness table of RUN and write RUN/report: CSV tables, pictures and a page."""
+    options = TableOptions(scaling=Scaling(scaling), r_mode=RMode(r_mode), resamples=resamples)
+    with Console(stderr=True).status("computing scores and intervals"):
+        report = make_report(run, options)
+    if as_json:
+        click.echo(json.dumps(report.to_json()))
+    else:
+        _print(report)
+    return 0
+
+
+def _print(report: Report) -> None:
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=_FILE_WIDTH)
+    console.print(text_table(report, console.width))
+    for caution in report.cautions:
+        console.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
+    console.print(f"{report.folder / 'index.html'} has the intervals and the pictures", highlight=False, soft_wrap=True)

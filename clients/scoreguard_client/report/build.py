@@ -1,0 +1,138 @@
+"""From a run directory to a report: tables as CSV, pictures, and a page that needs nothing else."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from scoreguard_client.campaign.errors import RunError
+from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.records import Record
+from scoreguard_client.campaign.store import Store
+from scoreguard_client.report.cautions import cautions_for
+from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.table import Row, TableOptions, robustness_table
+from scoreguard_client.scores.scaling import ScoreRange
+
+
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """What a run found."""
+
+    run: Path
+    """The run directory."""
+    plan: Plan
+    """Its plan."""
+    metric_title: str
+    """The metric's name in prose."""
+    declared: ScoreRange
+    """The metric's range and direction."""
+    transfer: bool
+    """Whether gradients came from another metric than the one attacked."""
+    server_version: str
+    """Version of the server software."""
+    shown: tuple[str, ...]
+    """Names of the pictures whose PNG files were kept."""
+    options: TableOptions
+    """Which readings of the scores were taken."""
+    records: tuple[Record, ...]
+    """Every record."""
+    rows: tuple[Row, ...]
+    """The table, in the order of the plan."""
+    cautions: tuple[str, ...]
+    """What to know before trusting it."""
+    labels: dict[str, str]
+    """Chains as the user wrote them, by their full text form."""
+
+    def label(self, chain: str) -> str:
+        """A chain as the user wrote it."""
+        return self.labels.get(chain, chain)
+
+    @property
+    def folder(self) -> Path:
+        """Where the report's files go."""
+        return self.run / "report"
+
+    def to_json(self) -> dict[str, Any]:
+        """The table for programs; numbers without a value are null."""
+        return {
+            "run": str(self.run),
+            "plan_sha256": self.plan.digest,
+            "metric": self.plan.metric,
+            "scaling": self.options.scaling.value,
+            "r_mode": self.options.r_mode.value,
+            "rows": [_finite(asdict(row)) for row in self.rows],
+            "cautions": list(self.cautions),
+        }
+
+
+def read_report(run: Path, options: TableOptions) -> Report:
+    """Read a run and compute its table.
+
+    Raises:
+        RunError: the directory holds no readable run, or one without records.
+    """
+    with Store.open(run) as store:
+        plan, facts, records = store.plan, store.facts, store.records()
+    if not records:
+        raise RunError(f"{run} holds no records yet; run scoreguard attack first")
+    metric = facts["metric"]
+    declared = ScoreRange(
+        low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
+    )
+    rows = sorted(robustness_table(records, declared, options), key=lambda row: _place(plan, row))
+    return Report(
+        run=run,
+        plan=plan,
+        metric_title=metric["title"] or metric["name"],
+        declared=declared,
+        transfer=facts["transfer"],
+        server_version=facts["server_version"],
+        shown=tuple(facts["shown"]),
+        options=options,
+        records=tuple(records),
+        rows=tuple(rows),
+        cautions=tuple(cautions_for(rows, records, declared, facts["expected"])),
+        labels=facts["labels"],
+    )
+
+
+def write_tables(report: Report) -> None:
+    """Write `table.csv` and `records.csv`."""
+    report.folder.mkdir(parents=True, exist_ok=True)
+    _write_csv(report.folder / "table.csv", _table_heading(), map(_table_line, report.rows))
+    names = [field.name for field in fields(Record)]
+    _write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
+
+
+def _place(plan: Plan, row: Row) -> tuple[int, bool, int]:
+    return plan.attacks.index(row.attack), row.adaptive, plan.defences.index(row.chain)
+
+
+def _table_heading() -> list[str]:
+    scores = [f"{column.key}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
+    return ["attack", "chain", "adaptive", "images", "records", "failed", "queries", *scores]
+
+
+def _table_line(row: Row) -> list[object]:
+    estimates = [row.scores.get(column.key) for column in COLUMNS]
+    numbers = [number for e in estimates for number in ((e.value, e.low, e.high) if e else ("", "", ""))]
+    adaptive = "yes" if row.adaptive else "no"
+    return [row.attack, row.chain, adaptive, row.images, row.records, row.failed, row.queries, *numbers]
+
+
+def _write_csv(path: Path, heading: Sequence[str], lines: Iterable[Iterable[object]]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(heading)
+        writer.writerows(lines)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    # JSON knows neither NaN nor infinity.
+    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value

@@ -1,0 +1,119 @@
+"""Attacks on single pictures, to look at: clean, attacked, purified and the amplified difference, with their scores."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import PIL.Image
+
+from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.campaign.gallery import picture_path
+from scoreguard_client.campaign.records import Record
+from scoreguard_client.report.build import Report
+from scoreguard_client.report.text import number, short_attack
+
+Levels = npt.NDArray[np.uint8]
+
+_MIDDLE: Final = 127.5
+_TOP: Final = 255
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tile:
+    """One picture of an exhibit."""
+
+    title: str
+    """What it is."""
+    picture: Levels
+    """(H, W, 3)."""
+    score: str = ""
+    """The metric's score, for people."""
+    note: str = ""
+    """A line below."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Exhibit:
+    """One attack on one picture."""
+
+    image: str
+    """Name of the picture."""
+    attack: str
+    """The attack in its text form."""
+    title: str
+    """The attack's name in prose."""
+    tiles: tuple[Tile, ...]
+    """What there is to see, in reading order."""
+
+
+def exhibits(report: Report) -> list[Exhibit]:
+    """For each picture that was kept its strongest undefended attack; for the first the strongest adaptive one too."""
+    found = []
+    for image in report.shown:
+        records = [record for record in report.records if record.image == image and not record.error]
+        # One adaptive attack shows the point; more would make the page heavy.
+        for adaptive in (False, True) if image == report.shown[0] else (False,):
+            exhibit = _strongest(report, image, [record for record in records if record.adaptive is adaptive])
+            found += [exhibit] if exhibit else []
+    return found
+
+
+def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | None:
+    if not records:
+        return None
+    sign = 1 if report.declared.higher_is_better else -1
+    # The plain attack that raised the bare metric most; the adaptive one that raised the defended score most.
+    best = max(records, key=lambda r: sign * ((r.attacked_defended if r.adaptive else r.attacked_score) or 0))
+    mine = [record for record in records if (record.attack, record.crafting) == (best.attack, best.crafting)]
+    order = report.plan.defences.index
+    first_draws = sorted((r for r in mine if r.draw == 0), key=lambda record: order(record.chain))
+    tiles = _tiles(report, image, first_draws, best)
+    title = short_attack(best.attack) + (f", knowing {report.label(best.crafting)}" if best.adaptive else "")
+    return Exhibit(image=image, attack=best.attack, title=title, tiles=tuple(tiles)) if tiles else None
+
+
+def _tiles(report: Report, image: str, records: list[Record], best: Record) -> list[Tile]:
+    clean = _read(report, image)
+    attacked = _read(report, image, attack=best.attack, crafting=best.crafting)
+    if clean is None or attacked is None:
+        return []
+    tiles = [
+        Tile(title="clean", picture=clean, score=_score(best.clean_score)),
+        Tile(title="attacked", picture=attacked, score=_score(best.attacked_score), note=_rounded(best)),
+        amplified_difference(clean, attacked, best.l_inf_8bit or 0),
+    ]
+    for record in records:
+        purified = _read(report, image, attack=record.attack, crafting=record.crafting, chain=record.chain)
+        if record.chain != UNDEFENDED and purified is not None:
+            note = f"clean {_score(record.clean_defended)}"
+            title = f"purified by {report.label(record.chain)}"
+            tiles.append(Tile(title=title, picture=purified, score=_score(record.attacked_defended), note=note))
+    return tiles
+
+
+def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
+    """The difference around middle grey, stretched so that its largest value reaches black or white."""
+    difference = attacked.astype(np.float64) - clean.astype(np.float64)
+    largest = float(np.abs(difference).max())
+    factor = _MIDDLE / largest if largest else 1.0
+    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, _TOP)).astype(np.uint8)
+    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * _TOP:.0f}/255")
+
+
+def _read(report: Report, image: str, **parts: str) -> Levels | None:
+    path = picture_path(report.run, image, **parts)
+    if not path.is_file():
+        return None
+    with PIL.Image.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))
+
+
+def _score(value: float | None) -> str:
+    return number(float("nan") if value is None else value, 2)
+
+
+def _rounded(record: Record) -> str:
+    return f"8-bit {_score(record.attacked_score_8bit)}"

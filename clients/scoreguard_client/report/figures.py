@@ -1,0 +1,88 @@
+"""The report's pictures: absolute gain by attack and defence, and what an attack does to a picture."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from scoreguard_client.report.build import Report
+from scoreguard_client.report.exhibits import Exhibit
+from scoreguard_client.report.table import Row
+from scoreguard_client.report.text import short_attack
+
+PLAIN: Final = "#2f6db5"
+ADAPTIVE: Final = "#c8553d"
+_INK: Final = "#222222"
+_GRID: Final = "#d9dde3"
+_DPI: Final = 120
+_WRAP: Final = 22
+_TILE_INCHES: Final = 2.2
+_CAPTION_INCHES: Final = 1.5
+
+
+def draw_gains(report: Report, path: Path) -> None:
+    """Bars of absolute gain with their intervals: a panel for each attack, a bar for each chain."""
+    attacks = list(dict.fromkeys(row.attack for row in report.rows))
+    chains = list(dict.fromkeys(row.chain for row in report.rows))
+    height = 1.1 + 0.44 * len(chains)
+    figure = Figure(figsize=(max(2.6 * len(attacks) + 1.8, 6.0), height), layout="constrained")
+    panels = figure.subplots(1, len(attacks), sharey=True, sharex=True, squeeze=False)[0]
+    for panel, attack in zip(panels, attacks, strict=True):
+        _draw_panel(panel, [row for row in report.rows if row.attack == attack and row.scores], chains)
+        panel.set_title(short_attack(attack), fontsize=10, color=_INK, loc="left", fontweight="bold")
+    panels[0].set_yticks(
+        range(len(chains)), [textwrap.fill(report.label(chain), _WRAP) for chain in chains], fontsize=8
+    )
+    panels[0].invert_yaxis()
+    figure.supxlabel("absolute gain of the served score, share of the scale; whiskers: 95 % interval", fontsize=8)
+    if any(row.adaptive for row in report.rows):
+        handles = [_swatch(PLAIN), _swatch(ADAPTIVE)]
+        figure.legend(handles, ["crafted on the metric alone", "knows the defence"], **_LEGEND)
+    figure.savefig(path, dpi=_DPI)
+
+
+_LEGEND: Final[dict[str, Any]] = {"loc": "outside upper right", "ncols": 2, "fontsize": 8, "frameon": False}
+
+
+def _swatch(colour: str) -> Any:
+    from matplotlib.patches import Patch
+
+    return Patch(color=colour)
+
+
+def _draw_panel(panel: Axes, rows: Sequence[Row], chains: Sequence[str]) -> None:
+    pairs = any(row.adaptive for row in rows)
+    thickness = 0.36 if pairs else 0.6
+    for row in rows:
+        gain = row.scores["absolute_gain"]
+        offset = 0.0 if not pairs else (0.2 if row.adaptive else -0.2)
+        place, colour = chains.index(row.chain) + offset, ADAPTIVE if row.adaptive else PLAIN
+        panel.barh(place, gain.value, thickness, color=colour, zorder=2)
+        if np.isfinite(gain.low):
+            panel.plot([gain.low, gain.high], [place, place], color=_INK, linewidth=1.1, zorder=3)
+    panel.axvline(0, color=_INK, linewidth=0.8, zorder=3)
+    panel.grid(axis="x", color=_GRID, linewidth=0.7, zorder=0)
+    panel.tick_params(labelsize=8, length=0, colors=_INK)
+    for side in panel.spines.values():
+        side.set_visible(False)
+
+
+def draw_exhibit(exhibit: Exhibit, path: Path) -> None:
+    """One attack on one picture as a strip: clean, attacked, purified, amplified difference, with their scores."""
+    height, width, _ = exhibit.tiles[0].picture.shape
+    size = (_TILE_INCHES * len(exhibit.tiles), _TILE_INCHES * height / width + _CAPTION_INCHES)
+    figure = Figure(figsize=size, layout="constrained")
+    for panel, tile in zip(figure.subplots(1, len(exhibit.tiles), squeeze=False)[0], exhibit.tiles, strict=True):
+        panel.imshow(tile.picture, interpolation="none")
+        panel.set_title(textwrap.fill(tile.title, _WRAP), fontsize=9, color=_INK)
+        panel.set_xlabel(f"{tile.score}\n{tile.note}".strip(), fontsize=9, color=_INK)
+        panel.set_xticks([])
+        panel.set_yticks([])
+    figure.suptitle(f"{exhibit.title} on {exhibit.image}", fontsize=10, color=_INK, x=0.01, ha="left")
+    figure.savefig(path, dpi=_DPI)

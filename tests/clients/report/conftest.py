@@ -1,0 +1,118 @@
+"""A small run whose numbers can be worked out by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from scoreguard_client.campaign import ImageRef, Plan, Record, Store
+from scoreguard_client.campaign.gallery import Gallery
+
+FGSM, SQUARE = "fgsm:eps=0.1", "square:eps=0.1:queries=5:p_init=0.05:mode=paper"
+DIM = "dim:factor=0.5"
+NAMES = tuple(f"picture{number}.png" for number in range(6))
+MakeRun = Callable[..., Path]
+
+PLAN = Plan(
+    metric="bright",
+    archive_sha256="ab" * 32,
+    attacks=(FGSM, SQUARE),
+    defences=("none", DIM),
+    adaptive=True,
+    gradients="live",
+    images=tuple(ImageRef(name=name, sha256="00", height=24, width=32) for name in NAMES),
+    seed=0,
+    draws=1,
+    crafting_draws=1,
+    batch=8,
+)
+
+
+def record(number: int, attack: str, chain: str, crafting: str, gain: float) -> Record:
+    """An attack that raises the defended score by `gain`; scores are 40, 42, ... undefended, and half of it dimmed."""
+    clean = 40.0 + 2 * number
+    share = 0.5 if chain == DIM else 1.0
+    return Record(
+        image=NAMES[number],
+        attack=attack,
+        crafting=crafting,
+        chain=chain,
+        draw=0,
+        image_sha256="00",
+        metric="bright",
+        adaptive=crafting != "none",
+        seed=number,
+        clean_score=clean,
+        clean_defended=share * clean,
+        attacked_score=clean + 20,
+        attacked_defended=share * clean + gain,
+        attacked_score_8bit=clean + 19,
+        attacked_defended_8bit=share * clean + gain,
+        crafting_score=clean + 20,
+        psnr=32.0,
+        ssim=0.9,
+        l_inf=0.1,
+        l_inf_8bit=25 / 255,
+        purified_psnr=16.0,
+        purified_ssim=0.4,
+        queries=5,
+        crafting_seconds=0.1,
+        scoring_seconds=0.1,
+    )
+
+
+def sound_records() -> list[Record]:
+    """Plain attacks lose most behind the chain, adaptive ones do not."""
+    records = []
+    for number in range(len(NAMES)):
+        for attack in (FGSM, SQUARE):
+            records.append(record(number, attack, "none", "none", 20.0))
+            records.append(record(number, attack, DIM, "none", 4.0))
+            records.append(record(number, attack, DIM, DIM, 12.0))
+    return records
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """A function that writes a run with pictures."""
+
+    def make(records: list[Record] | None = None, **facts: Any) -> Path:
+        metric = {"name": "bright", "title": "Mean <brightness>", "range_low": 0, "range_high": 100}
+        metric["higher_is_better"] = facts.pop("higher_is_better", True)
+        records = sound_records() if records is None else records
+        told = {
+            "metric": metric,
+            "server_version": "9.8.7",
+            "shown": list(NAMES[:3]),
+            "labels": {"none": "none", DIM: "dim"},
+            "expected": len(records),
+            "transfer": False,
+        }
+        run = tmp_path / "run"
+        with Store.create(run, PLAN, told | facts) as store:
+            store.add_records(records)
+        _write_pictures(run)
+        return run
+
+    return make
+
+
+def _write_pictures(run: Path) -> None:
+    gallery, rng = Gallery(run, NAMES[:3]), np.random.default_rng(0)
+    for name in NAMES:
+        clean = rng.integers(30, 200, (24, 32, 3), dtype=np.uint8)
+        gallery.show(name, clean)
+        for attack in (FGSM, SQUARE):
+            for crafting in ("none", DIM):
+                gallery.show(name, clean + np.uint8(25), attack=attack, crafting=crafting)
+                gallery.show(name, clean // 2, attack=attack, crafting=crafting, chain=DIM)
+
+
+def failed(one: Record) -> Record:
+    """The same record as a failure."""
+    return replace(one, attacked_defended=None, clean_score=None, error="worker died")

@@ -1,0 +1,258 @@
+"""The report of a small run: its numbers, its warnings, its files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from rich.console import Console
+from tests.clients.report.conftest import DIM, FGSM, NAMES, SQUARE, MakeRun, failed, record, sound_records
+
+from scoreguard_client.campaign import RunError
+from scoreguard_client.report import TableOptions, make_report, read_report
+from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.exhibits import amplified_difference, exhibits
+from scoreguard_client.report.text import interval, number, text_table
+from scoreguard_client.scores import Estimate, Scaling
+
+QUICK = TableOptions(resamples=50)
+
+
+def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> None:
+    """Worked out by hand for FGSM behind the chain: clean 20..25, attacked 4 higher."""
+    report = read_report(make_run(), QUICK)
+    (row,) = [row for row in report.rows if (row.attack, row.chain, row.adaptive) == (FGSM, DIM, False)]
+    values = {key: estimate.value for key, estimate in row.scores.items()}
+    clean, undefended = np.arange(20.0, 26.0), np.arange(40.0, 52.0, 2.0)
+    u, v = clean / 100, (clean + 4) / 100
+    assert values["clean_mean"] == pytest.approx(22.5)
+    assert values["attacked_mean"] == pytest.approx(26.5)
+    assert values["absolute_gain"] == pytest.approx(0.04)
+    assert values["absolute_gain_8bit"] == pytest.approx(0.04)
+    assert values["relative_gain"] == pytest.approx(np.mean((v - u) / (u + 1)))
+    assert values["r_score"] == pytest.approx(np.mean(np.log10((1 - v) / 0.04)), abs=1e-4)
+    assert values["wasserstein_score"] == pytest.approx(0.04)
+    assert values["energy_score"] > 0
+    assert values["purification_gain"] == pytest.approx(np.mean(np.abs(undefended - clean - 4) / undefended))
+    assert values["quality_score"] == pytest.approx(0.4 / 2 + 16 / 160)
+    assert values["srocc"] == pytest.approx(1)
+    assert values["psnr"] == pytest.approx(32)
+    assert values["ssim"] == pytest.approx(0.9)
+    assert set(values) == {column.key for column in COLUMNS}
+    assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
+
+
+def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
+    """Six pictures give an interval to each column."""
+    for row in read_report(make_run(), QUICK).rows:
+        for estimate in row.scores.values():
+            assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+
+
+def test_rows_come_in_the_order_of_the_plan_with_adaptive_attacks_apart(make_run: MakeRun) -> None:
+    """Attack, then plain before adaptive, then chain."""
+    rows = read_report(make_run(), QUICK).rows
+    per_attack = [("none", False), (DIM, False), (DIM, True)]
+    assert [(row.attack, row.chain, row.adaptive) for row in rows] == [
+        (attack, *rest) for attack in (FGSM, SQUARE) for rest in per_attack
+    ]
+
+
+def test_for_a_lower_is_better_metric_a_rising_score_is_a_loss(make_run: MakeRun) -> None:
+    """Gains carry the direction, means stay in the metric's units."""
+    row = read_report(make_run(higher_is_better=False), QUICK).rows[0]
+    assert row.scores["absolute_gain"].value == pytest.approx(-0.2)
+    assert row.scores["attacked_mean"].value > row.scores["clean_mean"].value
+
+
+def test_the_benchmarks_scaling_is_by_the_clean_scores(make_run: MakeRun) -> None:
+    """Clean scores 40..50 become 0..1, so that a rise of 20 is a gain of 2."""
+    options = TableOptions(resamples=20, scaling=Scaling.CLEAN_SELECTION)
+    row = read_report(make_run(), options).rows[0]
+    assert row.scores["absolute_gain"].value == pytest.approx(2)
+
+
+def test_failed_records_are_counted_and_in_no_number(make_run: MakeRun) -> None:
+    """A row of failures only has no scores, and every form of the report shows dashes."""
+    records = sound_records()
+    records = [failed(r) if r.attack == SQUARE or r.image == NAMES[0] else r for r in records]
+    report = make_report(make_run(records), QUICK)
+    first, last = report.rows[0], report.rows[-1]
+    assert (first.images, first.failed) == (5, 1)
+    assert (last.images, last.failed, last.scores) == (0, 6, {})
+    assert "–" in (report.folder / "index.html").read_text()
+    assert report.cautions[0].startswith("21 records failed")
+
+
+def test_cautions_name_what_should_not_be_taken_at_face_value(make_run: MakeRun) -> None:
+    """Unfinished run, attack without effect, weak adaptive attack, rounding, shifted clean scores."""
+    records = []
+    for place in range(len(NAMES)):
+        records.append(record(place, FGSM, "none", "none", -1.0))
+        plain = record(place, FGSM, DIM, "none", 6.0)
+        records.append(replace(plain, attacked_defended_8bit=(plain.clean_defended or 0) + 1))
+        records.append(record(place, FGSM, DIM, DIM, 2.0))
+    cautions = read_report(make_run(records, expected=40), QUICK).cautions
+    wanted = (
+        "18 of 40 records",
+        "gains nothing even undefended",
+        "when it knows the defence",
+        "8-bit rounding",
+        "-22.50",
+    )
+    for said, caution in zip(wanted, cautions, strict=True):
+        assert said in caution
+
+
+def test_a_sound_run_has_only_the_caution_about_clean_scores(make_run: MakeRun) -> None:
+    """The chain halves every clean score, and that alone is said."""
+    (caution,) = read_report(make_run(), QUICK).cautions
+    assert "moves clean scores by -22.50" in caution
+
+
+def test_the_csv_files_hold_every_record_and_every_number(make_run: MakeRun) -> None:
+    """They read back with the values of the table."""
+    report = make_report(make_run(), QUICK)
+    with (report.folder / "records.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == len(report.records)
+    assert float(rows[0]["attacked_defended"]) == report.records[0].attacked_defended
+    with (report.folder / "table.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    for line, row in zip(table, report.rows, strict=True):
+        for key, estimate in row.scores.items():
+            assert float(line[key]) == estimate.value
+            assert float(line[f"{key}_low"]) == pytest.approx(estimate.low, nan_ok=True)
+
+
+class Page(HTMLParser):
+    """What a page refers to, and whether its tags are closed."""
+
+    VOID = frozenset({"meta", "img", "br", "link"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.sources: list[str] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Keep the tag and its reference."""
+        self.sources += [value or "" for name, value in attrs if name in {"src", "href"}]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """The innermost open tag is closed."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Keep the text."""
+        self.words.append(data)
+
+
+def test_the_page_is_whole_and_refers_to_nothing_outside(make_run: MakeRun) -> None:
+    """Well-formed, names escaped, every picture embedded."""
+    report = make_report(make_run(), QUICK)
+    text = (report.folder / "index.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert not re.search(r"https?://|@import|url\(", text)
+    words = " ".join(page.words)
+    assert "Mean <brightness>" in words
+    for said in ("adaptive", "dim", "FGSM", "Square", *(column.label for column in COLUMNS)):
+        assert said in words
+
+
+def test_exhibits_show_the_strongest_attack_on_each_kept_picture(make_run: MakeRun) -> None:
+    """Clean, attacked, difference and purified with their scores; the first picture has an adaptive one too."""
+    report = read_report(make_run(), QUICK)
+    shown = exhibits(report)
+    assert [exhibit.image for exhibit in shown] == [NAMES[0], NAMES[0], *NAMES[1:3]]
+    assert "knowing dim" in shown[1].title
+    first = shown[0].tiles
+    assert [tile.title for tile in first] == ["clean", "attacked", "difference ×5", "purified by dim"]
+    assert [tile.score for tile in first] == ["40.00", "60.00", "L∞ 25/255", "24.00"]
+    files = make_report(report.run, QUICK).folder.glob("attack-*.png")
+    assert len(list(files)) == len(shown)
+
+
+def test_a_report_without_pictures_is_still_a_report(make_run: MakeRun) -> None:
+    """Pictures that were deleted leave the exhibits out, and old strips do not stay behind."""
+    run = make_run()
+    make_report(run, QUICK)
+    for path in (run / "pictures").rglob("*.png"):
+        path.unlink()
+    report = make_report(run, QUICK)
+    assert not list(report.folder.glob("attack-*.png"))
+    assert "What an attack looks like" not in (report.folder / "index.html").read_text()
+
+
+def test_the_amplified_difference_is_grey_where_nothing_changed_and_reaches_the_ends() -> None:
+    """The largest change becomes black or white, its factor is told; no change at all is grey."""
+    clean = np.full((1, 3, 3), 100, dtype=np.uint8)
+    attacked = clean.copy()
+    attacked[0, 0], attacked[0, 1] = 110, 95
+    tile = amplified_difference(clean, attacked, 10 / 255)
+    assert tile.picture[0, :, 0].tolist() == [255, 64, 128]
+    assert (tile.title, tile.score) == ("difference ×13", "L∞ 10/255")
+    assert np.all(amplified_difference(clean, clean, 0).picture == 128)
+
+
+def test_drawn_pictures_are_not_blank(make_run: MakeRun) -> None:
+    """The chart has both colours of its legend."""
+    report = make_report(make_run(), QUICK)
+    with PIL.Image.open(report.folder / "gains.png") as chart:
+        colours = {colour for _, colour in chart.convert("RGB").getcolors(1 << 20) or []}
+    assert {(0x2F, 0x6D, 0xB5), (0xC8, 0x55, 0x3D)} <= colours
+
+
+@pytest.mark.parametrize(("width", "headings"), [(80, ("abs. gain", "R")), (150, ("SROCC", "Quality", "Gain"))])
+def test_the_text_table_fits_its_line(width: int, headings: tuple[str, ...], make_run: MakeRun) -> None:
+    """Fewer columns on a narrow terminal, none cut short."""
+    report = read_report(make_run(), QUICK)
+    console = Console(width=width, record=True, file=(report.run / "text").open("w"))
+    console.print(text_table(report, width))
+    console.file.close()
+    text = console.export_text()
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for heading in ("FGSM adaptive", "dim", *headings):
+        assert heading in text
+
+
+def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:
+    """NaN and infinity become null."""
+    one_picture = [record(0, FGSM, "none", "none", 20.0)]
+    data = read_report(make_run(one_picture), QUICK).to_json()
+    text = json.dumps(data, allow_nan=False)
+    scores = json.loads(text)["rows"][0]["scores"]
+    assert scores["absolute_gain"] == {"value": pytest.approx(0.2), "low": None, "high": None}
+    assert scores["srocc"]["value"] is None
+
+
+def test_numbers_for_people_have_no_negative_zero_and_say_where_there_is_none() -> None:
+    """A dash for NaN, the sign for infinity, no interval without ends."""
+    assert [number(value, 2) for value in (-0.001, 1.005e3, float("inf"), float("nan"))] == [
+        "0.00",
+        "1005.00",
+        "∞",
+        "–",
+    ]
+    assert interval(Estimate(value=1, low=0.5, high=1.5), 1) == "[0.5, 1.5]"
+    assert interval(Estimate(value=1, low=float("nan"), high=float("nan")), 1) == ""
+
+
+def test_a_run_without_records_gives_one_line(make_run: MakeRun, tmp_path: Path) -> None:
+    """It says what to run first."""
+    with pytest.raises(RunError, match="run scoreguard attack first"):
+        read_report(make_run([]), QUICK)

@@ -1,0 +1,160 @@
+"""`scoreguard attack` and `scoreguard report` as a user runs them, against the small real server."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import yaml
+
+from scoreguard import console
+from scoreguard.v1.errors import ContractError
+from scoreguard_client import ScoreguardError
+from scoreguard_client.cli import command
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """Three small pictures."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for name in ("a.png", "b.png", "c.png"):
+        PIL.Image.fromarray(rng.integers(40, 200, (12, 16, 3), dtype=np.uint8)).save(folder / name)
+    return folder
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    """A function that runs the command and gives exit code, output and errors."""
+
+    def execute(*arguments: object) -> tuple[int, str, str]:
+        code = console.run(command, errors=(ScoreguardError, ContractError), argv=[str(word) for word in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return execute
+
+
+@pytest.fixture
+def attack(run: Run, running: Any, photos: Path, tmp_path: Path) -> Run:
+    """A function that attacks with some defaults."""
+
+    def execute(*arguments: object) -> tuple[int, str, str]:
+        fixed = ["--target", running.target, "--metric", "bright", "--images", photos, "--out", tmp_path / "run"]
+        return run("attack", *fixed, "--gradients", "live", *arguments)
+
+    return execute
+
+
+def test_a_campaign_and_its_report_from_the_command_line(attack: Run, run: Run, tmp_path: Path) -> None:
+    """Both print what comes next or what was found, and write the files that they name."""
+    code, out, err = attack("--attacks", "fgsm,square:queries=4", "--defences", "none,dim", "--adaptive")
+    assert code == 0
+    assert "18 records" in out
+    assert f"scoreguard report {tmp_path / 'run'}" in out
+    assert "24/24" in err
+    code, out, _ = run("report", tmp_path / "run")
+    assert code == 0
+    assert "FGSM" in out
+    with (tmp_path / "run/report/table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["attack"].split(":")[0], row["chain"], row["adaptive"]) for row in rows} == {
+        ("fgsm", "none", "no"),
+        ("fgsm", "dim:factor=0.5:level=1", "no"),
+        ("fgsm", "dim:factor=0.5:level=1", "yes"),
+        ("square", "none", "no"),
+        ("square", "dim:factor=0.5:level=1", "no"),
+        ("square", "dim:factor=0.5:level=1", "yes"),
+    }
+    assert (tmp_path / "run/report/index.html").read_text().startswith("<!doctype html>")
+    assert list((tmp_path / "run/report").glob("*.png"))
+
+
+def test_json_answers_can_be_read_by_programs(attack: Run, run: Run, tmp_path: Path) -> None:
+    """One object each on standard output."""
+    code, out, _ = attack("--attacks", "fgsm", "--json")
+    assert (code, json.loads(out)) == (
+        0,
+        {"records": 3, "failed": 0, "first_error": "", "run": str(tmp_path / "run")},
+    )
+    _, out, _ = run("report", tmp_path / "run", "--json")
+    (row,) = json.loads(out)["rows"]
+    assert row["images"] == 3
+    assert row["scores"]["absolute_gain"]["value"] == pytest.approx(10 / 255, rel=1e-4)
+
+
+def test_a_plan_file_gives_options_and_the_command_line_wins(attack: Run, tmp_path: Path) -> None:
+    """Keys are the long options; lists are allowed."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump({"attacks": ["fgsm", "square:queries=3"], "limit": 2, "crafting-draws": 2}))
+    code, out, err = attack("--plan", plan, "--limit", 1, "--json")
+    assert (code, err.count("error")) == (0, 0)
+    assert json.loads(out)["records"] == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("atacks: [fgsm]", "unknown key 'atacks'"), ("- fgsm", "a mapping"), ("a: [", "cannot be read as YAML")],
+)
+def test_a_plan_file_that_cannot_be_used_gives_one_line(text: str, said: str, attack: Run, tmp_path: Path) -> None:
+    """Exit code 2."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(text)
+    code, _, err = attack("--plan", plan)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_the_run_directory_of_another_plan_gives_one_line_and_code_2(attack: Run) -> None:
+    """Naming what differs."""
+    assert attack("--attacks", "fgsm")[0] == 0
+    code, _, err = attack("--attacks", "fgsm", "--seed", 5)
+    assert code == 2
+    assert "seed: 0 there, 5 here" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--attacks", "fgms"], "did you mean fgsm"),
+        (["--defences", "dimm"], "did you mean dim"),
+        (["--metric", "bight"], "did you mean bright"),
+        (["--images", "nowhere"], "not a folder"),
+        (["--limit", "0"], "limit"),
+        (["--gradients", "remote"], "gradients"),
+        (["--target", "localhost:1", "--timeout", "2"], "localhost:1"),
+    ],
+)
+def test_bad_input_gives_one_line_and_code_2(arguments: list[str], said: str, attack: Run) -> None:
+    """Never a traceback."""
+    code, _, err = attack(*arguments)
+    assert code == 2
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_a_report_of_nothing_gives_one_line_and_code_2(run: Run, tmp_path: Path) -> None:
+    """It says how to make a run."""
+    code, _, err = run("report", tmp_path)
+    assert code == 2
+    assert "scoreguard attack --out" in err
+
+
+@pytest.mark.parametrize("name", ["attack", "report"])
+def test_help_shows_an_example(name: str, run: Run) -> None:
+    """Both commands have one."""
+    code, out, _ = run(name, "--help")
+    assert code == 0
+    assert f"scoreguard {name}" in out
+    assert "Example" in out
