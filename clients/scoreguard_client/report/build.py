@@ -95,7 +95,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         options=options,
         records=tuple(records),
         rows=tuple(rows),
-        cautions=tuple(cautions_for(rows, records, declared, facts["expected"])),
+        cautions=tuple(cautions_for(rows, records, declared, expected=facts["expected"], labels=facts["labels"])),
         labels=facts["labels"],
     )
 
