@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
-from scoreguard.v1.scoring_pb2 import StageTiming
+from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, StageTiming
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import AdmissionConfig
@@ -56,7 +56,7 @@ class Dispatcher:
         """While set, new requests get this error."""
         self._backend, self._config, self._on_unavailable = backend, config, on_unavailable
         self._waiting: dict[_Pending, None] = {}
-        self._running_items = 0
+        self._waiting_bytes = self._running_items = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._calls: set[asyncio.Task[None]] = set()
 
@@ -86,11 +86,13 @@ class Dispatcher:
             ServingError: refused, too late, or failed as a whole; an item's own failure is in the result.
         """
         seconds = self._clip(seconds)
-        self._check_admission(seconds)
+        size = item.ByteSize()
+        self._check_admission(seconds, size)
         item.deadline_unix_seconds = time.time() + seconds
         loop = asyncio.get_running_loop()
-        pending = _Pending(item=item, answer=loop.create_future(), group=_group_of(item), size=item.ByteSize())
+        pending = _Pending(item=item, answer=loop.create_future(), group=_group_of(item), size=size)
         self._waiting[pending] = None
+        self._waiting_bytes += size
         self._hand_out()
         try:
             async with asyncio.timeout(seconds):
@@ -98,7 +100,7 @@ class Dispatcher:
         except TimeoutError:
             raise TooLateError(f"no answer within {seconds:.3g} s; allow more time or send less work") from None
         finally:
-            self._waiting.pop(pending, None)
+            self._leave(pending)
 
     async def drain(self) -> None:
         """Refuse what comes, and wait for what is here."""
@@ -110,20 +112,15 @@ class Dispatcher:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds
         return min(wanted, self._config.max_deadline_seconds)
 
-    def _check_admission(self, seconds: float) -> None:
+    def _check_admission(self, seconds: float, size: int) -> None:
         if self.refusal is not None:
             raise self.refusal
         if seconds <= 0:
             raise TooLateError("the deadline had passed when the request arrived; allow more time")
         if self.waiting >= self._config.queue_limit:
-            raise ResourceLimitError(
-                f"queue full: {self.waiting} waiting, limit {self._config.queue_limit}; try again later",
-                metadata={
-                    "waiting": str(self.waiting),
-                    "limit": str(self._config.queue_limit),
-                    "retry_after_seconds": "1",
-                },
-            )
+            raise _full("", self.waiting, self._config.queue_limit)
+        if self._waiting_bytes + size > max(self._config.queue_bytes, size):
+            raise _full(" bytes", self._waiting_bytes, self._config.queue_bytes)
 
     def _hand_out(self) -> None:
         """Start as many calls as may run, each with its share."""
@@ -170,9 +167,14 @@ class Dispatcher:
             batch.append(pending)
             size += pending.size
         for pending in batch:
-            del self._waiting[pending]
+            self._leave(pending)
             pending.waited_ms = (time.perf_counter() - pending.arrived) * 1000
         return batch
+
+    def _leave(self, pending: _Pending) -> None:
+        if pending in self._waiting:
+            del self._waiting[pending]
+            self._waiting_bytes -= pending.size
 
     async def _run(self, batch: list[_Pending]) -> None:
         try:
@@ -196,13 +198,20 @@ class Dispatcher:
                 pending.answer.set_exception(error)
 
 
+def _full(unit: str, waiting: int, limit: int) -> ResourceLimitError:
+    return ResourceLimitError(
+        f"queue full: {waiting}{unit} waiting, limit {limit}; try again later",
+        metadata={"waiting": str(waiting), "limit": str(limit), "retry_after_seconds": "1"},
+    )
+
+
 def _group_of(item: WorkItem) -> Hashable:
     """Only requests of the same cost share a call: a cheap one must not wait for an expensive neighbour."""
-    if item.WhichOneof("work") == "gradient":
-        return object()
     request = request_of(item)
+    if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
+        return object()  # the answer is big: it travels alone
     steps = tuple((step.name, *sorted(step.parameters.items())) for step in request.defences)
-    return item.WhichOneof("work"), steps
+    return request.return_undefended_score, steps
 
 
 def _add_wait(result: WorkResult, milliseconds: float) -> None:

@@ -19,6 +19,8 @@ class AdmissionConfig:
 
     queue_limit: int = 256
     """Requests that may wait for one metric; one more is refused with RESOURCE_EXHAUSTED."""
+    queue_bytes: int = 512 * MIB
+    """Bytes that may wait for one metric, whatever their number."""
     calls_per_worker: int = 1
     """Calls to TorchServe under way for each worker. More hide the round trip where cores are free for it."""
     max_batch: int = 4
@@ -102,7 +104,8 @@ class ServeConfig:
     max_pixels: int = 50_000_000
     """Largest picture, refused before it is decoded."""
     max_message_bytes: int = 64 * MIB
-    """Largest request; a larger one is refused with RESOURCE_EXHAUSTED and both sizes."""
+    """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
+    both sizes. TorchServe's Java heap may grow to five times this for each worker."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True

@@ -18,6 +18,7 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
 from scoreguard_handlers.errors import InvalidRequestError, ServingError
 from scoreguard_handlers.http_form import read_form, write_answer
+from scoreguard_handlers.response_limit import limit_from, within
 from scoreguard_handlers.status import to_status
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
@@ -74,7 +75,8 @@ class DefendedScoreHandler:
 
     def _answer_wire(self, payload: bytes) -> bytes:
         try:
-            return self.run(WorkerRequest.FromString(payload)).SerializeToString()
+            response = self.run(WorkerRequest.FromString(payload))
+            return within(response, limit_from()).SerializeToString()
         except DecodeError:
             error = InvalidRequestError("the payload under 'data' is not a scoreguard.v1.WorkerRequest", field="data")
             return WorkerResponse(results=[_status_result(error)]).SerializeToString()

@@ -16,13 +16,14 @@ from typing import Final
 import scoreguard
 import scoreguard_handlers
 from scoreguard_handlers.config import MIB, ServeConfig
+from scoreguard_handlers.response_limit import VARIABLE
 
 LOOPBACK: Final = "127.0.0.1"
 WORKER_LOG: Final = "worker.log"
 SERVER_LOG: Final = "torchserve.log"
 MAX_JAVA_INT: Final = 2**31 - 1
 _ENVELOPE_BYTES: Final = MIB
-"""Room for what TorchServe's message adds to ours."""
+"""Room for what TorchServe's message adds to ours, and our response to what the request brought."""
 _COPIES: Final = 5
 """Copies of one message that TorchServe may hold at once on its way to a worker and back."""
 _NETTY: Final = ("", "io.grpc.netty.shaded.")
@@ -30,7 +31,9 @@ _NETTY: Final = ("", "io.grpc.netty.shaded.")
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders>
-    <File name="server" fileName="{server_log}" append="false"><PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/></File>
+    <File name="server" fileName="{server_log}" append="false">
+      <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/>
+    </File>
     <File name="worker" fileName="{worker_log}" append="false">
       <RegexFilter regex="^Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
       <PatternLayout pattern="%m%n"/>
@@ -146,7 +149,7 @@ def render_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "default_startup_timeout": int(config.torchserve.start_timeout_seconds),
         "job_queue_size": max(100, 2 * config.workers * config.admission.calls_per_worker),
         "max_request_size": min(MAX_JAVA_INT, config.max_message_bytes + _ENVELOPE_BYTES),
-        "max_response_size": MAX_JAVA_INT,
+        "max_response_size": min(MAX_JAVA_INT, config.max_message_bytes + 2 * _ENVELOPE_BYTES),
         "number_of_netty_threads": 2,
         "netty_client_threads": 1,
         "number_of_gpu": 0,
@@ -163,7 +166,7 @@ def render_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
 
 def java_options(config: ServeConfig) -> list[str]:
     """A small heap that gives memory back: TorchServe only passes bytes on."""
-    needed = 128 + _COPIES * config.max_message_bytes // MIB
+    needed = 128 + _COPIES * config.workers * config.max_message_bytes // MIB
     heap = config.torchserve.heap_mib or max(192, needed)
     netty = [f"-D{prefix}io.netty.allocator.num{kind}Arenas=1" for prefix in _NETTY for kind in ("Direct", "Heap")]
     return [
@@ -187,6 +190,7 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
+        VARIABLE: str(config.max_message_bytes + _ENVELOPE_BYTES),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }
 

@@ -95,6 +95,23 @@ async def test_a_full_queue_refuses_with_both_numbers() -> None:
     assert [(await caller).score.request_id for caller in callers] == ["0", "1", "2"]
 
 
+async def test_a_queue_is_bounded_in_bytes_too() -> None:
+    """Few big requests fill the queue as many small ones do; whoever leaves makes room; one alone always fits."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(queue_bytes=2500))
+    callers = submit_all(dispatcher, [item_named(str(i), size=1000) for i in range(3)])
+    await settle()
+    with pytest.raises(ResourceLimitError, match=r"queue full: 20\d\d bytes waiting, limit 2500"):
+        await dispatcher.submit(item_named("late", size=1000), 1)
+    callers[2].cancel()
+    await settle()
+    callers[2] = asyncio.create_task(dispatcher.submit(item_named("2", size=1000), 10))
+    await settle()
+    backend.gate.set()
+    assert [(await caller).score.request_id for caller in callers] == ["0", "1", "2"]
+    assert (await dispatcher.submit(item_named("huge", size=5000), 10)).score.request_id == "huge"
+
+
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
 async def test_a_deadline_that_has_passed_is_refused_before_the_queue(seconds: float) -> None:
     """A request that is late on arrival gets DEADLINE_EXCEEDED and no worker sees it."""
@@ -189,6 +206,20 @@ async def test_only_requests_with_the_same_chain_share_a_call() -> None:
     backend.gate.set()
     await asyncio.gather(*callers)
     assert backend.seen == [["head"], ["a1", "a2"], ["b1", "b2"]]
+
+
+async def test_requests_with_big_answers_travel_alone() -> None:
+    """Purified pictures come back uncompressed: two of them never share a call."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    items = [item_named(str(i)) for i in range(4)]
+    for item in items:
+        item.score.return_purified_image = True
+    callers = submit_all(dispatcher, items)
+    await settle()
+    backend.gate.set()
+    await asyncio.gather(*callers)
+    assert [len(call) for call in backend.seen] == [1, 1, 1, 1]
 
 
 async def test_big_requests_travel_alone() -> None:

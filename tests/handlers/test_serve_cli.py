@@ -13,7 +13,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from gateways import request
+from gateways import request, slow_request
 from tiny_archives import replace_entry, write_tiny_archive
 
 import scoreguard
@@ -26,7 +26,7 @@ ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(
 
 def command(store: Path, *extra: str) -> list[str]:
     """The command line of a small local server."""
-    options = ["--model-store", str(store), "--backend", "local", "--workers", "1", "--port", "0", *extra]
+    options = ["--model-store", str(store), "--backend", "local", "--workers", "2", "--port", "0", *extra]
     return [sys.executable, "-m", "scoreguard_handlers.cli", *options]
 
 
@@ -65,6 +65,22 @@ def test_it_says_when_it_can_score_and_stops_on_a_signal(store: Path, number: in
         server.send_signal(number)
         output, errors = server.communicate(timeout=20)
     assert (server.returncode, output, errors) == (0, "", "")
+
+
+def test_work_under_way_does_not_keep_the_process(store: Path) -> None:
+    """When the grace is over the command ends, although a graph of the local backend still runs."""
+    with subprocess.Popen(
+        command(store, "--grace", "0.2"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
+    ) as server:
+        assert server.stdout is not None
+        with grpc.insecure_channel(address_in(server.stdout.readline(), as_json=False)) as channel:
+            stub = ScoringServiceStub(channel)
+            call = stub.ScoreDefended.future(slow_request(200), timeout=60)
+            stub.ScoreDefended(request())  # the slow one was sent before
+            server.send_signal(signal.SIGTERM)
+            server.communicate(timeout=15)
+            assert call.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
+    assert server.returncode == 0
 
 
 def address_in(line: str, as_json: bool) -> str:

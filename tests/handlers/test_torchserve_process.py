@@ -77,10 +77,10 @@ def test_torch_is_lazy_in_a_worker_and_real_when_it_is_used(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", program], env=values, check=True)
 
 
-@pytest.mark.parametrize(("heap", "expected"), [(0, "-Xmx448m"), (256, "-Xmx256m")])
+@pytest.mark.parametrize(("heap", "expected"), [(0, "-Xmx768m"), (256, "-Xmx256m")])
 def test_the_heap_follows_the_message_limit(heap: int, expected: str) -> None:
-    """Five copies of the largest message beside what TorchServe itself needs, unless the operator says otherwise."""
-    config = ServeConfig(model_store=Path("s"), torchserve=TorchServeConfig(heap_mib=heap))
+    """Five copies of the largest message for each worker, unless the operator says otherwise."""
+    config = ServeConfig(model_store=Path("s"), workers=2, torchserve=TorchServeConfig(heap_mib=heap))
     assert expected in java_options(config)
 
 

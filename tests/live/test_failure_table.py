@@ -164,6 +164,20 @@ def test_a_message_just_below_the_limit_goes_through(server: LiveServer) -> None
     server.run(scenario)
 
 
+def test_an_answer_above_the_limit_is_refused_and_harms_nobody(torchserve_server: LiveServer) -> None:
+    """A picture may grow on its way back: RESOURCE_EXHAUSTED with both sizes, and TorchServe lives on."""
+    message = request(chain="gain", size=1024, return_purified_image=True)
+
+    async def scenario(line: Line) -> None:
+        error = await failure_of(line.stub.ScoreDefended(message))
+        assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        metadata = details_of(error)["ErrorInfo"].metadata
+        assert int(metadata["size_bytes"]) > 1024 * 1024 * 12 and int(metadata["limit_bytes"]) == 5 << 20
+        assert await score(line, request()) == pytest.approx(20, abs=1e-3)
+
+    torchserve_server.run(scenario)
+
+
 def test_work_that_nobody_waits_for_is_stopped(server: LiveServer) -> None:
     """A caller who leaves after 1 s with 10 s and more of work to do delays the next one by a moment, not by 9 s."""
 
