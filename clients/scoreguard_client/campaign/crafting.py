@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from scoreguard.v1.archive import Archive, sha256_of
 from scoreguard.v1.spec import parse_chain
@@ -18,8 +19,8 @@ from scoreguard_client.oracles.base import Images, ScoreOracle
 from scoreguard_client.oracles.live import LiveGradientOracle, LiveScoreOracle
 from scoreguard_client.oracles.local import LocalOracle
 
-LIVE = "live"
-UNUSED = "unused"
+LIVE: Final = "live"
+UNUSED: Final = "unused"
 
 
 def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,7 @@ from scoreguard_client.attacks.ball import Levels
 from scoreguard_client.campaign.plan import Unit
 from scoreguard_client.oracles.base import Images, Scores
 
-TOP = 255
+TOP: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,7 +23,7 @@ _GRID: Final = "#d9dde3"
 _DPI: Final = 120
 _WRAP: Final = 22
 _TILE_INCHES: Final = 2.2
-_CAPTION_INCHES: Final = 1.5
+_CAPTION_INCHES: Final = 1.2
 
 
 def draw_gains(report: Report, path: Path) -> None:
