@@ -24,7 +24,7 @@ from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.gradient_servicer import GradientServicer
 from scoreguard_handlers.health import HealthMonitor
-from scoreguard_handlers.listening import check_port_free, open_port, server_options
+from scoreguard_handlers.listening import authority, check_port_free, open_port, server_options
 from scoreguard_handlers.servicer import ScoringServicer
 from scoreguard_handlers.telemetry import Telemetry, metrics_page
 
@@ -73,7 +73,7 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
             page = config.metrics_port
             metrics_port = None if page is None else pages.enter_context(metrics_page(telemetry, config.host, page))
             yield RunningGateway(
-                address=f"{config.host}:{port}",
+                address=authority(config.host, port),
                 metrics=tuple(catalogue),
                 backend=backend,
                 desk=desk,

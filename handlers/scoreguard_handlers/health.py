@@ -15,13 +15,12 @@ from contextlib import suppress
 
 from grpc_health.v1 import health, health_pb2
 
-from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.worker_pb2 import WorkerRequest
 from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.catalogue import Deployment
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.desk import Desk
-from scoreguard_handlers.errors import BackendUnavailableError, ServingError
+from scoreguard_handlers.errors import BackendUnavailableError
 from scoreguard_handlers.telemetry import Telemetry
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -93,7 +92,7 @@ class HealthMonitor:
             await self._desk.backend.ready(deployment.archive.name)
             if not dispatcher.busy:  # else the callers' own answers are the better canary
                 await self._canary(deployment, turn)
-        except (ServingError, IntegrityError) as error:
+        except Exception as error:  # an error that nobody foresaw must not freeze the state at SERVING
             problem = f"{deployment.archive.name} cannot score now: {error}"
             if dispatcher.refusal is None:
                 logger.warning(problem)

@@ -35,13 +35,18 @@ def server_options(config: ServeConfig) -> list[tuple[str, int]]:
     ]
 
 
+def authority(host: str, port: int) -> str:
+    """host:port as gRPC writes it; an IPv6 address goes in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def open_port(server: grpc.aio.Server, config: ServeConfig) -> int:
     """Bind the server; returns the port.
 
     Raises:
         StartupError: the port is taken, or a TLS file cannot be used.
     """
-    address = f"{config.host}:{config.port}"
+    address = authority(config.host, config.port)
     try:
         if config.security.tls_key is None:
             return server.add_insecure_port(address)

@@ -109,8 +109,8 @@ class TorchServeProcess:
     async def ended(self) -> str:
         """Wait until TorchServe ends on its own, and say how."""
         code = await self._process.wait()
-        tail = _text_of(self._files.server_log).strip().splitlines()[-1:]
-        return f"TorchServe ended with status {code}" + (f": {tail[0]}" if tail else "")
+        why = last_error_in(_text_of(self._files.server_log))
+        return f"TorchServe ended with status {code}" + (f": {why}" if why else "")
 
     async def stop(self) -> None:
         """End TorchServe, its workers, and its folder."""

@@ -80,6 +80,9 @@ async def test_draining_says_not_serving_and_finishes_the_work(store: Path) -> N
         assert (await work).score == pytest.approx(20, abs=0.1)
 
 
+FAULTS = {"gone": BackendUnavailableError("the worker died"), "unforeseen": ZeroDivisionError("a bug")}
+
+
 class SwitchedBackend(LocalBackend):
     """The local backend with a switch: what it does to the answers is up to the test."""
 
@@ -87,17 +90,17 @@ class SwitchedBackend(LocalBackend):
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Score, unless told to be gone; shift the score when told to be wrong."""
-        if self.fault == "gone":
-            raise BackendUnavailableError("the worker died")
+        if self.fault in FAULTS:
+            raise FAULTS[self.fault]
         response = await super().run(metric, request)
         if self.fault == "wrong":
             response.results[0].score.score += 5
         return response
 
 
-@pytest.mark.parametrize("fault", ["gone", "wrong"])
+@pytest.mark.parametrize("fault", ["gone", "wrong", "unforeseen"])
 async def test_readiness_follows_the_canary(store: Path, fault: str) -> None:
-    """A worker that is gone, or that scores the canary wrong, turns readiness off and calls away; and back on."""
+    """A worker that is gone, fails oddly, or scores wrong turns readiness off and calls away; and back on."""
     catalogue, telemetry = Catalogue.open(store), Telemetry()
     local = await LocalBackend.start(catalogue, ServeConfig(model_store=store))
     backend = SwitchedBackend(local._runners, workers=1)
@@ -225,6 +228,25 @@ async def test_a_taken_port_is_refused_in_one_line(store: Path) -> None:
         with pytest.raises(StartupError, match=f"127.0.0.1:{port}.*--port"):
             async with connected(store, port=port):
                 pass
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+async def test_any_form_of_address_can_be_listened_on(store: Path, host: str) -> None:
+    """Names, IPv4 and IPv6: what is printed is what a client connects to."""
+    if ":" in host and not has_ipv6():
+        pytest.skip("no IPv6 here")
+    async with connected(store, host=host) as line:
+        assert (await line.stub.ScoreDefended(request())).score == pytest.approx(20, abs=1e-3)
+
+
+def has_ipv6() -> bool:
+    """Whether this machine has an IPv6 loopback."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def test_an_archive_must_be_named_after_its_metric(store: Path) -> None:

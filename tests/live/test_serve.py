@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -157,10 +156,3 @@ def test_a_slow_caller_does_not_hold_up_the_stop(live_store: Path, tmp_path: Pat
             assert call.code() in {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED}
     assert process.returncode == 0
     assert all_end(below, 0.5)
-
-
-def test_temporary_folders_are_gone(torchserve_server: LiveServer) -> None:
-    """Only the servers that still run have a folder."""
-    backend: Any = torchserve_server.gateway.backend
-    assert backend.server.folder.is_dir()
-    assert backend.server.folder.parent == Path(tempfile.gettempdir())
