@@ -76,6 +76,7 @@ def write_weights(state: LoopState, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(path.name + ".partial")
     save_file({name: value.contiguous() for name, value in state.metric.state_dict().items()}, partial)
+    partial.chmod(0o644)  # safetensors makes files for their owner alone
     partial.replace(path)
 
 
