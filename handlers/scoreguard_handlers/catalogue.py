@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -12,6 +13,7 @@ from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import DefenceStep, DeployedMetric
 from scoreguard_handlers.errors import InvalidRequestError, StartupError, UnknownNameError
+from scoreguard_handlers.request_check import RequestChecker
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +29,11 @@ class Deployment:
     def manifest(self) -> ArchiveManifest:
         """What the archive says about itself."""
         return self.archive.manifest
+
+    @cached_property
+    def checker(self) -> RequestChecker:
+        """Checks requests to this deployment."""
+        return RequestChecker(self.manifest)
 
     @property
     def defences(self) -> set[str]:

@@ -11,7 +11,7 @@ from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.catalogue import Catalogue, Deployment
 from scoreguard_handlers.config import AdmissionConfig
 from scoreguard_handlers.errors import ServingError
-from scoreguard_handlers.request_check import check_request, request_of
+from scoreguard_handlers.request_check import request_of
 from scoreguard_handlers.telemetry import Telemetry
 
 
@@ -58,7 +58,7 @@ class Desk:
             deployment = self.catalogue.find_holding(request.defences)
         else:
             deployment = self.catalogue.find(request.metric)
-        check_request(item, deployment.manifest)
+        deployment.checker.check(item)
         return deployment
 
     def _backend_unavailable(self) -> None:

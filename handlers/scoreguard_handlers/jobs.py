@@ -7,7 +7,6 @@ import time
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 
-from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.randomness import SEED_BITS
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest
@@ -16,7 +15,7 @@ from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.pictures import DecodedPicture, decode
-from scoreguard_handlers.request_check import Request, check_request, request_of
+from scoreguard_handlers.request_check import Request, RequestChecker, request_of
 
 DECODE_STAGE = "decode"
 
@@ -44,7 +43,7 @@ class Job:
         return (type(self.request).__name__, self.planes.shape, format_chain(s.step for s in self.steps), wants)
 
 
-def prepare(item: WorkItem, index: int, manifest: ArchiveManifest, *, max_pixels: int) -> Job:
+def prepare(item: WorkItem, index: int, checker: RequestChecker, *, max_pixels: int) -> Job:
     """Check, resolve and decode one piece of work.
 
     Raises:
@@ -52,7 +51,7 @@ def prepare(item: WorkItem, index: int, manifest: ArchiveManifest, *, max_pixels
     """
     deadline = Deadline(item.deadline_unix_seconds)
     deadline.check(DECODE_STAGE)
-    steps = check_request(item, manifest)
+    steps = checker.check(item)
     request = request_of(item)
     started = time.perf_counter()
     picture = decode(request.image, max_pixels=max_pixels)

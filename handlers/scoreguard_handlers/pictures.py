@@ -16,8 +16,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import PIL
+from PIL import ExifTags, ImageOps, UnidentifiedImageError, features
 from PIL import Image as PillowImage
-from PIL import ImageOps, UnidentifiedImageError, features
 
 from scoreguard.v1.codec import Picture, from_tensor
 from scoreguard.v1.errors import PayloadError
@@ -114,7 +114,7 @@ def _decode_file(data: bytes, max_pixels: int) -> Picture:
     try:
         with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_pixels(*picture.size, max_pixels)
-            return _to_rgb(ImageOps.exif_transpose(picture))
+            return _to_rgb(_upright(picture))
     except UnidentifiedImageError as error:
         raise InvalidRequestError(
             f"not a picture: none of {', '.join(FORMATS)} in {len(data)} bytes", field=f"{_FIELD}.encoded"
@@ -126,6 +126,12 @@ def _decode_file(data: bytes, max_pixels: int) -> Picture:
     # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...
     except Exception as error:
         raise InvalidRequestError(f"the picture is damaged or truncated: {error}", field=f"{_FIELD}.encoded") from error
+
+
+def _upright(picture: PillowImage.Image) -> PillowImage.Image:
+    # Without a rotation `exif_transpose` would copy the whole picture.
+    rotated = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
+    return ImageOps.exif_transpose(picture) if rotated else picture
 
 
 def _to_rgb(picture: PillowImage.Image) -> Picture:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Final
 
 from scoreguard.v1.errors import ParameterError
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
@@ -13,12 +15,14 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedRequest,
     ScoreGradientRequest,
 )
+from scoreguard.v1.spec import Step
 from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
 
 Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
-MAX_STEPS = 256
+MAX_STEPS: Final = 256
 """Longest chain; a request is work for a shared machine."""
+_KEPT_CHAINS: Final = 256
 
 
 def request_of(item: WorkItem) -> Request:
@@ -34,42 +38,48 @@ def request_of(item: WorkItem) -> Request:
     return request
 
 
-def check_request(item: WorkItem, manifest: ArchiveManifest) -> tuple[ResolvedStep, ...]:
-    """Check a piece of work and resolve its chain.
+class RequestChecker:
+    """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
 
-    Raises:
-        InvalidRequestError: no picture, no defence to purify with, or a parameter that is wrong.
-        UnknownNameError: a metric or defence that the archive does not hold.
-    """
-    request = request_of(item)
-    metric = manifest.metric.facts.name
-    if request.metric not in {"", metric}:
-        raise UnknownNameError("metric", request.metric, [metric], field="metric")
-    if request.image.WhichOneof("payload") is None:
-        raise InvalidRequestError("the request has no picture: set image.encoded or image.tensor", field="image")
-    if isinstance(request, PurifyRequest) and not request.defences:
-        raise InvalidRequestError("purify needs at least one defence", field="defences")
-    return resolve_chain(request.defences, manifest)
+    def __init__(self, manifest: ArchiveManifest) -> None:
+        self._metric = manifest.metric.facts.name
+        self._defences = {artifact.facts.name: artifact for artifact in manifest.defences}
+        self._resolve_kept = lru_cache(_KEPT_CHAINS)(self._resolve)
 
+    def check(self, item: WorkItem) -> tuple[ResolvedStep, ...]:
+        """Check a piece of work and resolve its chain.
 
-def resolve_chain(steps: Iterable[DefenceStep], manifest: ArchiveManifest) -> tuple[ResolvedStep, ...]:
-    """Find and fill in every step of a chain.
+        Raises:
+            InvalidRequestError: no picture, no defence to purify with, or a parameter that is wrong.
+            UnknownNameError: a metric or defence that the archive does not hold.
+        """
+        request = request_of(item)
+        if request.metric not in {"", self._metric}:
+            raise UnknownNameError("metric", request.metric, [self._metric], field="metric")
+        if request.image.WhichOneof("payload") is None:
+            raise InvalidRequestError("the request has no picture: set image.encoded or image.tensor", field="image")
+        if isinstance(request, PurifyRequest) and not request.defences:
+            raise InvalidRequestError("purify needs at least one defence", field="defences")
+        return self.resolve(request.defences)
 
-    Raises:
-        InvalidRequestError: a parameter that is wrong, or too many steps.
-        UnknownNameError: a defence that the archive does not hold.
-    """
-    resolved = tuple(_resolve(step, index, manifest) for index, step in enumerate(steps))
-    if len(resolved) > MAX_STEPS:
-        raise InvalidRequestError(f"a chain of {len(resolved)} steps: the limit is {MAX_STEPS}", field="defences")
-    return resolved
+    def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:
+        """Find and fill in every step of a chain.
 
+        Raises:
+            InvalidRequestError: a parameter that is wrong, or too many steps.
+            UnknownNameError: a defence that the archive does not hold.
+        """
+        if len(steps) > MAX_STEPS:
+            raise InvalidRequestError(f"a chain of {len(steps)} steps: the limit is {MAX_STEPS}", field="defences")
+        return self._resolve_kept(tuple(Step.from_message(step) for step in steps))
 
-def _resolve(step: DefenceStep, index: int, manifest: ArchiveManifest) -> ResolvedStep:
-    known = {artifact.facts.name: artifact for artifact in manifest.defences}
-    if step.name not in known:
-        raise UnknownNameError("defence", step.name, known, field=f"defences[{index}].name")
-    try:
-        return resolve_step(step, known[step.name])
-    except ParameterError as error:
-        raise InvalidRequestError(str(error), field=f"defences[{index}].parameters.{error.parameter}") from error
+    def _resolve(self, steps: tuple[Step, ...]) -> tuple[ResolvedStep, ...]:
+        return tuple(self._resolve_step(step, index) for index, step in enumerate(steps))
+
+    def _resolve_step(self, step: Step, index: int) -> ResolvedStep:
+        if step.name not in self._defences:
+            raise UnknownNameError("defence", step.name, self._defences, field=f"defences[{index}].name")
+        try:
+            return resolve_step(step.to_message(), self._defences[step.name])
+        except ParameterError as error:
+            raise InvalidRequestError(str(error), field=f"defences[{index}].parameters.{error.parameter}") from error

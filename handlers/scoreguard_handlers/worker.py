@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.errors import IntegrityError
-from scoreguard.v1.manifest_pb2 import ArchiveManifest, GoldenVector
-from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreGradientRequest
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.manifest_pb2 import ArchiveManifest
+from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
 from scoreguard_handlers.answers import Origin, answer_gradient, answer_purify, answer_score
+from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult
 from scoreguard_handlers.errors import NotDeployedError
 from scoreguard_handlers.jobs import Job, latest_deadline, prepare
+from scoreguard_handlers.request_check import RequestChecker
 from scoreguard_handlers.status import as_serving_error, to_status
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ class Worker:
     def __init__(self, archive: Archive, config: WorkerConfig) -> None:
         self.archive, self.config = archive, config
         self.chain = Chain(archive, threads=config.threads)
+        self._checker = RequestChecker(archive.manifest)
         self._origin = Origin(archive=archive, engine=self.chain.engine, threads=config.threads)
 
     @classmethod
@@ -94,33 +95,7 @@ class Worker:
             IntegrityError: a score is not the one that was recorded at export.
         """
         for golden in self.manifest.golden_vectors:
-            self.check_golden(golden, self.run(WorkerRequest(items=[self.golden_item(golden)])))
-
-    def golden_item(self, golden: GoldenVector) -> WorkItem:
-        """The piece of work that scores a golden vector."""
-        return WorkItem(
-            score=ScoreDefendedRequest(
-                image=Image(encoded=self.archive.read(golden.image)),
-                metric=self.archive.name,
-                defences=[step.to_message() for step in parse_chain(golden.defences)],
-                seed=golden.seed,
-            )
-        )
-
-    def check_golden(self, golden: GoldenVector, response: WorkerResponse) -> None:
-        """Compare an answer with the score recorded at export.
-
-        Raises:
-            IntegrityError: it is another score, or none.
-        """
-        result = response.results[0]
-        if result.WhichOneof("result") != "score":
-            raise IntegrityError(f"{self.archive.name}: the canary was not scored: {result.status.message}")
-        if not abs(result.score.score - golden.score) <= golden.tolerance:
-            raise IntegrityError(
-                f"{self.archive.name}: the canary behind {golden.defences or 'no defence'} scored "
-                f"{result.score.score:.6g}, not {golden.score:.6g}"
-            )
+            check_golden(self.archive, golden, self.run(WorkerRequest(items=[golden_item(self.archive, golden)])))
 
     @cached_property
     def _torch_chain(self) -> TorchChain:
@@ -130,7 +105,7 @@ class Worker:
 
     def _prepare(self, item: WorkItem, index: int, results: Results) -> Job | None:
         try:
-            return prepare(item, index, self.manifest, max_pixels=self.config.max_pixels)
+            return prepare(item, index, self._checker, max_pixels=self.config.max_pixels)
         except Exception as error:
             results[index] = _failed(error)
             return None
