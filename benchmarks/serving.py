@@ -5,7 +5,8 @@
 Every round measures, one after the other: the limit (the same `Worker.run` on the same requests, called from
 min(callers, workers) threads of a process of its own), a bare grpc.aio server around the same worker as a peer, and
 the service with each backend. The table shows the median over rounds of the ratio to the limit of the same round;
-machines differ and drift, ratios within a round do not. Every answer is checked.
+machines differ and drift, ratios within a round do not. The load generator shares the machine and takes its part.
+Every answer is checked. Servers are warmed up first: Java compiles what it runs often.
 """
 
 from __future__ import annotations
@@ -60,6 +61,7 @@ class Plan(argparse.Namespace):
     defence: str
     callers: str
     seconds: float
+    warm_up: float
     rounds: int
     size: str
     workers: int
@@ -76,6 +78,8 @@ def main() -> None:
         servers = {name: stack.enter_context(running(plan, name)) for name in BACKENDS}
         peer = stack.enter_context(running_peer(plan))
         targets = {PEER: peer, **{name: address for name, (address, _) in servers.items()}}
+        for address in targets.values():
+            asyncio.run(load(plan, pictures, address, max(counts), plan.warm_up))
         rounds = [measure_round(plan, pictures, counts, targets) for _ in range(plan.rounds)]
         memory = {name: tree_memory(process) for name, (_, process) in servers.items()}
     show(plan, rounds, memory)
@@ -89,6 +93,7 @@ def parse() -> Plan:
     parser.add_argument("--defence", default="blur")
     parser.add_argument("--callers", default="1,4,16")
     parser.add_argument("--seconds", type=float, default=6.0, help="time of each measurement")
+    parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of load before anything is measured")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", default="512x384", help="of the JPEG pictures, WIDTHxHEIGHT")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
@@ -171,7 +176,7 @@ def measure_round(plan: Plan, pictures: Sequence[bytes], counts: Sequence[int], 
     return Round(
         limit={number: limit(plan, pictures, number) for number in threads},
         servers={
-            name: {count: asyncio.run(load(plan, pictures, address, count)) for count in counts}
+            name: {count: asyncio.run(load(plan, pictures, address, count, plan.seconds)) for count in counts}
             for name, address in targets.items()
         },
     )
@@ -214,12 +219,12 @@ def limit_in_process(
     return done / (time.perf_counter() - start)
 
 
-async def load(plan: Plan, pictures: Sequence[bytes], address: str, callers: int) -> LoadResult:
+async def load(plan: Plan, pictures: Sequence[bytes], address: str, callers: int, seconds: float) -> LoadResult:
     """Closed-loop callers on one server."""
     # A retry would hide an error and count as a slow answer.
     async with AsyncScoringClient(address, ConnectionConfig(retry=RetryConfig(attempts=1))) as client:
         return await run_load(
-            client, pictures, metric=plan.metric, defences=plan.defence, callers=callers, seconds=plan.seconds
+            client, pictures, metric=plan.metric, defences=plan.defence, callers=callers, seconds=seconds
         )
 
 

@@ -61,7 +61,11 @@ def write_tiny_archive(path: Path) -> Archive:
             _defence(
                 "noise",
                 [pb.ParameterSpec(name="sigma", default_value=0.1, maximum=1)],
-                [pb.RandomInput(name="noise", distribution=1, shape=1)],
+                [
+                    pb.RandomInput(
+                        name="noise", distribution=pb.DISTRIBUTION_STANDARD_NORMAL, shape=pb.RANDOM_SHAPE_IMAGE
+                    )
+                ],
             ),
             _defence("halve", []),
         ],
@@ -105,8 +109,8 @@ _HALVE = [helper.make_node("Slice", ["image", "starts", "ends", "spatial", "step
 
 
 def _graph(name: str, nodes: list[onnx.NodeProto], inputs: list[str], output: str) -> bytes:
-    picture = ["n", 3, "h", "w"]
-    kinds = {"image": picture, "noise": picture, "factor": [], "sigma": []}
+    picture: list[str | int | None] = ["n", 3, "h", "w"]
+    kinds: dict[str, list[str | int | None]] = {"image": picture, "noise": picture, "factor": [], "sigma": []}
     constants = {
         "axes": np.array([1, 2, 3]),
         "hundred": np.float32(100),

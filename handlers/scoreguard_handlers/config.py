@@ -21,8 +21,8 @@ class AdmissionConfig:
     """Requests that may wait for one metric; one more is refused with RESOURCE_EXHAUSTED."""
     queue_bytes: int = 512 * MIB
     """Bytes that may wait for one metric, whatever their number."""
-    calls_per_worker: int = 1
-    """Calls to TorchServe under way for each worker. More hide the round trip where cores are free for it."""
+    calls_per_worker: int = 2
+    """Calls to TorchServe under way for each worker: one runs, the other waits beside it and hides the round trip."""
     max_batch: int = 4
     """Most requests in one call to TorchServe."""
     linger_seconds: float = 0.002
