@@ -103,7 +103,7 @@ def attack(address: str) -> None:
         "scoreguard",
         "attack",
         "--attacks",
-        attacks,
+        ATTACKS,
         "--defences",
         DEFENCES,
         "--adaptive",

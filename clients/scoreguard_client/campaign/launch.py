@@ -129,7 +129,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
 def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
     if not any(attack.needs_gradient for attack in attacks):
         return None
-    path = options.surrogate or _default_surrogate()
+    path = options.surrogate or _default_surrogate(options.metric)
     if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):
         if not catalogue.gradients:
             raise PlanError(
@@ -138,12 +138,13 @@ def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue:
             )
         return None
     if path is None:
-        raise PlanError(f"--gradients local needs --surrogate: there is no archive in ./{DEFAULT_SURROGATE}")
+        raise PlanError(f"--gradients local needs --surrogate: no {options.metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
     return find_surrogate(path, options.metric)
 
 
-def _default_surrogate() -> Path | None:
-    return DEFAULT_SURROGATE if any(DEFAULT_SURROGATE.glob(f"*{SUFFIX}")) else None
+def _default_surrogate(metric: str) -> Path | None:
+    path = DEFAULT_SURROGATE / f"{metric}{SUFFIX}"
+    return path if path.is_file() else None
 
 
 def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive | None) -> dict[str, Any]:
