@@ -13,20 +13,38 @@ from scoreguard import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_export.errors import ExportError
 
-_COMMANDS: Final = ("build", "verify", "catalogue", "train", "evaluate")
+_EXTRA_OF: Final = {
+    "build": "export",
+    "verify": "export",
+    "catalogue": "export",
+    "train": "train",
+    "evaluate": "train",
+}
+"""Every subcommand with the optional part of the installation that it needs."""
+_OURS: Final = "scoreguard"
 
 
 class _LazyGroup(click.Group):
     """Imports a subcommand when it is asked for: `--help` must not wait for torch."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
+        return list(_EXTRA_OF)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _COMMANDS:
+        if cmd_name not in _EXTRA_OF:
             return None
-        command: click.Command = importlib.import_module(f"scoreguard_export.commands.{cmd_name}").command
+        try:
+            command: click.Command = importlib.import_module(f"scoreguard_export.commands.{cmd_name}").command
+        except ModuleNotFoundError as error:
+            raise _missing(cmd_name, error) from error
         return command
+
+
+def _missing(command: str, error: ModuleNotFoundError) -> Exception:
+    if (error.name or "").startswith(_OURS):
+        return error
+    extra = _EXTRA_OF[command]
+    return ExportError(f"scoreguard-export {command} needs pip install 'scoreguard[{extra}]' (no module {error.name})")
 
 
 @click.group(

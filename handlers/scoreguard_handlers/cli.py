@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,7 +20,9 @@ from scoreguard.v1.errors import IntegrityError
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, AdmissionConfig, SecurityConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.errors import ServingError, StartupError
-from scoreguard_handlers.gateway import RunningGateway, serve
+
+if TYPE_CHECKING:
+    from scoreguard_handlers.gateway import RunningGateway
 
 FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -103,6 +105,12 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     Raises:
         StartupError: the service does not come up, or its backend ended on its own.
     """
+    try:
+        from scoreguard_handlers.gateway import serve
+    except ModuleNotFoundError as error:
+        raise StartupError(
+            f"scoreguard-serve needs pip install 'scoreguard[serve]' (no module {error.name})"
+        ) from error
     this, loop = asyncio.current_task(), asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, lambda: this and this.cancel())

@@ -163,3 +163,15 @@ def test_every_option_reaches_the_configuration(store: Path) -> None:
     assert (admission.default_deadline_seconds, admission.max_deadline_seconds) == (3, 9)
     assert (config.max_message_bytes, config.workers, config.grace_seconds) == (2 << 20, 5, 1)
     assert config.gradients and not config.reflection
+
+
+def test_a_light_installation_says_what_to_install(tmp_path: Path) -> None:
+    """Without the server's libraries the command is one line, not a traceback."""
+    code = (
+        "import sys; sys.modules['grpc_health'] = None; from scoreguard_handlers.cli import main; "
+        f"sys.exit(main(['--model-store', {str(tmp_path)!r}]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "needs pip install 'scoreguard[serve]'" in done.stderr
+    assert "Traceback" not in done.stderr
