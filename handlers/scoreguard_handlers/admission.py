@@ -27,9 +27,9 @@ from scoreguard_handlers.errors import (
     ResourceLimitError,
     ServingError,
     TooLateError,
+    as_serving_error,
 )
 from scoreguard_handlers.request_check import request_of
-from scoreguard_handlers.status import as_serving_error
 
 QUEUE_STAGE = "queue"
 logger = logging.getLogger(__name__)

@@ -10,7 +10,8 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from scoreguard_handlers.status import as_serving_error, to_status
+from scoreguard_handlers.errors import as_serving_error
+from scoreguard_handlers.status import to_status
 from scoreguard_handlers.telemetry import Telemetry
 
 Context = grpc.aio.ServicerContext[Any, Any]

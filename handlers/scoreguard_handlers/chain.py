@@ -16,7 +16,7 @@ from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.engines.onnx_graph import OnnxGraph
-from scoreguard_handlers.errors import InvalidRequestError, ServingError
+from scoreguard_handlers.errors import InvalidRequestError, as_serving_error
 
 METRIC_STAGE = "metric"
 
@@ -125,9 +125,8 @@ class Chain:
         started = time.perf_counter()
         try:
             return self._graphs.get(run.path).run(inputs, run.deadline)
-        except ServingError as error:
-            error.metadata.setdefault("stage", run.stage)
-            raise
+        except Exception as error:
+            raise as_serving_error(error, stage=run.stage) from error
         finally:
             run.timings.add(run.stage, started)
 

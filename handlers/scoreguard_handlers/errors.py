@@ -14,11 +14,13 @@ StartupError                                     the server cannot start (port t
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from google.rpc import code_pb2
 
+logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
 
@@ -100,3 +102,19 @@ class ChainFailedError(ServingError):
 
 class StartupError(Exception):
     """The server cannot start; the message is one line that says what to do."""
+
+
+def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
+    """Give any exception the class that its caller should see; the unexpected ones are logged in full."""
+    where = f" in {stage}" if stage else ""
+    if isinstance(error, ServingError):
+        failure = error
+    elif isinstance(error, MemoryError):
+        failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
+    else:
+        logger.error("a stage raised", exc_info=error)
+        what = type(error).__name__
+        failure = ChainFailedError(f"the chain failed{where} with {what}; the server's log has the details")
+    if stage:
+        failure.metadata.setdefault("stage", stage)
+    return failure

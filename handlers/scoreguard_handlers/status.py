@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-
 from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -11,27 +9,13 @@ from google.rpc import error_details_pb2, status_pb2
 from scoreguard_handlers.errors import (
     DOMAIN,
     BackendUnavailableError,
-    ChainFailedError,
-    ResourceLimitError,
     ServingError,
 )
-
-logger = logging.getLogger(__name__)
 
 
 def to_status(error: ServingError) -> status_pb2.Status:
     """The wire form of an error: code, message, and ErrorInfo / BadRequest / RetryInfo details."""
     return status_pb2.Status(code=error.code, message=str(error), details=[_pack(d) for d in _details(error)])
-
-
-def as_serving_error(error: BaseException) -> ServingError:
-    """Give any exception the class that its caller should see; the unexpected ones are logged in full."""
-    if isinstance(error, ServingError):
-        return error
-    if isinstance(error, MemoryError):
-        return ResourceLimitError("out of memory while scoring; send a smaller picture or try again later")
-    logger.error("a stage raised", exc_info=error)
-    return ChainFailedError(f"the chain failed with {type(error).__name__}; the server's log has the details")
 
 
 def _details(error: ServingError) -> list[Message]:

@@ -24,10 +24,10 @@ from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, Wo
 from scoreguard_handlers.answers import Origin, answer_gradient, answer_purify, answer_score
 from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult
-from scoreguard_handlers.errors import NotDeployedError
+from scoreguard_handlers.errors import NotDeployedError, as_serving_error
 from scoreguard_handlers.jobs import Job, latest_deadline, prepare
 from scoreguard_handlers.request_check import RequestChecker
-from scoreguard_handlers.status import as_serving_error, to_status
+from scoreguard_handlers.status import to_status
 
 if TYPE_CHECKING:
     from scoreguard_handlers.engines.torch_chain import TorchChain

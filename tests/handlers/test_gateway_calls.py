@@ -170,7 +170,7 @@ async def test_list_metrics_says_what_the_archives_say(line: Line, store: Path) 
     for metric in response.metrics:
         path = store / f"{metric.facts.name}.mar"
         assert metric.archive_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert [facts.name for facts in metric.defences] == ["gain", "slow"]
+        assert [facts.name for facts in metric.defences] == ["gain", "slow", "broken", "huge"]
         assert metric.facts == Archive(path).manifest.metric.facts
 
 

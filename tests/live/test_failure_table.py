@@ -117,6 +117,22 @@ def test_a_handler_out_of_memory_is_resource_exhausted(torchserve_server: LiveSe
     torchserve_server.run(scenario)
 
 
+@pytest.mark.parametrize(
+    ("chain", "code"),
+    [("gain+broken", grpc.StatusCode.INTERNAL), ("huge", grpc.StatusCode.RESOURCE_EXHAUSTED)],
+)
+def test_a_graph_that_fails_has_the_code_of_its_fault(server: LiveServer, chain: str, code: grpc.StatusCode) -> None:
+    """A stage that breaks is INTERNAL, one that finds no memory RESOURCE_EXHAUSTED; both name themselves."""
+
+    async def scenario(line: Line) -> None:
+        error = await failure_of(line.stub.ScoreDefended(request(chain=chain)))
+        assert error.code() is code
+        assert details_of(error)["ErrorInfo"].metadata["stage"] == chain.rpartition("+")[2]
+        assert await score(line, request()) == pytest.approx(20, abs=1e-3)
+
+    server.run(scenario)
+
+
 def test_a_bad_item_fails_alone(server: LiveServer) -> None:
     """In one batch the bad items have their own codes and the good ones their scores."""
     bad_image = ScoreDefendedRequest(metric="bright", image=Image(encoded=b"not a picture"))

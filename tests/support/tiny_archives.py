@@ -58,6 +58,8 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
         "metric.onnx": _model(_metric_nodes(dark), "score", (None,)),
         "defences/gain.onnx": _model(_gain_nodes(), "purified", _IMAGE, scalar="factor"),
         "defences/slow.onnx": _model(_slow_nodes(), "purified", _IMAGE),
+        "defences/broken.onnx": _model(_broken_nodes(), "purified", _IMAGE),
+        "defences/huge.onnx": _model(_huge_nodes(), "purified", _IMAGE),
         GOLDEN_PICTURE: png(GREY),
     }
     manifest = ArchiveManifest(
@@ -65,7 +67,7 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
         metric=MetricArtifact(facts=_metric_facts(metric, dark), graphs=_graphs("metric")),
         defences=[
             _defence("gain", [ParameterSpec(name="factor", description="Factor.", default_value=1, maximum=2)]),
-            _defence("slow", []),
+            *(_defence(name, []) for name in ("slow", "broken", "huge")),
         ],
         golden_vectors=[GoldenVector(image=GOLDEN_PICTURE, seed=1, score=golden, tolerance=1e-3)],
     )
@@ -107,6 +109,19 @@ def _slow_nodes() -> list[Any]:
     """Sine and arcsine by turns: the identity on [0, 1], up to rounding."""
     names = ["image", *(f"x{index}" for index in range(SLOW_NODES - 1)), "purified"]
     return [helper.make_node(("Sin", "Asin")[i % 2], [a], [b]) for i, (a, b) in enumerate(pairwise(names))]
+
+
+def _broken_nodes() -> list[Any]:
+    """No picture of a sensible size has this many values."""
+    shape = helper.make_node("Constant", [], ["shape"], value_ints=[1, 3, 7, 11])
+    return [shape, helper.make_node("Reshape", ["image", "shape"], ["purified"])]
+
+
+def _huge_nodes() -> list[Any]:
+    """Twelve terabytes."""
+    shape = helper.make_node("Constant", [], ["shape"], value_ints=[1, 3, 1 << 20, 1 << 20])
+    mean = helper.make_node("ReduceMean", ["image"], ["mean"], keepdims=1)
+    return [shape, mean, helper.make_node("Expand", ["mean", "shape"], ["purified"])]
 
 
 def _model(nodes: Sequence[Any], output: str, shape: Sequence[int | None], scalar: str = "") -> bytes:
