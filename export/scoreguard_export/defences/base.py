@@ -69,6 +69,19 @@ class Parameter:
         return bool(self.choices)
 
 
+def switch(name: str, description: str, *, default: bool) -> Parameter:
+    """A structural parameter that is on (1) or off (0)."""
+    return Parameter(
+        name=name,
+        description=description,
+        default=float(default),
+        minimum=0.0,
+        maximum=1.0,
+        integer=True,
+        choices=(0.0, 1.0),
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class DefenceFacts:
     """What is known about a defence before any export."""

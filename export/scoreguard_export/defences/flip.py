@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
+from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, switch
 
 
 class Flip(Defence):
@@ -20,24 +20,8 @@ class Flip(Defence):
         paper="Gushchin et al.: Adversarial purification for no-reference image-quality metrics (arXiv 2404.06957)",
         year=2024,
         parameters=(
-            Parameter(
-                name="horizontal",
-                description="1 to mirror left and right, 0 not to.",
-                default=1.0,
-                minimum=0.0,
-                maximum=1.0,
-                integer=True,
-                choices=(0.0, 1.0),
-            ),
-            Parameter(
-                name="vertical",
-                description="1 to mirror top and bottom, 0 not to.",
-                default=1.0,
-                minimum=0.0,
-                maximum=1.0,
-                integer=True,
-                choices=(0.0, 1.0),
-            ),
+            switch("horizontal", "1 to mirror left and right, 0 not to.", default=True),
+            switch("vertical", "1 to mirror top and bottom, 0 not to.", default=True),
         ),
         differentiability=Differentiability.EXACT,
         size_preserving=True,

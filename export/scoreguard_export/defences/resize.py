@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
+from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter, switch
 from scoreguard_export.defences.resize_graph import build_resize_graph
 from scoreguard_export.defences.straight_through import straight_through
 
@@ -39,24 +39,8 @@ class Resize(Defence):
                 minimum=0.1,
                 maximum=1.0,
             ),
-            Parameter(
-                name="antialias",
-                description="1 to widen the filter with the reduction, 0 to keep two taps.",
-                default=1.0,
-                minimum=0.0,
-                maximum=1.0,
-                integer=True,
-                choices=(0.0, 1.0),
-            ),
-            Parameter(
-                name="restore",
-                description="1 to enlarge the result to the original size, 0 to leave it small.",
-                default=0.0,
-                minimum=0.0,
-                maximum=1.0,
-                integer=True,
-                choices=(0.0, 1.0),
-            ),
+            switch("antialias", "1 to widen the filter with the reduction, 0 to keep two taps.", default=True),
+            switch("restore", "1 to enlarge the result to the original size, 0 to leave it small.", default=False),
         ),
         differentiability=Differentiability.EXACT,
         size_preserving=False,
