@@ -79,7 +79,8 @@ def main() -> None:
         peer = stack.enter_context(running_peer(plan))
         targets = {PEER: peer, **{name: address for name, (address, _) in servers.items()}}
         for address in targets.values():
-            asyncio.run(load(plan, pictures, address, max(counts), plan.warm_up))
+            for count in counts:
+                asyncio.run(load(plan, pictures, address, count, plan.warm_up))
         rounds = [measure_round(plan, pictures, counts, targets) for _ in range(plan.rounds)]
         memory = {name: tree_memory(process) for name, (_, process) in servers.items()}
     show(plan, rounds, memory)
@@ -93,7 +94,12 @@ def parse() -> Plan:
     parser.add_argument("--defence", default="blur")
     parser.add_argument("--callers", default="1,4,16")
     parser.add_argument("--seconds", type=float, default=6.0, help="time of each measurement")
-    parser.add_argument("--warm-up", type=float, default=10.0, help="seconds of load before anything is measured")
+    parser.add_argument(
+        "--warm-up",
+        type=float,
+        default=15.0,
+        help="seconds of load for each server and number of callers before anything is measured",
+    )
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", default="512x384", help="of the JPEG pictures, WIDTHxHEIGHT")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
