@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from scoreguard_client.attacks.base import Attack, AttackResult, Mode
+from scoreguard_client.attacks.base import Attack, AttackResult, Direction, Mode, Needs
 from scoreguard_client.attacks.catalogue import CATALOGUE, parse_attack, parse_attacks
 from scoreguard_client.attacks.errors import (
     AttackError,
     AttackInputError,
     AttackSpecError,
+    CompanionMissingError,
     OracleAnswerError,
     OracleMismatchError,
     QueryBudgetError,
@@ -27,7 +28,10 @@ __all__ = [
     "AttackInputError",
     "AttackResult",
     "AttackSpecError",
+    "CompanionMissingError",
+    "Direction",
     "Mode",
+    "Needs",
     "OracleAnswerError",
     "OracleMismatchError",
     "QueryBudgetError",

@@ -1,27 +1,31 @@
 """What every attack shares: the call, the budget and the bookkeeping. A new attack writes `run` and `queries_needed`.
 
-An attack searches, within an L-infinity ball around each clean picture, for the picture of highest quality in the eyes
-of the metric. It works on whole batches: one question to the oracle covers all pictures.
+An attack searches, within its budget around each clean picture, for the picture of highest (or lowest) quality in the
+eyes of the metric. It works on whole batches: one question to the oracle covers all pictures.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import StrEnum
-from typing import ClassVar, Final, final
+from types import MappingProxyType
+from typing import ClassVar, Final, Self, final
 
 import numpy as np
-import numpy.typing as npt
 
-from scoreguard_client.attacks.ball import Levels, ball_around
-from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError
-from scoreguard_client.attacks.session import Session
+from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError, CompanionMissingError
+from scoreguard_client.attacks.regions.base import Levels, Region
+from scoreguard_client.attacks.session import Counts, Limits, Session
 from scoreguard_client.oracles.base import Images, ScoreOracle, Scores
 
 BENCHMARK_EPS: Final = 10 / 255
 """Radius of the sign attacks in the public benchmark (arXiv 2310.06958)."""
+
+Companions = Mapping[str, ScoreOracle]
+"""Oracles of other metrics that an attack asks besides the attacked one, by name."""
+NO_COMPANIONS: Final[Companions] = MappingProxyType({})
 
 
 class Mode(StrEnum):
@@ -33,20 +37,54 @@ class Mode(StrEnum):
     """As the public benchmark's code computes it, where that differs."""
 
 
+class Direction(StrEnum):
+    """Where the attack drives the quality."""
+
+    UP = "up"
+    """Make the metric see more quality than there is."""
+    DOWN = "down"
+    """Make the metric see less."""
+
+
+class Needs(StrEnum):
+    """What an attack must have."""
+
+    GRADIENT = "gradient"
+    """The gradient of the score: a surrogate archive, or a server that gives gradients."""
+    SCORES = "scores"
+    """Scores alone: the public endpoint."""
+    TRAINING = "training set"
+    """A perturbation that was trained on other pictures before; none of this picture's scores."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a search came back with."""
+
+    images: Images
+    """The attacked pictures, (N, 3, H, W)."""
+    objective: Scores | None = None
+    """Their objective (N,), where the last answers were about exactly these pictures; None = ask once more."""
+    flags: tuple[str, ...] = ()
+    """Signs that a picture's result should not be taken at face value, one text for each picture; empty = none."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class AttackResult:
     """What an attack found."""
 
     attacked: Images
-    """The attacked pictures, within eps of the clean ones exactly."""
+    """The attacked pictures, inside the budget exactly."""
     attacked_8bit: Levels
-    """The same, rounded to 8 bits inside the budget (`Ball.quantise`)."""
+    """The same, rounded to 8 bits inside the budget (`Region.quantise`)."""
     scores: Scores
     """The oracle's score of each attacked picture, (N,)."""
-    queries: npt.NDArray[np.int64]
-    """Questions asked about each picture, (N,); a score and a gradient count one each."""
+    queries: Counts
+    """Calls about each picture, (N,): one for each score or gradient and each draw, calls sent again included."""
     trace: Scores
     """Every score in the order of the questions, (questions, N)."""
+    flags: tuple[str, ...]
+    """Sanity flags of each picture, joined by commas; empty = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,11 +99,13 @@ class Attack(ABC):
     """Source of the method."""
     year: ClassVar[int]
     """Year of the source."""
-    needs_gradient: ClassVar[bool]
-    """Whether scores alone are not enough."""
+    needs: ClassVar[Needs]
+    """What it must have."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Names of the metrics that it asks besides the attacked one."""
 
-    eps: float
-    """Radius of the L-infinity ball, in units of [0, 1]."""
+    direction: Direction = Direction.UP
+    """Whether quality is driven up or down."""
 
     def __post_init__(self) -> None:
         """Check the parameters.
@@ -73,7 +113,7 @@ class Attack(ABC):
         Raises:
             AttackSpecError: one of them is out of its range.
         """
-        self.require(0 < self.eps <= 1, f"eps must be in (0, 1], not {self.eps:g}")
+        self.require(self.direction in Direction, "direction is up or down")
 
     def __str__(self) -> str:
         return ":".join([self.name, *(f"{f.name}={_text(getattr(self, f.name))}" for f in fields(self))])
@@ -83,45 +123,66 @@ class Attack(ABC):
     def queries_needed(self) -> int:
         """Questions that `run` asks about each picture, at most."""
 
+    @property
+    def call_limit(self) -> int | None:
+        """Calls that may be spent on each picture; None = as many as the questions cost."""
+        return None
+
     @abstractmethod
-    def run(self, session: Session) -> tuple[Images, Scores | None]:
-        """Search; return the pictures found and, where the last answer was about exactly these, their quality (N,)."""
+    def region(self, clean: Images, companions: Companions) -> Region:
+        """The budget around clean pictures (N, 3, H, W)."""
+
+    @abstractmethod
+    def run(self, session: Session) -> Found:
+        """Search inside `session.region`."""
+
+    def pinned(self) -> Self:
+        """The same attack with what its files hold written into its parameters, so that its text form is its identity.
+
+        Raises:
+            AttackError: a file cannot be used.
+        """
+        return self
 
     @final
-    def __call__(self, images: Images, oracle: ScoreOracle, *, seeds: Sequence[int] | None = None) -> AttackResult:
+    def __call__(
+        self,
+        images: Images,
+        oracle: ScoreOracle,
+        *,
+        seeds: Sequence[int] | None = None,
+        companions: Companions = NO_COMPANIONS,
+    ) -> AttackResult:
         """Attack a batch.
 
         Args:
             images: clean pictures, (N, 3, H, W) float32 in [0, 1].
-            oracle: what to raise the score of; quality is raised, so a lower-is-better score falls.
+            oracle: what to move the score of; upwards, a lower-is-better score falls.
             seeds: one for each picture, for attacks that draw; default 0, 1, ...
+            companions: oracles of the other metrics that the attack names in `companions`.
 
         Raises:
             AttackInputError: the pictures or the seeds do not fit.
             OracleMismatchError: the attack needs gradients and the oracle has none.
             OracleAnswerError: the oracle answered with something that is not finite.
+            CompanionMissingError: a metric that the attack asks besides is not there.
         """
         clean, seeds = _checked(images), range(len(images)) if seeds is None else seeds
         if len(seeds) != len(clean):
             raise AttackInputError(f"{len(clean)} pictures need as many seeds, not {len(seeds)}")
-        ball = ball_around(clean, self.eps)
-        session = Session(name=self.name, ball=ball, oracle=oracle, budget=self._budget, seeds=seeds)
-        found, quality = self.run(session)
-        attacked = ball.clip(found)
-        if quality is None or not np.array_equal(attacked, found):
-            quality = session.quality(attacked)
-        return AttackResult(
-            attacked=attacked,
-            attacked_8bit=ball.quantise(attacked),
-            scores=oracle.facts.sign * quality,
-            queries=np.full(len(clean), session.queries, dtype=np.int64),
-            trace=np.stack(session.trace),
+        if missing := [name for name in self.companions if name not in companions]:
+            raise CompanionMissingError(self.name, missing[0])
+        sign = oracle.facts.sign * (1.0 if self.direction is Direction.UP else -1.0)
+        session = Session(
+            name=self.name,
+            region=self.region(clean, companions),
+            oracle=oracle,
+            # The base asks once more where a search does not know the score of what it hands out.
+            limits=Limits(questions=self.queries_needed + (self.call_limit is None), calls=self.call_limit),
+            seeds=seeds,
+            sign=sign,
         )
-
-    @property
-    def _budget(self) -> int:
-        # A gradient attack does not know the score of its last step: the base asks for it.
-        return self.queries_needed + (1 if self.needs_gradient else 0)
+        return _result(session, self.run(session), sign)
 
     def require(self, holds: bool, problem: str) -> None:
         """Check a parameter.
@@ -131,6 +192,20 @@ class Attack(ABC):
         """
         if not holds:
             raise AttackSpecError(self.name, problem)
+
+
+def _result(session: Session, found: Found, sign: float) -> AttackResult:
+    attacked, objective = session.region.clip(found.images), found.objective
+    if objective is None or not np.array_equal(attacked, found.images):
+        objective = session.objective(attacked)
+    return AttackResult(
+        attacked=attacked,
+        attacked_8bit=session.region.quantise(attacked),
+        scores=sign * objective,
+        queries=session.calls,
+        trace=np.stack(session.trace),
+        flags=found.flags or ("",) * len(attacked),
+    )
 
 
 def _text(value: object) -> str:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
+from enum import StrEnum
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Any, Final, get_type_hints
 
-from scoreguard_client.attacks.base import Attack, Mode
+from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.attacks.fgsm import FGSM
 from scoreguard_client.attacks.ifgsm import IFGSM
@@ -37,7 +38,7 @@ def parse_attack(text: str) -> Attack:
     if name not in CATALOGUE:
         raise AttackSpecError(text, f"no attack {name!r}; {_near(name, CATALOGUE)}")
     kind = CATALOGUE[name]
-    types = {field.name: str(field.type) for field in fields(kind)}
+    types = parameter_types(kind)
     values = dict(_parse_pair(pair, text, types) for pair in pairs)
     if len(values) != len(pairs):
         raise AttackSpecError(text, "a parameter is given twice")
@@ -53,16 +54,22 @@ def parse_attacks(text: str) -> tuple[Attack, ...]:
     return tuple(dict.fromkeys(parse_attack(part) for part in text.split(",")))
 
 
-def _parse_pair(pair: str, text: str, types: Mapping[str, str]) -> tuple[str, Any]:
+def parameter_types(kind: type[Attack]) -> dict[str, type]:
+    """The parameters of an attack and the type of each."""
+    hints = get_type_hints(kind)
+    return {field.name: hints[field.name] for field in fields(kind)}
+
+
+def _parse_pair(pair: str, text: str, types: Mapping[str, type]) -> tuple[str, Any]:
     key, equals, value = pair.partition("=")
     if not equals:
         raise AttackSpecError(text, f"{pair!r} is not key=value")
     if key not in types:
         raise AttackSpecError(text, f"no parameter {key!r}; {_near(key, types)}")
     try:
-        return key, _READERS[types[key]](value)
+        return key, _reader(types[key])(value)
     except (ValueError, ZeroDivisionError):
-        raise AttackSpecError(text, f"{value!r} is no value for {key!r}; it takes {_FORMS[types[key]]}") from None
+        raise AttackSpecError(text, f"{value!r} is no value for {key!r}; it takes {_form(types[key])}") from None
 
 
 def _near(name: str, names: Mapping[str, object]) -> str:
@@ -70,9 +77,12 @@ def _near(name: str, names: Mapping[str, object]) -> str:
     return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 
-_READERS: Final[Mapping[str, Callable[[str], float | int | Mode]]] = {
-    "float": lambda text: float(Fraction(text)),
-    "int": int,
-    "Mode": Mode,
-}
-_FORMS: Final = {"float": "a number or a fraction", "int": "a whole number", "Mode": " or ".join(Mode)}
+def _reader(kind: type) -> Callable[[str], Any]:
+    return (lambda text: float(Fraction(text))) if kind is float else kind
+
+
+def _form(kind: type) -> str:
+    return " or ".join(kind) if issubclass(kind, StrEnum) else _FORMS.get(kind, "a text")
+
+
+_FORMS: Final = {float: "a number or a fraction", int: "a whole number"}

@@ -4,6 +4,7 @@ AttackError
 ├── AttackSpecError       a text that names no attack, or a parameter that does not fit
 ├── AttackInputError      pictures that an attack cannot start from
 ├── OracleMismatchError   the attack needs a gradient and the oracle has none
+├── CompanionMissingError the attack asks another metric besides, which is not there
 ├── OracleAnswerError     the oracle answered with something that is not a number
 └── QueryBudgetError      an attack asked more often than it declares; a bug of that attack
 """
@@ -37,6 +38,17 @@ class OracleMismatchError(AttackError):
         super().__init__(f"attack {attack!r} needs gradients; give a surrogate archive or use --gradients live")
 
 
+class CompanionMissingError(AttackError):
+    """The attack asks another metric besides, which is not there."""
+
+    def __init__(self, attack: str, metric: str) -> None:
+        self.attack, self.metric = attack, metric
+        super().__init__(
+            f"attack {attack!r} asks the metric {metric!r} besides; deploy it, or put its archive beside the surrogate "
+            f"(scoreguard-export build --metrics {metric})"
+        )
+
+
 class OracleAnswerError(AttackError):
     """The oracle answered with something that is not a number."""
 
@@ -50,4 +62,7 @@ class QueryBudgetError(AttackError):
 
     def __init__(self, attack: str, budget: int) -> None:
         self.attack, self.budget = attack, budget
-        super().__init__(f"attack {attack!r} asked for more than its {budget} queries per picture")
+        super().__init__(
+            f"attack {attack!r} asked for more than its {budget} queries per picture; "
+            "behind a random defence each query costs its draws"
+        )

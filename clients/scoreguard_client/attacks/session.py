@@ -1,57 +1,122 @@
-"""One run of an attack: counts every question, turns scores into quality, and keeps the trace."""
+"""One run of an attack: counts every call, turns scores into the objective, and keeps the trace."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
-from scoreguard_client.attacks.ball import Ball
 from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchError, QueryBudgetError
-from scoreguard_client.oracles.base import GradientOracle, Gradients, Images, ScoreOracle, Scores
+from scoreguard_client.attacks.regions.base import Region
+from scoreguard_client.oracles.base import CallCounter, GradientOracle, Gradients, Images, ScoreOracle, Scores
+
+Counts = npt.NDArray[np.int64]
+"""A number for each picture: (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """How often an attack may ask."""
+
+    questions: int
+    """Questions that it declares; one more is a bug of the attack."""
+    calls: int | None = None
+    """Calls that it may spend on each picture; None = as many as its questions cost."""
 
 
 class Session:
-    """What an attack's `run` works with. Quality is the score, negated where a low score means high quality."""
+    """What an attack's `run` works with.
 
-    def __init__(self, *, name: str, ball: Ball, oracle: ScoreOracle, budget: int, seeds: Sequence[int]) -> None:
-        self.ball = ball
+    The objective is what the attack raises: the score, negated where a low score means high quality, and negated again
+    where the attack lowers quality. A question about a batch costs each picture one call, or one for each draw of a
+    random defence, and one more for each time that the call had to be sent again.
+    """
+
+    def __init__(
+        self, *, name: str, region: Region, oracle: ScoreOracle, limits: Limits, seeds: Sequence[int], sign: float
+    ) -> None:
+        self.region = region
+        self.oracle = oracle
+        """Who answers; an attack made of others hands it on to them."""
+        self.seeds = tuple(seeds)
+        """One for each picture."""
         self.rngs = tuple(np.random.default_rng(seed) for seed in seeds)
         """One generator for each picture, so that a picture's attack does not depend on its batch."""
-        self.queries = 0
-        """Questions asked so far about each picture."""
+        self.calls: Counts = np.zeros(len(region.clean), dtype=np.int64)
+        """Calls so far about each picture, (N,)."""
         self.trace: list[Scores] = []
         """The scores in the order of the questions, each (N,), in the metric's own units."""
-        self._name, self._oracle, self._budget = name, oracle, budget
+        self.asked = 0
+        """Questions so far."""
+        self._name, self._limits, self._sign = name, limits, sign
 
     @property
     def clean(self) -> Images:
-        """The pictures that the attack starts from."""
-        return self.ball.clean
-
-    def quality(self, images: Images) -> Scores:
-        """Quality of each picture; one query each."""
-        self._count()
-        return self._sign * self._keep(self._oracle.score(images))
-
-    def gradient(self, images: Images) -> Gradients:
-        """Derivative of the quality with respect to each picture; one query each."""
-        if not isinstance(self._oracle, GradientOracle):
-            raise OracleMismatchError(self._name)
-        self._count()
-        scores, gradients = self._oracle.gradient(images)
-        self._keep(scores)
-        _require_finite("gradient", gradients.reshape(len(gradients), -1).sum(axis=1, dtype=np.float64))
-        return np.float32(self._sign) * gradients
+        """The pictures that the attack starts from, (N, 3, H, W)."""
+        return self.region.clean
 
     @property
-    def _sign(self) -> float:
-        return self._oracle.facts.sign
+    def span(self) -> float:
+        """Width of the metric's declared range: the scale of the objective beside another loss."""
+        return self.oracle.facts.span
 
-    def _count(self) -> None:
-        if self.queries >= self._budget:
-            raise QueryBudgetError(self._name, self._budget)
-        self.queries += 1
+    @property
+    def left(self) -> int:
+        """Questions that may still be asked: an attack whose budget counts calls stops at 0."""
+        left = self._limits.questions - self.asked
+        if self._limits.calls is None:
+            return left
+        calls = self._limits.calls - int(self.calls.max(initial=0))
+        return max(min(left, calls // self.oracle.facts.calls_per_question), 0)
+
+    def objective(self, images: Images) -> Scores:
+        """The objective of each picture, (N,)."""
+        self._ask()
+        scores = self._oracle_scores(images)
+        return self._sign * self._keep(scores)
+
+    def gradient(self, images: Images) -> Gradients:
+        """Derivative of the objective with respect to each picture, (N, 3, H, W)."""
+        return self.value_and_gradient(images)[1]
+
+    def value_and_gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """The objective (N,) and its derivative (N, 3, H, W); one question."""
+        if not isinstance(self.oracle, GradientOracle):
+            raise OracleMismatchError(self._name)
+        self._ask()
+        scores, gradients = self.oracle.gradient(images)
+        self._count(len(images))
+        kept = self._keep(scores)
+        _require_finite("gradient", gradients.reshape(len(gradients), -1).sum(axis=1, dtype=np.float64))
+        return self._sign * kept, np.float32(self._sign) * gradients
+
+    def absorb(self, calls: Counts, trace: Scores) -> None:
+        """Add what another attack has asked on behalf of this one.
+
+        Args:
+            calls: calls about each picture, (N,).
+            trace: its scores, (questions, N).
+        """
+        self.calls = self.calls + calls
+        self.asked += len(trace)
+        self.trace.extend(trace)
+
+    def _oracle_scores(self, images: Images) -> Scores:
+        scores = self.oracle.score(images)
+        self._count(len(images))
+        return scores
+
+    def _ask(self) -> None:
+        if self.left < 1:
+            raise QueryBudgetError(self._name, self._limits.questions)
+        self.asked += 1
+
+    def _count(self, pictures: int) -> None:
+        oracle: object = self.oracle
+        calls = oracle.last_calls if isinstance(oracle, CallCounter) else np.ones(pictures, dtype=np.int64)
+        self.calls = self.calls + calls
 
     def _keep(self, scores: Scores) -> Scores:
         scores = np.asarray(scores, dtype=np.float64)

@@ -16,19 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Mode
+from scoreguard_client.attacks.base import Found, Mode, Needs
+from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images
 
 
 @dataclass(frozen=True, kw_only=True)
-class SignedSteps(Attack):
+class SignedSteps(LInfAttack):
     """Steps of fixed length along the sign of a direction that a subclass accumulates."""
 
-    needs_gradient = True
+    needs = Needs.GRADIENT
 
-    eps: float = BENCHMARK_EPS
-    """Radius of the L-infinity ball, in units of [0, 1]; 10/255 in the benchmark (arXiv 2310.06958)."""
     alpha: float = 1 / 255
     """Length of one step, in units of [0, 1]; 1/255 in the benchmark."""
     iterations: int = 10
@@ -50,16 +49,16 @@ class SignedSteps(Attack):
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
         """The next direction from the last one and the new gradient."""
 
-    def run(self, session: Session) -> tuple[Images, None]:
+    def run(self, session: Session) -> Found:
         """Walk."""
         walk = self._walk_perturbation if self.mode is Mode.BENCHMARK else self._walk_picture
-        return walk(session), None
+        return Found(images=walk(session))
 
     def _walk_picture(self, session: Session) -> Images:
         images, direction = session.clean, np.zeros_like(session.clean)
         for _ in range(self.iterations):
             direction = self.accumulate(direction, session.gradient(images))
-            images = session.ball.clip(images + self._step(direction))
+            images = session.region.clip(images + self._step(direction))
         return images
 
     def _walk_perturbation(self, session: Session) -> Images:
@@ -68,7 +67,7 @@ class SignedSteps(Attack):
             direction = self.accumulate(direction, session.gradient(np.clip(session.clean + perturbation, 0, 1)))
             moved = perturbation + self._step(direction)
             perturbation = np.clip(moved, -self.eps, self.eps, dtype=np.float32)
-        return session.ball.clip(session.clean + perturbation)
+        return session.region.clip(session.clean + perturbation)
 
     def _step(self, direction: Gradients) -> Images:
         return np.asarray(self.alpha * np.sign(direction), dtype=np.float32)

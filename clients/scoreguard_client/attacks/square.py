@@ -19,8 +19,10 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard_client.attacks.ball import Ball
-from scoreguard_client.attacks.base import Attack, Mode
+from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.regions.linf import Ball, ball_around
+from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
@@ -31,19 +33,16 @@ _CHANNELS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
-class Square(Attack):
+class Square(ScoreAttack, LInfAttack):
     """Random search with squares; exactly `queries` questions about each picture."""
 
     name = "square"
     title = "Square"
     paper = "Andriushchenko et al., arXiv 1912.00049"
     year = 2020
-    needs_gradient = False
 
     eps: float = 0.1
     """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
-    queries: int = 10_000
-    """Questions about each picture; 10 000 in the paper and in the benchmark."""
     p_init: float = 0.05
     """First share of the picture that a square covers; the paper takes 0.05 on ImageNet, 0.8 on MNIST and CIFAR-10."""
     mode: Mode = Mode.PAPER
@@ -51,24 +50,20 @@ class Square(Attack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.queries >= 1, f"queries must be at least 1, not {self.queries}")
         self.require(0 < self.p_init <= 1, f"p_init must be in (0, 1], not {self.p_init:g}")
 
-    @property
-    def queries_needed(self) -> int:
-        """The budget is used up exactly."""
-        return self.queries
-
-    def run(self, session: Session) -> tuple[Images, np.ndarray]:
+    def run(self, session: Session) -> Found:
         """Search at random."""
-        best = session.clean.copy() if self.mode is Mode.BENCHMARK else _stripes(session)
-        quality = session.quality(best)
-        for query in range(1, self.queries):
-            candidate = _with_squares(session, best, self.side(query, *best.shape[2:]))
-            found = session.quality(candidate)
+        ball = ball_around(session.clean, self.eps)
+        best = session.clean.copy() if self.mode is Mode.BENCHMARK else _stripes(session, ball)
+        quality = session.objective(best)
+        while session.left:
+            query = self.queries * session.asked // (session.asked + session.left)
+            candidate = _with_squares(session, ball, best, self.side(query, *best.shape[2:]))
+            found = session.objective(candidate)
             better = found > quality
             best[better], quality[better] = candidate[better], found[better]
-        return best, quality
+        return Found(images=best, objective=quality)
 
     def side(self, query: int, height: int, width: int) -> int:
         """Side of the square for a query, in pixels; between 1 and the shorter side of the picture."""
@@ -77,16 +72,16 @@ class Square(Attack):
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 
-def _stripes(session: Session) -> Images:
+def _stripes(session: Session, ball: Ball) -> Images:
     width = session.clean.shape[3]
     signs = np.stack([rng.integers(0, 2, (_CHANNELS, 1, width), dtype=np.int8) for rng in session.rngs])
-    return np.where(signs == 1, session.ball.high, session.ball.low)
+    return np.where(signs == 1, ball.high, ball.low)
 
 
-def _with_squares(session: Session, best: Images, side: int) -> Images:
+def _with_squares(session: Session, ball: Ball, best: Images, side: int) -> Images:
     candidate = best.copy()
     for index, rng in enumerate(session.rngs):
-        _set_square(rng, session.ball, index, candidate[index], side)
+        _set_square(rng, ball, index, candidate[index], side)
     return candidate
 
 

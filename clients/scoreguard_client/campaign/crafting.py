@@ -11,7 +11,7 @@ from scoreguard.v1.archive import Archive, sha256_of
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription
-from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.campaign.gallery import CraftedBatch
 from scoreguard_client.campaign.plan import Plan, Unit
@@ -25,7 +25,7 @@ UNUSED: Final = "unused"
 
 def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:
     """How a plan names where gradients come from."""
-    if not any(attack.needs_gradient for attack in attacks):
+    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
         return UNUSED
     if surrogate is None:
         return LIVE
@@ -68,9 +68,9 @@ class Crafter:
 
     def _oracle(self, attack: Attack, unit: Unit) -> ScoreOracle:
         seed = self.plan.seed_for("oracle", unit.key)
-        if attack.needs_gradient and self.surrogate is not None:
+        if attack.needs is Needs.GRADIENT and self.surrogate is not None:
             return self._local(self.surrogate, unit.crafting).with_seed(seed)
-        kind = LiveGradientOracle if attack.needs_gradient else LiveScoreOracle
+        kind = LiveGradientOracle if attack.needs is Needs.GRADIENT else LiveScoreOracle
         chain, draws = parse_chain(unit.crafting), self.plan.crafting_draws
         return kind(self.client, self.metric, chain, seed=seed, draws=draws)
 

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.v1.codec import Picture
-from scoreguard_client.attacks.ball import Levels
+from scoreguard_client.attacks.regions.base import Levels
 from scoreguard_client.campaign.plan import Unit
 from scoreguard_client.oracles.base import Images, Scores
 

@@ -12,7 +12,7 @@ from scoreguard.v1.archive import SUFFIX, Archive
 from scoreguard.v1.spec import format_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
-from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attacks
 from scoreguard_client.campaign.chains import complete_chains
 from scoreguard_client.campaign.crafting import Crafter, gradient_source
@@ -127,7 +127,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
 
 
 def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
-    if not any(attack.needs_gradient for attack in attacks):
+    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
         return None
     path = options.surrogate or _default_surrogate(options.metric)
     if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):

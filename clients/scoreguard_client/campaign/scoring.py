@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client._models import FloatPicture
-from scoreguard_client.attacks.ball import TOP
+from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
 from scoreguard_client.campaign.plan import ImageRef, Plan, Unit

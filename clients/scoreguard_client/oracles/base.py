@@ -28,6 +28,8 @@ class OracleFacts:
     """Highest score of the declared range."""
     higher_is_better: bool = True
     """False where a low score means high quality (DMOS)."""
+    calls_per_question: int = 1
+    """Calls that one question about a picture costs: the draws of a random defence."""
 
     @property
     def sign(self) -> float:
@@ -51,6 +53,16 @@ class ScoreOracle(Protocol):
 
     def score(self, images: Images) -> Scores:
         """Score a batch, shape (N,)."""
+        ...
+
+
+@runtime_checkable
+class CallCounter(Protocol):
+    """An oracle that knows what its questions cost; one call for each picture where it does not."""
+
+    @property
+    def last_calls(self) -> npt.NDArray[np.int64]:
+        """Calls that the last question cost each picture, (N,): its draws, and the calls that were sent again."""
         ...
 
 

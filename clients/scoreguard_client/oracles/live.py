@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._client import ScoringClient
@@ -65,14 +67,21 @@ class LiveScoreOracle:
         Raises:
             NotFoundError: a defence of the chain is not deployed before this metric.
         """
-        self._client, self._facts, self._chain = client, facts_of(metric), format_chain(chain)
         self._draws = draws if is_random(metric, chain) else 1
+        self._client, self._chain = client, format_chain(chain)
+        self._facts = replace(facts_of(metric), calls_per_question=self._draws)
         self._seed, self._calls, self._in_flight = seed, 0, calls_in_flight
+        self._last_calls = np.zeros(0, dtype=np.int64)
 
     @property
     def facts(self) -> OracleFacts:
         """The metric's range and direction."""
         return self._facts
+
+    @property
+    def last_calls(self) -> npt.NDArray[np.int64]:
+        """Calls that the last question cost each picture, (N,)."""
+        return self._last_calls
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W).
@@ -89,6 +98,7 @@ class LiveScoreOracle:
     def _ask(self, call: Callable[[FloatPicture, int], _Result], images: Images) -> list[_Result]:
         """Results for every draw of every picture: all pictures of draw 0, then all of draw 1, ..."""
         self._calls += 1
+        self._last_calls = np.full(len(images), self._draws, dtype=np.int64)
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images] * self._draws
         draws = (draw_seeds(self._seed, self._calls, number, len(images)) for number in range(self._draws))
         seeds = [seed for drawn in draws for seed in drawn]

@@ -9,16 +9,19 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact
 from scoreguard.v1.randomness import draw
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.spec import Step
-from scoreguard_client._exceptions import MissingExtraError
+from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.errors import SurrogateError
 from scoreguard_client.oracles.seeds import draw_seeds
@@ -77,14 +80,15 @@ class LocalOracle:
             SurrogateError: the archive lacks a defence of the chain.
             ParameterError: a parameter of the chain is unknown or out of range.
         """
-        self._torch = _require_torch()
+        self._torch = require_torch("a local surrogate")
         if threads is not None:
             self._torch.set_num_threads(threads)
-        self._facts = facts_of(archive.manifest)
         self._stages = tuple(self._load_stage(archive, step) for step in chain)
         self._metric = self._load(archive, archive.manifest.metric.graphs.torchscript)
         self._random = any(stage.resolved.facts.random_inputs for stage in self._stages)
         self._seed, self._draws, self._calls = seed, draws if self._random else 1, 0
+        self._last_calls = np.zeros(0, dtype=np.int64)
+        self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws)
 
     @property
     def facts(self) -> OracleFacts:
@@ -96,6 +100,11 @@ class LocalOracle:
         twin = copy.copy(self)
         twin._seed, twin._calls = seed, 0
         return twin
+
+    @property
+    def last_calls(self) -> npt.NDArray[np.int64]:
+        """Calls that the last question cost each picture, (N,)."""
+        return self._last_calls
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W)."""
@@ -118,6 +127,7 @@ class LocalOracle:
 
     def _next_seeds(self, count: int) -> list[list[int]]:
         self._calls += 1
+        self._last_calls = np.full(count, self._draws, dtype=np.int64)
         return [draw_seeds(self._seed, self._calls, number, count) for number in range(self._draws)]
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
@@ -199,11 +209,3 @@ def _pass_straight(module: Any, images: torch.Tensor, purified: torch.Tensor) ->
 
     result: torch.Tensor = Identity.apply(images, purified)
     return result
-
-
-def _require_torch() -> Any:
-    try:
-        import torch
-    except ImportError as error:
-        raise MissingExtraError("a local surrogate", "attacks", "torch") from error
-    return torch

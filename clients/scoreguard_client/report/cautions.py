@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.table import Row
@@ -17,8 +17,9 @@ _ROUNDING_LOSS: Final = 0.25
 _CLEAN_SHIFT: Final = 0.05
 _ADAPTIVE_MARGIN: Final = 0.01
 _ADVICE: Final = {
-    True: "it failed, or its surrogate is too far off",
-    False: "its budget is too small; give it more queries",
+    Needs.GRADIENT: "it failed, or its surrogate is too far off",
+    Needs.SCORES: "its budget is too small; give it more queries",
+    Needs.TRAINING: "the perturbation was trained on too few pictures, or against another metric",
 }
 
 
@@ -63,7 +64,7 @@ def _failures(rows: Sequence[Row]) -> Iterator[str]:
 def _weak_attacks(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row.chain == UNDEFENDED and row.scores and not row.scores["absolute_gain"].value > 0:
-            yield f"{_name(row.attack)} gains nothing even undefended: {_ADVICE[_kind(row.attack).needs_gradient]}."
+            yield f"{_name(row.attack)} gains nothing even undefended: {_ADVICE[_kind(row.attack).needs]}."
 
 
 def _weak_adaptive(rows: Sequence[Row], labels: Mapping[str, str]) -> Iterator[str]:

@@ -10,10 +10,20 @@ The label is 100 times the mean of three measures, each mapped monotonically so 
 
 from __future__ import annotations
 
+from types import ModuleType
+
 import torch
 from torch import Tensor
 
-from scoreguard_export._torchvision import import_piq
+from scoreguard.piq import import_piq
+from scoreguard_export.errors import TrainingError
+
+
+def _piq() -> ModuleType:
+    try:
+        return import_piq()
+    except ImportError as error:
+        raise TrainingError("training needs piq and torchvision: pip install 'scoreguard[train]'") from error
 
 
 @torch.no_grad()
@@ -26,8 +36,11 @@ def quality_labels(distorted: Tensor, pristine: Tensor) -> Tensor:
 
     Returns:
         (N,) in [0, 100], 100 = no visible difference.
+
+    Raises:
+        TrainingError: piq or torchvision is not installed.
     """
-    piq = import_piq()
+    piq = _piq()
     haarpsi = piq.haarpsi(distorted, pristine, reduction="none")
     mdsi = piq.mdsi(distorted, pristine, reduction="none")
     dss = piq.dss(distorted, pristine, reduction="none")

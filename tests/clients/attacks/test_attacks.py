@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, ScoreOnly
 
 from scoreguard_client.attacks import (
     CATALOGUE,
-    Attack,
     AttackInputError,
     AttackSpecError,
     Mode,
+    Needs,
     OracleAnswerError,
     OracleMismatchError,
     QueryBudgetError,
     parse_attack,
     parse_attacks,
 )
+from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.base import Images, Scores
+from scoreguard_client.oracles.base import Images, OracleFacts, Scores
 
 TEXTS = [
     "fgsm",
@@ -50,14 +56,9 @@ def test_every_attack_stays_in_its_budget_at_any_size(text: str, shape: tuple[in
     """L-infinity, range, 8-bit budget, shapes and types hold for random pictures, sizes and radii."""
     levels = np.random.default_rng(seed).integers(0, 256, shape)
     clean = (levels / 255).astype(np.float32)
-    result = parse_attack(f"{text}:eps={eps!r}")(clean, ramp(shape[1:]))
-    assert np.abs(result.attacked.astype(np.float64) - clean.astype(np.float64)).max() <= eps
-    assert 0 <= result.attacked.min() <= result.attacked.max() <= 1
-    assert np.abs(result.attacked_8bit.astype(int) - levels).max() <= np.floor(255 * eps + 1e-4)
-    assert result.attacked.dtype == np.dtype(np.float32)
-    assert result.attacked_8bit.dtype == np.dtype(np.uint8)
-    assert result.attacked.shape == result.attacked_8bit.shape == clean.shape
-    assert result.scores.shape == result.queries.shape == shape[:1]
+    attack = parse_attack(f"{text}:eps={eps!r}")
+    result = attack(clean, ramp(shape[1:]))
+    require_budget(attack, clean, result)
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -65,7 +66,7 @@ def test_every_call_is_counted_and_covers_the_whole_batch(text: str, pictures: I
     """Queries per picture = calls to the oracle = rows of the trace = what the attack declares."""
     attack, oracle = parse_attack(text), ramp(pictures.shape[1:])
     result = attack(pictures, oracle)
-    declared = attack.queries_needed + (1 if attack.needs_gradient else 0)
+    declared = attack.queries_needed + (1 if attack.needs is Needs.GRADIENT else 0)
     assert oracle.calls == declared
     assert result.queries.tolist() == [declared] * len(pictures)
     assert result.trace.shape == (declared, len(pictures))
@@ -94,7 +95,7 @@ def test_the_catalogue_names_attacks_as_they_name_themselves(name: str) -> None:
 def test_fractions_whole_numbers_and_modes_are_read() -> None:
     """A radius may be written as the field writes it."""
     attack = parse_attack("mifgsm:eps=8/255:iterations=3:mode=benchmark")
-    assert (attack.eps, attack.queries_needed) == (8 / 255, 3)
+    assert (attack.eps, attack.queries_needed) == (8 / 255, 3)  # type: ignore[attr-defined]
     assert attack.mode is Mode.BENCHMARK  # type: ignore[attr-defined]
 
 
@@ -177,36 +178,66 @@ def test_an_answer_that_is_not_finite_names_the_picture(text: str, pictures: Ima
 def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) -> None:
     """The base, not the attack, holds the budget."""
 
-    class Greedy(Attack):
+    class Greedy(LInfAttack):
         name = "greedy"
-        needs_gradient = False
+        needs = Needs.SCORES
 
         @property
         def queries_needed(self) -> int:
             return 2
 
-        def run(self, session: Session) -> tuple[Images, Scores | None]:
+        def run(self, session: Session) -> Found:
             while True:
-                session.quality(session.clean)
+                session.objective(session.clean)
 
     with pytest.raises(QueryBudgetError):
         Greedy(eps=0.1)(pictures, ramp(pictures.shape[1:]))
 
 
+def test_an_attack_downwards_lowers_what_one_upwards_raises(pictures: Images) -> None:
+    """direction=down is the same search on the negated objective, whichever way the metric runs."""
+    for higher_is_better in (True, False):
+        oracle = LinearOracle(weights=ramp(pictures.shape[1:]).weights, higher_is_better=higher_is_better)
+        clean = oracle.score(pictures)
+        down = parse_attack("ifgsm:direction=down")(pictures, oracle)
+        up = parse_attack("ifgsm")(pictures, oracle)
+        sign = 1 if higher_is_better else -1
+        assert np.all(sign * down.scores < sign * clean)
+        assert np.all(sign * up.scores > sign * clean)
+
+
+def test_calls_are_what_each_question_costs(pictures: Images) -> None:
+    """Draws and calls sent again are counted, and a budget of calls ends the search."""
+
+    class Costly(LinearOracle):
+        @property
+        def facts(self) -> OracleFacts:
+            return replace(super().facts, calls_per_question=3)
+
+        @property
+        def last_calls(self) -> npt.NDArray[np.int64]:
+            return np.array([3, 3, 4])  # one call of the last picture was sent twice
+
+    oracle = Costly(weights=ramp(pictures.shape[1:]).weights)
+    result = parse_attack("square:queries=20")(pictures, oracle)
+    assert result.queries.tolist() == [15, 15, 20]
+    assert oracle.calls == 5
+
+
 def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(pictures: Images) -> None:
     """The score handed out is always that of the picture handed out."""
 
-    class Wild(Attack):
+    class Wild(LInfAttack):
         name = "wild"
-        needs_gradient = False
+        needs = Needs.SCORES
 
         @property
         def queries_needed(self) -> int:
             return 2
 
-        def run(self, session: Session) -> tuple[Images, Scores | None]:
+        def run(self, session: Session) -> Found:
             wild = session.clean + np.float32(0.5)
-            return wild, session.quality(wild)
+            return Found(images=wild, objective=session.objective(wild))
 
     oracle = ramp(pictures.shape[1:])
     result = Wild(eps=0.1)(pictures, oracle)

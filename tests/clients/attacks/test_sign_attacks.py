@@ -9,7 +9,8 @@ import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
-from scoreguard_client.attacks import FGSM, IFGSM, MIFGSM, Attack, Mode
+from scoreguard_client.attacks import FGSM, IFGSM, MIFGSM, Mode
+from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.oracles.base import Images
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -55,7 +56,7 @@ def reference(
 @pytest.mark.parametrize("attack", [FGSM(), IFGSM(), MIFGSM(), IFGSM(mode=Mode.BENCHMARK)], ids=str)
 @pytest.mark.parametrize("higher_is_better", [True, False])
 def test_a_linear_score_is_driven_to_the_corner_of_its_box(
-    attack: Attack, higher_is_better: bool, pictures: Images
+    attack: LInfAttack, higher_is_better: bool, pictures: Images
 ) -> None:
     """The optimum is clip(x + eps sign(w)); where low is good the other corner is taken."""
     weights = np.random.default_rng(2).normal(size=pictures.shape[1:]).astype(np.float32)
@@ -75,7 +76,7 @@ def test_iterated_attacks_do_what_an_independent_loop_does(
     function: Function, mode: Mode, alpha: float, steps: int, nu: float, pictures: Images
 ) -> None:
     """I-FGSM (nu = 0) and MI-FGSM end where the loop above ends, in all but a few pixels of vanishing gradient."""
-    attack: Attack = (
+    attack: LInfAttack = (
         MIFGSM(alpha=alpha, iterations=steps, nu=nu, mode=mode)
         if nu
         else IFGSM(alpha=alpha, iterations=steps, mode=mode)

@@ -12,12 +12,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.attacks.regions.base import TOP, Levels
 from scoreguard_client.oracles.base import Images
 
-Levels = npt.NDArray[np.uint8]
-"""The same pictures on the 8-bit grid: (N, 3, H, W), 0..255."""
-
-TOP: Final = 255
 SLACK: Final = 1e-4
 """Share of one 8-bit level that float32 clean values and a decimal eps such as 0.0314 may miss their grid by."""
 
@@ -28,8 +25,8 @@ class Ball:
 
     clean: Images
     """The centres."""
-    eps: float
-    """Radius in units of [0, 1]."""
+    eps: npt.NDArray[np.float64]
+    """Radius in units of [0, 1], one for each picture: (N, 1, 1, 1)."""
     low: Images
     """Lowest value allowed, element by element."""
     high: Images
@@ -55,9 +52,12 @@ class Ball:
         return np.where(low > high, np.rint(centre), nearest).astype(np.uint8)
 
 
-def ball_around(clean: Images, eps: float) -> Ball:
-    """The ball of radius eps around pictures (N, 3, H, W) in [0, 1]."""
-    exact = clean.astype(np.float64)
+def ball_around(clean: Images, eps: float | npt.NDArray[np.float64]) -> Ball:
+    """The ball around pictures (N, 3, H, W) in [0, 1]; eps is one radius or one for each picture, (N,).
+
+    With eps = 1 every picture is inside: that is how an attack without a bound is written.
+    """
+    exact, eps = clean.astype(np.float64), np.broadcast_to(eps, len(clean)).astype(np.float64).reshape(-1, 1, 1, 1)
     low, high = (np.clip(exact + step, 0.0, 1.0).astype(np.float32) for step in (-eps, eps))
     # Rounding to float32 may have gone outwards by one step.
     low = np.where(exact - low > eps, np.nextafter(low, np.float32(1)), low)

@@ -16,8 +16,6 @@ from types import ModuleType
 
 import torch
 
-from scoreguard_export.errors import TrainingError
-
 _SCHEMAS = (
     "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
     "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -51,13 +49,10 @@ def import_piq() -> ModuleType:
     """The `piq` module, whichever build of torchvision is installed.
 
     Raises:
-        TrainingError: piq or torchvision is not installed.
+        ImportError: piq or torchvision is not installed.
     """
     if not _operators_load():
         _declare_operators()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # neither package's own import warnings concern us
-            return importlib.import_module("piq")
-    except ImportError as error:
-        raise TrainingError("training needs piq and torchvision: pip install 'scoreguard[train]'") from error
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # neither package's own import warnings concern us
+        return importlib.import_module("piq")

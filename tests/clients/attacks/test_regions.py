@@ -7,7 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreguard_client.attacks.ball import SLACK, ball_around
+from scoreguard_client.attacks.regions.linf import SLACK, ball_around
+from scoreguard_client.attacks.regions.mse import MseRegion
+from scoreguard_client.attacks.regions.sparse import SparseRegion
 
 EPS = st.one_of(st.floats(1e-4, 1.0), st.integers(1, 64).map(lambda levels: levels / 255))
 SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers(1, 9))
@@ -77,3 +79,51 @@ def test_a_full_step_survives_the_rounding(levels: int) -> None:
     ball = ball_around(clean, levels / 255)
     assert np.all(ball.quantise(ball.high) == 100 + levels)
     assert np.all(ball.quantise(ball.low) == 100 - levels)
+
+
+def test_every_picture_may_have_a_radius_of_its_own() -> None:
+    """A ball takes one eps for each picture."""
+    clean = np.full((2, 3, 4, 4), 0.5, dtype=np.float32)
+    moved = ball_around(clean, np.array([0.1, 0.2])).clip(np.ones_like(clean))
+    np.testing.assert_allclose(moved[:, 0, 0, 0], [0.6, 0.7], atol=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, rmse=st.floats(1e-4, 0.5), seed=st.integers(0, 2**32 - 1))
+def test_a_mean_squared_error_is_never_exceeded_and_not_given_away(
+    shape: tuple[int, ...], rmse: float, seed: int
+) -> None:
+    """In float64 exactly, before and after rounding to 8 bits; what was outside ends near the bound."""
+    rng = np.random.default_rng(seed)
+    clean = (rng.integers(0, 256, shape) / 255).astype(np.float32)
+    region, wild = MseRegion(clean=clean, rmse=rmse), (clean + rng.normal(0, 1, shape)).astype(np.float32)
+    clipped = region.clip(wild)
+    errors = np.sqrt(((clipped.astype(np.float64) - clean) ** 2).mean(axis=(1, 2, 3)))
+    wanted = np.sqrt(((np.clip(wild, 0, 1).astype(np.float64) - clean) ** 2).mean(axis=(1, 2, 3)))
+    assert np.all(errors <= rmse)
+    np.testing.assert_allclose(errors, np.minimum(wanted, rmse), rtol=1e-3, atol=1e-6)
+    rounded = np.sqrt(((region.quantise(clipped) / 255 - clean) ** 2).mean(axis=(1, 2, 3)))
+    assert np.all(rounded <= rmse)
+    assert 0 <= clipped.min() <= clipped.max() <= 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(shape=SHAPES, pixels=st.integers(1, 30), seed=st.integers(0, 2**32 - 1))
+def test_no_more_pixels_change_than_allowed_and_the_most_changed_stay(
+    shape: tuple[int, ...], pixels: int, seed: int
+) -> None:
+    """The others are the clean ones bit for bit."""
+    rng = np.random.default_rng(seed)
+    clean = (rng.integers(0, 256, shape) / 255).astype(np.float32)
+    wild = np.clip(clean + rng.normal(0, 0.5, shape), 0, 1).astype(np.float32)
+    region = SparseRegion(clean=clean, pixels=pixels)
+    clipped = region.clip(wild)
+    changed = (clipped != clean).any(axis=1)
+    assert changed.sum(axis=(1, 2)).max() <= pixels
+    assert np.all(((clipped == clean) | (clipped == wild)).all(axis=1))
+    amount = np.abs(wild.astype(np.float64) - clean).sum(axis=1)
+    for picture, kept in zip(amount, changed, strict=True):
+        if kept.any() and not kept.all():
+            assert picture[kept].min() >= picture[~kept].max()
+    levels = region.quantise(clipped)
+    assert (levels != np.rint(clean * 255)).any(axis=1).sum(axis=(1, 2)).max() <= pixels
