@@ -92,6 +92,8 @@ class Score:
     """What produced the score."""
     request_id: str
     """The caller's name for the request."""
+    attempts: int = field(default=1, compare=False)
+    """How often the call was sent until the answer came."""
 
     @property
     def gap(self) -> float | None:
@@ -127,6 +129,8 @@ class Gradient:
     """What produced the numbers."""
     request_id: str
     """The caller's name for the request."""
+    attempts: int = field(default=1, compare=False)
+    """How often the call was sent until the answer came."""
 
 
 @dataclass(frozen=True, kw_only=True)

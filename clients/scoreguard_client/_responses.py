@@ -58,6 +58,8 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
         request_id=response.request_id,
+        # A server of an earlier version does not say.
+        attempts=max(response.attempts, 1),
     )
 
 
@@ -97,6 +99,8 @@ def to_gradient(response: scoring_pb2.ScoreGradientResponse) -> Gradient:
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
         request_id=response.request_id,
+        # A server of an earlier version does not say.
+        attempts=max(response.attempts, 1),
     )
 
 

@@ -41,6 +41,12 @@ def seconds_left(context: Context) -> float | None:
     return None if left is None or left > _FOREVER_SECONDS else left
 
 
+def attempts_of(context: Context) -> int:
+    """How often the call was sent until it arrived here: gRPC counts what its channels send again in the metadata."""
+    metadata = dict(context.invocation_metadata() or ())
+    return 1 + int(metadata.get("grpc-previous-rpc-attempts", 0))
+
+
 async def answer(telemetry: Telemetry, method: str, context: Context, work: Awaitable[T]) -> T:
     """Await the answer of a unary call; an error ends the call with its code and details."""
     with telemetry.call(method) as outcome:

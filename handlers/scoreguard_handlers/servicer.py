@@ -20,7 +20,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
-from scoreguard_handlers.calls import Context, StatusError, answer, each, in_order, seconds_left, status_of
+from scoreguard_handlers.calls import Context, StatusError, answer, attempts_of, each, in_order, seconds_left, status_of
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -35,7 +35,7 @@ class ScoringServicer(ScoringServiceServicer):
         self, request: ScoreDefendedRequest, context: Context
     ) -> ScoreDefendedResponse:
         """Purify one picture and score the result."""
-        return await answer(self._telemetry, "ScoreDefended", context, self._score(request, seconds_left(context)))
+        return await answer(self._telemetry, "ScoreDefended", context, self._score(request, context))
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
@@ -64,8 +64,10 @@ class ScoringServicer(ScoringServiceServicer):
         """Say what is deployed."""
         return await answer(self._telemetry, "ListMetrics", context, self._list())
 
-    async def _score(self, request: ScoreDefendedRequest, seconds: float | None) -> ScoreDefendedResponse:
-        return succeeded(await self._desk.submit(WorkItem(score=request), seconds)).score
+    async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
+        response = succeeded(await self._desk.submit(WorkItem(score=request), seconds_left(context))).score
+        response.attempts = attempts_of(context)
+        return response
 
     async def _purify(self, request: PurifyRequest, seconds: float | None) -> PurifyResponse:
         return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
@@ -79,7 +81,7 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def _result(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResult:
         try:
-            return ScoreDefendedResult(response=await self._score(request, seconds_left(context)))
+            return ScoreDefendedResult(response=await self._score(request, context))
         except Exception as error:  # whatever it was, the other items go on
             return ScoreDefendedResult(status=status_of(error))
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -111,6 +111,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
     def __init__(self) -> None:
         self.failures: deque[status_pb2.Status] = deque()
         """Statuses that the next calls fail with, first come first served."""
+        self.refuse: Callable[[Any], status_pb2.Status | None] = lambda request: None
+        """A rule that picks requests to fail."""
         self.release = threading.Event()
         """Calls wait for it."""
         self.release.set()
@@ -128,6 +130,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         self.metadata.append(dict(context.invocation_metadata()))
         if self.failures:
             context.abort_with_status(rpc_status.to_status(self.failures.popleft()))
+        if (status := self.refuse(request)) is not None:
+            context.abort_with_status(rpc_status.to_status(status))
         self.release.wait(20)
 
     def ScoreDefended(self, request: Any, context: Any) -> scoring_pb2.ScoreDefendedResponse:  # noqa: N802
@@ -136,6 +140,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         try:
             response = score(request)
             response.score += self.drift * len(self.requests)
+            response.attempts = 1 + int(self.metadata[-1].get("grpc-previous-rpc-attempts", 0))
             return response
         except RefusalError as refusal:
             context.abort_with_status(rpc_status.to_status(refusal.status))

@@ -34,15 +34,24 @@ def parse_attack(text: str) -> Attack:
     Raises:
         AttackSpecError: the name or a parameter is unknown (near names are listed), or a value does not fit.
     """
-    name, *pairs = text.strip().split(":")
-    if name not in CATALOGUE:
-        raise AttackSpecError(text, f"no attack {name!r}; {_near(name, CATALOGUE)}")
-    kind = CATALOGUE[name]
+    kind, pairs = kind_of(text), text.strip().split(":")[1:]
     types = parameter_types(kind)
     values = dict(_parse_pair(pair, text, types) for pair in pairs)
     if len(values) != len(pairs):
         raise AttackSpecError(text, "a parameter is given twice")
     return kind(**values)
+
+
+def kind_of(text: str) -> type[Attack]:
+    """The class of an attack in its text form.
+
+    Raises:
+        AttackSpecError: the name is unknown.
+    """
+    name = text.strip().split(":")[0]
+    if name not in CATALOGUE:
+        raise AttackSpecError(text, f"no attack {name!r}; {_near(name, CATALOGUE)}")
+    return CATALOGUE[name]
 
 
 def parse_attacks(text: str) -> tuple[Attack, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scoreguard_client.campaign.errors import CampaignError, PlanError, PlanMismatchError, RunError
+from scoreguard_client.campaign.errors import CampaignError, PlanError, PlanMismatchError, RunError, ServerGoneError
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
 from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record
@@ -22,6 +22,7 @@ __all__ = [
     "Record",
     "RunError",
     "Runner",
+    "ServerGoneError",
     "Store",
     "Summary",
     "Unit",

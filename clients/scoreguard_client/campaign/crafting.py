@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,15 +22,26 @@ from scoreguard_client.oracles.local import LocalOracle
 LIVE: Final = "live"
 UNUSED: Final = "unused"
 
+Companion = Archive | MetricDescription
+"""Where another metric is asked: a local archive, or one deployed on the server."""
+
 
 def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:
     """How a plan names where gradients come from."""
     if not any(attack.needs is Needs.GRADIENT for attack in attacks):
         return UNUSED
-    if surrogate is None:
-        return LIVE
-    manifest = sha256_of(surrogate.manifest.SerializeToString(deterministic=True))
-    return f"local:{surrogate.name}:{manifest}"
+    return LIVE if surrogate is None else f"local:{_identity(surrogate)}"
+
+
+def companion_source(name: str, companion: Companion) -> str:
+    """How a plan names where another metric is asked."""
+    if isinstance(companion, Archive):
+        return f"{name}:local:{_identity(companion)}"
+    return f"{name}:{LIVE}:{companion.archive_sha256}"
+
+
+def _identity(archive: Archive) -> str:
+    return f"{archive.name}:{sha256_of(archive.manifest.SerializeToString(deterministic=True))}"
 
 
 @dataclass(kw_only=True)
@@ -45,36 +56,50 @@ class Crafter:
     """The deployed metric."""
     surrogate: Archive | None
     """The archive for gradients; None takes them from the endpoint."""
-    _loaded: dict[str, LocalOracle] = field(default_factory=dict)
+    companions: Mapping[str, Companion]
+    """Other metrics that attacks ask besides, by name."""
+    checkpoint: bool = False
+    """Whether local gradients are computed in the memory of one step of the chain."""
+    _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
 
     def craft(self, unit: Unit, images: Images) -> CraftedBatch:
-        """Attack the pictures of a unit; the same unit gives the same pictures whatever was done before.
+        """Attack the pictures of a unit; a picture's result depends neither on its batch nor on what was done before.
 
         Raises:
             ScoreguardError: the attack or its oracle failed.
             ContractError: the surrogate's archive cannot be used.
         """
         attack, started = parse_attack(unit.attack), time.perf_counter()
-        oracle = self._oracle(attack, unit)
-        seeds = [self.plan.seed_for("attack", unit.attack, unit.crafting, image.sha256) for image in unit.images]
-        result = attack(images, oracle, seeds=seeds)
+        companions = {name: self._companion(self.companions[name]) for name in attack.companions}
+        result = attack(images, self._oracle(attack, unit), seeds=self._seeds("attack", unit), companions=companions)
         return CraftedBatch(
             attacked=result.attacked,
             attacked_8bit=result.attacked_8bit,
             scores=result.scores,
             queries=result.queries,
+            flags=result.flags,
             seconds=time.perf_counter() - started,
         )
 
+    def _seeds(self, purpose: str, unit: Unit) -> list[int]:
+        return [self.plan.seed_for(purpose, unit.attack, unit.crafting, image.sha256) for image in unit.images]
+
     def _oracle(self, attack: Attack, unit: Unit) -> ScoreOracle:
-        seed = self.plan.seed_for("oracle", unit.key)
+        seeds = self._seeds("oracle", unit)
         if attack.needs is Needs.GRADIENT and self.surrogate is not None:
-            return self._local(self.surrogate, unit.crafting).with_seed(seed)
+            return self._local(self.surrogate, unit.crafting).with_seed(seeds)
         kind = LiveGradientOracle if attack.needs is Needs.GRADIENT else LiveScoreOracle
         chain, draws = parse_chain(unit.crafting), self.plan.crafting_draws
-        return kind(self.client, self.metric, chain, seed=seed, draws=draws)
+        return kind(self.client, self.metric, chain, seed=seeds, draws=draws)
 
-    def _local(self, surrogate: Archive, chain: str) -> LocalOracle:
-        if chain not in self._loaded:
-            self._loaded[chain] = LocalOracle(surrogate, parse_chain(chain), draws=self.plan.crafting_draws)
-        return self._loaded[chain]
+    def _companion(self, companion: Companion) -> ScoreOracle:
+        if isinstance(companion, Archive):
+            return self._local(companion, "none")
+        return LiveScoreOracle(self.client, companion)
+
+    def _local(self, archive: Archive, chain: str) -> LocalOracle:
+        key = (archive.name, chain)
+        if key not in self._loaded:
+            draws = self.plan.crafting_draws
+            self._loaded[key] = LocalOracle(archive, parse_chain(chain), draws=draws, checkpoint=self.checkpoint)
+        return self._loaded[key]

@@ -20,11 +20,12 @@ from scoreguard_client._exceptions import (
     UnavailableError,
 )
 from scoreguard_client._models import FloatPicture
+from scoreguard_client.campaign.errors import ServerGoneError
 
 CALLS_IN_FLIGHT: Final = 8
 """Calls under way at once: enough to fill the server's batches."""
 
-FATAL: Final = (UnavailableError, UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
+FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
 """Errors that everything after them would meet too."""
 
 
@@ -85,13 +86,27 @@ class Endpoint:
         """
         return list(self._pool.map(self._score_one, jobs))
 
+    def wait(self, seconds: float, archive_sha256: str) -> None:
+        """Wait until a server that has gone is back, with the archive that the campaign attacks.
+
+        Raises:
+            ServerGoneError: it is not back after that many seconds, or came back with another archive.
+        """
+        try:
+            self._client.wait_ready(seconds)
+            found = self._client.list_metrics().metric(self._metric).archive_sha256
+        except UnavailableError as error:
+            raise ServerGoneError(f"the server stayed away for {seconds:g} s ({error})") from error
+        if found != archive_sha256:
+            raise ServerGoneError(f"the server came back with another archive of {self._metric}")
+
     def _score_one(self, job: Job) -> Answer:
         started = time.perf_counter()
         try:
             score = self._client.score(
                 job.picture, metric=self._metric, defences=job.chain, seed=job.seed, return_purified=job.purified
             )
-        except FATAL:
+        except (UnavailableError, *FATAL):
             raise
         except ScoreguardError as error:
             return Answer(error=str(error) or type(error).__name__, seconds=time.perf_counter() - started)

@@ -3,6 +3,7 @@
 CampaignError
 ├── PlanError           a campaign that cannot be planned: no pictures, an option that does not fit
 ├── PlanMismatchError   a run directory that belongs to another plan
+├── ServerGoneError     the server went away and did not come back
 └── RunError            a directory that holds no readable run
 """
 
@@ -28,6 +29,14 @@ class PlanMismatchError(CampaignError):
     def __init__(self, run: Path, differences: Sequence[str]) -> None:
         self.run, self.differences = run, tuple(differences)
         super().__init__(f"{run} belongs to another plan ({'; '.join(differences)}); choose another --out directory")
+
+
+class ServerGoneError(CampaignError):
+    """The server went away and did not come back as it was."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        super().__init__(f"{why}; what was done is kept, the same command goes on")
 
 
 class RunError(CampaignError):

@@ -37,7 +37,9 @@ class CraftedBatch:
     scores: Scores
     """What the attack's oracle said, (N,)."""
     queries: npt.NDArray[np.int64]
-    """Questions asked about each picture, (N,)."""
+    """Calls spent on each picture, (N,)."""
+    flags: tuple[str, ...]
+    """The attack's sanity flags of each picture."""
     seconds: float
     """Wall time for the batch."""
 
@@ -53,6 +55,10 @@ class Gallery:
     keep_all: bool = False
     """Whether every picture is kept, with its exact float values."""
 
+    def has(self, unit: Unit) -> bool:
+        """Whether the attacked pictures of a unit are kept."""
+        return self._batch_path(unit).is_file()
+
     def load(self, unit: Unit) -> CraftedBatch | None:
         """The attacked pictures of a unit, or None where they must be made (again)."""
         try:
@@ -60,7 +66,8 @@ class Gallery:
                 fields = {name: arrays[name] for name in arrays.files}
         except (OSError, ValueError, zipfile.BadZipFile):
             return None
-        return CraftedBatch(**(fields | {"seconds": float(fields["seconds"])}))
+        plain = {"seconds": float(fields["seconds"]), "flags": tuple(fields["flags"].tolist())}
+        return CraftedBatch(**(fields | plain))
 
     def save(self, unit: Unit, batch: CraftedBatch) -> None:
         """Keep the attacked pictures of a unit."""
@@ -71,6 +78,7 @@ class Gallery:
             attacked_8bit=batch.attacked_8bit,
             scores=batch.scores,
             queries=batch.queries,
+            flags=np.array(batch.flags),
             seconds=np.float64(batch.seconds),
         )
         _write(self._batch_path(unit), buffer.getvalue())

@@ -14,14 +14,22 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attacks
+from scoreguard_client.attacks.errors import CompanionMissingError
 from scoreguard_client.campaign.chains import complete_chains
-from scoreguard_client.campaign.crafting import Crafter, gradient_source
+from scoreguard_client.campaign.crafting import Companion, Crafter, companion_source, gradient_source
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.images import find_images
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.runner import Progress, Runner, Summary, draws_by_chain, expected_records
+from scoreguard_client.campaign.runner import (
+    PATIENCE_SECONDS,
+    Progress,
+    Runner,
+    Summary,
+    draws_by_chain,
+    expected_records,
+)
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
 
@@ -70,6 +78,10 @@ class CampaignOptions:
     """Draws per query of an attack that works through a random defence."""
     batch: int = 8
     """Most pictures attacked at once."""
+    checkpoint: bool = False
+    """Whether local gradients are computed in the memory of one step of the chain."""
+    patience: float = PATIENCE_SECONDS
+    """Seconds to wait for a server that has gone."""
     keep_all: bool = False
     """Whether the attacked pictures are all kept, not only those shown in the report."""
 
@@ -88,10 +100,12 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         ServerError: the server is gone, or refuses this caller; what was done is kept.
         ContractError: a chain cannot be read, or the surrogate cannot be used.
     """
-    attacks, chains = parse_attacks(options.attacks), parse_chains(options.defences)
+    attacks = tuple(attack.pinned() for attack in parse_attacks(options.attacks))
+    chains = parse_chains(options.defences)
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
     surrogate = _surrogate(options, attacks, catalogue)
+    companions = _companions(options, attacks, catalogue)
     images = find_images(options.images, options.limit)
     plan = Plan(
         metric=metric.name,
@@ -100,6 +114,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         defences=complete_chains(chains, metric),
         adaptive=options.adaptive,
         gradients=gradient_source(attacks, surrogate),
+        companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
         images=images,
         seed=options.seed,
         draws=options.draws,
@@ -119,9 +134,17 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             store=store,
             gallery=Gallery(options.out, shown, options.keep_all),
             endpoint=endpoint,
-            crafter=Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate),
+            crafter=Crafter(
+                plan=plan,
+                client=client,
+                metric=metric,
+                surrogate=surrogate,
+                companions=companions,
+                checkpoint=options.checkpoint,
+            ),
             folder=options.images,
             draws=draws,
+            patience=options.patience,
         )
         return runner.run(start(runner))
 
@@ -140,6 +163,21 @@ def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue:
     if path is None:
         raise PlanError(f"--gradients local needs --surrogate: no {options.metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
     return find_surrogate(path, options.metric)
+
+
+def _companions(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> dict[str, Companion]:
+    """Where each metric that the attacks ask besides is asked: beside the surrogate, or else on the server."""
+    asked = dict.fromkeys((attack.name, name) for attack in attacks for name in attack.companions)
+    return {name: _companion(options, attack, name, catalogue) for attack, name in asked}
+
+
+def _companion(options: CampaignOptions, attack: str, name: str, catalogue: Catalogue) -> Companion:
+    store = options.surrogate if options.surrogate is not None and options.surrogate.is_dir() else DEFAULT_SURROGATE
+    if (store / f"{name}{SUFFIX}").is_file():
+        return find_surrogate(store, name)
+    if any(metric.name == name for metric in catalogue.metrics):
+        return catalogue.metric(name)
+    raise CompanionMissingError(attack, name)
 
 
 def _default_surrogate(metric: str) -> Path | None:

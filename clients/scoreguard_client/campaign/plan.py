@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.attacks.base import Needs
+from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.oracles.seeds import derive_seed
 
 _SHOWN: Final = 60
@@ -66,6 +68,8 @@ class Plan:
     """Whether every attack also works through each chain, knowing the defence."""
     gradients: str
     """Where gradients come from: `live`, `local:` and the digest of the surrogate, or `unused`."""
+    companions: tuple[str, ...]
+    """Where the other metrics that attacks ask besides come from: name, `live` or `local`, digest."""
     images: tuple[ImageRef, ...]
     """The pictures, by name."""
     seed: int
@@ -91,7 +95,7 @@ class Plan:
         """Read what `canonical_json` wrote."""
         data: dict[str, Any] = json.loads(text)
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences")}))
+        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences", "companions")}))
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""
@@ -102,10 +106,9 @@ class Plan:
 
     def units(self) -> Iterator[Unit]:
         """Every piece of crafting, in the order in which it is done."""
-        chains = [UNDEFENDED, *(chain for chain in self.defences if self.adaptive and chain != UNDEFENDED)]
         for images in self._groups():
             for attack in self.attacks:
-                for crafting in chains:
+                for crafting in self._crafted_through(attack):
                     yield Unit(attack=attack, crafting=crafting, images=images)
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
@@ -115,6 +118,11 @@ class Plan:
     def seed_for(self, *parts: object) -> int:
         """A seed that follows from the plan's and from what it is for."""
         return derive_seed(self.seed, *parts)
+
+    def _crafted_through(self, attack: str) -> list[str]:
+        # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
+        adapts = self.adaptive and kind_of(attack).needs is not Needs.TRAINING
+        return [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
         sizes: dict[tuple[int, int], list[ImageRef]] = {}

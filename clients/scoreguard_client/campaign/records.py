@@ -75,12 +75,14 @@ class Record:
     """Largest difference of x' and x, in units of [0, 1]."""
     l_inf_8bit: float | None = None
     """The same after rounding to 8 bits."""
+    changed_pixels: int | None = None
+    """Pixels of x' that differ from x in any channel."""
     purified_psnr: float | None = None
     """PSNR of g(x') against x, in dB; a smaller purified picture is enlarged first."""
     purified_ssim: float | None = None
     """SSIM of g(x') against x."""
     queries: int | None = None
-    """Questions that the attack asked about the picture."""
+    """Calls that the attack spent on the picture: every draw, and every call that was sent again, is one."""
     crafting_seconds: float | None = None
     """Wall time of the attack, the batch's divided by its pictures."""
     scoring_seconds: float | None = None
@@ -91,6 +93,8 @@ class Record:
     """Digests of the defences' graphs that ran, joined by commas."""
     engine: str = ""
     """Engine that scored."""
+    flags: str = ""
+    """Signs that the attack's result should not be taken at face value, joined by commas; empty = none."""
     error: str = ""
     """Why the record failed; empty where it did not."""
 

@@ -2,21 +2,26 @@
 
 A unit's records are written in one transaction. What is written is never done again; a run that was killed goes on
 where it was when it is started again. Failed records carry their cause and are tried again on the next start.
+
+One picture's failure is its own: where a batch fails, its pictures are attacked one by one. A server that goes away is
+waited for, and what was under way is done again once it is back.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, TypeVar
 
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ContractError
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client._exceptions import ScoreguardError
+from scoreguard_client._exceptions import ScoreguardError, UnavailableError
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.campaign.crafting import Crafter
 from scoreguard_client.campaign.endpoint import FATAL, Answer, Endpoint
+from scoreguard_client.campaign.errors import ServerGoneError
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
 from scoreguard_client.campaign.images import as_batch, read_image
 from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
@@ -26,8 +31,16 @@ from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.oracles.live import is_random
 
+PATIENCE_SECONDS: Final = 120.0
+"""How long a server that has gone is waited for."""
+
 Progress = Callable[[int, str], None]
 """Called with the number of steps that were done and with what is being done next."""
+
+
+_RETURNS: Final = 3
+"""How often a server may come back before a piece of work that it does not survive counts as failed."""
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +85,8 @@ class Runner:
     """Where the clean pictures are."""
     draws: dict[str, int]
     """Draws by chain, `none` included."""
+    patience: float = PATIENCE_SECONDS
+    """Seconds to wait for a server that has gone."""
 
     @property
     def steps(self) -> int:
@@ -82,7 +97,8 @@ class Runner:
         """Do everything that is not done.
 
         Raises:
-            ServerError: the server is gone, or refuses this caller; what was done is kept.
+            ServerGoneError: the server stayed away, or came back with another archive; what was done is kept.
+            ServerError: the server refuses this caller.
         """
         scorer = Scorer(
             plan=self.plan,
@@ -115,7 +131,8 @@ class Runner:
         except ScoreguardError as error:
             return [_clean_score(place, self._clean_seed(place), None, Answer(error=str(error))) for place in places]
         self.gallery.show(image.name, picture)
-        answers = self.endpoint.score(clean_jobs(self.plan, places, {image.name: picture}))
+        jobs = clean_jobs(self.plan, places, {image.name: picture})
+        answers = self._patiently(lambda: self.endpoint.score(jobs))
         rows = zip(places, answers, strict=True)
         return [_clean_score(place, self._clean_seed(place), picture, answer) for place, answer in rows]
 
@@ -127,20 +144,51 @@ class Runner:
         missing = wanted - done
         progress(len(wanted) - len(missing), f"{unit.attack.split(':')[0]} through {unit.crafting}")
         if missing:
-            records = self._records(unit, scorer, done)
-            self.store.add_records(records)
-            if not any(record.error for record in records):
-                self.gallery.finish(unit)
+            self.store.add_records(self._finished(self._remaining(unit, missing), scorer, done))
         progress(len(missing), "")
+
+    def _remaining(self, unit: Unit, missing: set[RecordKey]) -> Unit:
+        # A batch that is kept has them all; otherwise only what is missing is attacked.
+        if self.gallery.has(unit):
+            return unit
+        names = {key[0] for key in missing}
+        return replace(unit, images=tuple(image for image in unit.images if image.name in names))
 
     def _records(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> list[Record]:
         try:
-            clean = as_batch([read_image(self.folder, image) for image in unit.images])
-            return scorer.records(unit, self._crafted(unit, clean), clean, done)
+            return self._patiently(lambda: self._attacked(unit, scorer, done))
+        except ServerGoneError as error:
+            self.store.add_records(_undone(scorer.failed(unit, error), done))
+            raise
         except FATAL:
             raise
         except (ScoreguardError, ContractError) as error:
-            return [record for record in scorer.failed(unit, error) if record.key not in done]
+            if len(unit.images) > 1:
+                return self._one_by_one(unit, scorer, done)
+            return _undone(scorer.failed(unit, error), done)
+
+    def _one_by_one(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> list[Record]:
+        alone = (replace(unit, images=(image,)) for image in unit.images)
+        missing = (part for part in alone if any(key not in done for key in scorer.keys(part, part.images[0])))
+        return [record for part in missing for record in self._finished(part, scorer, done)]
+
+    def _finished(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> list[Record]:
+        records = self._records(unit, scorer, done)
+        if not any(record.error for record in records):
+            self.gallery.finish(unit)
+        return records
+
+    def _attacked(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> list[Record]:
+        clean = as_batch([read_image(self.folder, image) for image in unit.images])
+        return scorer.records(unit, self._crafted(unit, clean), clean, done)
+
+    def _patiently(self, work: Callable[[], _Result]) -> _Result:
+        for _ in range(_RETURNS):
+            try:
+                return work()
+            except UnavailableError:
+                self.endpoint.wait(self.patience, self.plan.archive_sha256)
+        return work()
 
     def _crafted(self, unit: Unit, clean: Images) -> CraftedBatch:
         batch = self.gallery.load(unit)
@@ -153,6 +201,10 @@ class Runner:
         errors = [record.error for record in self.store.records() if record.error]
         records = len(self.store.done())
         return Summary(records=records, failed=len(errors), first_error=errors[0] if errors else "")
+
+
+def _undone(records: list[Record], done: set[RecordKey]) -> list[Record]:
+    return [record for record in records if record.key not in done]
 
 
 def _clean_score(place: tuple[str, str, int], seed: int, picture: Picture | None, answer: Answer) -> CleanScore:

@@ -43,7 +43,9 @@ class Attacked:
     crafting_score: float
     """What the attack's oracle said."""
     queries: int
-    """Questions that the attack asked."""
+    """Calls that the attack spent."""
+    flags: str
+    """The attack's sanity flags."""
     seconds: float
     """Share of the attack's wall time."""
 
@@ -174,7 +176,7 @@ def _with_undefended(keys: list[RecordKey]) -> list[RecordKey]:
     return list(dict.fromkeys([_undefended(keys[0]), *keys]))
 
 
-def _shared(picture: Attacked) -> dict[str, float | int]:
+def _shared(picture: Attacked) -> dict[str, float | int | str]:
     clean = picture.clean
     return {
         "psnr": psnr(clean, picture.exact),
@@ -182,7 +184,9 @@ def _shared(picture: Attacked) -> dict[str, float | int]:
         "l_inf": l_infinity(clean, picture.exact),
         "l_inf_8bit": l_infinity(clean, unit_values(picture.rounded)),
         "crafting_score": picture.crafting_score,
+        "changed_pixels": int((clean != picture.exact).any(axis=-1).sum()),
         "queries": picture.queries,
+        "flags": picture.flags,
         "crafting_seconds": picture.seconds,
     }
 
@@ -196,6 +200,7 @@ def _split(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterable[Attacked]
             rounded=_to_hwc(batch.attacked_8bit[number]),
             crafting_score=float(batch.scores[number]),
             queries=int(batch.queries[number]),
+            flags=batch.flags[number],
             seconds=batch.seconds / len(unit.images),
         )
 

@@ -20,7 +20,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
 
 FILE_NAME: Final = "campaign.sqlite"
-_LAYOUT: Final = 1
+_LAYOUT: Final = 2
 _RECORD_KEY: Final = ("image", "attack", "crafting", "chain", "draw")
 _CLEAN_KEY: Final = ("image", "chain", "draw")
 _BUSY_SECONDS: Final = 60.0

@@ -14,7 +14,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
-from scoreguard_client.campaign.runner import Runner, Summary
+from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
 from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._progress import Meter, meter
 
@@ -99,6 +99,14 @@ Example:
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Most pictures attacked at once."
+)
+@click.option("--checkpoint", is_flag=True, help="Local gradients in the memory of one step of the chain, slower.")
+@click.option(
+    "--patience",
+    type=click.FloatRange(min=0),
+    default=PATIENCE_SECONDS,
+    show_default=True,
+    help="Seconds to wait for a server that has gone.",
 )
 @click.option("--keep-all", is_flag=True, help="Keep every attacked picture, not only those shown in the report.")
 @click.option(

@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._models import FloatPicture, MetricDescription
+from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
-from scoreguard_client.oracles.seeds import draw_seeds
+from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
 
 CALLS_IN_FLIGHT: Final = 8
 """Calls that one oracle keeps under way: enough to fill the server's batches."""
 
-_Result = TypeVar("_Result")
+_Answer = TypeVar("_Answer", Score, Gradient)
 
 
 def facts_of(metric: MetricDescription) -> OracleFacts:
@@ -39,10 +39,7 @@ def is_random(metric: MetricDescription, chain: Sequence[Step]) -> bool:
 
 
 class LiveScoreOracle:
-    """f(g(x)) from the endpoint, float32 values unrounded; several calls are under way at once.
-
-    Retries happen inside the channel and are not seen here: a query counts once however often it was sent.
-    """
+    """f(g(x)) from the endpoint, float32 values unrounded; several calls are under way at once."""
 
     def __init__(
         self,
@@ -50,7 +47,7 @@ class LiveScoreOracle:
         metric: MetricDescription,
         chain: Sequence[Step] = (),
         *,
-        seed: int = 0,
+        seed: int | Sequence[int] = 0,
         draws: int = 1,
         calls_in_flight: int = CALLS_IN_FLIGHT,
     ) -> None:
@@ -60,7 +57,7 @@ class LiveScoreOracle:
             client: the connection.
             metric: the deployed metric.
             chain: the defences before it.
-            seed: where the draws of random defences start; each call draws anew.
+            seed: where the draws of random defences start, one for all pictures or one for each; each call draws anew.
             draws: draws per call whose mean is the score; deterministic chains take one.
             calls_in_flight: calls under way at once.
 
@@ -80,7 +77,7 @@ class LiveScoreOracle:
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each picture, (N,)."""
+        """Calls that the last question cost each picture, (N,): its draws, and each time that one was sent again."""
         return self._last_calls
 
     def score(self, images: Images) -> Scores:
@@ -89,21 +86,25 @@ class LiveScoreOracle:
         Raises:
             ServerError: one of the calls failed.
         """
-        scores = np.array(self._ask(self._score_one, images), dtype=np.float64)
+        answers = self._ask(self._score_one, images)
+        scores = np.array([answer.score for answer in answers], dtype=np.float64)
         return np.asarray(scores.reshape(self._draws, len(images)).mean(axis=0))
 
-    def _score_one(self, picture: FloatPicture, seed: int) -> float:
-        return self._client.score(picture, metric=self._facts.metric, defences=self._chain, seed=seed).score
+    def _score_one(self, picture: FloatPicture, seed: int) -> Score:
+        return self._client.score(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
 
-    def _ask(self, call: Callable[[FloatPicture, int], _Result], images: Images) -> list[_Result]:
+    def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[_Answer]:
         """Results for every draw of every picture: all pictures of draw 0, then all of draw 1, ..."""
         self._calls += 1
-        self._last_calls = np.full(len(images), self._draws, dtype=np.int64)
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images] * self._draws
-        draws = (draw_seeds(self._seed, self._calls, number, len(images)) for number in range(self._draws))
+        bases = base_seeds(self._seed, len(images))
+        draws = (draw_seeds(bases, self._calls, number) for number in range(self._draws))
         seeds = [seed for drawn in draws for seed in drawn]
         with _pool(self._in_flight) as pool:
-            return list(pool.map(call, pictures, seeds))
+            answers = list(pool.map(call, pictures, seeds))
+        attempts = np.array([answer.attempts for answer in answers], dtype=np.int64)
+        self._last_calls = attempts.reshape(self._draws, len(images)).sum(axis=0)
+        return answers
 
 
 class LiveGradientOracle(LiveScoreOracle):
@@ -117,13 +118,12 @@ class LiveGradientOracle(LiveScoreOracle):
         """
         answers = self._ask(self._gradient_one, images)
         shape = (self._draws, len(images))
-        scores = np.array([score for score, _ in answers], dtype=np.float64).reshape(shape)
-        gradients = np.stack([gradient.transpose(2, 0, 1) for _, gradient in answers]).astype(np.float32)
+        scores = np.array([answer.score for answer in answers], dtype=np.float64).reshape(shape)
+        gradients = np.stack([answer.gradient.transpose(2, 0, 1) for answer in answers]).astype(np.float32)
         return scores.mean(axis=0), gradients.reshape(*shape, *gradients.shape[1:]).mean(axis=0)
 
-    def _gradient_one(self, picture: FloatPicture, seed: int) -> tuple[float, FloatPicture]:
-        answer = self._client.gradient(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
-        return answer.score, answer.gradient
+    def _gradient_one(self, picture: FloatPicture, seed: int) -> Gradient:
+        return self._client.gradient(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
 
 
 @contextmanager

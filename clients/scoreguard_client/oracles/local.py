@@ -24,7 +24,7 @@ from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.errors import SurrogateError
-from scoreguard_client.oracles.seeds import draw_seeds
+from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
 
 if TYPE_CHECKING:
     import torch
@@ -63,16 +63,25 @@ class LocalOracle:
     """
 
     def __init__(
-        self, archive: Archive, chain: Sequence[Step] = (), *, seed: int = 0, draws: int = 1, threads: int | None = None
+        self,
+        archive: Archive,
+        chain: Sequence[Step] = (),
+        *,
+        seed: int | Sequence[int] = 0,
+        draws: int = 1,
+        threads: int | None = None,
+        checkpoint: bool = False,
     ) -> None:
         """Load and check the graphs.
 
         Args:
             archive: where the graphs are; every digest is confirmed.
             chain: the defences before the metric.
-            seed: where the draws of random defences start.
+            seed: where the draws of random defences start, one for all pictures or one for each.
             draws: draws per call, at least 1; deterministic chains take one.
             threads: threads of torch in this process; None leaves them as they are.
+            checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
+                the same gradient, in the memory of one step (for long or large purifiers), for one more forward pass.
 
         Raises:
             MissingExtraError: torch is not installed.
@@ -87,6 +96,7 @@ class LocalOracle:
         self._metric = self._load(archive, archive.manifest.metric.graphs.torchscript)
         self._random = any(stage.resolved.facts.random_inputs for stage in self._stages)
         self._seed, self._draws, self._calls = seed, draws if self._random else 1, 0
+        self._checkpoint = checkpoint
         self._last_calls = np.zeros(0, dtype=np.int64)
         self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws)
 
@@ -95,8 +105,8 @@ class LocalOracle:
         """The metric's range and direction."""
         return self._facts
 
-    def with_seed(self, seed: int) -> LocalOracle:
-        """The same graphs with draws that start from another seed."""
+    def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
+        """The same graphs with draws that start from another seed, or from one for each picture."""
         twin = copy.copy(self)
         twin._seed, twin._calls = seed, 0
         return twin
@@ -128,13 +138,21 @@ class LocalOracle:
     def _next_seeds(self, count: int) -> list[list[int]]:
         self._calls += 1
         self._last_calls = np.full(count, self._draws, dtype=np.int64)
-        return [draw_seeds(self._seed, self._calls, number, count) for number in range(self._draws)]
+        bases = base_seeds(self._seed, count)
+        return [draw_seeds(bases, self._calls, number) for number in range(self._draws)]
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, stage in enumerate(self._stages):
             images = self._purify(stage, images, seeds, place)
-        score: torch.Tensor = _run(self._metric, images)
-        return score
+        return self._through(self._metric, images)
+
+    def _through(self, graph: torch.jit.ScriptModule, images: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
+        if not (self._checkpoint and self._torch.is_grad_enabled()):
+            return _run(graph, images, *inputs)
+        from torch.utils.checkpoint import checkpoint
+
+        result: torch.Tensor = checkpoint(_run, graph, images, *inputs, use_reentrant=False)
+        return result
 
     def _purify(self, stage: _Stage, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
         module = self._torch
@@ -142,7 +160,7 @@ class LocalOracle:
         drawn = draw(stage.resolved.facts.random_inputs, tuple(images.shape), seeds, place)
         inputs = [*values, *(module.from_numpy(array) for array in drawn)]
         with module.set_grad_enabled(module.is_grad_enabled() and not stage.bpda):
-            purified = _run(stage.graph, images, *inputs)
+            purified = self._through(stage.graph, images, *inputs)
         if not stage.bpda:
             return purified
         if purified.shape != images.shape:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 _BYTES: Final = 8
@@ -15,6 +16,19 @@ def derive_seed(*parts: object) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:_BYTES], "little") >> _UNUSED_BITS
 
 
-def draw_seeds(base: int, call: int, number: int, count: int) -> list[int]:
-    """Seeds of one draw of one call for `count` pictures."""
-    return [derive_seed(base, call, number, place) for place in range(count)]
+def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
+    """One base seed for each of `count` pictures: those given, or derived from one by the picture's place.
+
+    Raises:
+        ValueError: there are others than `count`.
+    """
+    if isinstance(seeds, int):
+        return [derive_seed(seeds, place) for place in range(count)]
+    if len(seeds) != count:
+        raise ValueError(f"{count} pictures need as many seeds, not {len(seeds)}")
+    return list(seeds)
+
+
+def draw_seeds(bases: Sequence[int], call: int, number: int) -> list[int]:
+    """Seeds of one draw of one call, one for each picture; they do not depend on the rest of its batch."""
+    return [derive_seed(base, call, number) for base in bases]

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.attacks.base import Attack, Needs
-from scoreguard_client.attacks.catalogue import CATALOGUE
+from scoreguard_client.attacks.base import Needs
+from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.table import Row
 from scoreguard_client.scores.scaling import ScoreRange
@@ -64,7 +64,7 @@ def _failures(rows: Sequence[Row]) -> Iterator[str]:
 def _weak_attacks(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
         if row.chain == UNDEFENDED and row.scores and not row.scores["absolute_gain"].value > 0:
-            yield f"{_name(row.attack)} gains nothing even undefended: {_ADVICE[_kind(row.attack).needs]}."
+            yield f"{_name(row.attack)} gains nothing even undefended: {_ADVICE[kind_of(row.attack).needs]}."
 
 
 def _weak_adaptive(rows: Sequence[Row], labels: Mapping[str, str]) -> Iterator[str]:
@@ -104,8 +104,4 @@ def _gain(row: Row) -> float:
 
 
 def _name(attack: str) -> str:
-    return _kind(attack).title
-
-
-def _kind(attack: str) -> type[Attack]:
-    return CATALOGUE[attack.split(":")[0]]
+    return kind_of(attack).title

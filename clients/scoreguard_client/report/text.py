@@ -6,7 +6,7 @@ from typing import Final
 
 from rich.table import Table
 
-from scoreguard_client.attacks.catalogue import CATALOGUE
+from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.table import Row
@@ -44,7 +44,7 @@ def text_table(report: Report, width: int) -> Table:
 
 def short_attack(attack: str) -> str:
     """The name in prose of an attack in its text form."""
-    return CATALOGUE[attack.split(":")[0]].title
+    return kind_of(attack).title
 
 
 def number(value: float, decimals: int) -> str:

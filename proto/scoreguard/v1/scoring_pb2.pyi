@@ -251,12 +251,17 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
     TIMINGS_FIELD_NUMBER: builtins.int
     PROVENANCE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
     score: builtins.float
     """f(g(x)): the metric's score of the purified picture."""
     undefended_score: builtins.float
     """f(x), when asked for. A large gap to `score` is a sign of tampering."""
     request_id: builtins.str
     """The caller's name for the request."""
+    attempts: builtins.int
+    """How often the call was sent until this answer came: 1, and one more for each time that the caller's channel sent it
+    again. Query budgets count it.
+    """
     @property
     def purified_image(self) -> Global___Image:
         """g(x), when asked for."""
@@ -278,9 +283,10 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
         timings: collections.abc.Iterable[Global___StageTiming] | None = ...,
         provenance: Global___Provenance | None = ...,
         request_id: builtins.str = ...,
+        attempts: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "attempts", b"attempts", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_undefended_score", b"_undefended_score"]) -> typing.Literal["undefended_score"] | None: ...
 
 Global___ScoreDefendedResponse: typing_extensions.TypeAlias = ScoreDefendedResponse
@@ -703,10 +709,15 @@ class ScoreGradientResponse(google.protobuf.message.Message):
     TIMINGS_FIELD_NUMBER: builtins.int
     PROVENANCE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ATTEMPTS_FIELD_NUMBER: builtins.int
     score: builtins.float
     """f(g(x))."""
     request_id: builtins.str
     """The caller's name for the request."""
+    attempts: builtins.int
+    """How often the call was sent until this answer came: 1, and one more for each time that the caller's channel sent it
+    again. Query budgets count it.
+    """
     @property
     def gradient(self) -> Global___Tensor:
         """d f(g(x)) / d x, float32, shape (height, width, 3)."""
@@ -727,8 +738,9 @@ class ScoreGradientResponse(google.protobuf.message.Message):
         timings: collections.abc.Iterable[Global___StageTiming] | None = ...,
         provenance: Global___Provenance | None = ...,
         request_id: builtins.str = ...,
+        attempts: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["gradient", b"gradient", "provenance", b"provenance"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["gradient", b"gradient", "provenance", b"provenance", "request_id", b"request_id", "score", b"score", "timings", b"timings"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["attempts", b"attempts", "gradient", b"gradient", "provenance", b"provenance", "request_id", b"request_id", "score", b"score", "timings", b"timings"]) -> None: ...
 
 Global___ScoreGradientResponse: typing_extensions.TypeAlias = ScoreGradientResponse

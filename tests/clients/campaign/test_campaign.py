@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,9 @@ from google.rpc import code_pb2, status_pb2
 from tests.clients.campaign.conftest import quiet
 from tests.clients.oracles.toy_archive import write_archive
 
+from scoreguard.v1 import codec, scoring_pb2
 from scoreguard.v1.errors import SpecError
-from scoreguard_client import Catalogue, MissingExtraError, NotFoundError, PictureError, ScoringClient, UnavailableError
+from scoreguard_client import Catalogue, MissingExtraError, NotFoundError, PictureError, ScoringClient
 from scoreguard_client.attacks import AttackSpecError
 from scoreguard_client.campaign import (
     CampaignOptions,
@@ -25,15 +27,17 @@ from scoreguard_client.campaign import (
     PlanMismatchError,
     Record,
     Runner,
+    ServerGoneError,
     Store,
     Summary,
     launch,
 )
 from scoreguard_client.campaign.gallery import picture_path
+from scoreguard_client.campaign.images import as_batch, find_images, read_image
 from scoreguard_client.campaign.runner import Progress
 
 Launch = Callable[..., Summary]
-FGSM = "fgsm:eps=0.0392156862745"
+FGSM = "fgsm:direction=up:eps=0.0392156862745"
 DIM = "dim:factor=0.5:level=1"
 
 
@@ -41,6 +45,11 @@ def records_of(run: Path) -> list[Record]:
     """The records of a run."""
     with Store.open(run) as store:
         return store.records()
+
+
+def comparable(record: Record) -> Record:
+    """A record but for its times and for the calls that were sent again."""
+    return replace(record, crafting_seconds=0, scoring_seconds=0, queries=0)
 
 
 def test_every_picture_attack_and_chain_has_one_record_with_every_number(
@@ -54,7 +63,7 @@ def test_every_picture_attack_and_chain_has_one_record_with_every_number(
     assert {record.image for record in records} == {"a.png", "b.png", "c.png", "d.png", "more/e.png"}
     for record in records:
         missing = [name for name, value in vars(record).items() if value is None or value == ""]
-        assert missing in (["error"], ["steps_sha256", "error"])
+        assert missing in (["flags", "error"], ["steps_sha256", "flags", "error"])
 
 
 def test_the_numbers_of_a_record_are_those_of_the_arithmetic(
@@ -126,17 +135,20 @@ def test_a_failed_call_is_written_down_with_its_cause_and_tried_again_on_the_nex
     run_campaign: Launch, options: CampaignOptions, running: Any
 ) -> None:
     """The other records are there, and afterwards nothing tells of the failure."""
-    failure = status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full")
+    failures = [status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full")]
+
+    def refuse_one_rounded_picture(request: Any) -> status_pb2.Status | None:
+        image = getattr(request, "image", None)
+        rounded = image is not None and image.tensor.data_type == scoring_pb2.DATA_TYPE_UINT8
+        return failures.pop() if rounded and failures else None
 
     def fail_after_clean(runner: Runner) -> Progress:
         def progress(steps: int, what: str) -> None:
-            if what.startswith("fgsm") and not running.service.failures and not seen:
-                seen.append(what)
-                running.service.failures.extend([failure])
+            if what.startswith("fgsm"):
+                running.service.refuse = refuse_one_rounded_picture
 
         return progress
 
-    seen: list[str] = []
     summary = run_campaign(fail_after_clean, attacks="fgsm")
     assert 0 < summary.failed < 15
     assert "queue full" in summary.first_error
@@ -162,7 +174,7 @@ def test_a_failed_clean_score_fails_its_records_and_both_are_mended_by_the_next_
 def test_a_server_that_goes_away_stops_the_campaign_and_what_was_done_is_kept(
     run_campaign: Launch, options: CampaignOptions, running: Any, start_server: Any
 ) -> None:
-    """The error is the client's own; another server with the same archive finishes the run."""
+    """What it was doing is written down as failed; another server with the same archive finishes the run."""
 
     def stop_later(runner: Runner) -> Progress:
         def progress(steps: int, what: str) -> None:
@@ -171,14 +183,69 @@ def test_a_server_that_goes_away_stops_the_campaign_and_what_was_done_is_kept(
 
         return progress
 
-    with pytest.raises(UnavailableError):
-        run_campaign(stop_later)
-    kept = records_of(options.out)
-    assert 0 < len(kept) < 30
-    assert not any(record.error for record in kept)
+    with pytest.raises(ServerGoneError, match=r"stayed away for 0\.3 s"):
+        run_campaign(stop_later, patience=0.3)
+    everything = records_of(options.out)
+    kept = [record for record in everything if not record.error]
+    assert 0 < len(kept) < len(everything) < 30
     running.target = start_server().target
     assert run_campaign().records == 30
     assert set(kept) <= set(records_of(options.out))
+
+
+def test_a_server_that_restarts_is_waited_for_and_nothing_is_missing(
+    run_campaign: Launch, options: CampaignOptions, running: Any, start_server: Any
+) -> None:
+    """The run goes on where it was: the records are those of a run without the restart."""
+    attacks = "fgsm,ifgsm:iterations=3"
+    assert run_campaign(out=options.out.with_name("quiet"), attacks=attacks).failed == 0
+    port = int(running.target.rsplit(":", 1)[1])
+    stopped: list[str] = []
+
+    def restart_once(runner: Runner) -> Progress:
+        def progress(steps: int, what: str) -> None:
+            if what.startswith("ifgsm") and not stopped:
+                stopped.append(what)
+                running.stop()
+                threading.Timer(1.0, start_server, kwargs={"port": port}).start()
+
+        return progress
+
+    summary = run_campaign(restart_once, attacks=attacks, patience=20.0)
+    assert stopped
+    assert (summary.records, summary.failed) == (30, 0)
+    assert [comparable(record) for record in records_of(options.out)] == [
+        comparable(record) for record in records_of(options.out.with_name("quiet"))
+    ]
+
+
+@pytest.mark.parametrize("attack", ["square:queries=5", "fgsm"])
+def test_one_picture_that_cannot_be_attacked_fails_alone(
+    attack: str, run_campaign: Launch, options: CampaignOptions, running: Any
+) -> None:
+    """The others of its batch are attacked, and the next run mends the one."""
+    refused = as_batch([read_image(options.images, find_images(options.images)[0])])[0].transpose(1, 2, 0)
+
+    def refuse(request: Any) -> status_pb2.Status | None:
+        image = getattr(request, "image", None)
+        if image is None or image.tensor.data_type != scoring_pb2.DATA_TYPE_FLOAT32:
+            return None
+        picture = codec.from_tensor(image.tensor)
+        same = picture.shape == refused.shape and np.abs(picture - refused).max() < 0.2
+        return status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="too slow") if same else None
+
+    def refuse_later(runner: Runner) -> Progress:
+        running.service.refuse = refuse
+        return lambda steps, what: None
+
+    summary = run_campaign(refuse_later, attacks=attack, defences="none")
+    failed = {record.image for record in records_of(options.out) if record.error}
+    assert failed == {"a.png"}
+    assert summary.records == 4
+    assert "too slow" in summary.first_error
+    running.service.refuse = lambda request: None
+    again = run_campaign(attacks=attack, defences="none")
+    assert (again.records, again.failed) == (5, 0)
 
 
 def test_pictures_are_kept_for_the_first_three_and_exact_arrays_only_where_all_is_kept(

@@ -18,6 +18,7 @@ PLAN = Plan(
     defences=("none", "dim:factor=0.5"),
     adaptive=True,
     gradients="live",
+    companions=(),
     images=tuple(ImageRef(name=f"{n}.png", sha256=str(n), height=8 + n // 3, width=8) for n in range(5)),
     seed=3,
     draws=1,

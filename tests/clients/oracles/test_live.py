@@ -82,6 +82,28 @@ def test_square_raises_the_live_score_with_exactly_its_queries(
     assert np.all(result.scores >= result.trace[0])
 
 
+def test_a_call_that_is_sent_again_costs_one_more_query(running: Any, client: ScoringClient, pictures: Images) -> None:
+    """Retries happen inside the channel; the answer says how many there were."""
+    metric = client.list_metrics().metric("bright")
+    oracle = LiveScoreOracle(client, metric, calls_in_flight=1)
+    running.service.failures.extend([status_pb2.Status(code=code_pb2.UNAVAILABLE, message="restarting")] * 2)
+    oracle.score(pictures)
+    assert oracle.last_calls.tolist() == [3, 1, 1, 1, 1]
+    random = LiveScoreOracle(client, metric, parse_chain("shift"), draws=4)
+    random.score(pictures)
+    assert random.last_calls.tolist() == [4] * 5
+    assert random.facts.calls_per_question == 4
+
+
+def test_draws_do_not_depend_on_the_rest_of_the_batch(client: ScoringClient, pictures: Images) -> None:
+    """With a seed for each picture, a picture alone is drawn as in its batch."""
+    metric = client.list_metrics().metric("bright")
+    chain = parse_chain("shift")
+    together = LiveScoreOracle(client, metric, chain, seed=[4, 5, 6, 7, 8], draws=2).score(pictures)
+    alone = LiveScoreOracle(client, metric, chain, seed=[6], draws=2).score(pictures[2:3])
+    np.testing.assert_array_equal(together[2:3], alone)
+
+
 def test_a_refused_call_ends_the_question_with_the_servers_error(
     running: Any, client: ScoringClient, pictures: Images
 ) -> None:

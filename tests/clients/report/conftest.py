@@ -25,6 +25,7 @@ PLAN = Plan(
     defences=("none", DIM),
     adaptive=True,
     gradients="live",
+    companions=(),
     images=tuple(ImageRef(name=name, sha256="00", height=24, width=32) for name in NAMES),
     seed=0,
     draws=1,
