@@ -18,6 +18,7 @@ _EXTRA_OF: Final = {
     "verify": "export",
     "catalogue": "export",
     "train": "train",
+    "fit": "train",
     "evaluate": "train",
 }
 """Every subcommand with the optional part of the installation that it needs."""

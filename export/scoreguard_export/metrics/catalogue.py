@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreguard_export.errors import UnknownNameError, WeightsError
-from scoreguard_export.metrics import cnniqa, lite, nima
+from scoreguard_export.metrics import cnniqa, lite, nima, niqe
 from scoreguard_export.metrics.base import Metric, MetricFacts
 from scoreguard_export.metrics.loading import advice
 
@@ -27,6 +27,7 @@ CATALOGUE: dict[str, CatalogueEntry] = {
         CatalogueEntry(facts=cnniqa.FACTS, metric=cnniqa.CnnIqa),
         CatalogueEntry(facts=nima.FACTS, metric=nima.Nima),
         CatalogueEntry(facts=nima.AESTHETIC_FACTS, metric=nima.Nima),
+        CatalogueEntry(facts=niqe.FACTS, metric=niqe.Niqe),
     )
 }
 

@@ -1,0 +1,34 @@
+"""`scoreguard-export fit`: the statistics of pristine photographs that a metric compares with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
+from scoreguard_export.progress import counted
+from scoreguard_export.training.photos import _bundled, _from_folders
+
+_FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+
+
+@click.group(name="fit", epilog="Example: scoreguard-export fit niqe --photos photos --out weights")
+def command() -> None:
+    """Fit a shipped model of pristine photographs; it needs no distortions and no labels."""
+
+
+@command.command(epilog="Example: scoreguard-export fit niqe --photos kodak24 --photos nips2017 --out weights")
+@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; may be given again.")
+@click.option("--bundled/--no-bundled", default=True, help="Use the photographs that scikit-image brings, too.")
+@click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
+@click.option("--sharpness", type=float, default=0.75, show_default=True, help="Least, relative to the sharpest patch.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+def niqe(photos: tuple[Path, ...], bundled: bool, exclude: tuple[str, ...], sharpness: float, out: Path) -> None:
+    """Fit the pristine model of `niqe`: niqe.safetensors, and niqe.json that says how it was made."""
+    sources = (*(folder.name for folder in photos), *(("scikit-image",) if bundled else ()))
+    config = NiqeFitConfig(sources=sources, excluded=exclude, sharpness=sharpness, out=out)
+    every = _from_folders(photos) | (_bundled() if bundled else {})
+    used = {name: photo for name, photo in every.items() if name not in exclude}
+    with counted("fit", len(used)) as done:
+        click.echo(str(fit_niqe(used, config, done)))

@@ -1,0 +1,149 @@
+"""NIQE: distance of a picture's statistics from those of pristine photographs (Mittal, Soundararajan & Bovik 2013).
+
+A multivariate Gaussian is fitted to 36 natural scene statistics (`niqe_features`) of the picture's 96×96 patches and
+compared with one fitted once to sharp patches of pristine photographs; no human scores are involved.
+
+    score = √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂) / 2)⁻¹ (ν₁ − ν₂))                lower is better
+
+ν₁, Σ₁ are the pristine model's mean and covariance, ν₂, Σ₂ the picture's. Flat patches, to which no Gaussian can be
+fitted, are left out; where every patch is flat, all count. Of a single patch (sides below 192 pixels may leave no
+more) there is no covariance, and Σ₂ = 0: the official code gives no number there.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
+
+FACTS = MetricFacts(
+    name="niqe",
+    title="NIQE",
+    paper="Mittal, Soundararajan, Bovik: Making a Completely Blind Image Quality Analyzer. IEEE SPL 20(3)",
+    year=2013,
+    # A distance has no upper bound. The benchmark of adversarial defences for quality metrics (MSU) publishes 1.41 to
+    # 28.74 as its range; strong white noise can go beyond, and a flat picture does.
+    score_range=ScoreRange(low=0.0, high=30.0),
+    higher_is_better=False,
+    input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
+    minimum_size=PATCH,
+    weights=WeightsSource(
+        licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
+        shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
+        url="https://github.com/xinntao/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz",
+        sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+    ),
+    parity_tolerance=1e-3,
+)
+
+_FLAT_WEIGHT = 1e-9
+"""Of a flat patch, beside 1 of any other: it decides where every patch is flat, and nowhere else."""
+_ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {FACTS.weights.url}"
+
+
+def squared_distance(difference: Tensor, covariance: Tensor) -> Tensor:
+    """dᵀ Σ⁻¹ d of (N, K) and positive definite (N, K, K) → (N,).
+
+    Graph formats have no inverse. Gaussian elimination of all K pivots of [[Σ, d], [dᵀ, 0]] leaves −dᵀ Σ⁻¹ d in the
+    last corner; a positive definite matrix needs no pivoting.
+    """
+    column = difference[:, :, None]
+    last = torch.cat([column.transpose(1, 2), torch.zeros_like(column[:, :1])], dim=2)
+    rest = torch.cat([torch.cat([covariance, column], dim=2), last], dim=1)
+    for pivot in range(difference.shape[1]):
+        row = rest.narrow(1, pivot, 1)
+        rest = rest - rest.narrow(2, pivot, 1) * (row / row.narrow(2, pivot, 1))
+    return -rest[:, -1, -1]
+
+
+def gaussian_of(features: Tensor, lively: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Mean (N, K) and unbiased covariance (N, K, K) of the patches of each of `count` pictures.
+
+    Args:
+        features: (N · P, K), best taken relative to a near point: second moments are subtracted.
+        lively: (N · P), 1 where a patch counts.
+        count: N.
+    """
+    weight = (lively + _FLAT_WEIGHT)[:, None]
+    outer = features[:, :, None] * (weight * features)[:, None, :]
+    total, first, second = (_summed(part, count) for part in (weight, weight * features, outer.flatten(1)))
+    mean = first / total
+    scatter = second.reshape(count, FEATURES, FEATURES) - total[:, :, None] * mean[:, :, None] * mean[:, None, :]
+    return mean, scatter / (total - 1.0).clamp(min=1.0)[:, :, None]
+
+
+def _summed(rows: Tensor, count: int) -> Tensor:
+    """(N · P, C) → (N, C)."""
+    return rows.reshape(count, -1, rows.shape[1]).sum(dim=1)
+
+
+class Niqe(Metric):
+    """Distance from pristine statistics, 0 upwards; lower is better."""
+
+    mean: Tensor
+    covariance: Tensor
+
+    def __init__(self, facts: MetricFacts = FACTS) -> None:
+        super().__init__()
+        self.facts = facts
+        self.luminance, self.features = Luminance(), NiqeFeatures()
+        self.register_buffer("mean", torch.zeros(FEATURES, dtype=torch.float64))
+        self.register_buffer("covariance", torch.eye(FEATURES, dtype=torch.float64))
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
+        """Build the module in evaluation mode from a fitted model (safetensors) or the official one (.npz).
+
+        Raises:
+            WeightsError: the file is missing, unreadable, holds other shapes, or no covariance.
+        """
+        metric = cls(facts)
+        metric.load_state_dict(_checked(_read(path), path))
+        return metric.eval()
+
+    def distance_of(self, grey: Tensor) -> Tensor:
+        """Score luminance (N, 1, H, W), levels 0..255, in double precision."""
+        features, lively = self.features(grey)
+        difference, covariance = gaussian_of(features - self.mean, lively, grey.shape[0])
+        return torch.sqrt(squared_distance(difference, (covariance + self.covariance) / 2.0).clamp(min=1e-12))
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch (N, 3, H, W) in [0, 1], 96 pixels a side or more."""
+        return self.distance_of(self.luminance(image)).to(image.dtype)
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    try:
+        return _read_official(path) if path.suffix == ".npz" else load_file(path)
+    except FileNotFoundError as error:
+        raise WeightsError(f"no model of {FACTS.name} at {path}: {_ADVICE}") from error
+    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
+        raise WeightsError(f"{path} is not a model of {FACTS.name}: {_ADVICE}") from error
+
+
+def _read_official(path: Path) -> dict[str, Tensor]:
+    with np.load(path, allow_pickle=False) as arrays:
+        mean = torch.from_numpy(arrays["mu_pris_param"])
+        return {"mean": mean.flatten(), "covariance": torch.from_numpy(arrays["cov_pris_param"])}
+
+
+def _checked(model: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
+    shapes = {name: tuple(value.shape) for name, value in model.items()}
+    if shapes != {"mean": (FEATURES,), "covariance": (FEATURES, FEATURES)}:
+        raise WeightsError(f"{path} is not a model of {FACTS.name}, its shapes are {shapes}: {_ADVICE}")
+    model = {name: value.to(torch.float64) for name, value in model.items()}
+    covariance = model["covariance"]
+    symmetric = torch.allclose(covariance, covariance.T)
+    if not (model["mean"].isfinite().all() and symmetric and torch.linalg.cholesky_ex(covariance).info == 0):
+        raise WeightsError(f"{path} holds no positive definite covariance: {_ADVICE}")
+    return model
