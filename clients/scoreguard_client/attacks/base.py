@@ -18,10 +18,14 @@ import numpy as np
 from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError, CompanionMissingError
 from scoreguard_client.attacks.regions.base import Levels, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
-from scoreguard_client.oracles.base import Images, ScoreOracle, Scores
+from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
 
 BENCHMARK_EPS: Final = 10 / 255
 """Radius of the sign attacks in the public benchmark (arXiv 2310.06958)."""
+
+OUT_OF_RANGE: Final = "out-of-range"
+"""Flag of a picture whose score left the metric's declared range."""
+_RANGE_SLACK: Final = 1e-3
 
 Companions = Mapping[str, ScoreOracle]
 """Oracles of other metrics that an attack asks besides the attacked one, by name."""
@@ -198,13 +202,23 @@ def _result(session: Session, found: Found, sign: float) -> AttackResult:
     attacked, objective = session.region.clip(found.images), found.objective
     if objective is None or not np.array_equal(attacked, found.images):
         objective = session.objective(attacked)
+    scores = sign * objective
     return AttackResult(
         attacked=attacked,
         attacked_8bit=session.region.quantise(attacked),
-        scores=sign * objective,
+        scores=scores,
         queries=session.calls,
         trace=np.stack(session.trace),
-        flags=found.flags or ("",) * len(attacked),
+        flags=_flags(found, scores, session.oracle.facts),
+    )
+
+
+def _flags(found: Found, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
+    slack = _RANGE_SLACK * facts.span
+    outside = (scores < facts.range_low - slack) | (scores > facts.range_high + slack)
+    own = found.flags or ("",) * len(scores)
+    return tuple(
+        ",".join(filter(None, [flags, OUT_OF_RANGE * bool(out)])) for flags, out in zip(own, outside, strict=True)
     )
 
 

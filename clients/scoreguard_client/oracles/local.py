@@ -149,9 +149,11 @@ class LocalOracle:
     def _through(self, graph: torch.jit.ScriptModule, images: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
         if not (self._checkpoint and self._torch.is_grad_enabled()):
             return _run(graph, images, *inputs)
-        from torch.utils.checkpoint import checkpoint
+        from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
-        result: torch.Tensor = checkpoint(_run, graph, images, *inputs, use_reentrant=False)
+        # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
+        with set_checkpoint_early_stop(enable=False):
+            result: torch.Tensor = checkpoint(_run, graph, images, *inputs, use_reentrant=False)
         return result
 
     def _purify(self, stage: _Stage, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.v1.archive import Archive
@@ -96,6 +97,35 @@ def test_random_defences_follow_the_seed_and_draws_are_averaged(toy: Archive, pi
     np.testing.assert_allclose(scores, energy(pictures) + 100 * 0.2**2, rtol=0.02)
     expected = 200 * pictures / pictures[0].size
     assert np.abs(gradient - expected).mean() < 0.1 * np.abs(expected).mean()
+
+
+def test_a_checkpointed_gradient_is_the_same(toy: Archive) -> None:
+    """What the backward pass needs is computed again, random draws included."""
+    pictures = np.random.default_rng(3).random((2, 3, 40, 50), dtype=np.float32)
+    chain = parse_chain("noise+waves+scale:factor=0.9+shrink+round:levels=9+noise:sigma=0.3+waves")
+    plain, thrifty = (LocalOracle(toy, chain, seed=4, draws=3, checkpoint=flag) for flag in (False, True))
+    scores, gradient = plain.gradient(pictures)
+    again, checkpointed = thrifty.gradient(pictures)
+    np.testing.assert_array_equal(again, scores)
+    np.testing.assert_allclose(checkpointed, gradient, rtol=1e-6)
+
+
+def test_a_checkpoint_keeps_one_picture_for_each_step(toy: Archive) -> None:
+    """Forty sines in four steps keep forty pictures without it; with it, no more than each step's own."""
+    kept = {}
+    for flag in (False, True):
+        oracle, sizes = LocalOracle(toy, parse_chain("waves+waves+waves+waves"), checkpoint=flag), list[int]()
+
+        def pack(tensor: torch.Tensor, sizes: list[int] = sizes) -> torch.Tensor:
+            sizes.append(tensor.numel())
+            return tensor
+
+        image = torch.rand(1, 3, 40, 50, requires_grad=True)
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            oracle._forward(image, [0])
+        kept[flag] = sum(sizes) / image.numel()
+    assert kept[False] >= 40
+    assert kept[True] <= 5
 
 
 def test_unknown_defences_and_parameters_are_refused_before_any_query(toy: Archive) -> None:

@@ -2,7 +2,9 @@
 
 The metric is the mean of the squared values, times 100. Its defences: `scale` multiplies by the parameter `factor`;
 `shrink` has the structural parameter `step` and keeps every step-th row and column; `round` rounds to `levels` and is
-marked BPDA; `thin` drops every second row and is marked BPDA too; `noise` adds `sigma` times a random input.
+marked BPDA; `thin` drops every second row and is marked BPDA too; `noise`
+adds `sigma` times a random input; `waves` takes
+ten sines.
 """
 
 from __future__ import annotations
@@ -74,6 +76,16 @@ class Noise(nn.Module):
         return image + sigma * noise
 
 
+class Waves(nn.Module):
+    """Ten sines: a purifier whose inside is larger than its picture."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Purify."""
+        for _ in range(10):
+            image = torch.sin(image)
+        return image
+
+
 def _parameter(name: str, default: float, high: float, choices: tuple[float, ...] = ()) -> ParameterSpec:
     return ParameterSpec(name=name, default_value=default, minimum=0, maximum=high, structural_choices=choices)
 
@@ -96,6 +108,7 @@ def _defences() -> list[tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], 
             {(("step", 2.0),): Shrink(2), (("step", 3.0),): Shrink(3)},
         ),
         (DefenceFacts(name="round", parameters=[_parameter("levels", 4, 255)], differentiability=bpda), {(): Round()}),
+        (DefenceFacts(name="waves", differentiability=exact), {(): Waves()}),
         (DefenceFacts(name="thin", differentiability=bpda), {(): Shrink(2)}),
         (
             DefenceFacts(

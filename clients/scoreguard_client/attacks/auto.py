@@ -1,0 +1,107 @@
+"""A worst-case ensemble: the strongest of a fixed set of attacks for each picture, after AutoAttack.
+
+Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks"
+(2020). Their set is made for classifiers; this one is FGSM, MI-FGSM, APGD and Square, each with the same eps:
+
+    x' = argmax over the members m of Q(m(x))
+
+Behind a random defence each member's picture is scored again before the choice, so that a lucky draw is not chosen.
+Like AutoAttack it raises flags where the evaluation itself looks doubtful (their section "flags", in our words):
+
+    zero-gradient      more than half of the gradient's values at the clean picture are exactly zero: masked
+    one-step-wins      a single step gains more than every iterated attack: the gradient does not lead upwards
+    black-box-wins     random search gains more than every gradient attack: masked, or the attacks are too short
+    one-draw           the same picture scores differently twice and each question is one draw: average over draws
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.apgd import APGD
+from scoreguard_client.attacks.base import Attack, Found, Needs
+from scoreguard_client.attacks.fgsm import FGSM
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.attacks.square import Square
+from scoreguard_client.oracles.base import Scores
+
+_MIFGSM_STEPS: Final = 10
+_MASKED_SHARE: Final = 0.5
+_FLAGS: Final = ("zero-gradient", "one-step-wins", "black-box-wins", "one-draw")
+
+Marks = npt.NDArray[np.bool_]
+"""Whether something holds for each picture, (N,)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Auto(LInfAttack):
+    """The strongest of FGSM, MI-FGSM, APGD and Square for each picture, with flags; eps is all there is to choose."""
+
+    name = "auto"
+    title = "Auto"
+    paper = "after Croce & Hein, arXiv 2003.01690"
+    year = 2020
+    needs = Needs.GRADIENT
+
+    iterations: int = 100
+    """Gradients that APGD takes; 100 in AutoAttack."""
+    queries: int = 500
+    """Scores that Square asks; AutoAttack asks 5000, for one of its four attacks."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        self.require(self.queries >= 1, f"queries must be at least 1, not {self.queries}")
+
+    @property
+    def members(self) -> tuple[Attack, ...]:
+        """The attacks of the set, weakest first."""
+        eps, direction = self.eps, self.direction
+        return (
+            FGSM(eps=eps, direction=direction),
+            MIFGSM(eps=eps, alpha=eps / _MIFGSM_STEPS, iterations=_MIFGSM_STEPS, direction=direction),
+            APGD(eps=eps, iterations=self.iterations, direction=direction),
+            Square(eps=eps, queries=self.queries, direction=direction),
+        )
+
+    @property
+    def queries_needed(self) -> int:
+        """Those of the members, one more score of each result, and three questions for the flags."""
+        return sum(member.queries_needed + 2 for member in self.members) + 3
+
+    def run(self, session: Session) -> Found:
+        """Run every member, and choose for each picture."""
+        once, gradient = session.value_and_gradient(session.clean)
+        again = session.value_and_gradient(session.clean)[0]
+        results = [_delegate(member, session) for member in self.members]
+        objectives = np.stack([session.objective(result) for result in results])
+        best = objectives.argmax(axis=0)
+        marks = {
+            "zero-gradient": (gradient == 0).reshape(len(gradient), -1).mean(axis=1) > _MASKED_SHARE,
+            "one-step-wins": (objectives[0] > objectives[1:3].max(axis=0)) & (objectives[0] > once),
+            "black-box-wins": (best == len(results) - 1) & (objectives[-1] > once),
+            "one-draw": (once != again) & (session.oracle.facts.calls_per_question == 1),
+        }
+        images = np.stack(results)[best, np.arange(len(best))]
+        return Found(images=images, objective=_chosen(objectives, best), flags=_texts(marks, len(best)))
+
+
+def _delegate(member: Attack, session: Session) -> npt.NDArray[np.float32]:
+    result = member(session.clean, session.oracle, seeds=session.seeds)
+    session.absorb(result.queries, result.trace)
+    return result.attacked
+
+
+def _chosen(objectives: Scores, best: npt.NDArray[np.int64]) -> Scores:
+    return np.asarray(objectives[best, np.arange(len(best))])
+
+
+def _texts(marks: Mapping[str, Marks], count: int) -> tuple[str, ...]:
+    return tuple(",".join(name for name in _FLAGS if marks[name][place]) for place in range(count))
