@@ -1,0 +1,127 @@
+"""The family of attacks that descend a loss with Adam: what Korhonen, SSAH, Zhang and AdvCF share.
+
+    loss(x') = J(x') + what the method adds,    J = 1 - Q(x') / range
+
+Q is the quality, turned round where the attack lowers it, and range the width of the metric's declared range: J is of
+the order of 1 whatever the metric, which is what makes it fit beside another loss. Each picture has its own loss, and
+Adam works element by element, so that a picture's result does not depend on its batch.
+
+None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every picture that the metric is
+asked about is cut to the ball.
+
+The session refuses gradients that are not finite. The benchmark's code turns them into zeros (`nan_to_num`); here that
+rule has no case left for the gradient of the metric.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client._extras import require_torch
+from scoreguard_client.attacks.base import Mode, Needs
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images, Scores
+
+Slope = Callable[[Images], Gradients]
+"""Derivative of a loss with respect to each picture."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule:
+    """How far and how often one reading of a method steps."""
+
+    lr: float
+    """Adam's learning rate."""
+    iterations: int
+    """Number of steps."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamSteps(LInfAttack):
+    """Adam on a loss; a subclass says on which, and what its two sources take for `lr` and `iterations`."""
+
+    needs = Needs.GRADIENT
+    schedules: ClassVar[Mapping[Mode, Schedule]]
+    """What each mode takes where `lr` or `iterations` is left at 0."""
+
+    eps: float = 1.0
+    """Radius of an L-infinity ball, in units of [0, 1]; 1 = no bound, as in the papers."""
+    lr: float = 0.0
+    """Adam's learning rate; 0 = what the source of the mode takes, written out in the attack's text form."""
+    iterations: int = 0
+    """Number of steps; 0 = what the source of the mode takes, written out in the attack's text form."""
+    mode: Mode = Mode.PAPER
+    """Which reading of the method runs; see the module."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.lr <= 1, f"lr must be in [0, 1], not {self.lr:g}")
+        self.require(self.iterations >= 0, f"iterations must be at least 0, not {self.iterations}")
+        schedule = self.schedules[self.mode]
+        self.settle("lr", self.lr or schedule.lr)
+        self.settle("iterations", self.iterations or schedule.iterations)
+
+    @property
+    def queries_needed(self) -> int:
+        """One gradient for each step."""
+        return self.iterations
+
+    def settle(self, name: str, value: float) -> None:
+        """Write a default that depends on the mode into the frozen parameters."""
+        object.__setattr__(self, name, value)
+
+    def adam(self, parameter: Any) -> Any:
+        """Adam of torch, on one tensor."""
+        return require_torch(f"the attack {self.name}").optim.Adam([parameter], lr=self.lr)
+
+    def walk(self, session: Session, start: Images, slope: Slope, *, forget: bool = False) -> Images:
+        """Step on the pixels themselves, cut to the budget after each step.
+
+        Args:
+            session: the run.
+            start: where to begin, (N, 3, H, W).
+            slope: derivative of the loss.
+            forget: whether Adam starts anew at each step: then its step is lr * g / (|g| + 1e-8), a sign step.
+        """
+        pixels = require_torch(f"the attack {self.name}").from_numpy(start.copy())
+        optimizer = self.adam(pixels)
+        for _ in range(self.iterations):
+            optimizer = self.adam(pixels) if forget else optimizer
+            pixels.grad = as_tensor(slope(pixels.numpy().copy()))
+            optimizer.step()
+            pixels.copy_(as_tensor(session.region.clip(pixels.numpy())))
+        return np.asarray(pixels.numpy())
+
+
+class Best:
+    """The best picture seen of each of a batch."""
+
+    def __init__(self, images: Images) -> None:
+        self.images = images.copy()
+        """The best pictures, (N, 3, H, W)."""
+        self.objective: Scores = np.full(len(images), -np.inf)
+        """Their objective, (N,)."""
+
+    def update(
+        self, images: Images, objective: Scores, where: npt.NDArray[np.bool_] | bool = True
+    ) -> npt.NDArray[np.bool_]:
+        """Take over the pictures that are better, among those of `where`; says which they are."""
+        better = np.asarray(objective > self.objective) & where
+        self.images[better], self.objective[better] = images[better], objective[better]
+        return better
+
+
+def loss_slope(session: Session, gradient: Gradients) -> Gradients:
+    """Derivative of J from that of the objective."""
+    return np.asarray(gradient * np.float32(-1 / session.span))
+
+
+def as_tensor(values: Images) -> Any:
+    """An array as a tensor of its own memory."""
+    return require_torch("attacks with gradients").from_numpy(np.array(values))

@@ -1,0 +1,194 @@
+"""LPIPS (R. Zhang et al. 2018) and DISTS (Ding et al. 2020) on weights from the user's own disk.
+
+Both compare features of VGG16, trained on ImageNet, by parameters of their own. None of these files comes with this
+package, and nothing is downloaded: the user names a folder that holds them,
+
+- `vgg16-397923af.pth`: torchvision's VGG16, weights IMAGENET1K_V1; BSD-3-Clause. Only its `features.*` are read.
+- `lpips_v0.1_lin_vgg.pth`: `lpips/weights/v0.1/vgg.pth` of richzhang/PerceptualSimilarity; BSD-2-Clause.
+- `dists_weights.pt`: `DISTS_pytorch/weights.pt` of dingkeyan93/DISTS; MIT.
+
+or the file of VGG16 itself, under any name, with the others beside it. The arithmetic is piq's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Final
+
+from scoreguard_client._extras import require_piq, require_torch
+from scoreguard_client.attacks.errors import AttackError, AttackInputError
+from scoreguard_client.attacks.full_reference import Distance
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Names of tensors and their shapes."""
+
+_CHANNELS: Final = (64, 128, 256, 512, 512)
+"""Channels of the five layers compared."""
+_LAYERS: Final = ("3", "8", "15", "22", "29")
+"""relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 in torchvision's numbering."""
+_VGG16: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
+"""Channels of the convolutions; 0 = halve the size."""
+_LPIPS_SIDE: Final = 16
+"""Shortest side in pixels that four halvings leave something of."""
+_DIGITS: Final = 16
+
+
+class WeightsFileError(AttackError):
+    """A file of weights that an attack needs is missing, broken, or not the one that it names."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeadFile:
+    """A file that a measure needs."""
+
+    name: str
+    """File name."""
+    source: str
+    """Where it comes from, and its licence."""
+    shapes: Shapes
+    """The tensors that are read from it."""
+
+
+def _vgg16_shapes() -> dict[str, tuple[int, ...]]:
+    shapes: dict[str, tuple[int, ...]] = {}
+    place, inputs = 0, 3
+    for outputs in _VGG16:
+        if outputs:
+            shapes |= {f"features.{place}.weight": (outputs, inputs, 3, 3), f"features.{place}.bias": (outputs,)}
+            inputs = outputs
+        place += 2 if outputs else 1
+    return shapes
+
+
+VGG16_FILE: Final = HeadFile(
+    name="vgg16-397923af.pth",
+    source="torchvision's VGG16, weights IMAGENET1K_V1, BSD-3-Clause",
+    shapes=_vgg16_shapes(),
+)
+LPIPS_HEAD: Final = HeadFile(
+    name="lpips_v0.1_lin_vgg.pth",
+    source="lpips/weights/v0.1/vgg.pth of richzhang/PerceptualSimilarity, BSD-2-Clause",
+    shapes={f"lin{place}.model.1.weight": (1, width, 1, 1) for place, width in enumerate(_CHANNELS)},
+)
+DISTS_HEAD: Final = HeadFile(
+    name="dists_weights.pt",
+    source="DISTS_pytorch/weights.pt of dingkeyan93/DISTS, MIT",
+    shapes={name: (1, 3 + sum(_CHANNELS), 1, 1) for name in ("alpha", "beta")},
+)
+
+
+def digest_of(weights: str, head: HeadFile, expected: str = "") -> str:
+    """Digest of the files that a measure reads: the first 16 digits of their SHA-256, one after the other.
+
+    Raises:
+        WeightsFileError: a file is missing, or the digest is not the one expected (empty = any).
+    """
+    total = hashlib.sha256()
+    for path in _paths(weights, head):
+        with path.open("rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    found = total.hexdigest()[:_DIGITS]
+    if expected not in ("", found):
+        raise WeightsFileError(f"the files of {weights!r} have digest {found}, not {expected}: they have changed")
+    return found
+
+
+@lru_cache(maxsize=1)
+def lpips(weights: str, digest: str) -> Distance:
+    """LPIPS, version 0.1, on the files of `weights`; loaded once.
+
+    Raises:
+        WeightsFileError: a file is missing, broken, or not of the digest (empty = any).
+    """
+    features, head = _load(weights, LPIPS_HEAD, digest)
+    piq = require_piq("LPIPS")
+    loss = piq.ContentLoss(
+        features, layers=_LAYERS, weights=list(head.values()), normalize_features=True, reduction="none"
+    )
+
+    def distance(attacked: Any, clean: Any) -> Any:
+        if min(attacked.shape[2:]) < _LPIPS_SIDE:
+            raise AttackInputError(f"LPIPS needs pictures of at least {_LPIPS_SIDE} x {_LPIPS_SIDE} pixels")
+        return loss(attacked, clean)
+
+    return distance
+
+
+@lru_cache(maxsize=1)
+def dists(weights: str, digest: str) -> Distance:
+    """DISTS on the files of `weights`; loaded once.
+
+    Raises:
+        WeightsFileError: a file is missing, broken, or not of the digest (empty = any).
+    """
+    features, head = _load(weights, DISTS_HEAD, digest)
+    piq = require_piq("DISTS")
+    parts = [part for name in ("alpha", "beta") for part in head[name].split((3, *_CHANNELS), dim=1)]
+
+    class Local(piq.DISTS):  # type: ignore[misc, name-defined]
+        """piq's own constructor would download."""
+
+        def __init__(self) -> None:
+            piq.ContentLoss.__init__(
+                self,
+                features,
+                layers=_LAYERS,
+                weights=parts,
+                replace_pooling=True,
+                reduction="none",
+                allow_layers_weights_mismatch=True,
+            )
+
+    distance: Distance = Local()
+    return distance
+
+
+def _load(weights: str, head: HeadFile, digest: str) -> tuple[Any, dict[str, Any]]:
+    digest_of(weights, head, digest)
+    backbone, parameters = _paths(weights, head)
+    state = _read(backbone, VGG16_FILE)
+    features = _vgg16()
+    features.load_state_dict({name.removeprefix("features."): value for name, value in state.items()})
+    return features.eval(), _read(parameters, head)
+
+
+def _paths(weights: str, head: HeadFile) -> tuple[Path, Path]:
+    place = Path(weights).expanduser()
+    backbone, folder = (place, place.parent) if place.is_file() else (place / VGG16_FILE.name, place)
+    found = ((backbone, VGG16_FILE), (folder / head.name, head))
+    for path, wanted in found:
+        if not weights or not path.is_file():
+            where = f"no file {str(path)!r}" if weights else "weights=FOLDER is not given"
+            raise WeightsFileError(f"{where}; the folder must hold {wanted.name} ({wanted.source})")
+    return found[0][0], found[1][0]
+
+
+def _read(path: Path, wanted: HeadFile) -> dict[str, Any]:
+    try:
+        state = require_torch("weights").load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        raise WeightsFileError(f"cannot read {str(path)!r}; it should be {wanted.name} ({wanted.source})") from error
+    for name, shape in wanted.shapes.items():
+        found = tuple(getattr(state.get(name), "shape", ())) if isinstance(state, Mapping) else ()
+        if found != shape:
+            raise WeightsFileError(
+                f"{str(path)!r} is not {wanted.name} ({wanted.source}): {name!r} has shape {found}, not {shape}"
+            )
+    return {name: state[name].float() for name in wanted.shapes}
+
+
+def _vgg16() -> Any:
+    nn = require_torch("VGG16").nn
+    layers, inputs = [], 3
+    for outputs in _VGG16:
+        if outputs:
+            layers += [nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU()]
+            inputs = outputs
+        else:
+            layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers)

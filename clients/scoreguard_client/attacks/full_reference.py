@@ -1,0 +1,48 @@
+"""Full-reference measures as a loss: how far an attacked picture is from the clean one, and which way leads back.
+
+A distance is 0 for equal pictures and grows with the difference. It is a function of torch tensors with one value for
+each picture; `gradient` hands numpy arrays to it and its derivative back.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from scoreguard_client._extras import require_piq, require_torch
+from scoreguard_client.oracles.base import Gradients, Images, Scores
+
+SSIM_WINDOW: Final = 11
+"""Side of SSIM's Gaussian window, in pixels (Wang et al. 2004); its standard deviation is 1.5."""
+
+
+class Distance(Protocol):
+    """Distance of attacked from clean pictures."""
+
+    def __call__(self, attacked: Any, clean: Any) -> Any:
+        """One value for each picture: tensors (N, 3, H, W) in [0, 1] to (N,)."""
+        ...
+
+
+def value_and_gradient(distance: Distance, images: Images, clean: Images) -> tuple[Scores, Gradients]:
+    """The distance of each picture (N,), and its derivative with respect to that picture (N, 3, H, W).
+
+    Where a measure has no derivative (LPIPS divides by the length of a feature vector that may be 0) it is 0.
+    """
+    torch = require_torch("full-reference measures")
+    attacked = torch.from_numpy(images.copy()).requires_grad_()
+    values = distance(attacked, torch.from_numpy(clean.copy()))
+    (gradient,) = torch.autograd.grad(values.sum(), attacked)
+    return values.detach().numpy().astype(np.float64), gradient.nan_to_num(0.0).numpy()
+
+
+def ssim_distance(attacked: Any, clean: Any) -> Any:
+    """1 - SSIM (Wang et al. 2004) on the channels of the pictures at their own size.
+
+    The window shrinks to the largest odd size that fits where a side is below 11 pixels.
+    """
+    piq = require_piq("SSIM")
+    side = min(SSIM_WINDOW, *attacked.shape[2:])
+    window = side if side % 2 else side - 1
+    return 1 - piq.ssim(attacked, clean, kernel_size=window, reduction="none", downsample=False)

@@ -1,0 +1,136 @@
+"""Korhonen: Adam weighted by spatial activity (Korhonen & You, QoEVMA 2022, doi 10.1145/3552469.3555715).
+
+Changes hide where the picture is busy. The activity map M of a picture is made of its luma:
+
+    M = dilate(S / max S),  S = Sobel_x(Y)^2 + Sobel_y(Y)^2 with the outermost pixels set to 0
+
+dilated by 5 x 5 pixels without the corners; a flat picture has M = 1. Adam then descends J = 1 - Q / range.
+
+- paper: x <- clip(x + M * a), where a is Adam's own step on the plain gradient. The authors' code multiplies the
+  gradient by M instead, but Adam undoes any constant factor on an element's gradient, save for its 1e-8, so that their
+  map only says where pixels move and not how far. What the paper describes, an amplitude that follows the activity, is
+  had by weighting the step. At least 20 and at most 100 steps, and an end after 2 in a row without a better picture, as
+  in the authors' code, counted for each picture; the best picture seen is handed out. Learning rates in the paper: 0.1,
+  0.5, 2 and 5 of 255.
+- benchmark: the public benchmark's code. S = Sobel along the rows only, with its sign; M is divided by 255 once more;
+  the gradient is multiplied by M; 10 steps, the last picture is handed out. Where M is negative pixels move the wrong
+  way, and the factor 1/255 pushes small gradients towards Adam's 1e-8.
+
+Not repeated from that code: all pictures of a batch weighted by the map of the first. Each has its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client._extras import require_torch
+from scoreguard_client.attacks.adam_steps import AdamSteps, Best, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
+
+Plane = npt.NDArray[np.float64]
+"""One number for each pixel: (H, W)."""
+
+_LUMA: Final = np.array([0.299, 0.587, 0.114])
+_VIDEO_RANGE: Final = 219
+"""Luma from 0 to 1 in the benchmark's units; tells only where its special case for maps without a peak applies."""
+_DISC: Final = np.pad(np.ones((5, 3)), ((0, 0), (1, 1))) + np.pad(np.ones((3, 5)), ((1, 1), (0, 0))) > 0
+"""5 x 5 without the corners."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Korhonen(AdamSteps):
+    """Adam with steps that follow the picture's activity."""
+
+    name = "korhonen"
+    title = "Korhonen"
+    paper = "Korhonen & You, QoEVMA 2022; benchmark: arXiv 2310.06958"
+    year = 2022
+    schedules = MappingProxyType(
+        {Mode.PAPER: Schedule(lr=0.5 / 255, iterations=100), Mode.BENCHMARK: Schedule(lr=0.005, iterations=10)}
+    )
+
+    least: int = 20
+    """Steps that are made in any case; 20 in the paper. Paper mode only."""
+    patience: int = 2
+    """Steps in a row without a better picture that end the search; 2 in the paper. Paper mode only."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.least >= 0, f"least must be at least 0, not {self.least}")
+        self.require(self.patience >= 1, f"patience must be at least 1, not {self.patience}")
+
+    def run(self, session: Session) -> Found:
+        """Descend."""
+        weight = activity_map(session.clean, self.mode)
+        if self.mode is Mode.PAPER:
+            return self._weight_the_step(session, weight)
+
+        def slope(images: Images) -> Images:
+            return loss_slope(session, session.gradient(images)) * weight
+
+        return Found(images=self.walk(session, session.clean, slope))
+
+    def _weight_the_step(self, session: Session, weight: Images) -> Found:
+        images, best = session.clean, Best(session.clean)
+        step = require_torch("the attack korhonen").zeros(images.shape)
+        optimizer, stale = self.adam(step), np.zeros(len(images), dtype=np.int64)
+        searching = np.ones(len(images), dtype=bool)
+        for iteration in range(1, self.iterations + 1):
+            objective, gradient = session.value_and_gradient(images)
+            stale = np.where(best.update(images, objective, searching), 0, stale + 1)
+            searching &= (iteration < self.least) | (stale < self.patience)
+            if not searching.any():
+                return Found(images=best.images, objective=best.objective)
+            moved = images + weight * _adam_step(optimizer, step, loss_slope(session, gradient))
+            images = np.where(_each(searching), session.region.clip(moved), images)
+        best.update(images, session.objective(images), searching)
+        return Found(images=best.images, objective=best.objective)
+
+
+def activity_map(clean: Images, mode: Mode) -> Images:
+    """The map of each picture: (N, 1, H, W), from 0 to 1 in paper mode, at most 1/255 and signed in the benchmark's."""
+    luma = np.tensordot(clean.astype(np.float64), _LUMA, axes=(1, 0))
+    one = _paper_map if mode is Mode.PAPER else _benchmark_map
+    return np.stack([one(plane) for plane in luma])[:, None].astype(np.float32)
+
+
+def _paper_map(luma: Plane) -> Plane:
+    return _spread(_sobel(luma, 0) ** 2 + _sobel(luma, 1) ** 2)
+
+
+def _benchmark_map(luma: Plane) -> Plane:
+    return _spread(_sobel(luma * _VIDEO_RANGE, 1)) / 255
+
+
+def _sobel(luma: Plane, axis: int) -> Plane:
+    from scipy import ndimage
+
+    return np.asarray(ndimage.sobel(luma, axis=axis))
+
+
+def _spread(activity: Plane) -> Plane:
+    from scipy import ndimage
+
+    inner = np.zeros_like(activity)
+    inner[1:-1, 1:-1] = activity[1:-1, 1:-1]
+    # Both codes treat a map without a peak this way; a signed one may still have values below 1.
+    inner = inner / inner.max() if inner.max() > 0 else inner + 1
+    return np.asarray(ndimage.grey_dilation(inner, footprint=_DISC, mode="constant", cval=-np.inf))
+
+
+def _adam_step(optimizer: Any, step: Any, slope: Images) -> Images:
+    step.zero_()
+    step.grad = as_tensor(slope)
+    optimizer.step()
+    return np.asarray(step.numpy().copy())
+
+
+def _each(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    return flags.reshape(-1, 1, 1, 1)

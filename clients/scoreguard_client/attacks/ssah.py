@@ -1,0 +1,90 @@
+"""SSAH: changes are kept out of the low frequencies (Luo et al., CVPR 2022, arXiv 2203.05151).
+
+    min  J(x') + lambda_lf * SmoothL1(phi(x'), phi(x)), summed over all values of a picture
+
+phi keeps the low frequencies: the Haar wavelet transform without its three high bands, transformed back, which sets
+each block of 2 x 2 pixels to its mean. Pictures of odd size get a row or column of zeros first, and lose it again.
+
+J = 1 - Q / range stands in both modes where the paper has its loss on features. That loss pushes a picture's features
+away from its own and towards those of another picture of the batch; a metric has one number per picture and no classes
+that features could change between, and a picture's result would depend on its batch.
+
+- paper: the variable is m with x' = (tanh(m) + 1) / 2, so that no clipping is needed; 150 steps.
+- benchmark: the variable is the picture itself, cut to [0, 1] after each step; 10 steps.
+
+The public code of the benchmark shows the metric the padded picture; here the metric sees the picture as it is.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+
+from scoreguard_client._extras import require_torch
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.session import Session
+
+_MARGIN: Final = 3e-7
+"""What keeps m finite at 0 and 1, as in the authors' code."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SSAH(AdamSteps):
+    """Adam on the score and on the low frequencies."""
+
+    name = "ssah"
+    title = "SSAH"
+    paper = "Luo et al., arXiv 2203.05151"
+    year = 2022
+    schedules = MappingProxyType(
+        {Mode.PAPER: Schedule(lr=0.001, iterations=150), Mode.BENCHMARK: Schedule(lr=0.001, iterations=10)}
+    )
+
+    lambda_lf: float = 0.1
+    """Weight of the low frequencies beside J; 0.1 in the paper and in the benchmark."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.lambda_lf < np.inf, f"lambda_lf must be at least 0, not {self.lambda_lf:g}")
+
+    def run(self, session: Session) -> Found:
+        """Descend."""
+        clean = as_tensor(session.clean)
+        variable = self._encoded(clean).requires_grad_()
+        optimizer = self.adam(variable)
+        for _ in range(self.iterations):
+            self._step(session, variable, optimizer, low_frequencies(clean))
+        return Found(images=session.region.clip(self._decoded(variable).detach().numpy()))
+
+    def _step(self, session: Session, variable: Any, optimizer: Any, kept: Any) -> None:
+        torch = require_torch("the attack ssah")
+        picture = self._decoded(variable)
+        asked = session.region.clip(picture.detach().numpy())
+        slope = as_tensor(loss_slope(session, session.gradient(asked)))
+        distance = torch.nn.functional.smooth_l1_loss(low_frequencies(picture), kept, reduction="sum")
+        optimizer.zero_grad()
+        torch.autograd.backward([picture, self.lambda_lf * distance], [slope, None])
+        optimizer.step()
+        if self.mode is Mode.BENCHMARK:
+            with torch.no_grad():
+                variable.copy_(as_tensor(session.region.clip(variable.detach().numpy())))
+
+    def _encoded(self, clean: Any) -> Any:
+        if self.mode is Mode.BENCHMARK:
+            return clean.clone()
+        return (clean * (2 - 2 * _MARGIN) - 1 + _MARGIN).atanh()
+
+    def _decoded(self, variable: Any) -> Any:
+        return variable if self.mode is Mode.BENCHMARK else (variable.tanh() + 1) / 2
+
+
+def low_frequencies(pictures: Any) -> Any:
+    """The phi of a batch of tensors (N, 3, H, W); odd sizes come back with their row or column of padding."""
+    functional = require_torch("the attack ssah").nn.functional
+    height, width = pictures.shape[2:]
+    means = functional.avg_pool2d(functional.pad(pictures, (0, width % 2, 0, height % 2)), 2)
+    return means.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

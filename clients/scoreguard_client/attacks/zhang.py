@@ -1,0 +1,115 @@
+"""The attacks of Zhang et al. (NeurIPS 2022, arXiv 2210.00933): the score against a full-reference measure.
+
+    min  J(x') + weight * D(x', x),   J = 1 - Q / range
+
+D is 1 - SSIM, LPIPS or DISTS: one attack for each.
+
+- paper: the authors' code. The start is the clean picture plus noise of -1/255, 0 or 1/255 from each picture's seed.
+  Each picture's gradient is scaled to an L2 norm of 1; Adam is made anew at every one of 200 steps, so that it has no
+  memory and steps by its learning rate along the sign. With SSIM the top left and bottom right 5 x 5 pixels stay as
+  they start.
+- benchmark: Adam with its memory on J + D, from the clean picture, 10 steps.
+
+The authors raise (Q(x') - Q(x))^2, which has no direction: which way a score goes is decided by the noise of the start.
+Here an attack has a direction, so Q itself is raised or lowered; the gradients differ by the factor 2 |Q(x') - Q(x)|.
+They sweep the weight over 33 values from 0 to 9 000 000 and name no best one; the benchmark takes 1, the default here.
+
+A derivative of D that is not a number counts as 0. In the public codes the score's share of the gradient goes with it,
+here it stays. The last picture is handed out, as in both codes.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import ClassVar, Final, Self
+
+import numpy as np
+
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
+from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.deep_measures import HeadFile, digest_of
+from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images
+
+_CORNER: Final = 5
+_NORM_FLOOR: Final = 1e-12
+
+
+@dataclass(frozen=True, kw_only=True)
+class Zhang(AdamSteps):
+    """Adam on the score and on a full-reference measure that a subclass names."""
+
+    paper = "Zhang et al., arXiv 2210.00933"
+    year = 2022
+    schedules = MappingProxyType(
+        {Mode.PAPER: Schedule(lr=0.005, iterations=200), Mode.BENCHMARK: Schedule(lr=0.005, iterations=10)}
+    )
+    spares_corners: ClassVar[bool] = False
+    """Whether two corners keep still in paper mode."""
+
+    weight: float = 1.0
+    """Weight of the full-reference measure beside J; 1 in the benchmark."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 <= self.weight < np.inf, f"weight must be at least 0, not {self.weight:g}")
+
+    @abstractmethod
+    def distance(self) -> Distance:
+        """The measure."""
+
+    def run(self, session: Session) -> Found:
+        """Descend."""
+        distance = self.distance()
+
+        def slope(images: Images) -> Gradients:
+            score = loss_slope(session, session.gradient(images))
+            measure = value_and_gradient(distance, images, session.clean)[1]
+            gradient = score + np.float32(self.weight) * measure
+            return self._shaped(gradient) if self.mode is Mode.PAPER else gradient
+
+        paper = self.mode is Mode.PAPER
+        start = _noisy(session) if paper else session.clean
+        return Found(images=self.walk(session, start, slope, forget=paper))
+
+    def _shaped(self, gradient: Gradients) -> Gradients:
+        norm = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=(1, 2, 3), keepdims=True))
+        shaped: Gradients = (gradient / np.maximum(norm, _NORM_FLOOR)).astype(np.float32)
+        if self.spares_corners:
+            shaped[:, :, :_CORNER, :_CORNER] = 0
+            shaped[:, :, -_CORNER:, -_CORNER:] = 0
+        return shaped
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeepZhang(Zhang):
+    """With a measure on the features of VGG16, whose weights nobody may hand out with this package."""
+
+    head: ClassVar[HeadFile]
+    """The file of the measure's own parameters."""
+
+    weights: str = ""
+    """Folder of VGG16 and the measure's own parameters, or VGG16's file with them beside it; see `deep_measures`."""
+    digest: str = ""
+    """Digest that these files must have; `pinned` writes it, empty = any."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(not set(":,") & set(self.weights), "weights is a path without ':' or ','")
+
+    def pinned(self) -> Self:
+        """The same attack with the digest of its files.
+
+        Raises:
+            WeightsFileError: a file is missing, or the files are not those of the digest.
+        """
+        return replace(self, digest=digest_of(self.weights, self.head, self.digest))
+
+
+def _noisy(session: Session) -> Images:
+    shape = session.clean.shape[1:]
+    noise = np.stack([rng.integers(-1, 2, shape) for rng in session.rngs]) / 255
+    return session.region.clip((session.clean + noise).astype(np.float32))

@@ -1,0 +1,27 @@
+"""Zhang et al. with DISTS: the structure and texture similarity of Ding et al. (2020) keeps the picture near.
+
+    min  J(x') + weight * DISTS(x', x)
+
+See `zhang`. The only one of the three whose code the public benchmark shows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard_client.attacks.deep_measures import DISTS_HEAD, dists
+from scoreguard_client.attacks.full_reference import Distance
+from scoreguard_client.attacks.zhang import DeepZhang
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZhangDISTS(DeepZhang):
+    """The score against DISTS."""
+
+    name = "zhang-dists"
+    title = "Zhang (DISTS)"
+    head = DISTS_HEAD
+
+    def distance(self) -> Distance:
+        """DISTS on VGG16."""
+        return dists(self.weights, self.digest)

@@ -1,0 +1,24 @@
+"""Zhang et al. with SSIM: the structural similarity of Wang et al. (2004) keeps the picture near; see `zhang`.
+
+min  J(x') + weight * (1 - SSIM(x', x))
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard_client.attacks.full_reference import Distance, ssim_distance
+from scoreguard_client.attacks.zhang import Zhang
+
+
+@dataclass(frozen=True, kw_only=True)
+class ZhangSSIM(Zhang):
+    """The score against SSIM."""
+
+    name = "zhang-ssim"
+    title = "Zhang (SSIM)"
+    spares_corners = True
+
+    def distance(self) -> Distance:
+        """1 - SSIM."""
+        return ssim_distance
