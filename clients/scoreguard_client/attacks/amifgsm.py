@@ -1,0 +1,79 @@
+"""AMI-FGSM: MI-FGSM whose bound follows each picture's naturalness (Sang et al., 2022).
+
+    eps_i = min(k / NIQE(x_i), eps),  g_{t+1} = nu * g_t + grad Q(x_t) / ||grad Q(x_t)||_1
+    x_{t+1} = Clip_{x, eps_i}(x_t + alpha * sign(g_{t+1}))
+
+NIQE (Mittal et al., 2013) is low where a picture looks natural: a picture that looks distorted already gets the smaller
+ball. NIQE is about 4 on photographs, and with k = 1 the ball has a radius of about 64/255: ten steps of 1/255 never
+reach it, and the attack is MI-FGSM. k = 0.125, the value of a later implementation of the same authors for video, gives
+about 8/255, which does bind.
+
+The benchmark's code does not ask NIQE at all: `mode=benchmark` is its momentum without the division by the L1 norm,
+steps of alpha = eps / iterations = 1/255 and a cut to [0, 1] only. Ten such steps reach 10/255 and no further, though
+nothing else stops them there. The field eps, 1 = no bound, bounds either mode where that is wanted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.attacks.base import Companions, Found, Mode
+from scoreguard_client.attacks.errors import AttackError
+from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.regions.linf import Ball, ball_around
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images, Scores
+
+
+class NaturalnessError(AttackError):
+    """NIQE answered with something that no radius can be made of."""
+
+    def __init__(self, places: list[int], values: list[float]) -> None:
+        self.places, self.values = places, values
+        answers = ", ".join(f"{value:g} for picture {place}" for place, value in zip(places, values, strict=True))
+        super().__init__(f"attack 'amifgsm' divides by NIQE, which must be positive and finite, not {answers}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AMIFGSM(MIFGSM):
+    """Momentum I-FGSM within k / NIQE; `mode` is told above."""
+
+    name = "amifgsm"
+    title = "AMI-FGSM"
+    paper = "Sang et al., On the generation of adversarial samples for image quality assessment"
+    year = 2022
+    companions = ("niqe",)
+
+    eps: float = 1.0
+    """Largest radius that any picture gets, in units of [0, 1]; 1 = k / NIQE alone decides."""
+    k: float = 1.0
+    """Radius times NIQE, in units of [0, 1]; 1 in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 < self.k < np.inf, f"k must be above 0, not {self.k:g}")
+
+    def region(self, clean: Images, companions: Companions) -> Ball:
+        """A ball of its own around each picture; NIQE is asked once, about the clean pictures.
+
+        Raises:
+            NaturalnessError: NIQE is not positive or not finite.
+        """
+        if self.mode is Mode.BENCHMARK:
+            return ball_around(clean, self.eps)
+        niqe = _positive(companions["niqe"].score(clean))
+        return ball_around(clean, np.minimum(self.k / niqe, self.eps))
+
+    def run(self, session: Session) -> Found:
+        """Walk; the benchmark's code carries the picture too."""
+        return Found(images=self._walk_picture(session))
+
+
+def _positive(niqe: Scores) -> Scores:
+    niqe = np.asarray(niqe, dtype=np.float64)
+    places = np.flatnonzero(~((niqe > 0) & np.isfinite(niqe)))
+    if places.size:
+        raise NaturalnessError(places.tolist(), niqe[places].tolist())
+    return niqe

@@ -1,0 +1,141 @@
+"""APGD: PGD that sets its step itself (Croce and Hein, "Reliable evaluation ... parameter-free attacks", 2020).
+
+    z_{t+1} = Clip(x_t + eta * sign(grad Q(x_t))),  x_{t+1} = Clip(x_t + 0.75 (z_{t+1} - x_t) + 0.25 (x_t - x_{t-1}))
+
+eta starts at 2 eps. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22 and
+p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it has
+seen, with that point's gradient, if since the last checkpoint
+
+1. fewer than rho = 0.75 of its steps raised the objective, or
+2. neither its eta was halved nor its best objective rose.
+
+Every picture has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
+ratio, is a loss for classifiers: a metric gives one number, and it is climbed as it is. The steps follow the paper's
+algorithm 1; its authors' code counts exactly rho of the steps as too few, and skips condition 2 at the first
+checkpoint. As in `pgd`, the last question is about the picture that is handed out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.pgd import Best, random_start
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images, Scores
+
+_KEPT: Final = np.float32(0.75)
+_HUNDREDTHS: Final = 100
+"""The schedule is counted in whole hundredths: 0.57 * 100 would round up to 58."""
+_FIRST: Final = 22
+_SHRINK: Final = 3
+_SHORTEST: Final = 6
+
+
+@dataclass(frozen=True, kw_only=True)
+class APGD(LInfAttack):
+    """Auto-PGD. The benchmark has none, so that there is one mode only."""
+
+    name = "apgd"
+    title = "APGD"
+    paper = "Croce and Hein, arXiv 2003.01690"
+    year = 2020
+    needs = Needs.GRADIENT
+
+    iterations: int = 100
+    """Steps of each restart; 100 in AutoAttack."""
+    restarts: int = 1
+    """Random starts; 1 in AutoAttack."""
+    rho: float = 0.75
+    """Share of steps that must raise the objective for eta to stay; 0.75 in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        self.require(self.restarts >= 1, f"restarts must be at least 1, not {self.restarts}")
+        self.require(0 <= self.rho <= 1, f"rho must be in [0, 1], not {self.rho:g}")
+
+    @property
+    def queries_needed(self) -> int:
+        """In each restart one gradient for each step, and the score of its last picture."""
+        return self.restarts * (self.iterations + 1)
+
+    def run(self, session: Session) -> Found:
+        """Climb from every start."""
+        best = Best(session.clean)
+        for _ in range(self.restarts):
+            climbed = self._climb(session)
+            best.see(climbed.images, climbed.objective)
+        return Found(images=best.images)
+
+    def _climb(self, session: Session) -> Best:
+        climb, ends = _Climb(session, self.eps), checkpoints(self.iterations)
+        for taken in range(self.iterations):
+            climb.step(first=taken == 0)
+            climb.answer(last=taken + 1 == self.iterations)
+            if taken + 1 in ends:
+                climb.check(self.rho)
+        return climb.best
+
+
+def checkpoints(iterations: int) -> tuple[int, ...]:
+    """Numbers of steps after which eta is looked at, w_1, w_2, ..."""
+    ends, period = [_FIRST], _FIRST
+    while ends[-1] + (period := max(period - _SHRINK, _SHORTEST)) <= _HUNDREDTHS:
+        ends.append(ends[-1] + period)
+    return tuple(-(-end * iterations // _HUNDREDTHS) for end in ends)
+
+
+class _Climb:
+    """Where one restart stands, for each picture of the batch."""
+
+    def __init__(self, session: Session, eps: float) -> None:
+        self.best = Best(session.clean)
+        self._session = session
+        self._eta: Images = np.full((len(session.clean), 1, 1, 1), 2 * eps, dtype=np.float32)
+        self._images = self._before = random_start(session, eps)
+        self._objective, self._gradient = session.value_and_gradient(self._images)
+        self._best_gradient: Gradients = self._gradient.copy()
+        self.best.see(self._images, self._objective)
+        self._halved = np.zeros(len(session.clean), dtype=bool)
+        self._steps, self._rises = 0, np.zeros(len(session.clean), dtype=np.int64)
+        self._best_before: Scores = self.best.objective.copy()
+
+    def step(self, *, first: bool) -> None:
+        """Move every picture; the first step has no momentum."""
+        clip, images = self._session.region.clip, self._images
+        step = clip(images + self._eta * np.sign(self._gradient)) - images
+        if not first:
+            step = _KEPT * step + (1 - _KEPT) * (images - self._before)
+        self._before, self._images = images, clip(images + step)
+
+    def answer(self, *, last: bool) -> None:
+        """Ask about the new pictures; no step needs the last one's gradient."""
+        if last:
+            objective = self._session.objective(self._images)
+        else:
+            objective, self._gradient = self._session.value_and_gradient(self._images)
+        better = self.best.see(self._images, objective)
+        self._best_gradient[better] = self._gradient[better]
+        self._rises += objective > self._objective
+        self._objective, self._steps = objective, self._steps + 1
+
+    def check(self, rho: float) -> None:
+        """Halve eta and go back where the period has not paid."""
+        stuck = ~self._halved & (self.best.objective <= self._best_before)
+        self._halved = (self._rises < rho * self._steps) | stuck
+        self._eta[self._halved] /= 2
+        self._images = _chosen(self._halved, self.best.images, self._images)
+        self._gradient = _chosen(self._halved, self._best_gradient, self._gradient)
+        self._objective = np.where(self._halved, self.best.objective, self._objective)
+        self._steps, self._rises = 0, np.zeros_like(self._rises)
+        self._best_before = self.best.objective.copy()
+
+
+def _chosen(places: npt.NDArray[np.bool_], there: Images, elsewhere: Images) -> Images:
+    return np.where(places.reshape(-1, 1, 1, 1), there, elsewhere)

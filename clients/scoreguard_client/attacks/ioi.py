@@ -1,0 +1,102 @@
+"""IOI: invisible one-iteration attack (Shumitskaya et al., "IOI: Invisible One-Iteration ...", ICML 2024).
+
+    x_p = clip(x + lr * sign(grad Q(x)), 0, 1),  x' = clip(x + m * H_x(x_p - x), 0, 1)
+
+One FGSM step makes x_p; two modules hide it.
+
+- H_x, frequencies: the coefficients of x's two-dimensional Fourier transform that are among the `keep` share of largest
+  magnitude, channel by channel, stay those of x. H_x sets them to zero in the difference and passes all others.
+- m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the picture's highest; below 0.01
+  it is 0, else its square root. Borders of one pixel are 0, and so are flat pictures: nothing could hide there.
+
+The result keeps x's strong frequencies and is mixed from the weak ones of x_p and x by m: x_low + m * x_p,high +
+(1 - m) * x_high, of which the second formula is a rearrangement. No value moves further than the sum of the passed
+coefficients' magnitudes over H * W, which is what the paper's theorem 1 bounds.
+
+The authors' notebook loses the one coefficient that equals the threshold, and cuts x_p and x' down to 8 bits instead of
+rounding, which darkens both by half a level; here all others pass, and pictures stay floats.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
+
+_WINDOW: Final = 3
+_LOWEST: Final = 0.01
+_FLAT: Final = 1e-6
+"""Relative deviations below this are rounding: 8-bit levels that differ give at least 1e-3."""
+_AXES: Final = (2, 3)
+
+Planes = npt.NDArray[np.float64]
+"""A number for each value of each picture, (N, 3, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class IOI(LInfAttack):
+    """One sign step, filtered. The paper and its code agree but for the roundings above."""
+
+    name = "ioi"
+    title = "IOI"
+    paper = "Shumitskaya et al., arXiv 2403.05955"
+    year = 2024
+    needs = Needs.GRADIENT
+
+    eps: float = 1.0
+    """Radius of the L-infinity ball, in units of [0, 1]; 1 = only the filters bound it, as published."""
+    lr: float = 0.1
+    """Length of the sign step before it is filtered, in units of [0, 1]; 0.1 in the paper."""
+    keep: float = 0.07
+    """Share of Fourier coefficients, the largest, that stay the clean picture's; 0.07 in the paper."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 < self.lr <= 1, f"lr must be in (0, 1], not {self.lr:g}")
+        self.require(0 <= self.keep < 1, f"keep must be in [0, 1), not {self.keep:g}")
+
+    @property
+    def queries_needed(self) -> int:
+        """One gradient."""
+        return 1
+
+    def run(self, session: Session) -> Found:
+        """Step once and filter the step."""
+        clean = session.clean
+        stepped = np.clip(clean + np.float32(self.lr) * np.sign(session.gradient(clean)), 0, 1)
+        change = visibility(clean) * self.weak_part(stepped.astype(np.float64) - clean, clean)
+        return Found(images=session.region.clip((clean + change).astype(np.float32)))
+
+    def weak_part(self, difference: Planes, clean: Images) -> Planes:
+        """A difference without the frequencies in which the clean pictures are strong."""
+        strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
+        ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
+        threshold = ordered[:, :, int((1 - self.keep) * ordered.shape[2]), None, None]
+        passed = np.fft.fft2(difference, axes=_AXES) * (strength <= threshold)
+        return np.asarray(np.fft.ifft2(passed, axes=_AXES).real)
+
+
+def visibility(clean: Images) -> Planes:
+    """Share of a change that each value may take, 0 (flat) to 1 (the picture's strongest contrast)."""
+    contrast = _relative_deviation(clean.astype(np.float64))
+    contrast[contrast < _FLAT] = 0
+    highest = contrast.max(axis=(1, 2, 3), keepdims=True)
+    share = contrast / np.where(highest > 0, highest, 1)
+    return np.sqrt(np.where(share < _LOWEST, 0, share))
+
+
+def _relative_deviation(pictures: Planes) -> Planes:
+    result = np.zeros_like(pictures)
+    if min(pictures.shape[2:]) < _WINDOW:
+        return result
+    windows = np.lib.stride_tricks.sliding_window_view(pictures, (_WINDOW, _WINDOW), axis=_AXES)
+    mean = windows.mean(axis=(4, 5))
+    result[:, :, 1:-1, 1:-1] = windows.std(axis=(4, 5)) / np.where(mean > 0, mean, 1)
+    return result

@@ -1,0 +1,171 @@
+"""MADC: maximum differentiation (Wang and Simoncelli, "Maximum differentiation (MAD) competition", 2008), as an attack.
+
+The quality is raised while the mean squared error from the clean picture is held: x' walks on the sphere of radius
+`rmse` around x. With d = x' - x, to which the gradient of the MSE is parallel, and g = grad Q(x'), each step is
+
+    p = g - (<g, d> / <d, d>) d,  y = x' + step * R * p / ||g||,  x' = clip(x + s (y - x), 0, 1)
+
+where R is the sphere's radius, rmse * sqrt(3 H W), and s is found by a search along the gradient of the MSE on both
+sides of y: outwards (s > 1) where the cut to [0, 1] has made the MSE too small, inwards where the step has made it too
+large. The gradient's part p vanishes where the walk has arrived, and the steps with it.
+
+The walk starts where the paper's does, at the clean picture with Gaussian noise of the wanted error, drawn from the
+picture's seed. At x itself the gradient of the MSE is zero and there is nothing to be orthogonal to.
+
+The benchmark's description gives the search a precision of 0.04 without a unit. On the scale of 0 to 1 that is
+10/255, the whole radius, and would hold nothing; it is read as 0.04 grey levels, that is 0.4 % of 10/255, and as the
+same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. A picture whose
+moved values all stand at 0 or 1 cannot reach the sphere and ends inside it.
+
+mode=benchmark is that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second on,
+and the error as an upper bound only: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the error
+cannot exceed 0.008, the bound of 10/255 is never met, and the walk is a short I-FGSM.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Companions, Found, Mode, Needs
+from scoreguard_client.attacks.regions.mse import MseRegion, root_mean_square
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images
+
+_PRECISION: Final = 0.04 / 255
+_SHARE: Final = _PRECISION / BENCHMARK_EPS
+_PROBES: Final = 60
+_FARTHEST: Final = 2.0**12
+_SMALLEST: Final = 1e-30
+_RETREAT: Final = 0.0005
+_AXES: Final = (1, 2, 3)
+
+Numbers = npt.NDArray[np.floating]
+"""Pictures, differences of pictures or one number for each, in either precision."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class MADC(Attack):
+    """Gradient ascent at a fixed mean squared error; `mode` is told above."""
+
+    name = "madc"
+    title = "MADC"
+    paper = "Wang and Simoncelli, Journal of Vision 8(12):8"
+    year = 2008
+    needs = Needs.GRADIENT
+
+    rmse: float = BENCHMARK_EPS
+    """Root mean squared error that is held (paper) or not exceeded (benchmark), in units of [0, 1]; 10/255 in the
+    benchmark."""
+    iterations: int = 8
+    """Number of steps; 8 in the benchmark."""
+    step: float = 0.5
+    """Paper mode: length of a step whose gradient lies along the sphere, in radii of the sphere."""
+    lr: float = 0.001
+    """Benchmark mode: length of a sign step, in units of [0, 1]; 0.001 in the benchmark."""
+    mode: Mode = Mode.PAPER
+    """Which reading of the method runs; see the module."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(0 < self.rmse <= 1, f"rmse must be in (0, 1], not {self.rmse:g}")
+        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        self.require(0 < self.step < math.inf, f"step must be above 0, not {self.step:g}")
+        self.require(0 < self.lr <= 1, f"lr must be in (0, 1], not {self.lr:g}")
+
+    @property
+    def queries_needed(self) -> int:
+        """One gradient for each step."""
+        return self.iterations
+
+    @property
+    def precision(self) -> float:
+        """What the search along the gradient of the MSE may leave of the radius, in units of [0, 1]."""
+        return min(_PRECISION, _SHARE * self.rmse)
+
+    def region(self, clean: Images, companions: Companions) -> MseRegion:
+        """All pictures within `rmse`."""
+        del companions
+        return MseRegion(clean=clean, rmse=self.rmse)
+
+    def run(self, session: Session) -> Found:
+        """Walk."""
+        walk = self._walk_inside if self.mode is Mode.BENCHMARK else self._walk_sphere
+        return Found(images=walk(session))
+
+    def _walk_sphere(self, session: Session) -> Images:
+        clean = session.clean
+        noise = np.stack([rng.standard_normal(clean.shape[1:]) for rng in session.rngs])
+        images = self.held(clean, self.rmse * noise)
+        for _ in range(self.iterations):
+            images = self.held(clean, (images - clean) + self._along(session.gradient(images), images - clean))
+        return images
+
+    def _along(self, gradient: Gradients, difference: Numbers) -> Numbers:
+        radius = self.rmse * math.sqrt(gradient[0].size)
+        norm = np.sqrt(_inner(gradient, gradient))
+        return self.step * radius * orthogonal(gradient, difference) / np.where(norm > 0, norm, 1)
+
+    def held(self, clean: Images, difference: Numbers) -> Images:
+        """Pictures clip(clean + s * difference), with s > 0 such that their error is `rmse` as nearly as can be.
+
+        Args:
+            clean: the centres, (N, 3, H, W).
+            difference: directions from them, (N, 3, H, W).
+        """
+        target = self.rmse - self.precision / 2
+        unit = difference * (target / np.maximum(_rms(difference), _SMALLEST)).reshape(-1, 1, 1, 1)
+        low, high, reached = np.zeros(len(clean)), np.full(len(clean), np.inf), np.zeros(len(clean))
+        probe = np.ones(len(clean))
+        for _ in range(_PROBES):
+            error = root_mean_square(_moved(clean, unit, probe), clean)
+            inside = error <= self.rmse
+            low, reached = np.where(inside, probe, low), np.where(inside, error, reached)
+            high = np.where(inside, high, probe)
+            # A picture that is there stays there, so that it does not depend on the others of its batch.
+            there = (self.rmse - reached <= self.precision) | (low >= _FARTHEST)
+            if there.all():
+                break
+            probe = np.where(there, low, np.where(np.isinf(high), 2 * low, (low + high) / 2))
+        return _moved(clean, unit, low)
+
+    def _walk_inside(self, session: Session) -> Images:
+        clean = images = session.clean
+        for _ in range(self.iterations):
+            direction = orthogonal(session.gradient(images), images - clean)
+            step = (self.lr * np.sign(direction)).astype(np.float32)
+            images = np.clip(self._retreated(clean, images + step), 0, 1)
+        return images
+
+    def _retreated(self, clean: Images, images: Images) -> Images:
+        # A step adds lr at most, so that this many ways back undo it; what the last leaves is the region's to cut.
+        for _ in range(math.ceil(self.lr / _RETREAT)):
+            beyond = root_mean_square(images, clean) > self.rmse
+            if not beyond.any():
+                break
+            back = np.clip(images - np.float32(_RETREAT) * np.sign(images - clean), 0, 1)
+            images = np.where(beyond.reshape(-1, 1, 1, 1), back, images)
+        return images
+
+
+def orthogonal(gradient: Gradients, difference: Numbers) -> Numbers:
+    """The part of a gradient along which the mean squared error does not change; all of it at the clean picture."""
+    square = _inner(difference, difference)
+    share = _inner(gradient, difference) / np.where(square > 0, square, 1)
+    return gradient - share * difference
+
+
+def _inner(one: Numbers, other: Numbers) -> Numbers:
+    return np.asarray((one.astype(np.float64) * other).sum(axis=_AXES, keepdims=True))
+
+
+def _rms(difference: Numbers) -> Numbers:
+    return np.asarray(np.sqrt(np.mean(difference.astype(np.float64) ** 2, axis=_AXES)))
+
+
+def _moved(clean: Images, difference: Numbers, factor: Numbers) -> Images:
+    return np.clip(clean + factor.reshape(-1, 1, 1, 1) * difference, 0, 1).astype(np.float32)
