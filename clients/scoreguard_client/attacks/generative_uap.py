@@ -1,0 +1,22 @@
+"""Generative-UAP: a perturbation drawn by a network that was trained on pictures (arXiv 2310.06958, 2023).
+
+How it is trained is told in `universal.generative`, how it is applied in `attacks.universal`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard_client.attacks.universal import UniversalAttack
+from scoreguard_client.universal.recipe import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerativeUAP(UniversalAttack):
+    """A perturbation that `scoreguard uap train --kind generative` made."""
+
+    name = "generative-uap"
+    title = "Generative-UAP"
+    paper = "Antsiferova et al., arXiv 2310.06958"
+    year = 2023
+    kind = Kind.GENERATIVE

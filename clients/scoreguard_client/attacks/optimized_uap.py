@@ -1,0 +1,22 @@
+"""Optimized-UAP: a perturbation found by Adam on training pictures (Shumitskaya et al., BMVC 2022).
+
+How it is trained is told in `universal.optimized`, how it is applied in `attacks.universal`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from scoreguard_client.attacks.universal import UniversalAttack
+from scoreguard_client.universal.recipe import Kind
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimizedUAP(UniversalAttack):
+    """A perturbation that `scoreguard uap train --kind optimized` made."""
+
+    name = "optimized-uap"
+    title = "Optimized-UAP"
+    paper = "Shumitskaya et al., BMVC 2022"
+    year = 2022
+    kind = Kind.OPTIMIZED

@@ -1,0 +1,157 @@
+"""`scoreguard uap`: train universal perturbations, and look at them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import PIL.Image
+
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._config import ConnectionConfig
+from scoreguard_client.attacks.base import Direction, Mode
+from scoreguard_client.campaign.launch import Gradients
+from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._progress import Meter, meter
+from scoreguard_client.universal.artifact import UniversalPerturbation, load_perturbation
+from scoreguard_client.universal.errors import PerturbationError
+from scoreguard_client.universal.launch import TrainingOptions, train
+from scoreguard_client.universal.recipe import Kind
+from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
+
+_PATH = click.Path(path_type=Path)
+_COUNT = click.IntRange(min=1)
+_POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.group(
+    name="uap",
+    invoke_without_command=True,
+    epilog="""\b
+Example:
+  scoreguard uap train --kind optimized --images photos --out uaps/optimized-lite.safetensors
+  scoreguard uap show uaps/optimized-lite.safetensors --png uaps/optimized-lite.png
+  scoreguard attack --attacks optimized-uap:file=uaps/optimized-lite.safetensors --images others --out runs/uap
+""",
+)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Train universal perturbations on a folder of pictures, and look at them."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())
+
+
+@command.command(
+    name="train",
+    epilog="""\b
+Example:
+  scoreguard uap train --kind optimized --metric lite --surrogate model_store --images photos \\
+      --out uaps/optimized-lite.safetensors
+""",
+)
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), required=True, help="How it is trained.")
+@click.option("--metric", default="lite", show_default=True, help="Metric to train against.")
+@click.option("--images", type=_PATH, required=True, metavar="DIR", help="Folder of training pictures.")
+@click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write (.safetensors).")
+@click.option(
+    "--mode",
+    type=click.Choice([mode.value for mode in Mode]),
+    default=Mode.PAPER.value,
+    show_default=True,
+    help="As the method is described, or as the public benchmark's code computes it.",
+)
+@click.option(
+    "--direction",
+    type=click.Choice([direction.value for direction in Direction]),
+    default=Direction.UP.value,
+    show_default=True,
+    help="Where the quality is driven.",
+)
+@click.option("--chain", default="none", show_default=True, help="Defences to train through, joined by '+'.")
+@click.option(
+    "--gradients",
+    type=click.Choice([source.value for source in Gradients]),
+    help="Where gradients come from; local where there is a surrogate, else live.",
+)
+@click.option(
+    "--surrogate",
+    type=_PATH,
+    metavar="PATH",
+    help="Archive or model store for local gradients; ./model_store where present.",
+)
+@click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, or 1 for generative.")
+@click.option("--batch", type=_COUNT, default=8, show_default=True, help="Pictures of one step.")
+@click.option("--size", type=_COUNT, default=256, show_default=True, help="Height and width in pixels.")
+@click.option("--bound", type=_POSITIVE, help="Largest absolute value; 0.1, or 10/255 for generative.")
+@click.option("--rate", type=_POSITIVE, help="Step or learning rate; 0.001, for cumulative 0.01 (benchmark: 1).")
+@click.option("--channels", type=_COUNT, default=64, show_default=True, help="Channels of the generator's first layer.")
+@click.option("--draws", type=_COUNT, default=1, show_default=True, help="Draws per question to a random chain (EOT).")
+@click.option("--limit", type=_COUNT, help="Most pictures to take, by name.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where all drawing starts.")
+@click.option(
+    "--checkpoint-every", type=_COUNT, default=CHECKPOINT_EVERY, show_default=True, help="Steps between checkpoints."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
+@connection_options
+def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Path, **rest: Any) -> None:
+    """Train a perturbation that moves a metric's score on every picture.
+
+    The same command again goes on where the last one stopped, and ends with the same file.
+    """
+    options = TrainingOptions(out=out, **_as_enums(rest))
+    with ScoringClient(target, config) as client, meter() as shown:
+        result = train(options, client, lambda training: _begin(shown, training))
+    if as_json:
+        click.echo(json.dumps({"file": str(out)} | result.facts()))
+        return
+    click.echo(f"{out}: sha256 {result.sha256}, largest value {result.largest:.4g}")
+    click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={out} --images DIR --out RUN")
+
+
+@command.command(
+    name="show",
+    epilog="""\b
+Example:
+  scoreguard uap show uaps/optimized-lite.safetensors --png uaps/optimized-lite.png
+""",
+)
+@click.argument("file", type=_PATH)
+@click.option(
+    "--png", type=_PATH, metavar="FILE", help="Save a picture of it: grey is 0, the ends are its largest value."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object.")
+def show_command(file: Path, png: Path | None, as_json: bool) -> None:
+    """Print what is known of a perturbation: ours, or one published as .npy or .png."""
+    found = load_perturbation(file)
+    if png is not None:
+        _draw(found, png)
+    if as_json:
+        click.echo(json.dumps({"file": str(file)} | found.facts()))
+        return
+    facts = found.facts()
+    for name, value in (facts | (facts.pop("recipe") or {"recipe": "unknown"})).items():
+        click.echo(f"{name}: {value:.6g}" if isinstance(value, float) else f"{name}: {value}")
+
+
+def _as_enums(values: dict[str, Any]) -> dict[str, Any]:
+    gradients = None if values["gradients"] is None else Gradients(values["gradients"])
+    kinds = {"kind": Kind(values["kind"]), "mode": Mode(values["mode"]), "direction": Direction(values["direction"])}
+    return values | kinds | {"gradients": gradients}
+
+
+def _begin(shown: Meter, training: Training) -> Any:
+    shown.begin(training.recipe.steps)
+    return shown.advance
+
+
+def _draw(perturbation: UniversalPerturbation, path: Path) -> None:
+    scaled = perturbation.values / (perturbation.largest or 1.0)
+    levels = np.rint((scaled + 1) * 127.5).astype(np.uint8).transpose(1, 2, 0)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(levels).save(path, "PNG")
+    except OSError as error:
+        raise PerturbationError(f"cannot write {path}: {error.strerror or error}") from error

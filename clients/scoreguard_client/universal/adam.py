@@ -1,0 +1,41 @@
+"""torch's Adam as named arrays, so that a checkpoint needs no pickle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+
+_PREFIX: Final = "adam"
+
+
+def adam_arrays(optimiser: torch.optim.Adam) -> dict[str, npt.NDArray[Any]]:
+    """The moments and counts of every parameter."""
+    return {
+        f"{_PREFIX}/{index}/{name}": value.numpy()
+        for index, moments in optimiser.state_dict()["state"].items()
+        for name, value in moments.items()
+    }
+
+
+def restore_adam(optimiser: torch.optim.Adam, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Take back what `adam_arrays` gave; other names are left alone."""
+    state: dict[int, dict[str, Any]] = {}
+    for name, array in arrays.items():
+        prefix, _, rest = name.partition("/")
+        if prefix == _PREFIX:
+            index, _, moment = rest.partition("/")
+            state.setdefault(int(index), {})[moment] = tensor_of(array)
+    groups = optimiser.state_dict()["param_groups"]
+    optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
+    """A tensor with memory of its own."""
+    import torch
+
+    return torch.from_numpy(array.copy())

@@ -1,0 +1,76 @@
+"""Training crops: every picture as one square of the perturbation's size.
+
+- paper: the centre of the picture where it is large enough; a smaller one is first enlarged, keeping its aspect, until
+  it is.
+- benchmark: the centre only where height and width are both at least twice the size (512 for 256); every other picture
+  is squeezed to the square, whatever its aspect.
+
+Resizing is Pillow's bilinear filter on float values, with antialiasing where it shrinks.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import PIL.Image
+
+from scoreguard.v1.codec import Picture
+from scoreguard_client.campaign.images import as_batch, read_image
+from scoreguard_client.campaign.plan import ImageRef
+from scoreguard_client.oracles.base import Images
+
+_ENOUGH: Final = 2
+"""The benchmark crops where half the height and half the width reach the size."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingPictures:
+    """The pictures of a training, read and cut when they are needed."""
+
+    folder: Path
+    """Where they are."""
+    references: tuple[ImageRef, ...]
+    """The pictures, by name."""
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the digests, in order."""
+        return hashlib.sha256("\n".join(image.sha256 for image in self.references).encode()).hexdigest()
+
+    def crops(self, places: Iterable[int], size: int, *, benchmark: bool) -> Images:
+        """Some of the pictures as squares, (N, 3, size, size).
+
+        Raises:
+            PictureError: a picture is gone or was changed.
+        """
+        pictures = [read_image(self.folder, self.references[place]) for place in places]
+        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in pictures])
+
+
+def crop(picture: Picture, size: int, *, benchmark: bool = False) -> Images:
+    """One picture (H, W, 3) as a square, (1, 3, size, size) in [0, 1]."""
+    values, (height, width) = as_batch([picture]), picture.shape[:2]
+    if benchmark:
+        large = min(height, width) >= _ENOUGH * size
+        return _centre(values, size) if large else _resized(values, size, size)
+    if min(height, width) < size:
+        scale = size / min(height, width)
+        values = _resized(values, max(size, round(height * scale)), max(size, round(width * scale)))
+    return _centre(values, size)
+
+
+def _centre(values: Images, size: int) -> Images:
+    top, left = ((length - size) // 2 for length in values.shape[2:])
+    return values[:, :, top : top + size, left : left + size]
+
+
+def _resized(values: Images, height: int, width: int) -> Images:
+    filters = PIL.Image.Resampling.BILINEAR
+    planes = [PIL.Image.fromarray(plane).resize((width, height), filters) for plane in values[0]]
+    # The filter's weights add up to 1 but for rounding.
+    return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])[None], 0, 1)

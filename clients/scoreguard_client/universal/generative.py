@@ -1,0 +1,102 @@
+"""Generative-UAP: a network that draws the perturbation (arXiv 2310.06958, 2023).
+
+    u = bound * tanh(G(z)),  G = argmax mean_i Q(clip(x_i + u, 0, 1)) / span
+
+G is a U-Net trained by Adam, z one picture of noise, uniform in [0, 1], the same from first to last; bound is 10/255.
+
+- paper: what is handed out is the network's own output, without dropout.
+- benchmark: after the first step the noise is cut to [-10/255, 10/255], which leaves almost a constant; the network
+  stays in its training mode, so that what is handed out is one draw of its dropout. The gradient passes the cut of
+  x + u straight through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client._extras import require_torch
+from scoreguard_client.oracles.base import Gradients
+from scoreguard_client.oracles.seeds import derive_seed
+from scoreguard_client.universal.adam import adam_arrays, restore_adam, tensor_of
+from scoreguard_client.universal.learner import Learner, State
+from scoreguard_client.universal.recipe import Recipe
+from scoreguard_client.universal.tiling import Perturbation
+
+if TYPE_CHECKING:
+    import torch
+
+_NETWORK: Final = "network/"
+
+
+class GenerativeLearner(Learner):
+    """Adam on the generator."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Draw the noise and a fresh network.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        super().__init__(recipe)
+        self._torch = require_torch("generative-uap")
+        from scoreguard_client.universal.unet import UNet
+
+        with self._seeded("network"):
+            self._network = UNet(recipe.size, recipe.channels).train()
+        self._adam = self._torch.optim.Adam(self._network.parameters(), lr=recipe.rate)
+        rng = np.random.default_rng(derive_seed(recipe.seed, "noise"))
+        self._noise = tensor_of(rng.random((1, 3, recipe.size, recipe.size), dtype=np.float32))
+        self._drawn: torch.Tensor | None = None
+
+    def perturbation(self, step: int) -> Perturbation:
+        """What the network draws now, with the dropout of this step."""
+        with self._seeded("dropout", step):
+            self._drawn = self._draw()
+        values: Perturbation = self._drawn.detach().numpy().copy()
+        return values
+
+    def learn(self, gradients: Gradients) -> None:
+        """One step of Adam along what the last drawing did."""
+        if self._drawn is None:
+            raise RuntimeError("learn comes after perturbation")
+        self._adam.zero_grad()
+        self._drawn.backward(-self._torch.from_numpy(gradients).mean(dim=0))  # type: ignore[no-untyped-call]
+        self._adam.step()
+        if self.recipe.as_benchmark:
+            self._noise.clamp_(-self.recipe.bound, self.recipe.bound)
+
+    def final(self) -> Perturbation:
+        """The network's output."""
+        self._network.train(self.recipe.as_benchmark)
+        with self._torch.no_grad(), self._seeded("export"):
+            values: Perturbation = self._draw().numpy()
+        self._network.train()
+        return values
+
+    def state(self) -> State:
+        """Noise, weights and moments."""
+        weights = {_NETWORK + name: value.numpy() for name, value in self._network.state_dict().items()}
+        return weights | {"noise": self._noise.numpy()} | adam_arrays(self._adam)
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take noise, weights and moments."""
+        weights = {name: tensor_of(array) for name, array in state.items() if name.startswith(_NETWORK)}
+        self._network.load_state_dict({name.removeprefix(_NETWORK): value for name, value in weights.items()})
+        self._noise = tensor_of(state["noise"])
+        restore_adam(self._adam, state)
+
+    def _draw(self) -> torch.Tensor:
+        drawn: torch.Tensor = self.recipe.bound * self._network(self._noise)[0]
+        return drawn
+
+    @contextmanager
+    def _seeded(self, *purpose: object) -> Iterator[None]:
+        """Draws follow from the recipe's seed and from what they are for, and leave the caller's own alone."""
+        with self._torch.random.fork_rng(devices=[]):
+            self._torch.manual_seed(derive_seed(self.recipe.seed, *purpose))
+            yield

@@ -1,0 +1,143 @@
+"""From options to a training: the teacher is found, the pictures are read, the recipe is completed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreguard.v1.archive import SUFFIX
+from scoreguard.v1.spec import parse_chain
+from scoreguard_client._client import ScoringClient
+from scoreguard_client.attacks.base import Direction, Mode
+from scoreguard_client.campaign.chains import complete_chains
+from scoreguard_client.campaign.images import find_images
+from scoreguard_client.campaign.launch import DEFAULT_SURROGATE, Gradients
+from scoreguard_client.oracles.local import find_surrogate
+from scoreguard_client.universal.artifact import SUFFIX as FILE_SUFFIX
+from scoreguard_client.universal.artifact import UniversalPerturbation
+from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.errors import RecipeError
+from scoreguard_client.universal.recipe import DEFAULTS, Kind, Recipe
+from scoreguard_client.universal.teacher import Teacher, live_teacher, local_teacher
+from scoreguard_client.universal.training import CHECKPOINT_EVERY, Progress, Training
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions:
+    """What a user asks for."""
+
+    kind: Kind
+    """How the perturbation is trained."""
+    metric: str
+    """Name of the metric to train against."""
+    images: Path
+    """Folder of training pictures."""
+    out: Path
+    """The file to write."""
+    mode: Mode = Mode.PAPER
+    """Which reading of the method runs."""
+    direction: Direction = Direction.UP
+    """Where the quality is driven."""
+    chain: str = "none"
+    """The defences to train through, in their text form."""
+    gradients: Gradients | None = None
+    """Where gradients come from; None = local where there is a surrogate, else live."""
+    surrogate: Path | None = None
+    """Archive or model store; None = `model_store` where it is present."""
+    epochs: int | None = None
+    """Passes over the pictures; None = as the benchmark does for this kind."""
+    batch: int = 8
+    """Pictures of one step."""
+    size: int = 256
+    """Height and width of the perturbation and of the training crops."""
+    bound: float | None = None
+    """Largest absolute value; None = as the benchmark does for this kind."""
+    rate: float | None = None
+    """Length of a step or learning rate; None = the kind's own."""
+    channels: int = 64
+    """Channels of the generator's first layer."""
+    draws: int = 1
+    """Draws per question about a random chain."""
+    limit: int | None = None
+    """Most pictures to take, by name; None = all."""
+    seed: int = 0
+    """Where all drawing starts."""
+    checkpoint_every: int = CHECKPOINT_EVERY
+    """Steps between checkpoints."""
+
+
+def train(
+    options: TrainingOptions, client: ScoringClient, start: Callable[[Training], Progress]
+) -> UniversalPerturbation:
+    """Train a perturbation, or go on with it.
+
+    Args:
+        options: what to do.
+        client: the connection to the endpoint; not used where gradients are local.
+        start: called once the recipe stands; gives the function that is told of progress.
+
+    Raises:
+        RecipeError: the options do not fit together.
+        CheckpointError: a file in the way belongs to another training, or is damaged.
+        ScoreguardError: a picture, the surrogate or the server cannot be used; what was done is kept.
+        ContractError: the chain or the archive cannot be read.
+    """
+    if options.out.suffix != FILE_SUFFIX:
+        raise RecipeError(f"--out must end in {FILE_SUFFIX}, not {options.out.name}")
+    teacher = _teacher(options, client)
+    pictures = TrainingPictures(folder=options.images, references=find_images(options.images, options.limit))
+    training = Training(
+        recipe=_recipe(options, teacher, pictures),
+        pictures=pictures,
+        teacher=teacher,
+        out=options.out,
+        checkpoint_every=options.checkpoint_every,
+    )
+    return training.run(start(training))
+
+
+def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictures) -> Recipe:
+    defaults = DEFAULTS[options.kind]
+    rate = defaults.benchmark_rate if options.mode is Mode.BENCHMARK else defaults.rate
+    return Recipe(
+        kind=options.kind.value,
+        mode=options.mode.value,
+        direction=options.direction.value,
+        metric=teacher.facts.metric,
+        source=teacher.source,
+        chain=teacher.chain,
+        draws=teacher.draws,
+        pictures=len(pictures.references),
+        pictures_sha256=pictures.sha256,
+        epochs=options.epochs or defaults.epochs,
+        batch=options.batch,
+        size=options.size,
+        bound=options.bound or defaults.bound,
+        rate=options.rate or rate,
+        channels=options.channels,
+        seed=options.seed,
+    )
+
+
+def _teacher(options: TrainingOptions, client: ScoringClient) -> Teacher:
+    path = options.surrogate or _default_surrogate(options.metric)
+    if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):
+        return _live(options, client)
+    if path is None:
+        raise RecipeError(f"--gradients local needs --surrogate: no {options.metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
+    return local_teacher(find_surrogate(path, options.metric), options.chain, draws=options.draws)
+
+
+def _live(options: TrainingOptions, client: ScoringClient) -> Teacher:
+    catalogue = client.list_metrics()
+    if not catalogue.gradients:
+        raise RecipeError("this server gives no gradients; start it with gradients, or give --surrogate")
+    metric = catalogue.metric(options.metric)
+    (chain,) = complete_chains([parse_chain(options.chain)], metric)
+    return live_teacher(client, metric, chain, draws=options.draws)
+
+
+def _default_surrogate(metric: str) -> Path | None:
+    path = DEFAULT_SURROGATE / f"{metric}{SUFFIX}"
+    return path if path.is_file() else None

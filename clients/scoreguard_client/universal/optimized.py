@@ -1,0 +1,65 @@
+"""Optimized-UAP: Adam on the perturbation (Shumitskaya et al., BMVC 2022).
+
+"Universal perturbation attack on differentiable no-reference image- and video-quality metrics":
+
+    u = argmax mean_i Q(clip(x_i + u, 0, 1)) / span,  |u| <= bound
+
+by Adam, with u cut to the bound after every step.
+
+- paper: from u = 0; the gradient is that of the whole expression, so that a pixel that is cut has none.
+- benchmark: from u = 1e-4; the gradient passes the cut to [0, 1] straight through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+
+from scoreguard_client._extras import require_torch
+from scoreguard_client.oracles.base import Gradients
+from scoreguard_client.universal.adam import adam_arrays, restore_adam, tensor_of
+from scoreguard_client.universal.learner import Learner, State
+from scoreguard_client.universal.recipe import Recipe
+from scoreguard_client.universal.tiling import Perturbation
+
+
+class OptimizedLearner(Learner):
+    """Adam on the perturbation itself."""
+
+    def __init__(self, recipe: Recipe) -> None:
+        """Start.
+
+        Raises:
+            MissingExtraError: torch is not installed.
+        """
+        super().__init__(recipe)
+        self._torch = require_torch("optimized-uap")
+        self._values = tensor_of(self.start())
+        self._adam = self._torch.optim.Adam([self._values], lr=recipe.rate)
+
+    def perturbation(self, step: int) -> Perturbation:
+        """The values so far."""
+        del step
+        return self.final()
+
+    def learn(self, gradients: Gradients) -> None:
+        """One step of Adam, cut to the bound."""
+        self._values.grad = -self._torch.from_numpy(gradients).mean(dim=0)
+        self._adam.step()
+        self._values.clamp_(-self.recipe.bound, self.recipe.bound)
+
+    def final(self) -> Perturbation:
+        """The values."""
+        values: Perturbation = self._values.numpy().copy()
+        return values
+
+    def state(self) -> State:
+        """Values and moments."""
+        return {"values": self.final()} | adam_arrays(self._adam)
+
+    def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Take values and moments."""
+        self._values.copy_(tensor_of(state["values"]))
+        restore_adam(self._adam, state)

@@ -1,0 +1,83 @@
+"""Who tells a training in which direction the score rises: a local archive, the live endpoint, or any oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from scoreguard.v1.archive import Archive, sha256_of
+from scoreguard.v1.spec import format_chain, parse_chain
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._extras import require_torch
+from scoreguard_client._models import MetricDescription
+from scoreguard_client.oracles.base import GradientOracle, Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.live import LiveGradientOracle
+from scoreguard_client.oracles.live import facts_of as live_facts
+from scoreguard_client.oracles.local import LocalOracle
+
+
+@dataclass(frozen=True, kw_only=True)
+class Teacher:
+    """A source of gradients whose draws follow from a seed alone, so that a resumed training gets the same ones."""
+
+    source: str
+    """Its name in the recipe."""
+    facts: OracleFacts
+    """Range and direction of the metric."""
+    chain: str
+    """The defences before it, in their text form."""
+    draws: int
+    """Draws per question about a random chain."""
+    ask: Callable[[Images, int], tuple[Scores, Gradients]]
+    """Scores and gradients of a batch; the number is the seed of its draws."""
+    beyond: bool = True
+    """Whether pictures beyond [0, 1] can be asked about."""
+
+
+def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> Teacher:
+    """The graphs of an archive, in this process.
+
+    Raises:
+        MissingExtraError: torch is not installed.
+        ContractError: the archive cannot be read, or the chain is none.
+        SurrogateError: the archive lacks a defence of the chain.
+    """
+    steps, torch = parse_chain(chain), require_torch("a local surrogate")
+    oracle = LocalOracle(archive, steps, draws=draws)
+    manifest = sha256_of(archive.manifest.SerializeToString(deterministic=True))
+
+    def ask(images: Images, seed: int) -> tuple[Scores, Gradients]:
+        # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed training
+        # would differ from one that was never stopped.
+        with torch.jit.optimized_execution(False):
+            return oracle.with_seed(seed).gradient(images)
+
+    name = f"local:{archive.name}:{manifest}"
+    return Teacher(source=name, facts=oracle.facts, chain=format_chain(steps), draws=draws, ask=ask)
+
+
+def live_teacher(client: ScoringClient, metric: MetricDescription, chain: str = "none", *, draws: int = 1) -> Teacher:
+    """The endpoint's GradientService.
+
+    Raises:
+        ContractError: the text is no chain.
+    """
+    steps = parse_chain(chain)
+
+    def ask(images: Images, seed: int) -> tuple[Scores, Gradients]:
+        return LiveGradientOracle(client, metric, steps, seed=seed, draws=draws).gradient(images)
+
+    return Teacher(
+        source=f"live:{metric.name}:{metric.archive_sha256}",
+        facts=live_facts(metric),
+        chain=format_chain(steps),
+        draws=draws,
+        ask=ask,
+        beyond=False,
+    )
+
+
+def oracle_teacher(oracle: GradientOracle, name: str = "oracle") -> Teacher:
+    """Any oracle that draws nothing."""
+    facts = oracle.facts
+    return Teacher(source=name, facts=facts, chain="none", draws=1, ask=lambda images, _: oracle.gradient(images))

@@ -1,0 +1,179 @@
+"""The training of a universal perturbation: seeded, resumable after every few steps.
+
+The batch of a step, the draws of a random defence and the dropout of a network follow from the recipe's seed and the
+number of the step. A training that was killed goes on from its last checkpoint and ends with the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import Direction
+from scoreguard_client.attacks.errors import OracleAnswerError
+from scoreguard_client.oracles.base import Gradients, Images
+from scoreguard_client.oracles.seeds import derive_seed
+from scoreguard_client.universal.artifact import (
+    UniversalPerturbation,
+    load_perturbation,
+    partial_path,
+    read_safetensors,
+    save_perturbation,
+    write_safetensors,
+)
+from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.cumulative import CumulativeLearner
+from scoreguard_client.universal.errors import CheckpointError, PerturbationError, RecipeError
+from scoreguard_client.universal.generative import GenerativeLearner
+from scoreguard_client.universal.learner import Learner
+from scoreguard_client.universal.optimized import OptimizedLearner
+from scoreguard_client.universal.recipe import Kind, Recipe
+from scoreguard_client.universal.teacher import Teacher
+
+LEARNERS: Final[Mapping[str, type[Learner]]] = {
+    Kind.CUMULATIVE: CumulativeLearner,
+    Kind.OPTIMIZED: OptimizedLearner,
+    Kind.GENERATIVE: GenerativeLearner,
+}
+"""Kind -> training."""
+CHECKPOINT_EVERY: Final = 25
+"""Steps between checkpoints; the weights and moments of the generator at 256 x 256 take about 650 MB."""
+_PAPER_BATCHES: Final = 1
+_BENCHMARK_BATCHES: Final = 2
+
+Progress = Callable[[int, str], None]
+"""Told how many steps are done and what the mean score was."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """A recipe with all that it needs."""
+
+    recipe: Recipe
+    """What is made."""
+    pictures: TrainingPictures
+    """What it is trained on."""
+    teacher: Teacher
+    """Who answers."""
+    out: Path
+    """Where the perturbation goes; the checkpoint lies beside it."""
+    checkpoint_every: int = CHECKPOINT_EVERY
+    """Steps between checkpoints."""
+
+    @property
+    def checkpoint(self) -> Path:
+        """The file that a killed training goes on from; gone once it is done."""
+        return self.out.with_name(self.out.name + ".training")
+
+    def run(self, told: Progress) -> UniversalPerturbation:
+        """Train, or go on, or hand out what is there.
+
+        Raises:
+            RecipeError: the benchmark's reading needs pictures that the teacher cannot be asked about.
+            CheckpointError: a file in the way belongs to another training, or is damaged.
+            OracleAnswerError: a gradient is not finite.
+            ScoreguardError: a picture was changed, or the teacher failed; what was done is kept.
+        """
+        if self.out.exists():
+            told(self.recipe.steps, "done before")
+            return self._finished()
+        learner = LEARNERS[self.recipe.kind](self.recipe)
+        if not learner.clips and not self.teacher.beyond:
+            raise RecipeError("cumulative in benchmark mode asks about values beyond [0, 1]: give a --surrogate")
+        first = self._restore(learner)
+        told(first, "")
+        for step in range(first, self.recipe.steps):
+            told(1, f"score {self._step(learner, step):.4g}")
+            if (step + 1) % self.checkpoint_every == 0:
+                self._keep(learner, step + 1)
+        result = save_perturbation(self.out, learner.final(), self.recipe)
+        self._tidy()
+        return result
+
+    def _step(self, learner: Learner, step: int) -> float:
+        recipe = self.recipe
+        clean = self.pictures.crops(batch_places(recipe, step), recipe.size, benchmark=recipe.as_benchmark)
+        moved = clean + learner.perturbation(step)
+        shown = np.clip(moved, 0, 1) if learner.clips else moved
+        scores, gradients = self.teacher.ask(shown, derive_seed(recipe.seed, "oracle", step))
+        _require_finite(gradients)
+        learner.learn(self._objective(gradients, moved))
+        return float(np.mean(scores))
+
+    def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
+        facts = self.teacher.facts
+        sign = facts.sign * (1.0 if self.recipe.direction == Direction.UP else -1.0)
+        scaled = gradients * np.float32(sign / facts.span)
+        if self.recipe.as_benchmark:
+            return scaled  # Straight through the cut.
+        return np.where((moved >= 0) & (moved <= 1), scaled, np.float32(0))
+
+    def _finished(self) -> UniversalPerturbation:
+        try:
+            found = load_perturbation(self.out)
+        except PerturbationError as error:
+            raise CheckpointError(f"{error}; choose another --out") from error
+        self._require_ours(found.recipe, self.out)
+        self._tidy()
+        return found
+
+    def _restore(self, learner: Learner) -> int:
+        if not self.checkpoint.exists():
+            return 0
+        try:
+            state, facts = read_safetensors(self.checkpoint.read_bytes())
+            recipe, step = Recipe.from_dict(facts["recipe"]), int(facts["step"])
+        except (OSError, ValueError, KeyError, TypeError, RecipeError) as error:
+            raise self._damaged() from error
+        self._require_ours(recipe, self.checkpoint)
+        try:
+            learner.restore(state)
+        except (ValueError, KeyError, RuntimeError) as error:
+            raise self._damaged() from error
+        return step
+
+    def _tidy(self) -> None:
+        for path in (self.checkpoint, partial_path(self.checkpoint)):
+            path.unlink(missing_ok=True)
+
+    def _damaged(self) -> CheckpointError:
+        return CheckpointError(f"{self.checkpoint} is not a checkpoint of a training: delete it to start afresh")
+
+    def _require_ours(self, recipe: Recipe | None, path: Path) -> None:
+        if recipe is None:
+            raise CheckpointError(f"{path} is in the way and says nothing of its training; choose another --out")
+        if recipe != self.recipe:
+            differences = recipe.differences(self.recipe)
+            raise CheckpointError(f"{path} belongs to another training ({differences}); choose another --out")
+
+    def _keep(self, learner: Learner, step: int) -> None:
+        facts = {"recipe": self.recipe.as_dict(), "step": step}
+        try:
+            write_safetensors(self.checkpoint, learner.state(), facts)
+        except OSError as error:
+            raise CheckpointError(f"cannot write {self.checkpoint}: {error.strerror or error}") from error
+
+
+def batch_places(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
+    """Which pictures a step sees.
+
+    In paper mode an epoch passes once over all pictures in an order of its own. The benchmark starts a new shuffled
+    pass at every step and takes its first batch, so that its epochs may miss pictures and see others several times.
+    """
+    epoch, place = divmod(step, recipe.steps_per_epoch)
+    if recipe.as_benchmark:
+        rng = np.random.default_rng([recipe.seed, _BENCHMARK_BATCHES, step])
+        return rng.permutation(recipe.pictures)[: recipe.batch]
+    rng = np.random.default_rng([recipe.seed, _PAPER_BATCHES, epoch])
+    return rng.permutation(recipe.pictures)[place * recipe.batch : (place + 1) * recipe.batch]
+
+
+def _require_finite(gradients: Gradients) -> None:
+    finite = np.isfinite(gradients).all(axis=(1, 2, 3))
+    if not finite.all():
+        raise OracleAnswerError("gradient", np.flatnonzero(~finite).tolist())
