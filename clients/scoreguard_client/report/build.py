@@ -12,8 +12,9 @@ from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store
-from scoreguard_client.report.cautions import cautions_for
+from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.table import Row, TableOptions, robustness_table
 from scoreguard_client.scores.scaling import ScoreRange
 
@@ -46,10 +47,16 @@ class Report:
     """What to know before trusting it."""
     labels: dict[str, str]
     """Chains as the user wrote them, by their full text form."""
+    names: dict[str, str]
+    """Attacks in prose, by their text form."""
 
     def label(self, chain: str) -> str:
         """A chain as the user wrote it."""
         return self.labels.get(chain, chain)
+
+    def attack_name(self, attack: str) -> str:
+        """An attack in prose."""
+        return self.names[attack]
 
     @property
     def folder(self) -> Path:
@@ -83,7 +90,17 @@ def read_report(run: Path, options: TableOptions) -> Report:
     declared = ScoreRange(
         low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
     )
+    names = attack_names(plan.attacks)
     rows = sorted(robustness_table(records, declared, options), key=lambda row: _place(plan, row))
+    evidence = Evidence(
+        rows=rows,
+        records=records,
+        declared=declared,
+        plan=plan,
+        expected=facts["expected"],
+        labels=facts["labels"],
+        names=names,
+    )
     return Report(
         run=run,
         plan=plan,
@@ -95,8 +112,9 @@ def read_report(run: Path, options: TableOptions) -> Report:
         options=options,
         records=tuple(records),
         rows=tuple(rows),
-        cautions=tuple(cautions_for(rows, records, declared, expected=facts["expected"], labels=facts["labels"])),
+        cautions=tuple(cautions_for(evidence)),
         labels=facts["labels"],
+        names=names,
     )
 
 

@@ -3,105 +3,149 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.attacks.base import Needs
-from scoreguard_client.attacks.catalogue import kind_of
+from scoreguard_client.attacks.base import Direction, Needs
+from scoreguard_client.attacks.catalogue import kind_of, parse_attack
+from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.table import Row
 from scoreguard_client.scores.scaling import ScoreRange
 
 _ROUNDING_LOSS: Final = 0.25
 _CLEAN_SHIFT: Final = 0.05
-_ADAPTIVE_MARGIN: Final = 0.01
+_MARGIN: Final = 0.01
 _ADVICE: Final = {
     Needs.GRADIENT: "it failed, or its surrogate is too far off",
     Needs.SCORES: "its budget is too small; give it more queries",
     Needs.TRAINING: "the perturbation was trained on too few pictures, or against another metric",
 }
+_FLAGS: Final = {
+    "out-of-range": "the attacked score left the metric's declared range, so shares of the range exceed it",
+    "zero-gradient": "most of the gradient is exactly zero: it is masked, so trust the black-box attacks more",
+    "one-step-wins": "a single step beats the iterated attacks: the gradient may be masked",
+    "black-box-wins": "random search beats every gradient attack: the gradient is masked, or they need more steps",
+    "one-draw": "the score is random and each query was one draw: give --crafting-draws",
+}
 
 
-def cautions_for(
-    rows: Sequence[Row],
-    records: Sequence[Record],
-    declared: ScoreRange,
-    *,
-    expected: int,
-    labels: Mapping[str, str],
-) -> list[str]:
-    """What a reader should know before trusting a table, one sentence each.
+@dataclass(frozen=True, kw_only=True)
+class Evidence:
+    """What a reader is warned from."""
 
-    Args:
-        rows: the table.
-        records: what it was made from.
-        declared: the metric's range.
-        expected: records of the finished run.
-        labels: chains as the user wrote them, by their full text form.
-    """
-    checks = (
-        _failures(rows),
-        _weak_attacks(rows),
-        _weak_adaptive(rows, labels),
-        _rounding(rows, labels),
-        _clean(records, declared, labels),
-    )
-    return [*_unfinished(len(records), expected), *(caution for check in checks for caution in check)]
+    rows: Sequence[Row]
+    """The table."""
+    records: Sequence[Record]
+    """What it was made from."""
+    declared: ScoreRange
+    """The metric's range."""
+    plan: Plan
+    """The plan."""
+    expected: int
+    """Records of the finished run."""
+    labels: Mapping[str, str]
+    """Chains as the user wrote them, by their full text form."""
+    names: Mapping[str, str]
+    """Attacks in prose, by their text form."""
+
+    def where(self, row: Row) -> str:
+        """Attack and chain of a row, for people."""
+        return f"{self.names[row.attack]} behind {self.labels.get(row.chain, row.chain)}"
 
 
-def _unfinished(there: int, expected: int) -> Iterator[str]:
+def cautions_for(evidence: Evidence) -> list[str]:
+    """What a reader should know before trusting a table, one sentence each."""
+    checks = (_unfinished, _failures, _weak_attacks, _weak_adaptive, _black_box, _draws, _flags, _rounding, _clean)
+    return [caution for check in checks for caution in check(evidence)]
+
+
+def _unfinished(evidence: Evidence) -> Iterator[str]:
+    there, expected = len(evidence.records), evidence.expected
     if there < expected:
         yield f"The campaign is not finished: {there} of {expected} records are there; run scoreguard attack again."
 
 
-def _failures(rows: Sequence[Row]) -> Iterator[str]:
-    failed = sum(row.failed for row in rows)
+def _failures(evidence: Evidence) -> Iterator[str]:
+    failed = sum(row.failed for row in evidence.rows)
     if failed:
         yield f"{failed} records failed and are in no number; run scoreguard attack again to try them again."
 
 
-def _weak_attacks(rows: Sequence[Row]) -> Iterator[str]:
-    for row in rows:
-        if row.chain == UNDEFENDED and row.scores and not row.scores["absolute_gain"].value > 0:
-            yield f"{_name(row.attack)} gains nothing even undefended: {_ADVICE[kind_of(row.attack).needs]}."
+def _weak_attacks(evidence: Evidence) -> Iterator[str]:
+    for row in evidence.rows:
+        if row.chain == UNDEFENDED and row.scores and not _effect(row) > 0:
+            advice = _ADVICE[kind_of(row.attack).needs]
+            yield f"{evidence.names[row.attack]} gains nothing even undefended: {advice}."
 
 
-def _weak_adaptive(rows: Sequence[Row], labels: Mapping[str, str]) -> Iterator[str]:
-    plain = {(row.attack, row.chain): _gain(row) for row in rows if not row.adaptive}
-    for row in rows:
+def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
+    plain = {(row.attack, row.chain): _effect(row) for row in evidence.rows if not row.adaptive}
+    for row in evidence.rows:
         other = plain.get((row.attack, row.chain), math.nan)
-        if row.adaptive and _gain(row) < other - _ADAPTIVE_MARGIN:
+        if row.adaptive and _effect(row) < other - _MARGIN:
             yield (
-                f"{_name(row.attack)} gains less behind {labels.get(row.chain, row.chain)} when it knows the defence "
-                f"({_gain(row):.3f} against {other:.3f}): gradients may be masked, or it needs more steps or draws."
+                f"{evidence.where(row)} gains less when it knows the defence ({_effect(row):.3f} against {other:.3f}): "
+                "gradients may be masked, or it needs more steps or draws."
             )
 
 
-def _rounding(rows: Sequence[Row], labels: Mapping[str, str]) -> Iterator[str]:
-    for row in rows:
-        gain = _gain(row)
-        if gain > 0 and row.scores["absolute_gain_8bit"].value < (1 - _ROUNDING_LOSS) * gain:
-            chain = labels.get(row.chain, row.chain)
-            yield f"{_name(row.attack)} behind {chain} loses more than a quarter of its gain to 8-bit rounding."
+def _black_box(evidence: Evidence) -> Iterator[str]:
+    best: dict[tuple[str, bool, Needs], float] = {}
+    for row in evidence.rows:
+        place = (row.chain, row.adaptive, kind_of(row.attack).needs)
+        best[place] = max(best.get(place, -math.inf), _effect(row))
+    for (chain, adaptive, needs), gain in best.items():
+        white = best.get((chain, adaptive, Needs.GRADIENT), math.inf)
+        if needs is Needs.SCORES and gain > white + _MARGIN:
+            yield (
+                f"Behind {evidence.labels.get(chain, chain)} a black-box attack gains more than every gradient attack "
+                f"({gain:.3f} against {white:.3f}): the gradient is masked, or the gradient attacks are too short."
+            )
 
 
-def _clean(records: Sequence[Record], declared: ScoreRange, labels: Mapping[str, str]) -> Iterator[str]:
+def _draws(evidence: Evidence) -> Iterator[str]:
+    random = {record.chain for record in evidence.records if record.draw > 0}
+    if random and evidence.plan.crafting_draws == 1 and any(row.adaptive for row in evidence.rows):
+        yield (
+            "Attacks that know a random defence saw one draw of it per query: "
+            "give --crafting-draws for the expectation over its draws."
+        )
+
+
+def _flags(evidence: Evidence) -> Iterator[str]:
+    seen = {(record.image, record.attack, record.crafting, record.flags) for record in evidence.records if record.flags}
+    counts = Counter((attack, flag) for _, attack, _, flags in seen for flag in flags.split(","))
+    for (attack, flag), count in sorted(counts.items()):
+        yield f"{evidence.names[attack]}, {count} attacked pictures: {_FLAGS.get(flag, flag)}."
+
+
+def _rounding(evidence: Evidence) -> Iterator[str]:
+    for row in evidence.rows:
+        gain = _effect(row)
+        if gain > 0 and _effect(row, "absolute_gain_8bit") < (1 - _ROUNDING_LOSS) * gain:
+            yield f"{evidence.where(row)} loses more than a quarter of its gain to 8-bit rounding."
+
+
+def _clean(evidence: Evidence) -> Iterator[str]:
     shifts: dict[str, dict[str, float]] = {}
-    for record in records:
+    for record in evidence.records:
         if record.clean_score is not None and record.clean_defended is not None:
             shift = record.clean_defended - record.clean_score
             shifts.setdefault(record.chain, {})[record.image] = shift
     for chain, by_image in shifts.items():
         mean = sum(by_image.values()) / len(by_image)
-        if abs(mean) > _CLEAN_SHIFT * (declared.high - declared.low):
-            label = labels.get(chain, chain)
+        if abs(mean) > _CLEAN_SHIFT * (evidence.declared.high - evidence.declared.low):
+            label = evidence.labels.get(chain, chain)
             yield f"{label} moves clean scores by {mean:+.2f} in the mean: undefended thresholds do not fit."
 
 
-def _gain(row: Row) -> float:
-    return row.scores["absolute_gain"].value if row.scores else math.nan
-
-
-def _name(attack: str) -> str:
-    return kind_of(attack).title
+def _effect(row: Row, column: str = "absolute_gain") -> float:
+    """What the attack achieved in its own direction, as a share of the range."""
+    if not row.scores:
+        return math.nan
+    sign = -1.0 if parse_attack(row.attack).direction is Direction.DOWN else 1.0
+    return sign * row.scores[column].value

@@ -90,6 +90,12 @@ COLUMNS: Final = (
         meaning="Rank correlation of the clean undefended scores f(x) with the attacked defended ones f(g(x')).",
         brief=True,
     ),
+    Column(
+        key="draw_spread",
+        label="spread",
+        meaning="Mean standard deviation of a picture's attacked score over its draws; a dash where there is one.",
+        decimals=2,
+    ),
     Column(key="psnr", label="PSNR", meaning="PSNR of the attacked picture against the clean one, in dB.", decimals=1),
     Column(key="ssim", label="SSIM", meaning="SSIM of the attacked picture against the clean one."),
 )

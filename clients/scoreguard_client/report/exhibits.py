@@ -13,7 +13,7 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.gallery import picture_path
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.build import Report
-from scoreguard_client.report.text import number, short_attack
+from scoreguard_client.report.text import number
 
 Levels = npt.NDArray[np.uint8]
 
@@ -71,7 +71,7 @@ def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | N
     order = report.plan.defences.index
     first_draws = sorted((r for r in mine if r.draw == 0), key=lambda record: order(record.chain))
     tiles = _tiles(report, image, first_draws, best)
-    title = short_attack(best.attack) + (f", knowing {report.label(best.crafting)}" if best.adaptive else "")
+    title = report.attack_name(best.attack) + (f", knowing {report.label(best.crafting)}" if best.adaptive else "")
     return Exhibit(image=image, attack=best.attack, title=title, tiles=tuple(tiles)) if tiles else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,6 @@ from matplotlib.figure import Figure
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.exhibits import Exhibit
 from scoreguard_client.report.table import Row
-from scoreguard_client.report.text import short_attack
 
 PLAIN: Final = "#2f6db5"
 ADAPTIVE: Final = "#c8553d"
@@ -22,23 +22,31 @@ _INK: Final = "#222222"
 _GRID: Final = "#d9dde3"
 _DPI: Final = 120
 _WRAP: Final = 22
+_PANELS: Final = 5
 _TILE_INCHES: Final = 2.2
 _CAPTION_INCHES: Final = 1.2
 
 
 def draw_gains(report: Report, path: Path) -> None:
-    """Bars of absolute gain with their intervals: a panel for each attack, a bar for each chain."""
+    """Bars of absolute gain with their intervals: a panel for each attack, five in a line, a bar for each chain."""
     attacks = list(dict.fromkeys(row.attack for row in report.rows))
     chains = list(dict.fromkeys(row.chain for row in report.rows))
-    height = 1.1 + 0.44 * len(chains)
-    figure = Figure(figsize=(max(2.6 * len(attacks) + 1.8, 6.0), height), layout="constrained")
-    panels = figure.subplots(1, len(attacks), sharey=True, sharex=True, squeeze=False)[0]
-    for panel, attack in zip(panels, attacks, strict=True):
+    columns = min(len(attacks), _PANELS)
+    lines = math.ceil(len(attacks) / columns)
+    size = (max(2.6 * columns + 1.8, 6.0), 0.6 + lines * (0.5 + 0.44 * len(chains)))
+    figure = Figure(figsize=size, layout="constrained")
+    grid = figure.subplots(lines, columns, sharey=True, sharex=True, squeeze=False)
+    panels = list(grid.flat)
+    for panel in panels[len(attacks) :]:
+        panel.set_axis_off()
+    for panel, attack in zip(panels, attacks, strict=False):
         _draw_panel(panel, [row for row in report.rows if row.attack == attack and row.scores], chains)
-        panel.set_title(short_attack(attack), fontsize=10, color=_INK, loc="left", fontweight="bold")
-    panels[0].set_yticks(
-        range(len(chains)), [textwrap.fill(report.label(chain), _WRAP) for chain in chains], fontsize=8
-    )
+        title = textwrap.fill(report.attack_name(attack), _WRAP)
+        panel.set_title(title, fontsize=10, color=_INK, loc="left", fontweight="bold")
+    for panel in grid[:, 0]:
+        panel.set_yticks(
+            range(len(chains)), [textwrap.fill(report.label(chain), _WRAP) for chain in chains], fontsize=8
+        )
     panels[0].invert_yaxis()
     figure.supxlabel("absolute gain of the served score, share of the scale; whiskers: 95 % interval", fontsize=8)
     if any(row.adaptive for row in report.rows):

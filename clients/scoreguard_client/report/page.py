@@ -16,7 +16,7 @@ from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import Exhibit, Levels
 from scoreguard_client.report.table import Row
-from scoreguard_client.report.text import interval, number, short_attack
+from scoreguard_client.report.text import interval, number
 
 _WIDEST: Final = 256
 
@@ -31,7 +31,7 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
         path: where the page goes.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"tile": _tile, "number": number, "interval": interval, "short": short_attack}
+    environment.filters |= {"tile": _tile, "number": number, "interval": interval, "short": report.attack_name}
     source = resources.files("scoreguard_client.report").joinpath("templates/report.html.j2").read_text("utf-8")
     page = environment.from_string(source).render(
         report=report,

@@ -102,7 +102,20 @@ class _Numbers:
         self.attacked = column("attacked_defended")
         self.attacked_8bit = column("attacked_defended_8bit")
         self.psnr, self.ssim = column("psnr"), column("ssim")
+        self.spread = _spread(records, self.attacked)
         self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
+
+
+def _spread(records: Sequence[Record], attacked: Values) -> Values:
+    """Standard deviation over the draws of each record's picture; NaN where there is one draw."""
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(records):
+        places.setdefault(record.image, []).append(place)
+    spread = np.full(len(records), np.nan)
+    for drawn in places.values():
+        if len(drawn) > 1:
+            spread[drawn] = attacked[drawn].std(ddof=1)
+    return spread
 
 
 def _statistics(numbers: _Numbers, rows: Rows, declared: ScoreRange, options: TableOptions) -> list[float]:
@@ -122,6 +135,7 @@ def _statistics(numbers: _Numbers, rows: Rows, declared: ScoreRange, options: Ta
         purification_gain(numbers.clean[rows], attacked),
         quality_score(numbers.purified_ssim[rows], numbers.purified_psnr[rows]),
         srocc(numbers.clean[rows], attacked),
+        float(numbers.spread[rows].mean()),
         float(numbers.psnr[rows].mean()),
         float(numbers.ssim[rows].mean()),
     ]

@@ -6,7 +6,6 @@ from typing import Final
 
 from rich.table import Table
 
-from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.table import Row
@@ -36,15 +35,10 @@ def text_table(report: Report, width: int) -> Table:
     for place, row in enumerate(report.rows):
         if place and row.attack != report.rows[place - 1].attack:
             table.add_section()
-        name = short_attack(row.attack) + (" adaptive" if row.adaptive else "")
+        name = report.attack_name(row.attack) + (" adaptive" if row.adaptive else "")
         cells = (_cell(row, column, with_interval=wide) for column in columns)
         table.add_row(name, report.label(row.chain), *cells, str(row.images))
     return table
-
-
-def short_attack(attack: str) -> str:
-    """The name in prose of an attack in its text form."""
-    return kind_of(attack).title
 
 
 def number(value: float, decimals: int) -> str:

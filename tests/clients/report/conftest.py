@@ -85,6 +85,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     def make(records: list[Record] | None = None, **facts: Any) -> Path:
         metric = {"name": "bright", "title": "Mean <brightness>", "range_low": 0, "range_high": 100}
         metric["higher_is_better"] = facts.pop("higher_is_better", True)
+        plan = facts.pop("plan", PLAN)
         records = sound_records() if records is None else records
         told = {
             "metric": metric,
@@ -95,7 +96,7 @@ def make_run(tmp_path: Path) -> MakeRun:
             "transfer": False,
         }
         run = tmp_path / "run"
-        with Store.create(run, PLAN, told | facts) as store:
+        with Store.create(run, plan, told | facts) as store:
             store.add_records(records)
         _write_pictures(run)
         return run

@@ -13,12 +13,14 @@ import numpy as np
 import PIL.Image
 import pytest
 from rich.console import Console
-from tests.clients.report.conftest import DIM, FGSM, NAMES, SQUARE, MakeRun, failed, record, sound_records
+from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
-from scoreguard_client.campaign import RunError
+from scoreguard_client.attacks import parse_attack
+from scoreguard_client.campaign import Record, RunError
 from scoreguard_client.report import TableOptions, make_report, read_report
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import amplified_difference, exhibits
+from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.text import interval, number, text_table
 from scoreguard_client.scores import Estimate, Scaling
 
@@ -52,7 +54,10 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
     """Six pictures give an interval to each column."""
     for row in read_report(make_run(), QUICK).rows:
-        for estimate in row.scores.values():
+        for key, estimate in row.scores.items():
+            if key == "draw_spread":  # one draw has none
+                assert np.isnan(estimate.value)
+                continue
             assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
 
 
@@ -111,6 +116,59 @@ def test_cautions_name_what_should_not_be_taken_at_face_value(make_run: MakeRun)
         assert said in caution
 
 
+def drawn(attack: str, draw: int, gain: float, **changes: object) -> list[Record]:
+    """One draw of each picture behind the chain."""
+    plain = (record(place, attack, DIM, "none", gain) for place in range(len(NAMES)))
+    return [replace(one, draw=draw, **changes) for one in plain]  # type: ignore[arg-type]
+
+
+def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make_run: MakeRun) -> None:
+    """Gains of 2 and 6 have the mean 4 and the standard deviation sqrt(8)."""
+    (row,) = read_report(make_run(drawn(FGSM, 0, 2.0) + drawn(FGSM, 1, 6.0)), QUICK).rows
+    assert row.scores["absolute_gain"].value == pytest.approx(0.04)
+    assert row.scores["draw_spread"].value == pytest.approx(np.sqrt(8))
+    assert (row.images, row.records) == (6, 12)
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (drawn(FGSM, 0, 2.0) + drawn(SQUARE, 0, 9.0), "black-box attack gains more than every gradient attack"),
+        (drawn(FGSM, 0, 2.0, flags="zero-gradient,out-of-range"), "6 attacked pictures: most of the gradient"),
+        (drawn(FGSM, 0, 2.0, flags="out-of-range"), "left the metric's declared range"),
+        (drawn(FGSM, 0, 2.0, flags="black-box-wins"), "random search beats"),
+        (drawn(FGSM, 0, 2.0, flags="one-step-wins"), "a single step beats"),
+        (drawn(FGSM, 0, 2.0, flags="one-draw"), "give --crafting-draws"),
+        (
+            drawn(FGSM, 0, 4.0) + drawn(FGSM, 1, 4.0) + drawn(FGSM, 0, 5.0, crafting=DIM, adaptive=True),
+            "one draw of it per query",
+        ),
+    ],
+)
+def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said: str, make_run: MakeRun) -> None:
+    """After AutoAttack's flags; a picture counts once however many records carry its flag."""
+    cautions = read_report(make_run(records), QUICK).cautions
+    assert any(said in caution for caution in cautions), cautions
+
+
+def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:
+    """Only what differs is named; a radius in levels is written so; direction is told where it is down."""
+    one, two = str(parse_attack("ifgsm:eps=4/255")), str(parse_attack("ifgsm:eps=8/255"))
+    down, square = str(parse_attack("fgsm:direction=down")), str(parse_attack("square:queries=7"))
+    names = attack_names([one, two, down, square])
+    assert list(names.values()) == ["I-FGSM (eps 4/255)", "I-FGSM (eps 8/255)", "FGSM down", "Square"]
+
+
+def test_an_attack_downwards_is_judged_by_how_far_the_score_falls(make_run: MakeRun) -> None:
+    """A negative gain is no weakness there."""
+    down = [
+        replace(one, attack=FGSM + ":direction=down")
+        for one in (record(i, FGSM, "none", "none", -9.0) for i in range(6))
+    ]
+    plan = replace(PLAN, attacks=(FGSM + ":direction=down",))
+    assert not read_report(make_run(down, plan=plan), QUICK).cautions
+
+
 def test_a_sound_run_has_only_the_caution_about_clean_scores(make_run: MakeRun) -> None:
     """The chain halves every clean score, and that alone is said."""
     (caution,) = read_report(make_run(), QUICK).cautions
@@ -128,7 +186,7 @@ def test_the_csv_files_hold_every_record_and_every_number(make_run: MakeRun) -> 
         table = list(csv.DictReader(file))
     for line, row in zip(table, report.rows, strict=True):
         for key, estimate in row.scores.items():
-            assert float(line[key]) == estimate.value
+            assert float(line[key]) == pytest.approx(estimate.value, nan_ok=True)
             assert float(line[f"{key}_low"]) == pytest.approx(estimate.low, nan_ok=True)
 
 
