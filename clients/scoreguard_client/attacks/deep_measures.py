@@ -31,8 +31,8 @@ _CHANNELS: Final = (64, 128, 256, 512, 512)
 """Channels of the five layers compared."""
 _LAYERS: Final = ("3", "8", "15", "22", "29")
 """relu1_2, relu2_2, relu3_3, relu4_3 and relu5_3 in torchvision's numbering."""
-_VGG16: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
-"""Channels of the convolutions; 0 = halve the size."""
+_VGG16: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
+"""Channels of the convolutions up to the last layer compared; 0 = halve the size."""
 _LPIPS_SIDE: Final = 16
 """Shortest side in pixels that four halvings leave something of."""
 _DIGITS: Final = 16
