@@ -1,0 +1,95 @@
+"""The family of attacks that step along an estimated gradient: what NES and SPSA share.
+
+The gradient is estimated from pairs of scores at opposite probes (antithetic sampling),
+
+    g = 1 / (2 n s) * sum_i (Q(clip(x + s u_i)) - Q(clip(x - s u_i))) u_i,  u_i random with E[u u^T] = I.
+
+Probes are cut to the budget, so that every picture asked about may be handed out, and the endpoint takes no others than
+those in [0, 1]. Where a pixel lies on the border of the budget only one probe of each pair moves it: its expected
+derivative is halved and keeps its sign.
+
+Each step asks 2n questions. The last step takes as many pairs as still fit; what is left then, one or two questions, is
+spent on the last picture and on one more probe. The best picture that was asked about is handed out.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.score_attack import ScoreAttack
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Gradients, Images, Scores
+
+Mover = Callable[[Images, Gradients], Images]
+"""From pictures and the estimated gradient to the next pictures, not yet cut to the budget; it may remember."""
+
+_PICTURE = (-1, 1, 1, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimatedSteps(ScoreAttack, LInfAttack):
+    """Ascent along gradients estimated from scores; exactly `queries` questions about each picture."""
+
+    eps: float = 0.1
+    """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
+    pairs: int
+    """Pairs of opposite probes for each step."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.pairs >= 1, f"pairs must be at least 1, not {self.pairs}")
+        self.require(0 < self.spread <= 1, f"the probes' distance must be in (0, 1], not {self.spread:g}")
+
+    @property
+    @abstractmethod
+    def spread(self) -> float:
+        """Scale s of the probes, in units of [0, 1]."""
+
+    @abstractmethod
+    def probe(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Images:
+        """A random direction u for a picture (3, H, W)."""
+
+    @abstractmethod
+    def mover(self, clean: Images) -> Mover:
+        """How one run steps."""
+
+    def run(self, session: Session) -> Found:
+        """Climb."""
+        best, images, move = BestSeen(session), session.clean, self.mover(session.clean)
+        while (pairs := min(self.pairs, (session.left - 1) // 2)) > 0:
+            images = session.region.clip(move(images, self.estimate(session, best, images, pairs)))
+        # Calls that were sent again may have used the budget up in the middle of a step.
+        if session.left or not session.asked:
+            best.ask(images)
+        while session.left:
+            best.ask(session.region.clip(images + self._offset(session)))
+        return best.found
+
+    def estimate(self, session: Session, best: BestSeen, images: Images, pairs: int) -> Gradients:
+        """The estimated gradient of the objective at pictures inside the budget; two questions for each pair."""
+        total = np.zeros_like(images)
+        for _ in range(pairs):
+            offset = self._offset(session)
+            rise = _rise(session, best, images, offset) / (2 * pairs * self.spread**2)
+            total += rise.astype(np.float32).reshape(_PICTURE) * offset
+        return total
+
+    def _offset(self, session: Session) -> Images:
+        shape = session.clean.shape[1:]
+        return np.float32(self.spread) * np.stack([self.probe(rng, shape) for rng in session.rngs])
+
+
+def _rise(session: Session, best: BestSeen, images: Images, offset: Images) -> Scores:
+    rise = np.zeros(len(images))
+    for sign in (1, -1):
+        if session.left < 1:
+            return np.zeros(len(images))
+        rise += sign * best.ask(session.region.clip(images + np.float32(sign) * offset))
+    return rise

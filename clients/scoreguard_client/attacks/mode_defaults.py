@@ -1,0 +1,21 @@
+"""Defaults that depend on the mode: a parameter left at 0 takes the number of the reading that runs."""
+
+from __future__ import annotations
+
+from scoreguard_client.attacks.base import Attack, Mode
+
+
+def settle(attack: Attack, mode: Mode, **numbers: tuple[float, float]) -> None:
+    """Write the mode's number into each parameter that is 0, so that the text form says what ran.
+
+    Call it in `__post_init__`, before the parameters are checked.
+
+    Args:
+        attack: being made.
+        mode: which of two numbers counts.
+        numbers: parameter -> (number in paper mode, number in benchmark mode), of the parameter's type.
+    """
+    for name, choice in numbers.items():
+        if getattr(attack, name) == 0:
+            # The attack is frozen for everyone but its own construction.
+            object.__setattr__(attack, name, choice[mode is Mode.BENCHMARK])

@@ -1,0 +1,104 @@
+"""One pixel: a few pixels found by differential evolution (Su et al., IEEE TEVC 2019, arXiv 1710.08864).
+
+A candidate is (row, column, red, green, blue) for each of `pixels` pixels; a colour is one of 256 levels, and a
+position or a level is the whole part of its number. The variants of the evolution are told in `evolution`.
+
+- paper: one pixel, 400 candidates, places uniform, colours from N(128, 127), cut to the borders. The paper runs 100
+  generations (40 400 queries); here it goes on until `queries` are used up.
+- benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries. Not repeated: that the whole picture loses its
+  fraction of a level, and that the clean picture's neighbour beyond the last row can be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from scoreguard_client.attacks.base import Companions, Found, Mode
+from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.evolution import SMALLEST, Evolution, Fitness, Members, latin_hypercube
+from scoreguard_client.attacks.mode_defaults import settle
+from scoreguard_client.attacks.regions.sparse import SparseRegion
+from scoreguard_client.attacks.score_attack import ScoreAttack
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
+
+_LEVELS: Final = 256
+_GENES: Final = 5
+"""Row, column and three colours."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePixel(ScoreAttack):
+    """Differential evolution over places and colours; exactly `queries` questions about each picture."""
+
+    name = "onepixel"
+    title = "One pixel"
+    paper = "Su et al., arXiv 1710.08864"
+    year = 2019
+
+    queries: int = 0
+    """Calls about each picture; 0 = the mode's own: 10 000 (as all attacks by scores), or the benchmark's 3300."""
+    pixels: int = 0
+    """Most pixels that change; 0 = the mode's own: 1 in the paper, 3 in the benchmark."""
+    population: int = 0
+    """Candidates in a generation, at least 4; 0 = the mode's own: 400 in the paper, 300 in the benchmark."""
+    mode: Mode = Mode.PAPER
+    """Which reading of the method runs."""
+
+    def __post_init__(self) -> None:
+        settle(self, self.mode, queries=(10_000, 3300), pixels=(1, 3), population=(400, 300))
+        super().__post_init__()
+        self.require(self.pixels >= 1, f"pixels must be at least 1, not {self.pixels}")
+        self.require(self.population >= SMALLEST, f"population must be at least {SMALLEST}, not {self.population}")
+
+    def region(self, clean: Images, companions: Companions) -> SparseRegion:
+        """At most `pixels` changed pixels."""
+        del companions
+        return SparseRegion(clean=clean, pixels=self.pixels)
+
+    def run(self, session: Session) -> Found:
+        """Let each picture's candidates evolve."""
+        best, evolutions = BestSeen(session), [self._start(rng, session.clean.shape) for rng in session.rngs]
+        trials = [evolution.members for evolution in evolutions]
+        while True:
+            fitness = _asked(session, best, trials)
+            for evolution, candidates, values in zip(evolutions, trials, fitness, strict=True):
+                evolution.select(candidates, values)
+            if not session.left:
+                return best.found
+            trials = [evolution.propose() for evolution in evolutions]
+
+    def _start(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Evolution:
+        high = np.tile(np.array([*shape[2:], *(_LEVELS,) * 3], dtype=np.float64), self.pixels)
+        if self.mode is Mode.BENCHMARK:
+            return Evolution(rng, latin_hypercube(rng, self.population, high), high, self.mode)
+        colours = rng.normal(128, 127, (self.population, len(high)))
+        places = rng.uniform(0, high, (self.population, len(high)))
+        is_place = np.arange(len(high)) % _GENES < 2
+        return Evolution(rng, np.where(is_place, places, colours), high, self.mode)
+
+
+def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitness:
+    """The objective of each picture's candidates, (N, P); minus infinity for those that no question was left for."""
+    fitness = np.full((len(trials), len(trials[0])), -np.inf)
+    for place in range(fitness.shape[1]):
+        if not session.left and session.asked:
+            break
+        candidates = [candidates[place] for candidates in trials]
+        fitness[:, place] = best.ask(painted(session.clean, candidates))
+    return fitness
+
+
+def painted(clean: Images, candidates: Sequence[Members]) -> Images:
+    """The clean pictures, each with the pixels of its candidate."""
+    images = clean.copy()
+    for image, candidate in zip(images, candidates, strict=True):
+        genes = candidate.reshape(-1, _GENES)
+        tops = np.array([*image.shape[1:], *(_LEVELS,) * 3]) - 1
+        rows, columns, *colours = np.minimum(genes.astype(np.int64), tops).T
+        image[:, rows, columns] = (np.stack(colours) / (_LEVELS - 1)).astype(np.float32)
+    return images
