@@ -1,0 +1,45 @@
+"""Names of a plan's attacks for people: as short as they can be while no two are alike."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Final
+
+from scoreguard_client.attacks.base import Direction
+from scoreguard_client.attacks.catalogue import kind_of
+
+_HIDDEN: Final = frozenset({"direction", "file", "digest", "weights"})
+_LEVELS: Final = 255
+_LONGEST: Final = 12
+
+
+def attack_names(attacks: Sequence[str]) -> dict[str, str]:
+    """The title of each attack, with its direction where it is down and with what tells it from others of its kind."""
+    return {
+        attack: _name(attack, [other for other in attacks if kind_of(other) is kind_of(attack)]) for attack in attacks
+    }
+
+
+def _name(attack: str, alike: Sequence[str]) -> str:
+    own = _parameters(attack)
+    down = " down" if own.get("direction") == Direction.DOWN else ""
+    others = [_parameters(other) for other in alike]
+    differing = [key for key in own if key not in _HIDDEN and any(other.get(key) != own[key] for other in others)]
+    told = ", ".join(f"{key} {_value(own[key])}" for key in differing)
+    return kind_of(attack).title + down + (f" ({told})" if told else "")
+
+
+def _parameters(attack: str) -> dict[str, str]:
+    return dict(pair.split("=", 1) for pair in attack.split(":")[1:])
+
+
+def _value(text: str) -> str:
+    """0.0392156862745 is 10/255 to anybody in the field."""
+    try:
+        levels = Fraction(text) * _LEVELS
+    except ValueError:
+        return text[:_LONGEST]
+    whole = round(levels)
+    near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < _LEVELS
+    return f"{whole}/{_LEVELS}" if near and len(text) > len("0.123") else text
