@@ -45,7 +45,7 @@ def best_by_trying_all(oracle: LinearOracle, clean: Images, pixels: int) -> floa
 def test_exhaustive_search_finds_nothing_better_and_little_more(
     mode: Mode, pixels: int, population: int, queries: int
 ) -> None:
-    """On a 4 x 3 picture, of six runs the best has 97 % of the best possible gain, each 75 %, and none more than all."""
+    """On a 4 x 3 picture, of six runs the best has 97 % of the best possible gain, each 75 %, none more than all."""
     clean = np.random.default_rng(4).uniform(0.3, 0.7, (1, 3, 4, 3)).astype(np.float32)
     oracle = LinearOracle(weights=np.random.default_rng(3).normal(size=(3, 4, 3)).astype(np.float32))
     start, optimum = oracle.score(clean)[0], best_by_trying_all(oracle, clean, pixels)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from tests.clients.attacks.conftest import LinearOracle, ScoreOnly
 
 from scoreguard_client.attacks import Mode, Square
-from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.base import Images, Scores
 
 
 def linear(shape: tuple[int, ...], seed: int = 5) -> LinearOracle:
@@ -27,6 +29,27 @@ def test_most_of_a_linear_optimum_is_found_and_never_more(mode: Mode) -> None:
     gained = result.scores - oracle.score(clean)
     assert np.all(gained >= 0.6 * optimum)
     assert np.all(gained <= optimum * (1 + 1e-6))
+
+
+class CurvedOracle(LinearOracle):
+    """A linear score and a little of the products of neighbouring elements, which the best corner must heed too."""
+
+    def score(self, images: Images) -> Scores:
+        """The sum of both."""
+        flat = 20 * (images.reshape(len(images), -1).astype(np.float64) - 0.5)
+        return np.asarray(flat @ self.weights.ravel() + (flat[:, 1:] * flat[:, :-1]).sum(axis=1) / 40)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+@pytest.mark.parametrize("seed", range(5))
+def test_on_a_tiny_picture_it_finds_the_best_of_all_corners(mode: Mode, seed: int) -> None:
+    """All 4096 pictures of 2 x 2 pixels at x + eps or x - eps are tried; random search ends at the best of them."""
+    clean = np.full((1, 3, 2, 2), 0.5, dtype=np.float32)
+    oracle = CurvedOracle(weights=np.random.default_rng(seed).normal(size=(3, 2, 2)).astype(np.float32))
+    signs = np.array(list(itertools.product((-0.1, 0.1), repeat=12)), dtype=np.float32).reshape(-1, 3, 2, 2)
+    optimum = oracle.score(clean + signs).max()
+    result = Square(queries=600, p_init=0.8, mode=mode)(clean, ScoreOnly(inner=oracle), seeds=[seed])
+    assert result.scores[0] == pytest.approx(optimum, rel=1e-5)
 
 
 @pytest.mark.parametrize("queries", [1, 2, 57])
