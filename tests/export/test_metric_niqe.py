@@ -19,6 +19,7 @@ from scipy.stats import spearmanr
 from skimage import data
 from torch import Tensor
 
+from scoreguard_export import cli
 from scoreguard_export.commands.fit import command as fit_command
 from scoreguard_export.errors import TrainingError, WeightsError
 from scoreguard_export.exported import export_graphs
@@ -397,6 +398,8 @@ def test_too_few_sharp_patches_are_refused(tmp_path: Path) -> None:
     photo = np.random.default_rng(0).integers(0, 256, (300, 300, 3), dtype=np.uint8)
     with pytest.raises(TrainingError, match="9 sharp patches of 1 photographs are too few"):
         fit_niqe({"photo": photo}, NiqeFitConfig(sources=("test",), out=tmp_path / "out"))
+    with pytest.raises(TrainingError, match="0 sharp patches of 0 photographs are too few"):
+        fit_niqe({}, NiqeFitConfig(sources=("test",), out=tmp_path / "out"))
     assert not (tmp_path / "out").exists()
 
 
@@ -405,3 +408,26 @@ def test_a_sharpness_that_is_no_fraction_is_refused(tmp_path: Path, sharpness: f
     """At 1 no patch would be left."""
     with pytest.raises(TrainingError, match="fraction of the sharpest patch"):
         NiqeFitConfig(sources=(), out=tmp_path, sharpness=sharpness)
+
+
+@pytest.mark.parametrize("words", [["fit", "--help"], ["fit", "niqe", "--help"]])
+def test_help_of_the_fit_command_shows_an_example(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """As every command's."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(words)
+    assert stopped.value.code == 0
+    assert "Example: scoreguard-export fit niqe" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"), [(["--photos", "nowhere"], "does not exist"), (["--no-bundled"], "0 photographs are too few")]
+)
+def test_a_fit_without_photographs_is_one_line_and_exit_code_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], problem: str
+) -> None:
+    """Never a traceback."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.main(["fit", "niqe", "--out", str(tmp_path / "out"), *words])
+    assert stopped.value.code == 2
+    errors = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert len(errors) == 1 and problem in errors[0]

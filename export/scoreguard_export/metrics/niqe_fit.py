@@ -77,8 +77,7 @@ def fit_niqe(
     torch.set_num_threads(1)  # the order of sums, hence the last bits, would depend on it
     try:
         features, count = _sharp_features(photos, config, done)
-        covariance = _checked(torch.cov(features.T), count)
-        return _write(features.mean(dim=0), covariance, photos, count, config)
+        return _write(features.mean(dim=0), _covariance(features, count), photos, count, config)
     finally:
         torch.set_num_threads(threads)
 
@@ -100,13 +99,15 @@ def _sharp_features(
     return every, PatchCount(photographs=photographs, patches=patches, used=len(every))
 
 
-def _checked(covariance: Tensor, count: PatchCount) -> Tensor:
-    if count.used <= FEATURES or torch.linalg.cholesky_ex(covariance).info != 0:
-        raise TrainingError(
-            f"{count.used} sharp patches of {count.photographs} photographs are too few for {FEATURES} features: "
-            f"give more photographs of at least {PATCH} pixels a side"
-        )
-    return covariance
+def _covariance(features: Tensor, count: PatchCount) -> Tensor:
+    if count.used > FEATURES:
+        covariance = torch.cov(features.T)
+        if torch.linalg.cholesky_ex(covariance).info == 0:
+            return covariance
+    raise TrainingError(
+        f"{count.used} sharp patches of {count.photographs} photographs are too few for {FEATURES} features: "
+        f"give more photographs of at least {PATCH} pixels a side"
+    )
 
 
 def _write(
