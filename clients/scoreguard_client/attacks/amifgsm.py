@@ -5,8 +5,8 @@
 
 NIQE (Mittal et al., 2013) is low where a picture looks natural: a picture that looks distorted already gets the smaller
 ball. NIQE is about 4 on photographs, and with k = 1 the ball has a radius of about 64/255: ten steps of 1/255 never
-reach it, and the attack is MI-FGSM. k = 0.125, the value of a later implementation of the same authors for video, gives
-about 8/255, which does bind.
+reach it, and the attack is MI-FGSM. k = 0.125, which the benchmark's authors take for video classifiers, gives about
+8/255, which does bind.
 
 The benchmark's code does not ask NIQE at all: `mode=benchmark` is its momentum without the division by the L1 norm,
 steps of alpha = eps / iterations = 1/255 and a cut to [0, 1] only. Ten such steps reach 10/255 and no further, though

@@ -32,8 +32,8 @@ from scoreguard_client.oracles.base import Images
 
 _WINDOW: Final = 3
 _LOWEST: Final = 0.01
-_FLAT: Final = 1e-6
-"""Relative deviations below this are rounding: 8-bit levels that differ give at least 1e-3."""
+_TIES: Final = 1 + 1e-9
+"""A coefficient and its mirror image are equal but for rounding, and pass together."""
 _AXES: Final = (2, 3)
 
 Planes = npt.NDArray[np.float64]
@@ -78,15 +78,15 @@ class IOI(LInfAttack):
         """A difference without the frequencies in which the clean pictures are strong."""
         strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
         ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
-        threshold = ordered[:, :, int((1 - self.keep) * ordered.shape[2]), None, None]
-        passed = np.fft.fft2(difference, axes=_AXES) * (strength <= threshold)
+        place = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
+        weak = strength <= ordered[:, :, place, None, None] * _TIES
+        passed = np.fft.fft2(difference, axes=_AXES) * weak
         return np.asarray(np.fft.ifft2(passed, axes=_AXES).real)
 
 
 def visibility(clean: Images) -> Planes:
     """Share of a change that each value may take, 0 (flat) to 1 (the picture's strongest contrast)."""
     contrast = _relative_deviation(clean.astype(np.float64))
-    contrast[contrast < _FLAT] = 0
     highest = contrast.max(axis=(1, 2, 3), keepdims=True)
     share = contrast / np.where(highest > 0, highest, 1)
     return np.sqrt(np.where(share < _LOWEST, 0, share))

@@ -7,8 +7,8 @@ batch by itself. A step's score comes with its gradient, so that only the last p
 its own. The base then asks once more about what is handed out: behind a random defence the highest of many noisy
 answers is too high, and the record should not hold it.
 
-alpha = 2.5 * eps / iterations unless it is given: the paper's choice in section 5 (100 steps of 2.5 eps / 100), with
-which a picture can cross the whole ball and still settle.
+alpha = 2.5 * eps / iterations unless it is given: the paper's choice where it varies eps (100 steps of 2.5 eps / 100),
+with which a picture can cross the whole ball and still settle.
 """
 
 from __future__ import annotations
