@@ -138,9 +138,9 @@ def read_safetensors(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str
     try:
         tensors: dict[str, npt.NDArray[Any]] = safetensors.numpy.load(data)
         length = int.from_bytes(data[:8], "little")
-        facts: dict[str, Any] = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA])
+        facts: dict[str, Any] = dict(json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA]))
     except (safetensors.SafetensorError, KeyError, TypeError) as error:
-        raise ValueError(str(error)) from error
+        raise ValueError(f"it is no safetensors file of ours ({error})") from error
     return tensors, facts
 
 
@@ -164,7 +164,7 @@ def _read_own(data: bytes) -> tuple[Perturbation, Recipe]:
     tensors, facts = read_safetensors(data)
     if facts.get("format") != FORMAT or _TENSOR not in tensors:
         raise ValueError(f"it is not of format {FORMAT}; train it again")
-    return tensors[_TENSOR], Recipe.from_dict(facts["recipe"])
+    return tensors[_TENSOR], Recipe.from_dict(facts.get("recipe", {}))
 
 
 def _read_npy(data: bytes) -> Perturbation:

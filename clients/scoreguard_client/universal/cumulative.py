@@ -39,7 +39,7 @@ class CumulativeLearner(Learner):
         """Add the mean of the pictures' own steps."""
         steps = gradients if self.recipe.as_benchmark else np.sign(gradients)
         moved = self._values + self.recipe.rate * steps.mean(axis=0, dtype=np.float64)
-        self._values = np.clip(moved, -self.recipe.bound, self.recipe.bound).astype(np.float32)
+        self._values = np.clip(moved, -self.limit, self.limit).astype(np.float32)
 
     def final(self) -> Perturbation:
         """The sum."""

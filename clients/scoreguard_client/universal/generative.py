@@ -68,7 +68,7 @@ class GenerativeLearner(Learner):
         self._drawn.backward(-self._torch.from_numpy(gradients).mean(dim=0))  # type: ignore[no-untyped-call]
         self._adam.step()
         if self.recipe.as_benchmark:
-            self._noise.clamp_(-self.recipe.bound, self.recipe.bound)
+            self._noise.clamp_(-self.limit, self.limit)
 
     def final(self) -> Perturbation:
         """The network's output."""
@@ -91,7 +91,7 @@ class GenerativeLearner(Learner):
         restore_adam(self._adam, state)
 
     def _draw(self) -> torch.Tensor:
-        drawn: torch.Tensor = self.recipe.bound * self._network(self._noise)[0]
+        drawn: torch.Tensor = self.limit * self._network(self._noise)[0]
         return drawn
 
     @contextmanager

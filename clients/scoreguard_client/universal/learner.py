@@ -32,6 +32,8 @@ class Learner(ABC):
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         """What is trained."""
+        self.limit = _not_above(recipe.bound)
+        """The bound as a float32 value that is not above it."""
 
     @property
     def clips(self) -> bool:
@@ -62,3 +64,8 @@ class Learner(ABC):
         """Zero; in benchmark mode 1e-4 everywhere."""
         value = BENCHMARK_START if self.recipe.as_benchmark else 0.0
         return np.full((3, self.recipe.size, self.recipe.size), value, dtype=np.float32)
+
+
+def _not_above(bound: float) -> float:
+    near = np.float32(bound)
+    return float(near if float(near) <= bound else np.nextafter(near, np.float32(0)))

@@ -48,7 +48,7 @@ class OptimizedLearner(Learner):
         """One step of Adam, cut to the bound."""
         self._values.grad = -self._torch.from_numpy(gradients).mean(dim=0)
         self._adam.step()
-        self._values.clamp_(-self.recipe.bound, self.recipe.bound)
+        self._values.clamp_(-self.limit, self.limit)
 
     def final(self) -> Perturbation:
         """The values."""
