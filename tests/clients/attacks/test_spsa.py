@@ -102,10 +102,10 @@ def test_exactly_the_declared_queries_are_asked(queries: int, pictures: Images) 
     require_exact_queries(SPSA(queries=queries), pictures)
 
 
-@pytest.mark.parametrize("queries", [3, 7, 30, 33])
+@pytest.mark.parametrize("queries", [3, 7, 48, 51])
 def test_draws_and_calls_sent_again_count(queries: int, pictures: Images) -> None:
     """A search may end between the two questions of a pair."""
-    require_calls_to_end_the_search(SPSA(queries=queries, pairs=2), pictures)
+    require_calls_to_end_the_search(SPSA(queries=queries, pairs=8), pictures)
 
 
 def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(pictures: Images) -> None:
