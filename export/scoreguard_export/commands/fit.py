@@ -8,7 +8,7 @@ import click
 
 from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
 from scoreguard_export.progress import counted
-from scoreguard_export.training.photos import _bundled, _from_folders
+from scoreguard_export.training.photos import bundled_photos, photos_in
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -28,7 +28,7 @@ def niqe(photos: tuple[Path, ...], bundled: bool, exclude: tuple[str, ...], shar
     """Fit the pristine model of `niqe`: niqe.safetensors, and niqe.json that says how it was made."""
     sources = (*(folder.name for folder in photos), *(("scikit-image",) if bundled else ()))
     config = NiqeFitConfig(sources=sources, excluded=exclude, sharpness=sharpness, out=out)
-    every = _from_folders(photos) | (_bundled() if bundled else {})
+    every = photos_in(photos) | (bundled_photos() if bundled else {})
     used = {name: photo for name, photo in every.items() if name not in exclude}
     with counted("fit", len(used)) as done:
         click.echo(str(fit_niqe(used, config, done)))

@@ -23,7 +23,7 @@ def load_photos(config: TrainingConfig) -> tuple[dict[str, Bytes], dict[str, Byt
     Raises:
         TrainingError: a folder is missing, a name to hold out is unknown, or one of the two sets is empty.
     """
-    every = (_bundled() if config.bundled else {}) | _from_folders(config.photos)
+    every = (bundled_photos() if config.bundled else {}) | photos_in(config.photos)
     allowed = {name: photo for name, photo in every.items() if name not in config.exclude}
     if unknown := sorted(set(config.holdout) - set(allowed)):
         raise TrainingError(f"cannot hold out {', '.join(unknown)}: no such photograph in the folders given")
@@ -33,14 +33,14 @@ def load_photos(config: TrainingConfig) -> tuple[dict[str, Bytes], dict[str, Byt
     return training, {name: allowed[name] for name in config.holdout}
 
 
-def _bundled() -> dict[str, Bytes]:
+def bundled_photos() -> dict[str, Bytes]:
     """The bundled photographs of natural scenes; loading them needs no download."""
     from skimage import data
 
     return {name: np.asarray(getattr(data, name)(), np.uint8)[..., :3] for name in _BUNDLED}
 
 
-def _from_folders(folders: tuple[Path, ...]) -> dict[str, Bytes]:
+def photos_in(folders: tuple[Path, ...]) -> dict[str, Bytes]:
     photos: dict[str, Bytes] = {}
     for folder in folders:
         if not folder.is_dir():
