@@ -103,7 +103,7 @@ def test_the_search_reaches_the_sphere_from_both_sides(pictures: Images) -> None
 
 
 def test_the_search_of_one_picture_is_over_when_it_is_there() -> None:
-    """Beside one of which only two rows can move, which takes long to find, a grey one is held where it is held alone."""
+    """Beside one of which two rows can move, which takes long to find, a grey one is held where it is alone."""
     clean = np.stack([grey()[0], np.ones_like(grey()[0])])
     attack, direction = MADC(), np.random.default_rng(5).normal(size=clean.shape)
     direction[1] = np.abs(direction[1]) * np.where(np.arange(31) < 2, -1, 1)[:, None]
