@@ -9,12 +9,14 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photographs import crop, to_batch
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard_client.attacks import AttackSpecError, Direction, Mode
 from scoreguard_client.attacks.korhonen import Korhonen, activity_map
 from scoreguard_client.oracles.base import Images, Scores
+from scoreguard_export.metrics.catalogue import load_metric
 
 DISC = np.array([[0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]], dtype=np.uint8)
 
@@ -172,6 +174,16 @@ def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better
     clean = sign * oracle.score(pictures)
     assert np.all(sign * Korhonen(mode=mode)(pictures, oracle).scores > clean)
     assert np.all(sign * Korhonen(mode=mode, direction=Direction.DOWN)(pictures, oracle).scores < clean)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_lite_sees_more_quality_in_attacked_photographs(mode: Mode) -> None:
+    """The shipped metric's score of each photograph rises, and falls where the attack is told to lower it."""
+    oracle = TorchOracle(function=load_metric("lite").requires_grad_(False))
+    clean = to_batch(crop(1, 150, 200, 48, 51), crop(2, 60, 90, 48, 51)).numpy()
+    up, down = (Korhonen(mode=mode, iterations=5, direction=way)(clean, oracle) for way in Direction)
+    assert np.all(up.scores > oracle.score(clean))
+    assert np.all(down.scores < oracle.score(clean))
 
 
 def test_defaults_follow_the_mode_and_stand_in_the_text_form() -> None:

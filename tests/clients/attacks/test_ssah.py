@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from photographs import crop, to_batch
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard_client.attacks import AttackSpecError, Direction, Mode
 from scoreguard_client.attacks.ssah import SSAH, low_frequencies
-from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.base import Images, OracleFacts
+from scoreguard_export.metrics.catalogue import load_metric
 
 
 def smooth(pictures: torch.Tensor) -> torch.Tensor:
@@ -75,6 +79,24 @@ def test_the_steps_are_those_of_an_independent_loop(mode: Mode, lambda_lf: float
     assert np.mean(np.abs(result.attacked - wanted) > 1e-4) < 0.005
 
 
+class Percent(TorchOracle):
+    """A hundred times the score on a range a hundred times as wide."""
+
+    @property
+    def facts(self) -> OracleFacts:
+        """Range 0 to 100."""
+        return replace(super().facts, range_high=100)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_the_score_weighs_by_its_share_of_the_range(mode: Mode, pictures: Images) -> None:
+    """In other units the same metric is attacked alike: the low frequencies weigh as much."""
+    attack = SSAH(mode=mode, lambda_lf=0.5, iterations=4)
+    one = attack(pictures, TorchOracle(function=smooth))
+    hundred = attack(pictures, Percent(function=lambda batch: 100 * smooth(batch)))
+    np.testing.assert_allclose(hundred.attacked, one.attacked, atol=1e-4)
+
+
 @pytest.mark.parametrize("mode", list(Mode))
 def test_the_change_moves_to_the_high_frequencies_with_the_weight(mode: Mode) -> None:
     """The share of the change that lies in the low frequencies falls, and the score still rises."""
@@ -135,6 +157,16 @@ def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better
     clean = sign * oracle.score(pictures)
     assert np.all(sign * SSAH(mode=mode)(pictures, oracle).scores > clean)
     assert np.all(sign * SSAH(mode=mode, direction=Direction.DOWN)(pictures, oracle).scores < clean)
+
+
+@pytest.mark.parametrize("mode", list(Mode))
+def test_lite_sees_more_quality_in_attacked_photographs(mode: Mode) -> None:
+    """The shipped metric's score of each photograph rises, and falls where the attack is told to lower it."""
+    oracle = TorchOracle(function=load_metric("lite").requires_grad_(False))
+    clean = to_batch(crop(1, 150, 200, 48, 51), crop(2, 60, 90, 48, 51)).numpy()
+    up, down = (SSAH(mode=mode, iterations=5, direction=way)(clean, oracle) for way in Direction)
+    assert np.all(up.scores > oracle.score(clean))
+    assert np.all(down.scores < oracle.score(clean))
 
 
 def test_defaults_follow_the_mode() -> None:

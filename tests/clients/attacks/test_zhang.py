@@ -305,7 +305,10 @@ def test_the_papers_start_is_one_level_of_noise_from_the_seed(pictures: Images) 
 
 @pytest.mark.parametrize("mode", list(Mode))
 def test_lite_is_fooled_at_a_higher_ssim_than_by_plain_adam(mode: Mode) -> None:
-    """At equal steps on photographs; plain Adam is weight 0. Downwards the shipped metric's score falls."""
+    """At equal steps on photographs; plain Adam is weight 0. Downwards the shipped metric's score falls.
+
+    The oracle declares a range of 1 for a score of 0 to 100: weight 100 is the 1 of a metric that declares its own.
+    """
     oracle, clean = TorchOracle(function=load_metric("lite").requires_grad_(False)), photos()
     near, plain = (ZhangSSIM(mode=mode, iterations=10, weight=weight)(clean, oracle) for weight in (100.0, 0.0))
     down = ZhangSSIM(mode=mode, iterations=10, weight=100.0, direction=Direction.DOWN)(clean, oracle)
