@@ -10,22 +10,62 @@ from fractions import Fraction
 from types import MappingProxyType
 from typing import Any, Final, get_type_hints
 
+from scoreguard_client.attacks.advcf import AdvCF
+from scoreguard_client.attacks.amifgsm import AMIFGSM
+from scoreguard_client.attacks.apgd import APGD
+from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.cumulative_uap import CumulativeUAP
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.attacks.fgsm import FGSM
+from scoreguard_client.attacks.generative_uap import GenerativeUAP
 from scoreguard_client.attacks.ifgsm import IFGSM
+from scoreguard_client.attacks.ioi import IOI
+from scoreguard_client.attacks.korhonen import Korhonen
+from scoreguard_client.attacks.madc import MADC
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.nes import NES
+from scoreguard_client.attacks.onepixel import OnePixel
+from scoreguard_client.attacks.optimized_uap import OptimizedUAP
+from scoreguard_client.attacks.patch import PatchRS
+from scoreguard_client.attacks.pgd import PGD
+from scoreguard_client.attacks.simba import SimBA
+from scoreguard_client.attacks.spsa import SPSA
 from scoreguard_client.attacks.square import Square
+from scoreguard_client.attacks.ssah import SSAH
+from scoreguard_client.attacks.zhang_dists import ZhangDISTS
+from scoreguard_client.attacks.zhang_lpips import ZhangLPIPS
+from scoreguard_client.attacks.zhang_ssim import ZhangSSIM
 
 CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
     {
         "fgsm": FGSM,
         "ifgsm": IFGSM,
         "mifgsm": MIFGSM,
+        "amifgsm": AMIFGSM,
+        "korhonen": Korhonen,
+        "ssah": SSAH,
+        "madc": MADC,
+        "zhang-ssim": ZhangSSIM,
+        "zhang-lpips": ZhangLPIPS,
+        "zhang-dists": ZhangDISTS,
+        "advcf": AdvCF,
+        "cumulative-uap": CumulativeUAP,
+        "optimized-uap": OptimizedUAP,
+        "generative-uap": GenerativeUAP,
+        "pgd": PGD,
+        "apgd": APGD,
+        "ioi": IOI,
         "square": Square,
+        "nes": NES,
+        "spsa": SPSA,
+        "simba": SimBA,
+        "onepixel": OnePixel,
+        "patch-rs": PatchRS,
+        "auto": Auto,
     }
 )
-"""Name -> class, in the order of the literature."""
+"""Name -> class: those of the studies first, then further gradient attacks, black-box attacks, and the ensemble."""
 
 
 def parse_attack(text: str) -> Attack:

@@ -78,6 +78,22 @@ class ScoreOnly:
         return self.inner.score(images)
 
 
+@dataclass(frozen=True)
+class ConstantOracle:
+    """One score for every picture."""
+
+    value: float
+
+    @property
+    def facts(self) -> OracleFacts:
+        """Range 0 to 10."""
+        return OracleFacts(metric="constant", range_low=0, range_high=10)
+
+    def score(self, images: Images) -> Scores:
+        """The value."""
+        return np.full(len(images), self.value)
+
+
 @pytest.fixture
 def pictures() -> Images:
     """Three 8-bit pictures, 17 x 23, with values at both ends of the range."""
