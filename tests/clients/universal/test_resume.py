@@ -173,11 +173,22 @@ def test_a_local_teacher_gives_the_same_bits_on_every_call(tmp_path: Path) -> No
     assert not np.array_equal(noisy.ask(images, 8)[1], noisy.ask(images, 7)[1])
 
 
-def start(kind: str, store: Path, photos: Path, out: Path) -> subprocess.Popen[bytes]:
+def start(store: Path, photos: Path, out: Path) -> subprocess.Popen[bytes]:
     """A training as a user starts it, through a random defence."""
-    arguments = ["uap", "train", "--kind", kind, "--metric", "energy", "--surrogate", str(store), "--chain", "noise"]
+    arguments = [
+        "uap",
+        "train",
+        "--kind",
+        "generative",
+        "--metric",
+        "energy",
+        "--surrogate",
+        str(store),
+        "--chain",
+        "noise",
+    ]
     arguments += ["--images", str(photos), "--out", str(out), "--batch", "2", "--checkpoint-every", "1"]
-    arguments += ["--size", "32", "--channels", "4", "--epochs", "200", "--seed", "3"]
+    arguments += ["--size", "32", "--channels", "4", "--epochs", "100", "--seed", "3"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     return subprocess.Popen(
         [sys.executable, "-c", PROGRAM, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -210,21 +221,20 @@ def kill_in_the_middle(process: subprocess.Popen[bytes], checkpoint: Path) -> bo
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["optimized", "generative"])
-def test_a_training_that_is_killed_again_and_again_ends_with_the_same_file(kind: str, tmp_path: Path) -> None:
-    """The command itself, killed by the operating system."""
+def test_a_training_that_is_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
+    """The command itself, killed by the operating system; the generator has the most state to lose."""
     levels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
     photos, store = write_pictures(tmp_path / "photos", list(levels)), tmp_path / "energy"
     write_archive(store)
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
     checkpoint, kills = tmp_path / "killed.safetensors.training", 0
-    finish(start(kind, store, photos, whole))
+    finish(start(store, photos, whole))
     for _ in range(KILLS):
-        kills += kill_in_the_middle(start(kind, store, photos, killed), checkpoint)
+        kills += kill_in_the_middle(start(store, photos, killed), checkpoint)
         assert checkpoint.exists()
         assert not killed.exists()
     assert kills == KILLS
-    finish(start(kind, store, photos, killed))
+    finish(start(store, photos, killed))
     assert killed.read_bytes() == whole.read_bytes()
     assert not list(tmp_path.glob("killed.safetensors.*"))
 
