@@ -20,13 +20,13 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from scoreguard_client._extras import require_torch
 from scoreguard_client.attacks.base import Mode, Needs
 from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.mode_defaults import write
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.base import Gradients, Images, Scores
+from scoreguard_client.oracles.base import Gradients, Images
 
 Slope = Callable[[Images], Gradients]
 """Derivative of a loss with respect to each picture."""
@@ -64,17 +64,13 @@ class AdamSteps(LInfAttack):
         self.require(0 <= self.lr <= 1, f"lr must be in [0, 1], not {self.lr:g}")
         self.require(self.iterations >= 0, f"iterations must be at least 0, not {self.iterations}")
         schedule = self.schedules[self.mode]
-        self.settle("lr", self.lr or schedule.lr)
-        self.settle("iterations", self.iterations or schedule.iterations)
+        write(self, "lr", self.lr or schedule.lr)
+        write(self, "iterations", self.iterations or schedule.iterations)
 
     @property
     def queries_needed(self) -> int:
         """One gradient for each step."""
         return self.iterations
-
-    def settle(self, name: str, value: float) -> None:
-        """Write a default that depends on the mode into the frozen parameters."""
-        object.__setattr__(self, name, value)
 
     def adam(self, parameter: Any) -> Any:
         """Adam of torch, on one tensor."""
@@ -97,24 +93,6 @@ class AdamSteps(LInfAttack):
             optimizer.step()
             pixels.copy_(as_tensor(session.region.clip(pixels.numpy())))
         return np.asarray(pixels.numpy())
-
-
-class Best:
-    """The best picture seen of each of a batch."""
-
-    def __init__(self, images: Images) -> None:
-        self.images = images.copy()
-        """The best pictures, (N, 3, H, W)."""
-        self.objective: Scores = np.full(len(images), -np.inf)
-        """Their objective, (N,)."""
-
-    def update(
-        self, images: Images, objective: Scores, where: npt.NDArray[np.bool_] | bool = True
-    ) -> npt.NDArray[np.bool_]:
-        """Take over the pictures that are better, among those of `where`; says which they are."""
-        better = np.asarray(objective > self.objective) & where
-        self.images[better], self.objective[better] = images[better], objective[better]
-        return better
 
 
 def loss_slope(session: Session, gradient: Gradients) -> Gradients:

@@ -26,8 +26,10 @@ from typing import Any, Final
 import numpy as np
 
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Best, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
 from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.best import Best
+from scoreguard_client.attacks.mode_defaults import write
 from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
@@ -60,7 +62,7 @@ class AdvCF(AdamSteps):
         super().__post_init__()
         self.require(self.pieces >= 1, f"pieces must be at least 1, not {self.pieces}")
         self.require(bool(np.isfinite(self.weight)), f"weight must be a number, not {self.weight:g}")
-        self.settle("weight", self.weight if self.weight >= 0 else _WEIGHTS[self.mode])
+        write(self, "weight", self.weight if self.weight >= 0 else _WEIGHTS[self.mode])
 
     def run(self, session: Session) -> Found:
         """Bend the curves."""
@@ -74,14 +76,14 @@ class AdvCF(AdamSteps):
             # The score that chose a picture was that of the picture before rounding: the base asks for this one's.
             return Found(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
         last = session.region.clip(colour_filter(clean, theta).detach().numpy())
-        best.update(last, session.objective(last))
-        return Found(images=best.images, objective=best.objective)
+        best.see(last, session.objective(last))
+        return best.found
 
     def _step(self, session: Session, filtered: Any, theta: Any, optimizer: Any, best: Best) -> None:
         torch = require_torch("the attack advcf")
         asked: Images = session.region.clip(filtered.detach().numpy())
         objective, gradient = session.value_and_gradient(asked)
-        best.update(asked, objective)
+        best.see(asked, objective)
         optimizer.zero_grad()
         bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()
         torch.autograd.backward([filtered, self.weight * bend], [as_tensor(loss_slope(session, gradient)), None])

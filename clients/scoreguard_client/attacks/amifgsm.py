@@ -44,7 +44,6 @@ class AMIFGSM(MIFGSM):
     title = "AMI-FGSM"
     paper = "Sang et al., On the generation of adversarial samples for image quality assessment"
     year = 2022
-    companions = ("niqe",)
 
     eps: float = 1.0
     """Largest radius that any picture gets, in units of [0, 1]; 1 = k / NIQE alone decides."""
@@ -54,6 +53,11 @@ class AMIFGSM(MIFGSM):
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(0 < self.k < np.inf, f"k must be above 0, not {self.k:g}")
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """NIQE, which only paper mode asks."""
+        return () if self.mode is Mode.BENCHMARK else ("niqe",)
 
     def region(self, clean: Images, companions: Companions) -> Ball:
         """A ball of its own around each picture; NIQE is asked once, about the clean pictures.

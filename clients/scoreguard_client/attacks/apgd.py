@@ -24,8 +24,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.linf_attack import LInfAttack
-from scoreguard_client.attacks.pgd import Best, random_start
+from scoreguard_client.attacks.pgd import random_start
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 

@@ -105,8 +105,6 @@ class Attack(ABC):
     """Year of the source."""
     needs: ClassVar[Needs]
     """What it must have."""
-    companions: ClassVar[tuple[str, ...]] = ()
-    """Names of the metrics that it asks besides the attacked one."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -117,7 +115,7 @@ class Attack(ABC):
         Raises:
             AttackSpecError: one of them is out of its range.
         """
-        self.require(self.direction in Direction, "direction is up or down")
+        self.require(isinstance(self.direction, Direction), f"direction is up or down, not {self.direction!r}")
 
     def __str__(self) -> str:
         return ":".join([self.name, *(f"{f.name}={_text(getattr(self, f.name))}" for f in fields(self))])
@@ -126,6 +124,11 @@ class Attack(ABC):
     @abstractmethod
     def queries_needed(self) -> int:
         """Questions that `run` asks about each picture, at most."""
+
+    @property
+    def companions(self) -> tuple[str, ...]:
+        """Names of the metrics that it asks besides the attacked one."""
+        return ()
 
     @property
     def call_limit(self) -> int | None:

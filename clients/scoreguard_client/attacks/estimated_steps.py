@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoreguard_client.attacks.base import Found
-from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session

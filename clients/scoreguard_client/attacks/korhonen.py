@@ -29,8 +29,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Best, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
 from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
@@ -84,14 +85,14 @@ class Korhonen(AdamSteps):
         searching = np.ones(len(images), dtype=bool)
         for iteration in range(1, self.iterations + 1):
             objective, gradient = session.value_and_gradient(images)
-            stale = np.where(best.update(images, objective, searching), 0, stale + 1)
+            stale = np.where(best.see(images, objective, searching), 0, stale + 1)
             searching &= (iteration < self.least) | (stale < self.patience)
             if not searching.any():
-                return Found(images=best.images, objective=best.objective)
+                return best.found
             moved = images + weight * _adam_step(optimizer, step, loss_slope(session, gradient))
             images = np.where(_each(searching), session.region.clip(moved), images)
-        best.update(images, session.objective(images), searching)
-        return Found(images=best.images, objective=best.objective)
+        best.see(images, session.objective(images), searching)
+        return best.found
 
 
 def activity_map(clean: Images, mode: Mode) -> Images:

@@ -17,5 +17,9 @@ def settle(attack: Attack, mode: Mode, **numbers: tuple[float, float]) -> None:
     """
     for name, choice in numbers.items():
         if getattr(attack, name) == 0:
-            # The attack is frozen for everyone but its own construction.
-            object.__setattr__(attack, name, choice[mode is Mode.BENCHMARK])
+            write(attack, name, choice[mode is Mode.BENCHMARK])
+
+
+def write(attack: Attack, name: str, value: float) -> None:
+    """Write one parameter; an attack is frozen for everyone but its own construction."""
+    object.__setattr__(attack, name, value)

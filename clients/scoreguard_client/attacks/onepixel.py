@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from scoreguard_client.attacks.base import Companions, Found, Mode
-from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.evolution import SMALLEST, Evolution, Fitness, Members, latin_hypercube
 from scoreguard_client.attacks.mode_defaults import settle
 from scoreguard_client.attacks.regions.sparse import SparseRegion

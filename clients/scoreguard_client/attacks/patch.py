@@ -27,7 +27,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Companions, Found, Mode
-from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.halvings import halved
 from scoreguard_client.attacks.mode_defaults import settle
 from scoreguard_client.attacks.regions.sparse import SparseRegion

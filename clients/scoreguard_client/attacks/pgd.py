@@ -17,12 +17,12 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.base import Images, Scores
+from scoreguard_client.oracles.base import Images
 
 _REACH: Final = 2.5
 
@@ -74,22 +74,6 @@ class PGD(LInfAttack):
             best.see(images, objective)
             images = session.region.clip(images + (self.step * np.sign(gradient)).astype(np.float32))
         best.see(images, session.objective(images))
-
-
-class Best:
-    """The best picture that was seen, for each picture of a batch."""
-
-    def __init__(self, clean: Images) -> None:
-        self.images = clean.copy()
-        """The best pictures; the clean ones before anything was seen."""
-        self.objective: Scores = np.full(len(clean), -np.inf)
-        """Their objective, (N,)."""
-
-    def see(self, images: Images, objective: Scores) -> npt.NDArray[np.bool_]:
-        """Keep what is better; says which are, (N,)."""
-        better = objective > self.objective
-        self.images[better], self.objective[better] = images[better], objective[better]
-        return better
 
 
 def random_start(session: Session, eps: float) -> Images:

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Found
-from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
 from scoreguard_client.attacks.score_attack import ScoreAttack

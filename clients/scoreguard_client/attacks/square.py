@@ -13,21 +13,20 @@ pictures, no seed, one picture at a time. That code has no stripes either and st
 from __future__ import annotations
 
 import math
-from bisect import bisect_right
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.best import BestSeen
+from scoreguard_client.attacks.halvings import halved
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
-_HALVINGS: Final = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-_SCHEDULE_LENGTH: Final = 10_000
 _REDRAWS: Final = 10
 _CHANNELS: Final = 3
 
@@ -55,20 +54,16 @@ class Square(ScoreAttack, LInfAttack):
     def run(self, session: Session) -> Found:
         """Search at random."""
         ball = ball_around(session.clean, self.eps)
-        best = session.clean.copy() if self.mode is Mode.BENCHMARK else _stripes(session, ball)
-        quality = session.objective(best)
+        best, start = BestSeen(session), session.clean if self.mode is Mode.BENCHMARK else _stripes(session, ball)
+        best.ask(start)
         while session.left:
             query = self.queries * session.asked // (session.asked + session.left)
-            candidate = _with_squares(session, ball, best, self.side(query, *best.shape[2:]))
-            found = session.objective(candidate)
-            better = found > quality
-            best[better], quality[better] = candidate[better], found[better]
-        return Found(images=best, objective=quality)
+            best.ask(_with_squares(session, ball, best.images, self.side(query, *start.shape[2:])))
+        return best.found
 
     def side(self, query: int, height: int, width: int) -> int:
         """Side of the square for a query, in pixels; between 1 and the shorter side of the picture."""
-        place = query * _SCHEDULE_LENGTH // self.queries
-        share = self.p_init / 2 ** bisect_right(_HALVINGS, place - 1)
+        share = halved(self.p_init, query, self.queries)
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
 

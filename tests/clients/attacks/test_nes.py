@@ -21,7 +21,7 @@ from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, ScoreOnly, TorchOracle
 
 from scoreguard_client.attacks.base import NO_COMPANIONS, AttackResult, Mode
-from scoreguard_client.attacks.best_seen import BestSeen
+from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.errors import AttackSpecError, QueryBudgetError
 from scoreguard_client.attacks.nes import NES
 from scoreguard_client.attacks.session import Limits, Session

@@ -1,0 +1,48 @@
+"""The best pictures that a search has seen, for each picture of a batch by itself."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images, Scores
+
+Marks = npt.NDArray[np.bool_]
+"""Whether something holds for each picture, (N,)."""
+
+
+class Best:
+    """What a search is told to keep."""
+
+    def __init__(self, clean: Images) -> None:
+        self.images = clean.copy()
+        """The best pictures, (N, 3, H, W); the clean ones before anything was seen."""
+        self.objective: Scores = np.full(len(clean), -np.inf)
+        """Their objective, (N,); minus infinity before anything was seen."""
+
+    def see(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
+        """Keep what is better, among the pictures of `where`; says which are, (N,)."""
+        better = np.asarray(objective > self.objective) & where
+        self.images[better], self.objective[better] = images[better], objective[better]
+        return better
+
+    @property
+    def found(self) -> Found:
+        """The best pictures and their objective."""
+        return Found(images=self.images, objective=self.objective)
+
+
+class BestSeen(Best):
+    """What a search by scores asks about; pictures must be inside the budget."""
+
+    def __init__(self, session: Session) -> None:
+        super().__init__(session.clean)
+        self._session = session
+
+    def ask(self, images: Images) -> Scores:
+        """The objective of each picture, (N,); one question."""
+        objective = self._session.objective(images)
+        self.see(images, objective)
+        return objective
