@@ -1,0 +1,124 @@
+"""The ensemble: the strongest member for each picture, and flags where the evaluation looks doubtful."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from tests.clients.attacks.conftest import LinearOracle, TorchOracle
+
+from scoreguard_client.attacks.auto import Auto
+from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+
+EPS = 8 / 255
+SHORT = Auto(eps=EPS, iterations=9, queries=40)
+
+
+def weights(shape: tuple[int, ...]) -> Images:
+    """Weights of both signs, small enough that scores stay in the range 0 to 1."""
+    return (np.random.default_rng(0).normal(size=shape) / np.prod(shape) / 4).astype(np.float32)
+
+
+class Honest(LinearOracle):
+    """A linear score around one half."""
+
+    def score(self, images: Images) -> Scores:
+        """Half of the range more."""
+        return super().score(images) + 0.5
+
+
+class Masked(Honest):
+    """Its gradient is zero everywhere."""
+
+    def gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """Zero."""
+        return self.score(images), np.zeros_like(images)
+
+
+@dataclass(kw_only=True)
+class OnlyOnceHonest(Honest):
+    """Its gradient leads upwards at the clean picture alone, and downwards everywhere else."""
+
+    clean: Images = field(default_factory=lambda: np.zeros(0, np.float32))
+
+    def gradient(self, images: Images) -> tuple[Scores, Gradients]:
+        """True at one place."""
+        scores, gradient = super().gradient(images)
+        return scores, gradient if np.array_equal(images, self.clean) else -gradient
+
+
+@dataclass(kw_only=True)
+class Noisy(Honest):
+    """A random score."""
+
+    draws: int = 1
+
+    @property
+    def facts(self) -> OracleFacts:
+        """Each question costs the draws."""
+        return replace(super().facts, calls_per_question=self.draws)
+
+    def score(self, images: Images) -> Scores:
+        """Never the same twice."""
+        return super().score(images) + 1e-3 * np.random.default_rng(self.calls).normal(size=len(images))
+
+
+def test_no_member_alone_does_better(pictures: Images) -> None:
+    """For each picture the ensemble is as good as the best of its members, which are not the same for all."""
+
+    def bumpy(images: torch.Tensor) -> torch.Tensor:
+        return 0.5 + (torch.sin(9 * images) * torch.cos(23 * images.flip(3))).mean(dim=(1, 2, 3)) / 4
+
+    oracle = TorchOracle(function=bumpy)
+    result = SHORT(pictures, oracle)
+    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members])
+    np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(result.scores, oracle.score(result.attacked), rtol=1e-6)
+
+
+def test_an_honest_linear_score_is_driven_to_its_optimum_without_a_flag(pictures: Images) -> None:
+    """The optimum is the corner of the box."""
+    oracle = Honest(weights=weights(pictures.shape[1:]))
+    result = SHORT(pictures, oracle)
+    corner = np.clip(pictures + EPS * np.sign(oracle.weights), 0, 1).astype(np.float32)
+    np.testing.assert_allclose(result.scores, oracle.score(corner), atol=1e-5)
+    assert result.flags == ("", "", "")
+
+
+def test_a_masked_gradient_is_flagged_and_random_search_still_found_something(pictures: Images) -> None:
+    """Zero gradients and a black-box attack that wins."""
+    oracle = Masked(weights=weights(pictures.shape[1:]))
+    result = SHORT(pictures, oracle)
+    assert result.flags == ("zero-gradient,black-box-wins",) * 3
+    assert np.all(result.scores > oracle.score(pictures))
+
+
+def test_a_gradient_that_misleads_after_one_step_is_flagged(pictures: Images) -> None:
+    """FGSM beats what iterates."""
+    oracle = OnlyOnceHonest(weights=weights(pictures.shape[1:]), clean=pictures)
+    assert SHORT(pictures, oracle).flags == ("one-step-wins",) * 3
+
+
+def test_a_random_score_is_flagged_unless_it_is_averaged_over_draws(pictures: Images) -> None:
+    """One draw for each question says little."""
+    one = Noisy(weights=weights(pictures.shape[1:]))
+    assert all("one-draw" in flags for flags in SHORT(pictures, one).flags)
+    several = Noisy(weights=weights(pictures.shape[1:]), draws=5)
+    attack = replace(SHORT, queries=200)
+    assert not any("one-draw" in flags for flags in attack(pictures, several).flags)
+
+
+def test_a_score_outside_the_declared_range_is_flagged(pictures: Images) -> None:
+    """The base does it for every attack."""
+    oracle = LinearOracle(weights=10 * np.ones(pictures.shape[1:], dtype=np.float32))
+    assert SHORT(pictures, oracle).flags == ("out-of-range",) * 3
+
+
+def test_every_call_of_every_member_is_counted(pictures: Images) -> None:
+    """The sum over members, one more score for each, and what the flags ask."""
+    oracle = Honest(weights=weights(pictures.shape[1:]))
+    result = SHORT(pictures, oracle)
+    assert result.queries.tolist() == [oracle.calls] * 3
+    assert oracle.calls <= SHORT.queries_needed
+    assert len(result.trace) == oracle.calls
