@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe
 
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.campaign.images import as_batch, find_images, read_image
-from scoreguard_client.oracles.base import Gradients, Images, Scores
+from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.generative import GenerativeLearner
-from scoreguard_client.universal.training import batch_places
+from scoreguard_client.universal.teacher import oracle_teacher
+from scoreguard_client.universal.training import Training, batch_places
 from scoreguard_client.universal.unet import UNet
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -55,6 +58,35 @@ def test_the_benchmarks_accumulation_takes_the_raw_gradient(train: Train, photos
     weights = np.asarray(WEIGHTS / 100, dtype=np.float32)
     found = train(LinearOracle(weights=weights), photos, kind="cumulative", mode="benchmark", rate=1.0)
     np.testing.assert_allclose(found.values, np.clip(1e-4 + 6 * weights, -0.1, 0.1), atol=1e-6)
+
+
+def test_the_objective_is_the_score_over_the_metrics_range(train: Train, photos: Path) -> None:
+    """The benchmark's raw step on a metric of 0 to 50 is a fiftieth of that on one of 0 to 1."""
+
+    class Wide(LinearOracle):
+        @property
+        def facts(self) -> OracleFacts:
+            return OracleFacts(metric="wide", range_low=0, range_high=50)
+
+    found = train(Wide(weights=WEIGHTS), photos, kind="cumulative", mode="benchmark", rate=0.5)
+    np.testing.assert_allclose(found.values, np.clip(1e-4 + 6 * 0.5 * WEIGHTS / 50, -0.1, 0.1), atol=1e-6)
+
+
+def test_every_step_draws_anew_and_the_same_seed_draws_the_same(photos: Path, tmp_path: Path) -> None:
+    """The seeds of the questions, of which the draws of random defences follow."""
+    oracle, asked = LinearOracle(weights=WEIGHTS), []
+
+    def ask(images: Images, seed: int) -> tuple[Scores, Gradients]:
+        asked.append(seed)
+        return oracle.gradient(images)
+
+    teacher = replace(oracle_teacher(oracle), ask=ask)
+    pictures = TrainingPictures(folder=photos, references=find_images(photos))
+    for number, seed in enumerate((0, 0, 1)):
+        out = tmp_path / f"{number}.safetensors"
+        Training(recipe=recipe(seed=seed), pictures=pictures, teacher=teacher, out=out).run(lambda steps, what: None)
+    assert asked[:6] == asked[6:12]
+    assert len(set(asked)) == 12
 
 
 def reference(function: Function, pictures: torch.Tensor, made: Any) -> Images:
