@@ -106,7 +106,7 @@ def _build_archive(
     metric: Metric, config: BuildConfig, defences: Sequence[ExportedDefence], done: Step
 ) -> BuiltArchive:
     name = metric.facts.name
-    graphs, picture = export_graphs(metric), golden_picture()
+    graphs, picture = export_graphs(metric), golden_picture(metric.facts.minimum_size)
     files: dict[str, bytes] = {PICTURE: picture.png}
     artifact = MetricArtifact(
         facts=metric_message(metric.facts),

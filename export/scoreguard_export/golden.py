@@ -23,7 +23,7 @@ from scoreguard_export.facts import defence_message
 from scoreguard_export.metrics.base import Metric
 
 PICTURE: Final = "golden/picture.png"
-_SIDE: Final = 96
+_LEAST_SIDE: Final = 96
 _SEED: Final = 20240410
 _RELATIVE_TOLERANCE: Final = 2e-3
 """Of the declared range. A rounding inside a defence may fall to the other side on another processor."""
@@ -35,12 +35,15 @@ class GoldenPicture:
 
     png: bytes
     image: torch.Tensor
-    """(1, 3, 96, 96) in [0, 1]: the values that the file decodes to."""
+    """(1, 3, side, side) in [0, 1]: the values that the file decodes to."""
 
 
-def golden_picture() -> GoldenPicture:
-    """Make the canary; always the same picture."""
-    values = _values()
+def golden_picture(minimum_size: int = 1) -> GoldenPicture:
+    """Make the canary; always the same picture for a metric's minimum size.
+
+    Its side is 96 pixels, or twice the metric's minimum where that is more: a defence may halve it.
+    """
+    values = _values(max(_LEAST_SIDE, 2 * minimum_size))
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "PNG")
     image = torch.from_numpy(values.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None].contiguous()
@@ -48,11 +51,16 @@ def golden_picture() -> GoldenPicture:
 
 
 def golden_vectors(metric: Metric, defences: Sequence[Defence], picture: GoldenPicture) -> list[GoldenVector]:
-    """The canary's score undefended and behind each defence alone, at the default parameters."""
+    """The canary's score undefended and behind each defence alone, at the default parameters.
+
+    A defence that leaves less than the metric reads has no vector.
+    """
     tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
     with torch.no_grad():
         scores = {"": metric(picture.image)}
-        scores.update({d.facts.name: metric(_purified(d, picture.image)) for d in defences})
+        purified = {defence.facts.name: _purified(defence, picture.image) for defence in defences}
+        least = metric.facts.minimum_size
+        scores.update({name: metric(image) for name, image in purified.items() if min(image.shape[2:]) >= least})
     return [
         GoldenVector(image=PICTURE, defences=name, seed=_SEED, score=float(score), tolerance=tolerance)
         for name, score in scores.items()
@@ -67,11 +75,11 @@ def _purified(defence: Defence, image: torch.Tensor) -> torch.Tensor:
     return purified
 
 
-def _values() -> npt.NDArray[np.uint8]:
-    rows, columns = np.mgrid[0:_SIDE, 0:_SIDE] / _SIDE
+def _values(side: int) -> npt.NDArray[np.uint8]:
+    rows, columns = np.mgrid[0:side, 0:side] / side
     waves = np.sin(40 * rows * columns) * 0.15
     disc = ((rows - 0.6) ** 2 + (columns - 0.4) ** 2 < 0.06) * 0.35
-    noise = np.random.Generator(np.random.Philox(key=[_SEED, 0])).normal(0, 0.03, (_SIDE, _SIDE, 3))
+    noise = np.random.Generator(np.random.Philox(key=[_SEED, 0])).normal(0, 0.03, (side, side, 3))
     base = np.stack([0.3 + 0.5 * rows, 0.6 - 0.3 * columns, 0.4 + 0.2 * rows * columns], axis=2)
     picture = base + (waves + disc)[..., None] * np.array([1.0, 0.7, -0.5]) + noise
     levels: npt.NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)

@@ -15,7 +15,10 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_export import cli
 from scoreguard_export.build import BuildConfig, build, count_steps
+from scoreguard_export.defences.catalogue import default_defence
 from scoreguard_export.errors import ExportError
+from scoreguard_export.golden import golden_picture, golden_vectors
+from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.verify import verify_archive
 
 COMMAND = [sys.executable, "-c", "from scoreguard_export.cli import main; main()"]
@@ -168,3 +171,13 @@ def test_a_failed_build_leaves_the_old_archive(store: Path, tmp_path: Path) -> N
     with pytest.raises(ExportError):
         build(BuildConfig(metrics=("lite",), defences=(), model_store=tmp_path, weights={"lite": bad}))
     assert (tmp_path / "lite.mar").read_bytes() == before
+
+
+def test_the_golden_picture_is_large_enough_to_be_halved_before_the_metric() -> None:
+    """NIQE reads 96 pixels: its picture has 192, and a defence that leaves too little has no vector."""
+    metric, halve = load_metric("niqe"), default_defence("resize")
+    picture = golden_picture(metric.facts.minimum_size)
+    assert picture.image.shape == (1, 3, 192, 192)
+    assert [vector.defences for vector in golden_vectors(metric, [halve], picture)] == ["", "resize"]
+    small = golden_picture()
+    assert [vector.defences for vector in golden_vectors(metric, [halve], small)] == [""]
