@@ -110,7 +110,8 @@ def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
 
 def _check_golden(archive: Archive, metric: Metric) -> None:
     defaults = [default_defence(artifact.facts.name) for artifact in archive.manifest.defences]
-    scores = {golden.defences: golden.score for golden in golden_vectors(metric, defaults, golden_picture(metric.facts.minimum_size))}
+    picture = golden_picture(metric.facts.minimum_size)
+    scores = {golden.defences: golden.score for golden in golden_vectors(metric, defaults, picture)}
     for golden in archive.manifest.golden_vectors:
         if not abs(scores[golden.defences] - golden.score) <= golden.tolerance:
             raise ArchiveError(
