@@ -28,7 +28,11 @@ from scoreguard_client.report.table import Row
 from scoreguard_client.report.text import number
 
 DEFENCES: Final = "none,blur,resize,jpeg:quality=50"
-UNIVERSAL: Final = {"cumulative": "--epochs 10", "optimized": "--epochs 10", "generative": "--epochs 5 --batch 4 --channels 32"}
+UNIVERSAL: Final = {
+    "cumulative": "--epochs 10",
+    "optimized": "--epochs 10",
+    "generative": "--epochs 5 --batch 4 --channels 32",
+}
 GRADIENT: Final = (
     "fgsm,ifgsm,mifgsm,amifgsm:k=0.125,korhonen,ssah:mode=benchmark,madc,zhang-ssim:mode=benchmark,"
     "advcf:iterations=40,pgd:restarts=1,apgd:iterations=25,ioi"

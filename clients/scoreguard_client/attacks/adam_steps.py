@@ -47,6 +47,7 @@ class AdamSteps(LInfAttack):
     """Adam on a loss; a subclass says on which, and what its two sources take for `lr` and `iterations`."""
 
     needs = Needs.GRADIENT
+    budget = "none; L∞ ≤ eps where eps < 1"
     schedules: ClassVar[Mapping[Mode, Schedule]]
     """What each mode takes where `lr` or `iterations` is left at 0."""
 

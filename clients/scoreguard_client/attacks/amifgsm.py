@@ -44,6 +44,7 @@ class AMIFGSM(MIFGSM):
     title = "AMI-FGSM"
     paper = "Sang et al., On the generation of adversarial samples for image quality assessment"
     year = 2022
+    budget = "L∞ ≤ k / NIQE(x)"
 
     eps: float = 1.0
     """Largest radius that any picture gets, in units of [0, 1]; 1 = k / NIQE alone decides."""

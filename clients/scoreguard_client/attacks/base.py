@@ -105,6 +105,8 @@ class Attack(ABC):
     """Year of the source."""
     needs: ClassVar[Needs]
     """What it must have."""
+    budget: ClassVar[str]
+    """What bounds the change, in a few words that name the parameter."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""

@@ -49,6 +49,7 @@ class IOI(LInfAttack):
     paper = "Shumitskaya et al., arXiv 2403.05955"
     year = 2024
     needs = Needs.GRADIENT
+    budget = "none; L∞ ≤ eps where eps < 1"
 
     eps: float = 1.0
     """Radius of the L-infinity ball, in units of [0, 1]; 1 = only the filters bound it, as published."""

@@ -13,6 +13,8 @@ from scoreguard_client.oracles.base import Images
 class LInfAttack(Attack):
     """An attack within eps of the clean picture, element by element."""
 
+    budget = "L∞ ≤ eps"
+
     eps: float = BENCHMARK_EPS
     """Radius of the L-infinity ball, in units of [0, 1]; 10/255 in the benchmark (arXiv 2310.06958); 1 = no bound."""
 

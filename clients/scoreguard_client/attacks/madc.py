@@ -57,6 +57,7 @@ class MADC(Attack):
     paper = "Wang and Simoncelli, Journal of Vision 8(12):8"
     year = 2008
     needs = Needs.GRADIENT
+    budget = "RMSE = rmse"
 
     rmse: float = BENCHMARK_EPS
     """Root mean squared error that is held (paper) or not exceeded (benchmark), in units of [0, 1]; 10/255 in the

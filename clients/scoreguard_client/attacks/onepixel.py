@@ -39,6 +39,7 @@ class OnePixel(ScoreAttack):
     title = "One pixel"
     paper = "Su et al., arXiv 1710.08864"
     year = 2019
+    budget = "changed pixels ≤ pixels"
 
     queries: int = 0
     """Calls about each picture; 0 = the mode's own: 10 000 (as all attacks by scores), or the benchmark's 3300."""

@@ -67,6 +67,7 @@ class PatchRS(ScoreAttack):
     title = "Sparse-RS patch"
     paper = "Croce et al., arXiv 2006.12834"
     year = 2022
+    budget = "a square of side x side pixels"
 
     side: int = 0
     """Side of the patch, in pixels; 0 = the mode's own: 20 in the paper, 13 in the benchmark."""

@@ -54,6 +54,7 @@ class SimBA(ScoreAttack, LInfAttack):
     title = "SimBA"
     paper = "Guo et al., arXiv 1905.07121"
     year = 2019
+    budget = "none; L∞ ≤ eps where eps < 1"
 
     eps: float = 1.0
     """Radius of the L-infinity ball, in units of [0, 1]; 1 = no bound, as in the paper."""

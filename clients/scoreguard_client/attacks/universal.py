@@ -34,6 +34,7 @@ class UniversalAttack(Attack):
     """One trained perturbation for all pictures; the metric is not asked until the pictures are made."""
 
     needs = Needs.TRAINING
+    budget = "L∞ ≤ amplitude x largest value"
     kind: ClassVar[Kind]
     """The training whose perturbations it applies."""
 

@@ -1,0 +1,87 @@
+"""`scoreguard attacks`: what can be run against a server; needs neither a server nor torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import fields
+from enum import StrEnum
+from fractions import Fraction
+from typing import Any
+
+import click
+
+from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
+
+_LEVELS = 255
+_EVERYWHERE = "direction"
+
+
+@click.command(
+    epilog="""\b
+Example:
+  scoreguard attacks
+  scoreguard attacks --markdown > attacks.md
+"""
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--markdown", is_flag=True, help="A table.")
+def command(as_json: bool, markdown: bool) -> None:
+    """List the attacks: source, budget, what each needs, parameters with their defaults.
+
+    Every attack also takes direction=up (the default) or down.
+    """
+    if as_json:
+        click.echo(json.dumps({name: _facts(kind) for name, kind in CATALOGUE.items()}))
+        return
+    for line in _markdown() if markdown else _listing():
+        click.echo(line)
+
+
+def _listing() -> list[str]:
+    lines = []
+    for name, kind in CATALOGUE.items():
+        lines.append(f"{name}: {kind.title}, {kind.year} ({kind.paper})")
+        lines.append(f"  budget {kind.budget}; needs {kind.needs}")
+        lines.append(f"  {' '.join(f'{key}={value}' for key, value in _defaults(kind).items())}")
+    return lines
+
+
+def _markdown() -> list[str]:
+    heading = ["| attack | source | budget | needs | defaults |", "|---|---|---|---|---|"]
+    return heading + [_row(name, kind) for name, kind in CATALOGUE.items()]
+
+
+def _row(name: str, kind: type[Attack]) -> str:
+    defaults = ", ".join(f"`{key}` {value}" for key, value in _defaults(kind).items())
+    return f"| `{name}` | {kind.paper} ({kind.year}) | {kind.budget} | {kind.needs} | {defaults} |"
+
+
+def _facts(kind: type[Attack]) -> dict[str, Any]:
+    facts = {"title": kind.title, "paper": kind.paper, "year": kind.year, "budget": kind.budget}
+    return facts | {"needs": kind.needs.value, "parameters": _defaults(kind)}
+
+
+def _defaults(kind: type[Attack]) -> dict[str, str]:
+    """Defaults as a made attack has them: some depend on the mode and are filled in when it is made."""
+    types = parameter_types(kind)
+    made = kind(file="-") if "file" in types else kind()  # type: ignore[call-arg]
+    shown = (field.name for field in fields(kind) if field.name != _EVERYWHERE)
+    return {name: _text(getattr(made, name), types[name]) for name in shown}
+
+
+def _text(value: Any, kind: type) -> str:
+    if issubclass(kind, StrEnum):
+        return " or ".join([value, *(other for other in kind if other is not value)])
+    if kind is float:
+        return _number(value)
+    return str(value) or "empty"
+
+
+def _number(value: float) -> str:
+    """Levels of 255 where that is what the number was written as."""
+    levels = Fraction(value).limit_denominator(_LEVELS)
+    as_levels = value < 1 and levels.denominator > 1 and _LEVELS % levels.denominator == 0
+    if as_levels and abs(float(levels) - value) < 1e-12 and len(f"{value:g}") > 5:
+        return f"{levels.numerator * (_LEVELS // levels.denominator)}/{_LEVELS}"
+    return f"{value:g}"
