@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import io
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -118,7 +119,7 @@ class LocalOracle:
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W)."""
-        with self._torch.no_grad():
+        with self._torch.no_grad(), self._steady():
             scores = [self._forward(self._torch.from_numpy(images), seeds) for seeds in self._next_seeds(len(images))]
             mean: Scores = self._torch.stack(scores).double().mean(dim=0).numpy()
             return mean
@@ -127,13 +128,20 @@ class LocalOracle:
         """Scores (N,) and d score / d picture (N, 3, H, W)."""
         pictures = self._torch.from_numpy(images).clone().requires_grad_()
         total = self._torch.zeros(len(images), dtype=self._torch.float64)
-        for seeds in self._next_seeds(len(images)):
-            scores = self._forward(pictures, seeds)
-            # Each score depends on its own picture only: the gradient of the sum holds them all.
-            (scores.sum() / self._draws).backward()  # type: ignore[no-untyped-call]
-            total += scores.detach().double()
+        with self._steady():
+            for seeds in self._next_seeds(len(images)):
+                scores = self._forward(pictures, seeds)
+                # Each score depends on its own picture only: the gradient of the sum holds them all.
+                (scores.sum() / self._draws).backward()  # type: ignore[no-untyped-call]
+                total += scores.detach().double()
         gradient = self._torch.zeros_like(pictures) if pictures.grad is None else pictures.grad
         return (total / self._draws).numpy(), gradient.numpy()
+
+    def _steady(self) -> AbstractContextManager[None]:
+        # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed campaign
+        # would differ from one that was never stopped. It gains nothing here: the time is in the convolutions.
+        steady: AbstractContextManager[None] = self._torch.jit.optimized_execution(False)
+        return steady
 
     def _next_seeds(self, count: int) -> list[list[int]]:
         self._calls += 1

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from scoreguard.v1.archive import Archive, sha256_of
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._extras import require_torch
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.oracles.base import GradientOracle, Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.live import LiveGradientOracle
@@ -42,15 +41,12 @@ def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> T
         ContractError: the archive cannot be read, or the chain is none.
         SurrogateError: the archive lacks a defence of the chain.
     """
-    steps, torch = parse_chain(chain), require_torch("a local surrogate")
+    steps = parse_chain(chain)
     oracle = LocalOracle(archive, steps, draws=draws)
     manifest = sha256_of(archive.manifest.SerializeToString(deterministic=True))
 
     def ask(images: Images, seed: int) -> tuple[Scores, Gradients]:
-        # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed training
-        # would differ from one that was never stopped.
-        with torch.jit.optimized_execution(False):
-            return oracle.with_seed(seed).gradient(images)
+        return oracle.with_seed(seed).gradient(images)
 
     name = f"local:{archive.name}:{manifest}"
     return Teacher(source=name, facts=oracle.facts, chain=format_chain(steps), draws=draws, ask=ask)

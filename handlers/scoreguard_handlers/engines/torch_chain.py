@@ -42,6 +42,11 @@ class TorchChain:
             NotDeployedError: a defence without derivative changes the size, so that no gradient is defined.
             TooLateError: the deadline passed.
         """
+        # The optimising executor rewrites a graph after its first run: the same question would get other last bits.
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+            return self._gradient(images, call)
+
+    def _gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
         leaf = torch.from_numpy(images.copy()).requires_grad_(True)
         purified: Tensor = leaf
         for index, step in enumerate(call.steps):

@@ -20,6 +20,8 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client import MissingExtraError
 from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
 from scoreguard_client.oracles.base import GradientOracle, Images, Scores
+from scoreguard_export.defences.catalogue import default_defence
+from scoreguard_export.metrics.catalogue import load_metric
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +128,28 @@ def test_a_checkpoint_keeps_one_picture_for_each_step(toy: Archive) -> None:
         kept[flag] = sum(sizes) / image.numel()
     assert kept[False] >= 40
     assert kept[True] <= 5
+
+
+def test_a_real_metric_answers_bit_for_bit_alike_however_often_it_was_asked(tmp_path: Path) -> None:
+    """A resumed campaign, whose process is fresh, gets the gradients of one that was never stopped."""
+    crops = np.random.default_rng(6).random((2, 3, 96, 112), dtype=np.float32)
+
+    class Behind(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.jpeg, self.lite = default_defence("jpeg"), load_metric("lite")
+
+        def forward(self, image: torch.Tensor) -> torch.Tensor:
+            return self.lite(self.jpeg(image, torch.tensor(50.0)))  # type: ignore[no-any-return]
+
+    traced = torch.jit.trace(Behind().eval(), torch.from_numpy(crops), check_trace=False)  # type: ignore[no-untyped-call]
+    archive = write_archive(tmp_path / "behind", traced)
+    asked = LocalOracle(archive)
+    answers = [asked.gradient(crops) for _ in range(4)]
+    scores, gradient = LocalOracle(archive).gradient(crops)
+    for again in answers:
+        np.testing.assert_array_equal(again[0], scores)
+        np.testing.assert_array_equal(again[1], gradient)
 
 
 def test_unknown_defences_and_parameters_are_refused_before_any_query(toy: Archive) -> None:

@@ -119,21 +119,23 @@ def _defences() -> list[tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], 
     ]
 
 
-def write_archive(folder: Path) -> archive.Archive:
-    """Write the archive into a folder."""
+def write_archive(folder: Path, metric: nn.Module | None = None) -> archive.Archive:
+    """Write the archive into a folder; another metric may take the place of the energy."""
     folder.mkdir(parents=True)
     files: list[FileEntry] = []
 
     def add(name: str, module: nn.Module) -> GraphFiles:
         path = folder / f"{name}.pt"
-        torch.jit.save(torch.jit.script(module.eval()), str(path))
+        torch.jit.save(
+            module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module.eval()), str(path)
+        )
         data = path.read_bytes()
         files.append(FileEntry(path=path.name, sha256=archive.sha256_of(data), size_bytes=len(data)))
         return GraphFiles(torchscript=path.name)
 
     facts = MetricFacts(name="energy", range_low=0, range_high=100, higher_is_better=True, minimum_size=1)
     manifest = ArchiveManifest(
-        format=archive.FORMAT, metric=MetricArtifact(facts=facts, graphs=add("energy", Energy()))
+        format=archive.FORMAT, metric=MetricArtifact(facts=facts, graphs=add("energy", metric or Energy()))
     )
     for described, variants in _defences():
         artifact = DefenceArtifact(facts=described)
