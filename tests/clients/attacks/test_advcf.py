@@ -8,10 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
-from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
-from scoreguard_client.attacks import AttackSpecError, Direction, Mode
+from scoreguard_client.attacks import AttackSpecError, Mode
 from scoreguard_client.attacks.advcf import AdvCF, colour_filter
 from scoreguard_client.oracles.base import Images
 from scoreguard_export.metrics.catalogue import load_metric
@@ -128,42 +127,6 @@ def test_the_best_picture_seen_is_kept(mode: Mode) -> None:
     oracle = Worse(weights=np.ones((3, 6, 6), dtype=np.float32))
     result = AdvCF(mode=mode, iterations=5)(clean, oracle)
     np.testing.assert_allclose(result.attacked, clean, atol=1e-6)
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_alike_in_any_batch(mode: Mode, pictures: Images) -> None:
-    """Each picture has its own curves."""
-    attack, oracle = AdvCF(mode=mode, iterations=12), TorchOracle(function=colourful)
-    batch = attack(pictures, oracle)
-    for index in range(len(pictures)):
-        alone = attack(pictures[index : index + 1], oracle)
-        np.testing.assert_allclose(alone.attacked[0], batch.attacked[index], atol=1e-4)
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-@settings(max_examples=10, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 13), st.integers(1, 13)),
-    eps=st.sampled_from([1.0, 0.03, 1 / 255]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_the_budget_holds_at_any_size(mode: Mode, shape: tuple[int, ...], eps: float, seed: int) -> None:
-    """L-infinity, range and types; a large step drives slopes to 0."""
-    clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
-    attack = AdvCF(mode=mode, eps=eps, iterations=4, lr=0.5, pieces=7)
-    require_budget(attack, clean, attack(clean, TorchOracle(function=colourful)))
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("higher_is_better", [True, False])
-def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better: bool, pictures: Images) -> None:
-    """Up is better quality, whichever way the metric runs."""
-    oracle = TorchOracle(function=colourful, higher_is_better=higher_is_better)
-    sign = 1 if higher_is_better else -1
-    clean = sign * oracle.score(pictures)
-    up, down = (AdvCF(mode=mode, iterations=10, direction=way)(pictures, oracle) for way in Direction)
-    assert np.all(sign * up.scores > clean)
-    assert np.all(sign * down.scores < clean)
 
 
 def test_lite_sees_more_quality_in_filtered_colours() -> None:

@@ -10,9 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard_client.attacks import AttackSpecError, Direction
@@ -202,16 +199,3 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     """The message names the parameter."""
     with pytest.raises(AttackSpecError, match=next(iter(wrong))):
         APGD(**wrong)  # type: ignore[arg-type]
-
-
-@settings(max_examples=12, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers(1, 9)),
-    eps=st.floats(1e-3, 1.0),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, seed: int) -> None:
-    """L-infinity, range and 8-bit budget."""
-    clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
-    attack = APGD(eps=eps, iterations=7)
-    require_budget(attack, clean, attack(clean, TorchOracle(function=coupled), seeds=range(seed, seed + len(clean))))

@@ -5,9 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard_client.attacks import AttackSpecError, Direction
@@ -91,16 +88,3 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float], said: str)
     """The message names the parameter."""
     with pytest.raises(AttackSpecError, match=said):
         PGD(**wrong)  # type: ignore[arg-type]
-
-
-@settings(max_examples=15, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers(1, 9)),
-    eps=st.floats(1e-3, 1.0),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, seed: int) -> None:
-    """L-infinity, range and 8-bit budget."""
-    clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
-    attack = PGD(eps=eps, iterations=3)
-    require_budget(attack, clean, attack(clean, TorchOracle(function=waves), seeds=range(seed, seed + len(clean))))

@@ -7,10 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from photographs import crop, to_batch
-from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard_client.attacks import AttackSpecError, Direction, Mode
@@ -122,41 +119,6 @@ def test_the_papers_variable_slows_down_near_black_and_white() -> None:
     np.testing.assert_allclose(moves[Mode.BENCHMARK], 0.01, rtol=0.01)
     np.testing.assert_allclose(moves[Mode.PAPER][..., :2], 10 * 0.001 / 2, rtol=0.01)
     np.testing.assert_allclose(moves[Mode.PAPER][..., 2:], 10 * 0.001 * 2 * 0.99 * 0.01, rtol=0.05)
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_alike_in_any_batch(mode: Mode, pictures: Images) -> None:
-    """The sum of the low frequencies runs over one picture."""
-    attack, oracle = SSAH(mode=mode, iterations=15, lr=0.01), TorchOracle(function=smooth)
-    batch = attack(pictures, oracle)
-    for index in range(len(pictures)):
-        alone = attack(pictures[index : index + 1], oracle)
-        np.testing.assert_allclose(alone.attacked[0], batch.attacked[index], atol=1e-5)
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-@settings(max_examples=10, deadline=None)
-@given(
-    shape=st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 13), st.integers(1, 13)),
-    eps=st.sampled_from([1.0, 0.03, 1 / 255]),
-    seed=st.integers(0, 2**32 - 1),
-)
-def test_the_budget_holds_at_any_size(mode: Mode, shape: tuple[int, ...], eps: float, seed: int) -> None:
-    """L-infinity, range and types."""
-    clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
-    attack = SSAH(mode=mode, eps=eps, iterations=4, lr=0.1)
-    require_budget(attack, clean, attack(clean, TorchOracle(function=smooth)))
-
-
-@pytest.mark.parametrize("mode", list(Mode))
-@pytest.mark.parametrize("higher_is_better", [True, False])
-def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better: bool, pictures: Images) -> None:
-    """Up is better quality, whichever way the metric runs; the low frequencies hold in both."""
-    oracle = TorchOracle(function=smooth, higher_is_better=higher_is_better)
-    sign = 1 if higher_is_better else -1
-    clean = sign * oracle.score(pictures)
-    assert np.all(sign * SSAH(mode=mode)(pictures, oracle).scores > clean)
-    assert np.all(sign * SSAH(mode=mode, direction=Direction.DOWN)(pictures, oracle).scores < clean)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
