@@ -12,7 +12,7 @@ seen, with that point's gradient, if since the last checkpoint
 Every picture has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
 ratio, is a loss for classifiers: a metric gives one number, and it is climbed as it is. The steps follow the paper's
 algorithm 1; its authors' code counts exactly rho of the steps as too few, and skips condition 2 at the first
-checkpoint. As in `pgd`, the last question is about the picture that is handed out.
+checkpoint.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import Found, Needs
 from scoreguard_client.attacks.best import Best
-from scoreguard_client.attacks.linf_attack import LInfAttack
-from scoreguard_client.attacks.pgd import random_start
+from scoreguard_client.attacks.random_starts import RandomStarts, random_start
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
@@ -39,14 +37,13 @@ _SHORTEST: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
-class APGD(LInfAttack):
+class APGD(RandomStarts):
     """Auto-PGD. The benchmark has none, so that there is one mode only."""
 
     name = "apgd"
     title = "APGD"
     paper = "Croce and Hein, arXiv 2003.01690"
     year = 2020
-    needs = Needs.GRADIENT
 
     iterations: int = 100
     """Steps of each restart; 100 in AutoAttack."""
@@ -57,24 +54,10 @@ class APGD(LInfAttack):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
-        self.require(self.restarts >= 1, f"restarts must be at least 1, not {self.restarts}")
         self.require(0 <= self.rho <= 1, f"rho must be in [0, 1], not {self.rho:g}")
 
-    @property
-    def queries_needed(self) -> int:
-        """In each restart one gradient for each step, and the score of its last picture."""
-        return self.restarts * (self.iterations + 1)
-
-    def run(self, session: Session) -> Found:
-        """Climb from every start."""
-        best = Best(session.clean)
-        for _ in range(self.restarts):
-            climbed = self._climb(session)
-            best.see(climbed.images, climbed.objective)
-        return Found(images=best.images)
-
-    def _climb(self, session: Session) -> Best:
+    def climb(self, session: Session) -> Best:
+        """Steps that adapt."""
         climb, ends = _Climb(session, self.eps), checkpoints(self.iterations)
         for taken in range(self.iterations):
             climb.step(first=taken == 0)

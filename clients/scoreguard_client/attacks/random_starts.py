@@ -1,0 +1,60 @@
+"""The family of attacks that climb from random points of the ball: what PGD and APGD share.
+
+The best picture of all steps of all restarts is handed out, for each picture of the batch by itself. A step's score
+comes with its gradient, so that only the last picture of a restart costs a question of its own. The base then asks once
+more about what is handed out: behind a random defence the highest of many noisy answers is too high, and the record
+should not hold it.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.best import Best
+from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomStarts(LInfAttack):
+    """Restarts from random points; a subclass climbs."""
+
+    needs = Needs.GRADIENT
+
+    iterations: int
+    """Steps of each restart."""
+    restarts: int
+    """Random starts."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        self.require(self.restarts >= 1, f"restarts must be at least 1, not {self.restarts}")
+
+    @property
+    def queries_needed(self) -> int:
+        """In each restart one gradient for each step, and the score of its last picture."""
+        return self.restarts * (self.iterations + 1)
+
+    @abstractmethod
+    def climb(self, session: Session) -> Best:
+        """Climb from one random start; asks `iterations` gradients and one score."""
+
+    def run(self, session: Session) -> Found:
+        """Climb from every start."""
+        best = Best(session.clean)
+        for _ in range(self.restarts):
+            climbed = self.climb(session)
+            best.see(climbed.images, climbed.objective)
+        return Found(images=best.images)
+
+
+def random_start(session: Session, eps: float) -> Images:
+    """A point of each picture's ball, uniform in every value before it is cut to [0, 1]."""
+    noise = np.stack([rng.uniform(-eps, eps, session.clean.shape[1:]) for rng in session.rngs])
+    return session.region.clip((session.clean + noise).astype(np.float32))
