@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import zipfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import Any
 import numpy as np
 import PIL.Image
 import pytest
+import torch
 from google.rpc import code_pb2, status_pb2
 from tests.clients.campaign.conftest import quiet
 from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.v1 import codec, scoring_pb2
+from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import SpecError
 from scoreguard_client import Catalogue, MissingExtraError, NotFoundError, PictureError, ScoringClient
-from scoreguard_client.attacks import AttackSpecError
+from scoreguard_client.attacks import AttackSpecError, CompanionMissingError
 from scoreguard_client.campaign import (
     CampaignOptions,
     Gradients,
@@ -45,6 +48,22 @@ def records_of(run: Path) -> list[Record]:
     """The records of a run."""
     with Store.open(run) as store:
         return store.records()
+
+
+class Twenty(torch.nn.Module):
+    """A naturalness of 20 for every picture."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Score."""
+        return 0 * image.mean(dim=[1, 2, 3]) + 20
+
+
+def write_mar(path: Path, archive: Archive) -> None:
+    """An unpacked archive as a file of a model store."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, "w") as mar:
+        for file in archive.path.iterdir():
+            mar.write(file, file.name)
 
 
 def comparable(record: Record) -> Record:
@@ -367,6 +386,48 @@ def test_gradient_attacks_need_a_source_of_gradients(options: CampaignOptions, r
         with pytest.raises(PlanError, match="needs --surrogate"):
             launch(replace(options, gradients=Gradients.LOCAL), client, quiet)
         assert launch(replace(options, attacks="square:queries=3"), client, quiet).failed == 0
+
+
+def test_a_metric_that_an_attack_asks_besides_comes_from_beside_the_surrogate(
+    run_campaign: Launch, options: CampaignOptions, tmp_path: Path
+) -> None:
+    """AMI-FGSM's bound follows the local archive's answer, and the plan names that archive."""
+    metric = torch.jit.script(Twenty())
+    write_mar(tmp_path / "store" / "niqe.mar", write_archive(tmp_path / "niqe", metric, "niqe"))
+    run_campaign(attacks="amifgsm", defences="none", surrogate=tmp_path / "store")
+    records = records_of(options.out)
+    with Store.open(options.out) as store:
+        (companion,) = store.plan.companions
+    assert companion.startswith("niqe:local:")
+    assert len(records) == 5
+    assert all(record.l_inf == pytest.approx(10 / 255, rel=1e-4) for record in records)
+    run_campaign(attacks="amifgsm:k=0.2", defences="none", surrogate=tmp_path / "store", out=tmp_path / "tight")
+    assert all(record.l_inf == pytest.approx(0.01, rel=1e-4) for record in records_of(tmp_path / "tight"))
+
+
+def test_a_metric_that_is_nowhere_to_be_asked_is_named_before_anything_runs(run_campaign: Launch) -> None:
+    """One line that says how to get it."""
+    with pytest.raises(CompanionMissingError, match="scoreguard-export build --metrics niqe"):
+        run_campaign(attacks="amifgsm")
+
+
+def test_a_universal_perturbation_is_pinned_by_its_digest_and_not_crafted_again_for_each_chain(
+    run_campaign: Launch, options: CampaignOptions, tmp_path: Path
+) -> None:
+    """The plan holds the digest, one question is asked, and adaptive campaigns do not pretend that it adapts."""
+    np.save(tmp_path / "bright.npy", np.full((3, 8, 8), 0.1, dtype=np.float32))
+    attack = f"optimized-uap:file={tmp_path / 'bright.npy'}:amplitude=0.5"
+    run_campaign(attacks=attack, adaptive=True, defences="none,dim")
+    records = records_of(options.out)
+    assert len(records) == 10
+    assert not any(record.adaptive for record in records)
+    assert all("digest=" in record.attack and len(record.attack.split("digest=")[1]) == 64 for record in records)
+    for record in records:
+        assert record.queries == 1
+        assert record.attacked_score == pytest.approx((record.clean_score or 0) + 5, rel=1e-4)
+    np.save(tmp_path / "bright.npy", np.full((3, 8, 8), 0.2, dtype=np.float32))
+    with pytest.raises(PlanMismatchError):
+        run_campaign(attacks=attack, adaptive=True, defences="none,dim")
 
 
 def test_a_missing_extra_is_no_failed_record(

@@ -119,7 +119,7 @@ def _defences() -> list[tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], 
     ]
 
 
-def write_archive(folder: Path, metric: nn.Module | None = None) -> archive.Archive:
+def write_archive(folder: Path, metric: nn.Module | None = None, name: str = "energy") -> archive.Archive:
     """Write the archive into a folder; another metric may take the place of the energy."""
     folder.mkdir(parents=True)
     files: list[FileEntry] = []
@@ -133,7 +133,7 @@ def write_archive(folder: Path, metric: nn.Module | None = None) -> archive.Arch
         files.append(FileEntry(path=path.name, sha256=archive.sha256_of(data), size_bytes=len(data)))
         return GraphFiles(torchscript=path.name)
 
-    facts = MetricFacts(name="energy", range_low=0, range_high=100, higher_is_better=True, minimum_size=1)
+    facts = MetricFacts(name=name, range_low=0, range_high=100, higher_is_better=True, minimum_size=1)
     manifest = ArchiveManifest(
         format=archive.FORMAT, metric=MetricArtifact(facts=facts, graphs=add("energy", metric or Energy()))
     )
