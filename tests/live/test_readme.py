@@ -1,4 +1,4 @@
-"""The README's code blocks, run as a reader would run them, against the real service."""
+"""The code blocks of the README and of docs, run as a reader would run them, against the real service."""
 
 from __future__ import annotations
 
@@ -23,24 +23,29 @@ RUNNABLE = ("bash", "python")
 
 @dataclass(frozen=True)
 class Block:
-    """One fenced block of the README."""
+    """One fenced block of the README or of a page of the documentation."""
 
+    page: str
     line: int
     language: str
     code: str
     mark: str
 
     def __str__(self) -> str:
-        return f"line {self.line}"
+        return f"{self.page} line {self.line}"
+
+
+def blocks_of(path: Path) -> Iterator[Block]:
+    """Every block of a page."""
+    text = path.read_text()
+    for match in BLOCK.finditer(text):
+        line = text[: match.start("code")].count("\n") + 1
+        yield Block(path.name, line, match["language"], match["code"], match["mark"] or "")
 
 
 def blocks() -> list[Block]:
     """The blocks that claim to be runnable, in order."""
-    text = (ROOT / "README.md").read_text()
-    found = [
-        Block(text[: match.start("code")].count("\n") + 1, match["language"], match["code"], match["mark"] or "")
-        for match in BLOCK.finditer(text)
-    ]
+    found = [block for path in (ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))) for block in blocks_of(path)]
     return [block for block in found if block.language in RUNNABLE and not block.mark.startswith(NOT_RUN)]
 
 
