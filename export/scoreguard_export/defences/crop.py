@@ -1,0 +1,93 @@
+"""Random crop as a purification: x'[i, j] = x[t + i, l + j], t uniform in 0 … H − s, l uniform in 0 … W − s."""
+
+from __future__ import annotations
+
+import onnx
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from scoreguard_export.defences.base import (
+    Defence,
+    DefenceFacts,
+    Differentiability,
+    Distribution,
+    Parameter,
+    RandomInput,
+    RandomShape,
+    switch,
+)
+from scoreguard_export.defences.crop_graph import build_crop_graph
+from scoreguard_export.defences.straight_through import straight_through
+
+
+class Crop(Defence):
+    """Keep a square piece at a random place, of its own for each picture; the metric scores the piece.
+
+    With `restore` the piece is enlarged to the original size (bilinear, pixel centres at half integers), as the study's
+    text says; its code, like the later benchmark, scores the piece as it is. The default size is the study's 256 (of
+    299); the benchmark takes 128.
+
+    A side shorter than `size` is kept whole: the graph never fails on a small picture, and a picture that is smaller in
+    both directions passes unchanged.
+    """
+
+    facts = DefenceFacts(
+        name="crop",
+        title="Random crop",
+        paper="Gushchin et al.: Adversarial purification for no-reference image-quality metrics (arXiv 2404.06957)",
+        year=2024,
+        parameters=(
+            Parameter(
+                name="size",
+                description="Side of the square piece in pixels; a shorter side of the picture is kept whole.",
+                default=256.0,
+                minimum=1.0,
+                maximum=16384.0,
+                integer=True,
+            ),
+            switch("restore", "1 to enlarge the piece to the original size, 0 to leave it small.", default=False),
+        ),
+        random_inputs=(
+            RandomInput(name="vertical", distribution=Distribution.UNIFORM, shape=RandomShape.ITEM),
+            RandomInput(name="horizontal", distribution=Distribution.UNIFORM, shape=RandomShape.ITEM),
+        ),
+        differentiability=Differentiability.EXACT,
+        size_preserving=False,
+        minimum_size=1,
+        parity_tolerance=1e-5,
+    )
+
+    def __init__(self, *, restore: float = 0.0) -> None:
+        super().__init__(restore=restore)
+        self.restore = bool(restore)
+
+    def forward(self, image: Tensor, size: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
+        """Crop pictures (N, 3, H, W).
+
+        Args:
+            image: In [0, 1].
+            size: 0-d, whole, in pixels.
+            vertical: (N,) in [0, 1), where the piece begins from the top, as a share of the possible places.
+            horizontal: (N,) in [0, 1), likewise from the left.
+        """
+        height, width, side = image.shape[2], image.shape[3], max(1, int(size.item()))
+        rows = self._taken(height, min(side, height), vertical)
+        columns = self._taken(width, min(side, width), horizontal)
+        band = image.gather(2, rows[:, None, :, None].expand(-1, 3, -1, width))
+        piece = band.gather(3, columns[:, None, None, :].expand(-1, 3, rows.shape[1], -1))
+        if not self.restore:
+            return piece
+        whole = functional.interpolate(piece, size=[height, width], mode="bilinear", align_corners=False)
+        return straight_through(whole, torch.clamp(whole, 0.0, 1.0))
+
+    def _taken(self, length: int, kept: int, draw: Tensor) -> Tensor:
+        """(N, kept): indices of the rows or columns that are kept."""
+        last = length - kept
+        # A draw just below 1 may round up to the number of places.
+        begin = torch.clamp(torch.floor(draw * float(last + 1)).to(torch.int64), max=last)
+        return begin[:, None] + torch.arange(kept, device=draw.device)
+
+    def onnx_model(self, opset: int) -> onnx.ModelProto:
+        """Build the graph by hand: torch.export cannot capture a size that depends on a tensor's value."""
+        return build_crop_graph(restore=self.restore, opset=opset)
