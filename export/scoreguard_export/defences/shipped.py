@@ -1,0 +1,98 @@
+"""Learned defences whose weights this project trains and ships; others with the same names and shapes load by path."""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from scoreguard_export.defences.learned import LearnedDefence
+from scoreguard_export.defences.loading import advice, fill
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.base import WeightsSource
+
+SHIPPED = Path(__file__).resolve().parents[1] / "weights"
+"""Where the shipped weights are."""
+
+
+class ShippedDefence(LearnedDefence):
+    """A defence with one weights file, the shipped one where none is given."""
+
+    @classmethod
+    def weights_path(cls, files: Mapping[str, Path] | None = None) -> Path:
+        """The file given by the defence's name, else the shipped one.
+
+        Raises:
+            WeightsError: neither is there to give.
+        """
+        (name, source), *_ = cls.sources.items()
+        path = (files or {}).get(name, source.shipped)
+        if path is None:
+            raise WeightsError(f"no weights of {name}: {advice(name, source)}")
+        return path
+
+    @classmethod
+    def variants(cls, files: Mapping[str, Path] | None = None) -> list[dict[str, float]]:
+        """The structural variants: all of them, since no file need be given."""
+        return cls.facts.variants()
+
+    @classmethod
+    def from_weights(cls, files: Mapping[str, Path] | None = None, **structural: float) -> Self:
+        """Build a variant in evaluation mode.
+
+        Args:
+            files: Weights file by the name of the defence; empty = the shipped one. Safetensors, or a dictionary of
+                tensors saved by torch, alone or as `model` of a checkpoint.
+            structural: The structural parameters; those left out take their defaults.
+
+        Raises:
+            ParameterError: a structural value that has no exported variant.
+            WeightsError: the file is missing, unreadable, or holds other names or shapes.
+        """
+        defence: Self = cls(**structural)  # type: ignore[arg-type]  # subclasses bring their own network
+        path = cls.weights_path(files)
+        (name, source), *_ = cls.sources.items()
+        fill(defence.network, read_weights(path, name, source), path, name, source)
+        return defence.eval().requires_grad_(False)
+
+
+def read_weights(path: Path, name: str, source: WeightsSource) -> dict[str, Tensor]:
+    """Read tensors, half precision widened; no code of the file is run.
+
+    Args:
+        path: Safetensors, or what torch saved.
+        name: What the weights are called, for the message.
+        source: Where they are from, for the message.
+
+    Raises:
+        WeightsError: the file is missing, or holds no dictionary of tensors.
+    """
+    if not path.is_file():
+        raise WeightsError(f"no weights of {name} at {path}: {advice(name, source)}")
+    try:
+        state = load_file(path) if path.suffix == ".safetensors" else _checkpoint(path)
+    except (OSError, RuntimeError, EOFError, SafetensorError, pickle.UnpicklingError) as error:
+        raise WeightsError(f"{path} holds no tensors that can be read: {advice(name, source)}") from error
+    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise WeightsError(f"{path} holds no dictionary of tensors: {advice(name, source)}")
+    return {str(key): value.float() for key, value in state.items()}
+
+
+def _checkpoint(path: Path) -> object:
+    content: object = torch.load(path, weights_only=True, map_location="cpu")
+    return content["model"] if isinstance(content, Mapping) and "model" in content else content
+
+
+def write_weights(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
+    """Write safetensors beside the place, and move them there when complete."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file({name: value.to(dtype).contiguous() for name, value in network.state_dict().items()}, partial)
+    partial.chmod(0o644)  # safetensors makes files for their owner alone
+    partial.replace(path)
