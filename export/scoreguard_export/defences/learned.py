@@ -1,0 +1,90 @@
+"""What every learned defence is: a network beside its official weights, which are given by path and never fetched."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar, Self
+
+from torch import Tensor, nn
+
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.loading import advice, fill, read_checkpoint
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.base import WeightsSource
+
+
+class LearnedDefence(Defence):
+    """A defence with a network, built by `from_weights`; the constructor alone gives an untrained network."""
+
+    sources: ClassVar[Mapping[str, WeightsSource]]
+    """The weights files by the name that `--weights NAME=PATH` gives them; the first is the defence's own name."""
+    reach: ClassVar[int | None]
+    """How far an output pixel looks, in pixels of the picture in each direction; None = the whole picture.
+
+    A tile that overlaps its neighbours by this much and begins at a multiple of `stride` gives the same pixels as the
+    whole picture.
+    """
+    stride: ClassVar[int] = 1
+    """Side of the squares of pixels that the network reads as one."""
+
+    def __init__(self, **structural: float) -> None:
+        """Set up an untrained network.
+
+        Raises:
+            ParameterError: a structural value that has no exported variant.
+        """
+        super().__init__(**structural)
+        self.network = self.untrained()
+
+    @abstractmethod
+    def untrained(self) -> nn.Module:
+        """Make a network with the names and shapes of the official weights."""
+
+    @classmethod
+    def needed(cls, structural: Mapping[str, float]) -> tuple[str, ...]:
+        """Names of the weights files that a variant needs."""
+        return tuple(cls.sources)
+
+    @classmethod
+    def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
+        """The structural variants that can be built from the files given; all of them need the first file.
+
+        Raises:
+            WeightsError: the first file is not among them.
+        """
+        cls._require(files, tuple(cls.sources)[:1])
+        return [variant for variant in cls.facts.variants() if set(cls.needed(variant)) <= set(files)]
+
+    @classmethod
+    def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
+        """Build a variant in evaluation mode.
+
+        Args:
+            files: Weights files by name, at least those that the variant needs.
+            structural: The structural parameters; those left out take their defaults.
+
+        Raises:
+            ParameterError: a structural value that has no exported variant.
+            WeightsError: a file is not given, missing, unreadable, or holds other names or shapes.
+        """
+        defence = cls(**structural)
+        needed = cls.needed(defence.structural)
+        cls._require(files, needed)
+        states = {name: read_checkpoint(files[name], name, cls.sources[name]) for name in needed}
+        for name, state in states.items():
+            fill(defence.network, state, files[name], name, cls.sources[name])
+        if len(states) > 1:
+            defence.network.load_state_dict(defence.combined(states))
+        return defence.eval().requires_grad_(False)
+
+    def combined(self, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """Make one set of weights of several files, by name; all have the network's names and shapes."""
+        raise NotImplementedError
+
+    @classmethod
+    def _require(cls, files: Mapping[str, Path], names: tuple[str, ...]) -> None:
+        for name in names:
+            if name not in files:
+                raise WeightsError(f"the weights of {name} are not shipped: {advice(name, cls.sources[name])}")

@@ -1,0 +1,84 @@
+"""Checkpoints of learned defences: what is read, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from restorers import generated
+
+from scoreguard_export.defences.ffdnet import FfdNet
+from scoreguard_export.defences.loading import read_checkpoint
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.base import WeightsSource
+
+SOURCE = WeightsSource(licence="MIT", url="https://example.org/net.pth")
+
+
+@pytest.mark.parametrize("wrapper", ["params_ema", "params", "state_dict"])
+def test_training_frameworks_wrappings_are_taken_off(wrapper: str, tmp_path: Path) -> None:
+    """The tensors of a training run's checkpoint, named for several devices, in half precision."""
+    tensors = {"module.body.0.weight": torch.ones(2, 3, dtype=torch.float16)}
+    torch.save({"epoch": 7, wrapper: tensors}, tmp_path / "net.pth")
+    state = read_checkpoint(tmp_path / "net.pth", "net", SOURCE)
+    assert list(state) == ["body.0.weight"]
+    assert state["body.0.weight"].dtype == torch.float32
+
+
+def test_averaged_weights_come_first(tmp_path: Path) -> None:
+    """Where a file holds both, the moving average is what is published."""
+    torch.save({"params": {"a": torch.zeros(1)}, "params_ema": {"a": torch.ones(1)}}, tmp_path / "net.pth")
+    assert float(read_checkpoint(tmp_path / "net.pth", "net", SOURCE)["a"]) == 1.0
+
+
+class Trap:
+    """Runs a function when unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        """Write a file of that name."""
+        return Path.touch, (Path("sprung"),)  # type: ignore[return-value]
+
+
+def test_a_file_that_is_no_checkpoint_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Text, an empty file, a folder, a list, and code, which is never run."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "text").write_text("not a checkpoint")
+    (tmp_path / "empty").touch()
+    (tmp_path / "folder").mkdir()
+    torch.save([torch.ones(1)], tmp_path / "list")
+    torch.save({"a": "word"}, tmp_path / "words")
+    torch.save(Trap(), tmp_path / "code")
+    for name in ("text", "empty", "folder", "list", "words", "code"):
+        with pytest.raises(WeightsError, match=r"tensors.*--weights net=PATH.*https://example\.org/net\.pth.*MIT"):
+            read_checkpoint(tmp_path / name, "net", SOURCE)
+    assert not (tmp_path / "sprung").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        ({"model.0.bias": torch.zeros(95)}, r"model\.0\.bias is \(95,\), not \(96,\)"),
+        ({"model.0.bias": torch.full((96,), torch.nan)}, r"model\.0\.bias holds numbers that are not finite"),
+        ({"extra": torch.zeros(1)}, r"1 tensors too many, the first is extra"),
+        ({"model.0.bias": None}, r"1 tensors missing, the first is model\.0\.bias"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    change: dict[str, torch.Tensor | None], problem: str, tmp_path: Path
+) -> None:
+    """One line says which tensor is wrong, and how."""
+    files = generated(FfdNet, tmp_path)
+    weights = {**torch.load(files["ffdnet"], weights_only=True), **change}
+    torch.save({name: value for name, value in weights.items() if value is not None}, files["ffdnet"])
+    with pytest.raises(WeightsError, match=rf"not the checkpoint of ffdnet \({problem}\): give the file by"):
+        FfdNet.from_weights(files)
+
+
+def test_a_built_defence_is_ready(tmp_path: Path) -> None:
+    """It is in evaluation mode, keeps no gradients of its weights, and has one variant."""
+    files = generated(FfdNet, tmp_path)
+    defence = FfdNet.from_weights(files)
+    assert not defence.training
+    assert not any(weight.requires_grad for weight in defence.parameters())
+    assert FfdNet.variants(files) == [{}]
