@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.randomness import draw
+from scoreguard.v1.execution import run_step
+from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
@@ -60,27 +60,51 @@ class ChainResult:
     timings: Timings
 
 
-class StageRun(NamedTuple):
-    """One graph run of one call."""
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stage of one call, as an engine: its graphs run until nobody waits any more, and their time is counted."""
 
-    stage: str
-    path: str
+    name: str
+    graphs: GraphCache[OnnxGraph]
     deadline: Deadline
     timings: Timings
+
+    def run(self, graphs: GraphFiles, inputs: Mapping[str, Array]) -> Array:
+        """Run one graph.
+
+        Raises:
+            ServingError: it failed, or the deadline passed; the metadata names the stage.
+        """
+        self.deadline.check(self.name)
+        started = time.perf_counter()
+        try:
+            return self.graphs.get(graphs.onnx).run(inputs, self.deadline)
+        except Exception as error:
+            raise as_serving_error(error, stage=self.name) from error
+        finally:
+            self.timings.add(self.name, started)
+
+    def array(self, values: Array) -> Array:
+        """Arrays are numpy's."""
+        return values
+
+    def join(self, parts: Sequence[Array], axis: int) -> Array:
+        """Concatenation."""
+        return np.concatenate(parts, axis=axis)
 
 
 class Chain:
     """The graphs of one archive as a chain; safe to run from several threads."""
 
     def __init__(self, archive: Archive, *, threads: int) -> None:
-        self._metric_path = archive.manifest.metric.graphs.onnx
+        self._metric_graphs = archive.manifest.metric.graphs
         self._metric = archive.manifest.metric.facts
         self._graphs = GraphCache(archive, lambda model: OnnxGraph(model, threads=threads))
 
     @property
     def engine(self) -> str:
         """Engine, version and provider of the graphs."""
-        return self._graphs.get(self._metric_path).engine
+        return self._graphs.get(self._metric_graphs.onnx).engine
 
     def purify(self, images: Array, call: ChainCall) -> ChainResult:
         """g(x) for a batch (N, 3, H, W).
@@ -107,37 +131,18 @@ class Chain:
     def _purify(self, images: Array, call: ChainCall, timings: Timings) -> Array:
         for index, step in enumerate(call.steps):
             check_size(images, step.facts.minimum_size, f"defence {step.facts.name!r} (step {index + 1})")
-            randoms = draw(step.facts.random_inputs, images.shape, call.seeds, index)
-            run = StageRun(str(step.step), step.variant.graphs.onnx, call.deadline, timings)
-            images = self._run(run, step_inputs(images, step, randoms))
+            images = run_step(self._stage(str(step.step), call, timings), images, step, call.seeds, index)
         return images
 
     def _score(self, images: Array, call: ChainCall, timings: Timings) -> Array:
         check_size(images, self._metric.minimum_size, f"metric {self._metric.name!r}")
-        run = StageRun(METRIC_STAGE, self._metric_path, call.deadline, timings)
-        return self._run(run, {"image": images}).reshape(len(images))
+        return self._stage(METRIC_STAGE, call, timings).run(self._metric_graphs, {"image": images}).reshape(len(images))
 
     def _undefended(self, images: Array, scores: Array, call: ChainCall, timings: Timings) -> Array:
         return self._score(images, call, timings) if call.steps else scores
 
-    def _run(self, run: StageRun, inputs: dict[str, Array]) -> Array:
-        run.deadline.check(run.stage)
-        started = time.perf_counter()
-        try:
-            return self._graphs.get(run.path).run(inputs, run.deadline)
-        except Exception as error:
-            raise as_serving_error(error, stage=run.stage) from error
-        finally:
-            run.timings.add(run.stage, started)
-
-
-def step_inputs(images: Array, step: ResolvedStep, randoms: Sequence[Array]) -> dict[str, Array]:
-    """The graph inputs of one step, by name, in the order of the graph."""
-    inputs = {"image": images}
-    inputs.update({name: np.asarray(value, np.float32) for name, value in step.values})
-    names = (spec.name for spec in step.facts.random_inputs)
-    inputs.update(zip(names, randoms, strict=True))
-    return inputs
+    def _stage(self, name: str, call: ChainCall, timings: Timings) -> Stage:
+        return Stage(name=name, graphs=self._graphs, deadline=call.deadline, timings=timings)
 
 
 def check_size(images: Array, minimum: int, who: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
-from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact
-from scoreguard.v1.randomness import draw
+from scoreguard.v1.execution import graphs_of, is_random, run_step
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
@@ -49,10 +49,34 @@ def find_surrogate(path: Path, metric: str) -> Archive:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Stage:
-    graph: torch.jit.ScriptModule
-    resolved: ResolvedStep
-    bpda: bool
+class _Graphs:
+    """The graphs of a chain as an engine, on tensors."""
+
+    torch: Any
+    loaded: dict[str, torch.jit.ScriptModule]
+    checkpoint: bool
+
+    def run(self, graphs: GraphFiles, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        """Run one graph; the inputs come in its order."""
+        graph = self.loaded[graphs.torchscript]
+        if not (self.checkpoint and self.torch.is_grad_enabled()):
+            return _run(graph, *inputs.values())
+        from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+
+        # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
+        with set_checkpoint_early_stop(enable=False):
+            result: torch.Tensor = checkpoint(_run, graph, *inputs.values(), use_reentrant=False)
+        return result
+
+    def array(self, values: npt.NDArray[np.float32]) -> torch.Tensor:
+        """A tensor of numpy's values."""
+        tensor: torch.Tensor = self.torch.from_numpy(values)
+        return tensor
+
+    def join(self, parts: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
+        """Concatenation."""
+        joined: torch.Tensor = self.torch.cat(list(parts), dim=axis)
+        return joined
 
 
 class LocalOracle:
@@ -93,11 +117,12 @@ class LocalOracle:
         self._torch = require_torch("a local surrogate")
         if threads is not None:
             self._torch.set_num_threads(threads)
-        self._stages = tuple(self._load_stage(archive, step) for step in chain)
-        self._metric = self._load(archive, archive.manifest.metric.graphs.torchscript)
-        self._random = any(stage.resolved.facts.random_inputs for stage in self._stages)
-        self._seed, self._draws, self._calls = seed, draws if self._random else 1, 0
-        self._checkpoint = checkpoint
+        self._steps = tuple(resolve_step(step.to_message(), _defence(archive, step.name)) for step in chain)
+        self._metric = archive.manifest.metric.graphs
+        paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
+        self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
+        random = any(is_random(step) for step in self._steps)
+        self._seed, self._draws, self._calls = seed, draws if random else 1, 0
         self._last_calls = np.zeros(0, dtype=np.int64)
         self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws)
 
@@ -150,46 +175,30 @@ class LocalOracle:
         return [draw_seeds(bases, self._calls, number) for number in range(self._draws)]
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        for place, stage in enumerate(self._stages):
-            images = self._purify(stage, images, seeds, place)
-        return self._through(self._metric, images)
+        for place, step in enumerate(self._steps):
+            images = self._purify(step, images, seeds, place)
+        score: torch.Tensor = self._engine.run(self._metric, {"image": images})
+        return score
 
-    def _through(self, graph: torch.jit.ScriptModule, images: torch.Tensor, *inputs: torch.Tensor) -> torch.Tensor:
-        if not (self._checkpoint and self._torch.is_grad_enabled()):
-            return _run(graph, images, *inputs)
-        from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
-
-        # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
-        with set_checkpoint_early_stop(enable=False):
-            result: torch.Tensor = checkpoint(_run, graph, images, *inputs, use_reentrant=False)
-        return result
-
-    def _purify(self, stage: _Stage, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
-        module = self._torch
-        values = [module.tensor(value, dtype=module.float32) for _, value in stage.resolved.values]
-        drawn = draw(stage.resolved.facts.random_inputs, tuple(images.shape), seeds, place)
-        inputs = [*values, *(module.from_numpy(array) for array in drawn)]
-        with module.set_grad_enabled(module.is_grad_enabled() and not stage.bpda):
-            purified = self._through(stage.graph, images, *inputs)
-        if not stage.bpda:
+    def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
+        bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
+        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not bpda):
+            purified = run_step(self._engine, images, step, seeds, place)
+        if not bpda:
             return purified
         if purified.shape != images.shape:
-            name = stage.resolved.facts.name
+            name = step.facts.name
             raise SurrogateError(f"defence {name!r} changes the picture's size, so no gradient can pass it as identity")
-        return _pass_straight(module, images, purified)
+        straight: torch.Tensor = _pass_straight(self._torch, images, purified)
+        return straight
 
-    def _load_stage(self, archive: Archive, step: Step) -> _Stage:
-        resolved = resolve_step(step.to_message(), _defence(archive, step.name))
-        return _Stage(
-            graph=self._load(archive, resolved.variant.graphs.torchscript),
-            resolved=resolved,
-            bpda=resolved.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY,
-        )
 
-    def _load(self, archive: Archive, path: str) -> torch.jit.ScriptModule:
-        graph: torch.jit.ScriptModule = self._torch.jit.load(io.BytesIO(archive.read(path)), map_location="cpu")
-        graph.eval()
-        return graph
+def _load(torch: Any, archive: Archive, paths: Iterable[str]) -> dict[str, torch.jit.ScriptModule]:
+    loaded = {}
+    for path in dict.fromkeys(paths):
+        loaded[path] = torch.jit.load(io.BytesIO(archive.read(path)), map_location="cpu")
+        loaded[path].eval()
+    return loaded
 
 
 def facts_of(manifest: ArchiveManifest) -> OracleFacts:

@@ -7,20 +7,40 @@ Torch is imported here and nowhere else in this package: a server without gradie
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY
-from scoreguard.v1.randomness import draw
+from scoreguard.v1.execution import run_step
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.chain import ChainCall, check_size
 from scoreguard_handlers.errors import NotDeployedError
+
+
+class TorchGraphs:
+    """The TorchScript graphs of one archive, on tensors."""
+
+    def __init__(self, graphs: GraphCache[torch.jit.ScriptModule]) -> None:
+        self._graphs = graphs
+
+    def run(self, graphs: GraphFiles, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Run one graph; the inputs come in its order."""
+        result: Tensor = self._graphs.get(graphs.torchscript)(*inputs.values())
+        return result
+
+    def array(self, values: Array) -> Tensor:
+        """A tensor of numpy's values."""
+        return torch.from_numpy(values)
+
+    def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Concatenation."""
+        return torch.cat(list(parts), dim=axis)
 
 
 class TorchChain:
@@ -31,8 +51,8 @@ class TorchChain:
     def __init__(self, archive: Archive, *, threads: int) -> None:
         torch.set_num_threads(threads)
         self._facts = archive.manifest.metric.facts
-        self._metric_path = archive.manifest.metric.graphs.torchscript
-        self._graphs: GraphCache[torch.jit.ScriptModule] = GraphCache(archive, _load)
+        self._metric = archive.manifest.metric.graphs
+        self._engine = TorchGraphs(GraphCache(archive, _load))
 
     def gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
         """Scores (N,) and d score / d image (N, 3, H, W).
@@ -55,15 +75,13 @@ class TorchChain:
             purified = self._purify(purified, step, call.seeds, index)
         check_size(np.empty(purified.shape, np.bool_), self._facts.minimum_size, f"metric {self._facts.name!r}")
         call.deadline.check("gradient")
-        scores: Tensor = self._graphs.get(self._metric_path)(purified).reshape(len(images))
+        scores: Tensor = self._engine.run(self._metric, {"image": purified}).reshape(len(images))
         # The pictures of a batch do not see each other, so the sum has every picture's own derivative.
         (gradient,) = torch.autograd.grad(scores.sum(), leaf)
         return scores.detach().numpy(), gradient.numpy()
 
     def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], index: int) -> Tensor:
-        values = [torch.tensor(value, dtype=torch.float32) for _, value in step.values]
-        randoms = [torch.from_numpy(r) for r in draw(step.facts.random_inputs, tuple(images.shape), seeds, index)]
-        purified: Tensor = self._graphs.get(step.variant.graphs.torchscript)(images, *values, *randoms)
+        purified = run_step(self._engine, images, step, seeds, index)
         if step.facts.differentiability != DIFFERENTIABILITY_BPDA_IDENTITY:
             return purified
         if purified.shape != images.shape:

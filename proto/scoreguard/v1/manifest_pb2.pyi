@@ -211,6 +211,12 @@ class DefenceArtifact(google.protobuf.message.Message):
 
     FACTS_FIELD_NUMBER: builtins.int
     VARIANTS_FIELD_NUMBER: builtins.int
+    WEIGHTS_SHA256_FIELD_NUMBER: builtins.int
+    WEIGHTS_LICENCE_FIELD_NUMBER: builtins.int
+    weights_sha256: builtins.str
+    """SHA-256 of the weights file that the defence was built from, hexadecimal; empty where it has no weights."""
+    weights_licence: builtins.str
+    """Licence of the weights; empty where it has none."""
     @property
     def facts(self) -> Global___DefenceFacts:
         """Facts that do not depend on the export."""
@@ -224,9 +230,11 @@ class DefenceArtifact(google.protobuf.message.Message):
         *,
         facts: Global___DefenceFacts | None = ...,
         variants: collections.abc.Iterable[Global___DefenceVariant] | None = ...,
+        weights_sha256: builtins.str = ...,
+        weights_licence: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["facts", b"facts", "variants", b"variants"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["facts", b"facts", "variants", b"variants", "weights_licence", b"weights_licence", "weights_sha256", b"weights_sha256"]) -> None: ...
 
 Global___DefenceArtifact: typing_extensions.TypeAlias = DefenceArtifact
 
@@ -255,6 +263,7 @@ class DefenceVariant(google.protobuf.message.Message):
     STRUCTURAL_FIELD_NUMBER: builtins.int
     GRAPHS_FIELD_NUMBER: builtins.int
     PARITY_FIELD_NUMBER: builtins.int
+    FINISH_FIELD_NUMBER: builtins.int
     @property
     def structural(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Values of the structural parameters that this variant was exported for."""
@@ -269,15 +278,20 @@ class DefenceVariant(google.protobuf.message.Message):
     def parity(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ParityCase]:
         """How closely the graphs agree with the eager module."""
 
+    @property
+    def finish(self) -> Global___GraphFiles:
+        """For a diffusion: graphs that make the result from `image` and `sampled`; absent: what was sampled is the result."""
+
     def __init__(
         self,
         *,
         structural: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
         graphs: Global___GraphFiles | None = ...,
         parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
+        finish: Global___GraphFiles | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["graphs", b"graphs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["graphs", b"graphs", "parity", b"parity", "structural", b"structural"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "parity", b"parity", "structural", b"structural"]) -> None: ...
 
 Global___DefenceVariant: typing_extensions.TypeAlias = DefenceVariant
 
@@ -376,6 +390,8 @@ class DefenceFacts(google.protobuf.message.Message):
     DIFFERENTIABILITY_FIELD_NUMBER: builtins.int
     SIZE_PRESERVING_FIELD_NUMBER: builtins.int
     MINIMUM_SIZE_FIELD_NUMBER: builtins.int
+    TILING_FIELD_NUMBER: builtins.int
+    DIFFUSION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Catalogue name, for example `jpeg`."""
     title: builtins.str
@@ -398,6 +414,14 @@ class DefenceFacts(google.protobuf.message.Message):
     def random_inputs(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___RandomInput]:
         """Randomness that the graph takes as input; empty for a deterministic defence."""
 
+    @property
+    def tiling(self) -> Global___Tiling:
+        """How pictures larger than one tile are cut; absent: the graph runs on the whole picture."""
+
+    @property
+    def diffusion(self) -> Global___Diffusion:
+        """How the graph is used again and again by a sampler; absent: it runs once and gives the purified picture."""
+
     def __init__(
         self,
         *,
@@ -410,10 +434,59 @@ class DefenceFacts(google.protobuf.message.Message):
         differentiability: Global___Differentiability.ValueType = ...,
         size_preserving: builtins.bool = ...,
         minimum_size: builtins.int = ...,
+        tiling: Global___Tiling | None = ...,
+        diffusion: Global___Diffusion | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["differentiability", b"differentiability", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random_inputs", b"random_inputs", "size_preserving", b"size_preserving", "title", b"title", "year", b"year"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["diffusion", b"diffusion", "tiling", b"tiling"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["differentiability", b"differentiability", "diffusion", b"diffusion", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "parameters", b"parameters", "random_inputs", b"random_inputs", "size_preserving", b"size_preserving", "tiling", b"tiling", "title", b"title", "year", b"year"]) -> None: ...
 
 Global___DefenceFacts: typing_extensions.TypeAlias = DefenceFacts
+
+@typing.final
+class Tiling(google.protobuf.message.Message):
+    """Tiles of large pictures. Each is read with an overlap, and its inner part is kept."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: builtins.int
+    OVERLAP_FIELD_NUMBER: builtins.int
+    MULTIPLE_FIELD_NUMBER: builtins.int
+    size: builtins.int
+    """Height and width of a tile in pixels, the overlap on both sides included."""
+    overlap: builtins.int
+    """Pixels on each side that are read and not kept: at least the radius that the graph sees."""
+    multiple: builtins.int
+    """Tiles begin at multiples of this, for graphs that work in blocks."""
+    def __init__(
+        self,
+        *,
+        size: builtins.int = ...,
+        overlap: builtins.int = ...,
+        multiple: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["multiple", b"multiple", "overlap", b"overlap", "size", b"size"]) -> None: ...
+
+Global___Tiling: typing_extensions.TypeAlias = Tiling
+
+@typing.final
+class Diffusion(google.protobuf.message.Message):
+    """A purifier that adds noise up to step t of a diffusion and samples its way back with the graph, a denoiser."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    ALPHA_BAR_FIELD_NUMBER: builtins.int
+    @property
+    def alpha_bar(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """Cumulative products of 1 - beta, one for each step of the forward process from step 1 on."""
+
+    def __init__(
+        self,
+        *,
+        alpha_bar: collections.abc.Iterable[builtins.float] | None = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["alpha_bar", b"alpha_bar"]) -> None: ...
+
+Global___Diffusion: typing_extensions.TypeAlias = Diffusion
 
 @typing.final
 class ParameterSpec(google.protobuf.message.Message):
