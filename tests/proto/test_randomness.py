@@ -41,5 +41,5 @@ def test_numbers_have_the_law_and_the_shape_that_is_asked_for() -> None:
     noise, places = draw([NOISE, PLACE], (400, 3, 8, 8), range(400), 0)
     assert (noise.shape, places.shape) == ((400, 3, 8, 8), (400,))
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
-    assert 0 <= places.min() and places.max() < 1
+    assert places.min() >= 0 and places.max() < 1
     assert abs(places.mean() - 0.5) < 0.06
