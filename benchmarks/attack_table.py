@@ -34,12 +34,12 @@ UNIVERSAL: Final = {
     "generative": "--epochs 5 --batch 4 --channels 32",
 }
 GRADIENT: Final = (
-    "fgsm,ifgsm,mifgsm,amifgsm:k=0.125,korhonen,ssah:mode=benchmark,madc,zhang-ssim:mode=benchmark,"
-    "advcf:iterations=40,pgd:restarts=1,apgd:iterations=25,ioi"
+    "fgsm,ifgsm,mifgsm,amifgsm:k=0.125,korhonen:iterations=20,ssah:mode=benchmark,madc,zhang-ssim:mode=benchmark,"
+    "advcf:iterations=15,pgd:restarts=1,apgd:iterations=25,ioi"
 )
 BLACK_BOX: Final = (
     "square:queries=100,nes:queries=100,spsa:queries=100:pairs=16,simba:queries=100,"
-    "onepixel:queries=100:population=25,patch-rs:queries=100,auto:iterations=25:queries=50"
+    "onepixel:queries=100:population=25,patch-rs:queries=100,auto:iterations=15:queries=30"
 )
 BIN: Final = Path(sys.executable).parent
 

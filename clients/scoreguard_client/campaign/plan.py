@@ -17,7 +17,7 @@ from scoreguard_client.attacks.base import Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.oracles.seeds import derive_seed
 
-_SHOWN: Final = 60
+_SHOWN: Final = 90
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,9 +100,7 @@ class Plan:
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
-        return [
-            f"{name}: {_short(mine)} there, {_short(theirs)} here" for name, mine, theirs in pairs if mine != theirs
-        ]
+        return [_difference(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
 
     def units(self) -> Iterator[Unit]:
         """Every piece of crafting, in the order in which it is done."""
@@ -133,8 +131,16 @@ class Plan:
                 yield tuple(images[start : start + self.batch])
 
 
+def _difference(name: str, mine: object, theirs: object) -> str:
+    if isinstance(mine, tuple) and isinstance(theirs, tuple) and name != "images" and set(mine) != set(theirs):
+        # Of long lists only what the other lacks says anything.
+        shared = set(mine) & set(theirs)
+        mine, theirs = (tuple(value for value in values if value not in shared) for values in (mine, theirs))
+    return f"{name}: {_short(mine)} there, {_short(theirs)} here"
+
+
 def _short(value: object) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], ImageRef):
         return f"{len(value)} pictures"
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
+    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"

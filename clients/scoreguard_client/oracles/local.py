@@ -152,15 +152,16 @@ class LocalOracle:
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and d score / d picture (N, 3, H, W)."""
         pictures = self._torch.from_numpy(images).clone().requires_grad_()
-        total = self._torch.zeros(len(images), dtype=self._torch.float64)
+        total, gradient = self._torch.zeros(len(images), dtype=self._torch.float64), self._torch.zeros_like(pictures)
         with self._steady():
             for seeds in self._next_seeds(len(images)):
                 scores = self._forward(pictures, seeds)
-                # Each score depends on its own picture only: the gradient of the sum holds them all.
-                (scores.sum() / self._draws).backward()  # type: ignore[no-untyped-call]
+                # Each score depends on its own picture only: the gradient of the sum holds them all. Those of the
+                # weights, which `backward` would compute too, are not asked for.
+                mean = scores.sum() / self._draws
+                gradient += self._torch.autograd.grad(mean, pictures, allow_unused=True, materialize_grads=True)[0]
                 total += scores.detach().double()
-        gradient = self._torch.zeros_like(pictures) if pictures.grad is None else pictures.grad
-        return (total / self._draws).numpy(), gradient.numpy()
+        return (total / self._draws).numpy(), gradient.detach().numpy()
 
     def _steady(self) -> AbstractContextManager[None]:
         # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed campaign

@@ -34,7 +34,9 @@ def draw(
     Returns:
         One float32 array per input: (N, 3, H, W) or (N,).
     """
-    generators = [np.random.Generator(np.random.Philox(key=[seed, step])) for seed in seeds]
+    # In a plain list a seed from 2⁶³ on beside a small number would pass through float64, and lose its last bits.
+    keys = [np.array([seed, step], np.uint64) for seed in seeds]
+    generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
     return [np.stack([_draw_one(spec, shape[1:], generator) for generator in generators]) for spec in inputs]
 
 

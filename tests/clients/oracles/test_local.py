@@ -21,6 +21,7 @@ from scoreguard_client import MissingExtraError
 from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
 from scoreguard_client.oracles.base import GradientOracle, Images, Scores
 from scoreguard_export.defences.catalogue import default_defence
+from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.metrics.catalogue import load_metric
 
 
@@ -142,7 +143,8 @@ def test_a_real_metric_answers_bit_for_bit_alike_however_often_it_was_asked(tmp_
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return self.lite(self.jpeg(image, torch.tensor(50.0)))  # type: ignore[no-any-return]
 
-    traced = torch.jit.trace(Behind().eval(), torch.from_numpy(crops), check_trace=False)  # type: ignore[no-untyped-call]
+    with quiet():
+        traced = torch.jit.trace(Behind().eval(), torch.from_numpy(crops), check_trace=False)  # type: ignore[no-untyped-call]
     archive = write_archive(tmp_path / "behind", traced)
     asked = LocalOracle(archive)
     answers = [asked.gradient(crops) for _ in range(4)]
