@@ -7,17 +7,14 @@ from torch import Tensor
 
 from scoreguard_export.defences.straight_through import straight_through
 
-_MARGIN = 1e-6
-"""What rounding alone takes a value past a bound."""
-
 
 def within_range(value: Tensor) -> Tensor:
-    """Clamp to [0, 1]; the gradient is the clamp's, and does not stop where only rounding passed a bound.
+    """Clamp to [0, 1]; the gradient is the clamp's, and does not stop where only rounding (10⁻⁶) passed a bound.
 
     Without the margin, a white area would lose its gradient wherever its weights add up to 1.0000001.
 
     Args:
         value: Pictures (N, 3, H, W).
     """
-    inside = torch.clamp(value, -_MARGIN, 1.0 + _MARGIN)
+    inside = torch.clamp(value, -1e-6, 1.0 + 1e-6)
     return straight_through(inside, torch.clamp(inside, 0.0, 1.0))
