@@ -6,8 +6,8 @@ parts are put together: once, tile by tile, or again and again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +15,15 @@ import numpy.typing as npt
 from scoreguard.v1.manifest_pb2 import RANDOM_SHAPE_IMAGE, GraphFiles
 from scoreguard.v1.randomness import draw
 from scoreguard.v1.resolve import ResolvedStep
+from scoreguard.v1.sampling import Schedule, purified_ddim, purified_ddpm, step_noise
 from scoreguard.v1.tiles import in_tiles
 
 A = TypeVar("A")
 """Arrays of an engine."""
+STEP_PARAMETER: Final = "t"
+"""Parameter of a diffusion: the step that a picture is noised to."""
+COUNT_PARAMETER: Final = "steps"
+"""Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which takes t."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -48,21 +53,56 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
         seeds: one for each picture.
         place: of the step in its chain, from 0; its randomness follows from it.
     """
-    batch: Any = images
-    shape = tuple(int(length) for length in batch.shape)
-    randoms = [engine.array(values) for values in draw(step.facts.random_inputs, shape, seeds, place)]
     values = {name: engine.array(np.asarray(value, np.float32)) for name, value in step.values}
+    if step.facts.HasField("diffusion"):
+        return _diffused_and_back(engine, images, step, values, seeds, place)
+    drawn = draw(step.facts.random_inputs, _shape(images), seeds, place)
+    randoms = [engine.array(numbers) for numbers in drawn]
 
-    def whole(picture: A, rows: slice, columns: slice) -> A:
-        drawn = {
-            spec.name: _part(array, rows, columns) if spec.shape == RANDOM_SHAPE_IMAGE else array
-            for spec, array in zip(step.facts.random_inputs, randoms, strict=True)
+    def part(picture: A, rows: slice, columns: slice) -> A:
+        cut = {
+            spec.name: _cut(numbers, rows, columns) if spec.shape == RANDOM_SHAPE_IMAGE else numbers
+            for spec, numbers in zip(step.facts.random_inputs, randoms, strict=True)
         }
-        return engine.run(step.variant.graphs, {"image": picture, **values, **drawn})
+        return engine.run(step.variant.graphs, {"image": picture, **values, **cut})
 
+    return _whole_or_in_tiles(engine, images, step, part)
+
+
+def _diffused_and_back(
+    engine: Engine[A], images: A, step: ResolvedStep, values: dict[str, A], seeds: Sequence[int], place: int
+) -> A:
+    """Noise to step t, then the denoiser again and again; see `sampling`. More steps than t are t."""
+    schedule, numbers = Schedule(tuple(step.facts.diffusion.alpha_bar)), dict(step.values)
+    level, count = int(numbers[STEP_PARAMETER]), int(numbers[COUNT_PARAMETER])
+    others = {name: value for name, value in values.items() if name not in (STEP_PARAMETER, COUNT_PARAMETER)}
+    shape = _shape(images)
+
+    def denoise(noisy: A, sigma: float) -> A:
+        deviation = engine.array(np.asarray(sigma, np.float32))
+
+        def part(picture: A, rows: slice, columns: slice) -> A:
+            del rows, columns
+            return engine.run(step.variant.graphs, {"image": picture, "sigma": deviation})
+
+        return _whole_or_in_tiles(engine, noisy, step, part)
+
+    def noise(index: int) -> A:
+        return engine.array(step_noise(shape, seeds, place, index))
+
+    if count:
+        sampled = purified_ddim(images, schedule, level, min(count, level), denoise, noise)
+    else:
+        sampled = purified_ddpm(images, schedule, level, denoise, noise)
+    if not step.variant.HasField("finish"):
+        return sampled
+    return engine.run(step.variant.finish, {"image": images, "sampled": sampled, **others})
+
+
+def _whole_or_in_tiles(engine: Engine[A], images: A, step: ResolvedStep, part: Callable[[A, slice, slice], A]) -> A:
     if not step.facts.HasField("tiling"):
-        return whole(images, slice(None), slice(None))
-    return in_tiles(images, step.facts.tiling, whole, engine.join)
+        return part(images, slice(None), slice(None))
+    return in_tiles(images, step.facts.tiling, part, engine.join)
 
 
 def graphs_of(step: ResolvedStep) -> list[GraphFiles]:
@@ -76,7 +116,11 @@ def is_random(step: ResolvedStep) -> bool:
     return bool(step.facts.random_inputs) or step.facts.HasField("diffusion")
 
 
-def _part(array: A, rows: slice, columns: slice) -> A:
-    noise: Any = array
+def _shape(images: Any) -> tuple[int, ...]:
+    return tuple(int(length) for length in images.shape)
+
+
+def _cut(numbers: A, rows: slice, columns: slice) -> A:
+    noise: Any = numbers
     part: A = noise[:, :, rows, columns]
     return part
