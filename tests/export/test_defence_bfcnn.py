@@ -59,7 +59,7 @@ def test_it_reaches_the_known_quality_on_whole_photographs(shared_data: Path) ->
 def test_it_looks_as_far_as_it_says(tmp_path: Path) -> None:
     """The gradient of a pixel reaches exactly the stated distance."""
     defence = untrained(BfCnn, tmp_path)
-    assert looked_at(defence, torch.full((1, 3, 47, 49), 0.5), 23, 24) == (BfCnn.reach, BfCnn.reach)
+    assert looked_at(defence, 49, 23, 24) == (BfCnn.reach, BfCnn.reach)
 
 
 def test_both_exports_are_the_module(tmp_path: Path) -> None:

@@ -64,8 +64,8 @@ def test_it_reaches_the_known_quality_on_whole_photographs(shared_data: Path) ->
 
 def test_it_looks_no_farther_than_it_says(tmp_path: Path) -> None:
     """The farther pixel of a square reaches exactly the stated distance."""
-    defence, image = untrained(FfdNet, tmp_path), torch.full((1, 3, 64, 66), 0.5)
-    reached = [looked_at(defence, image, 30 + odd, 32 + odd, torch.tensor(20.0)) for odd in (0, 1)]
+    defence = untrained(FfdNet, tmp_path)
+    reached = [looked_at(defence, 66, 30 + odd, 32 + odd, torch.tensor(20.0)) for odd in (0, 1)]
     assert max(reached) == (FfdNet.reach, FfdNet.reach)
 
 

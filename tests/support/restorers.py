@@ -86,15 +86,15 @@ def psnr(first: Tensor, second: Tensor) -> float:
     return float((-10.0 * torch.log10(errors)).mean())
 
 
-def looked_at(defence: LearnedDefence, image: Tensor, row: int, column: int, *inputs: Tensor) -> tuple[int, int]:
+def looked_at(defence: LearnedDefence, size: int, row: int, column: int, *inputs: Tensor) -> tuple[int, int]:
     """How far the output at a pixel looks: the largest distance of a row and of a column that has a gradient.
 
-    Weights are replaced by positive ones that shrink, so that nothing on the way is cut off or clamped.
+    The weights are replaced by small positive ones, on a dark picture of size × size: nothing is cut off or clamped.
     """
     defence = copy.deepcopy(defence).double()
     for weight in defence.network.parameters():
-        weight.data.fill_(0.5 / max(1, weight[0].numel()) if weight.dim() == 4 and weight.shape[0] > 1 else 0.5)
-    given = image.double().requires_grad_()
+        weight.data.fill_(0.0 if weight.dim() == 1 else 0.5 / max(1, weight[0].numel()))
+    given = torch.full((1, 3, size, size), 1e-3, dtype=torch.float64, requires_grad=True)
     output = defence(given, *inputs)[:, :, row, column]
     (gradient,) = torch.autograd.grad(output.sum(), given)
     rows, columns = (gradient.abs().sum(dim=1)[0] > 0).nonzero(as_tuple=True)

@@ -1,0 +1,65 @@
+"""CARN-M as a purification: the picture is halved, then doubled by a network (Ahn, Kang & Sohn, ECCV 2018).
+
+    x' = clip₀₁(CARN-M₂(bicubic_{1/2}(x)))
+
+The weights are the authors' mobile network, trained to double bicubic reductions: residual blocks of grouped
+convolutions whose weights recur three times, each result beside all before it ("cascading").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scoreguard_export.defences.base import DefenceFacts, Differentiability
+from scoreguard_export.defences.carn_network import CarnM
+from scoreguard_export.defences.jpeg_codec import extend
+from scoreguard_export.defences.learned import LearnedDefence
+from scoreguard_export.metrics.base import WeightsSource
+
+
+class Carn(LearnedDefence):
+    """Halve by a widened bicubic filter, then double by the network: fine detail is drawn anew.
+
+    A picture of odd height or width is extended by its last row or column, and cropped back.
+
+    Receptive field: 45 pixels in each direction; stride 2. A tile that begins at even coordinates and overlaps by
+    that much gives the same pixels as the whole picture.
+    """
+
+    facts = DefenceFacts(
+        name="carn",
+        title="CARN-M upscaling (x2)",
+        paper="Ahn, Kang, Sohn: Fast, accurate, and lightweight super-resolution with cascading residual network. ECCV "
+        "(arXiv 1803.08664)",
+        year=2018,
+        differentiability=Differentiability.EXACT,
+        size_preserving=True,
+        minimum_size=1,
+        parity_tolerance=1e-4,
+    )
+    sources: ClassVar[Mapping[str, WeightsSource]] = {
+        "carn": WeightsSource(
+            licence="MIT",
+            url="https://github.com/nmhkahn/CARN-pytorch/raw/master/checkpoint/carn_m.pth",
+            sha256="d48a759a84509351facb6b7c6d5bd6edec98b98519b8c464ee4ab44d2ba964ff",
+        )
+    }
+    reach = 45
+    stride = 2
+
+    def untrained(self) -> nn.Module:
+        """Make a network with the checkpoint's names and shapes."""
+        return CarnM()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Restore pictures (N, 3, H, W) in [0, 1]."""
+        height, width = image.shape[2], image.shape[3]
+        low, narrow = (height + 1) // 2, (width + 1) // 2
+        even = extend(image, low * 2, narrow * 2)
+        small = functional.interpolate(even, size=[low, narrow], mode="bicubic", align_corners=False, antialias=True)
+        return torch.clamp(self.network(small)[:, :, :height, :width], 0.0, 1.0)
