@@ -2,22 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 from rich.console import Console
+from rich.table import Table
 
+from scoreguard_export.training.checkpoint import torch_threads
 from scoreguard_export.training.config import TrainingConfig
+from scoreguard_export.training.denoising import LEVELS, DenoisingRow, compare
+from scoreguard_export.training.diffusion import DiffusionConfig, train_diffusion
+from scoreguard_export.training.fcn_filter import FilterConfig, train_filter
 from scoreguard_export.training.lite import train_lite
+from scoreguard_export.training.photos import photos_in
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _PATH = click.Path(path_type=Path)
 _DEFAULT_WORK = Path("runs/train-lite")
+_FILTER_WORK = Path("runs/train-fcn-filter")
+_DIFFUSION_WORK = Path("runs/train-diffusion")
 
 
 @click.group(name="train", epilog="Example: scoreguard-export train lite --photos photos --out lite.safetensors")
 def command() -> None:
-    """Train a shipped metric; the same command continues a run that was stopped."""
+    """Train a shipped metric or defence; the same command continues a run that was stopped."""
+
+
+def _where(name: str, work: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """The options that say where a run keeps what it makes."""
+
+    def add(function: Callable[..., None]) -> Callable[..., None]:
+        options: list[Any] = [
+            click.option("--out", type=_PATH, default=work / name, show_default=True, help="Weights file."),
+            click.option("--work", type=_PATH, default=work, show_default=True, help="Folder of the checkpoint."),
+            click.option("--seed", type=int, default=0, show_default=True),
+            click.option("--threads", type=int, default=1, show_default=True, help="Torch threads."),
+        ]
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
 
 
 @command.command(
@@ -44,3 +71,73 @@ def lite(**options: object) -> None:
     console = Console(stderr=True)
     path = train_lite(TrainingConfig(**options), progress=console.print, console=console)  # type: ignore[arg-type]
     click.echo(str(path))
+
+
+@command.command(
+    name="fcn-filter",
+    epilog="Example: scoreguard-export train fcn-filter --attacked runs/advcf --out fcn_filter.safetensors",
+)
+@click.option("--attacked", type=_FOLDER, required=True, help="Folder of attacked pictures, or of a campaign.")
+@click.option("--clean", type=_FOLDER, help="Folder of the originals under the same names; a campaign has its own.")
+@click.option("--attack", default="advcf", show_default=True, help="Which attack of a campaign.")
+@_where("fcn_filter.safetensors", _FILTER_WORK)
+@click.option("--epochs", type=int, default=200, show_default=True)
+@click.option("--batch", type=int, default=4, show_default=True)
+@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
+@click.option("--validation-share", type=float, default=0.2, show_default=True)
+def fcn_filter(**options: object) -> None:
+    """Train the FCN filter on attacked pictures, by the study's recipe.
+
+    A campaign is a folder that `scoreguard attack --attacks advcf --keep-all` wrote.
+    """
+    console = Console(stderr=True)
+    click.echo(str(train_filter(FilterConfig(**options), progress=console.print)))  # type: ignore[arg-type]
+
+
+@command.command(
+    epilog="Example: scoreguard-export train diffusion --photos photos --holdout kodim01 --out denoiser.safetensors"
+)
+@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of photographs; may be given again.")
+@click.option("--bundled/--no-bundled", default=True, help="Use the photographs that scikit-image brings, too.")
+@click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
+@click.option("--holdout", multiple=True, help="Photograph kept for measuring, by name without extension.")
+@_where("denoiser.safetensors", _DIFFUSION_WORK)
+@click.option("--steps", type=int, default=40_000, show_default=True)
+@click.option("--batch", type=int, default=16, show_default=True)
+@click.option("--crop", type=int, default=96, show_default=True, help="Side of a crop, in pixels.")
+@click.option("--learning-rate", type=float, default=5e-4, show_default=True)
+@click.option("--averaging", type=float, default=0.999, show_default=True, help="Decay of the average of the weights.")
+@click.option("--bfloat16/--float32", default=True, help="Convolutions in bfloat16, fast on recent processors only.")
+@click.option("--save-every", type=int, default=500, show_default=True, help="Steps between checkpoints.")
+def diffusion(**options: object) -> None:
+    """Train the denoiser of the diffusion purifier on photographs."""
+    console = Console(stderr=True)
+    click.echo(str(train_diffusion(DiffusionConfig(**options), progress=console.print)))  # type: ignore[arg-type]
+
+
+@command.command(
+    name="denoising",
+    epilog="Example: scoreguard-export train denoising --photos kodak24 --only kodim01 --peers weights",
+)
+@click.option("--weights", type=_PATH, help="Weights of the denoiser; the shipped ones by default.")
+@click.option("--photos", type=_FOLDER, required=True, help="Folder of photographs.")
+@click.option("--only", multiple=True, help="Photograph to measure on, by name without extension; all by default.")
+@click.option("--peers", type=_FOLDER, help="Folder with the weights of BF-CNN and FFDNet.")
+@click.option("--threads", type=int, default=1, show_default=True, help="Torch threads.")
+def denoising(weights: Path | None, photos: Path, only: tuple[str, ...], peers: Path | None, threads: int) -> None:
+    """PSNR of the denoiser beside public ones, at noise of 15, 25 and 50 levels of 255."""
+    found = photos_in((photos,))
+    if unknown := sorted(set(only) - set(found)):
+        raise click.BadParameter(f"no photograph {', '.join(unknown)} in {photos}", param_hint="--only")
+    chosen = {name: photo for name, photo in found.items() if name in only or not only}
+    with torch_threads(threads):
+        rows = list(compare(weights, peers, chosen))
+    Console().print(_psnr_table(rows, len(chosen)))
+
+
+def _psnr_table(rows: list[DenoisingRow], count: int) -> Table:
+    table = Table("denoiser", *(f"sigma {level:g}" for level in LEVELS), title=f"PSNR in dB, mean of {count} pictures")
+    values = {(row.denoiser, row.level): row.psnr for row in rows}
+    for name in dict.fromkeys(row.denoiser for row in rows):
+        table.add_row(name, *(f"{values[name, level]:.2f}" for level in LEVELS))
+    return table

@@ -89,8 +89,9 @@ class FcnFilter(ShippedDefence):
     }
     reach = None
 
-    def __init__(self) -> None:
-        super().__init__(FilterNetwork())
+    def untrained(self) -> nn.Module:
+        """Make the network of the weights."""
+        return FilterNetwork()
 
     def forward(self, image: Tensor) -> Tensor:
         """Filter pictures (N, 3, H, W)."""

@@ -55,8 +55,7 @@ class ShippedDefence(LearnedDefence):
             ParameterError: a structural value that has no exported variant.
             WeightsError: the file is missing, unreadable, or holds other names or shapes.
         """
-        defence: Self = cls(**structural)  # type: ignore[arg-type]  # subclasses bring their own network
-        path = cls.weights_path(files)
+        defence, path = cls(**structural), cls.weights_path(files)
         (name, source), *_ = cls.sources.items()
         fill(defence.network, read_weights(path, name, source), path, name, source)
         return defence.eval().requires_grad_(False)

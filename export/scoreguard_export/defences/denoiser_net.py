@@ -1,0 +1,152 @@
+"""The network behind the diffusion purifier: told how much noise there is, it estimates the noise.
+
+    x̂ = x − σ·n(x, σ)
+
+n is a U-Net of plain residual blocks, x + conv(relu(conv(x))), at a half, a quarter and an eighth of the size: pixels
+are gathered two by two on the way in and given back so on the way out, as in FFDNet (Zhang et al. 2018), and skips
+are added, not concatenated, as in DRUNet (Zhang et al. 2021). At each change of size, every channel is scaled and
+shifted by functions of log σ; scales are exponentials, so that 1/σ is a straight line to learn. No norm layers: what
+the network gives for a pixel depends on its neighbourhood alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from scoreguard_export.defences.jpeg_codec import extend
+
+LOWEST, HIGHEST = 0.6 / 255.0, 70.0 / 255.0
+"""Noise beside a picture in [0, 1] that the network is trained on: σ_t of the linear schedule is 1.3 / 255 at step 1
+and 66.1 / 255 at step 150. Below the lowest, the network is told the lowest."""
+
+STRIDE = 8
+"""Height and width are extended to multiples of this, by their last row and column."""
+
+WIDTHS = (64, 96, 128)
+"""Channels at a half, a quarter and an eighth of the size."""
+
+_BLOCKS = 2
+_EMBEDDING = 32
+
+
+class _Residual(nn.Module):
+    """x + conv(relu(conv(x)))."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(width, width, 3, padding=1)
+        self.second = nn.Conv2d(width, width, 3, padding=1)
+        _shrink(self.second)
+
+    def forward(self, features: Tensor) -> Tensor:
+        changed: Tensor = features + self.second(torch.relu_(self.first(features)))
+        return changed
+
+
+class _Modulation(nn.Module):
+    """features · exp(a(σ)) + b(σ), channel by channel; at first the identity."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(_EMBEDDING, 2 * width)
+        nn.init.zeros_(self.linear.weight)
+        nn.init.zeros_(self.linear.bias)
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        log_scale, shift = self.linear(embedding)[:, :, None, None].chunk(2, dim=1)
+        # Numbers wider than the features would make wide features, at half the speed.
+        return torch.addcmul(shift.to(features.dtype), features, torch.exp(log_scale).to(features.dtype))
+
+
+class _Stage(nn.Module):
+    """A change of size, the modulation, and the residual blocks."""
+
+    def __init__(self, resize: nn.Module, width: int) -> None:
+        super().__init__()
+        self.resize = resize
+        self.modulation = _Modulation(width)
+        self.blocks = nn.Sequential(*(_Residual(width) for _ in range(_BLOCKS)))
+
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+        changed: Tensor = self.blocks(self.modulation(self.resize(features), embedding))
+        return changed
+
+
+class _Rise(nn.Module):
+    """To twice the size, with the features of the way down added, and the residual blocks."""
+
+    def __init__(self, inputs: int, width: int) -> None:
+        super().__init__()
+        self.modulation = _Modulation(inputs)
+        self.resize = nn.ConvTranspose2d(inputs, width, 2, stride=2)
+        self.blocks = nn.Sequential(*(_Residual(width) for _ in range(_BLOCKS)))
+
+    def forward(self, features: Tensor, beside: Tensor, embedding: Tensor) -> Tensor:
+        # Modulated while they are small.
+        risen = self.resize(self.modulation(features, embedding))
+        changed: Tensor = self.blocks(risen + beside)
+        return changed
+
+
+class DenoiserNetwork(nn.Module):
+    """Estimates the noise in pictures of any size, or removes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        half, quarter, eighth = WIDTHS
+        # 6 × 6 in steps of 2 is 3 × 3 on squares of 2 × 2 pixels.
+        self.down1 = _Stage(nn.Conv2d(3, half, 6, stride=2, padding=2), half)
+        self.down2 = _Stage(nn.Conv2d(half, quarter, 2, stride=2), quarter)
+        self.down3 = _Stage(nn.Conv2d(quarter, eighth, 2, stride=2), eighth)
+        self.up2 = _Rise(eighth, quarter)
+        self.up1 = _Rise(quarter, half)
+        self.tail = nn.Conv2d(half, 12, 3, padding=1)
+        self.last = _Modulation(12)
+        _shrink(self.tail)
+        self.embedding = nn.Sequential(nn.Linear(1, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
+
+    def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
+        """The pictures without their noise.
+
+        Args:
+            image: (N, 3, H, W), pictures in [0, 1] with noise added; not clipped.
+            sigma: The noise's standard deviation, 0-d or (N,); 0 gives the pictures back.
+
+        Returns:
+            (N, 3, H, W), about in [0, 1]; not clipped.
+        """
+        return image - sigma.to(image.dtype).reshape(-1, 1, 1, 1) * self.noise(image, sigma)
+
+    def noise(self, image: Tensor, sigma: Tensor) -> Tensor:
+        """Estimate the noise in units of its standard deviation, (N, 3, H, W)."""
+        height, width = image.shape[2], image.shape[3]
+        whole = extend(image, (height + 7) // 8 * 8, (width + 7) // 8 * 8)
+        embedding = self._embedded(sigma.to(image.dtype))
+        half = self.down1((whole - 0.5) * 2.0, embedding)
+        quarter = self.down2(half, embedding)
+        eighth = self.down3(quarter, embedding)
+        risen = self.up1(self.up2(eighth, quarter, embedding), half, embedding)
+        squares = self.last(self.tail(risen), embedding)
+        estimate: Tensor = functional.pixel_shuffle(squares, 2)[:, :, :height, :width]
+        return estimate
+
+    def _embedded(self, sigma: Tensor) -> Tensor:
+        """(N or 1, _EMBEDDING) of log σ, which is brought to [−1, 1] over the range of the training."""
+        middle, reach = 0.5 * (_LOG_HIGH + _LOG_LOW), 0.5 * (_LOG_HIGH - _LOG_LOW)
+        level = (torch.log(torch.clamp(sigma, min=LOWEST)) - middle) / reach
+        embedding: Tensor = self.embedding(level.reshape(-1, 1))
+        return embedding
+
+
+_LOG_LOW: float = math.log(LOWEST)
+_LOG_HIGH: float = math.log(HIGHEST)
+
+
+def _shrink(layer: nn.Conv2d) -> None:
+    """Begin near the identity: deep stacks of residual blocks then train at a high rate."""
+    with torch.no_grad():
+        layer.weight.mul_(0.1)

@@ -1,0 +1,92 @@
+"""Pairs of attacked pictures and their originals, from two folders or from the folder of a campaign.
+
+Two folders: files of equal names (without extension) are a pair.
+
+A campaign run with `scoreguard attack --attacks advcf --keep-all` leaves one folder of PNG files for each picture:
+
+    RUN/pictures/<picture>/clean.png
+    RUN/pictures/<picture>/<attack>-<digest>__none-<digest>.png                attacked, the metric alone known
+    RUN/pictures/<picture>/<attack>-<digest>__<chain>-<digest>[__<chain>…].png   attacked behind a defence, or purified
+
+Of these only the second kind is taken: what the attack makes of a picture, without any defence.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from scoreguard_export.errors import TrainingError
+from scoreguard_export.training.photos import Bytes, photos_in
+
+_CLEAN = "clean.png"
+_UNDEFENDED = "none"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """An attacked picture and its original."""
+
+    name: str
+    """Of the original."""
+    attacked: Bytes
+    """(H, W, 3)."""
+    clean: Bytes
+    """(H, W, 3)."""
+
+
+def read_pairs(attacked: Path, clean: Path | None, attack: str = "advcf") -> list[Pair]:
+    """The pairs in the order of their names.
+
+    Args:
+        attacked: Folder of attacked pictures, or the folder of a campaign.
+        clean: Folder of the originals; not needed for a campaign, which keeps them.
+        attack: Which attack of a campaign.
+
+    Raises:
+        TrainingError: a folder is missing, there is no pair, or two pictures of a pair differ in size.
+    """
+    if (attacked / "pictures").is_dir():
+        pairs = list(_campaign_pairs(attacked / "pictures", attack))
+    elif clean is None:
+        raise TrainingError(f"{attacked} is not the folder of a campaign: name the originals by --clean")
+    else:
+        pairs = list(_folder_pairs(attacked, clean))
+    if not pairs:
+        raise TrainingError(f"no attacked picture in {attacked} has an original of the same name")
+    for pair in pairs:
+        if pair.attacked.shape != pair.clean.shape:
+            raise TrainingError(f"{pair.name} differs in size from its original: attack pictures at their own size")
+    return pairs
+
+
+def digest_of_pairs(pairs: list[Pair]) -> str:
+    """SHA-256 of all pixels in order, hexadecimal."""
+    digest = hashlib.sha256()
+    for pair in pairs:
+        digest.update(f"{pair.name} {pair.clean.shape}".encode())
+        digest.update(pair.attacked.tobytes() + pair.clean.tobytes())
+    return digest.hexdigest()
+
+
+def _folder_pairs(attacked: Path, clean: Path) -> Iterator[Pair]:
+    changed, originals = photos_in((attacked,)), photos_in((clean,))
+    for name in sorted(changed.keys() & originals.keys()):
+        yield Pair(name=name, attacked=changed[name], clean=originals[name])
+
+
+def _campaign_pairs(pictures: Path, attack: str) -> Iterator[Pair]:
+    for original in sorted(pictures.glob(f"*/{_CLEAN}")):
+        for path in sorted(original.parent.glob(f"{attack}-*__{_UNDEFENDED}-*.png")):
+            if path.stem.count("__") == 1:
+                yield Pair(name=original.parent.name, attacked=_read(path), clean=_read(original))
+
+
+def _read(path: Path) -> Bytes:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

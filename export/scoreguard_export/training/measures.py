@@ -1,0 +1,20 @@
+"""Full-reference measures of piq, for the validation of trained defences."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from scoreguard.piq import import_piq
+from scoreguard_export.errors import TrainingError
+
+
+def measures() -> ModuleType:
+    """The `piq` module.
+
+    Raises:
+        TrainingError: piq or torchvision is not installed.
+    """
+    try:
+        return import_piq()
+    except ImportError as error:
+        raise TrainingError("training needs piq and torchvision: pip install 'scoreguard[train]'") from error
