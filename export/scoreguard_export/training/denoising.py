@@ -80,7 +80,7 @@ def mean_psnr(denoise: Denoise, photos: Sequence[Bytes], level: float, seed: int
     """PSNR in dB over photographs (H, W, 3); the noise of each follows from the seed, its place and the level."""
     values = []
     for place, photo in enumerate(photos):
-        clean = torch.from_numpy(np.ascontiguousarray(photo)).permute(2, 0, 1)[None].float() / 255.0
+        clean = torch.from_numpy(np.array(photo, order="C")).permute(2, 0, 1)[None].float() / 255.0
         rng = np.random.default_rng([seed, 4, place, round(level)])
         noise = torch.from_numpy(rng.standard_normal(tuple(clean.shape), dtype=np.float32))
         error = torch.square(denoise(clean + level / 255.0 * noise, level) - clean).mean()
