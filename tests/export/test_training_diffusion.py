@@ -201,7 +201,7 @@ def test_the_loss_is_the_weighted_error_of_the_noise(photos: Path, tmp_path: Pat
     network = new_state(config).network
     with torch.no_grad():
         network.tail.weight.zero_()
-        network.tail.bias.zero_()
+        network.tail.bias.zero_()  # type: ignore[union-attr]
     clean, noise, sigma = draw_batch([crop(0, 0, 0, 40, 40)], config, 0)
     expected = (noise.square().mean(dim=(1, 2, 3)) * sigma / HIGHEST).mean()
     assert float(training_loss(network, clean, noise, sigma, False).detach()) == pytest.approx(
@@ -248,7 +248,7 @@ def test_a_checkpoint_of_another_configuration_is_refused(photos: Path, tmp_path
     assert resume(config).step == 0
     for change in ({"seed": 1}, {"bfloat16": True}, {"holdout": ("p2",)}):
         with pytest.raises(TrainingError, match="belongs to another configuration"):
-            resume(replace(config, **change))  # type: ignore[arg-type]
+            resume(replace(config, **change))
     assert config.digest() == replace(config, threads=2, save_every=9, out=tmp_path / "other").digest()
 
 
