@@ -184,7 +184,7 @@ class LocalOracle:
     def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
         bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
         with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not bpda):
-            purified = run_step(self._engine, images, step, seeds, place)
+            purified: torch.Tensor = run_step(self._engine, images, step, seeds, place)
         if not bpda:
             return purified
         if purified.shape != images.shape:
