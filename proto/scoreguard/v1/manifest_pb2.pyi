@@ -264,6 +264,7 @@ class DefenceVariant(google.protobuf.message.Message):
     GRAPHS_FIELD_NUMBER: builtins.int
     PARITY_FIELD_NUMBER: builtins.int
     FINISH_FIELD_NUMBER: builtins.int
+    TILING_FIELD_NUMBER: builtins.int
     @property
     def structural(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Values of the structural parameters that this variant was exported for."""
@@ -282,6 +283,10 @@ class DefenceVariant(google.protobuf.message.Message):
     def finish(self) -> Global___GraphFiles:
         """For a diffusion: graphs that make the result from `image` and `sampled`; absent: what was sampled is the result."""
 
+    @property
+    def tiling(self) -> Global___Tiling:
+        """How pictures are cut for this variant, where it is not as the facts say."""
+
     def __init__(
         self,
         *,
@@ -289,9 +294,10 @@ class DefenceVariant(google.protobuf.message.Message):
         graphs: Global___GraphFiles | None = ...,
         parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
         finish: Global___GraphFiles | None = ...,
+        tiling: Global___Tiling | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "parity", b"parity", "structural", b"structural"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "tiling", b"tiling"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "parity", b"parity", "structural", b"structural", "tiling", b"tiling"]) -> None: ...
 
 Global___DefenceVariant: typing_extensions.TypeAlias = DefenceVariant
 
@@ -501,6 +507,7 @@ class ParameterSpec(google.protobuf.message.Message):
     MAXIMUM_FIELD_NUMBER: builtins.int
     INTEGER_FIELD_NUMBER: builtins.int
     STRUCTURAL_CHOICES_FIELD_NUMBER: builtins.int
+    AT_MOST_SIDE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name in requests and, for graph parameters, of the graph's input."""
     description: builtins.str
@@ -513,6 +520,8 @@ class ParameterSpec(google.protobuf.message.Message):
     """Highest value allowed."""
     integer: builtins.bool
     """Whether only whole numbers are allowed."""
+    at_most_side: builtins.bool
+    """Whether the value is a length in pixels that may not exceed the shorter side of the picture."""
     @property
     def structural_choices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """For structural parameters: the exported values. Empty = the parameter is a graph input."""
@@ -527,8 +536,9 @@ class ParameterSpec(google.protobuf.message.Message):
         maximum: builtins.float = ...,
         integer: builtins.bool = ...,
         structural_choices: collections.abc.Iterable[builtins.float] | None = ...,
+        at_most_side: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["default_value", b"default_value", "description", b"description", "integer", b"integer", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "structural_choices", b"structural_choices"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_most_side", b"at_most_side", "default_value", b"default_value", "description", b"description", "integer", b"integer", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "structural_choices", b"structural_choices"]) -> None: ...
 
 Global___ParameterSpec: typing_extensions.TypeAlias = ParameterSpec
 

@@ -201,6 +201,7 @@ class ScoreDefendedRequest(google.protobuf.message.Message):
     RETURN_PURIFIED_IMAGE_FIELD_NUMBER: builtins.int
     PURIFIED_FORMAT_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    SMOOTHING_FIELD_NUMBER: builtins.int
     metric: builtins.str
     """Name of a deployed metric."""
     seed: builtins.int
@@ -221,6 +222,10 @@ class ScoreDefendedRequest(google.protobuf.message.Message):
     def defences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DefenceStep]:
         """The defences, applied in this order; empty = undefended."""
 
+    @property
+    def smoothing(self) -> Global___Smoothing:
+        """Randomised median smoothing of the whole chain; absent: the chain runs once."""
+
     def __init__(
         self,
         *,
@@ -232,12 +237,91 @@ class ScoreDefendedRequest(google.protobuf.message.Message):
         return_purified_image: builtins.bool = ...,
         purified_format: Global___PurifiedFormat.ValueType = ...,
         request_id: builtins.str = ...,
+        smoothing: Global___Smoothing | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_seed", b"_seed", "image", b"image", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "defences", b"defences", "image", b"image", "metric", b"metric", "purified_format", b"purified_format", "request_id", b"request_id", "return_purified_image", b"return_purified_image", "return_undefended_score", b"return_undefended_score", "seed", b"seed"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_seed", b"_seed", "image", b"image", "seed", b"seed", "smoothing", b"smoothing"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "defences", b"defences", "image", b"image", "metric", b"metric", "purified_format", b"purified_format", "request_id", b"request_id", "return_purified_image", b"return_purified_image", "return_undefended_score", b"return_undefended_score", "seed", b"seed", "smoothing", b"smoothing"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 Global___ScoreDefendedRequest: typing_extensions.TypeAlias = ScoreDefendedRequest
+
+@typing.final
+class Smoothing(google.protobuf.message.Message):
+    """Randomised median smoothing: the score is the median of the chain's scores of noisy copies of the picture."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SAMPLES_FIELD_NUMBER: builtins.int
+    SIGMA_FIELD_NUMBER: builtins.int
+    RADIUS_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    samples: builtins.int
+    """Noisy copies; 0 = 1000."""
+    sigma: builtins.float
+    """Standard deviation of the Gaussian noise, in [0, 1] units of the picture; 0 = 0.12."""
+    radius: builtins.float
+    """Radius of the ball of changes to certify against: L2 norm over all values of the picture; 0 = 0.05."""
+    confidence: builtins.float
+    """Probability that the certified interval holds, below 1; 0 = 0.999."""
+    def __init__(
+        self,
+        *,
+        samples: builtins.int = ...,
+        sigma: builtins.float = ...,
+        radius: builtins.float = ...,
+        confidence: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "radius", b"radius", "samples", b"samples", "sigma", b"sigma"]) -> None: ...
+
+Global___Smoothing: typing_extensions.TypeAlias = Smoothing
+
+@typing.final
+class Certificate(google.protobuf.message.Message):
+    """What randomised median smoothing proves: with the stated confidence, the smoothed score of every picture within the
+    radius lies between the bounds.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    LOWER_FIELD_NUMBER: builtins.int
+    UPPER_FIELD_NUMBER: builtins.int
+    RADIUS_FIELD_NUMBER: builtins.int
+    CONFIDENCE_FIELD_NUMBER: builtins.int
+    SAMPLES_FIELD_NUMBER: builtins.int
+    SIGMA_FIELD_NUMBER: builtins.int
+    LOWER_RANK_FIELD_NUMBER: builtins.int
+    UPPER_RANK_FIELD_NUMBER: builtins.int
+    lower: builtins.float
+    """Lower bound of the smoothed score."""
+    upper: builtins.float
+    """Upper bound of the smoothed score."""
+    radius: builtins.float
+    """Radius of the ball, L2 norm over all values of the picture."""
+    confidence: builtins.float
+    """Probability, over the noise that was drawn, that the bounds hold."""
+    samples: builtins.int
+    """Noisy copies that were scored."""
+    sigma: builtins.float
+    """Standard deviation of the noise."""
+    lower_rank: builtins.int
+    """Place of the lower bound among the sorted scores, from 1."""
+    upper_rank: builtins.int
+    """Place of the upper bound among the sorted scores, from 1."""
+    def __init__(
+        self,
+        *,
+        lower: builtins.float = ...,
+        upper: builtins.float = ...,
+        radius: builtins.float = ...,
+        confidence: builtins.float = ...,
+        samples: builtins.int = ...,
+        sigma: builtins.float = ...,
+        lower_rank: builtins.int = ...,
+        upper_rank: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["confidence", b"confidence", "lower", b"lower", "lower_rank", b"lower_rank", "radius", b"radius", "samples", b"samples", "sigma", b"sigma", "upper", b"upper", "upper_rank", b"upper_rank"]) -> None: ...
+
+Global___Certificate: typing_extensions.TypeAlias = Certificate
 
 @typing.final
 class ScoreDefendedResponse(google.protobuf.message.Message):
@@ -252,6 +336,7 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
     PROVENANCE_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ATTEMPTS_FIELD_NUMBER: builtins.int
+    CERTIFICATE_FIELD_NUMBER: builtins.int
     score: builtins.float
     """f(g(x)): the metric's score of the purified picture."""
     undefended_score: builtins.float
@@ -274,6 +359,12 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
     def provenance(self) -> Global___Provenance:
         """What produced the score."""
 
+    @property
+    def certificate(self) -> Global___Certificate:
+        """What is proven about the score; set where the request asked for smoothing. `score` is then the median, and the
+        purified image that of the picture without noise.
+        """
+
     def __init__(
         self,
         *,
@@ -284,9 +375,10 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
         provenance: Global___Provenance | None = ...,
         request_id: builtins.str = ...,
         attempts: builtins.int = ...,
+        certificate: Global___Certificate | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "attempts", b"attempts", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "attempts", b"attempts", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_undefended_score", b"_undefended_score"]) -> typing.Literal["undefended_score"] | None: ...
 
 Global___ScoreDefendedResponse: typing_extensions.TypeAlias = ScoreDefendedResponse
