@@ -63,4 +63,5 @@ def _parameter(parameter: Parameter) -> pb.ParameterSpec:
         maximum=parameter.maximum,
         integer=parameter.integer,
         structural_choices=parameter.choices,
+        at_most_side=parameter.at_most_side,
     )

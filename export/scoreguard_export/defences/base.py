@@ -62,6 +62,8 @@ class Parameter:
     integer: bool = False
     choices: tuple[float, ...] = ()
     """Exported values of a structural parameter; empty = the parameter is a graph input."""
+    at_most_side: bool = False
+    """Whether the value is a length in pixels that may not exceed the shorter side of the picture."""
 
     @property
     def structural(self) -> bool:
