@@ -175,7 +175,7 @@ def _defence(facts: manifest_pb2.DefenceFacts) -> DefenceDescription:
         paper=facts.paper,
         year=facts.year,
         parameters=tuple(_parameter(parameter) for parameter in facts.parameters),
-        random=bool(facts.random_inputs),
+        random=bool(facts.random_inputs) or facts.HasField("diffusion"),
         differentiability=_DIFFERENTIABILITIES.get(facts.differentiability, ""),
         size_preserving=facts.size_preserving,
         minimum_size=facts.minimum_size,

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.manifest_pb2 import RANDOM_SHAPE_IMAGE, GraphFiles
+from scoreguard.v1.manifest_pb2 import RANDOM_SHAPE_IMAGE, GraphFiles, Tiling
 from scoreguard.v1.randomness import draw
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard.v1.sampling import Schedule, purified_ddim, purified_ddpm, step_noise
@@ -24,6 +24,8 @@ STEP_PARAMETER: Final = "t"
 """Parameter of a diffusion: the step that a picture is noised to."""
 COUNT_PARAMETER: Final = "steps"
 """Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which takes t."""
+LEVELS: Final = 255.0
+"""The denoiser of a diffusion is told the noise in levels of 255."""
 Floats = npt.NDArray[np.float32]
 
 
@@ -54,7 +56,7 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
         place: of the step in its chain, from 0; its randomness follows from it.
     """
     values = {name: engine.array(np.asarray(value, np.float32)) for name, value in step.values}
-    if step.facts.HasField("diffusion"):
+    if is_diffusion(step):
         return _diffused_and_back(engine, images, step, values, seeds, place)
     drawn = draw(step.facts.random_inputs, _shape(images), seeds, place)
     randoms = [engine.array(numbers) for numbers in drawn]
@@ -73,13 +75,13 @@ def _diffused_and_back(
     engine: Engine[A], images: A, step: ResolvedStep, values: dict[str, A], seeds: Sequence[int], place: int
 ) -> A:
     """Noise to step t, then the denoiser again and again; see `sampling`. More steps than t are t."""
-    schedule, numbers = Schedule(tuple(step.facts.diffusion.alpha_bar)), dict(step.values)
+    schedule, numbers = schedule_of(step), dict(step.values)
     level, count = int(numbers[STEP_PARAMETER]), int(numbers[COUNT_PARAMETER])
     others = {name: value for name, value in values.items() if name not in (STEP_PARAMETER, COUNT_PARAMETER)}
     shape = _shape(images)
 
     def denoise(noisy: A, sigma: float) -> A:
-        deviation = engine.array(np.asarray(sigma, np.float32))
+        deviation = engine.array(np.asarray(sigma * LEVELS, np.float32))
 
         def part(picture: A, rows: slice, columns: slice) -> A:
             del rows, columns
@@ -96,13 +98,31 @@ def _diffused_and_back(
         sampled = purified_ddpm(images, schedule, level, denoise, noise)
     if not step.variant.HasField("finish"):
         return sampled
-    return engine.run(step.variant.finish, {"image": images, "sampled": sampled, **others})
+    return engine.run(step.variant.finish, {"image": images, **others, "sampled": sampled})
 
 
 def _whole_or_in_tiles(engine: Engine[A], images: A, step: ResolvedStep, part: Callable[[A, slice, slice], A]) -> A:
-    if not step.facts.HasField("tiling"):
+    tiling = tiling_of(step)
+    if tiling is None:
         return part(images, slice(None), slice(None))
-    return in_tiles(images, step.facts.tiling, part, engine.join)
+    return in_tiles(images, tiling, part, engine.join)
+
+
+def tiling_of(step: ResolvedStep) -> Tiling | None:
+    """How large pictures are cut, the variant's own way where it has one."""
+    holder = step.variant if step.variant.HasField("tiling") else step.facts
+    return holder.tiling if holder.HasField("tiling") else None
+
+
+def schedule_of(step: ResolvedStep) -> Schedule:
+    """The process of a diffusion, the variant's own where it has one."""
+    holder = step.variant if step.variant.HasField("diffusion") else step.facts
+    return Schedule(tuple(holder.diffusion.alpha_bar))
+
+
+def is_diffusion(step: ResolvedStep) -> bool:
+    """Whether the graph of a step is a denoiser for a sampler."""
+    return step.facts.HasField("diffusion")
 
 
 def graphs_of(step: ResolvedStep) -> list[GraphFiles]:
@@ -113,7 +133,7 @@ def graphs_of(step: ResolvedStep) -> list[GraphFiles]:
 
 def is_random(step: ResolvedStep) -> bool:
     """Whether the result of a step depends on the seed."""
-    return bool(step.facts.random_inputs) or step.facts.HasField("diffusion")
+    return bool(step.facts.random_inputs) or is_diffusion(step)
 
 
 def _shape(images: Any) -> tuple[int, ...]:

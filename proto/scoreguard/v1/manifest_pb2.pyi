@@ -211,12 +211,7 @@ class DefenceArtifact(google.protobuf.message.Message):
 
     FACTS_FIELD_NUMBER: builtins.int
     VARIANTS_FIELD_NUMBER: builtins.int
-    WEIGHTS_SHA256_FIELD_NUMBER: builtins.int
-    WEIGHTS_LICENCE_FIELD_NUMBER: builtins.int
-    weights_sha256: builtins.str
-    """SHA-256 of the weights file that the defence was built from, hexadecimal; empty where it has no weights."""
-    weights_licence: builtins.str
-    """Licence of the weights; empty where it has none."""
+    WEIGHTS_FIELD_NUMBER: builtins.int
     @property
     def facts(self) -> Global___DefenceFacts:
         """Facts that do not depend on the export."""
@@ -225,18 +220,47 @@ class DefenceArtifact(google.protobuf.message.Message):
     def variants(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DefenceVariant]:
         """One entry for each combination of the structural parameters."""
 
+    @property
+    def weights(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WeightsFile]:
+        """The weights files that the variants were built from; empty where the defence has none."""
+
     def __init__(
         self,
         *,
         facts: Global___DefenceFacts | None = ...,
         variants: collections.abc.Iterable[Global___DefenceVariant] | None = ...,
-        weights_sha256: builtins.str = ...,
-        weights_licence: builtins.str = ...,
+        weights: collections.abc.Iterable[Global___WeightsFile] | None = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["facts", b"facts", "variants", b"variants", "weights_licence", b"weights_licence", "weights_sha256", b"weights_sha256"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["facts", b"facts", "variants", b"variants", "weights", b"weights"]) -> None: ...
 
 Global___DefenceArtifact: typing_extensions.TypeAlias = DefenceArtifact
+
+@typing.final
+class WeightsFile(google.protobuf.message.Message):
+    """A weights file that went into an artifact."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    LICENCE_FIELD_NUMBER: builtins.int
+    name: builtins.str
+    """What the file is called, for example `realesrgan-wdn`."""
+    sha256: builtins.str
+    """SHA-256 of the file, hexadecimal."""
+    licence: builtins.str
+    """Licence of the weights."""
+    def __init__(
+        self,
+        *,
+        name: builtins.str = ...,
+        sha256: builtins.str = ...,
+        licence: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["licence", b"licence", "name", b"name", "sha256", b"sha256"]) -> None: ...
+
+Global___WeightsFile: typing_extensions.TypeAlias = WeightsFile
 
 @typing.final
 class DefenceVariant(google.protobuf.message.Message):
@@ -265,6 +289,7 @@ class DefenceVariant(google.protobuf.message.Message):
     PARITY_FIELD_NUMBER: builtins.int
     FINISH_FIELD_NUMBER: builtins.int
     TILING_FIELD_NUMBER: builtins.int
+    DIFFUSION_FIELD_NUMBER: builtins.int
     @property
     def structural(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Values of the structural parameters that this variant was exported for."""
@@ -287,6 +312,10 @@ class DefenceVariant(google.protobuf.message.Message):
     def tiling(self) -> Global___Tiling:
         """How pictures are cut for this variant, where it is not as the facts say."""
 
+    @property
+    def diffusion(self) -> Global___Diffusion:
+        """The steps of this variant, where they are not those of the facts."""
+
     def __init__(
         self,
         *,
@@ -295,9 +324,10 @@ class DefenceVariant(google.protobuf.message.Message):
         parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
         finish: Global___GraphFiles | None = ...,
         tiling: Global___Tiling | None = ...,
+        diffusion: Global___Diffusion | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "tiling", b"tiling"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["finish", b"finish", "graphs", b"graphs", "parity", b"parity", "structural", b"structural", "tiling", b"tiling"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["diffusion", b"diffusion", "finish", b"finish", "graphs", b"graphs", "tiling", b"tiling"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["diffusion", b"diffusion", "finish", b"finish", "graphs", b"graphs", "parity", b"parity", "structural", b"structural", "tiling", b"tiling"]) -> None: ...
 
 Global___DefenceVariant: typing_extensions.TypeAlias = DefenceVariant
 
