@@ -16,9 +16,8 @@ from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.engines.onnx_graph import OnnxGraph
-from scoreguard_handlers.errors import InvalidRequestError, as_serving_error
-
-METRIC_STAGE = "metric"
+from scoreguard_handlers.errors import as_serving_error
+from scoreguard_handlers.size_check import METRIC_STAGE, check_metric, check_step
 
 
 @dataclass
@@ -130,12 +129,12 @@ class Chain:
 
     def _purify(self, images: Array, call: ChainCall, timings: Timings) -> Array:
         for index, step in enumerate(call.steps):
-            check_size(images, step.facts.minimum_size, f"defence {step.facts.name!r} (step {index + 1})")
+            check_step(step, images.shape[2:], index)
             images = run_step(self._stage(str(step.step), call, timings), images, step, call.seeds, index)
         return images
 
     def _score(self, images: Array, call: ChainCall, timings: Timings) -> Array:
-        check_size(images, self._metric.minimum_size, f"metric {self._metric.name!r}")
+        check_metric(self._metric, images.shape[2:])
         return self._stage(METRIC_STAGE, call, timings).run(self._metric_graphs, {"image": images}).reshape(len(images))
 
     def _undefended(self, images: Array, scores: Array, call: ChainCall, timings: Timings) -> Array:
@@ -143,16 +142,3 @@ class Chain:
 
     def _stage(self, name: str, call: ChainCall, timings: Timings) -> Stage:
         return Stage(name=name, graphs=self._graphs, deadline=call.deadline, timings=timings)
-
-
-def check_size(images: Array, minimum: int, who: str) -> None:
-    """Refuse a picture that a stage cannot read.
-
-    Raises:
-        InvalidRequestError: the picture is too small; the message says how large it must be.
-    """
-    height, width = images.shape[2:]
-    if min(height, width) < minimum:
-        raise InvalidRequestError(
-            f"{who} needs at least {minimum} x {minimum} pixels, the picture is {width} x {height} there", field="image"
-        )

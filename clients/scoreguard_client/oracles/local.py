@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
 from scoreguard.v1.execution import graphs_of, is_random, run_step
+from scoreguard.v1.fits import check_fits, check_readable
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.spec import Step
@@ -117,8 +118,10 @@ class LocalOracle:
         self._torch = require_torch("a local surrogate")
         if threads is not None:
             self._torch.set_num_threads(threads)
-        self._steps = tuple(resolve_step(step.to_message(), _defence(archive, step.name)) for step in chain)
-        self._metric = archive.manifest.metric.graphs
+        self._steps = tuple(
+            resolve_step(step.to_message(), _defence(archive, step.name), place) for place, step in enumerate(chain)
+        )
+        self._metric, self._metric_facts = archive.manifest.metric.graphs, archive.manifest.metric.facts
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
@@ -143,14 +146,20 @@ class LocalOracle:
         return self._last_calls
 
     def score(self, images: Images) -> Scores:
-        """Scores (N,) of pictures (N, 3, H, W)."""
+        """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
         with self._torch.no_grad(), self._steady():
             scores = [self._forward(self._torch.from_numpy(images), seeds) for seeds in self._next_seeds(len(images))]
             mean: Scores = self._torch.stack(scores).double().mean(dim=0).numpy()
             return mean
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and d score / d picture (N, 3, H, W)."""
+        """Scores (N,) and d score / d picture (N, 3, H, W).
+
+        Raises:
+            TooSmallError: a stage reads no pictures as small as they are there.
+            ParameterError: a length among the parameters of a step is larger than the pictures are there.
+            SurrogateError: a graph fails, or no gradient can pass a step.
+        """
         pictures = self._torch.from_numpy(images).clone().requires_grad_()
         total, gradient = self._torch.zeros(len(images), dtype=self._torch.float64), self._torch.zeros_like(pictures)
         with self._steady():
@@ -177,7 +186,9 @@ class LocalOracle:
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, step in enumerate(self._steps):
+            check_fits(step, images.shape[-2:], place)
             images = self._purify(step, images, seeds, place)
+        check_readable(self._metric_facts, images.shape[-2:])
         score: torch.Tensor = self._engine.run(self._metric, {"image": images})
         return score
 

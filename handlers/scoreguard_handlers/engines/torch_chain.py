@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,8 +18,9 @@ from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, GraphFil
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
-from scoreguard_handlers.chain import ChainCall, check_size
+from scoreguard_handlers.chain import ChainCall
 from scoreguard_handlers.errors import NotDeployedError
+from scoreguard_handlers.size_check import check_metric, check_step
 
 
 class TorchGraphs:
@@ -58,7 +58,7 @@ class TorchChain:
         """Scores (N,) and d score / d image (N, 3, H, W).
 
         Raises:
-            InvalidRequestError: a stage cannot read a picture of this size.
+            InvalidRequestError: a stage cannot read a picture of this size, or a parameter does not fit it.
             NotDeployedError: a defence without derivative changes the size, so that no gradient is defined.
             TooLateError: the deadline passed.
         """
@@ -71,9 +71,9 @@ class TorchChain:
         purified: Tensor = leaf
         for index, step in enumerate(call.steps):
             call.deadline.check(str(step.step))
-            check_size(np.empty(purified.shape, np.bool_), step.facts.minimum_size, f"defence {step.facts.name!r}")
+            check_step(step, purified.shape[2:], index)
             purified = self._purify(purified, step, call.seeds, index)
-        check_size(np.empty(purified.shape, np.bool_), self._facts.minimum_size, f"metric {self._facts.name!r}")
+        check_metric(self._facts, purified.shape[2:])
         call.deadline.check("gradient")
         scores: Tensor = self._engine.run(self._metric, {"image": purified}).reshape(len(images))
         # The pictures of a batch do not see each other, so the sum has every picture's own derivative.

@@ -2,7 +2,9 @@
 
 ContractError
 ├── SpecError        a chain's text form that cannot be read
-├── ParameterError   a defence parameter that does not exist or is out of range
+├── ParameterError   a defence parameter that does not exist, is out of range or does not fit the picture
+├── SmoothingError   a smoothing that no certificate can come of
+├── TooSmallError    a picture that is smaller than a stage reads
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
 └── IntegrityError   an archive that is not what its manifest says
 """
@@ -26,10 +28,26 @@ class SpecError(ContractError):
 
 
 class ParameterError(ContractError):
-    """A defence parameter that does not exist or is out of range."""
+    """A defence parameter that does not exist, is out of range or does not fit the picture."""
 
     def __init__(self, defence: str, parameter: str, message: str) -> None:
         self.defence, self.parameter = defence, parameter
+        super().__init__(message)
+
+
+class TooSmallError(ContractError):
+    """A picture that is smaller than a stage reads."""
+
+    def __init__(self, who: str, minimum: int, height: int, width: int) -> None:
+        self.minimum, self.height, self.width = minimum, height, width
+        super().__init__(f"{who} needs at least {minimum} x {minimum} pixels, the picture is {width} x {height} there")
+
+
+class SmoothingError(ContractError):
+    """A smoothing that no certificate can come of."""
+
+    def __init__(self, option: str, message: str) -> None:
+        self.option = option
         super().__init__(message)
 
 

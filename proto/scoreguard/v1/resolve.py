@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scoreguard.v1.errors import ParameterError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant, ParameterSpec
+from scoreguard.v1.parameters import Allowed, complete, in_chain
 from scoreguard.v1.scoring_pb2 import DefenceStep
 from scoreguard.v1.spec import Step
 
@@ -31,50 +29,52 @@ class ResolvedStep:
         return self.artifact.facts
 
 
-def resolve_step(step: DefenceStep, artifact: DefenceArtifact) -> ResolvedStep:
+def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None = None) -> ResolvedStep:
     """Fill in defaults and choose the exported variant.
 
+    Args:
+        step: as it was asked for.
+        artifact: the defence.
+        place: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+
     Raises:
-        ParameterError: a parameter that the defence does not have, or a value out of its range.
+        ParameterError: a parameter that the defence does not have, a value out of its range, or one that was not
+            exported.
     """
     facts = artifact.facts
-    _refuse_unknown(step, facts)
-    filled = {spec.name: _value(spec, step.parameters, facts.name) for spec in facts.parameters}
+    filled = complete(facts.name, step.parameters, map(_allowed, facts.parameters), place)
     structural = {spec.name: filled[spec.name] for spec in facts.parameters if spec.structural_choices}
     return ResolvedStep(
         artifact=artifact,
-        variant=_variant(artifact.variants, structural),
+        variant=_variant(artifact, structural, place),
         values=tuple((name, value) for name, value in filled.items() if name not in structural),
         step=Step(name=facts.name, parameters=tuple(sorted(filled.items()))),
     )
 
 
-def _refuse_unknown(step: DefenceStep, facts: DefenceFacts) -> None:
-    known = [spec.name for spec in facts.parameters]
-    for name in step.parameters:
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
-            hint = f"it takes {', '.join(near)}" if near else "it takes none"
-            raise ParameterError(facts.name, name, f"defence {facts.name!r} has no parameter {name!r}: {hint}")
+def _allowed(spec: ParameterSpec) -> Allowed:
+    return Allowed(
+        name=spec.name,
+        default=spec.default_value,
+        minimum=spec.minimum,
+        maximum=spec.maximum,
+        integer=spec.integer,
+        choices=tuple(spec.structural_choices),
+    )
 
 
-def _value(spec: ParameterSpec, given: Mapping[str, float], defence: str) -> float:
-    value = given.get(spec.name, spec.default_value)
-    problem = _problem(spec, value)
-    if problem:
-        raise ParameterError(defence, spec.name, f"{defence}:{spec.name}={value:g} is out of range: {problem}")
-    return value
+def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int | None) -> DefenceVariant:
+    exported = [dict(variant.structural) for variant in artifact.variants]
+    if structural in exported:
+        return artifact.variants[exported.index(structural)]
+    # A variant whose weights were not at hand when the archive was built.
+    wanted, *there = (Step(name=artifact.facts.name, parameters=tuple(v.items())) for v in (structural, *exported))
+    name = _culprit(structural, exported)
+    problem = f"{wanted}{in_chain(place)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
+    raise ParameterError(artifact.facts.name, name, problem)
 
 
-def _problem(spec: ParameterSpec, value: float) -> str:
-    if spec.structural_choices and value not in spec.structural_choices:
-        return f"one of {', '.join(f'{choice:g}' for choice in spec.structural_choices)}"
-    if not math.isfinite(value) or not spec.minimum <= value <= spec.maximum:
-        return f"{spec.minimum:g} to {spec.maximum:g}"
-    if spec.integer and value != int(value):
-        return f"a whole number, {spec.minimum:g} to {spec.maximum:g}"
-    return ""
-
-
-def _variant(variants: Sequence[DefenceVariant], structural: dict[str, float]) -> DefenceVariant:
-    return next(variant for variant in variants if dict(variant.structural) == structural)
+def _culprit(structural: dict[str, float], exported: list[dict[str, float]]) -> str:
+    """The first parameter whose value no variant has, else the first."""
+    alien = (name for name, value in structural.items() if all(value != there.get(name) for there in exported))
+    return next(alien, next(iter(structural), ""))
