@@ -42,6 +42,7 @@ class Bilateral(Defence):
                 maximum=7.0,
                 integer=True,
                 choices=(3.0, 5.0, 7.0),
+                at_most_side=True,
             ),
             Parameter(
                 name="sigma_color",

@@ -32,6 +32,7 @@ class Blur(Defence):
                 maximum=11.0,
                 integer=True,
                 choices=(3.0, 5.0, 7.0, 9.0, 11.0),
+                at_most_side=True,
             ),
             Parameter(
                 name="sigma",

@@ -28,8 +28,9 @@ class Crop(Defence):
     text says; its code, like the later benchmark, scores the piece as it is. The default size is the study's 256 (of
     299); the benchmark takes 128.
 
-    A side shorter than `size` is kept whole: the graph never fails on a small picture, and a picture that is smaller in
-    both directions passes unchanged.
+    A chain, on the server or in the client, refuses a piece that is larger than the picture. Asked all the same, the
+    graph keeps a side shorter than `size` whole and never fails: its last line of defence, and no purification at all
+    where both sides are shorter.
     """
 
     facts = DefenceFacts(
@@ -40,11 +41,12 @@ class Crop(Defence):
         parameters=(
             Parameter(
                 name="size",
-                description="Side of the square piece in pixels; a shorter side of the picture is kept whole.",
+                description="Side of the square piece in pixels, at most the shorter side of the picture.",
                 default=256.0,
                 minimum=1.0,
                 maximum=16384.0,
                 integer=True,
+                at_most_side=True,
             ),
             switch("restore", "1 to enlarge the piece to the original size, 0 to leave it small.", default=False),
         ),

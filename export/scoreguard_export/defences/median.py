@@ -53,11 +53,12 @@ class Median(Defence):
                 maximum=7.0,
                 integer=True,
                 choices=(3.0, 5.0, 7.0),
+                at_most_side=True,
             ),
         ),
         differentiability=Differentiability.EXACT,
         size_preserving=True,
-        minimum_size=1,
+        minimum_size=3,
         parity_tolerance=0.0,
     )
 

@@ -42,6 +42,7 @@ class NonLocalMeans(Defence):
                 maximum=7.0,
                 integer=True,
                 choices=(3.0, 5.0, 7.0),
+                at_most_side=True,
             ),
             Parameter(
                 name="strength",
@@ -57,6 +58,7 @@ class NonLocalMeans(Defence):
                 minimum=3.0,
                 maximum=21.0,
                 integer=True,
+                at_most_side=True,
             ),
         ),
         differentiability=Differentiability.EXACT,

@@ -34,6 +34,7 @@ class Unsharp(Defence):
                 maximum=7.0,
                 integer=True,
                 choices=(3.0, 5.0, 7.0),
+                at_most_side=True,
             ),
             switch("blur_first", "1 to blur before sharpening, 0 to sharpen only.", default=True),
             Parameter(
