@@ -9,17 +9,19 @@ from pathlib import Path
 from typing import Final
 
 from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
-from scoreguard.v1.manifest_pb2 import ArchiveManifest, DefenceArtifact, DefenceVariant, GraphFiles, MetricArtifact
-from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.catalogue import default_defence, defence_named
-from scoreguard_export.errors import WeightsError
+from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, MetricArtifact
+from scoreguard_export.defence_export import DefenceExporter, ExportedDefence
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.defences.catalogue import defence_named
+from scoreguard_export.errors import UnknownNameError, WeightsError
 from scoreguard_export.exported import ExportedGraphs, export_graphs
 from scoreguard_export.exporters.onnx_graph import OPSET
-from scoreguard_export.facts import defence_message, metric_message
+from scoreguard_export.facts import metric_message
 from scoreguard_export.golden import PICTURE, golden_picture, golden_vectors
 from scoreguard_export.mar import write_mar
 from scoreguard_export.metrics.base import Metric
-from scoreguard_export.metrics.catalogue import load_metric, metric_named
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.model_store import write_server_files
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -37,7 +39,7 @@ class BuildConfig:
     model_store: Path
     """Folder that TorchServe serves."""
     weights: Mapping[str, Path] = field(default_factory=dict)
-    """Weights files by metric, for those that are not shipped."""
+    """Weights files by name, of metrics and defences, for those that are not shipped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,18 +51,9 @@ class BuiltArchive:
     sha256: str
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportedDefence:
-    """A defence, exported: its part of the manifest, its files, and the default module for the golden vectors."""
-
-    artifact: DefenceArtifact
-    files: Mapping[str, bytes]
-    default: Defence
-
-
 def count_steps(config: BuildConfig) -> int:
     """Graph pairs that the build exports: what a progress bar counts."""
-    return len(config.metrics) + sum(len(defence_named(name).facts.variants()) for name in config.defences)
+    return len(config.metrics) + sum(len(defence_named(name).variants(config.weights)) for name in config.defences)
 
 
 def build(config: BuildConfig, done: Step = lambda label: None) -> list[BuiltArchive]:
@@ -78,28 +71,11 @@ def build(config: BuildConfig, done: Step = lambda label: None) -> list[BuiltArc
     metrics = {name: load_metric(name, config.weights.get(name)) for name in config.metrics}
     _refuse_stray_weights(config)
     config.model_store.mkdir(parents=True, exist_ok=True)
-    defences = [export_all_variants(name, done) for name in config.defences]
+    exporter = DefenceExporter(weights=config.weights, done=done)
+    defences = [exporter.export(name) for name in config.defences]
     archives = [_build_archive(metric, config, defences, done) for metric in metrics.values()]
     write_server_files(config.model_store)
     return archives
-
-
-def export_all_variants(name: str, done: Step) -> ExportedDefence:
-    """Export every structural variant of a defence.
-
-    Raises:
-        ParityError: an exported graph differs from its module.
-    """
-    facts = defence_named(name).facts
-    artifact = DefenceArtifact(facts=defence_message(facts))
-    files: dict[str, bytes] = {}
-    for structural in facts.variants():
-        graphs = export_graphs(defence_named(name)(**structural))
-        stem = "-".join([f"defences/{name}", *(f"{key}{value:g}" for key, value in structural.items())])
-        paths = _add_graphs(files, stem, graphs)
-        artifact.variants.append(DefenceVariant(structural=structural, graphs=paths, parity=graphs.parity))
-        done(stem.removeprefix("defences/"))
-    return ExportedDefence(artifact=artifact, files=files, default=default_defence(name))
 
 
 def _build_archive(
@@ -120,7 +96,7 @@ def _build_archive(
         format=FORMAT,
         metric=artifact,
         defences=[defence.artifact for defence in defences],
-        golden_vectors=golden_vectors(metric, [defence.default for defence in defences], picture),
+        golden_vectors=golden_vectors(metric, [defence.eager for defence in defences], picture),
         library_versions={library: version(library) for library in _LIBRARIES},
     )
     path = config.model_store / f"{name}{SUFFIX}"
@@ -143,7 +119,11 @@ def _weights_path(metric: Metric, config: BuildConfig) -> Path:
 
 
 def _refuse_stray_weights(config: BuildConfig) -> None:
+    known = {*METRICS, *(name for defence in DEFENCES.values() for name in defence.sources)}
+    asked = {*config.metrics, *(name for defence in config.defences for name in defence_named(defence).sources)}
     for name in config.weights:
-        metric_named(name)
-        if name not in config.metrics:
-            raise WeightsError(f"--weights names {name!r}, which is not among --metrics {','.join(config.metrics)}")
+        if name not in known:
+            raise UnknownNameError("weights", name, known)
+        if name not in asked:
+            what = "--metrics" if name in METRICS else "--defences"
+            raise WeightsError(f"--weights names {name!r}, which nothing needs that is built: see {what}")

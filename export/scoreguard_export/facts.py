@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Final
 
 from scoreguard.v1 import manifest_pb2 as pb
-from scoreguard_export.defences.base import DefenceFacts, Differentiability, Distribution, Parameter, RandomShape
+from scoreguard_export.defences.base import (
+    Defence,
+    DefenceFacts,
+    Differentiability,
+    Distribution,
+    Parameter,
+    RandomShape,
+    Tiles,
+)
 from scoreguard_export.metrics.base import MetricFacts
 
 _DIFFERENTIABILITY: Final = {
@@ -52,6 +60,23 @@ def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
         size_preserving=facts.size_preserving,
         minimum_size=facts.minimum_size,
     )
+
+
+def exported_facts(defence: type[Defence]) -> pb.DefenceFacts:
+    """A defence's facts, with how its graph is used: in tiles, or by a sampler."""
+    message = defence_message(defence.facts)
+    variant = defence.facts.variants()[0]
+    tiles = defence.tiles(variant)
+    if tiles:
+        message.tiling.CopyFrom(tiling_message(tiles))
+    if schedule := defence.schedule(variant):
+        message.diffusion.alpha_bar.extend(schedule)
+    return message
+
+
+def tiling_message(tiles: Tiles) -> pb.Tiling:
+    """How pictures are cut."""
+    return pb.Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple)
 
 
 def _parameter(parameter: Parameter) -> pb.ParameterSpec:

@@ -16,10 +16,9 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from scoreguard.v1.manifest_pb2 import GoldenVector
-from scoreguard.v1.randomness import draw
-from scoreguard_export.defences.base import Defence
-from scoreguard_export.facts import defence_message
+from scoreguard.v1.manifest_pb2 import DefenceFacts, GoldenVector
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_export.eager import EagerDefence
 from scoreguard_export.metrics.base import Metric
 
 PICTURE: Final = "golden/picture.png"
@@ -50,29 +49,33 @@ def golden_picture(minimum_size: int = 1) -> GoldenPicture:
     return GoldenPicture(png=buffer.getvalue(), image=image)
 
 
-def golden_vectors(metric: Metric, defences: Sequence[Defence], picture: GoldenPicture) -> list[GoldenVector]:
-    """The canary's score undefended and behind each defence alone, at the default parameters.
+def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], picture: GoldenPicture) -> list[GoldenVector]:
+    """The canary's score undefended and behind each defence alone, at the default parameters where they fit it.
 
     A defence that leaves less than the metric reads has no vector.
     """
     tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
     with torch.no_grad():
         scores = {"": metric(picture.image)}
-        purified = {defence.facts.name: _purified(defence, picture.image) for defence in defences}
+        purified = dict(_purified(defence, picture.image) for defence in defences)
         least = metric.facts.minimum_size
-        scores.update({name: metric(image) for name, image in purified.items() if min(image.shape[2:]) >= least})
+        scores.update({text: metric(image) for text, image in purified.items() if min(image.shape[2:]) >= least})
     return [
-        GoldenVector(image=PICTURE, defences=name, seed=_SEED, score=float(score), tolerance=tolerance)
-        for name, score in scores.items()
+        GoldenVector(image=PICTURE, defences=text, seed=_SEED, score=float(score), tolerance=tolerance)
+        for text, score in scores.items()
     ]
 
 
-def _purified(defence: Defence, image: torch.Tensor) -> torch.Tensor:
-    values = [torch.tensor(p.default, dtype=torch.float32) for p in defence.facts.graph_parameters]
-    message = defence_message(defence.facts)
-    randoms = [torch.from_numpy(r) for r in draw(message.random_inputs, tuple(image.shape), [_SEED], 0)]
-    purified: torch.Tensor = defence(image, *values, *randoms)
-    return purified
+def _purified(defence: EagerDefence, image: torch.Tensor) -> tuple[str, torch.Tensor]:
+    """The step in its text form, and what it makes of the canary."""
+    parameters = _fitting(defence.artifact.facts, min(image.shape[2:]))
+    step = Step(name=defence.name, parameters=tuple(parameters.items()))
+    return format_chain([step]), defence.purify(image, _SEED, **parameters)
+
+
+def _fitting(facts: DefenceFacts, side: int) -> dict[str, float]:
+    """Half the side for every length whose default is larger than the canary."""
+    return {p.name: side // 2 for p in facts.parameters if p.at_most_side and p.default_value > side}
 
 
 def _values(side: int) -> npt.NDArray[np.uint8]:

@@ -154,8 +154,10 @@ def _check_gradient(module: Exportable, engine: Engine, seed: int) -> None:
 
 
 def _gradient(engine: Engine, module: Exportable, case: Case, seed: int) -> Tensor:
-    image = synthetic_pictures(case, seed).requires_grad_()
-    output = _attempt(module, "torchscript", engine, case, make_inputs(module, case, image, seed))
+    """With respect to the pictures and to every other input of their shape, flat."""
+    inputs = make_inputs(module, case, synthetic_pictures(case, seed), seed)
+    pictures = [value.requires_grad_() for value in inputs if value.dim() == 4]
+    output = _attempt(module, "torchscript", engine, case, inputs)
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
-    (gradient,) = torch.autograd.grad((output * weights).sum(), image)
-    return gradient
+    gradients = torch.autograd.grad((output * weights).sum(), pictures, allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.flatten() for gradient in gradients])

@@ -1,14 +1,15 @@
 """An archive, checked again after its build: digests, parity of every graph, and the golden vectors.
 
-Defences are rebuilt from the catalogue. The metric's weights may not be at hand any more, so its TorchScript form
-stands for the module: the ONNX form must agree with it, and it must give the golden scores.
+Classical defences are rebuilt from the catalogue. The weights of the metric and of learned defences may not be at hand
+any more, so their TorchScript form stands for the module: the ONNX form must agree with it, and it must give the golden
+scores.
 """
 
 from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,8 +18,10 @@ import torch
 from torch import Tensor
 
 from scoreguard.v1.archive import Archive, archives_in
-from scoreguard.v1.manifest_pb2 import GraphFiles
-from scoreguard_export.defences.catalogue import default_defence, defence_named
+from scoreguard.v1.manifest_pb2 import DefenceArtifact, GraphFiles
+from scoreguard_export.defences.base import Defence, DefenceFacts
+from scoreguard_export.defences.catalogue import defence_named
+from scoreguard_export.eager import EagerDefence
 from scoreguard_export.errors import ArchiveError
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.exporters.signature import Exportable, describe
@@ -62,6 +65,23 @@ class ScriptedMetric(Metric):
         return score
 
 
+class ScriptedDefence(Defence):
+    """A defence's TorchScript form in the place of its module."""
+
+    facts: DefenceFacts  # type: ignore[misc]  # of one defence, where a class has them for all
+
+    def __init__(self, data: bytes, facts: DefenceFacts) -> None:
+        self.facts = facts
+        super().__init__()
+        with quiet():
+            self.script = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+
+    def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
+        """Purify a batch."""
+        purified: Tensor = self.script(image, *inputs)
+        return purified
+
+
 def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
     """Check every archive of a model store.
 
@@ -79,11 +99,12 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
     metric = ScriptedMetric(
         archive.read(archive.manifest.metric.graphs.torchscript), metric_named(archive.name).facts
     ).eval()
+    defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
     errors = []
-    for module, graphs in _modules(archive, metric):
+    for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
         done(describe(module))
-    _check_golden(archive, metric)
+    _check_golden(archive, metric, defences)
     return Verified(
         metric=archive.name,
         path=archive.path,
@@ -93,11 +114,40 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
     )
 
 
-def _modules(archive: Archive, metric: Metric) -> Iterator[tuple[Exportable, GraphFiles]]:
+def _modules(
+    archive: Archive, metric: Metric, defences: Sequence[EagerDefence]
+) -> Iterator[tuple[Exportable, GraphFiles]]:
     yield metric, archive.manifest.metric.graphs
-    for artifact in archive.manifest.defences:
-        for variant in artifact.variants:
-            yield defence_named(artifact.facts.name)(**dict(variant.structural)).eval(), variant.graphs
+    seen: set[str] = set()
+    for defence in defences:
+        for graphs in _graphs(defence.artifact):
+            if graphs.torchscript not in seen:
+                yield defence.modules[graphs.torchscript], graphs
+            seen.add(graphs.torchscript)
+
+
+def _graphs(artifact: DefenceArtifact) -> Iterator[GraphFiles]:
+    for variant in artifact.variants:
+        yield variant.graphs
+        if variant.HasField("finish"):
+            yield variant.finish
+
+
+def _eager(archive: Archive, artifact: DefenceArtifact) -> EagerDefence:
+    """The modules of a defence, rebuilt where no weights are needed."""
+    kind = defence_named(artifact.facts.name)
+    modules: dict[str, Defence] = {}
+    for variant in artifact.variants:
+        original = kind(**dict(variant.structural)).eval()
+        for module, graphs in ((original.graph(), variant.graphs), (original.finish(), variant.finish)):
+            if module is not None:
+                learned = bool(kind.sources) and module is original.graph()
+                modules[graphs.torchscript] = _scripted(archive, module, graphs) if learned else module
+    return EagerDefence(artifact=artifact, modules=modules)
+
+
+def _scripted(archive: Archive, module: Defence, graphs: GraphFiles) -> Defence:
+    return ScriptedDefence(archive.read(graphs.torchscript), module.facts).eval()
 
 
 def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
@@ -108,10 +158,9 @@ def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
         return max(case.max_abs_error for case in check_parity(module, torchscript, onnx))
 
 
-def _check_golden(archive: Archive, metric: Metric) -> None:
-    defaults = [default_defence(artifact.facts.name) for artifact in archive.manifest.defences]
+def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefence]) -> None:
     picture = golden_picture(metric.facts.minimum_size)
-    scores = {golden.defences: golden.score for golden in golden_vectors(metric, defaults, picture)}
+    scores = {golden.defences: golden.score for golden in golden_vectors(metric, defences, picture)}
     for golden in archive.manifest.golden_vectors:
         if not abs(scores[golden.defences] - golden.score) <= golden.tolerance:
             raise ArchiveError(

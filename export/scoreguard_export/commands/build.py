@@ -11,6 +11,7 @@ import click
 
 from scoreguard_export.build import BuildConfig, build, count_steps
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.defences.catalogue import needs_weights
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.progress import counted
 
@@ -25,17 +26,13 @@ EVERYTHING = "all"
 @click.option("--metrics", default="lite", show_default=True, help="Names, separated by commas, or all.")
 @click.option("--defences", default=EVERYTHING, show_default=True, help="Names, separated by commas, or all.")
 @click.option("--model-store", type=_PATH, default=Path("model_store"), show_default=True, help="Folder to write.")
-@click.option("--weights", multiple=True, help="Weights as METRIC=FILE, or FILE where one metric is built.")
+@click.option("--weights", multiple=True, help="Weights as NAME=FILE, or FILE where one metric is built.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(metrics: str, defences: str, model_store: Path, weights: tuple[str, ...], as_json: bool) -> None:
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     names = _names(metrics, METRICS)
-    config = BuildConfig(
-        metrics=names,
-        defences=_names(defences, DEFENCES),
-        model_store=model_store,
-        weights=dict(_weights(text, names) for text in weights),
-    )
+    files = dict(_weights(text, names) for text in weights)
+    config = BuildConfig(metrics=names, defences=_defences(defences, files), model_store=model_store, weights=files)
     with counted("export", count_steps(config)) as done:
         archives = build(config, done)
     if as_json:
@@ -51,8 +48,18 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
+def _defences(text: str, files: Mapping[str, Path]) -> tuple[str, ...]:
+    """The defences named; `all` leaves out those whose weights are neither shipped nor given, and says so."""
+    if text != EVERYTHING:
+        return _names(text, DEFENCES)
+    missing = [name for name in DEFENCES if needs_weights(name) and name not in files]
+    if missing:
+        click.echo(f"left out for want of weights (--weights NAME=FILE): {', '.join(missing)}", err=True)
+    return tuple(name for name in DEFENCES if name not in missing)
+
+
 def _weights(text: str, metrics: tuple[str, ...]) -> tuple[str, Path]:
     name, equals, path = text.rpartition("=")
     if not equals and len(metrics) != 1:
-        raise click.BadParameter(f"write METRIC={text}: several metrics are built", param_hint="--weights")
+        raise click.BadParameter(f"write NAME={text}: several metrics are built", param_hint="--weights")
     return (name or metrics[0]), Path(path)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from typing import Any, ClassVar
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from scoreguard_export.errors import ParameterError
+from scoreguard_export.metrics.base import WeightsSource
 
 
 class Differentiability(StrEnum):
@@ -117,6 +121,18 @@ class DefenceFacts:
         return [dict(zip(names, values, strict=True)) for values in product(*(p.choices for p in self.structural))]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Tiles:
+    """How a picture that is too large for one run of a graph is cut."""
+
+    size: int
+    """Height and width of a tile in pixels, the overlap included."""
+    overlap: int
+    """Pixels on each side that are read and not kept."""
+    multiple: int = 1
+    """Tiles begin at multiples of this."""
+
+
 class Defence(nn.Module, ABC):
     """g: RGB float32 pictures (N, 3, H, W) in [0, 1] → the same layout and range.
 
@@ -126,6 +142,45 @@ class Defence(nn.Module, ABC):
     """
 
     facts: ClassVar[DefenceFacts]
+    sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})
+    """The weights files by the name that `--weights NAME=PATH` gives them; none for a classical method."""
+
+    @classmethod
+    def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
+        """The structural variants that can be built from the weights files given."""
+        return cls.facts.variants()
+
+    @classmethod
+    def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
+        """Build a variant in evaluation mode.
+
+        Raises:
+            ParameterError: a structural value that has no exported variant.
+        """
+        return cls(**structural).eval()
+
+    @classmethod
+    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
+        """The weights files that a variant is built from, by name."""
+        return {}
+
+    @classmethod
+    def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
+        """How large pictures are cut; None where the graph reads a picture of any size as a whole."""
+        return None
+
+    @classmethod
+    def schedule(cls, structural: Mapping[str, float]) -> tuple[float, ...]:
+        """Cumulative products of a diffusion that asks the graph again and again; empty where the graph runs once."""
+        return ()
+
+    def graph(self) -> Defence:
+        """What is exported: the module itself, or the part that a sampler asks."""
+        return self
+
+    def finish(self) -> Defence | None:
+        """What makes the result of a diffusion from the picture and the sample; None: the sample is the result."""
+        return None
 
     def __init__(self, **structural: float) -> None:
         """Check the structural parameters against the choices of the facts.

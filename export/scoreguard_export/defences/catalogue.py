@@ -3,22 +3,62 @@
 from __future__ import annotations
 
 from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.bfcnn import BfCnn
+from scoreguard_export.defences.bilateral import Bilateral
 from scoreguard_export.defences.blur import Blur
+from scoreguard_export.defences.carn import Carn
+from scoreguard_export.defences.crop import Crop
+from scoreguard_export.defences.denoiser import Denoiser
+from scoreguard_export.defences.diffpure import DiffPure, DiffPureEdge, DiffPureUnsharp
+from scoreguard_export.defences.fcn_filter import FcnFilter
+from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.defences.flip import Flip
 from scoreguard_export.defences.jpeg import Jpeg
+from scoreguard_export.defences.median import Median
+from scoreguard_export.defences.mprnet import MprNet
+from scoreguard_export.defences.nlm import NonLocalMeans
+from scoreguard_export.defences.noise import Noise
+from scoreguard_export.defences.quantise import Quantise
+from scoreguard_export.defences.realesrgan import RealEsrgan
 from scoreguard_export.defences.resize import Resize
+from scoreguard_export.defences.rotate import Rotate
+from scoreguard_export.defences.tv import TotalVariation
+from scoreguard_export.defences.unsharp import Unsharp
+from scoreguard_export.defences.upscale import Upscale
+from scoreguard_export.defences.wavelet import Wavelet
 from scoreguard_export.errors import UnknownNameError
 
 CATALOGUE: dict[str, type[Defence]] = {
+    "bilateral": Bilateral,
     "blur": Blur,
     "flip": Flip,
     "jpeg": Jpeg,
+    "median": Median,
+    "nlm": NonLocalMeans,
+    "quantise": Quantise,
     "resize": Resize,
+    "tv": TotalVariation,
+    "unsharp": Unsharp,
+    "upscale": Upscale,
+    "wavelet": Wavelet,
+    "crop": Crop,
+    "noise": Noise,
+    "rotate": Rotate,
+    "denoiser": Denoiser,
+    "diffpure": DiffPure,
+    "diffpure-edge": DiffPureEdge,
+    "diffpure-unsharp": DiffPureUnsharp,
+    "fcn-filter": FcnFilter,
+    "bfcnn": BfCnn,
+    "carn": Carn,
+    "ffdnet": FfdNet,
+    "mprnet": MprNet,
+    "realesrgan": RealEsrgan,
 }
 
 
 def defence_named(name: str) -> type[Defence]:
-    """Find a defence; its variants are built with `defence_named(name)(**structural)`.
+    """Find a defence; its variants are built with `defence_named(name).from_weights(files, **structural)`.
 
     Raises:
         UnknownNameError: no defence has this name; the message lists the near ones.
@@ -29,11 +69,11 @@ def defence_named(name: str) -> type[Defence]:
         raise UnknownNameError("defence", name, CATALOGUE) from None
 
 
-def default_defence(name: str) -> Defence:
-    """A defence with the default of every structural parameter, in evaluation mode.
+def needs_weights(name: str) -> bool:
+    """Whether a defence cannot be built from what is shipped.
 
     Raises:
         UnknownNameError: no defence has this name.
     """
-    defence = defence_named(name)
-    return defence(**{parameter.name: parameter.default for parameter in defence.facts.structural}).eval()
+    first = next(iter(defence_named(name).sources.values()), None)
+    return first is not None and first.shipped is None

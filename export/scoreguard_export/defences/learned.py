@@ -9,17 +9,19 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.loading import advice, fill, read_checkpoint
+from scoreguard_export.checkpoints import advice, fill, read_checkpoint
+from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import WeightsSource
+
+_TILE = 1024
+"""Side of a tile in pixels: a map of 64 channels of it takes 256 MiB."""
 
 
 class LearnedDefence(Defence):
     """A defence with a network, built by `from_weights`; the constructor alone gives an untrained network."""
 
     sources: ClassVar[Mapping[str, WeightsSource]]
-    """The weights files by the name that `--weights NAME=PATH` gives them; the first is the defence's own name."""
     reach: ClassVar[int | None]
     """How far an output pixel looks, in pixels of the picture in each direction; None = the whole picture.
 
@@ -41,6 +43,19 @@ class LearnedDefence(Defence):
     @abstractmethod
     def untrained(self) -> nn.Module:
         """Make a network with the names and shapes of the official weights."""
+
+    @classmethod
+    def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
+        """Tiles that overlap by what a pixel looks at; none for a network that looks at the whole picture."""
+        if cls.reach is None:
+            return None
+        overlap = (cls.reach + cls.stride - 1) // cls.stride * cls.stride
+        return Tiles(size=_TILE, overlap=overlap, multiple=cls.stride)
+
+    @classmethod
+    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
+        """The weights files that a variant is built from, by name."""
+        return {name: files[name] for name in cls.needed(structural)}
 
     @classmethod
     def needed(cls, structural: Mapping[str, float]) -> tuple[str, ...]:

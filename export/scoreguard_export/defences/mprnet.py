@@ -13,7 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.defences.base import DefenceFacts, Differentiability
+from scoreguard_export.defences.base import DefenceFacts, Differentiability, Tiles
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.defences.mprnet_network import MprNetwork
 from scoreguard_export.metrics.base import WeightsSource
@@ -32,7 +32,8 @@ class MprNet(LearnedDefence):
     A picture whose height or width is no multiple of 8 is mirrored at its lower and right border, and cropped back.
 
     Receptive field: the whole picture, because it is cut into quarters and channels are weighed by their means; stride
-    8. A tile gives what the network makes of that tile alone, which is close to the whole picture's result, not equal.
+    8. A tile gives what the network makes of that tile alone, which is close to the whole picture's result, not equal:
+    pictures with a side above 512 pixels are read in tiles all the same, since the whole does not fit into memory.
     """
 
     facts = DefenceFacts(
@@ -43,7 +44,7 @@ class MprNet(LearnedDefence):
         year=2021,
         differentiability=Differentiability.EXACT,
         size_preserving=True,
-        minimum_size=8,
+        minimum_size=5,
         parity_tolerance=1e-4,
     )
     sources: ClassVar[Mapping[str, WeightsSource]] = {
@@ -56,11 +57,16 @@ class MprNet(LearnedDefence):
     reach = None
     stride = 8
 
+    @classmethod
+    def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
+        """Tiles of 512 pixels that overlap by 64."""
+        return Tiles(size=512, overlap=64, multiple=cls.stride)
+
     def untrained(self) -> nn.Module:
         """Make a network with the checkpoint's names and shapes."""
         return MprNetwork()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W) in [0, 1], 8 pixels a side or more."""
+        """Denoise pictures (N, 3, H, W) in [0, 1], 5 pixels a side or more: fewer do not mirror up to 8."""
         restored = self.network(_mirrored(_mirrored(image, 2), 3))
         return torch.clamp(restored[:, :, : image.shape[2], : image.shape[3]], 0.0, 1.0)

@@ -12,8 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from scoreguard_export.checkpoints import advice, fill
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.defences.loading import advice, fill
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import WeightsSource
 
@@ -36,6 +36,11 @@ class ShippedDefence(LearnedDefence):
         if path is None:
             raise WeightsError(f"no weights of {name}: {advice(name, source)}")
         return path
+
+    @classmethod
+    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
+        """The weights file, given or shipped, by the name of the defence."""
+        return {next(iter(cls.sources)): cls.weights_path(files)}
 
     @classmethod
     def variants(cls, files: Mapping[str, Path] | None = None) -> list[dict[str, float]]:

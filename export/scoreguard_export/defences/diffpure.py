@@ -1,0 +1,160 @@
+"""DiffPure: noise the picture by a diffusion process, and sample the way back (Nie et al., ICML 2022, section 3.1).
+
+    y = x + σ_t·ε,   x' = the sampler's way from step t to step 0, which asks a denoiser at every step
+
+The samplers are DDPM's (Ho et al. 2020) and DDIM's (Song et al. 2021); their formulas, and the loop around the exported
+denoiser, are in `scoreguard.v1.sampling`. The paper solves the reverse process as a differential equation; the later
+benchmarks take DDPM's steps, as is done here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from scoreguard.v1.execution import LEVELS
+from scoreguard.v1.sampling import Schedule, linear_schedule, purified_ddim, purified_ddpm, step_noise
+from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter, Tiles
+from scoreguard_export.defences.denoiser import Denoiser
+from scoreguard_export.defences.diffpure_finish import EDGE_PARAMETERS, UNSHARP_PARAMETERS, EdgeFinish, UnsharpFinish
+from scoreguard_export.metrics.base import WeightsSource
+
+_STEPS = 1000
+_SHIPPED_STEPS = 150
+"""Up to this step the noise is within what the shipped denoiser was trained on, 70 levels of 255."""
+
+_SAMPLING = (
+    Parameter(
+        name="t",
+        description="Step of the linear schedule of 1000 that the picture is noised to: 5 is noise of 3.4 levels of "
+        "255, 30 of 13.7, 100 of 40.9.",
+        default=5.0,
+        minimum=1.0,
+        maximum=float(_SHIPPED_STEPS),
+        integer=True,
+    ),
+    Parameter(
+        name="steps",
+        description="Denoiser calls of the fast sampler (DDIM, at most t); 0 = the ancestral sampler (DDPM), t calls.",
+        default=0.0,
+        minimum=0.0,
+        maximum=float(_STEPS),
+        integer=True,
+    ),
+)
+_PAPER = "Nie, Guo, Huang, Xiao, Vahdat, Anandkumar: Diffusion models for adversarial purification. ICML"
+_STUDY = "Gushchin et al.: Adversarial purification for no-reference image-quality metrics (arXiv 2404.06957)"
+
+
+def _facts(
+    name: str, title: str, paper: str, year: int, parameters: tuple[Parameter, ...] = (), minimum_size: int = 1
+) -> DefenceFacts:
+    return DefenceFacts(
+        name=name,
+        title=title,
+        paper=paper,
+        year=year,
+        parameters=(*_SAMPLING, *parameters),
+        differentiability=Differentiability.EXACT,
+        size_preserving=True,
+        minimum_size=minimum_size,
+        parity_tolerance=1e-4,
+    )
+
+
+class DiffPure(Defence):
+    """Purify with the shipped denoiser; the numbers of the noise follow from the seed.
+
+    One denoiser is exported, once for all purifiers of an archive; the loop is in the handler and in the client, where
+    it is differentiated as a whole. The default t is the public benchmark's.
+    """
+
+    facts = _facts("diffpure", "DiffPure", _PAPER, 2022)
+    sources: ClassVar[Mapping[str, WeightsSource]] = Denoiser.sources
+
+    def __init__(self, *, denoiser: Denoiser | None = None) -> None:
+        super().__init__()
+        self.denoiser = denoiser or Denoiser()
+
+    @classmethod
+    def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
+        """Build around the denoiser of the weights given, or the shipped one.
+
+        Raises:
+            WeightsError: the file is missing, unreadable, or holds other names or shapes.
+        """
+        return cls(denoiser=Denoiser.from_weights(files)).eval()
+
+    @classmethod
+    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
+        """The denoiser's file."""
+        return Denoiser.used(files, structural)
+
+    @classmethod
+    def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
+        """The denoiser's."""
+        return Denoiser.tiles(structural)
+
+    @classmethod
+    def schedule(cls, structural: Mapping[str, float]) -> tuple[float, ...]:
+        """The first steps of the linear schedule of 1000."""
+        return linear_schedule(_STEPS).alpha_bar[:_SHIPPED_STEPS]
+
+    def graph(self) -> Defence:
+        """The denoiser."""
+        return self.denoiser
+
+    def forward(self, image: Tensor, t: Tensor, steps: Tensor, *others: Tensor, seeds: Sequence[int] = ()) -> Tensor:
+        """Purify pictures (N, 3, H, W) in one piece: what the server's loop does with the exported graphs.
+
+        Args:
+            image: In [0, 1].
+            t: 0-d, whole, from 1.
+            steps: 0-d, whole; 0 = DDPM.
+            others: 0-d parameters of the finish, in order.
+            seeds: One for each picture; 0, 1, … where none are given.
+        """
+        sampled = self._sampled(image, int(t), int(steps), list(seeds) or list(range(len(image))))
+        finish = self.finish()
+        return finish(image, *others, sampled) if finish else sampled
+
+    def _sampled(self, image: Tensor, level: int, count: int, seeds: list[int]) -> Tensor:
+        process = Schedule(self.schedule({}))
+
+        def denoise(noisy: Tensor, sigma: float) -> Tensor:
+            clean: Tensor = self.denoiser(noisy, torch.tensor(sigma * LEVELS))
+            return clean
+
+        def noise(index: int) -> Tensor:
+            return torch.from_numpy(step_noise(tuple(image.shape), seeds, 0, index))
+
+        if count:
+            return purified_ddim(image, process, level, min(count, level), denoise, noise)
+        return purified_ddpm(image, process, level, denoise, noise)
+
+
+class DiffPureEdge(DiffPure):
+    """DiffPure, with the pixels of edges taken from the picture itself.
+
+    The study names the method and says no more than "Sobel": threshold and normalisation are this project's.
+    """
+
+    facts = _facts("diffpure-edge", "DiffPure with edges kept", _STUDY, 2024, EDGE_PARAMETERS)
+
+    def finish(self) -> Defence | None:
+        """The mask."""
+        return EdgeFinish().eval()
+
+
+class DiffPureUnsharp(DiffPure):
+    """DiffPure, then an unsharp mask; the study does not publish its parameters; defaults are those of `unsharp`."""
+
+    facts = _facts("diffpure-unsharp", "DiffPure and unsharp mask", _STUDY, 2024, UNSHARP_PARAMETERS, 2)
+
+    def finish(self) -> Defence | None:
+        """The mask."""
+        return UnsharpFinish().eval()
