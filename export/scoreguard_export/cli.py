@@ -17,6 +17,7 @@ _EXTRA_OF: Final = {
     "build": "export",
     "verify": "export",
     "catalogue": "export",
+    "weights": "export",
     "train": "train",
     "fit": "train",
     "evaluate": "train",

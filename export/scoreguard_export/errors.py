@@ -3,7 +3,10 @@
 ExportError
 ├── UnknownNameError      a metric or defence that no catalogue has
 ├── ParameterError        a structural value for which a defence has no graph
+├── MissingExtraError     a library of an optional part of the installation
 ├── WeightsError          weights that are missing, of the wrong digest or of the wrong shape
+│   └── DownloadError     weights that cannot be fetched
+│       └── DigestError   what was fetched is not the file that was meant
 ├── GraphError            a module that cannot be written as a graph
 ├── ParityError           an exported graph that differs from the eager module
 ├── ArchiveError          an archive that cannot be read or is not what it says
@@ -45,8 +48,34 @@ class ParameterError(ExportError):
         super().__init__(f"defence {defence!r} has no graph for {name}={value:g}: choose from {allowed}")
 
 
+class MissingExtraError(ExportError):
+    """A defence that is built on a library of an optional part of the installation."""
+
+    def __init__(self, defence: str, extra: str, reason: str) -> None:
+        self.defence, self.extra, self.reason = defence, extra, one_line(reason)
+        super().__init__(f"{defence} needs pip install 'scoreguard[{extra}]' ({self.reason})")
+
+
 class WeightsError(ExportError):
     """Weights that are missing or not the ones that the method needs."""
+
+
+class DownloadError(WeightsError):
+    """Weights that cannot be fetched."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, one_line(reason)
+        super().__init__(f"cannot fetch {url}: {self.reason}")
+
+
+class DigestError(DownloadError):
+    """What was fetched is not the file that was meant; it is removed."""
+
+    def __init__(self, url: str, expected: str, found: str) -> None:
+        self.expected, self.found = expected, found
+        super().__init__(
+            url, f"sha256 is {found}, not {expected}: removed; if this is the file you mean, give --sha256 {found}"
+        )
 
 
 class GraphError(ExportError):

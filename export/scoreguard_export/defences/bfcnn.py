@@ -64,8 +64,8 @@ class BfCnn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "bfcnn": WeightsSource(
             licence="none stated by the publisher: research use",
-            url="https://github.com/LabForComputationalVision/universal_inverse_problem/raw/main/denoisers/BF_CNN/"
-            "BSD300_color/noise_range_0to100/model.pt",
+            download="https://github.com/LabForComputationalVision/universal_inverse_problem/raw/"
+            "943b9ed99e35a4af86c36c413e2ca70ab320e8bc/denoisers/BF_CNN/BSD300_color/noise_range_0to100/model.pt",
             sha256="24254895bb92d929f6f8365e29fb89b41085685d0b1ee3759a5999c5617c1bab",
         )
     }

@@ -45,7 +45,8 @@ class Carn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "carn": WeightsSource(
             licence="MIT",
-            url="https://github.com/nmhkahn/CARN-pytorch/raw/master/checkpoint/carn_m.pth",
+            download="https://github.com/nmhkahn/CARN-pytorch/raw/40d3514f81cccd680d846cd5ab07af35f2c8e0e2/checkpoint/"
+            "carn_m.pth",
             sha256="d48a759a84509351facb6b7c6d5bd6edec98b98519b8c464ee4ab44d2ba964ff",
         )
     }

@@ -71,9 +71,9 @@ class FfdNet(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "ffdnet": WeightsSource(
             licence="none stated by the publisher: research use",
-            url="ffdnet_color.pt, converted from models/FFDNet_color.mat of https://github.com/cszn/FFDNet; the same "
-            "names as ffdnet_color.pth of https://github.com/cszn/KAIR",
-            sha256="ce9537f7e3340731168e93ece96b86e277a9c651f52777683767231f64a1cdbf",
+            download="https://github.com/cszn/KAIR/releases/download/v1.0/ffdnet_color.pth",
+            url="ffdnet_color.pth of https://github.com/cszn/KAIR, or models/FFDNet_color.mat of "
+            "https://github.com/cszn/FFDNet, converted to the same names",
         )
     }
     reach = 25

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoreguard_export.checkpoints import advice
 from scoreguard_export.errors import UnknownNameError, WeightsError
 from scoreguard_export.metrics import cnniqa, lite, nima, niqe
 from scoreguard_export.metrics.base import Metric, MetricFacts
-from scoreguard_export.metrics.loading import advice
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,5 +53,5 @@ def load_metric(name: str, weights: Path | None = None) -> Metric:
     entry = metric_named(name)
     path = weights or entry.facts.weights.shipped
     if path is None:
-        raise WeightsError(f"the weights of {name} are not shipped: {advice(entry.facts)}")
+        raise WeightsError(f"the weights of {name} are not shipped: {advice(name, entry.facts.weights)}")
     return entry.metric.from_weights(path, entry.facts)

@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreguard_export.checkpoints import load_checkpoint
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
-from scoreguard_export.metrics.loading import load_checkpoint
 
 PATCH = 32
 
@@ -36,7 +36,7 @@ FACTS = MetricFacts(
     minimum_size=PATCH + 1,
     weights=WeightsSource(
         licence="none stated by the publisher: research use",
-        url="https://github.com/lidq92/CNNIQA/raw/master/models/CNNIQA-LIVE",
+        download="https://github.com/lidq92/CNNIQA/raw/fb36830fc6491ef8db2dc651aaad94cdbee131fa/models/CNNIQA-LIVE",
         sha256="79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
     ),
     parity_tolerance=1e-2,
@@ -81,7 +81,7 @@ class CnnIqa(Metric):
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
         metric = cls(facts)
-        load_checkpoint(metric, path, facts)
+        load_checkpoint(metric, path, facts.name, facts.weights)
         return metric.eval()
 
     def normalised(self, patches: Tensor) -> Tensor:

@@ -15,8 +15,8 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
+from scoreguard_export.checkpoints import load_checkpoint
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
-from scoreguard_export.metrics.loading import load_checkpoint
 
 SIDE = 224
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -100,7 +100,7 @@ class Nima(Metric):
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
         metric = cls(facts)
-        load_checkpoint(metric, path, facts)
+        load_checkpoint(metric, path, facts.name, facts.weights)
         return metric.eval()
 
     def distribution(self, image: Tensor) -> Tensor:

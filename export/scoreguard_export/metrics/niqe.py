@@ -41,7 +41,8 @@ FACTS = MetricFacts(
     weights=WeightsSource(
         licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
         shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
-        url="https://github.com/xinntao/BasicSR/raw/master/basicsr/metrics/niqe_pris_params.npz",
+        download="https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
+        "niqe_pris_params.npz",
         sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
     ),
     parity_tolerance=1e-3,
@@ -49,7 +50,7 @@ FACTS = MetricFacts(
 
 _FLAT_WEIGHT = 1e-9
 """Of a flat patch, beside 1 of any other: it decides where every patch is flat, and nowhere else."""
-_ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {FACTS.weights.url}"
+_ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {FACTS.weights.download}"
 
 
 def squared_distance(difference: Tensor, covariance: Tensor) -> Tensor:

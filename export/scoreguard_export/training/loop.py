@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import pickle
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +12,8 @@ from scipy.stats import spearmanr
 from torch import Tensor
 from torch.nn import functional
 
-from scoreguard_export.errors import TrainingError
 from scoreguard_export.metrics.lite import Lite
+from scoreguard_export.training.checkpoint import read_checkpoint, write_checkpoint
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.crops import LabelledCrops
 
@@ -132,18 +129,13 @@ def run_epochs(
 
 
 def save_checkpoint(state: LoopState, config: TrainingConfig) -> None:
-    """Written beside and moved into place: a killed run leaves the checkpoint of the epoch before."""
-    path = config.checkpoint_path
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Write the state; a killed run leaves the checkpoint of the epoch before."""
     content = {
-        "config": config.digest(),
         "metric": state.metric.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "history": [vars(report) for report in state.history],
     }
-    partial = path.with_name(path.name + ".partial")
-    torch.save(content, partial)
-    partial.replace(path)
+    write_checkpoint(config.checkpoint_path, config.digest(), content)
 
 
 def resume(config: TrainingConfig) -> LoopState:
@@ -152,21 +144,10 @@ def resume(config: TrainingConfig) -> LoopState:
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another configuration.
     """
-    state, path = new_state(config), config.checkpoint_path
-    if not path.exists():
+    state, content = new_state(config), read_checkpoint(config.checkpoint_path, config.digest())
+    if content is None:
         return state
-    content = _read_checkpoint(path)
-    if content.get("config") != config.digest():
-        raise TrainingError(f"{path} belongs to another configuration: delete it or name another --checkpoint")
     state.metric.load_state_dict(content["metric"])
     state.optimiser.load_state_dict(content["optimiser"])
     state.history = [EpochReport(**report) for report in content["history"]]
     return state
-
-
-def _read_checkpoint(path: Path) -> dict[str, Any]:
-    try:
-        content: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise TrainingError(f"{path} is not a checkpoint of this training: delete it to start afresh") from error
-    return content

@@ -1,4 +1,4 @@
-"""Weights of official checkpoints, as tensors alone, with one clear error for whatever is wrong with the file."""
+"""Official checkpoints into modules: tensors alone, with one clear error for whatever is wrong with the file."""
 
 from __future__ import annotations
 
@@ -18,8 +18,18 @@ _PARALLEL = "module."
 
 
 def advice(name: str, source: WeightsSource) -> str:
-    """Say which file is needed, where it is from, and under which licence."""
-    return f"give the file by --weights {name}=PATH; it is {source.url} (licence: {source.licence})"
+    """Say which file is needed, how it is given, where it is from, and under which licence."""
+    given = f"give the file by --weights {name}=PATH; it is {source.origin} (licence: {source.licence})"
+    return f"{given}; `scoreguard-export weights get {name}` fetches it" if source.download else given
+
+
+def load_checkpoint(module: nn.Module, path: Path, name: str, source: WeightsSource) -> None:
+    """Fill a module from a checkpoint, half precision widened.
+
+    Raises:
+        WeightsError: the file is missing, holds no dictionary of tensors, or other names, shapes or numbers.
+    """
+    fill(module, read_checkpoint(path, name, source), path, name, source)
 
 
 def read_checkpoint(path: Path, name: str, source: WeightsSource) -> dict[str, Tensor]:

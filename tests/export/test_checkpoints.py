@@ -1,4 +1,4 @@
-"""Checkpoints of learned defences: what is read, and what is refused."""
+"""Official checkpoints: what is read, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import pytest
 import torch
 from restorers import generated
 
+from scoreguard_export.checkpoints import read_checkpoint
 from scoreguard_export.defences.ffdnet import FfdNet
-from scoreguard_export.defences.loading import read_checkpoint
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import WeightsSource
 

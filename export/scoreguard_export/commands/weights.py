@@ -1,0 +1,127 @@
+"""`scoreguard-export weights`: official weights, listed and fetched on request."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from scoreguard_export import weights_store
+from scoreguard_export.download import Download
+from scoreguard_export.progress import transferred
+from scoreguard_export.weights_store import Fetched, WeightsFile
+
+_UNKNOWN = "not known"
+_folder = click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Folder of fetched weights; by default ${weights_store.FOLDER_VARIABLE}, or one of the user's data.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group(name="weights", epilog="Example: scoreguard-export weights get carn")
+def command() -> None:
+    """Official weights: where they are from, and fetching them. Nothing else here uses the network."""
+
+
+@command.command(name="list", epilog="Example: scoreguard-export weights list --json")
+@_folder
+@_json
+def list_(folder: Path | None, as_json: bool) -> None:
+    """List the weights that metrics and defences can use."""
+    rows = [_row(file, weights_store.found(name, folder)) for name, file in weights_store.weights_files().items()]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        Console().print(_table(rows, folder or weights_store.default_folder()))
+
+
+@command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")
+@click.argument("name")
+@_folder
+@click.option("--url", default="", help="Another address, such as a mirror's.")
+@click.option("--sha256", default="", help="Digest that the file must have; the catalogue's by default.")
+@_json
+def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) -> None:
+    """Fetch the weights NAME, check their digest, and say how to use them.
+
+    A download that broke off goes on where it stopped when the same command is run again.
+    """
+    file = weights_store.weights_file(name)
+    download = weights_store.planned(file, folder=folder, url=url, sha256=sha256)
+    _announce(file, download)
+    with transferred(name) as progress:
+        result = weights_store.get(file, download, progress)
+    _warn_unchecked(result)
+    if as_json:
+        click.echo(json.dumps(_answer(file, download, result), indent=2))
+    else:
+        click.echo(f"{result.path}\n--weights {name}={result.path}")
+
+
+def _announce(file: WeightsFile, download: Download) -> None:
+    """Say what will be fetched, on standard error, before it is."""
+    click.echo(f"url      {download.url}", err=True)
+    click.echo(f"sha256   {download.sha256 or _UNKNOWN}", err=True)
+    click.echo(f"licence  {file.source.licence}", err=True)
+    if file.restricted:
+        click.echo("notice   this licence grants no commercial use", err=True)
+    if file.source.shipped:
+        click.echo(f"notice   a build takes the shipped weights of {file.name} unless --weights names these", err=True)
+    if not download.sha256:
+        click.echo(
+            "notice   what comes cannot be checked: no digest of this file is known; --sha256 gives one", err=True
+        )
+
+
+def _warn_unchecked(result: Fetched) -> None:
+    if not result.downloaded:
+        click.echo("it was there already: nothing was downloaded", err=True)
+    if not result.checked:
+        click.echo(f"notice   not checked; to pin this very file: --sha256 {result.sha256}", err=True)
+
+
+def _answer(file: WeightsFile, download: Download, result: Fetched) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "path": str(result.path),
+        "option": f"--weights {file.name}={result.path}",
+        "url": download.url,
+        "sha256": result.sha256,
+        "checked": result.checked,
+        "downloaded": result.downloaded,
+        "licence": file.source.licence,
+    }
+
+
+def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
+    return {
+        "name": file.name,
+        "for": list(file.users),
+        "licence": file.source.licence,
+        "restricted": file.restricted,
+        "download": file.source.download,
+        "url": file.source.origin,
+        "sha256": file.source.sha256 or _UNKNOWN,
+        "shipped": file.source.shipped is not None,
+        "path": str(path) if path else None,
+    }
+
+
+def _table(rows: list[dict[str, Any]], folder: Path) -> Table:
+    table = Table("name", "for", "shipped", "fetched", title=f"Weights; folder {folder}", show_lines=True)
+    table.add_column("licence, source, sha256", overflow="fold")
+    for row in rows:
+        table.add_row(
+            row["name"],
+            "\n".join(row["for"]),
+            "yes" if row["shipped"] else "no",
+            "yes" if row["path"] else "no" if row["download"] else "by --url",
+            "\n".join([row["licence"], *filter(None, dict.fromkeys([row["url"], row["download"]])), row["sha256"]]),
+        )
+    return table
