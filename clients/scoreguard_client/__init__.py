@@ -3,6 +3,7 @@
 The names below are the client library; neither torch nor a server is needed for them.
 """
 
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient
@@ -28,6 +29,7 @@ from scoreguard_client._exceptions import (
 )
 from scoreguard_client._models import (
     Catalogue,
+    Certificate,
     DefenceDescription,
     FileDigest,
     Gradient,
@@ -47,6 +49,7 @@ __all__ = [
     "AsyncScoringClient",
     "CancelledError",
     "Catalogue",
+    "Certificate",
     "ConfigurationError",
     "ConnectionConfig",
     "DeadlineExceededError",
@@ -75,6 +78,7 @@ __all__ = [
     "ScoreguardError",
     "ScoringClient",
     "ServerError",
+    "Smoothing",
     "StageTiming",
     "Step",
     "StepProvenance",

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TypeAlias
 
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
@@ -74,6 +75,7 @@ class AsyncScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> Score:
@@ -85,6 +87,7 @@ class AsyncScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
             request_id=request_id,
         )
         return to_score(await self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
@@ -102,6 +105,7 @@ class AsyncScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; see `ScoringClient.score_batch`."""
@@ -111,6 +115,7 @@ class AsyncScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
         )
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
@@ -126,6 +131,7 @@ class AsyncScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """Score a sequence of any length over one stream; see `ScoringClient.score_stream`.
@@ -138,6 +144,7 @@ class AsyncScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
         )
         order = StreamOrder()
         messages = _encode(items, options, order)

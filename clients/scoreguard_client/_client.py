@@ -7,6 +7,7 @@ from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
@@ -74,6 +75,7 @@ class ScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         request_id: str = "",
         timeout: float | None = None,
     ) -> Score:
@@ -86,6 +88,8 @@ class ScoringClient(BaseClient):
             seed: of random defences; None = drawn by the client and reported in the provenance.
             return_undefended: also score the picture without the defences.
             return_purified: also return the purified picture.
+            smoothing: score noisy copies instead, and give the median with its certificate. That is the work of as
+                many pictures: allow time for it.
             request_id: your name for the request; returned as it came.
             timeout: seconds; None = the config's.
 
@@ -100,6 +104,7 @@ class ScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
             request_id=request_id,
         )
         return to_score(self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
@@ -117,6 +122,7 @@ class ScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; one bad item never fails the others.
@@ -128,6 +134,7 @@ class ScoringClient(BaseClient):
             seed: the same for every picture; None = each its own.
             return_undefended: as in `score`.
             return_purified: as in `score`.
+            smoothing: as in `score`.
             timeout: seconds for each call; requests above `max_message_bytes` are split over several calls.
 
         Returns:
@@ -142,6 +149,7 @@ class ScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
         )
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
@@ -157,6 +165,7 @@ class ScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        smoothing: Smoothing | None = None,
         timeout: float | None = None,
     ) -> Generator[Outcome, None, None]:
         """Score a sequence of any length over one stream; answers come in the order of the items.
@@ -170,6 +179,7 @@ class ScoringClient(BaseClient):
             seed: as in `score_batch`.
             return_undefended: as in `score`.
             return_purified: as in `score`.
+            smoothing: as in `score`.
             timeout: seconds for the whole stream; None = the config's `stream_timeout_seconds`.
 
         Yields:
@@ -184,6 +194,7 @@ class ScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            smoothing=smoothing,
         )
         order = StreamOrder()
         messages = _encode(items, options, order)

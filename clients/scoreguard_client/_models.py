@@ -15,6 +15,7 @@ from scoreguard_client._exceptions import NotFoundError
 
 __all__ = [
     "Catalogue",
+    "Certificate",
     "DefenceDescription",
     "FileDigest",
     "FloatPicture",
@@ -77,11 +78,42 @@ class Provenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What randomised median smoothing proves about a picture x, whatever the chain is.
+
+    h is the median score under the noise. Each bound holds with the stated confidence for h(x'), at every picture x'
+    within the radius of x. `Score.score` estimates h(x); the score that a server gives for x' estimates h(x').
+    """
+
+    lower: float
+    """Lower bound."""
+    upper: float
+    """Upper bound."""
+    radius: float
+    """Radius of the ball: L2 norm over all values of the picture in [0, 1]."""
+    confidence: float
+    """Probability, over the noise that was drawn, that one bound holds."""
+    samples: int
+    """Noisy copies that were scored."""
+    sigma: float
+    """Standard deviation of the noise, in [0, 1] units of the picture."""
+    lower_rank: int
+    """Place of the lower bound among the sorted scores, from 1."""
+    upper_rank: int
+    """Place of the upper bound among the sorted scores, from 1."""
+
+    @property
+    def joint_confidence(self) -> float:
+        """Probability with which both bounds hold at once, at least."""
+        return 2 * self.confidence - 1
+
+
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """The answer for one picture."""
 
     score: float
-    """f(g(x)): the metric's score of the purified picture."""
+    """f(g(x)): the metric's score of the purified picture. With smoothing, the median over noisy copies of x."""
     undefended_score: float | None
     """f(x); None unless asked for."""
     purified: FloatPicture | None = field(repr=False, compare=False)
@@ -94,6 +126,8 @@ class Score:
     """The caller's name for the request."""
     attempts: int = field(default=1, compare=False)
     """How often the call was sent until the answer came."""
+    certificate: Certificate | None = None
+    """What is proven about the score; None unless smoothing was asked for."""
 
     @property
     def gap(self) -> float | None:

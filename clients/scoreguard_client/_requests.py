@@ -12,13 +12,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from scoreguard.v1.errors import SpecError
+from scoreguard.v1 import scoring_pb2
+from scoreguard.v1.errors import SmoothingError, SpecError
 from scoreguard.v1.scoring_pb2 import (
     DefenceStep,
     PurifyRequest,
     ScoreDefendedRequest,
     ScoreGradientRequest,
 )
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import Step, parse_chain
 from scoreguard_client._exceptions import InvalidRequestError
 from scoreguard_client._pictures import PictureLike, to_image
@@ -49,6 +51,8 @@ class ScoreRequest:
     """Whether to score the picture without the defences as well."""
     return_purified: bool = False
     """Whether to return the purified picture."""
+    smoothing: Smoothing | None = None
+    """Score noisy copies, and give the median with its certificate; None = the chain runs once."""
     request_id: str = ""
     """Your name for the request."""
 
@@ -57,7 +61,7 @@ class ScoreRequest:
 
         Raises:
             PictureError: the picture cannot be sent.
-            InvalidRequestError: the defences or the seed cannot be read.
+            InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
         """
         return ScoreDefendedRequest(
             image=to_image(self.picture),
@@ -66,6 +70,7 @@ class ScoreRequest:
             seed=to_seed(self.seed),
             return_undefended_score=self.return_undefended,
             return_purified_image=self.return_purified,
+            smoothing=to_smoothing(self.smoothing),
             request_id=self.request_id,
         )
 
@@ -84,6 +89,8 @@ class SharedOptions:
     """Whether to score the pictures without the defences as well."""
     return_purified: bool
     """Whether to return the purified pictures."""
+    smoothing: Smoothing | None
+    """What to smooth the scores with."""
 
     def request_of(self, item: PictureLike | ScoreRequest) -> ScoreRequest:
         """Give a bare picture these options; a request keeps its own."""
@@ -96,6 +103,7 @@ class SharedOptions:
             seed=self.seed,
             return_undefended=self.return_undefended,
             return_purified=self.return_purified,
+            smoothing=self.smoothing,
         )
 
 
@@ -112,7 +120,7 @@ class PreparedScore:
 
         Raises:
             PictureError: the picture cannot be sent.
-            InvalidRequestError: the defences or the seed cannot be read.
+            InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
         """
         return PreparedScore(request.to_message().SerializeToString())
 
@@ -167,6 +175,21 @@ def to_seed(seed: int | None) -> int:
     if not 0 <= seed < _SEED_LIMIT:
         raise InvalidRequestError(f"a seed is a whole number from 0 to 2**64 - 1, not {seed}", field="seed")
     return int(seed)
+
+
+def to_smoothing(smoothing: Smoothing | None) -> scoring_pb2.Smoothing | None:
+    """The smoothing to send.
+
+    Raises:
+        InvalidRequestError: no certificate can come of it.
+    """
+    if smoothing is None:
+        return None
+    try:
+        smoothing.check()
+    except SmoothingError as error:
+        raise InvalidRequestError(str(error), field=f"smoothing.{error.option}") from error
+    return smoothing.to_message()
 
 
 def _metric(name: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +16,7 @@ from scoreguard.v1.spec import Step
 from scoreguard_client._exceptions import InternalError, ScoreguardError
 from scoreguard_client._models import (
     Catalogue,
+    Certificate,
     DefenceDescription,
     FileDigest,
     FloatPicture,
@@ -60,6 +62,7 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
         request_id=response.request_id,
         # A server of an earlier version does not say.
         attempts=max(response.attempts, 1),
+        certificate=_certificate(response.certificate) if response.HasField("certificate") else None,
     )
 
 
@@ -148,6 +151,10 @@ def _provenance(message: scoring_pb2.Provenance) -> Provenance:
         height=message.height,
         width=message.width,
     )
+
+
+def _certificate(message: scoring_pb2.Certificate) -> Certificate:
+    return Certificate(**{field.name: getattr(message, field.name) for field in fields(Certificate)})
 
 
 def _metric(metric: scoring_pb2.DeployedMetric) -> MetricDescription:

@@ -210,6 +210,8 @@ def _group_of(item: WorkItem) -> Hashable:
     request = request_of(item)
     if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
         return object()  # the answer is big: it travels alone
+    if request.HasField("smoothing"):
+        return object()  # the work of many pictures: nobody should wait behind it
     steps = tuple((step.name, *sorted(step.parameters.items())) for step in request.defences)
     return request.return_undefended_score, steps
 

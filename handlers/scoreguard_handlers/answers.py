@@ -14,6 +14,7 @@ from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard.v1.scoring_pb2 import (
     PURIFIED_FORMAT_PNG,
+    Certificate,
     Image,
     Provenance,
     PurifiedFormat,
@@ -78,6 +79,13 @@ def answer_score(job: Job, result: ChainResult, place: int, origin: Origin) -> W
     if request.return_purified_image:
         response.purified_image.CopyFrom(purified_image(result.purified[place], request.purified_format))
     return WorkResult(score=response)
+
+
+def answer_smoothed(job: Job, result: ChainResult, certificate: Certificate, origin: Origin) -> WorkResult:
+    """Response to a score request with smoothing."""
+    answer = answer_score(job, result, 0, origin)
+    answer.score.certificate.CopyFrom(certificate)
+    return answer
 
 
 def answer_purify(job: Job, result: ChainResult, place: int, origin: Origin) -> WorkResult:

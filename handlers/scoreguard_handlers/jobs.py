@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from scoreguard.v1.randomness import SEED_BITS
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import format_chain
 from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.pictures import DecodedPicture, decode
-from scoreguard_handlers.request_check import Request, RequestChecker, request_of
+from scoreguard_handlers.request_check import Request, RequestChecker, request_of, smoothing_of
 
 DECODE_STAGE = "decode"
 
@@ -30,6 +31,8 @@ class Job:
     steps: tuple[ResolvedStep, ...]
     seed: int
     """The caller's seed, or one that was drawn here."""
+    smoothing: Smoothing | None
+    """What to smooth with; None = the chain runs once."""
     picture: DecodedPicture
     planes: Array
     """(3, H, W) in [0, 1]."""
@@ -39,6 +42,8 @@ class Job:
     @property
     def group(self) -> Hashable:
         """Jobs that may run as one batch have equal groups."""
+        if self.smoothing is not None:
+            return self  # its own noisy copies are batch enough
         wants = self.request.return_undefended_score if isinstance(self.request, ScoreDefendedRequest) else False
         return (type(self.request).__name__, self.planes.shape, format_chain(s.step for s in self.steps), wants)
 
@@ -61,6 +66,7 @@ def prepare(item: WorkItem, index: int, checker: RequestChecker, *, max_pixels: 
         request=request,
         steps=steps,
         seed=request.seed if request.HasField("seed") else secrets.randbits(SEED_BITS),
+        smoothing=smoothing_of(request),
         picture=picture,
         planes=planes,
         deadline=deadline,

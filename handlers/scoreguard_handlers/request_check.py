@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Final
 
-from scoreguard.v1.errors import ParameterError
+from scoreguard.v1.errors import ParameterError, SmoothingError
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.scoring_pb2 import (
@@ -15,6 +15,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedRequest,
     ScoreGradientRequest,
 )
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import Step
 from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
@@ -38,6 +39,22 @@ def request_of(item: WorkItem) -> Request:
     return request
 
 
+def smoothing_of(request: Request) -> Smoothing | None:
+    """What to smooth with, the defaults filled in; None where the chain runs once.
+
+    Raises:
+        InvalidRequestError: no certificate can come of it.
+    """
+    if not (isinstance(request, ScoreDefendedRequest) and request.HasField("smoothing")):
+        return None
+    smoothing = Smoothing.from_message(request.smoothing)
+    try:
+        smoothing.check()
+    except SmoothingError as error:
+        raise InvalidRequestError(str(error), field=f"smoothing.{error.option}") from error
+    return smoothing
+
+
 class RequestChecker:
     """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
 
@@ -50,7 +67,7 @@ class RequestChecker:
         """Check a piece of work and resolve its chain.
 
         Raises:
-            InvalidRequestError: no picture, no defence to purify with, or a parameter that is wrong.
+            InvalidRequestError: no picture, no defence to purify with, or a parameter or smoothing that is wrong.
             UnknownNameError: a metric or defence that the archive does not hold.
         """
         request = request_of(item)
@@ -60,6 +77,7 @@ class RequestChecker:
             raise InvalidRequestError("the request has no picture: set image.encoded or image.tensor", field="image")
         if isinstance(request, PurifyRequest) and not request.defences:
             raise InvalidRequestError("purify needs at least one defence", field="defences")
+        smoothing_of(request)
         return self.resolve(request.defences)
 
     def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:

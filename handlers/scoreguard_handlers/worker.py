@@ -20,13 +20,15 @@ import numpy as np
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
-from scoreguard_handlers.answers import Origin, answer_gradient, answer_purify, answer_score
+from scoreguard_handlers.answers import Origin, answer_gradient, answer_purify, answer_score, answer_smoothed
 from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
 from scoreguard_handlers.jobs import Job, latest_deadline, prepare
 from scoreguard_handlers.request_check import RequestChecker
+from scoreguard_handlers.smoothing import score_smoothed
 from scoreguard_handlers.status import to_status
 
 if TYPE_CHECKING:
@@ -123,6 +125,8 @@ class Worker:
     def _answers(self, jobs: Sequence[Job]) -> Results:
         if isinstance(jobs[0].request, ScoreGradientRequest):
             return {job.index: self._gradient(job) for job in jobs}
+        if (smoothing := jobs[0].smoothing) is not None:
+            return {job.index: self._smoothed(job, smoothing) for job in jobs}
         result = self._run_chain(jobs)
         return {job.index: self._answer(job, result, place) for place, job in enumerate(jobs)}
 
@@ -137,6 +141,17 @@ class Worker:
         if isinstance(jobs[0].request, ScoreDefendedRequest):
             return self.chain.score(images, call)
         return self.chain.purify(images, call)
+
+    def _smoothed(self, job: Job, smoothing: Smoothing) -> WorkResult:
+        result, certificate = score_smoothed(
+            self.chain,
+            job.planes[None],
+            _chain_call([job]),
+            smoothing,
+            purified=isinstance(job.request, ScoreDefendedRequest) and job.request.return_purified_image,
+            together=self.config.graph_batch,
+        )
+        return answer_smoothed(job, result, certificate, self._origin)
 
     def _gradient(self, job: Job) -> WorkResult:
         if not self.config.gradients:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import click
 
 from scoreguard import console
+from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
@@ -39,6 +41,16 @@ Example:
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of random defences; drawn unless given.")
 @click.option("--undefended", is_flag=True, help="Also score without the defences and show the gap.")
 @click.option(
+    "--smoothing",
+    type=int,
+    metavar="SAMPLES",
+    help="Score so many noisy copies and give their median with certified bounds; 1000 is usual. Takes as long as "
+    "that many pictures: see --timeout.",
+)
+@click.option("--sigma", type=float, help=f"Noise of --smoothing.  [default: {Smoothing.sigma}]")
+@click.option("--radius", type=float, help=f"L2 radius of the certificate.  [default: {Smoothing.radius}]")
+@click.option("--confidence", type=float, help=f"Confidence of each bound.  [default: {Smoothing.confidence}]")
+@click.option(
     "--save-purified",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OUT.png",
@@ -56,10 +68,12 @@ def command(
     as_json: bool,
     target: str,
     config: ConnectionConfig,
+    **smoothing: float | None,
 ) -> int:
     """Score PICTUREs (PNG, JPEG, WebP, TIFF or BMP files) on a server."""
     if save_purified is not None and len(pictures) > 1:
         raise click.UsageError("--save-purified takes one picture")
+    smooth = _smoothing(**smoothing)
     requests = [
         ScoreRequest(
             picture=picture,
@@ -68,6 +82,7 @@ def command(
             seed=seed,
             return_undefended=undefended,
             return_purified=save_purified is not None,
+            smoothing=smooth,
         )
         for picture in pictures
     ]
@@ -80,6 +95,15 @@ def command(
         _save(score, save_purified)
     click.echo(json.dumps(_record(pictures[0], score)) if as_json else _line(score))
     return 0
+
+
+def _smoothing(smoothing: float | None, **others: float | None) -> Smoothing | None:
+    given: dict[str, Any] = {name: value for name, value in others.items() if value is not None}
+    if smoothing is not None:
+        return Smoothing(samples=int(smoothing), **given)
+    if given:
+        raise click.UsageError(f"--{next(iter(given))} goes with --smoothing SAMPLES")
+    return None
 
 
 def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool) -> int:
@@ -104,6 +128,7 @@ def _record(name: str, score: Score) -> dict[str, Any]:
         "score": score.score,
         "undefended_score": score.undefended_score,
         "gap": score.gap,
+        "certificate": None if score.certificate is None else asdict(score.certificate),
         "defences": format_chain(part.step for part in provenance.steps),
         "seed": provenance.seed,
         "precision": provenance.precision,
@@ -119,18 +144,24 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    with_gap = scored[0][1].gap is not None
-    table = Table("picture", "score", *(["undefended", "gap"] if with_gap else []))
+    first = scored[0][1]
+    columns = ["undefended", "gap"] if first.gap is not None else []
+    columns += ["lower", "upper"] if first.certificate is not None else []
+    table = Table("picture", "score", *columns)
     for name, score in scored:
-        numbers = [score.score, score.undefended_score, score.gap]
+        proven = score.certificate
+        bounds = [] if proven is None else [proven.lower, proven.upper]
+        numbers = [score.score, score.undefended_score, score.gap, *bounds]
         table.add_row(name, *(f"{number:.4f}" for number in numbers if number is not None))
     Console().print(table)
 
 
 def _line(score: Score) -> str:
-    if score.gap is None:
-        return f"{score.score:.4f}"
-    return f"{score.score:.4f}  (undefended {score.undefended_score:.4f}, gap {score.gap:+.4f})"
+    parts = [] if score.gap is None else [f"undefended {score.undefended_score:.4f}, gap {score.gap:+.4f}"]
+    if (proven := score.certificate) is not None:
+        bounds = f"{proven.lower:.4f} to {proven.upper:.4f} within L2 {proven.radius:g}"
+        parts.append(f"{bounds}, each bound with confidence {proven.confidence:.12g}")
+    return f"{score.score:.4f}" + "".join(f"  ({part})" for part in parts)
 
 
 def _save(score: Score, path: Path) -> None:

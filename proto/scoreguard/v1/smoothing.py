@@ -1,0 +1,131 @@
+"""Randomised median smoothing: what may be asked for, and the noisy copies that a seed stands for.
+
+Chiang et al. 2020 (Detection as regression: certified object detection by median smoothing). h(x) is the median of
+f(x + σ·ε) over standard normal ε, f being the whole chain. For every δ with ‖δ‖₂ ≤ r
+
+    quantile Φ(−r/σ) of f(x + σ·ε)  ≤  h(x + δ)  ≤  quantile Φ(r/σ) of f(x + σ·ε),
+
+whatever f is: only its law under the noise counts. So two things are part of f, and the bounds hold with them: the sum
+is clipped to [0, 1], which metrics and defences expect, and random defences draw anew for each copy. The two quantiles
+are bounded by order statistics of the scores of N copies.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard.v1 import scoring_pb2
+from scoreguard.v1.errors import SmoothingError
+
+MAX_SAMPLES: Final = 100_000
+"""Most noisy copies of one request; each is a picture's work."""
+MAX_SIGMA: Final = 1.0
+"""Noise as wide as the range of the values leaves nothing to see."""
+_PLACE: Final = 2**64 - 1
+"""Place in the chain under which the noise is drawn: none that a defence can have, so they share no numbers."""
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Smoothing:
+    """What to smooth with."""
+
+    samples: int = 1000
+    """Noisy copies that are scored, 1 to 100 000: the cost of as many pictures."""
+    sigma: float = 0.12
+    """Standard deviation of the noise, in [0, 1] units of the picture; above 0, at most 1."""
+    radius: float = 0.05
+    """Radius r of the ball of changes: L2 norm over all values of the picture in [0, 1]; above 0."""
+    confidence: float = 0.999
+    """Probability with which each of the two bounds holds, 0.5 to below 1; both at once hold with at least
+    2·confidence − 1."""
+
+    @staticmethod
+    def from_message(message: scoring_pb2.Smoothing) -> Smoothing:
+        """Read the wire form, in which 0 is the default."""
+        given = {name: getattr(message, name) for name in Smoothing.__dataclass_fields__}
+        return Smoothing(**{name: value for name, value in given.items() if value})
+
+    def to_message(self) -> scoring_pb2.Smoothing:
+        """The wire form."""
+        return scoring_pb2.Smoothing(
+            samples=self.samples, sigma=self.sigma, radius=self.radius, confidence=self.confidence
+        )
+
+    def check(self) -> None:
+        """Confirm that a certificate can come of it.
+
+        Raises:
+            SmoothingError: a value is out of range, or the samples are too few for the confidence; the message says
+                how many it takes.
+        """
+        self._check_ranges()
+        least = self.least_samples()
+        if least > MAX_SAMPLES:
+            raise SmoothingError(
+                "radius",
+                f"smoothing: radius {self.radius:g} at sigma {self.sigma:g} takes more than {MAX_SAMPLES} samples for "
+                f"confidence {self.confidence:.12g}; lower radius or confidence, or raise sigma",
+            )
+        if self.samples < least:
+            raise SmoothingError(
+                "samples",
+                f"smoothing: {self.samples} samples are too few to certify radius {self.radius:g} at sigma "
+                f"{self.sigma:g} with confidence {self.confidence:.12g}; take at least {int(least)}",
+            )
+
+    def least_samples(self) -> float:
+        """The smallest N for which the largest of N scores is an upper bound: Φ(r/σ)ᴺ ≤ 1 − confidence."""
+        below = math.log1p(-0.5 * math.erfc(self.radius / self.sigma / math.sqrt(2)))
+        return math.ceil(math.log1p(-self.confidence) / below) if below < 0 else math.inf
+
+    def _check_ranges(self) -> None:
+        # NaN compares false, so each test catches it.
+        if not (1 <= self.samples <= MAX_SAMPLES and self.samples == int(self.samples)):
+            problem = f"must be a whole number from 1 to {MAX_SAMPLES}"
+            raise SmoothingError("samples", f"smoothing: samples {problem}, not {self.samples}")
+        if not 0 < self.sigma <= MAX_SIGMA:
+            raise SmoothingError("sigma", f"smoothing: sigma must be above 0 and at most 1, not {self.sigma}")
+        if not 0 < self.radius < math.inf:
+            raise SmoothingError("radius", f"smoothing: radius must be above 0 and finite, not {self.radius}")
+        # Below one half the bounds could change places.
+        if not 0.5 <= self.confidence < 1:
+            raise SmoothingError("confidence", f"smoothing: confidence must be from 0.5 to below 1: {self.confidence}")
+
+
+def noisy_copy(image: Floats, sigma: float, seed: int, place: int) -> tuple[Floats, int]:
+    """One noisy copy of a picture, the same whenever it is made again.
+
+    Args:
+        image: values in [0, 1], (3, H, W).
+        sigma: standard deviation of the noise.
+        seed: of the request, 0 ≤ seed < 2⁶⁴.
+        place: of the copy, from 0.
+
+    Returns:
+        The copy, clipped to [0, 1], and the seed of its random defences.
+    """
+    generator = _generator(seed, place)
+    own_seed = int(generator.bit_generator.random_raw())
+    noise = generator.standard_normal(image.shape, dtype=np.float32)
+    noise *= np.float32(sigma)
+    noise += image
+    return np.clip(noise, 0, 1, out=noise), own_seed
+
+
+def noisy_copies(image: Floats, sigma: float, seed: int, places: Sequence[int]) -> tuple[Floats, list[int]]:
+    """Several noisy copies of a picture, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
+    copies, seeds = zip(*(noisy_copy(image, sigma, seed, place) for place in places), strict=True)
+    return np.stack(copies), list(seeds)
+
+
+def _generator(seed: int, place: int) -> np.random.Generator:
+    # Blocks of one counter, 2¹⁹² apart: no two copies share numbers.
+    key, counter = np.array([seed, _PLACE], np.uint64), np.array([0, 0, 0, place], np.uint64)
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
