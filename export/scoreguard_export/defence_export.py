@@ -9,7 +9,7 @@ from pathlib import Path
 from scoreguard.v1.archive import sha256_of
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, Diffusion, GraphFiles, WeightsFile
 from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.catalogue import defence_named
+from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.eager import EagerDefence
 from scoreguard_export.exported import ExportedGraphs, export_graphs
 from scoreguard_export.exporters.onnx_graph import OPSET
@@ -36,6 +36,8 @@ class DefenceExporter:
     """Weights files by name, for those that are not shipped."""
     done: Callable[[str], None] = lambda label: None
     """Told the name of each variant that is exported and agrees with its module."""
+    default_only: bool = False
+    """Whether to export the default structural variant of each defence alone."""
     _known: dict[str, ExportedGraphs] = field(default_factory=dict)
 
     def export(self, name: str) -> ExportedDefence:
@@ -50,12 +52,12 @@ class DefenceExporter:
         artifact = DefenceArtifact(facts=exported_facts(kind))
         files: dict[str, bytes] = {}
         modules: dict[str, Defence] = {}
-        for structural in kind.variants(self.weights):
+        for structural in chosen_variants(name, self.weights, default_only=self.default_only):
             module = kind.from_weights(self.weights, **structural)
             artifact.variants.append(self._variant(kind, module, structural, files, modules))
             self.done(_stem(name, structural))
         _keep_what_was_exported(artifact)
-        artifact.weights.extend(self._weights_of(kind))
+        artifact.weights.extend(self._weights_of(kind, artifact))
         return ExportedDefence(artifact=artifact, files=files, eager=EagerDefence(artifact=artifact, modules=modules))
 
     def _variant(
@@ -87,10 +89,10 @@ class DefenceExporter:
         modules[graphs.torchscript] = module
         return exported
 
-    def _weights_of(self, kind: type[Defence]) -> list[WeightsFile]:
+    def _weights_of(self, kind: type[Defence], artifact: DefenceArtifact) -> list[WeightsFile]:
         used: dict[str, Path] = {}
-        for structural in kind.variants(self.weights):
-            used.update(kind.used(self.weights, structural))
+        for variant in artifact.variants:
+            used.update(kind.used(self.weights, dict(variant.structural)))
         return [
             WeightsFile(name=name, sha256=sha256_of(path.read_bytes()), licence=kind.sources[name].licence)
             for name, path in used.items()

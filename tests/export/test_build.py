@@ -15,7 +15,7 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_export import cli
 from scoreguard_export.build import BuildConfig, build, count_steps
-from scoreguard_export.defences.catalogue import default_defence
+from scoreguard_export.defence_export import DefenceExporter
 from scoreguard_export.errors import ExportError
 from scoreguard_export.golden import golden_picture, golden_vectors
 from scoreguard_export.metrics.catalogue import load_metric
@@ -129,8 +129,8 @@ def test_a_golden_score_that_was_edited_is_found(store: Path, tmp_path: Path) ->
         (["build", "--defences", "jpg"], "did you mean jpeg"),
         (["build", "--metrics", "nima"], "not shipped"),
         (["build", "--metrics", "nima", "--weights", "nowhere.pt"], "nowhere.pt"),
-        (["build", "--metrics", "lite,nima", "--weights", "x.pt"], "METRIC=x.pt"),
-        (["build", "--metrics", "lite", "--weights", "nima=x.pt"], "not among --metrics"),
+        (["build", "--metrics", "lite,nima", "--weights", "x.pt"], "NAME=x.pt"),
+        (["build", "--metrics", "lite", "--weights", "nima=x.pt"], "which nothing needs that is built: see --metrics"),
         (["verify", "--model-store", "nowhere"], "run scoreguard-export build first"),
         (["build", "--nonsense"], "No such option"),
         (["train", "lite", "--photos", "nowhere"], "does not exist"),
@@ -175,7 +175,7 @@ def test_a_failed_build_leaves_the_old_archive(store: Path, tmp_path: Path) -> N
 
 def test_the_golden_picture_is_large_enough_to_be_halved_before_the_metric() -> None:
     """NIQE reads 96 pixels: its picture has 192, and a defence that leaves too little has no vector."""
-    metric, halve = load_metric("niqe"), default_defence("resize")
+    metric, halve = load_metric("niqe"), DefenceExporter(weights={}, default_only=True).export("resize").eager
     picture = golden_picture(metric.facts.minimum_size)
     assert picture.image.shape == (1, 3, 192, 192)
     assert [vector.defences for vector in golden_vectors(metric, [halve], picture)] == ["", "resize"]

@@ -10,7 +10,7 @@ import pytest
 from live_servers import LiveServer, faulty_store, running_server, table_config
 
 from scoreguard_export.build import BuildConfig, build
-from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.defences.catalogue import buildable
 
 BACKENDS = ("local", "torchserve")
 
@@ -23,9 +23,9 @@ def live_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def lite_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `scoreguard-export build` makes of the shipped metric and every defence."""
+    """What `scoreguard-export build --default-variants` makes of the shipped metric and every shipped defence."""
     path = tmp_path_factory.mktemp("lite") / "model_store"
-    build(BuildConfig(metrics=("lite",), defences=tuple(DEFENCES), model_store=path))
+    build(BuildConfig(metrics=("lite",), defences=buildable({}), model_store=path, default_variants=True))
     return path
 
 

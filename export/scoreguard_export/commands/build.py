@@ -11,7 +11,7 @@ import click
 
 from scoreguard_export.build import BuildConfig, build, count_steps
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.defences.catalogue import needs_weights
+from scoreguard_export.defences.catalogue import buildable
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.progress import counted
 
@@ -27,8 +27,18 @@ EVERYTHING = "all"
 @click.option("--defences", default=EVERYTHING, show_default=True, help="Names, separated by commas, or all.")
 @click.option("--model-store", type=_PATH, default=Path("model_store"), show_default=True, help="Folder to write.")
 @click.option("--weights", multiple=True, help="Weights as NAME=FILE, or FILE where one metric is built.")
+@click.option(
+    "--default-variants", is_flag=True, help="Only the default of each structural parameter: faster, smaller."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(metrics: str, defences: str, model_store: Path, weights: tuple[str, ...], as_json: bool) -> None:
+def command(
+    metrics: str,
+    defences: str,
+    model_store: Path,
+    weights: tuple[str, ...],
+    default_variants: bool,
+    as_json: bool,
+) -> None:
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     names = _names(metrics, METRICS)
     files = dict(_weights(text, names) for text in weights)
@@ -52,10 +62,10 @@ def _defences(text: str, files: Mapping[str, Path]) -> tuple[str, ...]:
     """The defences named; `all` leaves out those whose weights are neither shipped nor given, and says so."""
     if text != EVERYTHING:
         return _names(text, DEFENCES)
-    missing = [name for name in DEFENCES if needs_weights(name) and name not in files]
-    if missing:
+    found = buildable(files)
+    if missing := [name for name in DEFENCES if name not in found]:
         click.echo(f"left out for want of weights (--weights NAME=FILE): {', '.join(missing)}", err=True)
-    return tuple(name for name in DEFENCES if name not in missing)
+    return found
 
 
 def _weights(text: str, metrics: tuple[str, ...]) -> tuple[str, Path]:

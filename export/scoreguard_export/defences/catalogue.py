@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
+
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.bilateral import Bilateral
@@ -69,11 +72,23 @@ def defence_named(name: str) -> type[Defence]:
         raise UnknownNameError("defence", name, CATALOGUE) from None
 
 
-def needs_weights(name: str) -> bool:
-    """Whether a defence cannot be built from what is shipped.
+def buildable(files: Mapping[str, Path]) -> tuple[str, ...]:
+    """Defences that can be built from what is shipped and the weights files given, in the order of the catalogue."""
+    return tuple(name for name, defence in CATALOGUE.items() if _first_is_there(defence, files))
+
+
+def chosen_variants(name: str, files: Mapping[str, Path], *, default_only: bool) -> list[dict[str, float]]:
+    """The structural variants of a defence that can be built, or its default one alone.
 
     Raises:
         UnknownNameError: no defence has this name.
+        WeightsError: its weights are neither shipped nor given.
     """
-    first = next(iter(defence_named(name).sources.values()), None)
-    return first is not None and first.shipped is None
+    defence = defence_named(name)
+    variants = defence.variants(files)
+    default = {parameter.name: parameter.default for parameter in defence.facts.structural}
+    return [default] if default_only and default in variants else variants
+
+
+def _first_is_there(defence: type[Defence], files: Mapping[str, Path]) -> bool:
+    return all(name in files or source.shipped for name, source in list(defence.sources.items())[:1])

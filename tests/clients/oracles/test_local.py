@@ -20,7 +20,7 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client import MissingExtraError
 from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
 from scoreguard_client.oracles.base import GradientOracle, Images, Scores
-from scoreguard_export.defences.catalogue import default_defence
+from scoreguard_export.defences.jpeg import Jpeg
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.metrics.catalogue import load_metric
 
@@ -138,7 +138,7 @@ def test_a_real_metric_answers_bit_for_bit_alike_however_often_it_was_asked(tmp_
     class Behind(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.jpeg, self.lite = default_defence("jpeg"), load_metric("lite")
+            self.jpeg, self.lite = Jpeg(), load_metric("lite")
 
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return self.lite(self.jpeg(image, torch.tensor(50.0)))  # type: ignore[no-any-return]
