@@ -14,6 +14,7 @@ from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import buildable
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.progress import counted
+from scoreguard_export.weights_store import fetched
 
 _PATH = click.Path(path_type=Path)
 EVERYTHING = "all"
@@ -41,7 +42,7 @@ def command(
 ) -> None:
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     names = _names(metrics, METRICS)
-    files = dict(_weights(text, names) for text in weights)
+    files = {**_fetched(names, defences), **dict(_weights(text, names) for text in weights)}
     config = BuildConfig(metrics=names, defences=_defences(defences, files), model_store=model_store, weights=files)
     with counted("export", count_steps(config)) as done:
         archives = build(config, done)
@@ -58,13 +59,22 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
+def _fetched(metrics: tuple[str, ...], defences: str) -> dict[str, Path]:
+    """What `weights get` has fetched of what is to be built."""
+    needed = [name for name in metrics if name in METRICS]
+    needed += [
+        name for defence in _names(defences, DEFENCES) if defence in DEFENCES for name in DEFENCES[defence].sources
+    ]
+    return fetched(dict.fromkeys(needed))
+
+
 def _defences(text: str, files: Mapping[str, Path]) -> tuple[str, ...]:
     """The defences named; `all` leaves out those whose weights are neither shipped nor given, and says so."""
     if text != EVERYTHING:
         return _names(text, DEFENCES)
     found = buildable(files)
     if missing := [name for name in DEFENCES if name not in found]:
-        click.echo(f"left out for want of weights (--weights NAME=FILE): {', '.join(missing)}", err=True)
+        click.echo(f"left out for want of weights (scoreguard-export weights list): {', '.join(missing)}", err=True)
     return found
 
 

@@ -11,19 +11,26 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from scoreguard_export.defences.base import DefenceFacts, Parameter
+from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
+from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.facts import defence_message, metric_message
+from scoreguard_export.facts import exported_facts, metric_message
 from scoreguard_export.metrics.base import MetricFacts
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 
 
 @click.command(epilog="Example: scoreguard-export catalogue --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(as_json: bool) -> None:
-    """List every metric and defence with its facts."""
-    metrics = [entry.facts for entry in METRICS.values()]
-    defences = [defence.facts for defence in DEFENCES.values()]
+@click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of defences in Markdown.")
+def command(as_json: bool, as_markdown: bool) -> None:
+    """List every metric and defence with its facts.
+
+    A TorchScript and an ONNX graph are exported of each defence: ONNX Runtime scores, TorchScript gives gradients.
+    """
+    metrics, defences = [entry.facts for entry in METRICS.values()], list(DEFENCES.values())
+    if as_markdown:
+        click.echo("\n".join(markdown(defences)))
+        return
     if as_json:
         click.echo(json.dumps(_content(metrics, defences), indent=2))
         return
@@ -32,11 +39,19 @@ def command(as_json: bool) -> None:
     console.print(_defence_table(defences))
 
 
-def _content(metrics: list[MetricFacts], defences: list[DefenceFacts]) -> dict[str, Any]:
+def _content(metrics: list[MetricFacts], defences: list[type[Defence]]) -> dict[str, Any]:
     return {
         "metrics": [_plain(metric_message(facts)) for facts in metrics],
-        "defences": [_plain(defence_message(facts)) for facts in defences],
+        "defences": [_with_weights(defence) for defence in defences],
     }
+
+
+def _with_weights(defence: type[Defence]) -> dict[str, Any]:
+    facts = exported_facts(defence)
+    facts.ClearField("diffusion")  # a thousand numbers that nobody reads
+    sources = defence.sources.items()
+    weights = [{"name": name, "licence": s.licence, "shipped": bool(s.shipped)} for name, s in sources]
+    return {**_plain(facts), "sampled": bool(defence.schedule(defence.facts.variants()[0])), "weights": weights}
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -58,21 +73,8 @@ def _metric_table(metrics: list[MetricFacts]) -> Table:
     return table
 
 
-def _defence_table(defences: list[DefenceFacts]) -> Table:
-    table = Table("defence", "method (year)", "parameters", "random", "gradient", "keeps size", title="Defences")
-    for facts in defences:
-        table.add_row(
-            facts.name,
-            f"{facts.title} ({facts.year})",
-            "\n".join(_parameter(parameter) for parameter in facts.parameters) or "–",
-            ", ".join(spec.name for spec in facts.random_inputs) or "no",
-            str(facts.differentiability),
-            "yes" if facts.size_preserving else "no",
-        )
+def _defence_table(defences: list[type[Defence]]) -> Table:
+    table = Table(*COLUMNS, title="Defences")
+    for defence in defences:
+        table.add_row(*cells(defence, "\n"))
     return table
-
-
-def _parameter(parameter: Parameter) -> str:
-    choices = ", ".join(f"{choice:g}" for choice in parameter.choices)
-    allowed = choices or f"{parameter.minimum:g} to {parameter.maximum:g}"
-    return f"{parameter.name} = {parameter.default:g} ({allowed})"
