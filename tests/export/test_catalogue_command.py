@@ -11,11 +11,11 @@ from scoreguard_export import cli
 from scoreguard_export.defences.catalogue import CATALOGUE
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs/defences.md"
-STUDY = (
-    "bilateral flip blur jpeg median mprnet crop realesrgan resize rotate unsharp upscale fcn-filter diffpure "
-    "diffpure-edge diffpure-unsharp"
-).split()
-LATER = "quantise noise tv nlm wavelet fbcnn".split()
+STUDY = [
+    *("bilateral", "flip", "blur", "jpeg", "median", "mprnet", "crop", "realesrgan", "resize", "rotate", "unsharp"),
+    *("upscale", "fcn-filter", "diffpure", "diffpure-edge", "diffpure-unsharp"),
+]
+LATER = ["quantise", "noise", "tv", "nlm", "wavelet", "fbcnn"]
 
 
 def printed(capsys: pytest.CaptureFixture[str], *words: str) -> str:

@@ -43,7 +43,13 @@ def command(
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     names = _names(metrics, METRICS)
     files = {**_fetched(names, defences), **dict(_weights(text, names) for text in weights)}
-    config = BuildConfig(metrics=names, defences=_defences(defences, files), model_store=model_store, weights=files)
+    config = BuildConfig(
+        metrics=names,
+        defences=_defences(defences, files),
+        model_store=model_store,
+        weights=files,
+        default_variants=default_variants,
+    )
     with counted("export", count_steps(config)) as done:
         archives = build(config, done)
     if as_json:
