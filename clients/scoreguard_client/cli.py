@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "report": _Entry(
         module="scoreguard_client.commands.report", summary="Turn a campaign into robustness scores.", extra="attacks"
     ),
+    "showcase": _Entry(
+        module="scoreguard_client.commands.showcase", summary="Show a photo behind every defence.", extra="attacks"
+    ),
     "uap": _Entry(module="scoreguard_client.commands.uap", summary="Train universal perturbations.", extra="attacks"),
     "attacks": _Entry(module="scoreguard_client.commands.attacks", summary="List the attacks and their parameters."),
     "bench": _Entry(module="scoreguard_client.commands.bench", summary="Measure throughput and latency of a server."),

@@ -33,7 +33,7 @@ def find_images(folder: Path, limit: int | None = None) -> tuple[ImageRef, ...]:
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
         raise PlanError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
-    return tuple(_describe(path, folder) for path in paths[:limit])
+    return tuple(image_ref(path, folder) for path in paths[:limit])
 
 
 def read_image(folder: Path, image: ImageRef) -> Picture:
@@ -54,7 +54,12 @@ def as_batch(pictures: list[Picture]) -> Images:
     return np.ascontiguousarray(np.stack(unit).transpose(0, 3, 1, 2), dtype=np.float32)
 
 
-def _describe(path: Path, folder: Path) -> ImageRef:
+def image_ref(path: Path, folder: Path) -> ImageRef:
+    """A picture below a folder, identified by its digest and size.
+
+    Raises:
+        PictureError: the file cannot be read, or is not a picture.
+    """
     data = _read(path)
     height, width, _ = _decode(data, path).shape
     name = path.relative_to(folder).as_posix()

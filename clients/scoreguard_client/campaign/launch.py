@@ -104,8 +104,8 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
     chains = parse_chains(options.defences)
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
-    surrogate = _surrogate(options, attacks, catalogue)
-    companions = _companions(options, attacks, catalogue)
+    surrogate = surrogate_for(options, attacks, catalogue)
+    companions = companions_for(options, attacks, catalogue)
     images = find_images(options.images, options.limit)
     plan = Plan(
         metric=metric.name,
@@ -149,7 +149,13 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         return runner.run(start(runner))
 
 
-def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
+def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
+    """The archive that gives gradients; None where the server gives them, or no attack needs any.
+
+    Raises:
+        PlanError: there is neither an archive nor a server that gives gradients.
+        ContractError: the archive cannot be used.
+    """
     if not any(attack.needs is Needs.GRADIENT for attack in attacks):
         return None
     path = options.surrogate or _default_surrogate(options.metric)
@@ -165,7 +171,7 @@ def _surrogate(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue:
     return find_surrogate(path, options.metric)
 
 
-def _companions(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> dict[str, Companion]:
+def companions_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> dict[str, Companion]:
     """Where each metric that the attacks ask besides is asked: beside the surrogate, or else on the server."""
     asked = dict.fromkeys((attack.name, name) for attack in attacks for name in attack.companions)
     return {name: _companion(options, attack, name, catalogue) for attack, name in asked}

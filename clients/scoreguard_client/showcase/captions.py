@@ -1,0 +1,81 @@
+"""The words and numbers under the pictures: one line each, the same on the page, on the sheet and in the terminal."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from scoreguard_client.report.text import number
+from scoreguard_client.scores.fidelity import IDENTICAL_PSNR
+from scoreguard_client.showcase.cards import Card, Facts, Pair, View
+
+_WIDE_RANGE: Final = 10
+_LEVELS: Final = 255
+_SECOND: Final = 1000
+_TEN: Final = 10
+_HALF: Final = 0.5
+
+
+def decimals(facts: Facts) -> int:
+    """Digits after the point of a score: as many as its range needs."""
+    low, high = facts.score_range
+    return 2 if high - low >= _WIDE_RANGE else 3
+
+
+def score(view: View, facts: Facts) -> str:
+    """The score alone."""
+    return number(view.score, decimals(facts))
+
+
+def gain(pair: Pair, facts: Facts) -> str:
+    """The gain with its sign."""
+    text = number(pair.gain, decimals(facts))
+    return text if text.startswith("-") else f"+{text}"
+
+
+def fidelity(view: View) -> str:
+    """PSNR and SSIM."""
+    if view.psnr >= IDENTICAL_PSNR:
+        return "identical"
+    return f"{view.psnr:.1f} dB · {view.ssim:.3f}"
+
+
+def quality(view: View) -> str:
+    """The study's quality score."""
+    return number(view.quality, 3)
+
+
+def size(view: View) -> str:
+    """Width and height."""
+    return f"{view.width} × {view.height}"
+
+
+def duration(pair: Pair) -> str:
+    """Time of the defence, in the unit that suits."""
+    milliseconds = pair.milliseconds
+    if milliseconds >= _SECOND:
+        return f"{milliseconds / _SECOND:.1f} s"
+    return f"{milliseconds:.0f} ms" if milliseconds >= _TEN else f"{milliseconds:.1f} ms"
+
+
+def kept(pair: Pair, undefended: Pair) -> float | None:
+    """Share of the undefended gain that is left behind the defence; None where the attack gained nothing."""
+    return pair.gain / undefended.gain if undefended.gain else None
+
+
+def is_high(pair: Pair, undefended: Pair) -> bool:
+    """Whether more than half of the attack's gain is left behind the defence."""
+    share = kept(pair, undefended)
+    return share is not None and share > _HALF
+
+
+def attack_line(facts: Facts) -> str:
+    """The attack, its budget as it was spent, and the seed."""
+    return f"{facts.attack_title}, L∞ {facts.l_infinity * _LEVELS:.1f}/255, seed {facts.seed}"
+
+
+def parameters(card: Card) -> str:
+    """The parameters that ran: `quality 50, subsampling 420`; for a chain its text form."""
+    steps = card.chain.split("+")
+    if len(steps) > 1:
+        return card.chain
+    return ", ".join(pair.replace("=", " ") for pair in steps[0].split(":")[1:])

@@ -1,0 +1,181 @@
+"""From options to a showcase: what is deployed is asked, the photo is attacked once, every defence has its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.spec import UNDEFENDED, Step, format_chain, parse_chains
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._models import Catalogue, FloatPicture, MetricDescription
+from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.catalogue import parse_attack
+from scoreguard_client.campaign.chains import complete_chains
+from scoreguard_client.campaign.crafting import Crafter, companion_source, gradient_source
+from scoreguard_client.campaign.images import as_batch, image_ref, read_image
+from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for
+from scoreguard_client.campaign.plan import ImageRef, Plan
+from scoreguard_client.campaign.scoring import unit_values
+from scoreguard_client.scores.fidelity import l_infinity
+from scoreguard_client.showcase.cards import Card, Facts, Showcase
+from scoreguard_client.showcase.details import Window, busiest, parse_window
+from scoreguard_client.showcase.errors import ShowcaseError
+from scoreguard_client.showcase.pictures import amplification
+from scoreguard_client.showcase.studio import Studio
+
+DEFAULT_ATTACK: Final = "ifgsm:eps=8/255"
+
+Progress = Callable[[int, str], None]
+"""Told of steps that are done, and of what is next."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ShowcaseOptions:
+    """What a user asks for."""
+
+    photo: Path
+    """The clean picture."""
+    metric: str
+    """Name of a deployed metric."""
+    attack: str = DEFAULT_ATTACK
+    """The attack, in its text form."""
+    defences: str = ""
+    """Chains, separated by commas; empty = every deployed defence at its defaults."""
+    gradients: Gradients | None = None
+    """Where gradients come from; None = local where there is a surrogate, else live."""
+    surrogate: Path | None = None
+    """Archive or model store; None = `model_store` where it is present."""
+    detail: str = ""
+    """`X,Y,SIDE` of the detail, in pixels; empty = where the photo has the most structure."""
+    seed: int = 0
+    """Of the attack and of random defences."""
+
+
+def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callable[[int], Progress]) -> Showcase:
+    """Attack the photo on the undefended metric, and take it through every defence, clean and attacked.
+
+    The attacked picture is that of a campaign with the same attack, metric, photo and seed.
+
+    Args:
+        options: what to do.
+        client: the connection to the endpoint.
+        start: called with the number of steps once it is known; gives the function that is told of progress.
+
+    Raises:
+        ShowcaseError: the options do not fit the photo or the deployment.
+        PlanError: a defence's parameter or the source of gradients does not fit.
+        ScoreguardError: the photo, the attack, the surrogate or the server cannot be used.
+        ContractError: a chain cannot be read, or the surrogate cannot be used.
+    """
+    reference, attack = image_ref(options.photo, options.photo.parent), parse_attack(options.attack).pinned()
+    clean = read_image(options.photo.parent, reference)
+    window = _window(options, unit_values(clean))
+    catalogue = client.list_metrics()
+    metric = catalogue.metric(options.metric)
+    chains = _chains(options, metric)
+    crafter = _crafter(options, client, catalogue, attack, reference)
+    progress = start(len(chains) + 2)
+    progress(0, f"attack {attack.name}")
+    attacked = _attacked(crafter, clean)
+    change = l_infinity(unit_values(clean), attacked)
+    studio = Studio(
+        client=client,
+        metric=metric,
+        clean=clean,
+        attacked=attacked,
+        window=window,
+        factor=amplification(change),
+        seed=options.seed,
+    )
+    progress(1, "undefended")
+    undefended = studio.undefended()
+    cards = tuple(_cards(studio, chains, progress))
+    facts = _facts(crafter.plan, attack, catalogue, change)
+    return Showcase(facts=facts, undefended=undefended, cards=cards)
+
+
+def _window(options: ShowcaseOptions, photo: FloatPicture) -> Window:
+    return parse_window(options.detail, photo) if options.detail else busiest(photo)
+
+
+def _cards(studio: Studio, chains: Sequence[tuple[Step, ...]], progress: Progress) -> Iterator[Card]:
+    for chain in chains:
+        progress(1, format_chain(chain))
+        yield studio.card(chain)
+    progress(1, "")
+
+
+def _chains(options: ShowcaseOptions, metric: MetricDescription) -> list[tuple[Step, ...]]:
+    if not options.defences:
+        chains: Iterable[tuple[Step, ...]] = ((Step(name=defence.name),) for defence in metric.defences)
+    else:
+        chains = parse_chains(options.defences)
+    # The undefended photo heads every page anyway.
+    wanted = [chain for chain in dict.fromkeys(chains) if chain]
+    if not wanted:
+        raise ShowcaseError(f"no defence to show: none is deployed before {metric.name}, or only 'none' was asked for")
+    complete_chains(wanted, metric)
+    return wanted
+
+
+def _crafter(
+    options: ShowcaseOptions, client: ScoringClient, catalogue: Catalogue, attack: Attack, reference: ImageRef
+) -> Crafter:
+    campaign = CampaignOptions(
+        metric=options.metric,
+        attacks=options.attack,
+        defences=UNDEFENDED,
+        images=options.photo.parent,
+        out=Path(),
+        gradients=options.gradients,
+        surrogate=options.surrogate,
+    )
+    metric, surrogate = catalogue.metric(options.metric), surrogate_for(campaign, (attack,), catalogue)
+    companions = companions_for(campaign, (attack,), catalogue)
+    plan = Plan(
+        metric=metric.name,
+        archive_sha256=metric.archive_sha256,
+        attacks=(str(attack),),
+        defences=(UNDEFENDED,),
+        adaptive=False,
+        gradients=gradient_source((attack,), surrogate),
+        companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
+        images=(reference,),
+        seed=options.seed,
+        draws=1,
+        crafting_draws=1,
+        batch=1,
+    )
+    return Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate, companions=companions)
+
+
+def _attacked(crafter: Crafter, clean: Picture) -> FloatPicture:
+    batch = crafter.craft(next(crafter.plan.units()), as_batch([clean]))
+    return np.ascontiguousarray(batch.attacked[0].transpose(1, 2, 0))
+
+
+def _facts(plan: Plan, attack: Attack, catalogue: Catalogue, change: float) -> Facts:
+    metric, (photo,) = catalogue.metric(plan.metric), plan.images
+    return Facts(
+        photo=photo.name,
+        sha256=photo.sha256,
+        height=photo.height,
+        width=photo.width,
+        metric=metric.name,
+        metric_title=metric.title or metric.name,
+        score_range=metric.score_range,
+        higher_is_better=metric.higher_is_better,
+        archive_sha256=metric.archive_sha256,
+        server_version=catalogue.server_version,
+        attack=str(attack),
+        attack_title=attack.title,
+        gradients=plan.gradients,
+        l_infinity=change,
+        amplification=amplification(change),
+        seed=plan.seed,
+    )

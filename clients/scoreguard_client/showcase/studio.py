@@ -1,0 +1,118 @@
+"""Taking the pictures: one call for each defence and picture gives both the purified picture and its score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._exceptions import InternalError, ScoreguardError, UnavailableError
+from scoreguard_client._models import FloatPicture, MetricDescription, Score
+from scoreguard_client.campaign.chains import complete_chains
+from scoreguard_client.campaign.endpoint import FATAL
+from scoreguard_client.campaign.scoring import unit_values
+from scoreguard_client.oracles.live import is_random
+from scoreguard_client.scores.fidelity import like, psnr, ssim
+from scoreguard_client.scores.purification import quality_score
+from scoreguard_client.showcase.cards import Card, Pair, View
+from scoreguard_client.showcase.details import Window, follow
+from scoreguard_client.showcase.pictures import show, show_difference
+
+_NOT_THE_DEFENCE: Final = frozenset({"queue", "decode", "metric", "gradient"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Studio:
+    """A photo and its attacked form, before a deployed metric."""
+
+    client: ScoringClient
+    """The connection."""
+    metric: MetricDescription
+    """The metric."""
+    clean: Picture
+    """x as the file has it, (H, W, 3): uint8, or float32 for a 16-bit file."""
+    attacked: FloatPicture
+    """x', (H, W, 3); sent as it is, never rounded to 8 bits."""
+    window: Window
+    """The detail."""
+    factor: float
+    """Amplification of differences."""
+    seed: int
+    """Of random defences: the same for both pictures, so that what differs behind one is the attack."""
+
+    def undefended(self) -> Pair:
+        """The photo and its attacked form as they are.
+
+        Raises:
+            ServerError: the metric cannot score them.
+        """
+        clean, attacked = self._score(self.clean, ()), self._score(self.attacked, ())
+        return self._pair(clean, unit_values(self.clean), attacked, self.attacked)
+
+    def card(self, chain: Sequence[Step]) -> Card:
+        """One defence; what goes wrong with it alone is written on its card.
+
+        Raises:
+            ServerError: the server is gone, or refuses this caller.
+        """
+        pair, error = None, ""
+        try:
+            pair = self._purified_pair(chain)
+        except (UnavailableError, *FATAL):
+            raise
+        except ScoreguardError as failure:
+            error = " ".join(str(failure).split()) or type(failure).__name__
+        defences = [self.metric.defence(step.name) for step in chain]
+        return Card(
+            label=format_chain(chain),
+            chain=complete_chains([tuple(chain)], self.metric)[0],
+            title=" + ".join(defence.title for defence in defences),
+            random=is_random(self.metric, chain),
+            size_preserving=all(defence.size_preserving for defence in defences),
+            pair=pair,
+            error=error,
+        )
+
+    def _purified_pair(self, chain: Sequence[Step]) -> Pair:
+        clean, attacked = self._score(self.clean, chain), self._score(self.attacked, chain)
+        return self._pair(clean, _purified(clean), attacked, _purified(attacked))
+
+    def _score(self, picture: Picture, chain: Sequence[Step]) -> Score:
+        return self.client.score(
+            picture, metric=self.metric.name, defences=list(chain), seed=self.seed, return_purified=bool(chain)
+        )
+
+    def _pair(self, clean: Score, clean_seen: FloatPicture, attacked: Score, attacked_seen: FloatPicture) -> Pair:
+        window = follow(self.window, unit_values(self.clean), clean_seen)
+        return Pair(
+            clean=self._view(clean, clean_seen, window),
+            attacked=self._view(attacked, attacked_seen, window),
+            difference=show_difference(attacked_seen, clean_seen, window, self.factor),
+            window=window,
+        )
+
+    def _view(self, answer: Score, seen: FloatPicture, window: Window) -> View:
+        original = unit_values(self.clean)
+        comparable = like(original, seen)
+        similarity, ratio = ssim(original, comparable), psnr(original, comparable)
+        return View(
+            score=answer.score,
+            psnr=ratio,
+            ssim=similarity,
+            quality=quality_score(np.array([similarity]), np.array([ratio])),
+            height=seen.shape[0],
+            width=seen.shape[1],
+            milliseconds=sum(t.milliseconds for t in answer.timings if t.stage not in _NOT_THE_DEFENCE),
+            shown=show(seen, window),
+        )
+
+
+def _purified(answer: Score) -> FloatPicture:
+    if answer.purified is None:
+        raise InternalError("the server returned no purified picture")
+    return answer.purified
