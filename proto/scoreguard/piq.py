@@ -1,47 +1,13 @@
-"""Lets `piq` be imported beside a torch build that torchvision's compiled operators do not fit.
-
-`piq` imports torchvision for its feature extractors, which nothing here uses. PyPI's torchvision is a CUDA
-build: beside a CPU-only torch its compiled operators do not load, and its Python part then fails at import while
-it registers a fake kernel for `torchvision::nms`. Declaring the two operators first is all that the import needs.
-"""
+"""Lets `piq` be imported, which imports torchvision for its feature extractors; nothing here uses those."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import warnings
 from functools import cache
-from pathlib import Path
 from types import ModuleType
 
-import torch
-
-_SCHEMAS = (
-    "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-    "qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
-)
-
-
-def _operators_load() -> bool:
-    """Whether torchvision's own compiled operators fit the torch that is installed."""
-    spec = importlib.util.find_spec("torchvision")
-    folders = (spec.submodule_search_locations if spec else None) or []
-    libraries = [path for folder in folders for path in Path(folder).glob("_C*.*")]
-    try:
-        for path in libraries:
-            torch.ops.load_library(str(path))  # type: ignore[no-untyped-call]
-    except (OSError, RuntimeError):
-        return False
-    return bool(libraries)
-
-
-@cache
-def _declare_operators() -> torch.library.Library:
-    """The declarations live as long as the library object does, hence the cache."""
-    library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
-    for schema in _SCHEMAS:
-        library.define(schema)  # type: ignore[no-untyped-call]
-    return library
+from scoreguard.torchvision import torchvision_operators
 
 
 @cache
@@ -51,8 +17,7 @@ def import_piq() -> ModuleType:
     Raises:
         ImportError: piq or torchvision is not installed.
     """
-    if not _operators_load():
-        _declare_operators()
+    torchvision_operators()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # neither package's own import warnings concern us
         return importlib.import_module("piq")
