@@ -208,6 +208,20 @@ async def test_only_requests_with_the_same_chain_share_a_call() -> None:
     assert backend.seen == [["head"], ["a1", "a2"], ["b1", "b2"]]
 
 
+async def test_a_smoothed_request_travels_alone() -> None:
+    """Nobody shares a worker call with the work of a thousand pictures, not even another of its kind."""
+    backend = GatedBackend()
+    items = [item_named(name) for name in ("head", "s1", "p1", "s2", "p2")]
+    for item in items:
+        if item.score.request_id.startswith("s"):
+            item.score.smoothing.SetInParent()
+    callers = submit_all(Dispatcher("m", backend, AdmissionConfig()), items)
+    await settle()
+    backend.gate.set()
+    await asyncio.gather(*callers)
+    assert backend.seen == [["head"], ["s1"], ["p1", "p2"], ["s2"]]
+
+
 async def test_requests_with_big_answers_travel_alone() -> None:
     """Purified pictures come back uncompressed: two of them never share a call."""
     backend = GatedBackend()

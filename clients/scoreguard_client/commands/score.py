@@ -16,7 +16,7 @@ from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._exceptions import ScoreguardError
-from scoreguard_client._models import Score
+from scoreguard_client._models import Certificate, Score
 from scoreguard_client._pictures import to_pillow
 from scoreguard_client._requests import PreparedScore, ScoreRequest
 from scoreguard_client._responses import Outcome
@@ -147,7 +147,8 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
     first = scored[0][1]
     columns = ["undefended", "gap"] if first.gap is not None else []
     columns += ["lower", "upper"] if first.certificate is not None else []
-    table = Table("picture", "score", *columns)
+    caption = None if first.certificate is None else _scope(first.certificate)
+    table = Table("picture", "score", *columns, caption=caption)
     for name, score in scored:
         proven = score.certificate
         bounds = [] if proven is None else [proven.lower, proven.upper]
@@ -159,9 +160,12 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
 def _line(score: Score) -> str:
     parts = [] if score.gap is None else [f"undefended {score.undefended_score:.4f}, gap {score.gap:+.4f}"]
     if (proven := score.certificate) is not None:
-        bounds = f"{proven.lower:.4f} to {proven.upper:.4f} within L2 {proven.radius:g}"
-        parts.append(f"{bounds}, each bound with confidence {proven.confidence:.12g}")
+        parts.append(f"{proven.lower:.4f} to {proven.upper:.4f} {_scope(proven)}")
     return f"{score.score:.4f}" + "".join(f"  ({part})" for part in parts)
+
+
+def _scope(proven: Certificate) -> str:
+    return f"within L2 {proven.radius:g}, each bound with confidence {proven.confidence:.12g}"
 
 
 def _save(score: Score, path: Path) -> None:

@@ -1,0 +1,77 @@
+"""The certificate of the shipped metric, against its own gradient."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from photographs import crop, to_batch
+
+from scoreguard.v1 import scoring_pb2
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.codec import to_tensor
+from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
+from scoreguard.v1.smoothing import noisy_copies
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
+from scoreguard_export.build import BuildConfig, build
+from scoreguard_export.metrics.catalogue import load_metric
+from scoreguard_handlers.worker import Worker, WorkerConfig
+
+RADIUS = 0.3
+"""L2; at σ 0.12 the certified quantiles are Φ(±2.5)."""
+
+
+@pytest.fixture(scope="module")
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
+    """A worker with the archive of `lite`."""
+    store = tmp_path_factory.mktemp("lite")
+    (built,) = build(BuildConfig(metrics=("lite",), defences=(), model_store=store))
+    return Worker.load(Archive(Path(built.path)), WorkerConfig())
+
+
+@pytest.fixture(scope="module")
+def photo() -> Any:
+    """A small photograph, away from black and white so that changes need no clipping: (3, H, W)."""
+    return 0.1 + 0.8 * to_batch(crop(0, 60, 200, 33, 40))[0].numpy()
+
+
+@pytest.fixture(scope="module")
+def uphill(photo: Any) -> Any:
+    """The direction, of L2 length 1, that raises the mean score of noisy copies the most."""
+    copies, _ = noisy_copies(photo, 0.12, 12345, range(64))
+    batch = torch.from_numpy(copies).requires_grad_()
+    load_metric("lite")(batch).mean().backward()  # type: ignore[no-untyped-call]
+    assert batch.grad is not None
+    gradient = batch.grad.sum(dim=0).numpy()
+    return gradient / np.linalg.norm(gradient)
+
+
+def smoothed(worker: Worker, picture: Any, seed: int, **smoothing: Any) -> ScoreDefendedResponse:
+    """The response of the server."""
+    assert picture.min() >= 0 and picture.max() <= 1
+    request = ScoreDefendedRequest(
+        image=Image(tensor=to_tensor(np.ascontiguousarray(picture.transpose(1, 2, 0), np.float32))),
+        metric="lite",
+        seed=seed,
+        smoothing=scoring_pb2.Smoothing(**smoothing),
+    )
+    (result,) = worker.run(WorkerRequest(items=[WorkItem(score=request)])).results
+    assert result.WhichOneof("result") == "score", result.status.message
+    return result.score
+
+
+@pytest.mark.slow
+def test_no_picture_within_the_radius_scores_outside_the_bounds(worker: Worker, photo: Any, uphill: Any) -> None:
+    """Up and down the gradient of the smoothed score, by the whole radius, with noise of their own.
+
+    Far beyond the radius the same direction leaves the bounds, so it is one that matters.
+    """
+    proven = smoothed(worker, photo, 1, samples=800, radius=RADIUS, confidence=0.99).certificate
+    for sign in (-1, 1):
+        attacked = smoothed(worker, photo + sign * RADIUS * uphill, 2, samples=300)
+        assert proven.lower <= attacked.score <= proven.upper
+    strayed = smoothed(worker, np.clip(photo + 8 * uphill, 0, 1), 2, samples=300)
+    assert strayed.score > proven.upper
