@@ -34,18 +34,23 @@ _CELL: Final = 2 * _TILE + _GAP
 
 
 def draw_sheet(showcase: Showcase, path: Path) -> None:
-    """Write the sheet as PNG: the undefended photo first, then the defences in their order.
+    """Write the sheet as PNG.
 
     Raises:
         OSError: the file cannot be written.
     """
+    sheet_of(showcase).savefig(path, format="png", dpi=_DPI)
+
+
+def sheet_of(showcase: Showcase) -> Figure:
+    """The sheet: the undefended photo first, then the defences in their order."""
     cards = (_undefended(showcase), *showcase.cards)
     columns = max(_COLUMNS[0], min(len(cards), _COLUMNS[1]))
     sheet = _Sheet.blank(showcase, columns, math.ceil(len(cards) / columns))
     sheet.title()
     for place, card in enumerate(cards):
         sheet.cell(card, *divmod(place, columns))
-    sheet.figure.savefig(path, format="png", dpi=_DPI)
+    return sheet.figure
 
 
 def _undefended(showcase: Showcase) -> Card:

@@ -1,0 +1,52 @@
+"""`scoreguard showcase` with the shipped metric and the real defences, behind the real gateway."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+from live_servers import running_server
+from photographs import pillow_jpeg
+from skimage import data
+from skimage.metrics import peak_signal_noise_ratio
+
+from scoreguard import console
+from scoreguard.v1.errors import ContractError
+from scoreguard_client import ScoreguardError
+from scoreguard_client.cli import command
+from scoreguard_handlers.config import ServeConfig
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def address(lite_store: Path) -> Iterator[str]:
+    """The real gateway with the local backend."""
+    with running_server(ServeConfig(model_store=lite_store, backend="local", port=0, workers=1)) as server:
+        yield server.gateway.address
+
+
+def test_one_photo_through_real_defences(
+    address: str, lite_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The attack gains undefended; JPEG's fidelity is Pillow's; a crop larger than the photo fails alone."""
+    picture = np.ascontiguousarray(data.astronaut()[:160, 150:350])  # type: ignore[no-untyped-call]
+    PIL.Image.fromarray(picture).save(tmp_path / "photo.png")
+    arguments = ["showcase", str(tmp_path / "photo.png"), "--target", address, "--surrogate", str(lite_store)]
+    arguments += ["--out", str(tmp_path / "page.html"), "--defences", "jpeg:subsampling=444,resize,crop:size=256"]
+    code = console.run(command, errors=(ScoreguardError, ContractError), argv=[*arguments, "--json"])
+    answer = json.loads(capsys.readouterr().out)
+    jpeg, resize, crop = answer["cards"]
+    assert code == 1
+    assert answer["undefended"]["gain"] > 1
+    assert answer["l_infinity"] <= 8 / 255 + 1e-6
+    coded = pillow_jpeg(picture, 50, 444).astype(np.uint8)
+    reference = peak_signal_noise_ratio(picture, coded)  # type: ignore[no-untyped-call]
+    assert jpeg["clean"]["psnr"] == pytest.approx(reference, abs=0.1)
+    assert (resize["clean"]["width"], resize["clean"]["height"]) == (100, 80)
+    assert "crop" in crop["error"]
+    assert crop["clean"] is None
