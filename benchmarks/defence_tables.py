@@ -1,0 +1,129 @@
+"""The tables of `defences.py`, in Markdown that also reads well on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+_GIGA = 1e9
+GOAL = 1.0
+LIMIT = 4.0
+"""In GB."""
+
+
+class SpeedRow(Protocol):
+    """What a line of the speed table needs."""
+
+    defence: str
+    size: str
+    engine: str
+    per_second: float
+    reference: str
+    form: str
+    ratio: float
+    lowest: float
+    highest: float
+    converted: float
+    difference: float
+    rounds: int
+
+
+class MemoryRow(Protocol):
+    """What a cell of the memory table needs."""
+
+    defence: str
+    size: str
+    engine: str
+    peak: int
+
+
+def speed_table(rows: Sequence[SpeedRow]) -> str:
+    """One line for each defence, size and reference, both engines beside each other."""
+    rows = [row for row in rows if row.engine != "cuda"]
+    if not rows:
+        return ""
+    head = (
+        "defence",
+        "size",
+        "ONNX Runtime /s",
+        "TorchScript /s",
+        "reference",
+        "its form",
+        "ONNX: ratio (spread)",
+        "ONNX: with conversion",
+        "TorchScript: ratio (spread)",
+        "TorchScript: with conversion",
+        "difference",
+        "rounds",
+    )
+    lines = []
+    for graph, script in zip(rows[0::2], rows[1::2], strict=True):
+        lines.append(
+            (
+                f"`{graph.defence}`",
+                graph.size,
+                f"{graph.per_second:.3g}",
+                f"{script.per_second:.3g}",
+                graph.reference,
+                graph.form,
+                _ratio(graph),
+                _number(graph.converted),
+                _ratio(script),
+                _number(script.converted),
+                f"{graph.difference:.2f}",
+                str(graph.rounds),
+            )
+        )
+    return _table(head, lines)
+
+
+def study_table(rows: Sequence[SpeedRow], study: Mapping[str, float]) -> str:
+    """Pictures per second on an NVIDIA GPU beside the study's; empty where there is no GPU."""
+    rows = [row for row in rows if row.engine == "cuda"]
+    if not rows:
+        return ""
+    head = ("defence", "size", "TorchScript on CUDA /s", "over eager torch", "the study's /s, 299×299, A100")
+    lines = [
+        (
+            f"`{row.defence}`",
+            row.size,
+            f"{row.per_second:.3g}",
+            _ratio(row),
+            f"{study[row.defence]:g}" if row.defence in study else "–",
+        )
+        for row in rows
+    ]
+    return _table(head, lines)
+
+
+def memory_table(rows: Sequence[MemoryRow]) -> str:
+    """One line for each defence, in GB."""
+    if not rows:
+        return ""
+    columns = list(dict.fromkeys((row.size, row.engine) for row in rows))
+    cells = {(row.defence, row.size, row.engine): row.peak / _GIGA for row in rows}
+    names = {"onnx": "ONNX Runtime", "torchscript": "TorchScript"}
+    head = ("defence", *(f"{size}, {names[engine]}" for size, engine in columns))
+    lines = []
+    for name in dict.fromkeys(row.defence for row in rows):
+        peaks = (cells[name, size, engine] for size, engine in columns)
+        lines.append((f"`{name}`", *(f"**{peak:.2f}**" if peak > LIMIT else f"{peak:.2f}" for peak in peaks)))
+    return "Peak memory in GB:\n\n" + _table(head, lines)
+
+
+def _ratio(row: SpeedRow) -> str:
+    return f"{_number(row.ratio)} ({row.lowest:.2g}–{row.highest:.2g})"
+
+
+def _number(ratio: float) -> str:
+    """A ratio, bold where it misses the goal."""
+    return f"{ratio:.2f}" if ratio >= GOAL else f"**{ratio:.2f}**"
+
+
+def _table(head: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    widths = [max(len(line[column]) for line in (head, *lines)) for column in range(len(head))]
+    rule = ["-" * width for width in widths]
+    rows = [head, rule, *lines]
+    return "\n".join(
+        "| " + " | ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)) + " |" for row in rows
+    )

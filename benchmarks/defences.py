@@ -1,0 +1,390 @@
+"""Speed of every defence beside what a user would take instead, in one run, and its peak memory.
+
+    python benchmarks/defences.py
+    python benchmarks/defences.py --only blur,jpeg --sizes 299x299 --rounds 9
+    python benchmarks/defences.py --markdown docs/defence-speed.md --json
+
+Every round times, one after the other and with one thread each: the exported graph on ONNX Runtime, the exported graph
+as TorchScript, and each reference twice: on a picture in the form that its library likes best, and from and to the form
+that a chain works on, float32 NCHW in [0, 1]. The table shows the median over rounds of the ratio of speeds within a
+round, reference time over ours, so that 1 is as fast and 2 twice as fast; machines differ and drift, ratios within a
+round do not. `--clock processor` counts processor time in place of time, for a machine with other work to do.
+
+Learned defences run with untrained weights, since no speed depends on them, beside the same network in eager torch,
+both on the tiles that the server cuts. A diffusion purifier is its denoiser, `t` or `steps` times.
+
+Memory is the largest resident size of a fresh process that runs one graph on one picture (`defence_memory.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import cv2
+import numpy as np
+import torch
+from defence_references import LEVELS, Planes, references
+from defence_tables import memory_table, speed_table, study_table
+from PIL import Image
+from skimage import data as photographs
+
+from scoreguard.v1.manifest_pb2 import Tiling
+from scoreguard.v1.tiles import in_tiles
+from scoreguard_export.defences.base import Defence, Tiles
+from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
+from scoreguard_export.errors import ExportError
+from scoreguard_export.exporters.engines import load_onnx, load_torchscript
+from scoreguard_export.exporters.onnx_graph import export_onnx
+from scoreguard_export.exporters.signature import Case, input_names, make_inputs
+from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.progress import counted
+
+STUDY_FPS: Final = {"resize": 63.3, "flip": 36.7, "jpeg": 15.76, "diffpure": 3.08}
+"""Table 1 of arXiv 2404.06957: pictures of 299 × 299 per second on an A100, as far as they are known."""
+CLOCKS: Final = {"wall": time.perf_counter, "processor": time.process_time}
+ENGINES: Final = {"onnx": "ONNX Runtime", "torchscript": "TorchScript"}
+_SLICE_SECONDS: Final = 0.05
+"""A contender is called again and again in a round for about this long."""
+_SEED: Final = 0
+
+Run = Callable[[], Any]
+
+
+class Plan(argparse.Namespace):
+    """What to measure."""
+
+    only: str
+    sizes: str
+    memory_sizes: str
+    rounds: int
+    seconds: float
+    clock: str
+    picture: Path | None
+    markdown: Path | None
+    json: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subject:
+    """A defence with the defaults of its parameters, exported."""
+
+    name: str
+    defence: Defence
+    onnx: Path
+    torchscript: Path
+    tiling: Tiling | None
+
+    def inputs(self, planes: Planes) -> dict[str, Any]:
+        """Inputs of the graph for one picture, as tensors by name."""
+        case = Case(batch=1, height=planes.shape[2], width=planes.shape[3])
+        made = make_inputs(self.defence, case, torch.from_numpy(planes), _SEED)
+        return dict(zip(input_names(self.defence), made, strict=True))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One defence on one engine at one size, beside one reference."""
+
+    defence: str
+    size: str
+    engine: str
+    per_second: float
+    """Pictures per second, the median; means nothing on another machine."""
+    reference: str
+    form: str
+    ratio: float
+    """Speed as a multiple of the reference's on a picture in its own form."""
+    lowest: float
+    highest: float
+    converted: float
+    """Speed as a multiple of the reference's with the conversion from and to the chain's form."""
+    difference: float
+    """Mean absolute difference of the two results, in levels of 255."""
+    rounds: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Largest resident size of a process that runs one graph on one picture."""
+
+    defence: str
+    size: str
+    engine: str
+    peak: int
+    """In bytes."""
+    before: int
+    """In bytes: with the engine, the graph and the picture loaded."""
+
+
+def main() -> None:
+    """Measure and print."""
+    plan = parse()
+    torch.set_num_threads(1)
+    cv2.setNumThreads(1)
+    warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
+    names = plan.only.split(",") if plan.only else [name for name in CATALOGUE if not needs_sampler(name)]
+    sizes, memory_sizes = list(parse_sizes(plan.sizes)), list(parse_sizes(plan.memory_sizes))
+    speeds: list[Speed] = []
+    memories: list[Memory] = []
+    with tempfile.TemporaryDirectory() as home, counted("measured", len(names)) as done:
+        for name in names:
+            subject = exported(name, Path(home))
+            for height, width in sizes:
+                planes = picture(plan.picture, height, width)
+                speeds += measure_speed(subject, planes, plan)
+                if torch.cuda.is_available():
+                    speeds += measure_cuda(subject, planes, plan)
+            for height, width in memory_sizes:
+                planes = picture(plan.picture, height, width)
+                memories += [measure_memory(subject, planes, engine, Path(home)) for engine in ENGINES]
+            done(name)
+    show(plan, speeds, memories)
+
+
+def show(plan: Plan, speeds: Sequence[Speed], memories: Sequence[Memory]) -> None:
+    """Print JSON or tables, and write the tables."""
+    tables = "\n\n".join(filter(None, (speed_table(speeds), study_table(speeds, STUDY_FPS), memory_table(memories))))
+    if plan.markdown:
+        plan.markdown.write_text(tables + "\n")
+    if plan.json:
+        rows = {"speed": [asdict(row) for row in speeds], "memory": [asdict(row) for row in memories]}
+        print(json.dumps({"plan": vars(plan), **rows}, default=str))
+    else:
+        print(tables)
+
+
+def needs_sampler(name: str) -> bool:
+    """Whether a defence is a loop around a denoiser, which has a row of its own."""
+    return bool(CATALOGUE[name].schedule({}))
+
+
+def exported(name: str, home: Path) -> Subject:
+    """Export a defence; a learned one with untrained weights, always the same ones."""
+    defence, tiles = built(name)
+    subject = Subject(
+        name=name,
+        defence=defence,
+        onnx=home / f"{name}.onnx",
+        torchscript=home / f"{name}.pt",
+        tiling=tiles and Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple),
+    )
+    export_torchscript(defence, subject.torchscript)
+    export_onnx(defence, subject.onnx)
+    return subject
+
+
+def built(name: str) -> tuple[Defence, Tiles | None]:
+    """A defence with the defaults of its structural parameters, and how it is tiled."""
+    torch.manual_seed(_SEED)
+    made = defence_named(name)
+    structural = {parameter.name: parameter.default for parameter in made.facts.structural}
+    return made(**structural).eval().requires_grad_(False), made.tiles(structural)
+
+
+def contenders(subject: Subject, planes: Planes) -> tuple[dict[str, Run], dict[str, str]]:
+    """What is timed, by name, and the form of each reference."""
+    inputs = subject.inputs(planes)
+    names = list(inputs)
+    graphs = {"onnx": load_onnx(subject.onnx, names), "torchscript": load_torchscript(subject.torchscript)}
+    runs: dict[str, Run] = {name: tiled(subject, graph, inputs) for name, graph in graphs.items()}
+    forms: dict[str, str] = {}
+    for found in references(subject.name, inputs, subject.defence.structural):
+        own = found.form.read(planes)
+        key = f"{found.name}, {found.form}"
+        forms[key] = found.form
+        runs[key] = lambda found=found, own=own: found.run(own)
+        runs[converting(key)] = lambda found=found: found.form.write(found.run(found.form.read(planes)))
+    if not forms:
+        forms["eager torch"] = "float32 NCHW, torch"
+        runs["eager torch"] = tiled(subject, lambda given: subject.defence(*given), inputs)
+    return runs, forms
+
+
+def converting(name: str) -> str:
+    """Name of a reference with its conversions."""
+    return f"{name} from and to float32 NCHW"
+
+
+def tiled(subject: Subject, graph: Callable[[tuple[Any, ...]], Any], inputs: dict[str, Any]) -> Run:
+    """A run of a graph, on the picture or on its tiles."""
+    image, *others = inputs.values()
+    if subject.tiling is None:
+        return lambda: graph((image, *others))
+
+    def part(tile: Any, rows: slice, columns: slice) -> Any:
+        del rows, columns  # no learned defence takes noise of the picture's shape
+        return graph((tile.contiguous(), *others))
+
+    tiling = subject.tiling
+    return lambda: in_tiles(image, tiling, part, lambda parts, axis: torch.cat(list(parts), dim=axis))
+
+
+def measure_speed(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
+    """Time every contender, round after round."""
+    runs, forms = contenders(subject, planes)
+    clock = CLOCKS[plan.clock]
+    with torch.inference_mode():
+        results, first = called(runs, clock)
+        rounds = [first]
+        if sum(first.values()) < plan.seconds:  # else the first call of each is all there is time for
+            rounds = list(timed_rounds(runs, clock, plan.rounds, plan.seconds))
+    size = f"{planes.shape[3]}×{planes.shape[2]}"
+    return [
+        summary(subject.name, size, engine, name, forms[name], rounds, distance(results[engine], results, name))
+        for name in forms
+        for engine in ENGINES
+    ]
+
+
+def measure_cuda(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
+    """Time TorchScript on an NVIDIA GPU beside the same module in eager torch there."""
+    device = torch.device("cuda")
+    script = torch.jit.load(subject.torchscript, map_location=device)  # type: ignore[no-untyped-call]
+    eager = built(subject.name)[0].to(device)
+    inputs = {name: value.to(device) for name, value in subject.inputs(planes).items()}
+
+    def waiting(run: Run) -> Run:
+        return lambda: (run(), torch.cuda.synchronize())[0]
+
+    runs = {
+        "cuda": waiting(tiled(subject, lambda given: script(*given), inputs)),
+        "eager torch": waiting(tiled(subject, lambda given: eager(*given), inputs)),
+    }
+    with torch.inference_mode():
+        results = {name: run().cpu() for name, run in runs.items()}
+        rounds = list(timed_rounds(runs, time.perf_counter, plan.rounds, plan.seconds))
+    size, form = f"{planes.shape[3]}×{planes.shape[2]}", "float32 NCHW, torch"
+    far = distance(results["cuda"], results, "eager torch")
+    return [summary(subject.name, size, "cuda", "eager torch", form, rounds, far)]
+
+
+def timed_rounds(
+    runs: dict[str, Run], clock: Callable[[], float], count: int, limit: float
+) -> Iterator[dict[str, float]]:
+    """Seconds per call of each contender, in alternating order; no round begins after `limit` seconds."""
+    warm = {name: timed(run, 1, clock) for name, run in runs.items()}
+    calls = {name: max(1, int(_SLICE_SECONDS / max(seconds, 1e-6))) for name, seconds in warm.items()}
+    started = time.perf_counter()
+    for number in range(count):
+        if number and time.perf_counter() - started > limit:
+            return
+        order: Iterable[str] = runs if number % 2 == 0 else reversed(runs)
+        yield {name: timed(runs[name], calls[name], clock) for name in order}
+
+
+def called(runs: dict[str, Run], clock: Callable[[], float]) -> tuple[dict[str, Any], dict[str, float]]:
+    """Result and seconds of the first call of each."""
+    results: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    for name, run in runs.items():
+        started = clock()
+        results[name] = run()
+        seconds[name] = clock() - started
+    return results, seconds
+
+
+def timed(run: Run, calls: int, clock: Callable[[], float]) -> float:
+    """Seconds per call."""
+    started = clock()
+    for _ in range(calls):
+        run()
+    return (clock() - started) / calls
+
+
+def distance(ours: Any, results: dict[str, Any], name: str) -> float:
+    """Mean absolute difference from a reference, in levels of 255; not a number where the sizes differ."""
+    other = np.asarray(results.get(converting(name), results[name]))
+    own = np.asarray(ours)
+    return float(np.abs(own - other).mean() * LEVELS) if own.shape == other.shape else float("nan")
+
+
+def summary(
+    name: str, size: str, engine: str, reference: str, form: str, rounds: list[dict[str, float]], difference: float
+) -> Speed:
+    """Medians over rounds of the ratios within each."""
+    ratios = [seconds[reference] / seconds[engine] for seconds in rounds]
+    return Speed(
+        defence=name,
+        size=size,
+        engine=engine,
+        per_second=1.0 / statistics.median(seconds[engine] for seconds in rounds),
+        reference=reference.partition(",")[0],
+        form=form,
+        ratio=statistics.median(ratios),
+        lowest=min(ratios),
+        highest=max(ratios),
+        converted=statistics.median(
+            seconds.get(converting(reference), seconds[reference]) / seconds[engine] for seconds in rounds
+        ),
+        difference=difference,
+        rounds=len(rounds),
+    )
+
+
+def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) -> Memory:
+    """Run one graph in a process of its own."""
+    inputs = {name: value.numpy() for name, value in subject.inputs(planes).items()}
+    np.savez(home / "inputs.npz", **inputs)
+    tiling = subject.tiling
+    task = {
+        "engine": engine,
+        "graph": str(subject.onnx if engine == "onnx" else subject.torchscript),
+        "inputs": str(home / "inputs.npz"),
+        "names": list(inputs),
+        "tiling": [tiling.size, tiling.overlap, tiling.multiple] if tiling else None,
+    }
+    script = Path(__file__).with_name("defence_memory.py")
+    found = subprocess.run([sys.executable, script, json.dumps(task)], capture_output=True, text=True, check=False)
+    if found.returncode:
+        sys.exit(f"{subject.name} on {ENGINES[engine]} ended with {found.returncode}: {found.stderr.strip()[-500:]}")
+    told = json.loads(found.stdout)
+    size = f"{planes.shape[3]}×{planes.shape[2]}"
+    return Memory(defence=subject.name, size=size, engine=engine, peak=told["peak"], before=told["before"])
+
+
+def picture(path: Path | None, height: int, width: int) -> Planes:
+    """A photograph (1, 3, height, width) in [0, 1], mirrored at its borders where it is smaller."""
+    photo = np.asarray(Image.open(path).convert("RGB")) if path else photographs.astronaut()
+    missing = [(0, max(0, height - photo.shape[0])), (0, max(0, width - photo.shape[1])), (0, 0)]
+    whole = np.pad(photo, missing, mode="symmetric")[:height, :width]
+    return np.ascontiguousarray(whole.transpose(2, 0, 1)[None], dtype=np.float32) / LEVELS
+
+
+def parse_sizes(text: str) -> Iterator[tuple[int, int]]:
+    """Read WIDTHxHEIGHT,… as (height, width)."""
+    for part in filter(None, text.split(",")):
+        width, _, height = part.partition("x")
+        yield int(height), int(width)
+
+
+def parse() -> Plan:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="Names of defences, separated by commas; all where left out.")
+    parser.add_argument("--sizes", default="299x299,1920x1080", help="WIDTHxHEIGHT of the timed pictures.")
+    parser.add_argument("--memory-sizes", default="1920x1080,4000x3000", help="Of those that memory is measured on.")
+    parser.add_argument("--rounds", type=int, default=7, help="Rounds after one call to warm up.")
+    parser.add_argument("--seconds", type=float, default=60.0, help="No round of a defence begins after this long.")
+    parser.add_argument("--clock", choices=CLOCKS, default="wall", help="Processor time is for a busy machine.")
+    parser.add_argument("--picture", type=Path, help="A photograph; else one that scikit-image has.")
+    parser.add_argument("--markdown", type=Path, help="Write the tables to this file.")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    return parser.parse_args(namespace=Plan())
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ExportError as error:
+        sys.exit(str(error))
