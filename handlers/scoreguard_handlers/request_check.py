@@ -98,6 +98,6 @@ class RequestChecker:
         if step.name not in self._defences:
             raise UnknownNameError("defence", step.name, self._defences, field=f"defences[{index}].name")
         try:
-            return resolve_step(step.to_message(), self._defences[step.name])
+            return resolve_step(step.to_message(), self._defences[step.name], index)
         except ParameterError as error:
             raise InvalidRequestError(str(error), field=f"defences[{index}].parameters.{error.parameter}") from error

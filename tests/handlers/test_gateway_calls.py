@@ -84,6 +84,13 @@ BAD_REQUESTS = {
         ScoreDefendedRequest(metric="bright", image=Image(encoded=b"hello")), code_pb2.INVALID_ARGUMENT, "image", "",
     ),
     "too small": (request(size=4), code_pb2.INVALID_ARGUMENT, "image", "8"),
+    "kernel even": (
+        request(chain="gain+filter:kernel=4"), code_pb2.INVALID_ARGUMENT, "defences[1].parameters.kernel", "3, 5, 9",
+    ),
+    "piece too large": (
+        request(chain="piece:size=20+piece:size=21"), code_pb2.INVALID_ARGUMENT, "defences[1].parameters.size",
+        "piece:size=21 (step 2) is larger than the picture, 20 x 20 there: use at most 20",
+    ),
 }  # fmt: skip
 
 
@@ -170,7 +177,8 @@ async def test_list_metrics_says_what_the_archives_say(line: Line, store: Path) 
     for metric in response.metrics:
         path = store / f"{metric.facts.name}.mar"
         assert metric.archive_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        assert [facts.name for facts in metric.defences] == ["gain", "slow", "broken", "huge"]
+        names = [facts.name for facts in metric.defences]
+        assert names == ["gain", "piece", "filter", "slow", "broken", "huge"]
         assert metric.facts == Archive(path).manifest.metric.facts
 
 

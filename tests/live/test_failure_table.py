@@ -146,6 +146,28 @@ def test_a_bad_item_fails_alone(server: LiveServer) -> None:
     assert [result.status.code for result in results[1::2]] == [code_pb2.INVALID_ARGUMENT, code_pb2.NOT_FOUND]
 
 
+@pytest.mark.parametrize(
+    ("chain", "field", "problem"),
+    [
+        ("gain+gain:factor=3", "defences[1].parameters.factor", "0 to 2"),
+        ("gain+filter:kernel=4", "defences[1].parameters.kernel", "one of 3, 5, 9"),
+        ("piece:size=8+filter:kernel=9", "defences[1].parameters.kernel", "larger than the picture, 8 x 8 there"),
+        ("piece:size=20+piece:size=21", "defences[1].parameters.size", "use at most 20"),
+    ],
+)
+def test_a_bad_step_is_named(server: LiveServer, chain: str, field: str, problem: str) -> None:
+    """What is wrong with a step, for the picture that reaches it, is the caller's mistake at a field of the request."""
+
+    async def scenario(line: Line) -> None:
+        error = await failure_of(line.stub.ScoreDefended(request(chain=chain)))
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert problem in (error.details() or "")
+        assert details_of(error)["BadRequest"].field_violations[0].field == field
+        assert await score(line, request()) == pytest.approx(20, abs=1e-3)
+
+    server.run(scenario)
+
+
 def test_a_bad_picture_is_invalid_argument(server: LiveServer) -> None:
     """What only the worker can find wrong arrives with its code; TorchServe says OK with the error as text."""
 

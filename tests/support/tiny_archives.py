@@ -1,7 +1,8 @@
 """Small archives with known answers, built in milliseconds: the server's tests need no trained metric and no torch.
 
 `bright` scores 100 times the mean of the picture, `dark` 100 minus that, so every score has a reference that is one
-line of numpy. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long.
+line of numpy. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long. `piece` keeps the
+top left square of `size` pixels, `filter` has a graph for each kernel of 3, 5 and 9 and leaves the picture as it is.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from scoreguard_export.mar import write_mar
 
 OPSET: Final = 20
 SLOW_NODES: Final = 40
+WINDOWS: Final = (3.0, 5.0, 9.0)
 GOLDEN_PICTURE: Final = "golden/grey.png"
 GREY: Final = 51
 """Value of the golden picture: brightness 20, darkness 80."""
@@ -57,6 +59,8 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
     files = {
         "metric.onnx": _model(_metric_nodes(dark), "score", (None,)),
         "defences/gain.onnx": _model(_gain_nodes(), "purified", _IMAGE, scalar="factor"),
+        "defences/piece.onnx": _model(_piece_nodes(), "purified", _IMAGE, scalar="size"),
+        "defences/filter.onnx": _model(_filter_nodes(), "purified", _IMAGE),
         "defences/slow.onnx": _model(_slow_nodes(), "purified", _IMAGE),
         "defences/broken.onnx": _model(_broken_nodes(), "purified", _IMAGE),
         "defences/huge.onnx": _model(_huge_nodes(), "purified", _IMAGE),
@@ -67,6 +71,8 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
         metric=MetricArtifact(facts=_metric_facts(metric, dark), graphs=_graphs("metric")),
         defences=[
             _defence("gain", [ParameterSpec(name="factor", description="Factor.", default_value=1, maximum=2)]),
+            _defence("piece", [_length("size", 16, 64)]),
+            _filter(),
             *(_defence(name, []) for name in ("slow", "broken", "huge")),
         ],
         golden_vectors=[GoldenVector(image=GOLDEN_PICTURE, seed=1, score=golden, tolerance=1e-3)],
@@ -103,6 +109,21 @@ def _gain_nodes() -> list[Any]:
         helper.make_node("Constant", [], ["high"], value_float=1.0),
         helper.make_node("Clip", ["raw", "low", "high"], ["purified"]),
     ]
+
+
+def _piece_nodes() -> list[Any]:
+    return [
+        helper.make_node("Cast", ["size"], ["whole"], to=TensorProto.INT64),
+        helper.make_node("Constant", [], ["both"], value_ints=[2]),
+        helper.make_node("Expand", ["whole", "both"], ["ends"]),
+        helper.make_node("Constant", [], ["starts"], value_ints=[0, 0]),
+        helper.make_node("Constant", [], ["axes"], value_ints=[2, 3]),
+        helper.make_node("Slice", ["image", "starts", "ends", "axes"], ["purified"]),
+    ]
+
+
+def _filter_nodes() -> list[Any]:
+    return [helper.make_node("Identity", ["image"], ["purified"])]
 
 
 def _slow_nodes() -> list[Any]:
@@ -157,6 +178,26 @@ def _defence(name: str, parameters: Sequence[ParameterSpec]) -> DefenceArtifact:
         minimum_size=1,
     )
     return DefenceArtifact(facts=facts, variants=[DefenceVariant(graphs=_graphs(f"defences/{name}"))])
+
+
+def _length(name: str, default: float, maximum: float, choices: Sequence[float] = ()) -> ParameterSpec:
+    """A whole number of pixels that the picture bounds."""
+    return ParameterSpec(
+        name=name,
+        default_value=default,
+        minimum=1,
+        maximum=maximum,
+        integer=True,
+        structural_choices=choices,
+        at_most_side=True,
+    )
+
+
+def _filter() -> DefenceArtifact:
+    artifact = _defence("filter", [_length("kernel", 3, 9, WINDOWS)])
+    graphs = artifact.variants.pop().graphs
+    artifact.variants.extend(DefenceVariant(structural={"kernel": kernel}, graphs=graphs) for kernel in WINDOWS)
+    return artifact
 
 
 def _graphs(stem: str) -> GraphFiles:

@@ -13,6 +13,7 @@ from scoreguard_export.build import BuildConfig, build, count_steps
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import buildable
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.official import unofficial
 from scoreguard_export.progress import counted
 from scoreguard_export.weights_store import fetched
 
@@ -43,6 +44,8 @@ def command(
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     names = _names(metrics, METRICS)
     files = {**_fetched(names, defences), **dict(_weights(text, names) for text in weights)}
+    for notice in unofficial(files):
+        click.echo(f"notice: {notice}", err=True)
     config = BuildConfig(
         metrics=names,
         defences=_defences(defences, files),
