@@ -189,11 +189,20 @@ class Defence(nn.Module, ABC):
             ParameterError: a name that the facts do not have, or a value that has no exported variant.
         """
         super().__init__()
+        self.check(structural)
         self.structural = dict(structural)
-        choices = {p.name: p.choices for p in self.facts.structural}
+
+    @classmethod
+    def check(cls, structural: Mapping[str, float]) -> None:
+        """Compare structural parameters with the choices of the facts.
+
+        Raises:
+            ParameterError: a name that the facts do not have, or a value that has no exported variant.
+        """
+        choices = {p.name: p.choices for p in cls.facts.structural}
         for name, value in structural.items():
             if value not in choices.get(name, ()):
-                raise ParameterError(self.facts.name, name, value, choices.get(name, ()))
+                raise ParameterError(cls.facts.name, name, value, choices.get(name, ()))
 
     @abstractmethod
     def forward(self, image: Tensor, *inputs: Any, **named: Any) -> Tensor:

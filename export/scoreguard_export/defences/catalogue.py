@@ -13,6 +13,7 @@ from scoreguard_export.defences.carn import Carn
 from scoreguard_export.defences.crop import Crop
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.diffpure import DiffPure, DiffPureEdge, DiffPureUnsharp
+from scoreguard_export.defences.fbcnn import FbCnn
 from scoreguard_export.defences.fcn_filter import FcnFilter
 from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.defences.flip import Flip
@@ -54,6 +55,7 @@ CATALOGUE: dict[str, type[Defence]] = {
     "fcn-filter": FcnFilter,
     "bfcnn": BfCnn,
     "carn": Carn,
+    "fbcnn": FbCnn,
     "ffdnet": FfdNet,
     "mprnet": MprNet,
     "realesrgan": RealEsrgan,

@@ -21,20 +21,33 @@ from scoreguard.v1.sampling import Schedule, linear_schedule, purified_ddim, pur
 from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter, Tiles
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.diffpure_finish import EDGE_PARAMETERS, UNSHARP_PARAMETERS, EdgeFinish, UnsharpFinish
+from scoreguard_export.defences.guided import GuidedDenoiser
+from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.metrics.base import WeightsSource
 
 _STEPS = 1000
 _SHIPPED_STEPS = 150
 """Up to this step the noise is within what the shipped denoiser was trained on, 70 levels of 255."""
 
+_DENOISERS: Mapping[float, type[LearnedDefence]] = {0.0: Denoiser, 1.0: GuidedDenoiser}
+
 _SAMPLING = (
     Parameter(
+        name="model",
+        description="Denoiser: 0 = the shipped one, 1 = guided diffusion 256x256 where its weights are given.",
+        default=0.0,
+        minimum=0.0,
+        maximum=1.0,
+        integer=True,
+        choices=tuple(_DENOISERS),
+    ),
+    Parameter(
         name="t",
-        description="Step of the linear schedule of 1000 that the picture is noised to: 5 is noise of 3.4 levels of "
-        "255, 30 of 13.7, 100 of 40.9.",
+        description="Step of the linear schedule of 1000 that the picture is noised to, up to 150 with the shipped "
+        "denoiser: 5 is noise of 3.4 levels of 255, 30 of 13.7, 100 of 40.9.",
         default=5.0,
         minimum=1.0,
-        maximum=float(_SHIPPED_STEPS),
+        maximum=float(_STEPS),
         integer=True,
     ),
     Parameter(
@@ -67,42 +80,50 @@ def _facts(
 
 
 class DiffPure(Defence):
-    """Purify with the shipped denoiser; the numbers of the noise follow from the seed.
+    """Purify with a denoiser; the numbers of the noise follow from the seed.
 
     One denoiser is exported, once for all purifiers of an archive; the loop is in the handler and in the client, where
     it is differentiated as a whole. The default t is the public benchmark's.
     """
 
     facts = _facts("diffpure", "DiffPure", _PAPER, 2022)
-    sources: ClassVar[Mapping[str, WeightsSource]] = Denoiser.sources
+    sources: ClassVar[Mapping[str, WeightsSource]] = {**Denoiser.sources, **GuidedDenoiser.sources}
 
-    def __init__(self, *, denoiser: Denoiser | None = None) -> None:
-        super().__init__()
-        self.denoiser = denoiser or Denoiser()
+    def __init__(self, *, model: float = 0.0, denoiser: LearnedDefence | None = None) -> None:
+        super().__init__(model=model)
+        self.denoiser = denoiser or _DENOISERS[model]()
+
+    @classmethod
+    def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
+        """The shipped denoiser, and the other where its weights are given."""
+        return [{"model": model} for model, kind in _DENOISERS.items() if _at_hand(kind, files)]
 
     @classmethod
     def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
         """Build around the denoiser of the weights given, or the shipped one.
 
         Raises:
-            WeightsError: the file is missing, unreadable, or holds other names or shapes.
+            ParameterError: there is no such model.
+            WeightsError: a file is not given, missing, unreadable, or holds other names or shapes.
         """
-        return cls(denoiser=Denoiser.from_weights(files)).eval()
+        cls.check(structural)
+        model = structural.get("model", 0.0)
+        return cls(model=model, denoiser=_DENOISERS[model].from_weights(files)).eval()
 
     @classmethod
     def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
         """The denoiser's file."""
-        return Denoiser.used(files, structural)
+        return _denoiser(structural).used(files, {})
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
         """The denoiser's."""
-        return Denoiser.tiles(structural)
+        return _denoiser(structural).tiles({})
 
     @classmethod
     def schedule(cls, structural: Mapping[str, float]) -> tuple[float, ...]:
-        """The first steps of the linear schedule of 1000."""
-        return linear_schedule(_STEPS).alpha_bar[:_SHIPPED_STEPS]
+        """The linear schedule of 1000 steps, as far as the denoiser was trained."""
+        return linear_schedule(_STEPS).alpha_bar[: _STEPS if structural.get("model") else _SHIPPED_STEPS]
 
     def graph(self) -> Defence:
         """The denoiser."""
@@ -123,7 +144,7 @@ class DiffPure(Defence):
         return finish(image, *others, sampled) if finish else sampled
 
     def _sampled(self, image: Tensor, level: int, count: int, seeds: list[int]) -> Tensor:
-        process = Schedule(self.schedule({}))
+        process = Schedule(self.schedule(self.structural))
 
         def denoise(noisy: Tensor, sigma: float) -> Tensor:
             clean: Tensor = self.denoiser(noisy, torch.tensor(sigma * LEVELS))
@@ -158,3 +179,11 @@ class DiffPureUnsharp(DiffPure):
     def finish(self) -> Defence | None:
         """The mask."""
         return UnsharpFinish().eval()
+
+
+def _denoiser(structural: Mapping[str, float]) -> type[LearnedDefence]:
+    return _DENOISERS[structural.get("model", 0.0)]
+
+
+def _at_hand(kind: type[LearnedDefence], files: Mapping[str, Path]) -> bool:
+    return all(name in files or source.shipped for name, source in kind.sources.items())

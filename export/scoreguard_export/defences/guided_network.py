@@ -39,7 +39,7 @@ class _Conv1d(nn.Conv1d):
 class _Entry(_Conv2d):
     """The first layer; like every layer of a block it is handed the embedding."""
 
-    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         weight = self.weight.to(features.dtype)
         return functional.conv2d(features, weight, self.bias, padding=self.kernel_size[0] // 2)
 
@@ -84,13 +84,14 @@ class _Attention(nn.Module):
         query, key, value = mixed.transpose(2, 3).chunk(3, dim=3)
         found = functional.scaled_dot_product_attention(query, key, value)
         found = self.proj_out(found.transpose(2, 3).reshape(batch, width, height * across))
-        return features + found.reshape(batch, width, height, across)
+        result: Tensor = features + found.reshape(batch, width, height, across)
+        return result
 
 
 class _Block(nn.Sequential):
     """Layers that all take features and embedding."""
 
-    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
+    def forward(self, features: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
             features = layer(features, embedding)
         return features

@@ -14,14 +14,12 @@ import numpy.typing as npt
 
 from scoreguard.v1.manifest_pb2 import RANDOM_SHAPE_IMAGE, GraphFiles, Tiling
 from scoreguard.v1.randomness import draw
-from scoreguard.v1.resolve import ResolvedStep
+from scoreguard.v1.resolve import STEP_PARAMETER, ResolvedStep
 from scoreguard.v1.sampling import Schedule, purified_ddim, purified_ddpm, step_noise
 from scoreguard.v1.tiles import in_tiles
 
 A = TypeVar("A")
 """Arrays of an engine."""
-STEP_PARAMETER: Final = "t"
-"""Parameter of a diffusion: the step that a picture is noised to."""
 COUNT_PARAMETER: Final = "steps"
 """Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which takes t."""
 LEVELS: Final = 255.0

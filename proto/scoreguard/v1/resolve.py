@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 from scoreguard.v1.errors import ParameterError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant, ParameterSpec
 from scoreguard.v1.parameters import Allowed, complete, in_chain
 from scoreguard.v1.scoring_pb2 import DefenceStep
 from scoreguard.v1.spec import Step
+
+STEP_PARAMETER: Final = "t"
+"""Parameter of a diffusion: the step that a picture is noised to."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,12 +48,23 @@ def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None
     facts = artifact.facts
     filled = complete(facts.name, step.parameters, map(_allowed, facts.parameters), place)
     structural = {spec.name: filled[spec.name] for spec in facts.parameters if spec.structural_choices}
+    variant = _variant(artifact, structural, place)
+    _check_level(facts, variant, filled, place)
     return ResolvedStep(
         artifact=artifact,
-        variant=_variant(artifact, structural, place),
+        variant=variant,
         values=tuple((name, value) for name, value in filled.items() if name not in structural),
         step=Step(name=facts.name, parameters=tuple(sorted(filled.items()))),
     )
+
+
+def _check_level(facts: DefenceFacts, variant: DefenceVariant, filled: dict[str, float], place: int | None) -> None:
+    """A diffusion goes as far as the denoiser of the variant was trained."""
+    last = len((variant if variant.HasField("diffusion") else facts).diffusion.alpha_bar)
+    if last and filled[STEP_PARAMETER] > last:
+        what = Step(name=facts.name, parameters=((STEP_PARAMETER, filled[STEP_PARAMETER]),))
+        problem = f"{what}{in_chain(place)} is out of range: 1 to {last} with this denoiser"
+        raise ParameterError(facts.name, STEP_PARAMETER, problem)
 
 
 def _allowed(spec: ParameterSpec) -> Allowed:
@@ -68,7 +83,7 @@ def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int
     if structural in exported:
         return artifact.variants[exported.index(structural)]
     # A variant whose weights were not at hand when the archive was built.
-    wanted, *there = (Step(name=artifact.facts.name, parameters=tuple(v.items())) for v in (structural, *exported))
+    wanted, *there = (Step(name=artifact.facts.name, parameters=tuple(sorted(v.items()))) for v in (structural, *exported))
     name = _culprit(structural, exported)
     problem = f"{wanted}{in_chain(place)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
     raise ParameterError(artifact.facts.name, name, problem)
