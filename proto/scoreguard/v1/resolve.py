@@ -83,7 +83,8 @@ def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int
     if structural in exported:
         return artifact.variants[exported.index(structural)]
     # A variant whose weights were not at hand when the archive was built.
-    wanted, *there = (Step(name=artifact.facts.name, parameters=tuple(sorted(v.items()))) for v in (structural, *exported))
+    values = (tuple(sorted(chosen.items())) for chosen in (structural, *exported))
+    wanted, *there = (Step(name=artifact.facts.name, parameters=chosen) for chosen in values)
     name = _culprit(structural, exported)
     problem = f"{wanted}{in_chain(place)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
     raise ParameterError(artifact.facts.name, name, problem)
