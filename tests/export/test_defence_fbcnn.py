@@ -172,7 +172,8 @@ def test_its_gradient_is_the_derivative(slim: Slim, quality: float, tmp_path: Pa
     weights = torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(2)).double()
 
     def scored(image: Tensor) -> Tensor:
-        return (defence(image, torch.tensor(quality)) * weights).sum()
+        result: Tensor = (defence(image, torch.tensor(quality)) * weights).sum()
+        return result
 
     image = (torch.rand(1, 3, 8, 9, generator=torch.Generator().manual_seed(1)).double() * 0.4 + 0.3).requires_grad_()
     assert torch.autograd.gradcheck(scored, (image,), fast_mode=True)

@@ -84,7 +84,8 @@ class Formula:
         if weight.shape[-1] == 3:
             return convolved(features, weight, bias)
         mixed: Array = np.einsum("oc,nchw->nohw", weight.double().numpy()[:, :, 0, 0], features)
-        return mixed + bias.double().numpy()[:, None, None]
+        shifted: Array = mixed + bias.double().numpy()[:, None, None]
+        return shifted
 
     def norm(self, name: str, features: Array) -> Array:
         """Mean 0 and variance 1 in each of 32 groups, then scale and shift."""
