@@ -90,7 +90,6 @@ def _start(photos: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.skip(reason="takes minutes, and was not run whole yet")
 def test_a_killed_run_continues_to_the_same_weights(photos: Path, trained: Path, tmp_path: Path) -> None:
     """`kill -9` after a checkpoint, then the same command: it goes on, and ends where an unbroken run ends."""
     with _start(photos, tmp_path) as first:
@@ -129,6 +128,18 @@ def test_a_stopped_run_continues_to_the_same_state(photos: Path, tmp_path: Path,
 def test_the_weights_do_not_depend_on_how_often_they_are_saved(photos: Path, trained: Path, tmp_path: Path) -> None:
     """Checkpoints are no part of the run."""
     train_diffusion(replace(_config(photos, tmp_path), save_every=100))
+    assert (tmp_path / "w.safetensors").read_bytes() == (trained / "w.safetensors").read_bytes()
+
+
+def test_a_run_may_end_before_its_schedule_and_go_on_later(photos: Path, trained: Path, tmp_path: Path) -> None:
+    """The weights at the step to stop at are those that the whole run passes through."""
+    config = _config(photos, tmp_path)
+    train_diffusion(replace(config, stop_at=4))
+    record = json.loads((tmp_path / "w.json").read_text())
+    assert (record["steps"], record["steps_of_the_schedule"]) == (4, 8)
+    assert "--stop-at 4" in record["command"]
+    assert (tmp_path / "w.safetensors").read_bytes() != (trained / "w.safetensors").read_bytes()
+    train_diffusion(config)
     assert (tmp_path / "w.safetensors").read_bytes() == (trained / "w.safetensors").read_bytes()
 
 

@@ -67,6 +67,9 @@ class DiffusionConfig:
     """Checkpoint to continue from and to write; None = `checkpoint.pt` in the work folder."""
     seed: int = 0
     steps: int = 40_000
+    """Length of the schedule."""
+    stop_at: int = 0
+    """Step to end at, before the schedule does; 0 = at its end."""
     batch: int = 16
     crop: int = 96
     """Side of a crop, in pixels."""
@@ -84,6 +87,8 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.save_every, self.threads) < 1:
             raise TrainingError("steps, batch, steps between checkpoints and threads are at least 1")
+        if self.stop_at < 0:
+            raise TrainingError("the step to stop at is 0 or more")
         if self.crop < STRIDE or self.crop % STRIDE:
             raise TrainingError(f"crop size {self.crop} does not fit the network: use a multiple of {STRIDE}")
         if not 0.0 <= self.averaging < 1.0:
@@ -93,6 +98,11 @@ class DiffusionConfig:
     def checkpoint_path(self) -> Path:
         """Where the loop's state is kept."""
         return self.checkpoint or self.work / "checkpoint.pt"
+
+    @property
+    def last_step(self) -> int:
+        """Where the run ends."""
+        return min(self.stop_at or self.steps, self.steps)
 
     def digest(self) -> str:
         """Digest of all that decides the weights."""
@@ -140,7 +150,7 @@ def train_diffusion(config: DiffusionConfig, *, progress: Callable[[str], None] 
     progress(f"{len(training)} photographs to train on, {len(validation)} to validate on")
     state = resume(config)
     with torch_threads(config.threads):
-        while state.step < config.steps:
+        while state.step < config.last_step:
             run_steps(state, list(training.values()), validation, config)
             save_state(state, config)
             progress(_line(state.history[-1], config))
@@ -237,7 +247,7 @@ def run_steps(
 ) -> None:
     """Train to the next checkpoint, and validate."""
     begun = time.perf_counter()
-    last = min((state.step // config.save_every + 1) * config.save_every, config.steps)
+    last = min((state.step // config.save_every + 1) * config.save_every, config.last_step)
     losses = [run_step(state, photos, config) for _ in range(last - state.step)]
     middles = [middle(photo, _VALIDATION_CROP) for photo in validation.values()]
     report = StepReport(
@@ -305,6 +315,7 @@ def _record(
         "held_out": list(config.holdout),
         "seed": config.seed,
         "steps": state.step,
+        "steps_of_the_schedule": config.steps,
         "batch": config.batch,
         "crop": config.crop,
         "learning_rate": config.learning_rate,
@@ -330,6 +341,7 @@ def command_line(config: DiffusionConfig) -> str:
     words += [] if config.bundled else ["--no-bundled"]
     words += [f"--exclude {name}" for name in config.exclude] + [f"--holdout {name}" for name in config.holdout]
     words += [f"--seed {config.seed} --steps {config.steps} --batch {config.batch} --crop {config.crop}"]
+    words += [f"--stop-at {config.stop_at}"] if config.stop_at else []
     words += [f"--learning-rate {config.learning_rate} --averaging {config.averaging}"]
     words += [f"--{'bfloat16' if config.bfloat16 else 'float32'} --threads {config.threads}"]
     return " ".join(words)
