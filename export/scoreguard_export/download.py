@@ -90,7 +90,8 @@ def fetch(download: Download, progress: Progress = lambda done, total: None) -> 
 
 
 def _fetch(download: Download, progress: Progress) -> str:
-    with requests.Session() as session, _opened(session, download) as response:
+    with requests.Session() as session, _asked(session, download) as response:
+        _require_file(response, download)
         _receive(response, download, progress)
     found = sha256_of_file(download.partial)
     if download.sha256 and found != download.sha256:
@@ -101,7 +102,7 @@ def _fetch(download: Download, progress: Progress) -> str:
     return found
 
 
-def _opened(session: requests.Session, download: Download) -> requests.Response:
+def _asked(session: requests.Session, download: Download) -> requests.Response:
     """The answer to a request for what is missing yet; for the whole file where the server has no such part."""
     # Compressed on the way, a part of the file could not be continued.
     plain = {"Accept-Encoding": "identity"}
@@ -111,10 +112,13 @@ def _opened(session: requests.Session, download: Download) -> requests.Response:
         response.close()
         download.forget()
         response = session.get(download.url, headers=plain, stream=True, timeout=timeout)
+    return response
+
+
+def _require_file(response: requests.Response, download: Download) -> None:
     response.raise_for_status()
     if download.url.startswith("https:") and not response.url.startswith("https:"):
         raise DownloadError(download.url, f"it leads to {response.url}, which is not encrypted")
-    return response
 
 
 def _rest(download: Download) -> dict[str, str]:

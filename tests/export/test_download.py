@@ -187,8 +187,13 @@ def test_two_downloads_of_one_file_do_not_mix(server: FileServer, tmp_path: Path
 
     thread = threading.Thread(target=second)
     thread.start()
-    # The first goes on only once the second is done.
-    fetch(Download(url=server.url("file"), path=tmp_path / "net.pth"), lambda done, total: (begun.set(), thread.join()))
+
+    def hold(done: int, total: int | None) -> None:
+        """The first goes on only once the second is done."""
+        begun.set()
+        thread.join()
+
+    fetch(Download(url=server.url("file"), path=tmp_path / "net.pth"), hold)
     assert [f"another download to {tmp_path / 'net.pth'} is running" in line for line in refused] == [True]
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
 
