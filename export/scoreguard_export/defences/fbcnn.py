@@ -55,7 +55,7 @@ class FbCnn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "fbcnn": WeightsSource(
             licence="Apache-2.0",
-            url="https://github.com/jiaxi-jiang/FBCNN/releases/download/v1.0/fbcnn_color.pth",
+            download="https://github.com/jiaxi-jiang/FBCNN/releases/download/v1.0/fbcnn_color.pth",
         )
     }
     reach = None

@@ -60,7 +60,7 @@ class GuidedDenoiser(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "guided-diffusion": WeightsSource(
             licence="MIT",
-            url="https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
+            download="https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
         )
     }
     reach = None
