@@ -92,6 +92,7 @@ def test_a_variant_that_was_not_exported_is_refused(parameters: dict[str, float]
     [
         ({"kernel": 9}, (8, 20), "filter:kernel=9 (step 2) is larger than the picture, 20 x 8 there: use 3 or 5"),
         ({"kernel": 9}, (20, 4), "4 x 20 there: use 3"),
+        ({"kernel": 9}, (5, 5), "5 x 5 there: use 3 or 5"),
         ({"kernel": 3}, (2, 2), "2 x 2 there: send a picture of at least 3 x 3 pixels"),
         (
             {"radius": 30},
