@@ -39,6 +39,19 @@ def tiny_archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
     return write_tiny_archive(path)
 
 
+@pytest.fixture(scope="session")
+def lite_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `scoreguard-export build --default-variants` makes of the shipped metric and every defence in `SERVED`.
+
+    Built once for the session: it takes about a minute.
+    """
+    from served import build_lite  # the tests of the client run without torch
+
+    path = tmp_path_factory.mktemp("lite") / "model_store"
+    build_lite(path)
+    return path
+
+
 def write_tiny_archive(path: Path) -> Archive:
     """Write the tiny archive; its graphs are simple enough to check by hand."""
     files = {

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 from live_servers import LiveServer, faulty_store, running_server, table_config
 
-from scoreguard_export.build import BuildConfig, build
-from scoreguard_export.defences.catalogue import buildable
+from scoreguard_handlers.config import ServeConfig
 
 BACKENDS = ("local", "torchserve")
 
@@ -19,14 +18,6 @@ BACKENDS = ("local", "torchserve")
 def live_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The model store of the session's servers."""
     return faulty_store(tmp_path_factory.mktemp("live"))
-
-
-@pytest.fixture(scope="session")
-def lite_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What `scoreguard-export build --default-variants` makes of the shipped metric and every shipped defence."""
-    path = tmp_path_factory.mktemp("lite") / "model_store"
-    build(BuildConfig(metrics=("lite",), defences=buildable({}), model_store=path, default_variants=True))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +39,13 @@ def torchserve_server(live_store: Path) -> Iterator[LiveServer]:
 def local_server(live_store: Path) -> Iterator[LiveServer]:
     """The gateway with the chain in process."""
     with running_server(table_config(live_store, "local")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def lite_server(lite_store: Path) -> Iterator[LiveServer]:
+    """The gateway in front of TorchServe, with the shipped metric, every defence, and gradients."""
+    with running_server(ServeConfig(model_store=lite_store, port=0, workers=1, gradients=True)) as server:
         yield server
 
 
