@@ -137,8 +137,9 @@ class DenoiserNetwork(nn.Module):
     def _embedded(self, sigma: Tensor) -> Tensor:
         """(N or 1, _EMBEDDING) of log σ, which is brought to [−1, 1] over the range of the training."""
         middle, reach = 0.5 * (_LOG_HIGH + _LOG_LOW), 0.5 * (_LOG_HIGH - _LOG_LOW)
-        level = (torch.log(torch.clamp(sigma, min=LOWEST)) - middle) / reach
-        embedding: Tensor = self.embedding(level.reshape(-1, 1))
+        # Not 0-d: a traced graph keeps numbers as tensors of double precision, which would make such a one double too.
+        level = (torch.log(torch.clamp(sigma.reshape(-1, 1), min=LOWEST)) - middle) / reach
+        embedding: Tensor = self.embedding(level)
         return embedding
 
 

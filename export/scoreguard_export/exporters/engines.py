@@ -20,6 +20,9 @@ Engine = Callable[[tuple[Tensor, ...]], Tensor]
 def load_torchscript(path: Path) -> Engine:
     """Load a `.pt`; gradients pass through it.
 
+    It runs as the server and the surrogate run it, without the optimising executor: that one replaces constants, and
+    would hide a graph that fails without it.
+
     Raises:
         RuntimeError: the file is not TorchScript.
     """
@@ -27,7 +30,7 @@ def load_torchscript(path: Path) -> Engine:
         script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
 
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
-        with quiet():
+        with quiet(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             output: Tensor = script(*inputs)
         return output
 
