@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
@@ -93,9 +90,3 @@ def test_a_kernel_without_a_graph_is_refused(kernel: float) -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match=f"kernel={kernel:g}: choose from 3, 5, 7"):
         Bilateral(kernel=kernel)
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_both_engines_agree(kernel: int, tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case."""
-    assert assert_engines_agree(Bilateral(kernel=float(kernel)), tmp_path) < 1e-5

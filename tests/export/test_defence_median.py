@@ -9,7 +9,6 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch, to_levels
@@ -50,11 +49,11 @@ def test_the_columns_are_sorted(length: int) -> None:
     assert all(bool((small <= large).all()) for small, large in pairwise(columns))
 
 
-@pytest.mark.parametrize("kernel", [3, 5])
+@pytest.mark.parametrize("kernel", KERNELS)
 def test_the_network_selects_the_median_of_every_window(kernel: int) -> None:
     """By the 0–1 principle: every window of zeros and ones with sorted columns, told by the ones in each column."""
-    ones = np.array(list(product(range(kernel + 1), repeat=kernel)))
-    window = [ones[:, column] >= kernel - row for row in range(kernel) for column in range(kernel)]
+    ones = np.indices((kernel + 1,) * kernel, np.int8).reshape(kernel, -1)
+    window = [ones[column] >= kernel - row for row in range(kernel) for column in range(kernel)]
     steps, middle = median_network(kernel)
     for low, high, smaller, larger in steps:
         minimum, maximum = window[low] & window[high], window[low] | window[high]
@@ -62,13 +61,7 @@ def test_the_network_selects_the_median_of_every_window(kernel: int) -> None:
             window[low] = minimum
         if larger:
             window[high] = maximum
-    assert np.array_equal(window[middle], ones.sum(axis=1) > kernel * kernel // 2)
-
-
-@pytest.mark.skip(reason="takes minutes, and was not run whole yet")
-def test_the_largest_network_selects_the_median_of_every_window() -> None:
-    """The same for 7 × 7: two million windows."""
-    test_the_network_selects_the_median_of_every_window(7)
+    assert np.array_equal(window[middle], ones.sum(axis=0) > kernel * kernel // 2)
 
 
 @pytest.mark.parametrize(("kernel", "operations"), [(3, 14), (5, 116), (7, 392)])
@@ -111,9 +104,3 @@ def test_the_strips_of_the_onnx_graph_fit_together(kernel: int, size: tuple[int,
     image = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(4))
     output = load_onnx(tmp_path / "graph.onnx", ["image"])((image,))
     assert np.array_equal(output, ndimage.median_filter(image, size=(1, 1, kernel, kernel), mode="nearest"))
-
-
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_both_engines_agree_to_the_last_bit(kernel: int, tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case."""
-    assert assert_engines_agree(Median(kernel=float(kernel)), tmp_path) == 0.0

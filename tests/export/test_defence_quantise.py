@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch, to_levels
@@ -84,8 +81,3 @@ def test_the_levels_are_not_structural() -> None:
     """They are an input of the one graph, so the constructor refuses them."""
     with pytest.raises(ParameterError, match="levels=16: choose from no structural parameter"):
         Quantise(levels=16.0)
-
-
-def test_both_engines_agree(tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case: no rounding flips."""
-    assert assert_engines_agree(Quantise(), tmp_path) < 1e-6

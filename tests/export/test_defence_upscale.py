@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
@@ -108,9 +106,3 @@ def test_a_mode_without_a_graph_is_refused() -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match="mode=2: choose from 0, 1, 3"):
         Upscale(mode=2.0)
-
-
-@pytest.mark.parametrize("variant", Upscale.facts.variants())
-def test_both_engines_agree(variant: dict[str, float], tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case; the nearest pixel is the same pixel."""
-    assert assert_engines_agree(Upscale(**variant), tmp_path) < 1e-4

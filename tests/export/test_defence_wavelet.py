@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
@@ -107,9 +104,3 @@ def test_a_number_of_levels_without_a_graph_is_refused() -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match="levels=5: choose from 1, 2, 3, 4"):
         Wavelet(levels=5.0)
-
-
-@pytest.mark.parametrize("levels", LEVELS)
-def test_both_engines_agree(levels: int, tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case."""
-    assert assert_engines_agree(Wavelet(levels=float(levels)), tmp_path) < 1e-4

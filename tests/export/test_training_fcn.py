@@ -86,7 +86,6 @@ def _start(pictures: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-@pytest.mark.skip(reason="takes minutes, and was not run whole yet")
 def test_a_killed_run_continues_to_the_same_weights(pictures: Path, trained: Path, tmp_path: Path) -> None:
     """`kill -9` after the second epoch, then the same command: it goes on, and ends where an unbroken run ends."""
     with _start(pictures, tmp_path) as first:
