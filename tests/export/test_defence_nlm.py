@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 import torch
-from exported_defence import assert_engines_agree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
@@ -118,8 +116,3 @@ def test_a_patch_without_a_graph_is_refused() -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match="patch=9: choose from 3, 5, 7"):
         NonLocalMeans(patch=9.0)
-
-
-def test_both_engines_agree(tmp_path: Path) -> None:
-    """TorchScript and ONNX, at every parity case, up to the widest search."""
-    assert assert_engines_agree(NonLocalMeans(), tmp_path) < 1e-5
