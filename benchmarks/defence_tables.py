@@ -62,8 +62,8 @@ def speed_table(rows: Sequence[SpeedRow]) -> str:
             (
                 f"`{graph.defence}`",
                 graph.size,
-                f"{graph.per_second:.3g}",
-                f"{script.per_second:.3g}",
+                _speed(graph),
+                _speed(script),
                 graph.reference,
                 graph.form,
                 _ratio(graph),
@@ -87,7 +87,7 @@ def study_table(rows: Sequence[SpeedRow], study: Mapping[str, float]) -> str:
         (
             f"`{row.defence}`",
             row.size,
-            f"{row.per_second:.3g}",
+            _speed(row),
             _ratio(row),
             f"{study[row.defence]:g}" if row.defence in study else "–",
         )
@@ -109,6 +109,10 @@ def memory_table(rows: Sequence[MemoryRow]) -> str:
         peaks = (cells[name, size, engine] for size, engine in columns)
         lines.append((f"`{name}`", *(f"**{peak:.2f}**" if peak > LIMIT else f"{peak:.2f}" for peak in peaks)))
     return "Peak memory in GB:\n\n" + _table(head, lines)
+
+
+def _speed(row: SpeedRow) -> str:
+    return f"{row.per_second:.0f}" if row.per_second >= 100 else f"{row.per_second:.3g}"
 
 
 def _ratio(row: SpeedRow) -> str:
