@@ -6,6 +6,7 @@ import asyncio
 import io
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import numpy as np
@@ -55,7 +56,8 @@ async def test_a_smoothed_score_comes_with_its_certificate(line: Line) -> None:
 )
 async def test_a_smoothing_that_proves_nothing_is_refused(line: Line, option: str, value: float, text: str) -> None:
     """INVALID_ARGUMENT, one line, the field, before any worker is asked."""
-    smoothing = scoring_pb2.Smoothing(**{option: value})
+    options: dict[str, Any] = {option: value}
+    smoothing = scoring_pb2.Smoothing(**options)
     error = await failure_of(line.stub.ScoreDefended(request(smoothing=smoothing)))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert text in (error.details() or "") and "\n" not in (error.details() or "")

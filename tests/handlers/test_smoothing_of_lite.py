@@ -16,7 +16,6 @@ from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.smoothing import noisy_copies
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_export.build import BuildConfig, build
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
@@ -25,11 +24,9 @@ RADIUS = 0.3
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Worker:
+def worker(lite_store: Path) -> Worker:
     """A worker with the archive of `lite`."""
-    store = tmp_path_factory.mktemp("lite")
-    (built,) = build(BuildConfig(metrics=("lite",), defences=(), model_store=store))
-    return Worker.load(Archive(Path(built.path)), WorkerConfig())
+    return Worker.load(Archive(lite_store / "lite.mar"), WorkerConfig())
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +40,7 @@ def uphill(photo: Any) -> Any:
     """The direction, of L2 length 1, that raises the mean score of noisy copies the most."""
     copies, _ = noisy_copies(photo, 0.12, 12345, range(64))
     batch = torch.from_numpy(copies).requires_grad_()
-    load_metric("lite")(batch).mean().backward()  # type: ignore[no-untyped-call]
+    load_metric("lite")(batch).mean().backward()
     assert batch.grad is not None
     gradient = batch.grad.sum(dim=0).numpy()
     return gradient / np.linalg.norm(gradient)
