@@ -143,6 +143,21 @@ def test_a_run_may_end_before_its_schedule_and_go_on_later(photos: Path, trained
     assert (tmp_path / "w.safetensors").read_bytes() == (trained / "w.safetensors").read_bytes()
 
 
+def test_a_run_that_winds_down_leaves_its_schedule_only_then(photos: Path, trained: Path, tmp_path: Path) -> None:
+    """The rate falls in a straight line from where the schedule was; before that, nothing is another run's."""
+    config = replace(_config(photos, tmp_path), steps=1000, stop_at=600, wind_down=200)
+    rates = [learning_rate(config, step) for step in range(601)]
+    whole = [learning_rate(replace(config, stop_at=0, wind_down=0), step) for step in range(601)]
+    assert rates[:401] == whole[:401]
+    assert rates[600] == 0.0
+    assert np.diff(rates[400:], 2) == pytest.approx(0.0, abs=1e-15)
+    short = replace(_config(photos, tmp_path), stop_at=6, wind_down=3)
+    train_diffusion(replace(short, stop_at=2, wind_down=0))
+    train_diffusion(short)
+    with pytest.raises(TrainingError, match="winding down otherwise"):
+        train_diffusion(_config(photos, tmp_path))
+
+
 def test_a_run_learns(photos: Path, tmp_path: Path) -> None:
     """After a few dozen steps on one batch the noise is told far better than by saying that there is none."""
     config = replace(_config(photos, tmp_path), steps=60, learning_rate=2e-3, batch=4)

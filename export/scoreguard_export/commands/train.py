@@ -104,6 +104,7 @@ def fcn_filter(**options: object) -> None:
 @_where("denoiser.safetensors", _DIFFUSION_WORK)
 @click.option("--steps", type=int, default=40_000, show_default=True)
 @click.option("--stop-at", type=int, default=0, help="Step to end at before the schedule does; 0 = at its end.")
+@click.option("--wind-down", type=int, default=0, help="Last steps over which the learning rate falls to zero.")
 @click.option("--batch", type=int, default=16, show_default=True)
 @click.option("--crop", type=int, default=96, show_default=True, help="Side of a crop, in pixels.")
 @click.option("--learning-rate", type=float, default=5e-4, show_default=True)

@@ -70,6 +70,8 @@ class DiffusionConfig:
     """Length of the schedule."""
     stop_at: int = 0
     """Step to end at, before the schedule does; 0 = at its end."""
+    wind_down: int = 0
+    """Steps before that end over which the learning rate falls to zero in a straight line."""
     batch: int = 16
     crop: int = 96
     """Side of a crop, in pixels."""
@@ -87,8 +89,8 @@ class DiffusionConfig:
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.save_every, self.threads) < 1:
             raise TrainingError("steps, batch, steps between checkpoints and threads are at least 1")
-        if self.stop_at < 0:
-            raise TrainingError("the step to stop at is 0 or more")
+        if self.stop_at < 0 or not 0 <= self.wind_down <= self.last_step:
+            raise TrainingError("the step to stop at and the steps to wind down are 0 or more, and the latter no more")
         if self.crop < STRIDE or self.crop % STRIDE:
             raise TrainingError(f"crop size {self.crop} does not fit the network: use a multiple of {STRIDE}")
         if not 0.0 <= self.averaging < 1.0:
@@ -188,10 +190,12 @@ def _for_training(network: DenoiserNetwork) -> DenoiserNetwork:
 
 
 def learning_rate(config: DiffusionConfig, step: int) -> float:
-    """Linear warm-up, then a cosine down to zero at the last step."""
+    """Linear warm-up, then a cosine down to zero at the schedule's last step, or the straight way there before."""
     warm_up = min(_WARM_UP, config.steps // 10 + 1)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * step / config.steps))
-    return config.learning_rate * min(1.0, (step + 1) / warm_up) * cosine
+    begun = min(step, config.last_step - config.wind_down)
+    cosine = 0.5 * (1.0 + math.cos(math.pi * begun / config.steps))
+    left = 1.0 - (step - begun) / max(1, config.wind_down)
+    return config.learning_rate * min(1.0, (step + 1) / warm_up) * cosine * left
 
 
 def draw_crops(photos: list[Bytes], config: DiffusionConfig, rng: np.random.Generator) -> Tensor:
@@ -271,6 +275,7 @@ def save_state(state: DiffusionState, config: DiffusionConfig) -> None:
         "averaged": state.averaged.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         "step": state.step,
+        "winding": _winding(config, state.step),
         "history": [asdict(report) for report in state.history],
     }
     write_checkpoint(config.checkpoint_path, config.digest(), content)
@@ -288,8 +293,16 @@ def resume(config: DiffusionConfig) -> DiffusionState:
         state.averaged.load_state_dict(content["averaged"])
         state.optimiser.load_state_dict(content["optimiser"])
         state.step = content["step"]
+        if content.get("winding", []) != _winding(config, state.step):
+            raise TrainingError(f"{config.checkpoint_path} is winding down otherwise: repeat its command, or remove it")
         state.history = [StepReport(**report) for report in content["history"]]
     return state
+
+
+def _winding(config: DiffusionConfig, step: int) -> list[int]:
+    """What else has decided the weights at a step: where the way down began and where it ends, once it has begun."""
+    begin = config.last_step - config.wind_down
+    return [begin, config.last_step] if config.wind_down and step > begin else []
 
 
 def _line(report: StepReport, config: DiffusionConfig) -> str:
@@ -342,6 +355,7 @@ def command_line(config: DiffusionConfig) -> str:
     words += [f"--exclude {name}" for name in config.exclude] + [f"--holdout {name}" for name in config.holdout]
     words += [f"--seed {config.seed} --steps {config.steps} --batch {config.batch} --crop {config.crop}"]
     words += [f"--stop-at {config.stop_at}"] if config.stop_at else []
+    words += [f"--wind-down {config.wind_down}"] if config.wind_down else []
     words += [f"--learning-rate {config.learning_rate} --averaging {config.averaging}"]
     words += [f"--{'bfloat16' if config.bfloat16 else 'float32'} --threads {config.threads}"]
     return " ".join(words)
