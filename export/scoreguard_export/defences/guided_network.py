@@ -118,7 +118,8 @@ class GuidedNetwork(nn.Module):
             head: Channels of one head of the attention.
         """
         super().__init__()
-        self.width, embedding = width, 4 * width
+        self.decay = -math.log(_LONGEST) / (width // 2)
+        self.half, embedding = width // 2, 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
         def residual(inputs: int, outputs: int, resize: nn.Module | None = None) -> nn.Module:
@@ -178,9 +179,8 @@ class GuidedNetwork(nn.Module):
 
     def _embedded(self, step: Tensor) -> Tensor:
         """(1, width): cosines, then sines, of periods in geometric progression."""
-        half = self.width // 2
-        places = torch.arange(half, device=step.device, dtype=step.dtype)
-        angles = step * torch.exp(places * (-math.log(_LONGEST) / half))
+        places = torch.arange(self.half, device=step.device, dtype=step.dtype)
+        angles = step * torch.exp(places * self.decay)
         return torch.cat([torch.cos(angles), torch.sin(angles)])[None]
 
     @torch.jit.unused
