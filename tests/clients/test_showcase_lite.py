@@ -37,16 +37,16 @@ def test_one_photo_through_real_defences(
     picture = np.ascontiguousarray(data.astronaut()[:160, 150:350])  # type: ignore[no-untyped-call]
     PIL.Image.fromarray(picture).save(tmp_path / "photo.png")
     arguments = ["showcase", str(tmp_path / "photo.png"), "--target", address, "--surrogate", str(lite_store)]
-    arguments += ["--out", str(tmp_path / "page.html"), "--defences", "jpeg:subsampling=444,resize,crop:size=256"]
+    arguments += ["--out", str(tmp_path / "page.html"), "--defences", "jpeg,resize,crop:size=256"]
     code = console.run(command, errors=(ScoreguardError, ContractError), argv=[*arguments, "--json"])
     answer = json.loads(capsys.readouterr().out)
     jpeg, resize, crop = answer["cards"]
     assert code == 1
     assert answer["undefended"]["gain"] > 1
     assert answer["l_infinity"] <= 8 / 255 + 1e-6
-    coded = pillow_jpeg(picture, 50, 444).astype(np.uint8)
+    coded = pillow_jpeg(picture, 50, 420).astype(np.uint8)
     reference = peak_signal_noise_ratio(picture, coded)  # type: ignore[no-untyped-call]
-    assert jpeg["clean"]["psnr"] == pytest.approx(reference, abs=0.1)
+    assert jpeg["clean"]["psnr"] == pytest.approx(reference, abs=0.3)
     assert (resize["clean"]["width"], resize["clean"]["height"]) == (100, 80)
     assert "crop" in crop["error"]
     assert crop["clean"] is None
