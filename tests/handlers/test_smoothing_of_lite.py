@@ -19,8 +19,8 @@ from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
-RADIUS = 0.3
-"""L2; at σ 0.12 the certified quantiles are Φ(±2.5)."""
+RADIUS = 0.1
+"""L2; at σ 0.12 the certified quantiles are Φ(±0.83)."""
 
 
 @pytest.fixture(scope="module")
@@ -64,11 +64,13 @@ def smoothed(worker: Worker, picture: Any, seed: int, **smoothing: Any) -> Score
 def test_no_picture_within_the_radius_scores_outside_the_bounds(worker: Worker, photo: Any, uphill: Any) -> None:
     """Up and down the gradient of the smoothed score, by the whole radius, with noise of their own.
 
-    Far beyond the radius the same direction leaves the bounds, so it is one that matters.
+    At twenty times the radius the same direction leaves the bounds, so it is one that matters.
     """
     proven = smoothed(worker, photo, 1, samples=800, radius=RADIUS, confidence=0.99).certificate
-    for sign in (-1, 1):
-        attacked = smoothed(worker, photo + sign * RADIUS * uphill, 2, samples=300)
-        assert proven.lower <= attacked.score <= proven.upper
-    strayed = smoothed(worker, np.clip(photo + 8 * uphill, 0, 1), 2, samples=300)
-    assert strayed.score > proven.upper
+
+    def score_at(distance: float) -> float:
+        return smoothed(worker, np.clip(photo + distance * uphill, 0, 1), 2, samples=300).score
+
+    assert proven.lower <= score_at(-RADIUS) < score_at(RADIUS) <= proven.upper
+    assert score_at(-20 * RADIUS) < proven.lower
+    assert score_at(20 * RADIUS) > proven.upper
