@@ -119,7 +119,7 @@ class GuidedNetwork(nn.Module):
         """
         super().__init__()
         self.decay = -math.log(_LONGEST) / (width // 2)
-        self.half, embedding = width // 2, 4 * width
+        self.waves, embedding = width // 2, 4 * width
         self.time_embed = nn.Sequential(nn.Linear(width, embedding), nn.SiLU(), nn.Linear(embedding, embedding))
 
         def residual(inputs: int, outputs: int, resize: nn.Module | None = None) -> nn.Module:
@@ -179,7 +179,7 @@ class GuidedNetwork(nn.Module):
 
     def _embedded(self, step: Tensor) -> Tensor:
         """(1, width): cosines, then sines, of periods in geometric progression."""
-        places = torch.arange(self.half, device=step.device, dtype=step.dtype)
+        places = torch.arange(self.waves, device=step.device, dtype=step.dtype)
         angles = step * torch.exp(places * self.decay)
         return torch.cat([torch.cos(angles), torch.sin(angles)])[None]
 
