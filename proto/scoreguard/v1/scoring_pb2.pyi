@@ -262,7 +262,7 @@ class Smoothing(google.protobuf.message.Message):
     radius: builtins.float
     """Radius of the ball of changes to certify against: L2 norm over all values of the picture; 0 = 0.05."""
     confidence: builtins.float
-    """Probability that the certified interval holds, below 1; 0 = 0.999."""
+    """Probability that each bound holds, 0.5 to below 1; 0 = 0.999. Both hold with at least 2 * confidence - 1."""
     def __init__(
         self,
         *,
@@ -277,8 +277,8 @@ Global___Smoothing: typing_extensions.TypeAlias = Smoothing
 
 @typing.final
 class Certificate(google.protobuf.message.Message):
-    """What randomised median smoothing proves: with the stated confidence, the smoothed score of every picture within the
-    radius lies between the bounds.
+    """What randomised median smoothing proves: with the stated confidence each, no picture within the radius has a smoothed
+    score below the lower bound, and none has one above the upper bound.
     """
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
@@ -298,7 +298,7 @@ class Certificate(google.protobuf.message.Message):
     radius: builtins.float
     """Radius of the ball, L2 norm over all values of the picture."""
     confidence: builtins.float
-    """Probability, over the noise that was drawn, that the bounds hold."""
+    """Probability, over the noise that was drawn, that each bound holds."""
     samples: builtins.int
     """Noisy copies that were scored."""
     sigma: builtins.float
@@ -392,7 +392,7 @@ class StageTiming(google.protobuf.message.Message):
     STAGE_FIELD_NUMBER: builtins.int
     MILLISECONDS_FIELD_NUMBER: builtins.int
     stage: builtins.str
-    """`queue`, `decode`, a defence step in its text form, `metric` or `gradient`."""
+    """`queue`, `decode`, a defence step in its text form, `metric`, `gradient` or `smoothing`."""
     milliseconds: builtins.float
     """Wall time in milliseconds. A stage that ran for a batch counts its share."""
     def __init__(
