@@ -7,6 +7,7 @@ The reference never sees a denoiser: its network gives ε_θ(x_t, t) of pictures
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,8 @@ def predicted_noise(purifier: DiffPure, state: Array, step: int) -> Array:
     """ε_θ(x_t, t): what of x_t is noise, given that the rest is a picture."""
     deviation = np.sqrt((1.0 - ALPHA_BAR[step]) / ALPHA_BAR[step]) / 2.0
     scaled = (state / np.sqrt(ALPHA_BAR[step]) + 1.0) / 2.0
-    noise = purifier.denoiser.network.noise(torch.from_numpy(scaled), torch.tensor(deviation)).numpy()
+    network: Any = purifier.denoiser.network
+    noise = network.noise(torch.from_numpy(scaled), torch.tensor(deviation)).numpy()
     estimate = np.clip(scaled - deviation * noise, 0.0, 1.0) * 2.0 - 1.0
     return np.asarray((state - np.sqrt(ALPHA_BAR[step]) * estimate) / np.sqrt(1.0 - ALPHA_BAR[step]))
 

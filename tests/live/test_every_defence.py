@@ -56,5 +56,7 @@ def test_two_equal_pictures_of_a_batch_get_draws_of_their_own(client: ScoringCli
         assert isinstance(first, Score), first
         assert isinstance(second, Score), second
         assert (first.provenance.seed, second.provenance.seed) == (3, 4)
+        assert first.purified is not None and second.purified is not None
         assert not np.array_equal(first.purified, second.purified)
-        assert np.array_equal(first.purified, client.purify(picture, step_of(name, SIDE), seed=3).picture)
+        alone = client.purify(picture, step_of(name, SIDE), seed=3)
+        assert np.array_equal(first.purified, alone.picture)

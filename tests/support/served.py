@@ -78,7 +78,8 @@ def photo_like(height: int, width: int, seed: int = 0) -> Floats:
     rows, columns = np.mgrid[0:height, 0:width] / max(height, width)
     base = 0.45 + 0.15 * np.sin(9 * rows + 5 * columns) + 0.2 * (rows + 0.4 * columns > 0.5)
     colours = base[..., None] * np.array([1.0, 0.8, 0.9]) + 0.05 * generator.standard_normal((height, width, 3))
-    return np.clip(colours, 0.02, 0.98).astype(np.float32)
+    values: Floats = np.clip(colours, 0.02, 0.98).astype(np.float32)
+    return values
 
 
 def planes(picture: Floats) -> Floats:
