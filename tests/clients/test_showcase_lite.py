@@ -18,25 +18,34 @@ from scoreguard import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.cli import command
+from scoreguard_export.build import BuildConfig, build
 from scoreguard_handlers.config import ServeConfig
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def address(lite_store: Path) -> Iterator[str]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped metric with three defences: all of them would take minutes to build."""
+    path = tmp_path_factory.mktemp("lite") / "model_store"
+    build(BuildConfig(metrics=("lite",), defences=("jpeg", "resize", "crop"), model_store=path, default_variants=True))
+    return path
+
+
+@pytest.fixture(scope="module")
+def address(store: Path) -> Iterator[str]:
     """The real gateway with the local backend."""
-    with running_server(ServeConfig(model_store=lite_store, backend="local", port=0, workers=1)) as server:
+    with running_server(ServeConfig(model_store=store, backend="local", port=0, workers=1)) as server:
         yield server.gateway.address
 
 
 def test_one_photo_through_real_defences(
-    address: str, lite_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    address: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The attack gains undefended; JPEG's fidelity is Pillow's; a crop larger than the photo fails alone."""
     picture = np.ascontiguousarray(data.astronaut()[:160, 150:350])  # type: ignore[no-untyped-call]
     PIL.Image.fromarray(picture).save(tmp_path / "photo.png")
-    arguments = ["showcase", str(tmp_path / "photo.png"), "--target", address, "--surrogate", str(lite_store)]
+    arguments = ["showcase", str(tmp_path / "photo.png"), "--target", address, "--surrogate", str(store)]
     arguments += ["--out", str(tmp_path / "page.html"), "--defences", "jpeg,resize,crop:size=256"]
     code = console.run(command, errors=(ScoreguardError, ContractError), argv=[*arguments, "--json"])
     answer = json.loads(capsys.readouterr().out)
