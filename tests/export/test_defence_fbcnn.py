@@ -159,6 +159,7 @@ def test_tiles_overlap_by_what_a_pixel_looks_at() -> None:
     assert looked_at(defence, 528, 264, 264, torch.tensor(0.0)) == (264, 264)
 
 
+@pytest.mark.slow
 def test_both_engines_run_it_at_any_size(slim: Slim, tmp_path: Path) -> None:
     """TorchScript and ONNX agree with the module at odd, oblong and smallest sizes, told and estimated."""
     assert assert_engines_agree(slim, tmp_path) < 1e-4
