@@ -85,6 +85,7 @@ def test_a_picture_of_a_batch_is_treated_as_if_alone() -> None:
     assert torch.allclose(defence(batch), alone, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_both_exports_are_the_module(tmp_path: Path) -> None:
     """TorchScript and ONNX agree at the smallest, odd and even sizes, and batches."""
     defence = slim()
