@@ -30,6 +30,10 @@ class FbCnn(LearnedDefence):
     A quality below the true one smooths more, one above it keeps more of what is there.
 
     A picture whose height or width is no multiple of 8 is extended by its last row or column, and cropped back.
+
+    Receptive field: 249 pixels in each direction for a quality that is told; stride 8. Tiles that overlap by 256 then
+    give the same pixels as the whole picture. The estimate of quality 0 looks at the whole picture, and in tiles each
+    one is estimated for itself: where estimates differ a seam may show, and telling the quality avoids it.
     """
 
     facts = DefenceFacts(
