@@ -46,4 +46,5 @@ def test_programs_read_what_is_random_and_which_weights_are_needed(capsys: pytes
     assert [weights["name"] for weights in found["realesrgan"]["weights"]] == ["realesrgan", "realesrgan-wdn"]
     assert not any(weights["shipped"] for weights in found["mprnet"]["weights"])
     assert found["diffpure"]["weights"][0]["shipped"]
+    assert found["fcn-filter"]["weights"][0]["shipped"]
     assert found["bfcnn"]["tiling"] == {"size": 1024, "overlap": 20, "multiple": 1}

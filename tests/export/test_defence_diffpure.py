@@ -145,4 +145,4 @@ def test_the_shipped_weights_purify(level: int, steps: int) -> None:
     noisy = clean + deviation * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
     result = DiffPure.from_weights({})(noisy, torch.tensor(level), torch.tensor(steps), seeds=SEEDS)
     before, after = ((values - clean).square().mean(dim=(1, 2, 3)) for values in (noisy, result))
-    assert bool((after < 0.7 * before).all())
+    assert bool((after < 0.85 * before).all())

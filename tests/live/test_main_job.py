@@ -25,7 +25,7 @@ from scoreguard_handlers.config import ServeConfig
 
 pytestmark = pytest.mark.live
 PHOTOS = ("astronaut", "coffee", "rocket")
-CHAINS = ("none", "jpeg:quality=50", "blur:kernel=5", "resize:scale=0.5", "flip", "blur+jpeg:quality=75")
+CHAINS = ("none", "jpeg:quality=50", "blur:sigma=1.5", "resize:scale=0.5", "flip", "blur+jpeg:quality=75")
 SIDE = 128
 
 

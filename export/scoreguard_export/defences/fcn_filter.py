@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability
-from scoreguard_export.defences.shipped import ShippedDefence
+from scoreguard_export.defences.shipped import SHIPPED, ShippedDefence
 from scoreguard_export.metrics.base import WeightsSource
 
 _WIDE, _NARROW, _SLOPE = 64, 16, 0.2
@@ -83,6 +83,7 @@ class FcnFilter(ShippedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "fcn-filter": WeightsSource(
             licence="Apache-2.0",
+            shipped=SHIPPED / "fcn_filter.safetensors",
             url="what `scoreguard-export train fcn-filter` writes, or the study's own fcn_mse.pth",
         )
     }
