@@ -57,7 +57,7 @@ class Form(StrEnum):
         if self is Form.TENSOR:
             return np.asarray(picture.numpy())
         planes = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))[None]
-        return planes if self is Form.FLOATS else planes.astype(np.float32) / LEVELS
+        return planes if self is Form.FLOATS else np.asarray(planes / LEVELS, np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +68,10 @@ class Reference:
     form: Form
     run: Callable[[Any], Any]
     """From a picture of that form to one of that form."""
+
+    def converted(self, planes: Planes) -> Planes:
+        """From and to the form that a chain works on."""
+        return self.form.write(self.run(self.form.read(planes)))
 
 
 def _kornia() -> Any:
@@ -149,7 +153,8 @@ def _jpeg(values: Values) -> list[Reference]:
 
     def by_opencv(picture: Any) -> Any:
         coded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        return cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+        decoded: Any = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+        return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
     level = torch.tensor([float(quality)])
     return [
@@ -196,12 +201,13 @@ def _shrunk(size: Any, values: Values) -> tuple[int, ...]:
 
 def _tv(values: Values) -> list[Reference]:
     # It counts the look at the input as an iteration; `eps` 0 never stops early.
+    denoise: Any = restoration.denoise_tv_chambolle
     options = {"weight": values["weight"], "eps": 0.0, "max_num_iter": int(values["iterations"]) + 1}
     return [
         Reference(
             name="scikit-image",
             form=Form.FLOATS,
-            run=lambda p: restoration.denoise_tv_chambolle(p, channel_axis=2, **options),
+            run=lambda p: denoise(p, channel_axis=2, **options),
         )
     ]
 
@@ -321,7 +327,7 @@ def references(name: str, inputs: Mapping[str, Any], structural: Values) -> list
         structural: Its structural parameters.
     """
     if name == "noise":
-        return _noise(inputs["noise"], float(inputs["sigma"]))
+        return _noise(np.asarray(inputs["noise"]), float(inputs["sigma"]))
     if name not in REFERENCES:
         return []
     numbers = {key: float(np.ravel(value)[0]) for key, value in inputs.items() if key != "image"}

@@ -14,27 +14,57 @@ LIMIT = 4.0
 class SpeedRow(Protocol):
     """What a line of the speed table needs."""
 
-    defence: str
-    size: str
-    engine: str
-    per_second: float
-    reference: str
-    form: str
-    ratio: float
-    lowest: float
-    highest: float
-    converted: float
-    difference: float
-    rounds: int
+    @property
+    def defence(self) -> str: ...  # noqa: D102
+
+    @property
+    def size(self) -> str: ...  # noqa: D102
+
+    @property
+    def engine(self) -> str: ...  # noqa: D102
+
+    @property
+    def per_second(self) -> float: ...  # noqa: D102
+
+    @property
+    def reference(self) -> str: ...  # noqa: D102
+
+    @property
+    def form(self) -> str: ...  # noqa: D102
+
+    @property
+    def ratio(self) -> float: ...  # noqa: D102
+
+    @property
+    def lowest(self) -> float: ...  # noqa: D102
+
+    @property
+    def highest(self) -> float: ...  # noqa: D102
+
+    @property
+    def converted(self) -> float: ...  # noqa: D102
+
+    @property
+    def difference(self) -> float: ...  # noqa: D102
+
+    @property
+    def rounds(self) -> int: ...  # noqa: D102
 
 
 class MemoryRow(Protocol):
     """What a cell of the memory table needs."""
 
-    defence: str
-    size: str
-    engine: str
-    peak: int
+    @property
+    def defence(self) -> str: ...  # noqa: D102
+
+    @property
+    def size(self) -> str: ...  # noqa: D102
+
+    @property
+    def engine(self) -> str: ...  # noqa: D102
+
+    @property
+    def peak(self) -> int: ...  # noqa: D102
 
 
 def speed_table(rows: Sequence[SpeedRow]) -> str:

@@ -28,6 +28,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -177,7 +178,7 @@ def exported(name: str, home: Path) -> Subject:
         defence=defence,
         onnx=home / f"{name}.onnx",
         torchscript=home / f"{name}.pt",
-        tiling=tiles and Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple),
+        tiling=Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple) if tiles else None,
     )
     export_torchscript(defence, subject.torchscript)
     export_onnx(defence, subject.onnx)
@@ -203,8 +204,8 @@ def contenders(subject: Subject, planes: Planes) -> tuple[dict[str, Run], dict[s
         own = found.form.read(planes)
         key = f"{found.name}, {found.form}"
         forms[key] = found.form
-        runs[key] = lambda found=found, own=own: found.run(own)
-        runs[converting(key)] = lambda found=found: found.form.write(found.run(found.form.read(planes)))
+        runs[key] = partial(found.run, own)
+        runs[converting(key)] = partial(found.converted, planes)
     if not forms:
         forms["eager torch"] = "float32 NCHW, torch"
         runs["eager torch"] = tiled(subject, lambda given: subject.defence(*given), inputs)
@@ -255,7 +256,12 @@ def measure_cuda(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
     inputs = {name: value.to(device) for name, value in subject.inputs(planes).items()}
 
     def waiting(run: Run) -> Run:
-        return lambda: (run(), torch.cuda.synchronize())[0]
+        def whole() -> Any:
+            result = run()
+            torch.cuda.synchronize()
+            return result
+
+        return whole
 
     runs = {
         "cuda": waiting(tiled(subject, lambda given: script(*given), inputs)),
@@ -355,10 +361,11 @@ def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) ->
 
 def picture(path: Path | None, height: int, width: int) -> Planes:
     """A photograph (1, 3, height, width) in [0, 1], mirrored at its borders where it is smaller."""
-    photo = np.asarray(Image.open(path).convert("RGB")) if path else photographs.astronaut()
+    shipped: Any = photographs.astronaut
+    photo = np.asarray(Image.open(path).convert("RGB")) if path else np.asarray(shipped())
     missing = [(0, max(0, height - photo.shape[0])), (0, max(0, width - photo.shape[1])), (0, 0)]
     whole = np.pad(photo, missing, mode="symmetric")[:height, :width]
-    return np.ascontiguousarray(whole.transpose(2, 0, 1)[None], dtype=np.float32) / LEVELS
+    return np.asarray(np.ascontiguousarray(whole.transpose(2, 0, 1)[None]) / LEVELS, np.float32)
 
 
 def parse_sizes(text: str) -> Iterator[tuple[int, int]]:
