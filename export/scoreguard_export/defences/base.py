@@ -146,6 +146,11 @@ class Defence(nn.Module, ABC):
     """The weights files by the name that `--weights NAME=PATH` gives them; none for a classical method."""
 
     @classmethod
+    def at_hand(cls, files: Mapping[str, Path]) -> bool:
+        """Whether some variant can be built: the first weights file, which all need, is shipped or given."""
+        return all(name in files or source.shipped for name, source in list(cls.sources.items())[:1])
+
+    @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
         """The structural variants that can be built from the weights files given."""
         return cls.facts.variants()

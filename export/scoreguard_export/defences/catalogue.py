@@ -76,7 +76,7 @@ def defence_named(name: str) -> type[Defence]:
 
 def buildable(files: Mapping[str, Path]) -> tuple[str, ...]:
     """Defences that can be built from what is shipped and the weights files given, in the order of the catalogue."""
-    return tuple(name for name, defence in CATALOGUE.items() if _first_is_there(defence, files))
+    return tuple(name for name, defence in CATALOGUE.items() if defence.at_hand(files))
 
 
 def chosen_variants(name: str, files: Mapping[str, Path], *, default_only: bool) -> list[dict[str, float]]:
@@ -90,7 +90,3 @@ def chosen_variants(name: str, files: Mapping[str, Path], *, default_only: bool)
     variants = defence.variants(files)
     default = {parameter.name: parameter.default for parameter in defence.facts.structural}
     return [default] if default_only and default in variants else variants
-
-
-def _first_is_there(defence: type[Defence], files: Mapping[str, Path]) -> bool:
-    return all(name in files or source.shipped for name, source in list(defence.sources.items())[:1])

@@ -96,7 +96,7 @@ class DiffPure(Defence):
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
         """The shipped denoiser, and the other where its weights are given."""
-        return [{"model": model} for model, kind in _DENOISERS.items() if _at_hand(kind, files)]
+        return [{"model": model} for model, kind in _DENOISERS.items() if kind.at_hand(files)]
 
     @classmethod
     def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
@@ -183,7 +183,3 @@ class DiffPureUnsharp(DiffPure):
 
 def _denoiser(structural: Mapping[str, float]) -> type[LearnedDefence]:
     return _DENOISERS[structural.get("model", 0.0)]
-
-
-def _at_hand(kind: type[LearnedDefence], files: Mapping[str, Path]) -> bool:
-    return all(name in files or source.shipped for name, source in kind.sources.items())
