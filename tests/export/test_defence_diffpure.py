@@ -138,8 +138,6 @@ def test_the_finish_follows_the_sample(
 @pytest.mark.parametrize(("level", "steps"), [(30, 0), (30, 1), (30, 3)])
 def test_the_shipped_weights_purify(level: int, steps: int) -> None:
     """A photograph with noise of σ_t comes out closer to the clean one than it went in, though more noise was added."""
-    if not Denoiser.weights_path().is_file():
-        pytest.skip("the shipped weights are not here")
     clean = to_batch(crop(0, 60, 150, 32, 40), crop(1, 100, 200, 32, 40))
     deviation = float(np.sqrt((1.0 - ALPHA_BAR[level]) / ALPHA_BAR[level]) / 2.0)
     noisy = clean + deviation * torch.randn(clean.shape, generator=torch.Generator().manual_seed(0))
