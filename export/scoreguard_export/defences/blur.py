@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.jit import is_scripting  # type: ignore[attr-defined]
 from torch.nn import functional
 
 from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
@@ -63,15 +64,33 @@ class Blur(Defence):
         weights = self._weights(sigma.to(image.dtype))
         reach = self.reach
         padded = functional.pad(image, [reach, reach, reach, reach], mode="reflect")
-        height, width = image.shape[2], image.shape[3]
-        rows = weights[0] * padded[:, :, 0:height]
-        for tap in range(1, 2 * reach + 1):
-            rows = rows + weights[tap] * padded[:, :, tap : tap + height]
-        blurred = weights[0] * rows[:, :, :, 0:width]
-        for tap in range(1, 2 * reach + 1):
-            blurred = blurred + weights[tap] * rows[:, :, :, tap : tap + width]
+        blurred = self._filtered(padded, weights)
         # The weights sum to 1 only within rounding: a white area must neither leave the range nor lose its gradient.
         return straight_through(blurred, torch.clamp(blurred, 0.0, 1.0))
+
+    def _filtered(self, padded: Tensor, weights: Tensor) -> Tensor:
+        # Nested, because the TorchScript compiler drops the body of exactly this condition.
+        if not is_scripting():  # noqa: SIM102
+            if torch.compiler.is_exporting():
+                return self._convolved(padded, weights)
+        return self._summed(padded, weights)
+
+    def _convolved(self, padded: Tensor, weights: Tensor) -> Tensor:
+        """For ONNX Runtime, where it is three to ten times faster than `_summed`; in torch it is the slower one."""
+        taps = 2 * self.reach + 1
+        columns = functional.conv2d(padded, weights.view(1, 1, taps, 1).expand(3, 1, taps, 1), groups=3)
+        return functional.conv2d(columns, weights.view(1, 1, 1, taps).expand(3, 1, 1, taps), groups=3)
+
+    def _summed(self, padded: Tensor, weights: Tensor) -> Tensor:
+        taps = 2 * self.reach + 1
+        height, width = padded.shape[2] - taps + 1, padded.shape[3] - taps + 1
+        rows = weights[0] * padded[:, :, 0:height]
+        for tap in range(1, taps):
+            rows = rows + weights[tap] * padded[:, :, tap : tap + height]
+        blurred = weights[0] * rows[:, :, :, 0:width]
+        for tap in range(1, taps):
+            blurred = blurred + weights[tap] * rows[:, :, :, tap : tap + width]
+        return blurred
 
     def _weights(self, sigma: Tensor) -> Tensor:
         deviation = torch.where(sigma > 0.0, sigma, torch.full_like(sigma, self.own_sigma))

@@ -31,10 +31,8 @@ class Flip(Defence):
 
     def __init__(self, *, horizontal: float = 1.0, vertical: float = 1.0) -> None:
         super().__init__(horizontal=horizontal, vertical=vertical)
-        self.horizontal = bool(horizontal)
-        self.vertical = bool(vertical)
+        self.axes = [axis for axis, mirrored in ((2, vertical), (3, horizontal)) if mirrored]
 
     def forward(self, image: Tensor) -> Tensor:
         """Mirror pictures (N, 3, H, W)."""
-        mirrored = torch.flip(image, [2]) if self.vertical else image.clone()
-        return torch.flip(mirrored, [3]) if self.horizontal else mirrored
+        return torch.flip(image, self.axes)  # a copy, whatever the axes

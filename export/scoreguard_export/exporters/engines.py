@@ -30,7 +30,7 @@ def load_torchscript(path: Path) -> Engine:
         script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
 
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
-        with quiet(), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             output: Tensor = script(*inputs)
         return output
 
