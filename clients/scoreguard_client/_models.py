@@ -185,6 +185,8 @@ class ParameterDescription:
     """Whether only whole numbers are allowed."""
     choices: tuple[float, ...]
     """The only values allowed; empty = any in the range."""
+    at_most_side: bool
+    """Whether it is a length in pixels, at most the shorter side of the picture at that step."""
 
 
 @dataclass(frozen=True, kw_only=True)

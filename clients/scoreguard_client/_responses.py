@@ -198,4 +198,5 @@ def _parameter(spec: manifest_pb2.ParameterSpec) -> ParameterDescription:
         maximum=spec.maximum,
         integer=spec.integer,
         choices=tuple(spec.structural_choices),
+        at_most_side=spec.at_most_side,
     )

@@ -201,6 +201,7 @@ def catalogue() -> scoring_pb2.ListMetricsResponse:
         maximum=3,
         integer=True,
         structural_choices=[1, 3],
+        at_most_side=True,
     )
     uniform = manifest_pb2.RandomInput(
         name="offset", distribution=manifest_pb2.DISTRIBUTION_UNIFORM, shape=manifest_pb2.RANDOM_SHAPE_ITEM

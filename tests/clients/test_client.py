@@ -315,7 +315,7 @@ def test_list_metrics_gives_every_fact(running: Any) -> None:
             1,
             (),
         )
-        assert (level.integer, level.choices) == (True, (1, 3))
+        assert (level.integer, level.choices, level.at_most_side) == (True, (1, 3), True)
         assert metric.defence("shift").random
         assert not metric.defence("dim").random
         assert metric.defence("dim").differentiability == "exact"

@@ -15,6 +15,7 @@ from scoreguard_export.cli import main
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.carn import Carn
 from scoreguard_export.defences.denoiser import Denoiser
+from scoreguard_export.defences.fbcnn import FbCnn
 from scoreguard_export.defences.fcn_filter import FcnFilter
 from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.defences.learned import LearnedDefence
@@ -24,7 +25,7 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import WeightsSource
 from scoreguard_export.official import unofficial
 
-LEARNED: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FcnFilter, FfdNet, MprNet, RealEsrgan]
+LEARNED: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FbCnn, FcnFilter, FfdNet, MprNet, RealEsrgan]
 State = dict[str, torch.Tensor]
 
 

@@ -9,6 +9,7 @@ from torch import Tensor
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.carn import Carn
 from scoreguard_export.defences.denoiser import Denoiser
+from scoreguard_export.defences.fbcnn import FbCnn
 from scoreguard_export.defences.fcn_filter import FcnFilter
 from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.defences.learned import LearnedDefence
@@ -25,7 +26,7 @@ class SlimMprNet(MprNet):
         return MprNetwork(width=16, step=8, extra=8, units=2)
 
 
-ANY_SIZE: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FcnFilter, FfdNet, RealEsrgan]
+ANY_SIZE: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FbCnn, FcnFilter, FfdNet, RealEsrgan]
 
 
 def purified(kind: type[LearnedDefence], height: int, width: int) -> Tensor:

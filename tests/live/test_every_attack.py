@@ -14,14 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import skimage.data
-from live_servers import LiveServer, running_server
+from live_servers import LiveServer
 from PIL import Image
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.attacks import CATALOGUE
 from scoreguard_client.campaign import CampaignOptions, Gradients, Record, Runner, Store, Summary, launch
 from scoreguard_client.campaign.runner import Progress
-from scoreguard_handlers.config import ServeConfig
 
 pytestmark = pytest.mark.live
 ATTACKS = {
@@ -58,13 +57,6 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def server(lite_store: Path) -> Iterator[LiveServer]:
-    """The gateway in front of TorchServe, with gradients."""
-    with running_server(ServeConfig(model_store=lite_store, port=0, workers=1, gradients=True)) as running:
-        yield running
-
-
 def quiet(runner: Runner) -> Progress:
     """Progress that nobody sees."""
     del runner
@@ -79,7 +71,7 @@ def campaign(target: str, options: CampaignOptions) -> tuple[Summary, list[Recor
         return summary, store.records()
 
 
-def test_every_attack_runs_against_the_endpoint_alone(server: LiveServer, photos: Path, tmp_path: Path) -> None:
+def test_every_attack_runs_against_the_endpoint_alone(lite_server: LiveServer, photos: Path, tmp_path: Path) -> None:
     """Scores and gradients come from the server; no attack fails, and each keeps what it declares."""
     assert set(ATTACKS) | OTHERS == set(CATALOGUE)
     options = CampaignOptions(
@@ -91,7 +83,7 @@ def test_every_attack_runs_against_the_endpoint_alone(server: LiveServer, photos
         adaptive=True,
         gradients=Gradients.LIVE,
     )
-    summary, records = campaign(server.gateway.address, options)
+    summary, records = campaign(lite_server.gateway.address, options)
     assert summary.failed == 0, summary.first_error
     assert len(records) == len(ATTACKS) * 2 * 3  # pictures x (none, jpeg unaware, jpeg aware)
     for record in records:

@@ -6,13 +6,12 @@ import csv
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import skimage.data
-from live_servers import LiveServer, running_server
+from live_servers import LiveServer
 from PIL import Image
 
 from scoreguard.v1.archive import Archive
@@ -21,7 +20,6 @@ from scoreguard_client import ScoringClient
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import LocalOracle
-from scoreguard_handlers.config import ServeConfig
 
 pytestmark = pytest.mark.live
 PHOTOS = ("astronaut", "coffee", "rocket")
@@ -39,17 +37,9 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(lite_store: Path) -> Iterator[LiveServer]:
-    """The gateway in front of TorchServe, with gradients."""
-    config = ServeConfig(model_store=lite_store, port=0, workers=1, gradients=True)
-    with running_server(config) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def address(server: LiveServer) -> str:
+def address(lite_server: LiveServer) -> str:
     """Where it listens."""
-    return server.gateway.address
+    return lite_server.gateway.address
 
 
 def scoreguard(*words: str) -> subprocess.CompletedProcess[str]:

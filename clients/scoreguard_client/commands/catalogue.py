@@ -58,6 +58,7 @@ def _describe_defence(defence: DefenceDescription) -> Iterator[str]:
 
 
 def _allowed(parameter: ParameterDescription) -> str:
+    side = ", at most the picture's shorter side" if parameter.at_most_side else ""
     if parameter.choices:
-        return "one of " + ", ".join(f"{choice:g}" for choice in parameter.choices)
-    return f"{parameter.minimum:g} to {parameter.maximum:g}{', whole' if parameter.integer else ''}"
+        return "one of " + ", ".join(f"{choice:g}" for choice in parameter.choices) + side
+    return f"{parameter.minimum:g} to {parameter.maximum:g}{', whole' if parameter.integer else ''}{side}"

@@ -57,7 +57,6 @@ def _constants(patch: int) -> list[TensorProto]:
         "spatial": np.array([2, 3]),
         "item_and_spatial": np.array([0, 2, 3]),
         "flat": np.array([3, -1]),
-        "any_tiles": np.array([-1]),
         "three": np.array([3]),
     }
     return [numpy_helper.from_array(np.asarray(value), name) for name, value in values.items()]
@@ -125,4 +124,116 @@ def _step_nodes() -> list[onnx.NodeProto]:
         node("Unsqueeze", ["pixels", "single"], ["pixels_column"]),
         node("Mul", ["pixels_column", "shift"], ["there"]),
         node("Neg", ["there"], ["back"]),
+        *(x for m,o in (("1",1),("2",2),("m3",-3)) for x in (
+        node("Constant",[],[f"px_{m}"],value=numpy_helper.from_array(np.array([0,-o,0,o]))),
+        node("Mul",[f"px_{m}","row"],[f"row_{m}"]))),
     ]
+
+
+def _work_nodes(patch: int) -> list[onnx.NodeProto]:
+    """Every tile by itself, then the tiles side by side."""
+    node = helper.make_node
+    return [
+        node("Loop", ["tiles", ""], ["stack"], body=_tile_body(patch)),
+        node("Concat", ["batch", "counts", "three", "tile"], ["apart"], axis=0),
+        node("Reshape", ["stack", "apart"], ["stack_6d"]),
+        node("Transpose", ["stack_6d"], ["side_by_side"], perm=[0, 3, 1, 4, 2, 5]),
+        node("Concat", ["batch", "three", "covered"], ["together"], axis=0),
+        node("Reshape", ["side_by_side", "together"], ["whole_tiles"]),
+        node("Slice", ["whole_tiles", "two_nils", "size", "spatial"], ["purified"]),
+    ]
+
+
+def _tile_body(patch: int) -> onnx.GraphProto:
+    """One tile: (item, down, right) from its number."""
+    node, info = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Div", ["number", "per_item"], ["item"]),
+        node("Div", ["number", "count_right"], ["rows_before"]),
+        node("Mod", ["rows_before", "count_down"], ["tile_down"]),
+        node("Mod", ["number", "count_right"], ["tile_right"]),
+        node("Concat", ["tile_down", "tile_right"], ["tile_place"], axis=0),
+        node("Mul", ["tile_place", "tile"], ["corner"]),
+        node("Add", ["corner", "canvas"], ["corner_end"]),
+        node("Add", ["item", "single"], ["item_end"]),
+        node("Concat", ["item", "corner"], ["starts"], axis=0),
+        node("Concat", ["item_end", "corner_end"], ["ends"], axis=0),
+        node("Slice", ["padded", "starts", "ends", "item_and_spatial"], ["cut"]),
+        node("Reshape", ["cut", "flat"], ["own"]),
+        node("Mul", ["own", "zero"], ["nothing"]),
+        node("Shape", ["own"], ["planes_and_pixels"]),
+        node("Slice", ["nothing", "nil", "single"], ["nothing_once"]),
+        node("Add", ["nothing_once", "one"], ["own_weight"]),
+        node("Loop", ["pairs", "", "nothing", "own_weight"], ["total", "weights"], body=_pair_body(patch)),
+        node("Div", ["total", "weights"], ["change"]),
+        node("Add", ["own", "change"], ["mean"]),
+        node("Clip", ["mean", "zero", "one"], ["settled"]),
+        node("Concat", ["three", "canvas"], ["unfolded"], axis=0),
+        node("Reshape", ["settled", "unfolded"], ["settled_tile"]),
+        node("Concat", ["margin", "margin"], ["inner"], axis=0),
+        node("Add", ["inner", "tile"], ["inner_end"]),
+        node("Concat", ["single", "two"], ["last_two"], axis=0),
+        node("Slice", ["settled_tile", "inner", "inner_end", "last_two"], ["result"]),
+        node("Identity", ["go_on"], ["still_on"]),
+    ]
+    number, go_on = info("number", TensorProto.INT64, []), info("go_on", TensorProto.BOOL, [])
+    results = [info("still_on", TensorProto.BOOL, []), info("result", TensorProto.FLOAT, [3, None, None])]
+    return helper.make_graph(nodes, "tile", [number, go_on], results)
+
+
+def _shifted(source: str, pads: str, result: str) -> onnx.NodeProto:
+    return helper.make_node("Pad", [source, pads], [result])
+
+
+def _box7(source: str, along: str, result: str) -> list[onnx.NodeProto]:
+    node = helper.make_node
+    return [
+        _shifted(source, f"{along}_1", f"{result}_a"),
+        node("Add", [source, f"{result}_a"], [f"{result}_2"]),
+        _shifted(f"{result}_2", f"{along}_2", f"{result}_b"),
+        node("Add", [f"{result}_2", f"{result}_b"], [f"{result}_4"]),
+        node("Sub", [f"{result}_4", source], [f"{result}_right"]),
+        _shifted(f"{result}_4", f"{along}_m3", f"{result}_left"),
+        node("Add", [f"{result}_left", f"{result}_right"], [result]),
+    ]
+
+
+def _pair_body(patch: int) -> onnx.GraphProto:
+    node, info = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Gather", ["there", "pair"], ["forward"]),
+        node("Gather", ["back", "pair"], ["backward"]),
+        _shifted("own", "forward", "near"),
+        node("Sub", ["near", "own"], ["difference"]),
+        node("Mul", ["difference", "difference"], ["square"]),
+        node("Split", ["square"], ["red", "green", "blue"], axis=0, num_outputs=3),
+        node("Add", ["red", "green"], ["red_green"]),
+        node("Add", ["red_green", "blue"], ["unlike"]),
+        *_box7("unlike", "px", "tall"),
+        *_box7("tall", "row", "patches"),
+        node("Mul", ["patches", "falloff"], ["exponent"]),
+        node("Exp", ["exponent"], ["weight"]),
+        node("Mul", ["difference", "weight"], ["weighted"]),
+        _shifted("weighted", "backward", "weighted_back"),
+        _shifted("weight", "backward", "weight_back"),
+        node("Add", ["old_total", "weighted"], ["half_total"]),
+        node("Sub", ["half_total", "weighted_back"], ["new_total"]),
+        node("Add", ["old_weights", "weight"], ["half_weights"]),
+        node("Add", ["half_weights", "weight_back"], ["new_weights"]),
+        node("Identity", ["go_on_pair"], ["still_on_pair"]),
+    ]
+    return helper.make_graph(
+        nodes,
+        "pair",
+        [
+            info("pair", TensorProto.INT64, []),
+            info("go_on_pair", TensorProto.BOOL, []),
+            info("old_total", TensorProto.FLOAT, [3, None]),
+            info("old_weights", TensorProto.FLOAT, [1, None]),
+        ],
+        [
+            info("still_on_pair", TensorProto.BOOL, []),
+            info("new_total", TensorProto.FLOAT, [3, None]),
+            info("new_weights", TensorProto.FLOAT, [1, None]),
+        ],
+    )
