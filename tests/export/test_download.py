@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trustme
 from file_server import DRIPS, PAUSE, FileServer, closed_port, file_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -172,6 +174,38 @@ def test_another_file_than_meant_is_removed(server: FileServer, tmp_path: Path) 
     assert visible(tmp_path) == []
     assert not download.partial.exists()
     assert fetch(Download(url=download.url, path=download.path, sha256=DIGEST)) == DIGEST
+
+
+@pytest.fixture
+def secure_server(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[FileServer]:
+    """Serves CONTENT over HTTPS, with a certificate that the tests trust."""
+    authority = trustme.CA()
+    bundle = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(bundle))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    with file_server(context) as server:
+        server.content = CONTENT
+        yield server
+
+
+def test_an_encrypted_download_arrives_whole(server: FileServer, secure_server: FileServer, tmp_path: Path) -> None:
+    """HTTPS, and from there to HTTPS again."""
+    secure_server.leads_to = secure_server.url("file")
+    fetch(Download(url=secure_server.url("leading"), path=tmp_path / "net.pth", sha256=DIGEST))
+    assert (tmp_path / "net.pth").read_bytes() == CONTENT
+
+
+def test_an_encrypted_address_never_leads_to_an_open_one(
+    server: FileServer, secure_server: FileServer, tmp_path: Path
+) -> None:
+    """Anybody on the way could give another file, so that not even its digest is looked at."""
+    secure_server.leads_to = server.url("file")
+    with pytest.raises(DownloadError, match="not encrypted") as caught:
+        fetch(Download(url=secure_server.url("leading"), path=tmp_path / "net.pth", sha256=DIGEST))
+    assert server.url("file") in str(caught.value)
+    assert visible(tmp_path) == []
 
 
 def test_two_downloads_of_one_file_do_not_mix(server: FileServer, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import socket
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,9 +20,13 @@ class FileServer(ThreadingHTTPServer):
 
     daemon_threads = False  # closing waits for every answer, and leaves no open socket behind
     content = b""
+    leads_to = ""
+    """Where /leading sends a caller."""
 
-    def __init__(self) -> None:
+    def __init__(self, secured: ssl.SSLContext | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Answers)
+        self.secured = secured
+        """Its certificate; None: not encrypted."""
         self.ranges: list[str | None] = []
         """The Range header of each request, in order."""
         self.cut = 0
@@ -30,7 +35,12 @@ class FileServer(ThreadingHTTPServer):
 
     def url(self, behaviour: str, name: str = "net.pth") -> str:
         """The address of a behaviour."""
-        return f"http://127.0.0.1:{self.server_address[1]}/{behaviour}/{name}"
+        return f"http{'s' if self.secured else ''}://127.0.0.1:{self.server_address[1]}/{behaviour}/{name}"
+
+    def get_request(self) -> tuple[socket.socket, object]:
+        """A connection, encrypted where there is a certificate."""
+        connection, caller = super().get_request()
+        return self.secured.wrap_socket(connection, server_side=True) if self.secured else connection, caller
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that leaves is part of the tests."""
@@ -100,6 +110,9 @@ class _Answers(BaseHTTPRequestHandler):
     def _elsewhere(self) -> None:
         self._head(302, 0, Location=self.server.url("file"))
 
+    def _leading(self) -> None:
+        self._head(302, 0, Location=self.server.leads_to)
+
     def _circle(self) -> None:
         self._head(302, 0, Location=self.server.url("circle"))
 
@@ -117,9 +130,9 @@ class _Answers(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def file_server() -> Iterator[FileServer]:
-    """Serve in a thread."""
-    with FileServer() as server:
+def file_server(secured: ssl.SSLContext | None = None) -> Iterator[FileServer]:
+    """Serve in a thread, with a certificate or without."""
+    with FileServer(secured) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
         thread.start()
         try:

@@ -74,21 +74,22 @@ class Crop(Defence):
             horizontal: (N,) in [0, 1), likewise from the left.
         """
         height, width, side = image.shape[2], image.shape[3], max(1, int(size.item()))
-        rows = self._taken(height, min(side, height), vertical)
-        columns = self._taken(width, min(side, width), horizontal)
-        band = image.gather(2, rows[:, None, :, None].expand(-1, 3, -1, width))
-        piece = band.gather(3, columns[:, None, None, :].expand(-1, 3, rows.shape[1], -1))
+        high, wide = min(side, height), min(side, width)
+        tops: list[int] = self._begins(height - high, vertical).tolist()
+        lefts: list[int] = self._begins(width - wide, horizontal).tolist()
+        pieces: list[Tensor] = []
+        for picture, top, left in zip(image.unbind(), tops, lefts):  # noqa: B905: TorchScript knows no `strict`
+            pieces.append(picture[:, top : top + high, left : left + wide])
+        piece = torch.stack(pieces)
         if not self.restore:
             return piece
         whole = functional.interpolate(piece, size=[height, width], mode="bilinear", align_corners=False)
         return straight_through(whole, torch.clamp(whole, 0.0, 1.0))
 
-    def _taken(self, length: int, kept: int, draw: Tensor) -> Tensor:
-        """(N, kept): indices of the rows or columns that are kept."""
-        last = length - kept
+    def _begins(self, last: int, draw: Tensor) -> Tensor:
+        """(N,): the first row or column that is kept, 0 to `last`."""
         # A draw just below 1 may round up to the number of places.
-        begin = torch.clamp(torch.floor(draw * float(last + 1)).to(torch.int64), max=last)
-        return begin[:, None] + torch.arange(kept, device=draw.device)
+        return torch.clamp(torch.floor(draw * float(last + 1)).to(torch.int64), max=last)
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
         """Build the graph by hand: torch.export cannot capture a size that depends on a tensor's value."""

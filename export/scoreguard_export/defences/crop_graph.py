@@ -9,16 +9,8 @@ from onnx import TensorProto, helper, numpy_helper
 _CONSTANTS = {
     "zero": np.float32(0.0),
     "one": np.float32(1.0),
-    "first": np.int64(0),
-    "second": np.int64(1),
     "one_pixel": np.array([1], dtype=np.int64),
-    "start": np.array([0], dtype=np.int64),
-    "middle": np.array([2], dtype=np.int64),
-    "three": np.array([3], dtype=np.int64),
-    "end": np.array([4], dtype=np.int64),
-    "row_axes": np.array([1, 3], dtype=np.int64),
-    "column_axes": np.array([1, 2], dtype=np.int64),
-    "inner": np.array([1], dtype=np.int64),
+    "spatial": np.array([1, 2], dtype=np.int64),
 }
 
 
@@ -29,12 +21,8 @@ def build_crop_graph(*, restore: bool, opset: int) -> onnx.ModelProto:
         restore: Enlarge the piece to the original size, bilinearly.
         opset: At least 18.
     """
-    nodes = [
-        *_size_nodes(),
-        *_index_nodes("rows", "vertical", "first", "row_axes"),
-        *_index_nodes("columns", "horizontal", "second", "column_axes"),
-        *_gather_nodes(),
-    ]
+    nodes = [*_size_nodes(), *_place_nodes()]
+    nodes += [helper.make_node("Scan", ["image", "begins", "ends"], ["piece"], body=_cut(), num_scan_inputs=3)]
     nodes += _restoring_nodes() if restore else [helper.make_node("Identity", ["piece"], ["purified"])]
     size = ["height", "width"] if restore else ["piece_height", "piece_width"]
     graph = helper.make_graph(
@@ -56,9 +44,7 @@ def _size_nodes() -> list[onnx.NodeProto]:
     """`pieces`: side lengths of the piece (2,); `places`: how many positions each side has (2,)."""
     node = helper.make_node
     return [
-        node("Shape", ["image"], ["shape"]),
-        node("Slice", ["shape", "start", "middle"], ["outer"]),
-        node("Slice", ["shape", "middle", "end"], ["lengths"]),
+        node("Shape", ["image"], ["lengths"], start=2, end=4),
         node("Cast", ["size"], ["asked"], to=TensorProto.INT64),
         node("Min", ["lengths", "asked"], ["fitting"]),
         node("Max", ["fitting", "one_pixel"], ["pieces"]),
@@ -67,44 +53,41 @@ def _size_nodes() -> list[onnx.NodeProto]:
     ]
 
 
-def _index_nodes(name: str, draw: str, axis: str, unsqueezed: str) -> list[onnx.NodeProto]:
-    """Which rows or columns of each picture are kept: (N, 1, h, 1) or (N, 1, 1, w)."""
+def _place_nodes() -> list[onnx.NodeProto]:
+    """`begins`, `ends`: top and left, bottom and right of each picture's piece (N, 2)."""
     node = helper.make_node
     return [
-        node("Gather", ["pieces", axis], [f"{name}_count"]),
-        node("Gather", ["places", axis], [f"{name}_places"]),
-        node("Gather", ["last_places", axis], [f"{name}_last"]),
-        node("Cast", [f"{name}_places"], [f"{name}_range"], to=TensorProto.FLOAT),
-        node("Mul", [draw, f"{name}_range"], [f"{name}_drawn"]),
-        node("Floor", [f"{name}_drawn"], [f"{name}_floored"]),
-        node("Cast", [f"{name}_floored"], [f"{name}_whole"], to=TensorProto.INT64),
-        node("Min", [f"{name}_whole", f"{name}_last"], [f"{name}_begin"]),
-        node("Unsqueeze", [f"{name}_begin", "inner"], [f"{name}_begins"]),
-        node("Range", ["first", f"{name}_count", "second"], [f"{name}_offsets"]),
-        node("Add", [f"{name}_begins", f"{name}_offsets"], [f"{name}_taken"]),
-        node("Unsqueeze", [f"{name}_taken", unsqueezed], [name]),
+        *(node("Unsqueeze", [draw, "one_pixel"], [f"{draw}_column"]) for draw in ("vertical", "horizontal")),
+        node("Concat", ["vertical_column", "horizontal_column"], ["draws"], axis=1),
+        node("Cast", ["places"], ["range"], to=TensorProto.FLOAT),
+        node("Mul", ["draws", "range"], ["drawn"]),
+        node("Floor", ["drawn"], ["floored"]),
+        node("Cast", ["floored"], ["whole"], to=TensorProto.INT64),
+        node("Min", ["whole", "last_places"], ["begins"]),
+        node("Add", ["begins", "pieces"], ["ends"]),
     ]
 
 
-def _gather_nodes() -> list[onnx.NodeProto]:
-    """Take the rows, then the columns."""
-    node = helper.make_node
-    return [
-        node("Slice", ["pieces", "start", "one_pixel"], ["piece_height"]),
-        node("Slice", ["shape", "three", "end"], ["whole_width"]),
-        node("Concat", ["outer", "piece_height", "whole_width"], ["band_shape"], axis=0),
-        node("Expand", ["rows", "band_shape"], ["band_rows"]),
-        node("GatherElements", ["image", "band_rows"], ["band"], axis=2),
-        node("Concat", ["outer", "pieces"], ["piece_shape"], axis=0),
-        node("Expand", ["columns", "piece_shape"], ["piece_columns"]),
-        node("GatherElements", ["band", "piece_columns"], ["piece"], axis=3),
-    ]
+def _cut() -> onnx.GraphProto:
+    """One picture: a plain slice, which copies whole rows; an index for each pixel takes ten times as long."""
+    info = helper.make_tensor_value_info
+    return helper.make_graph(
+        [helper.make_node("Slice", ["picture", "begin", "end", "spatial"], ["cut"])],
+        "cut",
+        [
+            info("picture", TensorProto.FLOAT, [3, "height", "width"]),
+            info("begin", TensorProto.INT64, [2]),
+            info("end", TensorProto.INT64, [2]),
+        ],
+        [info("cut", TensorProto.FLOAT, [3, "piece_height", "piece_width"])],
+    )
 
 
 def _restoring_nodes() -> list[onnx.NodeProto]:
     node = helper.make_node
     attributes = {"mode": "linear", "coordinate_transformation_mode": "half_pixel"}
     return [
+        node("Shape", ["image"], ["shape"]),
         node("Resize", ["piece", "", "", "shape"], ["restored"], **attributes),
         node("Clip", ["restored", "zero", "one"], ["purified"]),
     ]

@@ -41,6 +41,7 @@ def build_nlm_graph(*, patch: int, opset: int) -> onnx.ModelProto:
 def _constants(patch: int) -> list[TensorProto]:
     values = {
         "zero": np.float32(0.0),
+        "least": np.float32(-60.0),
         "one": np.float32(1.0),
         "half": np.float32(0.5),
         "minus_mean": np.float32(-1.0 / (3 * patch * patch)),
@@ -212,7 +213,8 @@ def _pair_body(patch: int) -> onnx.GraphProto:
         *_box7("unlike", "px", "tall"),
         *_box7("tall", "row", "patches"),
         node("Mul", ["patches", "falloff"], ["exponent"]),
-        node("Exp", ["exponent"], ["weight"]),
+        node("Max", ["exponent", "least"], ["safe_exponent"]),
+        node("Exp", ["safe_exponent"], ["weight"]),
         node("Mul", ["difference", "weight"], ["weighted"]),
         _shifted("weighted", "backward", "weighted_back"),
         _shifted("weight", "backward", "weight_back"),

@@ -78,27 +78,43 @@ class Rotate(Defence):
             turn: (N,) in [0, 1): 0 is −degrees, ½ no turn, 1 +degrees.
         """
         angle = (turn.to(torch.float64) * 2.0 - 1.0) * degrees.to(torch.float64) * self.radian
-        across, down = self._sources(angle, image.shape[2], image.shape[3])
-        grid = torch.stack([across, down], dim=3).to(image.dtype)
+        cosine, sine = self._cosine_and_sine(angle)
+        columns, rows = self._halves(image, 3)[None, None, :], self._halves(image, 2)[None, :, None]
         if self.bilinear:
-            turned = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-            return torch.clamp(turned, 0.0, 1.0)
-        return functional.grid_sample(image, grid, mode="nearest", padding_mode="zeros", align_corners=False)
+            return self._interpolated(image, cosine, sine, columns, rows)
+        return self._nearest(image, cosine, sine, columns, rows)
 
-    def _sources(self, angle: Tensor, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """(N, H, W) each: where a pixel comes from, −1 and 1 being the outer edges of the picture."""
+    def _cosine_and_sine(self, angle: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, 1, 1) each."""
         powers = torch.pow((angle * angle)[:, None], self.exponents)
-        cosine = (powers * self.cosine).sum(dim=1)[:, None, None]
-        sine = (angle * (powers * self.sine).sum(dim=1))[:, None, None]
-        # In half pixels from the centre, which keeps them whole.
-        columns = (2 * torch.arange(width, device=angle.device) - (width - 1)).to(torch.float64)[None, None, :]
-        rows = (2 * torch.arange(height, device=angle.device) - (height - 1)).to(torch.float64)[None, :, None]
-        across = cosine * columns - sine * rows
-        down = sine * columns + cosine * rows
-        return self._on_grid(across, width), self._on_grid(down, height)
+        cosine, sine = (powers * self.cosine).sum(dim=1), angle * (powers * self.sine).sum(dim=1)
+        return cosine[:, None, None], sine[:, None, None]
 
-    def _on_grid(self, halves: Tensor, length: int) -> Tensor:
-        if self.bilinear:
-            return halves / length
-        pixels = torch.round((halves + (length - 1)) * 0.5)
-        return (2.0 * pixels - (length - 1)) / length
+    def _halves(self, image: Tensor, axis: int) -> Tensor:
+        """Places along an axis from the centre, in half pixels, which keeps them whole."""
+        length = image.shape[axis]
+        return (2 * torch.arange(length, device=image.device) - (length - 1)).to(torch.float64)
+
+    def _interpolated(self, image: Tensor, cosine: Tensor, sine: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        height, width = image.shape[2], image.shape[3]
+        # A sampling grid has the outer edges of the picture at -1 and 1.
+        across = cosine * columns / width - sine * rows / width
+        down = sine * columns / height + cosine * rows / height
+        grid = torch.stack([across, down], dim=3).to(image.dtype)
+        turned = functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+        return torch.clamp(turned, 0.0, 1.0)
+
+    def _nearest(self, image: Tensor, cosine: Tensor, sine: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
+        """Take every pixel by its number in a picture with a black border, where all that is outside ends.
+
+        What is added up pixel by pixel is one number of the column and one of the row. The border begins two pixels
+        before the picture: an even shift leaves to a tie the pixel that it has without.
+        """
+        height, width = image.shape[2], image.shape[3]
+        across = (cosine * columns + (width + 3)) * 0.5 - sine * rows * 0.5
+        down = sine * columns * 0.5 + (cosine * rows + (height + 3)) * 0.5
+        across = across.round_().clamp_(1, width + 2)
+        down = down.round_().clamp_(1, height + 2)
+        taken = down.mul_(width + 3).add_(across).to(torch.int64).flatten(1)[:, None].expand(-1, 3, -1)
+        bordered = functional.pad(image, [2, 1, 2, 1]).flatten(2)
+        return bordered.gather(2, taken).reshape(image.shape)
