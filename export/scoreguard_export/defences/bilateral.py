@@ -6,21 +6,23 @@ w = exp(−|p − q|²/2σ_s²)·exp(−d²/2σ_c²) and, as in OpenCV, d = |Δr
 
 from __future__ import annotations
 
+import onnx
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
-from scoreguard_export.defences.straight_through import straight_through
+from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
+from scoreguard_export.defences.bilateral_graph import build_bilateral_graph
+from scoreguard_export.defences.pair_mean import PairMean
 
 
 def _disc(reach: int) -> list[tuple[int, int]]:
-    """Offsets (down, right) no farther than `reach`, the centre left out."""
+    """Offsets (down, right) no farther than `reach`, one of each two opposite ones: that after the centre."""
     span = range(-reach, reach + 1)
-    return [(down, right) for down in span for right in span if 0 < down * down + right * right <= reach * reach]
+    after = [(down, right) for down in span for right in span if (down, right) > (0, 0)]
+    return [(down, right) for down, right in after if down * down + right * right <= reach * reach]
 
 
-class Bilateral(Defence):
+class Bilateral(PairMean):
     """Smooth where the colours are alike, and keep the edges: OpenCV's `bilateralFilter` on float pictures.
 
     Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101). The first study that purified with
@@ -66,7 +68,7 @@ class Bilateral(Defence):
     )
 
     def __init__(self, *, kernel: float = 5.0) -> None:
-        super().__init__(kernel=kernel)
+        super().__init__(around=0, kernel=kernel)
         self.reach = int(kernel) // 2
         self.offsets = _disc(self.reach)
 
@@ -78,17 +80,16 @@ class Bilateral(Defence):
             sigma_color: 0-d, 0.01 to 3.
             sigma_space: 0-d, in pixels, 0.1 to 100.
         """
-        colour = -0.5 / torch.square(sigma_color.to(image.dtype))
+        color = -0.5 / torch.square(sigma_color.to(image.dtype))
         space = -0.5 / torch.square(sigma_space.to(image.dtype))
-        height, width, reach = image.shape[2], image.shape[3], self.reach
-        padded = functional.pad(image, [reach, reach, reach, reach], mode="reflect")
-        total, weights = image, torch.ones_like(image[:, :1])
-        for down, right in self.offsets:
-            near = padded[:, :, reach + down : reach + down + height, reach + right : reach + right + width]
-            distance = torch.abs(near - image).sum(dim=1, keepdim=True)
-            weight = torch.exp(torch.square(distance) * colour + space * float(down * down + right * right))
-            total = total + weight * near
-            weights = weights + weight
-        filtered = total / weights
-        # A weighted mean leaves the range by rounding only.
-        return straight_through(filtered, torch.clamp(filtered, 0.0, 1.0))
+        return self.mean(image, self.offsets, self.reach, [color, space])
+
+    def exponent(self, difference: Tensor, square_distance: int, scales: list[Tensor]) -> Tensor:
+        """−d²/2σ_c² − |p − q|²/2σ_s²."""
+        size = torch.abs(difference)
+        unlike = size[:, :1] + size[:, 1:2] + size[:, 2:]
+        return torch.square(unlike) * scales[0] + scales[1] * float(square_distance)
+
+    def onnx_model(self, opset: int) -> onnx.ModelProto:
+        """Build the graph by hand, in tiles: a capture would have a fixed number of them."""
+        return build_bilateral_graph(reach=self.reach, offsets=self.offsets, opset=opset)

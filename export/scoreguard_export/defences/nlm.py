@@ -13,19 +13,18 @@ from __future__ import annotations
 import onnx
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
+from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.nlm_graph import build_nlm_graph
-from scoreguard_export.defences.straight_through import straight_through
+from scoreguard_export.defences.pair_mean import PairMean
 
 
-class NonLocalMeans(Defence):
+class NonLocalMeans(PairMean):
     """Average what looks alike, as OpenCV's `fastNlMeansDenoising` does on 8-bit pictures with its default norm.
 
     Borders mirror about the edge pixel's centre (reflect-101), far enough for the widest search. OpenCV searches 21
     pixels by default; here it is 11, which takes about a quarter of the time. The search is an input, and the loop
-    over its offsets stays a loop in both graphs. A gradient keeps several pictures for each offset in memory.
+    over its offsets stays a loop in both graphs. A gradient keeps several pictures for each pair of offsets in memory.
     """
 
     facts = DefenceFacts(
@@ -68,9 +67,8 @@ class NonLocalMeans(Defence):
     )
 
     def __init__(self, *, patch: float = 7.0) -> None:
-        super().__init__(patch=patch)
+        super().__init__(around=int(patch) // 2, patch=patch)
         self.patch = int(patch)
-        self.widest = int(self.facts.parameters[2].maximum) // 2
 
     def forward(self, image: Tensor, strength: Tensor, search: Tensor) -> Tensor:
         """Denoise pictures (N, 3, H, W).
@@ -80,31 +78,31 @@ class NonLocalMeans(Defence):
             strength: 0-d, 0.005 to 1.
             search: 0-d, in pixels, 3 to 21.
         """
-        size = [image.shape[2], image.shape[3]]
-        border = self.patch // 2
-        margin = self.widest + border
-        padded = functional.pad(image, [margin, margin, margin, margin], mode="reflect")
-        falloff = -1.0 / torch.square(strength.to(image.dtype))
+        falloff = -1.0 / (torch.square(strength.to(image.dtype)) * float(3 * self.patch * self.patch))
         reach = int(torch.floor(search * 0.5).item())
-        own = self._moved(padded, size, 0, 0)
-        total, weights = torch.zeros_like(image), torch.zeros_like(image[:, :1])
-        for down in range(-reach, reach + 1):
-            for right in range(-reach, reach + 1):
-                near = self._moved(padded, size, down, right)
-                unlike = torch.square(near - own).mean(dim=1, keepdim=True)
-                tall = functional.avg_pool2d(unlike, [self.patch, 1], [1, 1])
-                weight = torch.exp(functional.avg_pool2d(tall, [1, self.patch], [1, 1]) * falloff)
-                total = total + weight * near[:, :, border : border + size[0], border : border + size[1]]
-                weights = weights + weight
-        mean = total / weights
-        # A weighted mean leaves the range by rounding only.
-        return straight_through(mean, torch.clamp(mean, 0.0, 1.0))
+        span = 2 * reach + 1
+        places = range(span * span // 2 + 1, span * span)
+        offsets = [(place // span - reach, place % span - reach) for place in places]
+        return self.mean(image, offsets, reach, [falloff])
 
-    def _moved(self, padded: Tensor, size: list[int], down: int, right: int) -> Tensor:
-        """Cut the picture out at an offset, with half a patch around it."""
-        top, left, more = self.widest + down, self.widest + right, self.patch - 1
-        return padded[:, :, top : top + size[0] + more, left : left + size[1] + more]
+    def exponent(self, difference: Tensor, square_distance: int, scales: list[Tensor]) -> Tensor:
+        """−D/h², wherever a patch fits."""
+        square = torch.square(difference)
+        unlike = square[:, :1] + square[:, 1:2] + square[:, 2:]
+        return self._box(self._box(unlike, 3), 2) * scales[0]
+
+    def _box(self, values: Tensor, dim: int) -> Tensor:
+        """Sum `patch` neighbours: an arm up to the centre, and one from it, which counts the centre no second time."""
+        reach, length = self.patch // 2, values.shape[dim]
+        arm = values.narrow(dim, 0, length - 1) + values.narrow(dim, 1, length - 1)
+        if self.patch == 5:
+            arm = values.narrow(dim, 0, length - 2) + arm.narrow(dim, 1, length - 2)
+        if self.patch == 7:
+            arm = arm.narrow(dim, 0, length - 3) + arm.narrow(dim, 2, length - 3)
+        count = length - 2 * reach
+        after = arm.narrow(dim, reach, count) - values.narrow(dim, reach, count)
+        return arm.narrow(dim, 0, count) + after
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand: a capture would unroll the loop, and fix its length."""
-        return build_nlm_graph(patch=self.patch, widest=self.widest, opset=opset)
+        """Build the graph by hand: a capture would unroll the loops, and fix their lengths."""
+        return build_nlm_graph(patch=self.patch, opset=opset)
