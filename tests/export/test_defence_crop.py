@@ -83,6 +83,16 @@ def test_a_picture_no_larger_than_the_piece_passes_unchanged() -> None:
         )
 
 
+def test_a_piece_is_a_copy() -> None:
+    """One picture's piece lies in memory of its own, row after row, and changes with the picture no more."""
+    batch = to_batch(crop(1, 20, 30, 41, 67))
+    piece = Crop()(batch, torch.tensor(23.0), torch.tensor([0.3]), torch.tensor([0.8]))
+    before = piece.clone()
+    batch.zero_()
+    assert piece.is_contiguous()
+    assert torch.equal(piece, before)
+
+
 @pytest.mark.parametrize("variant", Crop.facts.variants())
 def test_its_gradient_is_the_derivative(variant: dict[str, float]) -> None:
     """Autograd agrees with finite differences in double precision; what is cut off has none."""

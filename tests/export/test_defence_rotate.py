@@ -121,3 +121,22 @@ def test_both_exports_are_the_module(variant: dict[str, float], tmp_path: Path) 
         for engine in (script, graph):
             assert float((engine(inputs) - defence(*inputs)).abs().max()) <= (1e-4 if defence.bilinear else 0.0)
     assert defence.bilinear or max(record.max_abs_error for record in records) == 0.0
+
+
+@pytest.mark.parametrize("variant", Rotate.facts.variants())
+@pytest.mark.parametrize(("height", "width"), [(1, 9), (9, 1), (1, 1), (6, 5)])
+def test_each_picture_of_a_batch_ends_in_its_own_border(
+    variant: dict[str, float], height: int, width: int, tmp_path: Path
+) -> None:
+    """Nothing of a neighbour comes in from outside: half and whole turns of white, and of black beside it."""
+    defence = Rotate(**variant).eval()
+    export_torchscript(defence, tmp_path / "rotate.pt")
+    export_onnx(defence, tmp_path / "rotate.onnx")
+    script, graph = load_torchscript(tmp_path / "rotate.pt"), load_onnx(tmp_path / "rotate.onnx", input_names(defence))
+    batch = torch.tensor([1.0, 0.0, 1.0])[:, None, None, None].expand(3, 3, height, width).contiguous()
+    for draws in ([0.5, 0.1, 0.0], [0.6, 0.7, 0.85]):
+        inputs = (batch, torch.tensor(180.0), torch.tensor(draws))
+        alone = torch.cat([defence(batch[i : i + 1], inputs[1], inputs[2][i : i + 1]) for i in range(3)])
+        assert alone[1].abs().max() == 0.0
+        assert torch.allclose(script(inputs), alone, atol=1e-6)
+        assert torch.allclose(graph(inputs), alone, atol=1e-5)

@@ -78,7 +78,8 @@ class Crop(Defence):
         tops: list[int] = self._begins(height - high, vertical).tolist()
         lefts: list[int] = self._begins(width - wide, horizontal).tolist()
         pieces: list[Tensor] = []
-        for picture, top, left in zip(image.unbind(), tops, lefts):  # noqa: B905: TorchScript knows no `strict`
+        # TorchScript's zip has no `strict`.
+        for picture, top, left in zip(image.unbind(), tops, lefts):  # noqa: B905
             pieces.append(picture[:, top : top + high, left : left + wide])
         piece = torch.stack(pieces)
         if not self.restore:

@@ -21,9 +21,9 @@ def build_crop_graph(*, restore: bool, opset: int) -> onnx.ModelProto:
         restore: Enlarge the piece to the original size, bilinearly.
         opset: At least 18.
     """
-    nodes = [*_size_nodes(), *_place_nodes()]
-    nodes += [helper.make_node("Scan", ["image", "begins", "ends"], ["piece"], body=_cut(), num_scan_inputs=3)]
-    nodes += _restoring_nodes() if restore else [helper.make_node("Identity", ["piece"], ["purified"])]
+    piece = "piece" if restore else "purified"
+    scan = helper.make_node("Scan", ["image", "begins", "ends"], [piece], body=_cut(), num_scan_inputs=3)
+    nodes = [*_size_nodes(), *_place_nodes(), scan, *(_restoring_nodes() if restore else [])]
     size = ["height", "width"] if restore else ["piece_height", "piece_width"]
     graph = helper.make_graph(
         nodes,

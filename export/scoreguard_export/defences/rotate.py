@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import onnx
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -18,6 +19,7 @@ from scoreguard_export.defences.base import (
     RandomShape,
     switch,
 )
+from scoreguard_export.defences.rotate_graph import build_rotate_graph
 
 _TERMS = 16
 """Of the series of cosine and sine: exact to double precision up to half a turn."""
@@ -118,3 +120,9 @@ class Rotate(Defence):
         taken = down.mul_(width + 3).add_(across).to(torch.int64).flatten(1)[:, None].expand(-1, 3, -1)
         bordered = functional.pad(image, [2, 1, 2, 1]).flatten(2)
         return bordered.gather(2, taken).reshape(image.shape)
+
+    def onnx_model(self, opset: int) -> onnx.ModelProto:
+        """Build the graph by hand: a capture spreads the indices over the channels, in twice as many bytes."""
+        names = {"radian": self.radian, "exponents": self.exponents, "cosines": self.cosine, "sines": self.sine}
+        series = {name: value.numpy() for name, value in names.items()}
+        return build_rotate_graph(series, bilinear=self.bilinear, opset=opset)

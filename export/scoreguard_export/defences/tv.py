@@ -14,18 +14,23 @@ from __future__ import annotations
 import onnx
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.bounds import within_range
 from scoreguard_export.defences.tv_graph import build_tv_graph
 
 
-def _explained(image: Tensor, down: Tensor, right: Tensor) -> Tensor:
-    """Give u of a dual field; −div is the adjoint of the forward difference."""
-    above = functional.pad(down, [0, 0, 1, -1])
-    before = functional.pad(right, [1, -1, 0, 0])
-    return image - (down + right) + (above + before)
+def _explained(start: Tensor, down: Tensor, right: Tensor, share: float) -> Tensor:
+    """Give start − share·div of a field without its zeros; −div is the adjoint of the forward difference.
+
+    Adding in place, to parts of one picture, copies none of the shifted fields; no derivative needs what is replaced.
+    """
+    explained = start.clone()
+    explained[:, :, :-1].sub_(down, alpha=share)
+    explained[:, :, 1:].add_(down, alpha=share)
+    explained[:, :, :, :-1].sub_(right, alpha=share)
+    explained[:, :, :, 1:].add_(right, alpha=share)
+    return explained
 
 
 class TotalVariation(Defence):
@@ -73,17 +78,23 @@ class TotalVariation(Defence):
             weight: 0-d, 0.001 to 2.
             iterations: 0-d, 1 to 200; rounded to a whole number.
         """
-        strength = 0.25 / weight.to(image.dtype)
-        down, right = torch.zeros_like(image), torch.zeros_like(image)
+        step, strength = 0.25, weight.to(image.dtype)
+        # On τ/w times the picture a step divides by 1 + |∇u|, and τ is left at div p.
+        scaled = image * (step / strength)
+        # The last row of the one and the last column of the other are zero, and left out.
+        down, right = torch.zeros_like(image[:, :, 1:]), torch.zeros_like(image[:, :, :, 1:])
         for _ in range(int(torch.round(iterations).item())):
-            explained = _explained(image, down, right)
-            steep = functional.pad(explained[:, :, 1:] - explained[:, :, :-1], [0, 0, 0, 1])
-            slant = functional.pad(explained[:, :, :, 1:] - explained[:, :, :, :-1], [0, 1, 0, 0])
+            explained = _explained(scaled, down, right, step)
+            steep = explained[:, :, 1:] - explained[:, :, :-1]
+            slant = explained[:, :, :, 1:] - explained[:, :, :, :-1]
             # The root has no derivative at 0, where the picture is flat; 10⁻¹⁰ is far below any difference that counts.
-            slope = torch.sqrt(torch.clamp_min(torch.square(steep) + torch.square(slant), 1e-20))
-            damping = 1.0 + strength * slope
-            down, right = (down - 0.25 * steep) / damping, (right - 0.25 * slant) / damping
-        return within_range(_explained(image, down, right))
+            square = torch.full_like(image, 1e-20)
+            square[:, :, :-1].addcmul_(steep, steep)
+            square[:, :, :, :-1].addcmul_(slant, slant)
+            share = torch.sqrt(square).add(1.0).reciprocal_()
+            down.sub_(steep).mul_(share[:, :, :-1])
+            right.sub_(slant).mul_(share[:, :, :, :-1])
+        return within_range(_explained(image, strength * down, strength * right, 1.0))
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
         """Build the graph by hand: a capture would unroll the loop, and fix its length."""

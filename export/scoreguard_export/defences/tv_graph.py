@@ -1,4 +1,8 @@
-"""The ONNX graph of the `tv` defence, node by node: a `Loop` whose length is the value of an input."""
+"""The ONNX graph of the `tv` defence, node by node: a `Loop` whose length is the value of an input.
+
+Each channel of each picture is denoised to the end before the next: at the study's size, what one step reads and
+writes of one channel stays near the processor, and the memory beside the pictures is that of one channel.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +11,18 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 _PICTURE: list[str | int | None] = ["batch", 3, "height", "width"]
-_FIELD: list[str | int | None] = ["batch", 3, "rows", "columns"]
+_CHANNEL: list[str | int | None] = ["height", "width"]
 
 _CONSTANTS = {
     "zero": np.float32(0.0),
     "one": np.float32(1.0),
     "step": np.float32(0.25),
-    "flat": np.float32(1e-20),
-    "first": np.array([0], dtype=np.int64),
-    "second": np.array([1], dtype=np.int64),
-    "before_last": np.array([-1], dtype=np.int64),
-    "end": np.array([np.iinfo(np.int64).max], dtype=np.int64),
-    "tall": np.array([2], dtype=np.int64),
-    "wide": np.array([3], dtype=np.int64),
-    "below": np.array([0, 0, 0, 0, 0, 0, 1, 0], dtype=np.int64),
-    "beside": np.array([0, 0, 0, 0, 0, 0, 0, 1], dtype=np.int64),
-    "above": np.array([0, 0, 1, 0, 0, 0, 0, 0], dtype=np.int64),
-    "left": np.array([0, 0, 0, 1, 0, 0, 0, 0], dtype=np.int64),
+    "every": np.array([-1], dtype=np.int64),
+    # Shifts by one pixel: what leaves on one side is cut off, and what enters on the other is filled.
+    "from_above": np.array([1, 0, -1, 0], dtype=np.int64),
+    "from_left": np.array([0, 1, 0, -1], dtype=np.int64),
+    "from_below": np.array([-1, 0, 1, 0], dtype=np.int64),
+    "from_right": np.array([0, -1, 0, 1], dtype=np.int64),
 }
 
 
@@ -35,13 +34,15 @@ def build_tv_graph(opset: int) -> onnx.ModelProto:
     """
     node, info = helper.make_node, helper.make_tensor_value_info
     nodes = [
-        node("Div", ["step", "weight"], ["strength"]),
+        node("Div", ["step", "weight"], ["scale"]),
         node("Round", ["iterations"], ["whole"]),
         node("Cast", ["whole"], ["count"], to=TensorProto.INT64),
-        node("Mul", ["image", "zero"], ["nothing"]),
-        node("Loop", ["count", "", "nothing", "nothing"], ["down", "right"], body=_body()),
-        *_explained("down", "right", "explained"),
-        node("Clip", ["explained", "zero", "one"], ["purified"]),
+        node("Shape", ["image"], ["shape"]),
+        node("Shape", ["image"], ["size"], start=2),
+        node("Concat", ["every", "size"], ["stacked"], axis=0),
+        node("Reshape", ["image", "stacked"], ["channels"]),
+        node("Scan", ["channels"], ["denoised"], body=_channel(), num_scan_inputs=1),
+        node("Reshape", ["denoised", "shape"], ["purified"]),
     ]
     graph = helper.make_graph(
         nodes,
@@ -57,60 +58,69 @@ def build_tv_graph(opset: int) -> onnx.ModelProto:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])
 
 
-def _body() -> onnx.GraphProto:
+def _channel() -> onnx.GraphProto:
+    """All steps of one channel, on τ/w times its values: a step divides by 1 + |∇u| then, and τ is left at div p."""
+    node, info = helper.make_node, helper.make_tensor_value_info
+    nodes = [
+        node("Mul", ["channel", "scale"], ["scaled"]),
+        node("Mul", ["channel", "zero"], ["nothing"]),
+        node("Loop", ["count", "", "nothing", "nothing"], ["down", "right"], body=_step()),
+        *_explained("channel", "down", "right", "weight", "explained"),
+        node("Clip", ["explained", "zero", "one"], ["clean"]),
+    ]
+    given, made = (info(name, TensorProto.FLOAT, _CHANNEL) for name in ("channel", "clean"))
+    return helper.make_graph(nodes, "denoise", [given], [made])
+
+
+def _step() -> onnx.GraphProto:
     """One step of the algorithm: a new dual field from the old one."""
     node, info = helper.make_node, helper.make_tensor_value_info
     nodes = [
-        *_explained("old_down", "old_right", "now"),
-        *_difference("now", "steep", axis="tall", fill="below"),
-        *_difference("now", "slant", axis="wide", fill="beside"),
+        *_explained("scaled", "old_down", "old_right", "step", "now"),
+        *_difference("now", "steep", shift="from_below"),
+        *_difference("now", "slant", shift="from_right"),
         node("Mul", ["steep", "steep"], ["steep_square"]),
         node("Mul", ["slant", "slant"], ["slant_square"]),
         node("Add", ["steep_square", "slant_square"], ["square"]),
-        node("Max", ["square", "flat"], ["safe_square"]),
-        node("Sqrt", ["safe_square"], ["slope"]),
-        node("Mul", ["slope", "strength"], ["pull"]),
-        node("Add", ["pull", "one"], ["damping"]),
+        node("Sqrt", ["square"], ["slope"]),
+        node("Add", ["slope", "one"], ["damping"]),
+        node("Reciprocal", ["damping"], ["share"]),
         *_damped("old_down", "steep", "new_down"),
         *_damped("old_right", "slant", "new_right"),
         node("Identity", ["go_on"], ["still_on"]),
     ]
-    fields = ["old_down", "old_right"], ["new_down", "new_right"]
-    given, made = ([info(name, TensorProto.FLOAT, _FIELD) for name in names] for names in fields)
+    old, new = ["old_down", "old_right"], ["new_down", "new_right"]
+    within = [entry.output[0] for entry in nodes[:-1] if entry.output[0] not in new]
+    # Known to be of one size, results take the place of what they are made from.
+    given, made, inner = ([info(name, TensorProto.FLOAT, _CHANNEL) for name in names] for names in (old, new, within))
     number, go_on = info("number", TensorProto.INT64, []), info("go_on", TensorProto.BOOL, [])
-    return helper.make_graph(nodes, "step", [number, go_on, *given], [info("still_on", TensorProto.BOOL, []), *made])
+    still_on = info("still_on", TensorProto.BOOL, [])
+    return helper.make_graph(nodes, "step", [number, go_on, *given], [still_on, *made], value_info=inner)
 
 
-def _explained(down: str, right: str, result: str) -> list[onnx.NodeProto]:
-    """Write image − div of a field."""
+def _explained(start: str, down: str, right: str, share: str, result: str) -> list[onnx.NodeProto]:
+    """Write start − share · div of a field."""
     node = helper.make_node
     return [
-        node("Slice", [down, "first", "before_last", "tall"], [f"{down}_cut"]),
-        node("Pad", [f"{down}_cut", "above"], [f"{down}_shifted"]),
-        node("Slice", [right, "first", "before_last", "wide"], [f"{right}_cut"]),
-        node("Pad", [f"{right}_cut", "left"], [f"{right}_shifted"]),
-        node("Add", [down, right], [f"{result}_out"]),
-        node("Add", [f"{down}_shifted", f"{right}_shifted"], [f"{result}_in"]),
-        node("Sub", ["image", f"{result}_out"], [f"{result}_rest"]),
-        node("Add", [f"{result}_rest", f"{result}_in"], [result]),
+        node("Pad", [down, "from_above"], [f"{down}_above"]),
+        node("Sub", [down, f"{down}_above"], [f"{down}_out"]),
+        node("Pad", [right, "from_left"], [f"{right}_left"]),
+        node("Sub", [right, f"{right}_left"], [f"{right}_out"]),
+        node("Add", [f"{down}_out", f"{right}_out"], [f"{result}_out"]),
+        node("Mul", [f"{result}_out", share], [f"{result}_taken"]),
+        node("Sub", [start, f"{result}_taken"], [result]),
     ]
 
 
-def _difference(source: str, result: str, *, axis: str, fill: str) -> list[onnx.NodeProto]:
-    """Write the forward difference along an axis, zero at its end."""
+def _difference(source: str, result: str, *, shift: str) -> list[onnx.NodeProto]:
+    """Write the forward difference along an axis; at its end the border is repeated, which makes it zero."""
     node = helper.make_node
     return [
-        node("Slice", [source, "second", "end", axis], [f"{result}_next"]),
-        node("Slice", [source, "first", "before_last", axis], [f"{result}_here"]),
-        node("Sub", [f"{result}_next", f"{result}_here"], [f"{result}_inner"]),
-        node("Pad", [f"{result}_inner", fill], [result]),
+        node("Pad", [source, shift], [f"{result}_next"], mode="edge"),
+        node("Sub", [f"{result}_next", source], [result]),
     ]
 
 
 def _damped(old: str, slope: str, new: str) -> list[onnx.NodeProto]:
     node = helper.make_node
-    return [
-        node("Mul", [slope, "step"], [f"{new}_step"]),
-        node("Sub", [old, f"{new}_step"], [f"{new}_moved"]),
-        node("Div", [f"{new}_moved", "damping"], [new]),
-    ]
+    return [node("Sub", [old, slope], [f"{new}_moved"]), node("Mul", [f"{new}_moved", "share"], [new])]
