@@ -53,13 +53,12 @@ def _loaders() -> dict[str, Callable[[str], Callable[[Arrays], Any]]]:
 
 
 def _onnx(path: str) -> Callable[[Arrays], Any]:
-    """ONNX Runtime, set up as the server does it."""
-    import onnxruntime
+    """The server's own engine."""
+    from scoreguard_handlers.deadline import Deadline
+    from scoreguard_handlers.engines.onnx_graph import OnnxGraph
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    return lambda inputs: session.run(None, inputs)[0]
+    graph = OnnxGraph(Path(path).read_bytes(), threads=1)
+    return lambda inputs: graph.run(inputs, Deadline())
 
 
 def _torchscript(path: str) -> Callable[[Arrays], Any]:

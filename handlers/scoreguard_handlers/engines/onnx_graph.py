@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from typing import Final
 
 import onnxruntime
@@ -11,6 +13,8 @@ from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.deadline import WATCH, Deadline
 from scoreguard_handlers.errors import ResourceLimitError, TooLateError
 
+LARGE: Final = 2**29
+"""Bytes of a model from which memory counts for more than speed: its weights would be held two or three times."""
 _FATAL: Final = 4
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 
@@ -18,8 +22,10 @@ _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 class OnnxGraph:
     """A loaded graph with one output; safe to run from several threads."""
 
-    def __init__(self, model: bytes, *, threads: int) -> None:
-        self._session = onnxruntime.InferenceSession(model, _options(threads), providers=_providers())
+    def __init__(self, model: bytes, *, threads: int, large: int = LARGE) -> None:
+        frugal = len(model) >= large
+        with _in_a_file(model) if frugal else nullcontext(model) as source:
+            self._session = onnxruntime.InferenceSession(source, _options(threads, frugal), providers=_providers())
         self._output = [self._session.get_outputs()[0].name]
 
     @property
@@ -56,7 +62,16 @@ def _translated(error: Exception, deadline: Deadline) -> Exception:
     return error
 
 
-def _options(threads: int) -> onnxruntime.SessionOptions:
+@contextmanager
+def _in_a_file(model: bytes) -> Iterator[str]:
+    """ONNX Runtime reads a file piece by piece; bytes it copies first."""
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(model)
+        file.flush()
+        yield file.name
+
+
+def _options(threads: int, frugal: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -64,6 +79,10 @@ def _options(threads: int) -> onnxruntime.SessionOptions:
     options.log_severity_level = _FATAL
     # Idle threads that spin would take the processor from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if frugal:
+        # Weights stay as they are stored, in half precision, and what a run took is given back after it.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.enable_cpu_mem_arena = False
     return options
 
 
