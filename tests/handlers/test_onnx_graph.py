@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from onnx import TensorProto, helper
 
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.engines.onnx_graph import LARGE, OnnxGraph
+
+ROOTS = os.pathsep.join(str(Path(__file__).resolve().parents[2] / folder) for folder in ("proto", "handlers"))
 
 
 @pytest.fixture
@@ -38,3 +44,51 @@ def test_a_model_that_is_none_leaves_no_file(large: int, monkeypatch: pytest.Mon
     with pytest.raises(Exception, match=r"(?i)protobuf|parse|graph"):
         OnnxGraph(b"no model", threads=1, large=large)
     assert list(tmp_path.iterdir()) == []
+
+
+MEMORY = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from scoreguard_handlers.deadline import Deadline
+from scoreguard_handlers.engines.onnx_graph import OnnxGraph
+
+model, side, count = Path(sys.argv[1]).read_bytes(), int(sys.argv[2]), int(sys.argv[3])
+image = np.ones((1, 3, side, side), np.float32)
+
+def resident():
+    line = next(line for line in open("/proc/self/status") if line.startswith("VmRSS"))
+    return int(line.split()[1]) * 1024
+
+graphs = [OnnxGraph(model, threads=1) for _ in range(count)]
+before = resident()
+for graph in graphs:
+    graph.run({"image": image}, Deadline())
+print((resident() - before) / image.nbytes)
+"""
+STEPS = 6
+
+
+def shifting() -> bytes:
+    """A graph whose steps each need a picture's memory, and whose result is small."""
+    nodes = [helper.make_node("Exp", ["image"], ["step0"])]
+    nodes += [helper.make_node("Add", [f"step{n}", "image"], [f"step{n + 1}"]) for n in range(STEPS)]
+    nodes.append(helper.make_node("ReduceMax", [f"step{STEPS}"], ["purified"], keepdims=0))
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    largest = helper.make_tensor_value_info("purified", TensorProto.FLOAT, [])
+    graph = helper.make_graph(nodes, "shifting", [image], [largest])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    return model.SerializeToString()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize(("side", "kept"), [(2000, 4.0), (2500, 1.5)], ids=["shared", "given back"])
+def test_graphs_do_not_add_up_their_memory(side: int, kept: float, tmp_path: Path) -> None:
+    """After eight graphs have seen a picture, one has kept what it took; where the picture was large, less."""
+    (tmp_path / "graph.onnx").write_bytes(shifting())
+    command = [sys.executable, "-c", MEMORY, str(tmp_path / "graph.onnx"), str(side), "8"]
+    found = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOTS}, capture_output=True, text=True, check=True)
+    assert float(found.stdout) < kept

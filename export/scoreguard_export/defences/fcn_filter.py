@@ -54,7 +54,8 @@ class FilterNetwork(nn.Module):
             wide = functional.conv2d(image, weights[first:last], None if bias is None else bias[first:last], padding=1)
             wide = functional.leaky_relu(wide, _SLOPE)
             part = functional.conv2d(wide, after[:, first:last], None if first else self.conv2.bias, padding=1)
-            narrow = narrow + part if first else part
+            # The sum so far stands second: ONNX Runtime computes that first, and so never holds all parts at once.
+            narrow = part + narrow if first else part
         return narrow
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from typing import Final
 
 import onnxruntime
@@ -15,6 +16,8 @@ from scoreguard_handlers.errors import ResourceLimitError, TooLateError
 
 LARGE: Final = 2**29
 """Bytes of a model from which memory counts for more than speed: its weights would be held two or three times."""
+_SHRINK_FROM: Final = 2**26
+"""Bytes of a picture, about 5 megapixels, after which memory is given back to the system: few are so large."""
 _FATAL: Final = 4
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 
@@ -40,8 +43,7 @@ class OnnxGraph:
             TooLateError: the deadline passed.
             ResourceLimitError: not enough memory.
         """
-        run_options = onnxruntime.RunOptions()
-        run_options.log_severity_level = _FATAL
+        run_options = _run_options(inputs)
 
         def stop() -> None:
             run_options.terminate = True
@@ -71,6 +73,22 @@ def _in_a_file(model: bytes) -> Iterator[str]:
         yield file.name
 
 
+def _run_options(inputs: Mapping[str, Array]) -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _FATAL
+    if any(array.nbytes >= _SHRINK_FROM for array in inputs.values()):
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+@cache
+def _share_arena() -> None:
+    """One arena for all graphs of the process: of its own, each would keep what its largest picture took."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    unlimited = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), unlimited)
+
+
 def _options(threads: int, frugal: bool) -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -79,6 +97,8 @@ def _options(threads: int, frugal: bool) -> onnxruntime.SessionOptions:
     options.log_severity_level = _FATAL
     # Idle threads that spin would take the processor from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    _share_arena()
+    options.add_session_config_entry("session.use_env_allocators", "1")
     if frugal:
         # Weights stay as they are stored, in half precision, and what a run took is given back after it.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
