@@ -61,12 +61,15 @@ class Blur(Defence):
             image: In [0, 1].
             sigma: 0-d, in pixels; 0 takes the rule.
         """
-        weights = self._weights(sigma.to(image.dtype))
-        reach = self.reach
-        padded = functional.pad(image, [reach, reach, reach, reach], mode="reflect")
-        blurred = self._filtered(padded, weights)
+        blurred = self.blurred(image, sigma)
         # The weights sum to 1 only within rounding: a white area must neither leave the range nor lose its gradient.
         return straight_through(blurred, torch.clamp(blurred, 0.0, 1.0))
+
+    def blurred(self, image: Tensor, sigma: Tensor) -> Tensor:
+        """Blur, without a last look at the range."""
+        reach = self.reach
+        padded = functional.pad(image, [reach, reach, reach, reach], mode="reflect")
+        return self._filtered(padded, self._weights(sigma.to(image.dtype)))
 
     def _filtered(self, padded: Tensor, weights: Tensor) -> Tensor:
         # Nested, because the TorchScript compiler drops the body of exactly this condition.
