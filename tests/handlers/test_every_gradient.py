@@ -4,7 +4,7 @@ A direction is drawn, or the gradient's own, with entries of mean square 1; the 
 pixel: so small that hardly a kink of the networks (a ReLU, a minimum) lies within it, and the difference of two scores
 in double precision is still good to 1e-5 of the gradient's norm. What is left is the served side, in float32, where a
 ReLU of the metric's last layers may fall to the other side of 0: one of them moves the gradient by up to 2% of its
-norm, which is the tolerance. On the machine of the tests none does.
+norm, which is the tolerance.
 """
 
 from __future__ import annotations
