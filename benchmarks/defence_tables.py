@@ -11,8 +11,8 @@ LIMIT = 4.0
 """In GB."""
 
 
-class SpeedRow(Protocol):
-    """What a line of the speed table needs."""
+class Row(Protocol):
+    """What was measured, and on what."""
 
     @property
     def defence(self) -> str: ...  # noqa: D102
@@ -22,6 +22,10 @@ class SpeedRow(Protocol):
 
     @property
     def engine(self) -> str: ...  # noqa: D102
+
+
+class SpeedRow(Row, Protocol):
+    """What a line of the speed table needs."""
 
     @property
     def per_second(self) -> float: ...  # noqa: D102
@@ -51,17 +55,8 @@ class SpeedRow(Protocol):
     def rounds(self) -> int: ...  # noqa: D102
 
 
-class MemoryRow(Protocol):
+class MemoryRow(Row, Protocol):
     """What a cell of the memory table needs."""
-
-    @property
-    def defence(self) -> str: ...  # noqa: D102
-
-    @property
-    def size(self) -> str: ...  # noqa: D102
-
-    @property
-    def engine(self) -> str: ...  # noqa: D102
 
     @property
     def peak(self) -> int: ...  # noqa: D102

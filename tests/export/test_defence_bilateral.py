@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
@@ -14,8 +12,6 @@ from photographs import crop, to_batch
 
 from scoreguard_export.defences.bilateral import Bilateral
 from scoreguard_export.errors import ParameterError
-from scoreguard_export.exporters.engines import load_onnx
-from scoreguard_export.exporters.onnx_graph import export_onnx
 
 KERNELS = [3, 5, 7]
 
@@ -94,31 +90,3 @@ def test_a_kernel_without_a_graph_is_refused(kernel: float) -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match=f"kernel={kernel:g}: choose from 3, 5, 7"):
         Bilateral(kernel=kernel)
-
-
-@pytest.mark.parametrize(("height", "width"), [(161, 14), (170, 325)])
-def test_tiles_do_not_show(height: int, width: int) -> None:
-    """A picture of several tiles is filtered as it is in one."""
-    batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width))
-    defence = Bilateral()
-    in_tiles = defence(batch, torch.tensor(0.2), torch.tensor(1.5))
-    defence.tile = 1000
-    assert torch.allclose(in_tiles, defence(batch, torch.tensor(0.2), torch.tensor(1.5)), atol=1e-6)
-
-
-@pytest.mark.parametrize(("height", "width"), [(14, 15), (161, 14), (170, 325)])
-@pytest.mark.parametrize("kernel", KERNELS)
-def test_the_onnx_graph_joins_its_tiles(kernel: int, height: int, width: int, tmp_path: Path) -> None:
-    """Every picture of a batch, and every tile of it, ends where it belongs."""
-    batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width), crop(3, 0, 0, height, width))
-    defence, scalars = Bilateral(kernel=float(kernel)), (torch.tensor(0.2), torch.tensor(1.5))
-    export_onnx(defence, tmp_path / "graph.onnx")
-    output = load_onnx(tmp_path / "graph.onnx", ["image", "sigma_color", "sigma_space"])((batch, *scalars))
-    assert torch.allclose(output, defence(batch, *scalars), rtol=0.0, atol=1e-5)
-
-
-def test_small_pictures_together_are_as_alone() -> None:
-    """However many are worked on at once."""
-    batch = torch.rand(70, 3, 20, 22, generator=torch.Generator().manual_seed(3))
-    together = Bilateral()(batch, torch.tensor(0.2), torch.tensor(1.5))
-    assert torch.equal(together[69:], Bilateral()(batch[69:], torch.tensor(0.2), torch.tensor(1.5)))

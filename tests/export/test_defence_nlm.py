@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import product
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,8 +14,6 @@ from photographs import crop, to_batch
 
 from scoreguard_export.defences.nlm import NonLocalMeans
 from scoreguard_export.errors import ParameterError
-from scoreguard_export.exporters.engines import load_onnx
-from scoreguard_export.exporters.onnx_graph import export_onnx
 
 PATCHES = [3, 5, 7]
 
@@ -119,31 +116,3 @@ def test_a_patch_without_a_graph_is_refused() -> None:
     """The error names the choices."""
     with pytest.raises(ParameterError, match="patch=9: choose from 3, 5, 7"):
         NonLocalMeans(patch=9.0)
-
-
-@pytest.mark.parametrize(("height", "width"), [(161, 14), (170, 325)])
-def test_tiles_do_not_show(height: int, width: int) -> None:
-    """A picture of several tiles is filtered as it is in one."""
-    batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width))
-    defence = NonLocalMeans()
-    in_tiles = defence(batch, torch.tensor(0.05), torch.tensor(4.0))
-    defence.tile = 1000
-    assert torch.allclose(in_tiles, defence(batch, torch.tensor(0.05), torch.tensor(4.0)), atol=1e-6)
-
-
-@pytest.mark.parametrize(("height", "width"), [(14, 15), (161, 14), (170, 325)])
-@pytest.mark.parametrize("patch", PATCHES)
-def test_the_onnx_graph_joins_its_tiles(patch: int, height: int, width: int, tmp_path: Path) -> None:
-    """Every picture of a batch, and every tile of it, ends where it belongs."""
-    batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width), crop(3, 0, 0, height, width))
-    defence, scalars = NonLocalMeans(patch=float(patch)), (torch.tensor(0.05), torch.tensor(4.0))
-    export_onnx(defence, tmp_path / "graph.onnx")
-    output = load_onnx(tmp_path / "graph.onnx", ["image", "strength", "search"])((batch, *scalars))
-    assert torch.allclose(output, defence(batch, *scalars), rtol=0.0, atol=1e-5)
-
-
-def test_small_pictures_together_are_as_alone() -> None:
-    """However many are worked on at once."""
-    batch = torch.rand(70, 3, 20, 22, generator=torch.Generator().manual_seed(3))
-    together = NonLocalMeans()(batch, torch.tensor(0.05), torch.tensor(4.0))
-    assert torch.equal(together[69:], NonLocalMeans()(batch[69:], torch.tensor(0.05), torch.tensor(4.0)))

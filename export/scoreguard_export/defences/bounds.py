@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torch.jit import is_scripting  # type: ignore[attr-defined]
 
 from scoreguard_export.defences.straight_through import straight_through
 
@@ -17,10 +16,5 @@ def within_range(value: Tensor) -> Tensor:
     Args:
         value: Pictures (N, 3, H, W).
     """
-    # Nested, because the TorchScript compiler drops the body of exactly this condition.
-    if not is_scripting():  # noqa: SIM102
-        # An ONNX graph is never differentiated, and one clamp does.
-        if torch.compiler.is_exporting():
-            return torch.clamp(value, 0.0, 1.0)
     inside = torch.clamp(value, -1e-6, 1.0 + 1e-6)
-    return straight_through(inside, torch.clamp(inside, 0.0, 1.0))
+    return straight_through(inside, torch.clamp(value, 0.0, 1.0))
