@@ -100,9 +100,8 @@ def _options(threads: int, frugal: bool) -> onnxruntime.SessionOptions:
     _share_arena()
     options.add_session_config_entry("session.use_env_allocators", "1")
     if frugal:
-        # Weights stay as they are stored, in half precision, and what a run took is given back after it.
+        # Weights stay as they are stored, in half precision.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        options.enable_cpu_mem_arena = False
     return options
 
 
