@@ -16,13 +16,18 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from google.rpc import code_pb2
+
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.shown import shown
 
 logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
+_LIST_LIMIT: Final = 300
+"""Characters of a list of what is deployed: details travel in gRPC's metadata, which holds 8 KB."""
 
 
 class ServingError(Exception):
@@ -54,12 +59,19 @@ class UnknownNameError(ServingError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(names)}"
+        # Comparing takes time with the square of the length.
+        comparable = len(name) <= LIMITS.name_characters
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) if comparable else []
+        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {shown(', '.join(names), _LIST_LIMIT)}"
         super().__init__(
-            f"unknown {kind} {name!r}: {hint}",
+            f"unknown {kind} '{shown(name)}': {hint}",
             field=field,
-            metadata={"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(names)},
+            metadata={
+                "kind": kind,
+                "name": shown(name),
+                "near": ",".join(near),
+                "known": shown(",".join(names), _LIST_LIMIT),
+            },
         )
 
 

@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from gateways import Line, connected, details_of, failure_of, request, unpack
 from google.rpc import code_pb2
-from tiny_archives import png, write_tiny_archive
+from tiny_archives import padded_png, png, write_tiny_archive
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor
@@ -153,12 +153,13 @@ async def test_a_stream_answers_in_order_with_a_status_for_each_item(line: Line)
 async def test_a_stream_reads_no_further_than_its_window(line: Line) -> None:
     """A caller that does not read its answers is not read from either: memory stays bounded."""
     sent = 0
+    padded = ScoreDefendedRequest(metric="bright", image=Image(encoded=padded_png(51, 4000)), request_id="mine")
 
     async def send() -> AsyncIterator[ScoreDefendedStreamRequest]:
         nonlocal sent
         for _ in range(3000):
             sent += 1
-            yield ScoreDefendedStreamRequest(request=request(metric="bright", request_id="x" * 4000))
+            yield ScoreDefendedStreamRequest(request=padded)
 
     call = line.stub.ScoreDefendedStream(send())
     first = await call.read()

@@ -19,7 +19,7 @@ from gateways import Line, details_of, failure_of, request, slow_request
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from live_servers import LiveServer, running_server, table_config
-from tiny_archives import replace_entry, write_tiny_archive
+from tiny_archives import padded_png, replace_entry, write_tiny_archive
 
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedBatchRequest, ScoreDefendedRequest
@@ -194,10 +194,11 @@ def test_too_large_a_message_names_the_sizes(server: LiveServer) -> None:
 
 def test_a_message_just_below_the_limit_goes_through(server: LiveServer) -> None:
     """The limit of the gateway is the limit: TorchServe behind it refuses nothing that the gateway let in."""
-    padding = (4 << 20) - request().ByteSize() - 100
+    padding = (4 << 20) - len(padded_png(51, 0)) - 200
+    large = ScoreDefendedRequest(metric="bright", image=Image(encoded=padded_png(51, padding)))
 
     async def scenario(line: Line) -> None:
-        assert await score(line, request(request_id="x" * padding)) == pytest.approx(20, abs=1e-3)
+        assert await score(line, large) == pytest.approx(20, abs=1e-3)
 
     server.run(scenario)
 
