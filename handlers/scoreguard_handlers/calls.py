@@ -39,7 +39,7 @@ def status_of(error: Exception) -> status_pb2.Status:
 
 
 def status_code(number: int) -> grpc.StatusCode:
-    """gRPC's code of a number; UNKNOWN for a number that is none."""
+    """GRPC's code of a number; UNKNOWN for a number that is none."""
     return _CODES.get(number, grpc.StatusCode.UNKNOWN)
 
 

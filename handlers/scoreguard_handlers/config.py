@@ -60,11 +60,14 @@ class AdmissionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionConfig:
-    """What callers may hold open. gRPC buffers a message until it is complete, so these bound the memory that unfinished
-    messages take: `unfinished_bytes`, and `open_streams` messages of the largest size."""
+    """What callers may hold open.
+
+    gRPC buffers a message until it is complete, so these bound the memory of unfinished ones: `unfinished_bytes`, and
+    for streams `open_streams` messages of the largest size.
+    """
 
     max_connections: Count = 1024
-    """Connections that are open at the same time; a further one is closed at once."""
+    """Connections to one address that are open at the same time; a further one is closed at once."""
     streams_per_connection: Count = 256
     """Calls under way on one connection; the client itself holds back further ones."""
     unfinished_bytes: Count = 1024 * MIB

@@ -23,6 +23,7 @@ from scoreguard_handlers.call_log import CallFacts
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
+from scoreguard_handlers.memory import MemoryReturn
 from scoreguard_handlers.skeleton import check_skeleton, not_a_message
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -45,6 +46,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         self._config, self._telemetry = config, telemetry
         self._arriving = asyncio.Semaphore(max(_FEWEST_AT_ONCE, config.unfinished_bytes // max_message_bytes))
         self._open_streams = 0
+        self._memory = MemoryReturn()
         self._guarded: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -92,6 +94,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
             async with asyncio.timeout(seconds), self._arriving:
                 message = await _read(context)
         except TimeoutError:
+            self._memory.soon()
             problem = f"the request was not complete after {seconds:g} s; send it faster or make it smaller"
             message = Unreadable(error=TooLateError(problem, metadata={"limit_seconds": f"{seconds:g}"}))
         if message is grpc.aio.EOF:
@@ -106,6 +109,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
                 async with asyncio.timeout(seconds):
                     message = await _read(context)
             except TimeoutError:
+                self._memory.soon()
                 problem = f"the stream brought no complete request for {seconds:g} s; open a new one"
                 message = await self._refuse(context, method, TooLateError(problem))
             if message is grpc.aio.EOF:
@@ -138,8 +142,9 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
 
 async def _read(context: Context) -> Any:
-    """The next message. A reading that nobody waits for any more is left to end with its call: gRPC's core writes into
-    what belongs to it until then.
+    """The next message.
+
+    A reading that nobody waits for any more is left to end with its call: gRPC's core writes into it until then.
     """
     reading = asyncio.ensure_future(context.read())
     reading.add_done_callback(_ignore_outcome)

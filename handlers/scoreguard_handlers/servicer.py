@@ -66,7 +66,6 @@ class ScoringServicer(ScoringServiceServicer):
         self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest | Unreadable], context: Context
     ) -> AsyncIterator[ScoreDefendedStreamResponse]:
         """Score a stream of pictures in order, each with its own status."""
-
         call = CallFacts(method="ScoreDefendedStream", peer=context.peer(), extra={"items": 0})
 
         async def one(message: ScoreDefendedStreamRequest | Unreadable) -> ScoreDefendedStreamResponse:

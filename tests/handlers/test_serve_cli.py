@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
@@ -14,25 +13,11 @@ from pathlib import Path
 import grpc
 import pytest
 from gateways import request, slow_request
+from serve_command import command, environment
 from tiny_archives import replace_entry, write_tiny_archive
 
-import scoreguard
-import scoreguard_handlers
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard_handlers.cli import config_from, main
-
-ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(scoreguard.__path__))).parent)]
-
-
-def command(store: Path, *extra: str) -> list[str]:
-    """The command line of a small local server."""
-    options = ["--model-store", str(store), "--backend", "local", "--workers", "2", "--port", "0", *extra]
-    return [sys.executable, "-m", "scoreguard_handlers.cli", *options]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """This environment with our packages in it."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), **changes}
 
 
 @pytest.fixture
@@ -157,7 +142,7 @@ def test_every_option_reaches_the_configuration(store: Path) -> None:
         ["--model-store", str(store), "--queue", "7", "--max-batch", "2", "--deadline", "3", "--max-deadline", "9",
          "--max-message-mib", "2", "--gradients", "--no-reflection", "--workers", "5", "--grace", "1"],
     )  # fmt: skip
-    config = config_from(context.params)
+    config = config_from(context)
     admission = config.admission
     assert (admission.queue_limit, admission.max_batch) == (7, 2)
     assert (admission.default_deadline_seconds, admission.max_deadline_seconds) == (3, 9)

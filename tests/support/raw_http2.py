@@ -69,9 +69,8 @@ class RawCaller:
 
     def listen(self, seconds: float) -> None:
         """Take in what the server says, until it has been silent for this long."""
-        self._socket.settimeout(max(seconds, 0.001))
         try:
-            while data := self._socket.recv(1 << 16):
+            while data := self._receive(seconds):
                 for event in self._h2.receive_data(data):
                     self._take(event)
                 self._flush()
@@ -95,6 +94,10 @@ class RawCaller:
                 self.ended[event.stream_id] = headers["grpc-status"]
         elif isinstance(event, h2.events.StreamReset):
             self.ended.setdefault(event.stream_id, "reset")
+
+    def _receive(self, seconds: float) -> bytes:
+        self._socket.settimeout(max(seconds, 0.001))
+        return self._socket.recv(1 << 16)
 
     def _flush(self) -> None:
         if data := self._h2.data_to_send():
