@@ -61,7 +61,7 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @option("--verbose", "log.verbose", "Log the start, each call and each reload, not only warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.pass_context
-def command(context: click.Context, **options: Any) -> int:
+def command(context: click.Context, /, **options: Any) -> int:
     """Score images behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
     config = config_from(context)
     configure(config.log)

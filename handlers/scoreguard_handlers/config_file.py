@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
 
 import yaml
 
@@ -57,7 +57,7 @@ class Knob:
         return value
 
     @staticmethod
-    def _is_within(value: float, allowed: Range) -> bool:
+    def _is_within(value: Any, allowed: Range) -> bool:
         above = value > allowed.low if allowed.above else value >= allowed.low
         return above and (allowed.high is None or value <= allowed.high)
 
@@ -73,7 +73,7 @@ def knobs(kind: type = ServeConfig, section: str = "") -> Iterator[Knob]:
     for field in dataclasses.fields(kind):
         hint, key = hints[field.name], f"{section}{field.name}"
         if dataclasses.is_dataclass(hint):
-            yield from knobs(hint, f"{key}.")
+            yield from knobs(cast(type, hint), f"{key}.")
         else:
             yield _knob(key, hint, field)
 

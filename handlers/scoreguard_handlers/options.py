@@ -62,10 +62,11 @@ def _type_of(knob: Knob, scale: int) -> Any:
         return click.Path(exists=exists, file_okay=not folder, dir_okay=folder, path_type=Path)
     if knob.range is None:
         return knob.kind
-    low = max(1, knob.range.low // scale) if scale != 1 else knob.range.low
-    high = None if knob.range.high is None else knob.range.high // scale
-    kind = click.IntRange if knob.kind is int else click.FloatRange
-    return kind(low, high, min_open=knob.range.above)
+    low, high = knob.range.low, knob.range.high
+    if knob.kind is float:
+        return click.FloatRange(low, high, min_open=knob.range.above)
+    lowest = int(low) if scale == 1 else max(1, int(low) // scale)
+    return click.IntRange(lowest, None if high is None else int(high) // scale)
 
 
 def _default_of(knob: Knob, scale: int) -> Any:

@@ -21,6 +21,7 @@ from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.scoring_pb2 import (
+    DATA_TYPE_UINT8,
     DefenceStep,
     Image,
     PurifyRequest,
@@ -54,14 +55,15 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def raw(channel: grpc.aio.Channel, method: str, data: bytes) -> Any:
     """A call with these bytes as its message."""
-    return channel.unary_unary(method)(data, timeout=20)
+    call: Any = channel.unary_unary(method)
+    return call(data, timeout=20)
 
 
 @pytest.mark.parametrize("method", UNARY)
 async def test_bytes_that_are_no_message_are_the_callers_mistake(
     store: Path, method: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Every method says INVALID_ARGUMENT and names what it reads; five such calls in a row leave one line in the log."""
+    """Every method says INVALID_ARGUMENT and names what it reads; five calls leave one line in the log."""
     async with connected(store, gradients=True) as line:
         for _ in range(5):
             error = await failure_of(raw(line.channel, method, GARBAGE))
@@ -79,15 +81,15 @@ async def test_bytes_that_are_no_message_are_the_callers_mistake(
 async def test_methods_of_others_that_stream_refuse_such_bytes_as_well(store: Path, method: str) -> None:
     """Health's Watch and reflection say INVALID_ARGUMENT."""
     async with connected(store) as line:
-        call = line.channel.stream_stream(method)(iter([GARBAGE]), timeout=20)
-        assert await call.code() is INVALID
+        method_call: Any = line.channel.stream_stream(method)
+        assert await method_call(iter([GARBAGE]), timeout=20).code() is INVALID
 
 
 async def test_a_bad_message_of_a_stream_harms_no_other(store: Path) -> None:
     """Among good items, bytes that are no message get INVALID_ARGUMENT at their place."""
     good = ScoreDefendedStreamRequest(request=request()).SerializeToString()
     async with connected(store) as line:
-        call = line.channel.stream_stream(STREAM, response_deserializer=ScoreDefendedStreamResponse.FromString)
+        call: Any = line.channel.stream_stream(STREAM, response_deserializer=ScoreDefendedStreamResponse.FromString)
         answers = [message.result async for message in call(iter([good, GARBAGE, good]), timeout=20)]
     assert [answer.status.code for answer in answers] == [0, code_pb2.INVALID_ARGUMENT, 0]
     assert answers[2].response.score == pytest.approx(20, abs=1e-3)
@@ -175,7 +177,8 @@ ECHOED: dict[str, Any] = {
     "parameter": score(DefenceStep(name="gain", parameters={"ü" * 128: 1})),
     "control characters": request(metric="a\r\nb\x00" * 20),
     "shape": ScoreDefendedRequest(
-        metric="bright", image=Image(tensor=Tensor(shape=[1 << 62] * LIMITS.tensor_dimensions, data_type=1))
+        metric="bright",
+        image=Image(tensor=Tensor(shape=[1 << 62] * LIMITS.tensor_dimensions, data_type=DATA_TYPE_UINT8)),
     ),
     "defences": PurifyRequest(image=Image(encoded=b"x"), defences=[step(name="d" * 128)] * LIMITS.steps),
 }
@@ -253,10 +256,11 @@ async def _all(call: Any) -> list[Any]:
 
 async def test_further_connections_than_the_limit_are_closed(store: Path) -> None:
     """The server hangs up on the connection that is one too many; the ones before it go on."""
-    async with connected(store, connections=ConnectionConfig(max_connections=2)) as line:
+    async with connected(store, host="127.0.0.1", connections=ConnectionConfig(max_connections=2)) as line:
         await line.stub.ScoreDefended(request())
         with raw_callers(line.gateway.address, 3) as callers:
-            await asyncio.to_thread(lambda: [caller.listen(1) for caller in callers])
+            for caller in callers:
+                await asyncio.to_thread(caller.listen, 1)
             assert [caller.is_closed for caller in callers] == [False, True, True]
         assert (await line.stub.ScoreDefended(request())).score == pytest.approx(20, abs=1e-3)
 
