@@ -20,7 +20,7 @@ from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.config_file import build, read_file
 from scoreguard_handlers.errors import ServingError, StartupError
-from scoreguard_handlers.logs import configure
+from scoreguard_handlers.logs import logging_to_stderr
 from scoreguard_handlers.options import given, option
 
 if TYPE_CHECKING:
@@ -64,8 +64,8 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 def command(context: click.Context, /, **options: Any) -> int:
     """Score images behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
     config = config_from(context)
-    configure(config.log)
-    return asyncio.run(run_until_stopped(config, as_json=options["as_json"]))
+    with logging_to_stderr(config.log):
+        return asyncio.run(run_until_stopped(config, as_json=options["as_json"]))
 
 
 def config_from(context: click.Context) -> ServeConfig:

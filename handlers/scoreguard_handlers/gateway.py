@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import Final
 
 import grpc
@@ -114,10 +115,19 @@ async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:
 
 def _checked(config: ServeConfig) -> TokenFile | None:
     """The tokens, after everything that an operator may have got wrong was looked at."""
+    if config.gradients and not _is_installed("torch"):
+        raise StartupError("--gradients needs pip install 'scoreguard[serve]' (no module torch)")
     check_port_free(config.host, config.port)
     check_exposure(config)
     check_tls(config.security)
     return None if config.security.tokens_file is None else TokenFile(config.security.tokens_file)
+
+
+def _is_installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
 
 
 def _open_page(stack: AsyncExitStack, config: ServeConfig, telemetry: Telemetry) -> int | None:
@@ -159,13 +169,18 @@ def _readiness_names(config: ServeConfig) -> list[str]:
 
 
 async def _stop(server: grpc.aio.Server, port: int, desk: Desk, monitor: HealthMonitor, config: ServeConfig) -> None:
-    """Leave in four steps: say so, serve on until balancers have noticed, refuse and finish, close."""
-    await monitor.stop()
-    await asyncio.sleep(config.drain_seconds)
-    drains = [asyncio.create_task(dispatcher.drain()) for dispatcher in desk.dispatchers.values()]
-    _, late = await asyncio.wait(drains, timeout=config.grace_seconds)
-    for drain in late:
-        drain.cancel()
-    await asyncio.sleep(_FLUSH_SECONDS)
-    close_connections(port)
-    await server.stop(_FLUSH_SECONDS)
+    """Leave in four steps: say so, serve on until balancers have noticed, refuse and finish, close.
+
+    Cancelled, it goes on with the last step.
+    """
+    try:
+        await monitor.stop()
+        await asyncio.sleep(config.drain_seconds)
+        drains = [asyncio.create_task(dispatcher.drain()) for dispatcher in desk.dispatchers.values()]
+        _, late = await asyncio.wait(drains, timeout=config.grace_seconds)
+        for drain in late:
+            drain.cancel()
+        await asyncio.sleep(_FLUSH_SECONDS)
+    finally:
+        close_connections(port)
+        await server.stop(_FLUSH_SECONDS)

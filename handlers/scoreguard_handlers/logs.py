@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -17,12 +18,19 @@ _PACKAGE: Final = "scoreguard_handlers"
 _PERIOD_SECONDS: Final = 1.0
 
 
-def configure(config: LogConfig) -> None:
+@contextmanager
+def logging_to_stderr(config: LogConfig) -> Iterator[None]:
     """Log to standard error as the configuration says; warnings always, the rest where it is verbose."""
-    handler = logging.StreamHandler()
+    handler, root, ours = logging.StreamHandler(), logging.getLogger(), logging.getLogger(_PACKAGE)
     handler.setFormatter(JsonLines() if config.format == "json" else TextLines())
-    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
-    logging.getLogger(_PACKAGE).setLevel(logging.INFO if config.verbose else logging.WARNING)
+    before = ours.level
+    root.addHandler(handler)
+    ours.setLevel(logging.INFO if config.verbose else logging.WARNING)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        ours.setLevel(before)
 
 
 class TextLines(logging.Formatter):

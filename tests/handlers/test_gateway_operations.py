@@ -226,7 +226,8 @@ async def test_an_archive_must_be_named_after_its_metric(store: Path) -> None:
 def test_half_a_tls_configuration_is_refused(kept: str) -> None:
     """A key without a certificate would serve in the clear."""
     with pytest.raises(StartupError, match="--tls-"):
-        SecurityConfig(**{kept: Path("file.pem")})
+        only: dict[str, Any] = {kept: Path("file.pem")}
+        SecurityConfig(**only)
 
 
 async def _await(call: Any) -> Any:

@@ -28,7 +28,7 @@ class RequestLimits:
     tensor_dimensions: int = 8
     """Length of a tensor's shape: an image has three dimensions."""
     request_bytes: int = 64 << 10
-    """Bytes of one request apart from its image: as objects they take up to 100 times the memory."""
+    """Bytes of one request apart from its image: as objects they take up to 70 times the memory."""
     batch_bytes: int = 1 << 20
     """Bytes of one batch apart from its images, for the same reason."""
     field_bytes: int = 16
