@@ -13,7 +13,8 @@ import grpc
 from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest
 from scoreguard.v1.shown import shown
 from scoreguard.v1.spec import format_chain
-from scoreguard_handlers.logs import FIELDS, RateLimit, warn
+from scoreguard_handlers.logs import FIELDS, warn
+from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 _MESSAGE_CHARACTERS: Final = 200

@@ -20,6 +20,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 REQUEST_ID_KEY: Final = "scoreguard-request-id"
 """Trailing metadata: the name under which the server logged a request whose caller gave it none."""
+_MOST_ATTEMPTS: Final = 1000
+"""More than any channel makes."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _FOREVER_SECONDS: Final = 1e8
 """gRPC says "centuries" where the caller set no deadline."""
@@ -51,8 +53,9 @@ def seconds_left(context: Context) -> float | None:
 
 def attempts_of(context: Context) -> int:
     """How often the call was sent until it arrived here: gRPC counts what its channels send again in the metadata."""
-    metadata = dict(context.invocation_metadata() or ())
-    return 1 + int(metadata.get("grpc-previous-rpc-attempts", 0))
+    given = str(dict(context.invocation_metadata() or ()).get("grpc-previous-rpc-attempts", "0"))
+    # Anybody may send anything under this name.
+    return 1 + min(int(given), _MOST_ATTEMPTS) if given.isascii() and given.isdecimal() and len(given) < 10 else 1
 
 
 async def answer(telemetry: Telemetry, method: str, context: Context, request: Any, work: Awaitable[T]) -> T:

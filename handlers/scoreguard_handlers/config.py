@@ -80,6 +80,9 @@ class ConnectionConfig:
     stream_idle_seconds: Seconds = 300.0
     """Time between two complete messages of a stream, after which the stream is closed; longer than any deadline, so
     that a caller who waits for an answer before the next request is not cut off."""
+    answer_seconds: Seconds = 120.0
+    """Time for a caller to take an answer; the connection of one who does not is closed, since nothing else makes gRPC
+    drop the answer."""
     handshake_seconds: Seconds = 10.0
     """Time for a new connection to finish the TLS and HTTP/2 handshakes."""
     idle_connection_seconds: Seconds = 900.0

@@ -22,12 +22,14 @@ from google.rpc import code_pb2
 
 from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.shown import shown
+from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
 _LIST_LIMIT: Final = 300
 """Characters of a list of what is deployed: details travel in gRPC's metadata, which holds 8 KB."""
+_BUGS: Final = RateLimit()
 
 
 class ServingError(Exception):
@@ -117,14 +119,18 @@ class StartupError(Exception):
 
 
 def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
-    """Give any exception the class that its caller should see; the unexpected ones are logged in full."""
+    """Give any exception the class that its caller should see.
+
+    Unexpected ones are logged in full, one of a kind in a second.
+    """
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
     else:
-        logger.error("a stage raised", exc_info=error)
+        if _BUGS.take((type(error), stage)) is not None:
+            logger.error("a stage raised", exc_info=error)
         what = type(error).__name__
         failure = ChainFailedError(f"the chain failed{where} with {what}; the server's log has the details")
     if stage:

@@ -6,14 +6,20 @@ import errno
 import os
 import socket
 import ssl
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
 import psutil
 
 from scoreguard_handlers.config import SecurityConfig, ServeConfig
 from scoreguard_handlers.errors import StartupError
+
+_IPV4_IN_IPV6: Final = "::ffff:"
+"""How an IPv4 peer is written by a socket that listens for both kinds."""
 
 
 def check_port_free(host: str, port: int) -> None:
@@ -58,11 +64,30 @@ def close_connections(port: int) -> None:
     A caller sees UNAVAILABLE and may try elsewhere. Where gRPC itself drops a call that arrives while it stops, the
     caller sees CANCELLED, as if it had hung up itself.
     """
+    for connection in _established():
+        if connection.laddr.port == port:
+            _shut_down(connection.fd)
+
+
+def hang_up(peer: str) -> None:
+    """End the connection of a peer, as gRPC writes it: `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    for connection in _established():
+        address = connection.raddr.ip.removeprefix(_IPV4_IN_IPV6)
+        if str(connection.raddr.port) == port and address == host.strip("[]").partition("%")[0]:
+            _shut_down(connection.fd)
+
+
+def _established() -> Iterator[Any]:
     for connection in psutil.Process().net_connections("tcp"):
-        if connection.laddr and connection.laddr.port == port and connection.status == psutil.CONN_ESTABLISHED:
-            # A second handle of the same socket: the first belongs to gRPC, which closes it when it sees the end.
-            with suppress(OSError), socket.socket(fileno=os.dup(connection.fd)) as handle:
-                handle.shutdown(socket.SHUT_RDWR)
+        if connection.status == psutil.CONN_ESTABLISHED and connection.fd >= 0:
+            yield connection
+
+
+def _shut_down(descriptor: int) -> None:
+    """End a connection through a second handle of its socket; gRPC closes the first when it sees the end."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as handle:
+        handle.shutdown(socket.SHUT_RDWR)
 
 
 def authority(host: str, port: int) -> str:

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import logging
-import time
 from collections.abc import Hashable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any, Final
 
 from scoreguard_handlers.config import LogConfig
+from scoreguard_handlers.rate_limit import RateLimit
 
 FIELDS: Final = "fields"
 """Name of the attribute of a record that holds its facts by name."""
 _PACKAGE: Final = "scoreguard_handlers"
-_PERIOD_SECONDS: Final = 1.0
 
 
 @contextmanager
@@ -23,6 +22,7 @@ def logging_to_stderr(config: LogConfig) -> Iterator[None]:
     """Log to standard error as the configuration says; warnings always, the rest where it is verbose."""
     handler, root, ours = logging.StreamHandler(), logging.getLogger(), logging.getLogger(_PACKAGE)
     handler.setFormatter(JsonLines() if config.format == "json" else TextLines())
+    handler.addFilter(_is_worth_a_line)
     before = ours.level
     root.addHandler(handler)
     ours.setLevel(logging.INFO if config.verbose else logging.WARNING)
@@ -31,6 +31,12 @@ def logging_to_stderr(config: LogConfig) -> Iterator[None]:
     finally:
         root.removeHandler(handler)
         ours.setLevel(before)
+
+
+def _is_worth_a_line(record: logging.LogRecord) -> bool:
+    """Not where gRPC could not send an answer, since its caller was gone: it logs that as an exception of ours."""
+    raised = record.exc_info[0] if record.exc_info else None
+    return not (record.name.startswith("grpc.") and raised is not None and raised.__name__ == "ExecuteBatchError")
 
 
 class TextLines(logging.Formatter):
@@ -60,24 +66,6 @@ class JsonLines(logging.Formatter):
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return json.dumps(entry, default=str)
-
-
-class RateLimit:
-    """Lets one event of a kind through in a second, and counts what it holds back."""
-
-    def __init__(self, period_seconds: float = _PERIOD_SECONDS) -> None:
-        self._period = period_seconds
-        self._passed: dict[Hashable, float] = {}
-        self._held: dict[Hashable, int] = {}
-
-    def take(self, kind: Hashable) -> int | None:
-        """None = hold this event back; otherwise how many of its kind were held back before it."""
-        now = time.monotonic()
-        if now - self._passed.get(kind, -self._period) < self._period:
-            self._held[kind] = self._held.get(kind, 0) + 1
-            return None
-        self._passed[kind] = now
-        return self._held.pop(kind, 0)
 
 
 def warn(logger: logging.Logger, limit: RateLimit, event: str, kind: Hashable, facts: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,14 +20,18 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
-from scoreguard_handlers.call_log import CallFacts
+from scoreguard_handlers.call_log import CallFacts, peer_of
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
+from scoreguard_handlers.listening import hang_up
+from scoreguard_handlers.logs import warn
 from scoreguard_handlers.memory import MemoryReturn
+from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.skeleton import check_skeleton, not_a_message
 from scoreguard_handlers.telemetry import Telemetry
 
+logger = logging.getLogger(__name__)
 _OURS: Final = "/scoreguard."
 _FEWEST_AT_ONCE: Final = 4
 
@@ -46,7 +51,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         self._config, self._telemetry = config, telemetry
         self._arriving = asyncio.Semaphore(max(_FEWEST_AT_ONCE, config.unfinished_bytes // max_message_bytes))
         self._open_streams = 0
-        self._memory = MemoryReturn()
+        self._memory, self._limit = MemoryReturn(), RateLimit()
         self._guarded: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
@@ -67,13 +72,17 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
     def _one_to_one(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> Any:
-            return await handler.unary_unary(await self._first(context, method), context)
+            answer = await handler.unary_unary(await self._first(context, method), context)
+            # gRPC sends it when this returns, and calls back when the caller has taken it.
+            due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, context.peer())
+            context.add_done_callback(lambda _: due.cancel())
+            return answer
 
         return behaviour
 
     def _one_to_many(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> None:
-            await _respond(handler.unary_stream, await self._first(context, method), context)
+            await self._respond(handler.unary_stream, await self._first(context, method), context)
 
         return behaviour
 
@@ -81,7 +90,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         async def behaviour(_: Any, context: Context) -> None:
             try:
                 with self._one_more_stream():
-                    await _respond(handler.stream_stream, self._messages(context, method), context)
+                    await self._respond(handler.stream_stream, self._messages(context, method), context)
             except ResourceLimitError as error:
                 await self._refuse(context, method, error)
 
@@ -115,6 +124,28 @@ class MessageReader(grpc.aio.ServerInterceptor):
             if message is grpc.aio.EOF:
                 return
             yield message if method.startswith(_OURS) else await self._readable(context, method, message)
+
+    async def _respond(self, method: Any, request: Any, context: Context) -> None:
+        """Answer with whatever kind of method it is: one that yields, or one that writes by itself."""
+        if not inspect.isasyncgenfunction(method):
+            await method(request, context)
+            return
+        loop, peer = asyncio.get_running_loop(), context.peer()
+        async for response in method(request, context):
+            due = loop.call_later(self._config.answer_seconds, self._hang_up, peer)
+            try:
+                await context.write(response)
+            except Exception as error:
+                # Nobody is there any more; gRPC would log its own failure to write as ours.
+                raise asyncio.CancelledError from error
+            finally:
+                due.cancel()
+
+    def _hang_up(self, peer: str) -> None:
+        """End the connection of a caller who takes no answers."""
+        warn(logger, self._limit, "hung up", "hung up", {"peer": peer_of(peer), "reason": "takes no answers"})
+        hang_up(peer)
+        self._memory.soon()
 
     @contextmanager
     def _one_more_stream(self) -> Iterator[None]:
@@ -154,15 +185,6 @@ async def _read(context: Context) -> Any:
 def _ignore_outcome(reading: asyncio.Future[Any]) -> None:
     if not reading.cancelled():
         reading.exception()
-
-
-async def _respond(method: Any, request: Any, context: Context) -> None:
-    """Answer with whatever kind of method it is: one that yields, or one that writes by itself."""
-    if inspect.isasyncgenfunction(method):
-        async for response in method(request, context):
-            await context.write(response)
-    else:
-        await method(request, context)
 
 
 def _reader_of(deserialise: Any) -> Callable[[bytes], Any]:

@@ -191,3 +191,10 @@ async def test_a_message_above_the_limit_names_both_sizes(store: Path) -> None:
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert str(big.ByteSize()) in (error.details() or "") and "100000" in (error.details() or "")
         assert (await line.stub.ScoreDefended(request())).score == pytest.approx(20, abs=1e-3)
+
+
+@pytest.mark.parametrize("given", ["x", "-1", "9" * 30, "²", "1.5", ""])
+async def test_a_number_of_attempts_that_is_none_counts_as_the_first(line: Line, given: str) -> None:
+    """GRPC's own metadata may be written by anybody; nonsense in it is no reason to fail."""
+    metadata = [("grpc-previous-rpc-attempts", given.encode("ascii", "ignore").decode())]
+    assert (await line.stub.ScoreDefended(request(), metadata=metadata)).attempts == 1

@@ -224,6 +224,20 @@ async def test_a_silent_or_half_sent_stream_is_closed_in_time(store: Path) -> No
                 assert status == str(code_pb2.DEADLINE_EXCEEDED)
 
 
+@pytest.mark.parametrize("streaming", [False, True])
+async def test_an_answer_that_nobody_takes_ends_the_connection(store: Path, streaming: bool) -> None:
+    """A caller who asks for a large image and never reads it is hung up on in time; others are not disturbed."""
+    message = request(chain="gain", size=512, return_purified_image=True)
+    async with connected(store, connections=ConnectionConfig(answer_seconds=0.5)) as line:
+        with raw_callers(line.gateway.address, 1) as (caller,):
+            stream = caller.call(STREAM if streaming else SCORE)
+            data = ScoreDefendedStreamRequest(request=message) if streaming else message
+            await asyncio.to_thread(caller.send_whole, stream, data.SerializeToString())
+            await asyncio.to_thread(caller.listen_until_ended, stream, 10)
+            assert caller.is_closed and stream not in caller.ended
+        assert (await line.stub.ScoreDefended(message)).score == pytest.approx(20, abs=0.1)
+
+
 async def test_only_so_many_messages_arrive_at_the_same_time(store: Path) -> None:
     """Beyond the limit the server takes the first kilobytes only, so unfinished messages are bounded in memory."""
     limits = ConnectionConfig(unfinished_bytes=1, message_seconds=30)  # four at the same time

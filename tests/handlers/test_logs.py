@@ -17,7 +17,9 @@ from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest, ScoreDefendedRequest
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
-from scoreguard_handlers.logs import FIELDS, JsonLines, RateLimit, TextLines
+from scoreguard_handlers.config import LogConfig
+from scoreguard_handlers.logs import FIELDS, JsonLines, TextLines, logging_to_stderr
+from scoreguard_handlers.rate_limit import RateLimit
 
 FORGED = "mine\n2026-01-01T00:00:00.000Z WARNING all is well\r\x1b[2J" + "x" * 200
 
@@ -121,6 +123,16 @@ async def test_a_request_without_a_name_learns_the_one_in_the_log(
         other = dict(await call.trailing_metadata())["scoreguard-request-id"]
     facts = [getattr(record, FIELDS) for record in caplog.records if record.name.endswith("call_log")]
     assert [fact["request_id"] for fact in facts] == [named, other]
+
+
+def test_an_answer_to_nobody_is_not_logged_as_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    """An answer whose caller was gone is an exception to gRPC, and left out; its other exceptions are logged."""
+    lost, bug = (type(name, (Exception,), {}) for name in ("ExecuteBatchError", "OtherError"))
+    with logging_to_stderr(LogConfig(format="json")):
+        for kind in (lost, bug):
+            logging.getLogger("grpc._cython.cygrpc").error("raised", exc_info=kind("no caller"))
+    entries = [json.loads(text) for text in capsys.readouterr().err.splitlines()]
+    assert len(entries) == 1 and "OtherError" in entries[0]["traceback"]
 
 
 def record(message: str, **facts: object) -> logging.LogRecord:

@@ -67,6 +67,11 @@ class RawCaller:
                 self.listen(0.02)
         return sent
 
+    def send_whole(self, stream: int, data: bytes) -> None:
+        """Send a complete small message, and end our side of the call."""
+        self._h2.send_data(stream, b"\0" + len(data).to_bytes(4, "big") + data, end_stream=True)
+        self._flush()
+
     def listen(self, seconds: float) -> None:
         """Take in what the server says, until it has been silent for this long."""
         try:
