@@ -70,12 +70,12 @@ class ConnectionConfig:
     """Connections to one address that are open at the same time; a further one is closed at once."""
     streams_per_connection: Count = 256
     """Calls under way on one connection; the client itself holds back further ones."""
-    unfinished_bytes: Count = 1024 * MIB
+    unfinished_bytes: Count = 512 * MIB
     """Bytes that requests may take while they arrive: this many over `max_message_bytes` are received at the same time,
     at least four; further ones wait, held back by HTTP/2's flow control."""
     message_seconds: Seconds = 20.0
     """Time for a request to arrive completely; one that is still unfinished is dropped with DEADLINE_EXCEEDED."""
-    open_streams: Count = 64
+    open_streams: Count = 32
     """Streaming calls that are open at the same time; one more is refused with RESOURCE_EXHAUSTED."""
     stream_idle_seconds: Seconds = 300.0
     """Time between two complete messages of a stream, after which the stream is closed; longer than any deadline, so

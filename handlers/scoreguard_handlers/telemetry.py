@@ -55,17 +55,23 @@ class Telemetry:
         in_flight.inc()
         try:
             yield
+        except grpc.aio.AbortError:
+            raise  # counted by whoever ended the call
         except BaseException:
             if call.code is grpc.StatusCode.OK:
                 call.code = grpc.StatusCode.CANCELLED
+            self._ended(call, time.perf_counter() - started)
             raise
+        else:
+            self._ended(call, time.perf_counter() - started)
         finally:
             in_flight.dec()
-            seconds = time.perf_counter() - started
-            call.milliseconds = seconds * 1000
-            self._call_seconds.labels(call.method).observe(seconds)
-            self._calls.labels(call.method, call.code.name).inc()
-            self.log.ended(call)
+
+    def _ended(self, call: CallFacts, seconds: float) -> None:
+        call.milliseconds = seconds * 1000
+        self._call_seconds.labels(call.method).observe(seconds)
+        self._calls.labels(call.method, call.code.name).inc()
+        self.log.ended(call)
 
     def rejected(self, *, method: str, peer: str, reason: str) -> None:
         """Count and log a call without an accepted token."""

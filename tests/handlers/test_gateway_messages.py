@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import grpc
 import psutil
 import pytest
-from gateways import connected, details_of, failure_of, request
+from gateways import connected, details_of, failure_of, metrics_of, request
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2
 from raw_http2 import SCORE, STREAM, raw_callers
@@ -215,13 +216,16 @@ async def test_a_half_sent_message_is_dropped_in_time(store: Path) -> None:
 
 async def test_a_silent_or_half_sent_stream_is_closed_in_time(store: Path) -> None:
     """A stream that brings no complete message for the stated time ends with DEADLINE_EXCEEDED."""
-    async with connected(store, connections=ConnectionConfig(stream_idle_seconds=0.5)) as line:
+    async with connected(store, metrics_port=0, connections=ConnectionConfig(stream_idle_seconds=0.5)) as line:
         with raw_callers(line.gateway.address, 2) as (half, silent):
             streams = [(half, half.call(STREAM)), (silent, silent.call(STREAM))]
             await asyncio.to_thread(half.send_half, streams[0][1], 100_000)
             for caller, stream in streams:
                 status = await asyncio.to_thread(caller.listen_until_ended, stream, 10)
                 assert status == str(code_pb2.DEADLINE_EXCEEDED)
+        page = await metrics_of(line)
+    ended = re.findall(r'scoreguard_calls_total{code="(\w+)",method="ScoreDefendedStream"} (.*)', page)
+    assert ended == [("DEADLINE_EXCEEDED", "2.0")]
 
 
 @pytest.mark.parametrize("streaming", [False, True])
