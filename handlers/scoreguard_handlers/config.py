@@ -73,6 +73,9 @@ class ConnectionConfig:
     unfinished_bytes: Count = 512 * MIB
     """Bytes that requests may take while they arrive: this many over `max_message_bytes` are received at the same time,
     at least four; further ones wait, held back by HTTP/2's flow control."""
+    held_bytes: Count = 1024 * MIB
+    """Bytes of complete requests under way, of all metrics; a further large one is refused with RESOURCE_EXHAUSTED. The
+    queues bound requests one by one; this bounds batches, whose items wait outside of them."""
     message_seconds: Seconds = 20.0
     """Time for a request to arrive completely; one that is still unfinished is dropped with DEADLINE_EXCEEDED."""
     open_streams: Count = 32
