@@ -76,8 +76,9 @@ class ConnectionConfig:
     held_bytes: Count = 1024 * MIB
     """Bytes of complete requests under way, of all metrics; a further large one is refused with RESOURCE_EXHAUSTED. The
     queues bound requests one by one; this bounds batches, whose items wait outside of them."""
-    message_seconds: Seconds = 20.0
-    """Time for a request to arrive completely; one that is still unfinished is dropped with DEADLINE_EXCEEDED."""
+    message_seconds: Seconds = 30.0
+    """Time for a request to arrive completely, after which it is dropped with DEADLINE_EXCEEDED; and before that, time
+    to wait for a place among those that arrive, after which it is refused with RESOURCE_EXHAUSTED."""
     open_streams: Count = 32
     """Streaming calls that are open at the same time; one more is refused with RESOURCE_EXHAUSTED."""
     stream_idle_seconds: Seconds = 300.0

@@ -45,6 +45,11 @@ class ServingError(Exception):
         """Facts for programs: stage, sizes, near names."""
         super().__init__(message)
 
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """When it is worth trying again (`google.rpc.RetryInfo`); None where trying again cannot help."""
+        return None
+
 
 class InvalidRequestError(ServingError):
     """The request is wrong."""
@@ -90,6 +95,12 @@ class ResourceLimitError(ServingError):
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = "RESOURCE_LIMIT"
 
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """What the metadata says: an overload passes, a size does not."""
+        seconds = self.metadata.get("retry_after_seconds")
+        return None if seconds is None else float(seconds)
+
 
 class TooLateError(ServingError):
     """The deadline passed before the work was done."""
@@ -104,7 +115,10 @@ class BackendUnavailableError(ServingError):
     code = code_pb2.UNAVAILABLE
     reason = "BACKEND_UNAVAILABLE"
 
-    retry_after_seconds: ClassVar[float] = 1.0
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """Workers need a moment to come back."""
+        return 1.0
 
 
 class ChainFailedError(ServingError):

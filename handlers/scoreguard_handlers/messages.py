@@ -25,9 +25,9 @@ from scoreguard_handlers.call_log import CallFacts, peer_of
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
+from scoreguard_handlers.freed_memory import MemoryReturn
 from scoreguard_handlers.listening import hang_up
 from scoreguard_handlers.logs import warn
-from scoreguard_handlers.memory import MemoryReturn
 from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.skeleton import check_skeleton, not_a_message
 from scoreguard_handlers.status import RETRY_AFTER
@@ -108,12 +108,20 @@ class MessageReader(grpc.aio.ServerInterceptor):
         """The only message of a call, or the end of the call."""
         seconds = self._config.message_seconds
         try:
-            async with asyncio.timeout(seconds), self._arriving:
+            async with asyncio.timeout(seconds):
+                await self._arriving.acquire()
+        except TimeoutError:
+            problem = f"too many requests are arriving: no place for this one within {seconds:g} s; try again later"
+            return await self._refuse(context, method, ResourceLimitError(problem, metadata={RETRY_AFTER: "1"}))
+        try:
+            async with asyncio.timeout(seconds):
                 message = await _read(context)
         except TimeoutError:
             self._memory.soon()
             problem = f"the request was not complete after {seconds:g} s; send it faster or make it smaller"
             message = Unreadable(error=TooLateError(problem, metadata={"limit_seconds": f"{seconds:g}"}))
+        finally:
+            self._arriving.release()
         if message is grpc.aio.EOF:
             message = Unreadable(error=InvalidRequestError("the call ended without a request"))
         return await self._readable(context, method, message)

@@ -228,6 +228,17 @@ async def test_a_silent_or_half_sent_stream_is_closed_in_time(store: Path) -> No
     assert ended == [("DEADLINE_EXCEEDED", "2.0")]
 
 
+async def test_who_finds_no_place_to_arrive_is_refused(store: Path) -> None:
+    """Four calls that send nothing hold the places, four take them over, and the ninth is told to try again later."""
+    limits = ConnectionConfig(unfinished_bytes=1, message_seconds=1)
+    async with connected(store, connections=limits) as line:
+        with raw_callers(line.gateway.address, 9) as callers:
+            calls = [(caller, caller.call()) for caller in callers]
+            ended = [await asyncio.to_thread(caller.listen_until_ended, stream, 15) for caller, stream in calls]
+    late, full = str(code_pb2.DEADLINE_EXCEEDED), str(code_pb2.RESOURCE_EXHAUSTED)
+    assert sorted(ended, key=str) == [late] * 8 + [full]
+
+
 @pytest.mark.parametrize("streaming", [False, True])
 async def test_an_answer_that_nobody_takes_ends_the_connection(store: Path, streaming: bool) -> None:
     """A caller who asks for a large image and never reads it is hung up on in time; others are not disturbed."""
