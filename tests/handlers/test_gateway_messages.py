@@ -201,7 +201,7 @@ async def test_an_error_echoes_little_of_what_it_was_given(store: Path, case: st
 
 async def test_a_half_sent_message_is_dropped_in_time(store: Path) -> None:
     """After the stated time the call ends with DEADLINE_EXCEEDED, and others are served meanwhile."""
-    async with connected(store, connections=ConnectionConfig(message_seconds=0.5)) as line:
+    async with connected(store, connections=ConnectionConfig(message_seconds=1.5)) as line:
         with raw_callers(line.gateway.address, 3) as callers:
             started = time.perf_counter()
             streams = [caller.call() for caller in callers]
@@ -211,7 +211,7 @@ async def test_a_half_sent_message_is_dropped_in_time(store: Path) -> None:
             for caller, stream in zip(callers, streams, strict=True):
                 status = await asyncio.to_thread(caller.listen_until_ended, stream, 10)
                 assert status == str(code_pb2.DEADLINE_EXCEEDED)
-            assert time.perf_counter() - started > 0.4
+            assert time.perf_counter() - started > 1.4
 
 
 async def test_a_silent_or_half_sent_stream_is_closed_in_time(store: Path) -> None:
