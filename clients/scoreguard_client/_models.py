@@ -276,6 +276,10 @@ class Catalogue:
     """Version of the server software."""
     gradients: bool
     """Whether the server gives gradients."""
+    max_message_bytes: int = 0
+    """Largest request and answer of the server; 0 where it does not say."""
+    max_pixels: int = 0
+    """Largest image of the server, in pixels; 0 where it does not say."""
 
     def metric(self, name: str = "") -> MetricDescription:
         """The metric of that name; empty = the only one that is deployed.

@@ -97,7 +97,7 @@ def _build(config: ServeConfig, desk: Desk, monitor: HealthMonitor, telemetry: T
     tokens = config.security.tokens_file
     interceptors = [TokenInterceptor(TokenFile(tokens))] if tokens else []
     server = grpc.aio.server(interceptors=interceptors, options=server_options(config))
-    add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, gradients=config.gradients), server)
+    add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, config), server)
     if config.gradients:
         add_GradientServiceServicer_to_server(GradientServicer(desk, telemetry), server)
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)

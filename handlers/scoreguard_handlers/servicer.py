@@ -21,6 +21,7 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
 from scoreguard_handlers.calls import Context, StatusError, answer, attempts_of, each, in_order, seconds_left, status_of
+from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -28,8 +29,8 @@ from scoreguard_handlers.telemetry import Telemetry
 class ScoringServicer(ScoringServiceServicer):
     """Answers the calls of one server."""
 
-    def __init__(self, desk: Desk, telemetry: Telemetry, *, gradients: bool) -> None:
-        self._desk, self._telemetry, self._gradients = desk, telemetry, gradients
+    def __init__(self, desk: Desk, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._desk, self._telemetry, self._config = desk, telemetry, config
 
     async def ScoreDefended(  # noqa: N802
         self, request: ScoreDefendedRequest, context: Context
@@ -87,7 +88,13 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def _list(self) -> ListMetricsResponse:
         metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]
-        return ListMetricsResponse(metrics=metrics, server_version=server_version(), gradients=self._gradients)
+        return ListMetricsResponse(
+            metrics=metrics,
+            server_version=server_version(),
+            gradients=self._config.gradients,
+            max_message_bytes=self._config.max_message_bytes,
+            max_pixels=self._config.max_pixels,
+        )
 
 
 def succeeded(result: WorkResult) -> WorkResult:

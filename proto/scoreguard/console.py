@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Sequence
 
@@ -19,6 +20,7 @@ def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Se
         errors: the exceptions whose message is meant for the user; anything else is a bug and shows its traceback.
         argv: the arguments; None takes those of the process.
     """
+    _print_any_name()
     try:
         result = command.main(args=None if argv is None else list(argv), standalone_mode=False)
     except click.exceptions.Abort:
@@ -28,6 +30,13 @@ def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Se
     except errors as error:
         return _say(str(error), BAD_INPUT)
     return result if isinstance(result, int) else 0
+
+
+def _print_any_name() -> None:
+    """Names of files need not be valid text; printing one must not be an error of its own."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(message: str, code: int) -> int:

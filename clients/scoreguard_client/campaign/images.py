@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -19,21 +21,73 @@ from scoreguard_client.oracles.base import Images
 
 SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 TOP: Final = 255
+_ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
+"""How a byte of a file name that is not UTF-8 is written in a record."""
 
 
-def find_images(folder: Path, limit: int | None = None) -> tuple[ImageRef, ...]:
-    """The pictures below a folder, by name; with a limit the first ones.
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file that looks like an image by its name and cannot be attacked."""
+
+    name: str
+    """Path below the image folder."""
+    error: str
+    """Why, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImages:
+    """What a folder holds."""
+
+    images: tuple[ImageRef, ...]
+    """The images, by name."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files with an image's name that cannot be read; one bad file does not affect the rest."""
+
+
+def find_images(folder: Path, limit: int | None = None) -> FoundImages:
+    """The images below a folder, by name; with a limit the first ones that can be read.
 
     Raises:
-        PlanError: the folder is missing or holds no picture.
-        PictureError: a file is not a picture.
+        PlanError: the folder is missing or holds no image that can be read.
     """
     if not folder.is_dir():
-        raise PlanError(f"{folder} is not a folder of pictures")
+        raise PlanError(f"{folder} is not a folder of images")
     paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
     if not paths:
-        raise PlanError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
-    return tuple(image_ref(path, folder) for path in paths[:limit])
+        raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    images: dict[str, ImageRef] = {}
+    left_out: list[LeftOut] = []
+    for path in paths:
+        if limit is not None and len(images) == limit:
+            break
+        name = name_of(path, folder)
+        try:
+            if name in images:
+                raise PictureError(f"{name} is the name of two files")
+            images[name] = image_ref(path, folder)
+        except PictureError as error:
+            left_out.append(LeftOut(name=name, error=str(error)))
+    if not images:
+        raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
+    return FoundImages(images=tuple(images.values()), left_out=tuple(left_out))
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """The name of an image in records: its path below the folder with forward slashes, printable in any encoding.
+
+    Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
+    """
+    raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """The file of an image by its name in records."""
+    path = folder / name
+    if _ESCAPED.search(name) is None or path.is_file():
+        return path
+    return folder / _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
 
 
 def read_image(folder: Path, image: ImageRef) -> Picture:
@@ -42,10 +96,11 @@ def read_image(folder: Path, image: ImageRef) -> Picture:
     Raises:
         PictureError: the file is gone, or is not the one of the plan.
     """
-    data = _read(folder / image.name)
+    path = path_of(folder, image.name)
+    data = _read(path)
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise PictureError(f"{folder / image.name} was changed since the campaign was planned")
-    return _decode(data, folder / image.name)
+        raise PictureError(f"{image.name} was changed since the campaign was planned")
+    return _decode(data, path)
 
 
 def as_batch(pictures: list[Picture]) -> Images:
@@ -62,8 +117,7 @@ def image_ref(path: Path, folder: Path) -> ImageRef:
     """
     data = _read(path)
     height, width, _ = _decode(data, path).shape
-    name = path.relative_to(folder).as_posix()
-    return ImageRef(name=name, sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
+    return ImageRef(name=name_of(path, folder), sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
 
 
 def _read(path: Path) -> bytes:
