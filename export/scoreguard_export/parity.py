@@ -33,6 +33,8 @@ from scoreguard_export.parity_images import PATTERNS, patterns, photographs
 _GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
 _EAGER: Final = "eager"
+LOADING: Final = "load"
+"""The case of an error that comes before the first one."""
 
 
 def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
@@ -81,16 +83,11 @@ def parity_cases(module: Exportable) -> list[Case]:
 
 
 def _pattern_cases(module: Exportable) -> list[Case]:
-    """Patterns of every setting, at a size that holds two of the smallest images a metric reads, side by side."""
+    """Patterns of every setting at one size: for a metric one that holds several of the smallest images it reads."""
     least = module.facts.minimum_size
+    height, width = (least + 29, least + 13) if isinstance(module, Defence) else (2 * least + 41, 2 * least + 17)
     return [
-        Case(
-            batch=len(PATTERNS),
-            height=2 * least + 41,
-            width=2 * least + 17,
-            parameters=setting,
-            content=Content.PATTERNS,
-        )
+        Case(batch=len(PATTERNS), height=height, width=width, parameters=setting, content=Content.PATTERNS)
         for setting in ({}, *_settings(module))
     ]
 
@@ -130,12 +127,15 @@ def _loaded(module: Exportable, name: str, load: Callable[[], Engine]) -> Engine
     try:
         return load()
     except Exception as error:
-        raise ParityError(describe(module), name, "load", str(error)) from error
+        raise ParityError(describe(module), name, LOADING, str(error)) from error
 
 
 def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:
     try:
-        return engine(inputs)
+        output: object = engine(inputs)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"it gives {type(output).__name__}, and no tensor")
+        return output
     except Exception as error:
         if name == _EAGER:
             raise ModuleError(describe(module), str(case), f"the module fails to run: {error}") from error
@@ -214,6 +214,8 @@ def _gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: i
     inputs = case_inputs(module, case, seed)
     images = [value.requires_grad_() for value in inputs if value.dim() == 4]
     output = _attempt(module, name, engine, case, inputs)
+    if not output.requires_grad:
+        return torch.cat([torch.zeros_like(image).flatten(1) for image in images], dim=1)
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
     gradients = torch.autograd.grad((output * weights).sum(), images, allow_unused=True, materialize_grads=True)
     return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)

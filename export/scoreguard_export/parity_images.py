@@ -7,14 +7,14 @@ guards them is a small constant that an exporter may lose; textured images never
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-Plane = npt.NDArray[np.float64]
+Plane = npt.NDArray[np.floating[Any]]
 """(H, W) or (3, H, W), values in [0, 1]."""
 _Pattern = Callable[[int, int, np.random.Generator], Plane]
 """Height, width and a generator to an image."""

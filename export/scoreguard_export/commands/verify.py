@@ -30,3 +30,6 @@ def command(model_store: Path, as_json: bool) -> None:
             f"{result.path}: {result.files} digests, {result.graphs} modules, golden vectors: right "
             f"(largest difference {result.largest_error:.2g})"
         )
+        if result.not_compared:
+            names = ", ".join(result.not_compared)
+            click.echo(f"notice: {result.path}: the catalogue does not know {names}: facts were not compared", err=True)

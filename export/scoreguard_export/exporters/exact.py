@@ -37,7 +37,8 @@ def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", p
     """Write a number in the type that it is used in; what is known only when the graph runs is converted there."""
     del layout, device, pin_memory
     if isinstance(s, int | float):
-        return opset20.Constant(value=onnx_ir.tensor(s, dtype=onnx_ir.DataType(dtype)))
+        number: Any = onnx_ir.tensor(s, dtype=onnx_ir.DataType(dtype))
+        return opset20.Constant(value=number)
     return opset20.Cast(s, to=dtype)
 
 
