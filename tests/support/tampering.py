@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import stat
 import zipfile
@@ -41,6 +42,18 @@ def with_manifest(archive: Path, change: Callable[[dict[str, Any]], object]) -> 
     manifest = json.loads(entries[MANIFEST])
     change(manifest)
     write_entries(archive, entries | {MANIFEST: json.dumps(manifest).encode()})
+
+
+def with_rewritten_graph(archive: Path, name: str, data: bytes) -> None:
+    """Put other bytes in the place of a file, and mend its digest and size in the manifest."""
+
+    def mended(manifest: dict[str, Any]) -> None:
+        (entry,) = (entry for entry in manifest["files"] if entry["path"] == name)
+        size = "size_bytes" if "size_bytes" in entry else "sizeBytes"
+        entry.update({"sha256": hashlib.sha256(data).hexdigest(), size: str(len(data))})
+
+    with_entry(archive, name, data)
+    with_manifest(archive, mended)
 
 
 def append_entry(archive: Path, entry: zipfile.ZipInfo | str, data: bytes = b"x") -> None:

@@ -17,7 +17,7 @@ from google.protobuf import json_format
 
 from scoreguard.v1 import mar
 from scoreguard.v1.errors import IntegrityError
-from scoreguard.v1.manifest_check import LARGEST_MANIFEST, check_manifest, size_limit
+from scoreguard.v1.manifest_check import LARGEST_MANIFEST, check_manifest, kinds_of, size_limit
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.members import members_of, read_member
 
@@ -86,15 +86,18 @@ class Archive:
         return data
 
     def verify(self) -> None:
-        """Confirm that the manifest is one that an export writes, that it names what is there, and every digest.
+        """Confirm that the manifest is one that an export writes, that it names what is there, digests and graphs.
 
         Raises:
             IntegrityError: the first thing that is not as it should be.
         """
         check_manifest(self.manifest, self.path)
         self._check_members()
+        kinds = kinds_of(self.manifest)
         for name in self._entries:
-            self.read(name)
+            data = self.read(name)
+            if name in kinds and not kinds[name](data):
+                raise IntegrityError(f"{self.path}: {name} is no graph; build the archive again")
 
     def verify_torchserve_files(self) -> None:
         """Confirm that TorchServe would run this version's handler, with its settings, and no other code.

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 from scoreguard.v1.errors import ContractError, IntegrityError
+from scoreguard.v1.graph_files import can_be_onnx, can_be_torchscript
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GoldenVector, GraphFiles
 from scoreguard.v1.members import MIB, check_name
 from scoreguard.v1.spec import parse_chain
@@ -63,16 +64,24 @@ def _check_files(manifest: ArchiveManifest, path: Path) -> None:
         raise IntegrityError(f"{path}: the manifest lists a file twice; build the archive again")
 
 
+def kinds_of(manifest: ArchiveManifest) -> dict[str, Callable[[bytes], bool]]:
+    """How each graph file of an archive is told from something else."""
+    kinds: dict[str, Callable[[bytes], bool]] = {}
+    for graphs in _graphs(manifest):
+        kinds |= {graphs.torchscript: can_be_torchscript, graphs.onnx: can_be_onnx}
+    return {name: kind for name, kind in kinds.items() if name}
+
+
 def _used(manifest: ArchiveManifest) -> Iterator[str]:
-    yield from _graphs(manifest.metric.graphs)
-    for variant in (variant for artifact in manifest.defences for variant in artifact.variants):
-        yield from _graphs(variant.graphs)
-        yield from _graphs(variant.finish)
+    yield from kinds_of(manifest)
     yield from (golden.image for golden in manifest.golden_vectors)
 
 
-def _graphs(graphs: GraphFiles) -> Iterator[str]:
-    yield from (name for name in (graphs.torchscript, graphs.onnx) if name)
+def _graphs(manifest: ArchiveManifest) -> Iterator[GraphFiles]:
+    yield manifest.metric.graphs
+    for variant in (variant for artifact in manifest.defences for variant in artifact.variants):
+        yield variant.graphs
+        yield variant.finish
 
 
 def _check_golden(golden: GoldenVector, width: float, defences: set[str], path: Path) -> None:
