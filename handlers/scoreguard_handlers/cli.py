@@ -58,6 +58,7 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @click.option("--verbose", is_flag=True, help="Log more than warnings.")
+@console.version_option("scoreguard-serve")
 def command(**options: Any) -> int:
     """Score pictures behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
     logging.basicConfig(

@@ -83,6 +83,9 @@ class TorchServeConfig:
     """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
     log_dir: Path | None = None
     """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
+    any_handler: bool = False
+    """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
+    rights. For tests that make a worker fail; no option of the command turns it on."""
 
 
 @dataclass(frozen=True, kw_only=True)

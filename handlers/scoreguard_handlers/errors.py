@@ -9,6 +9,7 @@ ServingError
 ├── BackendUnavailableError UNAVAILABLE          a worker is down or restarting; retry
 └── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
+UnreadableGraphError                             an archive whose graph no engine can load
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from google.rpc import code_pb2
+
+from scoreguard.v1.errors import IntegrityError
 
 logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
@@ -100,6 +103,15 @@ class ChainFailedError(ServingError):
     reason = "CHAIN_FAILED"
 
 
+class UnreadableGraphError(IntegrityError):
+    """A file of an archive that is what its manifest says, and no graph."""
+
+    def __init__(self, metric: str, path: str, error: Exception) -> None:
+        self.metric, self.path = metric, path
+        reason = " ".join(str(error).split())[:160]
+        super().__init__(f"the archive of {metric!r}: {path} cannot be loaded: {reason}; build the archive again")
+
+
 class StartupError(Exception):
     """The server cannot start; the message is one line that says what to do."""
 
@@ -109,6 +121,8 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
+    elif isinstance(error, UnreadableGraphError):
+        failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
     else:

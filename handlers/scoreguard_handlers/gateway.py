@@ -57,7 +57,8 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         IntegrityError: an archive is not what its manifest says, or scores its canary wrong.
     """
     check_port_free(config.host, config.port)
-    catalogue, telemetry = Catalogue.open(config.model_store), Telemetry()
+    catalogue = Catalogue.open(config.model_store, any_handler=config.torchserve.any_handler)
+    telemetry = Telemetry()
     async with AsyncExitStack() as stack:
         backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 import io
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import click
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+DISTRIBUTION = "scoreguard"
+
+
+def version_option(program: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """The option `--version` of every command: its name and the version that is installed."""
+    return click.version_option(package_name=DISTRIBUTION, prog_name=program, message="%(prog)s %(version)s")
 
 
 def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None) -> int:

@@ -14,7 +14,7 @@ import psutil
 from gateways import Line, connect
 from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
-from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
+from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.gateway import RunningGateway, serve
 
 T = TypeVar("T")
@@ -118,4 +118,5 @@ def table_config(store: Path, backend: str) -> ServeConfig:
         max_message_bytes=4 << 20,
         admission=AdmissionConfig(queue_limit=2, max_batch=1, default_deadline_seconds=30),
         health=HealthConfig(period_seconds=0.5, retry_seconds=0.2),
+        torchserve=TorchServeConfig(any_handler=True),
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 import onnxruntime
 
+from scoreguard.v1.execution import INEXACT_OPTIMISERS
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.deadline import WATCH, Deadline
 from scoreguard_handlers.errors import ResourceLimitError, TooLateError
@@ -28,7 +29,9 @@ class OnnxGraph:
     def __init__(self, model: bytes, *, threads: int, large: int = LARGE) -> None:
         frugal = len(model) >= large
         with _in_a_file(model) if frugal else nullcontext(model) as source:
-            self._session = onnxruntime.InferenceSession(source, _options(threads, frugal), providers=_providers())
+            self._session = onnxruntime.InferenceSession(
+                source, _options(threads, frugal), providers=_providers(), disabled_optimizers=INEXACT_OPTIMISERS
+            )
         self._output = [self._session.get_outputs()[0].name]
 
     @property
