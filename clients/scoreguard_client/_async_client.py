@@ -20,6 +20,7 @@ from scoreguard_client._requests import (
     PreparedScore,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
@@ -117,6 +118,7 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
             plan.fill(batch, await self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
@@ -146,6 +148,7 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         async for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):

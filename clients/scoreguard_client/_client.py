@@ -19,6 +19,7 @@ from scoreguard_client._requests import (
     PreparedScore,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
@@ -141,6 +142,7 @@ class ScoringClient(BaseClient):
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
+            PictureError: one image is given instead of a list.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -151,6 +153,7 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
             plan.fill(batch, self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
@@ -186,6 +189,7 @@ class ScoringClient(BaseClient):
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
+            PictureError: one image is given instead of a sequence.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -196,6 +200,7 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):

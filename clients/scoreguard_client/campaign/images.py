@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import io
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import PIL.Image
 
+from scoreguard.images import SUFFIXES, image_files
 from scoreguard.v1.codec import Picture
 from scoreguard_client._exceptions import PictureError
-from scoreguard_client._pictures import from_pillow
+from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.plan import ImageRef
 from scoreguard_client.oracles.base import Images
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 TOP: Final = 255
 
 
@@ -30,7 +28,7 @@ def find_images(folder: Path, limit: int | None = None) -> tuple[ImageRef, ...]:
     """
     if not folder.is_dir():
         raise PlanError(f"{folder} is not a folder of pictures")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = image_files(folder, recursive=True)
     if not paths:
         raise PlanError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
     return tuple(image_ref(path, folder) for path in paths[:limit])
@@ -42,10 +40,10 @@ def read_image(folder: Path, image: ImageRef) -> Picture:
     Raises:
         PictureError: the file is gone, or is not the one of the plan.
     """
-    data = _read(folder / image.name)
+    data = read_bytes(folder / image.name)
     if hashlib.sha256(data).hexdigest() != image.sha256:
         raise PictureError(f"{folder / image.name} was changed since the campaign was planned")
-    return _decode(data, folder / image.name)
+    return from_file(folder / image.name, data)
 
 
 def as_batch(pictures: list[Picture]) -> Images:
@@ -60,24 +58,7 @@ def image_ref(path: Path, folder: Path) -> ImageRef:
     Raises:
         PictureError: the file cannot be read, or is not a picture.
     """
-    data = _read(path)
-    height, width, _ = _decode(data, path).shape
+    data = read_bytes(path)
+    height, width, _ = from_file(path, data).shape
     name = path.relative_to(folder).as_posix()
     return ImageRef(name=name, sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _decode(data: bytes, path: Path) -> Picture:
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            return from_pillow(image)
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise PictureError(f"{path} is not a picture: {error}") from error
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
