@@ -21,6 +21,7 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
@@ -121,6 +122,7 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
             await self._score_all_of(batch, plan, self._deadline(timeout))
@@ -150,6 +152,7 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         async for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):

@@ -20,6 +20,7 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
@@ -149,6 +150,7 @@ class ScoringClient(BaseClient):
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
+            PictureError: one image is given instead of a list.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -159,6 +161,7 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
             self._score_all_of(batch, plan, self._deadline(timeout))
@@ -194,6 +197,7 @@ class ScoringClient(BaseClient):
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
+            PictureError: one image is given instead of a sequence.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -204,6 +208,7 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):

@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import PIL.Image
 
+from scoreguard.images import SUFFIXES, image_files
 from scoreguard.v1.codec import Picture
 from scoreguard_client._exceptions import PictureError
-from scoreguard_client._pictures import from_pillow
+from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.plan import ImageRef
 from scoreguard_client.oracles.base import Images
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 TOP: Final = 255
 _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 """How a byte of a file name that is not UTF-8 is written in a record."""
@@ -53,7 +51,7 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
     """
     if not folder.is_dir():
         raise PlanError(f"{folder} is not a folder of images")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    paths = image_files(folder, recursive=True)
     if not paths:
         raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     images: dict[str, ImageRef] = {}
@@ -97,10 +95,10 @@ def read_image(folder: Path, image: ImageRef) -> Picture:
         PictureError: the file is gone, or is not the one of the plan.
     """
     path = path_of(folder, image.name)
-    data = _read(path)
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != image.sha256:
         raise PictureError(f"{image.name} was changed since the campaign was planned")
-    return _decode(data, path)
+    return from_file(path, data)
 
 
 def as_batch(pictures: list[Picture]) -> Images:
@@ -115,23 +113,6 @@ def image_ref(path: Path, folder: Path) -> ImageRef:
     Raises:
         PictureError: the file cannot be read, or is not a picture.
     """
-    data = _read(path)
-    height, width, _ = _decode(data, path).shape
+    data = read_bytes(path)
+    height, width, _ = from_file(path, data).shape
     return ImageRef(name=name_of(path, folder), sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _decode(data: bytes, path: Path) -> Picture:
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            return from_pillow(image)
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise PictureError(f"{path} is not a picture: {error}") from error
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error

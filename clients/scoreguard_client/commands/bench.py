@@ -12,6 +12,7 @@ from typing import Final
 
 import click
 
+from scoreguard.images import image_files
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig
@@ -19,7 +20,6 @@ from scoreguard_client._pictures import PictureLike
 from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
 from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
 
-_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 _LIMIT: Final = 16
 _FAILED: Final = 1
 
@@ -114,7 +114,7 @@ def _synthetic(size: str) -> list[bytes]:
 
 
 def _folder(folder: Path) -> list[bytes]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)[:_LIMIT]
+    paths = image_files(folder)[:_LIMIT]
     if not paths:
         raise click.BadParameter(f"{folder} holds no picture", param_hint="--images")
     return [path.read_bytes() for path in paths]
