@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import DefenceStep, DeployedMetric
+from scoreguard.v1.shown import shown
 from scoreguard_handlers.errors import InvalidRequestError, StartupError, UnknownNameError
 from scoreguard_handlers.request_check import RequestChecker
+
+_LIST_LIMIT: Final = 300
+"""Characters of a list of metrics in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,7 +92,8 @@ class Catalogue(Mapping[str, Deployment]):
             UnknownNameError: it is not deployed.
         """
         if not metric:
-            raise InvalidRequestError(f"the request names no metric; deployed: {', '.join(self)}", field="metric")
+            deployed = shown(", ".join(self), _LIST_LIMIT)
+            raise InvalidRequestError(f"the request names no metric; deployed: {deployed}", field="metric")
         if metric not in self._by_name:
             raise UnknownNameError("metric", metric, self._by_name, field="metric")
         return self._by_name[metric]
@@ -108,7 +113,8 @@ class Catalogue(Mapping[str, Deployment]):
         for deployment in self.values():
             if deployment.defences.issuperset(names):
                 return deployment
-        raise InvalidRequestError(f"no archive holds all of {', '.join(names)}; purify in two calls", field="defences")
+        which = shown(", ".join(dict.fromkeys(names)))
+        raise InvalidRequestError(f"no archive holds all of {which}; purify in two calls", field="defences")
 
 
 def _open(archive: Archive, any_handler: bool) -> Deployment:

@@ -17,15 +17,21 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from google.rpc import code_pb2
 
 from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.shown import shown
+from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
+_LIST_LIMIT: Final = 300
+"""Characters of a list of what is deployed: details travel in gRPC's metadata, which holds 8 KB."""
+_BUGS: Final = RateLimit()
 
 
 class ServingError(Exception):
@@ -57,12 +63,19 @@ class UnknownNameError(ServingError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(names)}"
+        # Comparing takes time with the square of the length.
+        comparable = len(name) <= LIMITS.name_characters
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) if comparable else []
+        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {shown(', '.join(names), _LIST_LIMIT)}"
         super().__init__(
-            f"unknown {kind} {name!r}: {hint}",
+            f"unknown {kind} '{shown(name)}': {hint}",
             field=field,
-            metadata={"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(names)},
+            metadata={
+                "kind": kind,
+                "name": shown(name),
+                "near": ",".join(near),
+                "known": shown(",".join(names), _LIST_LIMIT),
+            },
         )
 
 
@@ -117,7 +130,10 @@ class StartupError(Exception):
 
 
 def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
-    """Give any exception the class that its caller should see; the unexpected ones are logged in full."""
+    """Give any exception the class that its caller should see.
+
+    Unexpected ones are logged in full, one of a kind in a second.
+    """
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
@@ -126,7 +142,8 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
     else:
-        logger.error("a stage raised", exc_info=error)
+        if _BUGS.take((type(error), stage)) is not None:
+            logger.error("a stage raised", exc_info=error)
         what = type(error).__name__
         failure = ChainFailedError(f"the chain failed{where} with {what}; the server's log has the details")
     if stage:

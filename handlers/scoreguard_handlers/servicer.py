@@ -20,9 +20,22 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
-from scoreguard_handlers.calls import Context, StatusError, answer, attempts_of, each, in_order, seconds_left, status_of
+from scoreguard_handlers.call_log import CallFacts
+from scoreguard_handlers.calls import (
+    Context,
+    StatusError,
+    answer,
+    attempts_of,
+    each,
+    in_order,
+    seconds_left,
+    status_code,
+    status_of,
+)
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
+from scoreguard_handlers.messages import Unreadable
+from scoreguard_handlers.request_check import check_batch
 from scoreguard_handlers.telemetry import Telemetry
 
 
@@ -36,34 +49,39 @@ class ScoringServicer(ScoringServiceServicer):
         self, request: ScoreDefendedRequest, context: Context
     ) -> ScoreDefendedResponse:
         """Purify one picture and score the result."""
-        return await answer(self._telemetry, "ScoreDefended", context, self._score(request, context))
+        return await answer(self._telemetry, "ScoreDefended", context, request, self._score(request, context))
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        return await answer(self._telemetry, "Purify", context, self._purify(request, seconds_left(context)))
+        work = self._purify(request, seconds_left(context))
+        return await answer(self._telemetry, "Purify", context, request, work)
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
     ) -> ScoreDefendedBatchResponse:
         """Score N pictures, each with its own status."""
         work = self._score_all(request, context)
-        return await answer(self._telemetry, "ScoreDefendedBatch", context, work)
+        return await answer(self._telemetry, "ScoreDefendedBatch", context, request, work)
 
     async def ScoreDefendedStream(  # noqa: N802
-        self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest], context: Context
+        self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest | Unreadable], context: Context
     ) -> AsyncIterator[ScoreDefendedStreamResponse]:
         """Score a stream of pictures in order, each with its own status."""
+        call = CallFacts(method="ScoreDefendedStream", peer=context.peer(), extra={"items": 0})
 
-        async def one(message: ScoreDefendedStreamRequest) -> ScoreDefendedStreamResponse:
+        async def one(message: ScoreDefendedStreamRequest | Unreadable) -> ScoreDefendedStreamResponse:
+            call.extra["items"] += 1
+            if isinstance(message, Unreadable):
+                return ScoreDefendedStreamResponse(result=self._refused(ScoreDefendedRequest(), context, message.error))
             return ScoreDefendedStreamResponse(result=await self._result(message.request, context))
 
-        with self._telemetry.call("ScoreDefendedStream"):
+        with self._telemetry.call(call):
             async for response in in_order(request_iterator, one, self._desk.window):
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
         """Say what is deployed."""
-        return await answer(self._telemetry, "ListMetrics", context, self._list())
+        return await answer(self._telemetry, "ListMetrics", context, request, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
         response = succeeded(await self._desk.submit(WorkItem(score=request), seconds_left(context))).score
@@ -74,6 +92,8 @@ class ScoringServicer(ScoringServiceServicer):
         return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
+        check_batch(len(request.requests))
+
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
             return await self._result(item, context)
 
@@ -84,7 +104,15 @@ class ScoringServicer(ScoringServiceServicer):
         try:
             return ScoreDefendedResult(response=await self._score(request, context))
         except Exception as error:  # whatever it was, the other items go on
-            return ScoreDefendedResult(status=status_of(error))
+            return self._refused(request, context, error)
+
+    def _refused(self, request: ScoreDefendedRequest, context: Context, error: Exception) -> ScoreDefendedResult:
+        """An item's error, which is logged like a call's."""
+        status = status_of(error)
+        item = CallFacts(method="item", peer=context.peer(), request=request, message=status.message)
+        item.code = status_code(status.code)
+        self._telemetry.log.ended(item)
+        return ScoreDefendedResult(status=status)
 
     async def _list(self) -> ListMetricsResponse:
         metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]

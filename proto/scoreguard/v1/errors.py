@@ -13,6 +13,8 @@ ContractError
 
 from __future__ import annotations
 
+from scoreguard.v1.shown import shown
+
 
 class ContractError(ValueError):
     """Base of every error of this package; the message is one line."""
@@ -24,7 +26,7 @@ class SpecError(ContractError):
     def __init__(self, text: str, problem: str) -> None:
         self.text, self.problem = text, problem
         super().__init__(
-            f"cannot read defence {text!r}: {problem}; write name:key=value, steps joined by '+', "
+            f"cannot read defence '{shown(text)}': {problem}; write name:key=value, steps joined by '+', "
             "for example blur:kernel=3+jpeg:quality=50"
         )
 
