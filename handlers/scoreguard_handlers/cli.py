@@ -20,6 +20,7 @@ from scoreguard.v1.errors import IntegrityError
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, AdmissionConfig, SecurityConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.errors import ServingError, StartupError
+from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
     from scoreguard_handlers.gateway import RunningGateway
@@ -105,6 +106,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     Raises:
         StartupError: the service does not come up, or its backend ended on its own.
     """
+    check_platform()
     try:
         from scoreguard_handlers.gateway import serve
     except ModuleNotFoundError as error:

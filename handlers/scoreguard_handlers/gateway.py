@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import grpc
@@ -25,7 +25,9 @@ from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.gradient_servicer import GradientServicer
 from scoreguard_handlers.health import HealthMonitor
 from scoreguard_handlers.listening import authority, check_port_free, open_port, server_options
+from scoreguard_handlers.platform_check import check_platform
 from scoreguard_handlers.servicer import ScoringServicer
+from scoreguard_handlers.store_copy import StoreWatch, copied_store
 from scoreguard_handlers.telemetry import Telemetry, metrics_page
 
 _FLUSH_SECONDS = 1.0
@@ -56,9 +58,13 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         StartupError: the port is taken, or the backend does not come up.
         IntegrityError: an archive is not what its manifest says, or scores its canary wrong.
     """
+    check_platform()
     check_port_free(config.host, config.port)
+    watch = StoreWatch(config.model_store)
     catalogue, telemetry = Catalogue.open(config.model_store), Telemetry()
     async with AsyncExitStack() as stack:
+        catalogue = stack.enter_context(copied_store(catalogue))
+        stack.push_async_callback(_cancel, asyncio.create_task(watch.run()))
         backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)
         desk = Desk(catalogue, backend, config.admission, telemetry)
@@ -91,6 +97,12 @@ async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:
     from scoreguard_handlers.backends.torchserve import TorchServeBackend
 
     return await TorchServeBackend.start(catalogue, config)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _build(config: ServeConfig, desk: Desk, monitor: HealthMonitor, telemetry: Telemetry) -> grpc.aio.Server:
