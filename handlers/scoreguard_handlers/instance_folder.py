@@ -28,7 +28,7 @@ class InstanceFolder:
 
     def __init__(self, path: Path, lock: int) -> None:
         self.path = path
-        self._lock = lock
+        self._lock: int | None = lock
 
     @classmethod
     def create(cls, base: Path | None = None) -> InstanceFolder:
@@ -49,9 +49,11 @@ class InstanceFolder:
             raise StartupError(f"no temporary folder in {base}: {error.strerror}; set TMPDIR to another one") from error
 
     def remove(self) -> None:
-        """Remove the folder and all in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self._lock)
+        """Remove the folder and all in it; a second call does nothing."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
 
 
 @contextmanager

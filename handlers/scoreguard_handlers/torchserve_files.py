@@ -28,7 +28,7 @@ SERVER_LOG: Final = "torchserve.log"
 LOG_KIB: Final = 4096
 """Size at which a log is put aside; one old one of each is kept, so both together take four times this at most."""
 _ENVELOPE_BYTES: Final = MIB // 2
-"""Room for what TorchServe's message adds to ours, and our response to what the request brought."""
+"""Room for what TorchServe's message adds to ours, and a small answer to what the request brought."""
 _KEY_MINUTES: Final = 525_600_000
 """A thousand years: the keys live as long as the server."""
 _BASE_HEAP_MIB: Final = 64
@@ -247,7 +247,7 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
-        RESPONSE_LIMIT: str(config.max_message_bytes + _ENVELOPE_BYTES),
+        RESPONSE_LIMIT: str(config.max_message_bytes + MIB),
         SPOOL: str(files.spool),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }

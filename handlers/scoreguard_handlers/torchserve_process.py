@@ -73,6 +73,7 @@ class TorchServeProcess:
         self.ports = ports
         self._process, self._files, self._home = process, files, home
         self._keys: dict[str, str] = {}
+        self._stopped = False
 
     @classmethod
     async def start(cls, config: ServeConfig, metrics: Iterable[str]) -> Self:
@@ -143,7 +144,10 @@ class TorchServeProcess:
         return f"TorchServe ended with status {code}" + (f": {why}" if why else "")
 
     async def stop(self) -> None:
-        """End TorchServe, its workers, and its folder."""
+        """End TorchServe, its workers, and its folder; a second call does nothing."""
+        if self._stopped:  # the number of its process may be another one's by now
+            return
+        self._stopped = True
         workers = _descendants(self.pid)
         # Workers that outlived Java have nothing to finish.
         alive = self._process.returncode is None
@@ -263,8 +267,11 @@ def _check_folder(folder: Path, model_store: Path) -> None:
 def _unpacked_bytes(model_store: Path) -> int:
     size = 0
     for path in model_store.glob(f"*{SUFFIX}"):
-        with zipfile.ZipFile(path) as archive:
-            size += sum(entry.file_size for entry in archive.infolist())
+        try:
+            with zipfile.ZipFile(path) as archive:
+                size += sum(entry.file_size for entry in archive.infolist())
+        except (OSError, zipfile.BadZipFile) as error:
+            raise StartupError(f"{path} cannot be read: {error}") from error
     return size
 
 
