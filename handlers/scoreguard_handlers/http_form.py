@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -35,7 +36,7 @@ _NAMED: Final = ("image", "defence", "seed", "undefended")
 _YES, _NO = frozenset({"1", "true"}), frozenset({"", "0", "false"})
 _ECHO: Final = 80
 """Characters of a caller's text that a message repeats."""
-_LONGEST_FILE_NAME: Final = 255
+_FILE_NAME: Final = re.compile(rb"[ -~]{0,250}\.[A-Za-z]{3,4}\Z")
 _SEND: Final = "send image=@photo.png"
 _HTTP: Final = {
     code_pb2.INVALID_ARGUMENT: (400, "Bad Request"),
@@ -123,10 +124,9 @@ def _image(fields: Mapping[str, Any]) -> bytes:
     image = fields[given[0]] if given else b""
     if not isinstance(image, bytes | bytearray) or not image:
         raise InvalidRequestError(f"the request has no image: {_SEND}", field=FILE_FIELD)
-    if given == [FILE_FIELD] and len(image) <= _LONGEST_FILE_NAME and image.isascii() and image.decode().isprintable():
-        raise InvalidRequestError(
-            f"the image is the text {_shown(image.decode())}, not a file: {_SEND}, with the @", field=FILE_FIELD
-        )
+    if given == [FILE_FIELD] and _FILE_NAME.match(image):
+        name = _shown(image.decode("ascii"))
+        raise InvalidRequestError(f"the image is the text {name}, not a file: {_SEND}, with the @", field=FILE_FIELD)
     return bytes(image)
 
 

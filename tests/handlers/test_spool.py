@@ -7,6 +7,7 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from scoreguard_handlers.spool import INLINE, INLINE_BYTES, MARK, SPOOLED, VARIA
 LARGE = 20 << 20
 
 
-def scoring(size: int, **fields: bool) -> WorkerRequest:
+def scoring(size: int, **fields: Any) -> WorkerRequest:
     """A request with an image of so many bytes."""
     return WorkerRequest(items=[WorkItem(score=ScoreDefendedRequest(image=Image(encoded=bytes(size)), **fields))])
 

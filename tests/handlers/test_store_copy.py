@@ -102,7 +102,7 @@ def test_an_archive_that_changes_while_it_is_copied_stops_the_start(tmp_path: Pa
 def test_a_full_temporary_folder_stops_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One line, before anything is copied."""
     catalogue = Catalogue.open(write_tiny_archive(tmp_path / "store").parent)
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 0))
     with (
         pytest.raises(StartupError, match="0 MiB free, a copy of the archives needs"),
         copied_store(catalogue, tmp_path),

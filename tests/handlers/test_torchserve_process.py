@@ -129,7 +129,7 @@ def test_a_store_without_room_for_it_is_refused_before_the_start(
 ) -> None:
     """TorchServe goes on without an archive that it cannot unpack, and says nothing for two minutes."""
     write_tiny_archive(tmp_path / "store")
-    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 92, 8 << 20))  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 92, 8 << 20))
     config = replace(CONFIG, model_store=tmp_path / "store")
     with pytest.raises(StartupError, match=r"8 MiB free, .* needs \d+ MiB: make room, or set TMPDIR"):
         asyncio.run(TorchServeProcess.start(config, ["bright"]))

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +21,7 @@ import pytest
 from gateways import Line, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from live_servers import LiveServer
-from tiny_archives import write_tiny_archive
+from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
 import scoreguard_handlers
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
@@ -156,6 +157,22 @@ def test_kill_9_of_the_gateway_leaves_folders_that_the_next_start_sweeps(store: 
         process.terminate()
         process.communicate(timeout=30)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_talkative_worker_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """Of 40 MB that a worker prints, the logs keep the last few: 4 MiB in each of two files."""
+    loud = b"for _ in range(400):\n    print('x' * 99_999)\n"
+    archive = write_tiny_archive(tmp_path / "store")
+    with zipfile.ZipFile(archive) as zipped:
+        handler = zipped.read(HANDLER_FILE)
+    replace_entry(archive, HANDLER_FILE, handler + loud)
+    (tmp_path / "tmp").mkdir()
+    logs = tmp_path / "logs"
+    with served(tmp_path / "store", tmp_path / "tmp", "--torchserve-log-dir", str(logs)) as (process, _):
+        assert sum(path.stat().st_size for path in logs.iterdir()) < 4 * 4096 * 1024 + 200_000
+        assert {"worker.log", "worker.log.old"} <= {path.name for path in logs.iterdir()}
+        process.terminate()
+        process.communicate(timeout=30)
 
 
 @pytest.fixture
