@@ -123,6 +123,10 @@ def _open(archive: Archive, any_handler: bool) -> Deployment:
         archive.verify_torchserve_files()
     if archive.path.stem != archive.name:
         raise StartupError(f"{archive.path} holds the metric {archive.name!r}: name the file {archive.name}.mar")
-    with archive.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Deployment(archive=archive, sha256=digest)
+    return Deployment(archive=archive, sha256=digest_of(archive.path))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -22,6 +22,7 @@ from scoreguard_handlers.config_file import build, read_file
 from scoreguard_handlers.errors import ServingError, StartupError
 from scoreguard_handlers.logs import logging_to_stderr
 from scoreguard_handlers.options import given, option
+from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
     from scoreguard_handlers.gateway import RunningGateway
@@ -85,6 +86,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     Raises:
         StartupError: the service does not come up, or its backend ended on its own.
     """
+    check_platform()
     try:
         from scoreguard_handlers.gateway import serve
     except ModuleNotFoundError as error:
