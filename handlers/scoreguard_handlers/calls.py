@@ -47,6 +47,12 @@ def attempts_of(context: Context) -> int:
     return 1 + int(metadata.get("grpc-previous-rpc-attempts", 0))
 
 
+def caller_of(context: Context) -> str:
+    """Who calls: the token where there is one, so that more connections are no larger share; else the connection."""
+    metadata = dict(context.invocation_metadata() or ())
+    return str(metadata.get("authorization") or context.peer())
+
+
 async def answer(telemetry: Telemetry, method: str, context: Context, work: Awaitable[T]) -> T:
     """Await the answer of a unary call; an error ends the call with its code and details."""
     with telemetry.call(method) as outcome:

@@ -9,8 +9,10 @@ from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
 from scoreguard_handlers.admission import Dispatcher
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.catalogue import Catalogue, Deployment
-from scoreguard_handlers.config import AdmissionConfig
+from scoreguard_handlers.config import MAX_PIXELS, AdmissionConfig
+from scoreguard_handlers.cost import estimate
 from scoreguard_handlers.errors import ServingError
+from scoreguard_handlers.memory import MemoryBudget
 from scoreguard_handlers.request_check import request_of
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -18,12 +20,21 @@ from scoreguard_handlers.telemetry import Telemetry
 class Desk:
     """Everything between a request and its worker."""
 
-    def __init__(self, catalogue: Catalogue, backend: Backend, config: AdmissionConfig, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        backend: Backend,
+        config: AdmissionConfig,
+        telemetry: Telemetry,
+        *,
+        memory: MemoryBudget | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.catalogue, self.backend, self.config = catalogue, backend, config
-        self._telemetry = telemetry
+        self._telemetry, self._max_pixels = telemetry, max_pixels
         self._listeners: list[Callable[[], None]] = []
         self.dispatchers = {
-            metric: Dispatcher(metric, backend, config, self._backend_unavailable) for metric in catalogue
+            metric: Dispatcher(metric, backend, config, self._backend_unavailable, memory) for metric in catalogue
         }
         telemetry.watch(self.dispatchers)
 
@@ -32,16 +43,18 @@ class Desk:
         """Items of one call that may be under way; its own items must not overflow the queue."""
         return min(self.config.window, self.config.queue_limit)
 
-    async def submit(self, item: WorkItem, seconds: float | None) -> WorkResult:
-        """Have one piece of work done within `seconds` (None = the default).
+    async def submit(self, item: WorkItem, seconds: float | None, *, caller: str = "") -> WorkResult:
+        """Have one piece of work of a caller done within `seconds` (None = the default).
 
         Raises:
             ServingError: it was not done; the result's status says so where the worker found the fault.
         """
         metric = ""
         try:
-            metric = self._find(item).archive.name
-            result = await self.dispatchers[metric].submit(item, seconds)
+            deployment = self._find(item)
+            metric, steps = deployment.archive.name, deployment.checker.check(item)
+            cost = await estimate(request_of(item), steps, max_pixels=self._max_pixels)
+            result = await self.dispatchers[metric].submit(item, seconds, caller=caller, estimate=cost)
         except ServingError as error:
             self._telemetry.item_failed(metric, error.code)
             raise
@@ -58,7 +71,6 @@ class Desk:
             deployment = self.catalogue.find_holding(request.defences)
         else:
             deployment = self.catalogue.find(request.metric)
-        deployment.checker.check(item)
         return deployment
 
     def _backend_unavailable(self) -> None:

@@ -25,6 +25,7 @@ from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.gradient_servicer import GradientServicer
 from scoreguard_handlers.health import HealthMonitor
 from scoreguard_handlers.listening import authority, check_port_free, open_port, server_options
+from scoreguard_handlers.memory import MemoryBudget, default_budget
 from scoreguard_handlers.servicer import ScoringServicer
 from scoreguard_handlers.telemetry import Telemetry, metrics_page
 
@@ -61,7 +62,8 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
     async with AsyncExitStack() as stack:
         backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)
-        desk = Desk(catalogue, backend, config.admission, telemetry)
+        memory = MemoryBudget(default_budget(config, len(catalogue)))
+        desk = Desk(catalogue, backend, config.admission, telemetry, memory=memory, max_pixels=config.max_pixels)
         monitor = HealthMonitor(desk, config.health, _readiness_names(config), telemetry)
         await monitor.start()
         stack.push_async_callback(monitor.stop)

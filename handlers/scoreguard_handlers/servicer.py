@@ -20,7 +20,17 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
-from scoreguard_handlers.calls import Context, StatusError, answer, attempts_of, each, in_order, seconds_left, status_of
+from scoreguard_handlers.calls import (
+    Context,
+    StatusError,
+    answer,
+    attempts_of,
+    caller_of,
+    each,
+    in_order,
+    seconds_left,
+    status_of,
+)
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -39,7 +49,7 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        return await answer(self._telemetry, "Purify", context, self._purify(request, seconds_left(context)))
+        return await answer(self._telemetry, "Purify", context, self._purify(request, context))
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
@@ -65,12 +75,15 @@ class ScoringServicer(ScoringServiceServicer):
         return await answer(self._telemetry, "ListMetrics", context, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
-        response = succeeded(await self._desk.submit(WorkItem(score=request), seconds_left(context))).score
+        response = succeeded(await self._submit(WorkItem(score=request), context)).score
         response.attempts = attempts_of(context)
         return response
 
-    async def _purify(self, request: PurifyRequest, seconds: float | None) -> PurifyResponse:
-        return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
+    async def _purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:
+        return succeeded(await self._submit(WorkItem(purify=request), context)).purify
+
+    async def _submit(self, item: WorkItem, context: Context) -> WorkResult:
+        return await self._desk.submit(item, seconds_left(context), caller=caller_of(context))
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:

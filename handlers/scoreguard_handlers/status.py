@@ -6,11 +6,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from scoreguard_handlers.errors import (
-    DOMAIN,
-    BackendUnavailableError,
-    ServingError,
-)
+from scoreguard_handlers.errors import DOMAIN, ServingError
 
 
 def to_status(error: ServingError) -> status_pb2.Status:
@@ -23,9 +19,9 @@ def _details(error: ServingError) -> list[Message]:
     if error.field:
         violation = error_details_pb2.BadRequest.FieldViolation(field=error.field, description=str(error))
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if isinstance(error, BackendUnavailableError):
+    if (seconds := error.retry_after_seconds) is not None:
         retry = error_details_pb2.RetryInfo()
-        retry.retry_delay.FromNanoseconds(int(error.retry_after_seconds * 1e9))
+        retry.retry_delay.FromNanoseconds(int(seconds * 1e9))
         details.append(retry)
     return details
 

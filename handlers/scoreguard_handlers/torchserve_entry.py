@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard_handlers.board import board_from
 from scoreguard_handlers.errors import InvalidRequestError, ServingError
 from scoreguard_handlers.http_form import read_form, write_answer
 from scoreguard_handlers.response_limit import limit_from, within
@@ -52,7 +53,7 @@ class DefendedScoreHandler:
             IntegrityError: a file is not what the manifest says, or the canary scores wrong.
         """
         archive = Archive(Path(str(context.system_properties["model_dir"])))
-        self._worker = Worker.load(archive, WorkerConfig.from_environment())
+        self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
         self._worker.canary()
         # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
         logging.getLogger().setLevel(logging.WARNING)

@@ -15,6 +15,7 @@ from typing import Final
 
 import scoreguard
 import scoreguard_handlers
+from scoreguard_handlers import board
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.response_limit import VARIABLE
 
@@ -111,6 +112,11 @@ class InstanceFiles:
         return self.folder / "metrics.yaml"
 
     @property
+    def board(self) -> Path:
+        """Where gateway and workers leave notes for each other."""
+        return self.folder / "board"
+
+    @property
     def worker_log(self) -> Path:
         """What the workers print."""
         return self.logs / WORKER_LOG
@@ -190,6 +196,7 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
+        board.VARIABLE: str(files.board),
         VARIABLE: str(config.max_message_bytes + _ENVELOPE_BYTES),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }

@@ -94,6 +94,11 @@ class TorchServeProcess:
         """Its temporary folder: configuration, unpacked archives, sockets."""
         return self._files.folder
 
+    @property
+    def board(self) -> Path:
+        """Where gateway and workers leave notes for each other."""
+        return self._files.board
+
     async def workers(self, metric: str) -> list[WorkerState]:
         """The workers of a metric; none while TorchServe does not answer."""
         try:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
 from scoreguard_handlers.admission import Dispatcher
+from scoreguard_handlers.board import MemoryBoard
 from scoreguard_handlers.config import AdmissionConfig
 from scoreguard_handlers.errors import (
     BackendUnavailableError,
@@ -30,6 +31,7 @@ class GatedBackend:
 
     def __init__(self, *, workers: int = 1, calls: int = 0, max_batch: int = 8) -> None:
         self.workers, self.calls, self.max_batch = workers, calls or workers, max_batch
+        self.board = MemoryBoard()
         self.gate = asyncio.Event()
         self.seen: list[list[str]] = []
         self.items: list[WorkItem] = []

@@ -14,6 +14,7 @@ from scoreguard.v1.worker_pb2 import (
     WorkerRequest,
     WorkerResponse,
 )
+from scoreguard_handlers.board import FolderBoard
 from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import (
@@ -22,7 +23,9 @@ from scoreguard_handlers.errors import (
     ResourceLimitError,
     ServingError,
     TooLateError,
+    WorkerDiedError,
 )
+from scoreguard_handlers.hung_workers import HungWorkers
 from scoreguard_handlers.torchserve_files import LOOPBACK
 from scoreguard_handlers.torchserve_process import READY, TorchServeProcess
 
@@ -30,7 +33,7 @@ PAYLOAD: Final = "data"
 """Key of our bytes in TorchServe's request."""
 PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 _MARGIN_SECONDS: Final = 2.0
-"""A worker that stops at the deadline needs a moment to say so."""
+"""A worker that stops, or is ended, after the deadline needs a moment to say so."""
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -46,7 +49,9 @@ class TorchServeBackend:
     name = "torchserve"
 
     def __init__(self, server: TorchServeProcess, config: ServeConfig) -> None:
-        self.server = server
+        self.server, self.board = server, FolderBoard(server.board)
+        self._overdue_seconds = config.torchserve.overdue_seconds
+        self._hung = HungWorkers(self.board, server, self._overdue_seconds)
         self.workers, self.max_batch = config.workers, config.admission.max_batch
         self.calls = config.workers * config.admission.calls_per_worker
         self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
@@ -70,10 +75,11 @@ class TorchServeBackend:
         """Run one call on some worker of the metric."""
         message = TorchServePredictionsRequest(model_name=metric, input={PAYLOAD: request.SerializeToString()})
         try:
-            reply = await self._predict(message, timeout=_timeout_of(request))
+            # For as long as a worker may be at it, so that what is under way is known.
+            reply = await self._predict(message, timeout=_timeout_of(request, self._overdue_seconds))
             return WorkerResponse.FromString(reply.prediction)
         except grpc.aio.AioRpcError as error:
-            raise translate(error.code(), error.details() or "") from error
+            raise self._died_over(request, translate(error.code(), error.details() or "")) from error
         except DecodeError as error:
             raise ChainFailedError("the worker answered with bytes that are not a WorkerResponse") from error
 
@@ -90,8 +96,20 @@ class TorchServeBackend:
 
     async def close(self) -> None:
         """Close the channel and end TorchServe."""
+        await self._hung.stop()
         await self._channel.close()
         await self.server.stop()
+
+    def _died_over(self, request: WorkerRequest, error: ServingError) -> ServingError:
+        """The same error; that of a dead worker with what its note says."""
+        if not isinstance(error, WorkerDiedError):
+            return error
+        ids = {item.id for item in request.items}
+        for note in self.board.notes():
+            if ids.intersection(note.items):
+                self.board.erase(note.pid)
+                return WorkerDiedError(str(error), items=note.items, was_overdue=note.pid in self._hung.ended)
+        return error
 
 
 def translate(code: grpc.StatusCode, details: str) -> ServingError:
@@ -102,7 +120,7 @@ def translate(code: grpc.StatusCode, details: str) -> ServingError:
     """
     text = details.splitlines()[0] if details else code.name
     if "Worker died" in text or (code is grpc.StatusCode.INTERNAL and "no worker" in text.lower()):
-        return BackendUnavailableError("the worker died while scoring; try again")
+        return WorkerDiedError("the worker died while scoring; try again")
     if "Out of resources" in text:
         return ResourceLimitError("out of memory while scoring; send a smaller picture or try again later")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -116,8 +134,8 @@ def translate(code: grpc.StatusCode, details: str) -> ServingError:
     return ChainFailedError(f"TorchServe answered {code.name}: {text}")
 
 
-def _timeout_of(request: WorkerRequest) -> float | None:
+def _timeout_of(request: WorkerRequest, overdue_seconds: float) -> float | None:
     deadlines = [item.deadline_unix_seconds for item in request.items]
     if not deadlines or 0 in deadlines:
         return None
-    return max(0.0, max(deadlines) - time.time()) + _MARGIN_SECONDS
+    return max(0.0, max(deadlines) - time.time()) + overdue_seconds + _MARGIN_SECONDS
