@@ -80,7 +80,7 @@ def _copy_scores(chain: Chain, image: Array, call: ChainCall, smoothing: Smoothi
         except TooLateError as error:
             raise _too_late(first, smoothing.samples) from error
         except NotFiniteError as error:
-            raise _uncertified(first, error) from error
+            raise _uncertified(first, smoothing.samples, error) from error
     return scores
 
 
@@ -89,10 +89,10 @@ def _score_copies(chain: Chain, image: Array, call: ChainCall, sigma: float, pla
     return chain.score(copies, replace(call, seeds=seeds, undefended=False)).scores
 
 
-def _uncertified(place: int, error: NotFiniteError) -> NotFiniteError:
+def _uncertified(place: int, samples: int, error: NotFiniteError) -> NotFiniteError:
     # NaN has no place in an order.
     return NotFiniteError(
-        f"nothing can be certified: at noisy copy {place + 1}, {error}",
+        f"nothing can be certified: number {place + 1} of {samples} noisy copies has no score, since {error}",
         metadata=error.metadata | {"stage": SMOOTHING_STAGE},
     )
 

@@ -81,9 +81,8 @@ def test_a_full_queue_is_resource_exhausted(server: LiveServer) -> None:
     """One running, two waiting, the next is refused with the numbers; the callers before it are not disturbed."""
 
     async def scenario(line: Line) -> None:
-        calls = line.gateway.backend.calls
-        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(calls + 2)]
-        await wait_for(line, running=calls, waiting=2)
+        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(3)]
+        await wait_for(line, running=1, waiting=2)
         error = await failure_of(line.stub.ScoreDefended(request()))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.details() == "queue full: 2 waiting, limit 2; try again later"
@@ -248,16 +247,15 @@ def test_a_cancelled_caller_leaves_the_queue(server: LiveServer) -> None:
     """A caller who hangs up while waiting is forgotten, and the callers behind him move up."""
 
     async def scenario(line: Line) -> None:
-        calls = line.gateway.backend.calls
-        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(calls)]
-        await wait_for(line, running=calls, waiting=0)
+        running = asyncio.create_task(score(line, slow_request(2)))
+        await wait_for(line, running=1, waiting=0)
         waiting = line.stub.ScoreDefended(slow_request(LONG))
         behind = asyncio.create_task(score(line, request()))
-        await wait_for(line, running=calls, waiting=2)
+        await wait_for(line, running=1, waiting=2)
         waiting.cancel()
-        await wait_for(line, running=calls, waiting=1)
+        await wait_for(line, running=1, waiting=1)
         assert await behind == pytest.approx(20, abs=1e-3)
-        await asyncio.gather(*callers)
+        assert await running == pytest.approx(20, abs=0.1)
 
     server.run(scenario)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -18,7 +20,12 @@ LARGE: Final = 2**29
 """Bytes of a model from which memory counts for more than speed: its weights would be held two or three times."""
 LARGE_INPUT: Final = 2**25
 """Bytes of an input, about 3 megapixels, from which memory counts for more than speed; see `OnnxGraph`."""
+_SHRINK_FROM: Final = 2**26
+"""Bytes of an input after which an arena gives its memory back to the system."""
 _FATAL: Final = 4
+_M_MMAP_THRESHOLD: Final = -3
+"""From glibc's malloc.h."""
+_LARGE_BLOCK: Final = 2**22
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 
 
@@ -30,7 +37,7 @@ class OnnxGraph:
     """
 
     def __init__(self, model: bytes, *, threads: int, large: int = LARGE, arena: bool = True) -> None:
-        frugal = len(model) >= large
+        frugal, self._arena = len(model) >= large, arena
         options = _options(threads, frugal=frugal, arena=arena)
         with _in_a_file(model) if frugal else nullcontext(model) as source:
             self._session = onnxruntime.InferenceSession(source, options, providers=_providers())
@@ -49,8 +56,7 @@ class OnnxGraph:
             CallerGoneError: the caller left.
             ResourceLimitError: not enough memory.
         """
-        run_options = onnxruntime.RunOptions()
-        run_options.log_severity_level = _FATAL
+        run_options = _run_options(inputs, arena=self._arena)
 
         def stop() -> None:
             run_options.terminate = True
@@ -80,12 +86,28 @@ def _in_a_file(model: bytes) -> Iterator[str]:
         yield file.name
 
 
+def _run_options(inputs: Mapping[str, Array], *, arena: bool) -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _FATAL
+    if arena and any(array.nbytes >= _SHRINK_FROM for array in inputs.values()):
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
 @cache
 def _share_arena() -> None:
     """One arena for all graphs of the process: of its own, each would keep what its largest picture took."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     unlimited = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), unlimited)
+
+
+@cache
+def _return_large_blocks() -> None:
+    """Have the C library give each large block back to the system: by itself it raises the limit to 32 MiB."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
 
 
 def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionOptions:
@@ -100,6 +122,7 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
         _share_arena()
         options.add_session_config_entry("session.use_env_allocators", "1")
     else:
+        _return_large_blocks()
         options.enable_cpu_mem_arena = False
     if frugal:
         # Weights stay as they are stored, in half precision.
