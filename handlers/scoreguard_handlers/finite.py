@@ -23,8 +23,9 @@ def check_finite(values: npt.NDArray[Any], stage: str, what: str, *, who: str = 
         NotFiniteError: a value is not finite.
     """
     # A sum is not finite if one of its terms is not, and takes no second array.
-    if np.isfinite(values.sum(dtype=np.float64)):
-        return
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
     wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
     raise NotFiniteError(
         f"{who or f'step {stage!r}'} gave no finite numbers for this image ({wrong} of {values.size} are NaN or "

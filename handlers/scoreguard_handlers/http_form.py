@@ -77,7 +77,7 @@ def write_answer(result: WorkResult) -> HttpAnswer:
 
 
 def _json(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, indent=2).encode() + b"\n"
+    return json.dumps(content, indent=2, allow_nan=False).encode() + b"\n"
 
 
 def _text(form: Mapping[str, Any], name: str) -> str:
