@@ -16,7 +16,7 @@ from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.engines.onnx_graph import LARGE_INPUT, OnnxGraph
-from scoreguard_handlers.errors import as_serving_error
+from scoreguard_handlers.errors import ServingError, as_serving_error
 from scoreguard_handlers.finite import check_finite
 from scoreguard_handlers.size_check import METRIC_STAGE, check_metric, check_step
 
@@ -100,6 +100,9 @@ class Stage:
         try:
             return self.graphs.for_inputs(inputs).get(graphs.onnx).run(inputs, self.deadline)
         except Exception as error:
+            if isinstance(error, ServingError):
+                error.metadata.setdefault("stage", self.name)
+                raise  # as its own cause it would be a cycle, and keep the arrays of this call
             raise as_serving_error(error, stage=self.name) from error
         finally:
             self.timings.add(self.name, started)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+from collections.abc import Callable
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 import psutil
 
@@ -21,20 +22,11 @@ _REMEMBERED: Final = 64
 logger = logging.getLogger(__name__)
 
 
-class Parent(Protocol):
-    """Whose children the workers are."""
-
-    @property
-    def pid(self) -> int:
-        """Its process id."""
-        ...
-
-
 class HungWorkers:
     """Looks at the board every half second, from a task of the event loop."""
 
-    def __init__(self, board: FolderBoard, parent: Parent, overdue_seconds: float) -> None:
-        self._board, self._parent, self._overdue_seconds = board, parent, overdue_seconds
+    def __init__(self, watched: Callable[[], tuple[FolderBoard, int]], overdue_seconds: float) -> None:
+        self._watched, self._overdue_seconds = watched, overdue_seconds
         self.ended: list[int] = []
         """Process ids of workers that were ended here, the last ones."""
         self._task = asyncio.create_task(self._watch())
@@ -54,18 +46,21 @@ class HungWorkers:
                 logger.exception("cannot look after the workers")
 
     def _look(self) -> None:
-        for note in self._board.notes():
-            if (seconds := note.overdue(self._board.left)) > self._overdue_seconds:
-                self._end(note.pid, seconds)
+        board, parent = self._watched()
+        for note in board.notes():
+            seconds = note.overdue(board.left)
+            if seconds > self._overdue_seconds and not self._end(note.pid, parent, seconds):
+                board.erase(note.pid)
 
-    def _end(self, pid: int, seconds: float) -> None:
-        """By SIGKILL, since a worker that hangs in a library hears no other signal."""
+    def _end(self, pid: int, parent: int, seconds: float) -> bool:
+        """By SIGKILL, since what hangs in a library hears no other signal; False if there is no such worker."""
         try:
             worker = psutil.Process(pid)
-            if self._parent.pid not in {ancestor.pid for ancestor in worker.parents()}:
-                raise psutil.NoSuchProcess(pid)
+            if parent not in {ancestor.pid for ancestor in worker.parents()}:
+                return False
             logger.warning("a worker (process %d) is still at work %.1f s after its callers left: ended", pid, seconds)
             self.ended = [*self.ended[-_REMEMBERED:], pid]
             worker.send_signal(signal.SIGKILL)
         except psutil.NoSuchProcess:
-            self._board.erase(pid)
+            return False
+        return True

@@ -22,6 +22,7 @@ from scoreguard_handlers.http_form import read_form, write_answer
 from scoreguard_handlers.response_limit import limit_from, within
 from scoreguard_handlers.status import to_status
 from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker_memory import limit_memory
 
 _WIRE_KEY: Final = "data"
 
@@ -55,6 +56,7 @@ class DefendedScoreHandler:
         archive = Archive(Path(str(context.system_properties["model_dir"])))
         self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
         self._worker.canary()
+        limit_memory()
         # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
         logging.getLogger().setLevel(logging.WARNING)
 

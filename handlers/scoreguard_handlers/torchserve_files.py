@@ -15,7 +15,7 @@ from typing import Final
 
 import scoreguard
 import scoreguard_handlers
-from scoreguard_handlers import board
+from scoreguard_handlers import board, worker_memory
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.response_limit import VARIABLE
 
@@ -181,8 +181,8 @@ def java_options(config: ServeConfig) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
-    """The environment of TorchServe, which its workers inherit."""
+def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0) -> dict[str, str]:
+    """The environment of TorchServe, which its workers inherit; each may take `memory_bytes` for images (0 = any)."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
     return kept | {
         "LOG_LOCATION": str(files.logs),
@@ -197,6 +197,7 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
         board.VARIABLE: str(files.board),
+        worker_memory.VARIABLE: str(memory_bytes),
         VARIABLE: str(config.max_message_bytes + _ENVELOPE_BYTES),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }

@@ -29,6 +29,7 @@ import psutil
 from scoreguard_handlers import child_guard
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
+from scoreguard_handlers.memory import default_budget
 from scoreguard_handlers.torchserve_files import LOOPBACK, InstanceFiles, Ports, environment, java_options
 
 READY: Final = "READY"
@@ -70,15 +71,17 @@ class TorchServeProcess:
         """
         folder = Path(tempfile.mkdtemp(prefix="scoreguard-"))
         files, ports = InstanceFiles(folder=folder, logs=config.torchserve.log_dir or folder / "logs"), Ports.free()
+        names = list(metrics)
+        env = environment(config, files, default_budget(config, len(names)))
         try:
             files.write(config, ports)
-            process = await _spawn(_command(config, files), environment(config, files), folder)
+            process = await _spawn(_command(config, files), env, folder)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
         server = cls(process, ports, files)
         try:
-            await server._await_workers(list(metrics), config)
+            await server._await_workers(names, config)
         except BaseException:
             await server.stop()
             raise

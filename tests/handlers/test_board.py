@@ -14,7 +14,7 @@ import scoreguard
 import scoreguard_handlers
 from scoreguard_handlers.board import VARIABLE, Board, FolderBoard, MemoryBoard, Note, board_from
 
-ROOTS = os.pathsep.join(str(Path(m.__file__).parents[1]) for m in (scoreguard_handlers, scoreguard))
+ROOTS = os.pathsep.join(str(Path(str(m.__file__)).parents[1]) for m in (scoreguard_handlers, scoreguard))
 WORKER = """
 import os, signal, sys
 from scoreguard_handlers.board import board_from

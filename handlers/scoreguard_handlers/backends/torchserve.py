@@ -51,7 +51,7 @@ class TorchServeBackend:
     def __init__(self, server: TorchServeProcess, config: ServeConfig) -> None:
         self.server, self.board = server, FolderBoard(server.board)
         self._overdue_seconds = config.torchserve.overdue_seconds
-        self._hung = HungWorkers(self.board, server, self._overdue_seconds)
+        self._hung = HungWorkers(lambda: (self.board, self.server.pid), self._overdue_seconds)
         self.workers, self.max_batch = config.workers, config.admission.max_batch
         self.calls = config.workers * config.admission.calls_per_worker
         self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
@@ -79,7 +79,7 @@ class TorchServeBackend:
             reply = await self._predict(message, timeout=_timeout_of(request, self._overdue_seconds))
             return WorkerResponse.FromString(reply.prediction)
         except grpc.aio.AioRpcError as error:
-            raise self._died_over(request, translate(error.code(), error.details() or "")) from error
+            raise self._failure(request, error.code(), error.details() or "") from error
         except DecodeError as error:
             raise ChainFailedError("the worker answered with bytes that are not a WorkerResponse") from error
 
@@ -100,16 +100,17 @@ class TorchServeBackend:
         await self._channel.close()
         await self.server.stop()
 
-    def _died_over(self, request: WorkerRequest, error: ServingError) -> ServingError:
-        """The same error; that of a dead worker with what its note says."""
-        if not isinstance(error, WorkerDiedError):
+    def _failure(self, request: WorkerRequest, code: grpc.StatusCode, details: str) -> ServingError:
+        """What the status means; of a dead worker, what its note says."""
+        error = translate(code, details)
+        if not _is_death(code, details):
             return error
         ids = {item.id for item in request.items}
         for note in self.board.notes():
             if ids.intersection(note.items):
                 self.board.erase(note.pid)
                 return WorkerDiedError(str(error), items=note.items, was_overdue=note.pid in self._hung.ended)
-        return error
+        return WorkerDiedError(str(error))
 
 
 def translate(code: grpc.StatusCode, details: str) -> ServingError:
@@ -119,8 +120,8 @@ def translate(code: grpc.StatusCode, details: str) -> ServingError:
     a dead worker comes as INTERNAL, which they would not send again.
     """
     text = details.splitlines()[0] if details else code.name
-    if "Worker died" in text or (code is grpc.StatusCode.INTERNAL and "no worker" in text.lower()):
-        return WorkerDiedError("the worker died while scoring; try again")
+    if _is_death(code, details):
+        return BackendUnavailableError("the worker died while scoring; try again")
     if "Out of resources" in text:
         return ResourceLimitError("out of memory while scoring; send a smaller picture or try again later")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
@@ -132,6 +133,11 @@ def translate(code: grpc.StatusCode, details: str) -> ServingError:
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
         return ResourceLimitError(f"too big for TorchServe: {text}")
     return ChainFailedError(f"TorchServe answered {code.name}: {text}")
+
+
+def _is_death(code: grpc.StatusCode, details: str) -> bool:
+    text = details.partition("\n")[0]
+    return "Worker died" in text or (code is grpc.StatusCode.INTERNAL and "no worker" in text.lower())
 
 
 def _timeout_of(request: WorkerRequest, overdue_seconds: float) -> float | None:

@@ -65,16 +65,12 @@ class OnnxGraph:
             with WATCH.watch(deadline, stop):
                 output: Array = self._session.run(self._output, inputs, run_options)[0]
         except Exception as error:
-            raise _translated(error, deadline) from error
+            if deadline.passed:
+                raise deadline.error("while a graph was running; the work was stopped") from error
+            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
+                raise ResourceLimitError("out of memory while running a graph; send a smaller image") from error
+            raise
         return output
-
-
-def _translated(error: Exception, deadline: Deadline) -> Exception:
-    if deadline.passed:
-        return deadline.error("while a graph was running; the work was stopped")
-    if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-        return ResourceLimitError("out of memory while running a graph; send a smaller picture")
-    return error
 
 
 @contextmanager
