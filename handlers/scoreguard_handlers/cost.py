@@ -40,14 +40,18 @@ METRIC: Final = "metric"
 GRADIENT: Final = "gradient"
 SMOOTHING: Final = "smoothing"
 
-# Bytes of a worker's memory for one pixel.
-_DECODED: Final = 18
+# Bytes of a worker's memory for one pixel, from `benchmarks/memory.py`.
+_DECODED: Final = 16
 """Integers while decoding, then float32 planes."""
-_METRIC: Final = 72
-_STEP: Final = 90
-_TILED: Final = 30
+_METRIC: Final = 56
+_METRICS: Final = {"nima": 8}
+"""Of metrics that take less: they shrink the image first."""
+_STEP: Final = 56
+_STEPS: Final = {"blur": 24, "flip": 16, "quantise": 24, "resize": 16, "rotate": 24, "upscale": 24}
+"""Of steps that take less."""
+_TILED: Final = 32
 """A step in tiles holds its parts and their join."""
-_GRADIENT: Final = 420
+_GRADIENT: Final = 360
 _PURIFIED_PNG: Final = 20
 _PURIFIED_FLOAT: Final = 60
 
@@ -98,12 +102,14 @@ class Rates:
                 self._rates[stage] = self._rates.get(stage, _SECONDS) * seconds / expected
 
 
-async def estimate(request: Request, steps: Sequence[ResolvedStep], *, max_pixels: int) -> Estimate:
-    """What a request will cost; a file's header is read on a thread unless that takes microseconds."""
+async def estimate(request: Request, steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int) -> Estimate:
+    """What a request to a metric will cost; a file's header is read on a thread unless that takes microseconds."""
     pixels = await _pixels(request.image)
     if not 0 < pixels <= max_pixels:
         return Estimate()
-    return Estimate(megapixels=pixels / 1e6, runs=_runs(request, steps), memory_bytes=pixels * _bytes(request, steps))
+    return Estimate(
+        megapixels=pixels / 1e6, runs=_runs(request, steps), memory_bytes=int(pixels * _bytes(request, steps, metric))
+    )
 
 
 async def _pixels(image: Image) -> int:
@@ -145,13 +151,26 @@ def _step_runs(step: ResolvedStep) -> int:
     return max(1, int(numbers.get(COUNT_PARAMETER) or numbers.get(STEP_PARAMETER) or 1))
 
 
-def _bytes(request: Request, steps: Sequence[ResolvedStep]) -> int:
+def _bytes(request: Request, steps: Sequence[ResolvedStep], metric: str) -> float:
     """Bytes for one pixel at the peak."""
     if isinstance(request, ScoreGradientRequest):
         return _DECODED + _GRADIENT + _STEP * len(steps)
-    stages = [_TILED if tiling_of(step) else _STEP for step in steps]
+    stages, left = [0.0], 1.0
+    for step in steps:
+        stages.append(left * (_TILED if tiling_of(step) else _STEPS.get(step.facts.name, _STEP)))
+        left *= _pixels_left(step)
     if isinstance(request, PurifyRequest) or request.return_purified_image:
-        stages.append(_PURIFIED_PNG if request.purified_format == PURIFIED_FORMAT_PNG else _PURIFIED_FLOAT)
+        png = request.purified_format == PURIFIED_FORMAT_PNG
+        stages.append(left * (_PURIFIED_PNG if png else _PURIFIED_FLOAT))
     if not isinstance(request, PurifyRequest):
-        stages.append(_METRIC)
-    return _DECODED + max(stages, default=0)
+        scored = 1.0 if request.return_undefended_score else left
+        stages.append(scored * _METRICS.get(metric, _METRIC))
+    return _DECODED + max(stages)
+
+
+def _pixels_left(step: ResolvedStep) -> float:
+    """Of each pixel, after a step that makes images smaller for good."""
+    values = dict(step.step.parameters)
+    if step.facts.size_preserving or values.get("restore"):
+        return 1.0
+    return min(1.0, values.get("scale", 1.0)) ** 2

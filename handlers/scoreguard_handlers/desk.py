@@ -53,7 +53,7 @@ class Desk:
         try:
             deployment = self._find(item)
             metric, steps = deployment.archive.name, deployment.checker.check(item)
-            cost = await estimate(request_of(item), steps, max_pixels=self._max_pixels)
+            cost = await estimate(request_of(item), steps, metric=metric, max_pixels=self._max_pixels)
             result = await self.dispatchers[metric].submit(item, seconds, caller=caller, estimate=cost)
         except ServingError as error:
             self._telemetry.item_failed(metric, error.code)

@@ -37,7 +37,7 @@ async def cost_of(archive: Archive, request: Any, chain: str = "") -> Estimate:
     """The estimate of a request behind a chain."""
     request.defences.extend(step.to_message() for step in parse_chain(chain))
     steps = RequestChecker(archive.manifest).resolve(request.defences)
-    return await estimate(request, steps, max_pixels=50_000_000)
+    return await estimate(request, steps, metric="brightness", max_pixels=50_000_000)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF"])

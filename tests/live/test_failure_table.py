@@ -260,6 +260,35 @@ def test_a_cancelled_caller_leaves_the_queue(server: LiveServer) -> None:
     server.run(scenario)
 
 
+def test_cancelled_work_is_stopped(server: LiveServer) -> None:
+    """Long work whose callers have hung up, in a worker and in the queue, keeps the next caller for a moment only."""
+
+    async def scenario(line: Line) -> float:
+        calls = [line.stub.ScoreDefended(slow_request(LONG)) for _ in range(3)]
+        await wait_for(line, running=1, waiting=2)
+        await asyncio.sleep(1.0)  # on its way into the worker; there is no sign of the arrival
+        for call in calls:
+            call.cancel()
+        started = time.perf_counter()
+        await score(line, request())
+        return time.perf_counter() - started
+
+    assert server.run(scenario) < 8
+
+
+def test_a_batch_that_is_cancelled_ends_as_its_items_do(server: LiveServer) -> None:
+    """The items under way and those in the queue."""
+
+    async def scenario(line: Line) -> None:
+        messages = [slow_request(LONG) for _ in range(2)]
+        call = line.stub.ScoreDefendedBatch(ScoreDefendedBatchRequest(requests=messages))
+        await wait_for(line, running=1, waiting=1)
+        call.cancel()
+        await wait_for(line, running=0, waiting=0)
+
+    server.run(scenario)
+
+
 async def score_again_and_again(line: Line, seconds: float = 30) -> float:
     """What a client with a retry policy does: UNAVAILABLE, and nothing else, is sent again."""
     async with asyncio.timeout(seconds):
@@ -311,6 +340,50 @@ def test_a_crash_loop_is_not_serving(tmp_path: Path) -> None:
             assert time.perf_counter() - started < 1
 
         server.run(scenario)
+
+
+def test_a_hung_worker_is_replaced_within_seconds(torchserve_server: LiveServer) -> None:
+    """What hangs in a library sees no deadline: the worker is ended soon after it, not at the response limit."""
+    before = torchserve_server.worker_pids
+
+    async def scenario(line: Line) -> None:
+        await wait_for_health(line, SERVING)
+        error = await failure_of(line.stub.ScoreDefended(request(request_id="hang"), timeout=1.0))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await score_again_and_again(line, seconds=60) == pytest.approx(20, abs=1e-3)
+
+    started = time.perf_counter()
+    torchserve_server.run(scenario)
+    assert time.perf_counter() - started < 60
+    assert set(torchserve_server.worker_pids).isdisjoint(before)
+
+
+def test_what_took_two_workers_down_is_given_to_no_third(torchserve_server: LiveServer) -> None:
+    """The first death may be an operator's: UNAVAILABLE; after the second the request is refused."""
+    message = request(77, request_id="die")
+
+    async def scenario(line: Line) -> None:
+        await wait_for_health(line, SERVING)
+        error = await failure_of(line.stub.ScoreDefended(message, timeout=30))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        error = await refused(line, message)
+        info = details_of(error)["ErrorInfo"]
+        assert (error.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "POISON")
+        assert "RetryInfo" not in details_of(error)
+        assert await score_again_and_again(line, seconds=60) == pytest.approx(20, abs=1e-3)
+        left = line.gateway.backend.board.notes()  # type: ignore[attr-defined]
+        assert (await failure_of(line.stub.ScoreDefended(message))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert line.gateway.backend.board.notes() == left  # type: ignore[attr-defined]
+
+    torchserve_server.run(scenario)
+
+
+async def refused(line: Line, message: Any) -> grpc.aio.AioRpcError:
+    """The first error that no client sends again."""
+    async with asyncio.timeout(60):
+        while (error := await failure_of(line.stub.ScoreDefended(message))).code() is grpc.StatusCode.UNAVAILABLE:
+            await asyncio.sleep(0.2)
+    return error
 
 
 @pytest.mark.parametrize("backend", ["local", "torchserve"])
