@@ -15,6 +15,7 @@ from scoreguard_handlers.errors import StartupError
 BackendName = Literal["torchserve", "local"]
 LogFormat = Literal["text", "json"]
 MIB: Final = 1 << 20
+MAX_PIXELS: Final = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +57,14 @@ class AdmissionConfig:
     for the `responseTimeout` of its archive, 120 s, so this must stay below."""
     window: Count = 16
     """Items of one stream or batch call that may be under way at once."""
+    lane_seconds: float = 0.5
+    """Work that is estimated to take longer is large: nothing waits behind it in a worker's own queue, it shares no
+    call, and where there are several workers it never takes the last of them."""
+    memory_mib: int = 0
+    """Memory that large images may take at the same time in all workers together; what does not fit waits, and what
+    will never fit is refused. 0 = what the machine or container has, less what the service takes at rest."""
+    poison_seconds: float = 600.0
+    """Time for which a request that took its worker down is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,6 +164,9 @@ class TorchServeConfig:
     """Time until all workers must be ready."""
     hung_worker_seconds: Seconds = 30.0
     """A worker that is silent for this long after the longest deadline is killed by TorchServe."""
+    overdue_seconds: Seconds = 5.0
+    """A worker that is still at work this long after the last of its callers has left, or his deadline has passed, is
+    killed, and TorchServe starts another. A worker looks up between two nodes of a graph."""
     heap_mib: Annotated[int, Range(low=0)] = 0
     """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
     log_dir: Path | None = None
@@ -180,7 +192,7 @@ class ServeConfig:
     """Workers of each metric; default = the cores that this process may use."""
     threads: Count = 1
     """Threads of one graph run; on a CPU more workers beat more threads."""
-    max_pixels: Count = 50_000_000
+    max_pixels: Count = MAX_PIXELS
     """Largest picture, refused before it is decoded."""
     max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and

@@ -5,9 +5,13 @@ ServingError
 ├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; near names listed
 ├── NotDeployedError        FAILED_PRECONDITION  asked for something that this server does not offer
 ├── ResourceLimitError      RESOURCE_EXHAUSTED   too big, queue full, out of memory; sizes in the metadata
+├── PoisonError             RESOURCE_EXHAUSTED   it took a worker down before, and is not tried again
 ├── TooLateError            DEADLINE_EXCEEDED    the deadline passed before the work was done
+├── CallerGoneError         CANCELLED            the caller left before the work was done
 ├── BackendUnavailableError UNAVAILABLE          a worker is down or restarting; retry
+│   └── WorkerDiedError                          the worker that had the work died
 └── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
+    └── NotFiniteError                           a stage gave a value that is not a finite number
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
 UnreadableGraphError                             an archive whose graph no engine can load
 """
@@ -46,6 +50,11 @@ class ServingError(Exception):
         self.metadata = dict(metadata or {})
         """Facts for programs: stage, sizes, near names."""
         super().__init__(message)
+
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """When it is worth trying again (`google.rpc.RetryInfo`); None where trying again cannot help."""
+        return None
 
 
 class InvalidRequestError(ServingError):
@@ -92,6 +101,19 @@ class ResourceLimitError(ServingError):
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = "RESOURCE_LIMIT"
 
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """What the metadata says: an overload passes, a size does not."""
+        seconds = self.metadata.get("retry_after_seconds")
+        return None if seconds is None else float(seconds)
+
+
+class PoisonError(ServingError):
+    """A piece of work that took a worker down, and is not given to the next."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = "POISON"
+
 
 class TooLateError(ServingError):
     """The deadline passed before the work was done."""
@@ -100,13 +122,34 @@ class TooLateError(ServingError):
     reason = "DEADLINE_EXCEEDED"
 
 
+class CallerGoneError(ServingError):
+    """The caller left before the work was done: nobody reads this."""
+
+    code = code_pb2.CANCELLED
+    reason = "CALLER_GONE"
+
+
 class BackendUnavailableError(ServingError):
     """A worker is down or restarting."""
 
     code = code_pb2.UNAVAILABLE
     reason = "BACKEND_UNAVAILABLE"
 
-    retry_after_seconds: ClassVar[float] = 1.0
+    @property
+    def retry_after_seconds(self) -> float | None:
+        """Workers need a moment to come back."""
+        return 1.0
+
+
+class WorkerDiedError(BackendUnavailableError):
+    """The worker that had the work died."""
+
+    def __init__(self, message: str, *, items: Iterable[int] = (), was_overdue: bool = False) -> None:
+        self.items = frozenset(items)
+        """Ids of the pieces of work that it was at; none where that is not known."""
+        self.was_overdue = was_overdue
+        """Whether it was ended since nobody waited for it any more."""
+        super().__init__(message)
 
 
 class ChainFailedError(ServingError):
@@ -114,6 +157,12 @@ class ChainFailedError(ServingError):
 
     code = code_pb2.INTERNAL
     reason = "CHAIN_FAILED"
+
+
+class NotFiniteError(ChainFailedError):
+    """A stage gave a value that is not a finite number: there is no score."""
+
+    reason = "NOT_FINITE"
 
 
 class UnreadableGraphError(IntegrityError):

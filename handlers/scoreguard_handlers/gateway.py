@@ -39,6 +39,7 @@ from scoreguard_handlers.listening import (
     server_options,
 )
 from scoreguard_handlers.logs import FIELDS
+from scoreguard_handlers.memory import MemoryBudget, default_budget
 from scoreguard_handlers.messages import MessageReader
 from scoreguard_handlers.platform_check import check_platform
 from scoreguard_handlers.servicer import ScoringServicer
@@ -87,7 +88,8 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
             metrics_port = _open_page(stack, config, telemetry)
             backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)
-        desk = Desk(catalogue, backend, config.admission, telemetry)
+        memory = MemoryBudget(default_budget(config, len(catalogue)))
+        desk = Desk(catalogue, backend, config.admission, telemetry, memory=memory, max_pixels=config.max_pixels)
         monitor = HealthMonitor(desk, config.health, _readiness_names(config), telemetry)
         await monitor.start()
         stack.push_async_callback(monitor.stop)

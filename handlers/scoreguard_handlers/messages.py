@@ -26,7 +26,7 @@ from scoreguard_handlers.config import ConnectionConfig
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
 from scoreguard_handlers.listening import hang_up
 from scoreguard_handlers.logs import warn
-from scoreguard_handlers.memory import MemoryReturn
+from scoreguard_handlers.memory_return import MemoryReturn
 from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.skeleton import check_skeleton, not_a_message
 from scoreguard_handlers.telemetry import Telemetry

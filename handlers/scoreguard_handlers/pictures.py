@@ -71,8 +71,11 @@ def decode(image: Image, *, max_pixels: int, deadline: Deadline = _NEVER) -> Dec
 
 def encode_png(values: npt.NDArray[np.float32]) -> bytes:
     """(H, W, 3) in [0, 1] → a PNG file, rounded to 8 bits."""
+    rounded = np.empty(values.shape, np.uint8)
+    for channel in range(values.shape[2]):  # by channel: a large image is not held several times over
+        rounded[..., channel] = np.rint(values[..., channel] * 255)
     buffer = io.BytesIO()
-    PillowImage.fromarray(np.rint(values * 255).astype(np.uint8)).save(buffer, "PNG")
+    PillowImage.fromarray(rounded).save(buffer, "PNG")
     return buffer.getvalue()
 
 

@@ -26,6 +26,7 @@ from scoreguard_handlers.calls import (
     StatusError,
     answer,
     attempts_of,
+    caller_of,
     each,
     in_order,
     seconds_left,
@@ -53,8 +54,7 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        work = self._purify(request, seconds_left(context))
-        return await answer(self._telemetry, "Purify", context, request, work)
+        return await answer(self._telemetry, "Purify", context, request, self._purify(request, context))
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
@@ -84,12 +84,15 @@ class ScoringServicer(ScoringServiceServicer):
         return await answer(self._telemetry, "ListMetrics", context, request, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
-        response = succeeded(await self._desk.submit(WorkItem(score=request), seconds_left(context))).score
+        response = succeeded(await self._submit(WorkItem(score=request), context)).score
         response.attempts = attempts_of(context)
         return response
 
-    async def _purify(self, request: PurifyRequest, seconds: float | None) -> PurifyResponse:
-        return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
+    async def _purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:
+        return succeeded(await self._submit(WorkItem(purify=request), context)).purify
+
+    async def _submit(self, item: WorkItem, context: Context) -> WorkResult:
+        return await self._desk.submit(item, seconds_left(context), caller=caller_of(context))
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
         check_batch(len(request.requests))

@@ -13,10 +13,8 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from scoreguard_handlers.errors import DOMAIN, BackendUnavailableError, ServingError
+from scoreguard_handlers.errors import DOMAIN, ServingError
 
-RETRY_AFTER: Final = "retry_after_seconds"
-"""Metadata of an error that says when to try again; it becomes RetryInfo."""
 _MESSAGE_BYTES: Final = 700
 _VALUE_BYTES: Final = 300
 _METADATA_BYTES: Final = 1200
@@ -47,7 +45,7 @@ def _details(error: ServingError, message: str) -> list[Message]:
             field=cut(error.field, _VALUE_BYTES), description=message
         )
         details.append(error_details_pb2.BadRequest(field_violations=[violation]))
-    if (seconds := _retry_delay(error)) is not None:
+    if (seconds := error.retry_after_seconds) is not None:
         retry = error_details_pb2.RetryInfo()
         retry.retry_delay.FromNanoseconds(int(seconds * 1e9))
         details.append(retry)
@@ -63,14 +61,6 @@ def _short(metadata: Mapping[str, str]) -> dict[str, str]:
         if total <= _METADATA_BYTES:
             kept[name] = text
     return kept
-
-
-def _retry_delay(error: ServingError) -> float | None:
-    """Seconds after which to try again; None where it would not help."""
-    if isinstance(error, BackendUnavailableError):
-        return error.retry_after_seconds
-    given = error.metadata.get(RETRY_AFTER)
-    return None if given is None else float(given)
 
 
 def _pack(detail: Message) -> any_pb2.Any:

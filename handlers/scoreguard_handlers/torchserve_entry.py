@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard_handlers.board import board_from
 from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
 from scoreguard_handlers.http_form import read_form, write_answer
 from scoreguard_handlers.response_limit import limit_from, within
@@ -23,6 +24,7 @@ from scoreguard_handlers.spool import INLINE, SPOOLED, answer_spooled
 from scoreguard_handlers.status import to_status
 from scoreguard_handlers.torchserve_fields import came_over_http, mark_repeated_fields
 from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker_memory import limit_memory
 
 
 class Context(Protocol):
@@ -55,9 +57,10 @@ class DefendedScoreHandler:
             IntegrityError: a file is not what the manifest says, or the canary scores wrong.
         """
         archive = Archive(Path(str(context.system_properties["model_dir"])))
-        self._worker = Worker.load(archive, WorkerConfig.from_environment())
+        self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
         self._worker.canary()
         mark_repeated_fields()
+        limit_memory()
         # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
         logging.getLogger().setLevel(logging.WARNING)
 

@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import scoreguard
 import scoreguard_handlers
+from scoreguard_handlers import board, worker_memory
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.java_properties import render_properties
 from scoreguard_handlers.response_limit import VARIABLE as RESPONSE_LIMIT
@@ -132,6 +133,11 @@ class InstanceFiles:
         return self.folder / "metrics.yaml"
 
     @property
+    def board(self) -> Path:
+        """Where gateway and workers leave notes for each other."""
+        return self.folder / "board"
+
+    @property
     def spool(self) -> Path:
         """The folder of large messages."""
         return self.folder / "spool"
@@ -230,8 +236,8 @@ def java_options(config: ServeConfig, metrics: int = 1) -> list[str]:
     ]  # fmt: skip
 
 
-def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
-    """The environment of TorchServe, which its workers inherit."""
+def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0) -> dict[str, str]:
+    """The environment of TorchServe, which its workers inherit; each may take `memory_bytes` for images (0 = any)."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
     return kept | {
         "LOG_LOCATION": str(files.logs),
@@ -247,6 +253,8 @@ def environment(config: ServeConfig, files: InstanceFiles) -> dict[str, str]:
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         "SCOREGUARD_THREADS": str(config.threads),
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
+        board.VARIABLE: str(files.board),
+        worker_memory.VARIABLE: str(memory_bytes),
         RESPONSE_LIMIT: str(config.max_message_bytes + MIB),
         SPOOL: str(files.spool),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",

@@ -29,6 +29,7 @@ from scoreguard_handlers import child_guard
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.instance_folder import InstanceFolder, check_space
+from scoreguard_handlers.memory import default_budget
 from scoreguard_handlers.torchserve_files import LOOPBACK, InstanceFiles, Ports, environment, java_options
 
 READY: Final = "READY"
@@ -87,10 +88,11 @@ class TorchServeProcess:
         home = InstanceFolder.create()
         files = InstanceFiles(folder=home.path, logs=config.torchserve.log_dir or home.path / "logs")
         ports = Ports.free()
+        env = environment(config, files, default_budget(config, len(names)))
         try:
             _check_folder(home.path, config.model_store)
             files.write(config, ports)
-            process = await _spawn(_command(config, files, len(names)), environment(config, files), files)
+            process = await _spawn(_command(config, files, len(names)), env, files)
         except OSError as error:
             home.remove()
             raise StartupError(f"TorchServe cannot be started from {home.path.parent}: {error}") from error
@@ -114,6 +116,11 @@ class TorchServeProcess:
     def folder(self) -> Path:
         """Its temporary folder: configuration, unpacked archives, sockets."""
         return self._files.folder
+
+    @property
+    def board(self) -> Path:
+        """Where gateway and workers leave notes for each other."""
+        return self._files.board
 
     @property
     def spool(self) -> Path:
