@@ -1,4 +1,4 @@
-"""From what the chain gave to the response of one item."""
+"""From what the chain gave to the response of one item, written where it will be sent from."""
 
 from __future__ import annotations
 
@@ -6,25 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-import numpy as np
-
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
 from scoreguard.v1.scoring_pb2 import (
+    DATA_TYPE_FLOAT32,
     PURIFIED_FORMAT_PNG,
     Certificate,
     Image,
     Provenance,
     PurifiedFormat,
     PurifyRequest,
-    PurifyResponse,
     ScoreDefendedRequest,
-    ScoreDefendedResponse,
-    ScoreGradientResponse,
     StageTiming,
     StepProvenance,
+    Tensor,
 )
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.arrays import Array
@@ -45,15 +41,15 @@ class Origin:
 
     def provenance(self, job: Job) -> Provenance:
         """Enough to repeat the answer to one job."""
-        height, width = job.planes.shape[1:]
+        height, width = job.shape[1:]
         return Provenance(
             metric_sha256=self._digest(self.archive.manifest.metric.graphs),
             steps=[self._step(step) for step in job.steps],
             engine=self.engine,
             threads=self.threads,
             seed=job.seed,
-            precision=job.picture.precision,
-            decoder=job.picture.decoder,
+            precision=job.precision,
+            decoder=job.decoder,
             height=height,
             width=width,
         )
@@ -65,51 +61,46 @@ class Origin:
         return self.archive.digest_of(graphs.torchscript if self.torchscript else graphs.onnx)
 
 
-def answer_score(job: Job, result: ChainResult, place: int, origin: Origin) -> WorkResult:
+def write_score(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
     """Response to a score request; `place` is the job's place in the batch."""
     request = cast(ScoreDefendedRequest, job.request)
-    response = ScoreDefendedResponse(
-        score=float(result.scores[place]),
-        timings=stage_timings(job, result.timings.milliseconds, len(result.scores)),
-        provenance=origin.provenance(job),
-        request_id=request.request_id,
-    )
+    response = answer.score
+    response.score = float(result.scores[place])
+    response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.scores)))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = request.request_id
     if result.undefended is not None:
         response.undefended_score = float(result.undefended[place])
     if request.return_purified_image:
-        response.purified_image.CopyFrom(purified_image(result.purified[place], request.purified_format))
-    return WorkResult(score=response)
+        write_image(response.purified_image, result.purified[place], request.purified_format)
 
 
-def answer_smoothed(job: Job, result: ChainResult, certificate: Certificate, origin: Origin) -> WorkResult:
+def write_smoothed(answer: WorkResult, job: Job, result: ChainResult, certificate: Certificate, origin: Origin) -> None:
     """Response to a score request with smoothing."""
-    answer = answer_score(job, result, 0, origin)
+    write_score(answer, job, result, 0, origin)
     answer.score.certificate.CopyFrom(certificate)
-    return answer
 
 
-def answer_purify(job: Job, result: ChainResult, place: int, origin: Origin) -> WorkResult:
+def write_purified(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
     """Response to a purify request; `place` is the job's place in the batch."""
     request = cast(PurifyRequest, job.request)
-    response = PurifyResponse(
-        purified_image=purified_image(result.purified[place], request.purified_format),
-        timings=stage_timings(job, result.timings.milliseconds, len(result.purified)),
-        provenance=origin.provenance(job),
-        request_id=request.request_id,
-    )
-    return WorkResult(purify=response)
+    response = answer.purify
+    response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.purified)))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = request.request_id
+    write_image(response.purified_image, result.purified[place], request.purified_format)
 
 
-def answer_gradient(job: Job, score: float, gradient: Array, milliseconds: float, origin: Origin) -> WorkResult:
+def write_gradient(
+    answer: WorkResult, job: Job, score: float, gradient: Array, milliseconds: float, origin: Origin
+) -> None:
     """Response to a gradient request; `gradient` is (3, H, W)."""
-    response = ScoreGradientResponse(
-        score=score,
-        gradient=to_tensor(np.ascontiguousarray(gradient.transpose(1, 2, 0))),
-        timings=stage_timings(job, {"gradient": milliseconds}, 1),
-        provenance=origin.provenance(job),
-        request_id=job.request.request_id,
-    )
-    return WorkResult(gradient=response)
+    response = answer.gradient
+    response.score = score
+    response.timings.extend(stage_timings(job, {"gradient": milliseconds}, 1))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = job.request.request_id
+    write_tensor(response.gradient, gradient)
 
 
 def stage_timings(job: Job, stages: Mapping[str, float], batch: int) -> list[StageTiming]:
@@ -121,9 +112,17 @@ def stage_timings(job: Job, stages: Mapping[str, float], batch: int) -> list[Sta
     ]
 
 
-def purified_image(planes: Array, form: PurifiedFormat.ValueType) -> Image:
+def write_image(image: Image, planes: Array, form: PurifiedFormat.ValueType) -> None:
     """(3, H, W) in the form that the caller asked for."""
-    values = np.ascontiguousarray(planes.transpose(1, 2, 0))
     if form == PURIFIED_FORMAT_PNG:
-        return Image(encoded=encode_png(values))
-    return Image(tensor=to_tensor(values))
+        image.encoded = encode_png(planes.transpose(1, 2, 0))
+    else:
+        write_tensor(image.tensor, planes)
+
+
+def write_tensor(tensor: Tensor, planes: Array) -> None:
+    """(3, H, W) as (H, W, 3), in place: a message that is built apart is copied into the one that holds it."""
+    pixels = planes.transpose(1, 2, 0)
+    tensor.data_type = DATA_TYPE_FLOAT32
+    tensor.shape.extend(pixels.shape)
+    tensor.data = pixels.astype("<f4", copy=False).tobytes()

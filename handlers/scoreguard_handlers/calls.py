@@ -60,6 +60,12 @@ def attempts_of(context: Context) -> int:
     return 1 + min(int(given), _MOST_ATTEMPTS) if given.isascii() and given.isdecimal() and len(given) < 10 else 1
 
 
+def caller_of(context: Context) -> str:
+    """Who calls: the token where there is one, so that more connections are no larger share; else the connection."""
+    metadata = dict(context.invocation_metadata() or ())
+    return str(metadata.get("authorization") or context.peer())
+
+
 async def answer(telemetry: Telemetry, method: str, context: Context, request: Any, work: Awaitable[T]) -> T:
     """Await the answer of a unary call; an error ends the call with its code and details."""
     facts = CallFacts(method=method, peer=context.peer(), request=request)

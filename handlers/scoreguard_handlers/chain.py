@@ -15,8 +15,9 @@ from scoreguard.v1.resolve import ResolvedStep
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.deadline import Deadline
-from scoreguard_handlers.engines.onnx_graph import OnnxGraph
-from scoreguard_handlers.errors import as_serving_error
+from scoreguard_handlers.engines.onnx_graph import LARGE_INPUT, OnnxGraph
+from scoreguard_handlers.errors import ServingError, as_serving_error
+from scoreguard_handlers.finite import check_finite
 from scoreguard_handlers.size_check import METRIC_STAGE, check_metric, check_step
 
 
@@ -60,11 +61,31 @@ class ChainResult:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Graphs:
+    """The graphs of one archive, loaded twice where large images come: fast, and with memory taken piece by piece."""
+
+    usual: GraphCache[OnnxGraph]
+    frugal: GraphCache[OnnxGraph]
+
+    @classmethod
+    def of(cls, archive: Archive, threads: int) -> Graphs:
+        """Those of an archive; none is loaded before it is needed."""
+        return cls(
+            usual=GraphCache(archive, lambda model: OnnxGraph(model, threads=threads)),
+            frugal=GraphCache(archive, lambda model: OnnxGraph(model, threads=threads, arena=False)),
+        )
+
+    def for_inputs(self, inputs: Mapping[str, Array]) -> GraphCache[OnnxGraph]:
+        """Those that should run on these arrays."""
+        return self.frugal if any(array.nbytes >= LARGE_INPUT for array in inputs.values()) else self.usual
+
+
+@dataclass(frozen=True, kw_only=True)
 class Stage:
     """One stage of one call, as an engine: its graphs run until nobody waits any more, and their time is counted."""
 
     name: str
-    graphs: GraphCache[OnnxGraph]
+    graphs: Graphs
     deadline: Deadline
     timings: Timings
 
@@ -77,8 +98,11 @@ class Stage:
         self.deadline.check(self.name)
         started = time.perf_counter()
         try:
-            return self.graphs.get(graphs.onnx).run(inputs, self.deadline)
+            return self.graphs.for_inputs(inputs).get(graphs.onnx).run(inputs, self.deadline)
         except Exception as error:
+            if isinstance(error, ServingError):
+                error.metadata.setdefault("stage", self.name)
+                raise  # as its own cause it would be a cycle, and keep the arrays of this call
             raise as_serving_error(error, stage=self.name) from error
         finally:
             self.timings.add(self.name, started)
@@ -98,47 +122,55 @@ class Chain:
     def __init__(self, archive: Archive, *, threads: int) -> None:
         self._metric_graphs = archive.manifest.metric.graphs
         self._metric = archive.manifest.metric.facts
-        self._graphs = GraphCache(archive, lambda model: OnnxGraph(model, threads=threads))
+        self._graphs = Graphs.of(archive, threads)
 
     @property
     def engine(self) -> str:
         """Engine, version and provider of the graphs."""
-        return self._graphs.get(self._metric_graphs.onnx).engine
+        return self._graphs.usual.get(self._metric_graphs.onnx).engine
 
     def purify(self, images: Array, call: ChainCall) -> ChainResult:
         """g(x) for a batch (N, 3, H, W).
 
         Raises:
+            NotFiniteError: a step gave a value that is no finite number.
             ServingError: a stage failed; the metadata names it.
         """
-        timings = Timings()
-        purified = self._purify(images, call, timings)
+        timings, held = Timings(), [images]
+        del images  # now the chain alone holds them, and lets go of them after the first step
+        purified = self._purify(held, call, timings)
         return ChainResult(purified=purified, scores=np.empty(0, np.float32), undefended=None, timings=timings)
 
     def score(self, images: Array, call: ChainCall) -> ChainResult:
         """f(g(x)), and f(x) when asked, for a batch (N, 3, H, W).
 
         Raises:
+            NotFiniteError: a step or the metric gave a value that is no finite number.
             ServingError: a stage failed; the metadata names it.
         """
-        timings = Timings()
-        purified = self._purify(images, call, timings)
+        timings, held = Timings(), [images]
+        undefended = self._score(images, call, timings) if call.undefended and call.steps else None
+        del images
+        purified = self._purify(held, call, timings)
         scores = self._score(purified, call, timings)
-        undefended = self._undefended(images, scores, call, timings) if call.undefended else None
+        if call.undefended and not call.steps:
+            undefended = scores
         return ChainResult(purified=purified, scores=scores, undefended=undefended, timings=timings)
 
-    def _purify(self, images: Array, call: ChainCall, timings: Timings) -> Array:
+    def _purify(self, held: list[Array], call: ChainCall, timings: Timings) -> Array:
+        images = held.pop()
         for index, step in enumerate(call.steps):
             check_step(step, images.shape[2:], index)
             images = run_step(self._stage(str(step.step), call, timings), images, step, call.seeds, index)
+            check_finite(images, str(step.step), "an image")
         return images
 
     def _score(self, images: Array, call: ChainCall, timings: Timings) -> Array:
         check_metric(self._metric, images.shape[2:])
-        return self._stage(METRIC_STAGE, call, timings).run(self._metric_graphs, {"image": images}).reshape(len(images))
-
-    def _undefended(self, images: Array, scores: Array, call: ChainCall, timings: Timings) -> Array:
-        return self._score(images, call, timings) if call.steps else scores
+        stage = self._stage(METRIC_STAGE, call, timings)
+        scores = stage.run(self._metric_graphs, {"image": images}).reshape(len(images))
+        check_finite(scores, METRIC_STAGE, "a score", who=f"metric {self._metric.name!r}")
+        return scores
 
     def _stage(self, name: str, call: ChainCall, timings: Timings) -> Stage:
         return Stage(name=name, graphs=self._graphs, deadline=call.deadline, timings=timings)

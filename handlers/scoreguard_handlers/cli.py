@@ -22,6 +22,7 @@ from scoreguard_handlers.config_file import build, read_file
 from scoreguard_handlers.errors import ServingError, StartupError
 from scoreguard_handlers.logs import logging_to_stderr
 from scoreguard_handlers.options import given, option
+from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
     from scoreguard_handlers.gateway import RunningGateway
@@ -60,6 +61,7 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @option("--log-format", "log.format", "Form of the log on standard error.")
 @option("--verbose", "log.verbose", "Log the start, each call and each reload, not only warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
+@console.version_option("scoreguard-serve")
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> int:
     """Score images behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
@@ -84,6 +86,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     Raises:
         StartupError: the service does not come up, or its backend ended on its own.
     """
+    check_platform()
     try:
         from scoreguard_handlers.gateway import serve
     except ModuleNotFoundError as error:

@@ -15,6 +15,9 @@ from scoreguard_handlers.errors import StartupError
 BackendName = Literal["torchserve", "local"]
 LogFormat = Literal["text", "json"]
 MIB: Final = 1 << 20
+ONLY_IN_CODE: Final = {"only_in_code": True}
+"""Metadata of a field that neither an option nor a key of a file sets."""
+MAX_PIXELS: Final = 50_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +59,14 @@ class AdmissionConfig:
     for the `responseTimeout` of its archive, 120 s, so this must stay below."""
     window: Count = 16
     """Items of one stream or batch call that may be under way at once."""
+    lane_seconds: Seconds = 0.5
+    """Work that is estimated to take longer is large: nothing waits behind it in a worker's own queue, it shares no
+    call, and where there are several workers it never takes the last of them."""
+    memory_mib: Annotated[int, Range(low=0)] = 0
+    """Memory that large images may take at the same time in all workers together; what does not fit waits, and what
+    will never fit is refused. 0 = what the machine or container has, less what the service takes at rest."""
+    poison_seconds: SecondsOrZero = 600.0
+    """Time for which a request that took its worker down is refused."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,10 +170,16 @@ class TorchServeConfig:
     """Time until all workers must be ready."""
     hung_worker_seconds: Seconds = 30.0
     """A worker that is silent for this long after the longest deadline is killed by TorchServe."""
+    overdue_seconds: Seconds = 5.0
+    """A worker that is still at work this long after the last of its callers has left, or his deadline has passed, is
+    killed, and TorchServe starts another. A worker looks up between two nodes of a graph."""
     heap_mib: Annotated[int, Range(low=0)] = 0
-    """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
+    """Java heap limit in MiB; 0 = what the calls under way need: 64, and 5 for each. Large messages do not pass it."""
     log_dir: Path | None = None
-    """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
+    """Where TorchServe's own logs are kept, 16 MiB at most; None = in its temporary folder, which goes with it."""
+    any_handler: bool = field(default=False, metadata=ONLY_IN_CODE)
+    """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
+    rights. For tests that make a worker fail; neither an option nor a key of a file turns it on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +198,11 @@ class ServeConfig:
     """Workers of each metric; default = the cores that this process may use."""
     threads: Count = 1
     """Threads of one graph run; on a CPU more workers beat more threads."""
-    max_pixels: Count = 50_000_000
+    max_pixels: Count = MAX_PIXELS
     """Largest picture, refused before it is decoded."""
     max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
-    both sizes. TorchServe's Java heap may grow to five times this for each worker."""
+    both sizes. Above half a MiB they go to TorchServe's workers as files in the temporary folder."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True

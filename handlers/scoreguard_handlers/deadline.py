@@ -1,7 +1,8 @@
 """When nobody waits for an answer any more: stop the work instead of finishing it.
 
-A running graph cannot be cancelled from outside, but ONNX Runtime looks at a flag between two nodes. One thread for
-the whole process raises the flags whose time has come.
+Nobody waits once the deadline has passed, or once the caller has left. A running graph cannot be stopped from outside,
+but ONNX Runtime looks at a flag between two nodes. One thread for the whole process raises the flags whose time has
+come; it looks at who has left only while something runs.
 """
 
 from __future__ import annotations
@@ -10,32 +11,46 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Final
 
-from scoreguard_handlers.errors import TooLateError
+from scoreguard_handlers.errors import CallerGoneError, ServingError, TooLateError
 
 Stop = Callable[[], None]
+_LOOK_SECONDS: Final = 0.05
+"""Time between two looks at whether the callers are still there."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment; `unix_seconds` = 0 means never."""
+    """A moment, or the leaving of the caller, whichever comes first."""
 
     unix_seconds: float = 0.0
+    """The moment; 0 = never."""
+    gone: Callable[[], bool] | None = field(default=None, compare=False)
+    """Whether the caller has left; None = nobody would say so."""
 
     @property
     def passed(self) -> bool:
-        """Whether the moment is over."""
-        return 0 < self.unix_seconds <= time.time()
+        """Whether nobody waits any more."""
+        return 0 < self.unix_seconds <= time.time() or (self.gone is not None and self.gone())
 
     def check(self, stage: str) -> None:
         """Stop here if nobody waits any more.
 
         Raises:
             TooLateError: the deadline passed; the metadata names the stage.
+            CallerGoneError: the caller left; the metadata names the stage.
         """
         if self.passed:
-            raise TooLateError(f"the deadline passed before {stage}; the work was dropped", metadata={"stage": stage})
+            raise self.error(f"before {stage}; the work was dropped", stage=stage)
+
+    def error(self, what: str, *, stage: str = "") -> ServingError:
+        """Why the work stopped: `what` ends the sentence."""
+        metadata = {"stage": stage} if stage else {}
+        if 0 < self.unix_seconds <= time.time():
+            return TooLateError(f"the deadline passed {what}", metadata=metadata)
+        return CallerGoneError(f"the caller left {what}", metadata=metadata)
 
 
 class DeadlineWatch:
@@ -43,43 +58,50 @@ class DeadlineWatch:
 
     def __init__(self) -> None:
         self._wake = threading.Condition()
-        self._watched: dict[int, tuple[float, Stop]] = {}
+        self._watched: dict[int, tuple[Deadline, Stop]] = {}
         self._serial = 0
         self._thread: threading.Thread | None = None
 
     @contextmanager
     def watch(self, deadline: Deadline, stop: Stop) -> Iterator[None]:
         """Call `stop` if the deadline passes inside the block."""
-        if not deadline.unix_seconds:
+        if not deadline.unix_seconds and deadline.gone is None:
             yield
             return
-        serial = self._add(deadline.unix_seconds, stop)
+        serial = self._add(deadline, stop)
         try:
             yield
         finally:
             with self._wake:
                 self._watched.pop(serial, None)
 
-    def _add(self, moment: float, stop: Stop) -> int:
+    def _add(self, deadline: Deadline, stop: Stop) -> int:
         with self._wake:
+            pause = self._pause()
             self._serial += 1
-            sooner = not self._watched or moment < min(entry[0] for entry in self._watched.values())
-            self._watched[self._serial] = (moment, stop)
+            self._watched[self._serial] = (deadline, stop)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._loop, name="deadline-watch", daemon=True)
                 self._thread.start()
-            elif sooner:
+            elif pause is None or _seconds_to(deadline) < pause:
                 self._wake.notify()
             return self._serial
 
     def _loop(self) -> None:
         with self._wake:
             while True:
-                now = time.time()
-                for serial in [s for s, (moment, _) in self._watched.items() if moment <= now]:
+                for serial in [s for s, (deadline, _) in self._watched.items() if deadline.passed]:
                     self._watched.pop(serial)[1]()
-                pending = [moment for moment, _ in self._watched.values()]
-                self._wake.wait(min(pending) - now if pending else None)
+                self._wake.wait(self._pause())
+
+    def _pause(self) -> float | None:
+        return min((_seconds_to(deadline) for deadline, _ in self._watched.values()), default=None)
+
+
+def _seconds_to(deadline: Deadline) -> float:
+    """Until the next look at a deadline."""
+    left = max(0.0, deadline.unix_seconds - time.time()) if deadline.unix_seconds else _LOOK_SECONDS
+    return left if deadline.gone is None else min(left, _LOOK_SECONDS)
 
 
 WATCH = DeadlineWatch()

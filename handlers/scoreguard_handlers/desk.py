@@ -15,8 +15,10 @@ from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
 from scoreguard_handlers.admission import Dispatcher
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.catalogue import Catalogue, Deployment
-from scoreguard_handlers.config import AdmissionConfig
+from scoreguard_handlers.config import MAX_PIXELS, AdmissionConfig
+from scoreguard_handlers.cost import estimate
 from scoreguard_handlers.errors import ServingError, TooLateError
+from scoreguard_handlers.memory import MemoryBudget
 from scoreguard_handlers.request_check import check_counts, request_of
 from scoreguard_handlers.telemetry import Telemetry
 
@@ -28,14 +30,23 @@ Listener = Callable[[str], None]
 class Desk:
     """Everything between a request and its worker."""
 
-    def __init__(self, catalogue: Catalogue, backend: Backend, config: AdmissionConfig, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        backend: Backend,
+        config: AdmissionConfig,
+        telemetry: Telemetry,
+        *,
+        memory: MemoryBudget | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.catalogue, self.backend, self.config = catalogue, backend, config
-        self._telemetry = telemetry
+        self._telemetry, self._max_pixels = telemetry, max_pixels
         self._on_answer: list[Listener] = []
         self._on_late: list[Listener] = []
         self._on_unavailable: list[Listener] = []
         self.dispatchers = {
-            metric: Dispatcher(metric, backend, config, functools.partial(_tell, self._on_unavailable, metric))
+            metric: Dispatcher(metric, backend, config, functools.partial(_tell, self._on_unavailable, metric), memory)
             for metric in catalogue
         }
         telemetry.watch(self.dispatchers)
@@ -45,16 +56,18 @@ class Desk:
         """Items of one call that may be under way; its own items must not overflow the queue."""
         return min(self.config.window, self.config.queue_limit)
 
-    async def submit(self, item: WorkItem, seconds: float | None) -> WorkResult:
-        """Have one piece of work done within `seconds` (None = the default).
+    async def submit(self, item: WorkItem, seconds: float | None, *, caller: str = "") -> WorkResult:
+        """Have one piece of work of a caller done within `seconds` (None = the default).
 
         Raises:
             ServingError: it was not done; the result's status says so where the worker found the fault.
         """
         metric, started = "", time.monotonic()
         try:
-            metric = self._find(item).archive.name
-            result = await self.dispatchers[metric].submit(item, seconds)
+            deployment = self._find(item)
+            metric, steps = deployment.archive.name, deployment.checker.check(item)
+            cost = await estimate(request_of(item), steps, metric=metric, max_pixels=self._max_pixels)
+            result = await self.dispatchers[metric].submit(item, seconds, caller=caller, estimate=cost)
         except asyncio.CancelledError:
             if seconds is not None and time.monotonic() - started > seconds - _AT_THE_DEADLINE_SECONDS:
                 _tell(self._on_late, metric)
@@ -87,7 +100,6 @@ class Desk:
             deployment = self.catalogue.find_holding(request.defences)
         else:
             deployment = self.catalogue.find(request.metric)
-        deployment.checker.check(item)
         return deployment
 
 

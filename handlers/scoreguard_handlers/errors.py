@@ -5,10 +5,15 @@ ServingError
 ├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; near names listed
 ├── NotDeployedError        FAILED_PRECONDITION  asked for something that this server does not offer
 ├── ResourceLimitError      RESOURCE_EXHAUSTED   too big, queue full, out of memory; sizes in the metadata
+├── PoisonError             RESOURCE_EXHAUSTED   it took a worker down before, and is not tried again
 ├── TooLateError            DEADLINE_EXCEEDED    the deadline passed before the work was done
+├── CallerGoneError         CANCELLED            the caller left before the work was done
 ├── BackendUnavailableError UNAVAILABLE          a worker is down or restarting; retry
+│   └── WorkerDiedError                          the worker that had the work died
 └── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
+    └── NotFiniteError                           a stage gave a value that is not a finite number
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
+UnreadableGraphError                             an archive whose graph no engine can load
 """
 
 from __future__ import annotations
@@ -20,6 +25,7 @@ from typing import ClassVar, Final
 
 from google.rpc import code_pb2
 
+from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.shown import shown
 from scoreguard_handlers.rate_limit import RateLimit
@@ -102,11 +108,25 @@ class ResourceLimitError(ServingError):
         return None if seconds is None else float(seconds)
 
 
+class PoisonError(ServingError):
+    """A piece of work that took a worker down, and is not given to the next."""
+
+    code = code_pb2.RESOURCE_EXHAUSTED
+    reason = "POISON"
+
+
 class TooLateError(ServingError):
     """The deadline passed before the work was done."""
 
     code = code_pb2.DEADLINE_EXCEEDED
     reason = "DEADLINE_EXCEEDED"
+
+
+class CallerGoneError(ServingError):
+    """The caller left before the work was done: nobody reads this."""
+
+    code = code_pb2.CANCELLED
+    reason = "CALLER_GONE"
 
 
 class BackendUnavailableError(ServingError):
@@ -121,11 +141,37 @@ class BackendUnavailableError(ServingError):
         return 1.0
 
 
+class WorkerDiedError(BackendUnavailableError):
+    """The worker that had the work died."""
+
+    def __init__(self, message: str, *, items: Iterable[int] = (), was_overdue: bool = False) -> None:
+        self.items = frozenset(items)
+        """Ids of the pieces of work that it was at; none where that is not known."""
+        self.was_overdue = was_overdue
+        """Whether it was ended since nobody waited for it any more."""
+        super().__init__(message)
+
+
 class ChainFailedError(ServingError):
     """A stage failed for a reason that the caller cannot mend."""
 
     code = code_pb2.INTERNAL
     reason = "CHAIN_FAILED"
+
+
+class NotFiniteError(ChainFailedError):
+    """A stage gave a value that is not a finite number: there is no score."""
+
+    reason = "NOT_FINITE"
+
+
+class UnreadableGraphError(IntegrityError):
+    """A file of an archive that is what its manifest says, and no graph."""
+
+    def __init__(self, metric: str, path: str, error: Exception) -> None:
+        self.metric, self.path = metric, path
+        reason = " ".join(str(error).split())[:160]
+        super().__init__(f"the archive of {metric!r}: {path} cannot be loaded: {reason}; build the archive again")
 
 
 class StartupError(Exception):
@@ -140,6 +186,8 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
+    elif isinstance(error, UnreadableGraphError):
+        failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
     else:

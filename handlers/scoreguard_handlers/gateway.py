@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import Final
@@ -39,8 +39,11 @@ from scoreguard_handlers.listening import (
     server_options,
 )
 from scoreguard_handlers.logs import FIELDS
+from scoreguard_handlers.memory import MemoryBudget, default_budget
 from scoreguard_handlers.messages import MessageReader
+from scoreguard_handlers.platform_check import check_platform
 from scoreguard_handlers.servicer import ScoringServicer
+from scoreguard_handlers.store_copy import StoreWatch, copied_store
 from scoreguard_handlers.telemetry import Telemetry, metrics_page
 from scoreguard_handlers.tokens import TokenFile
 
@@ -73,15 +76,20 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         StartupError: the port is taken, a file cannot be used, or the backend does not come up.
         IntegrityError: an archive is not what its manifest says, or scores its canary wrong.
     """
+    check_platform()
+    watch = StoreWatch(config.model_store)
     async with AsyncExitStack() as stack:
         # Whatever can be found wrong at once is found before a backend is started.
         with _files_named():
             telemetry, tokens = Telemetry(CallLog(config.log.slow_call_seconds)), _checked(config)
-            catalogue = Catalogue.open(config.model_store)
+            catalogue = Catalogue.open(config.model_store, any_handler=config.torchserve.any_handler)
+            catalogue = stack.enter_context(copied_store(catalogue))
+            stack.push_async_callback(_cancel, asyncio.create_task(watch.run()))
             metrics_port = _open_page(stack, config, telemetry)
             backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)
-        desk = Desk(catalogue, backend, config.admission, telemetry)
+        memory = MemoryBudget(default_budget(config, len(catalogue)))
+        desk = Desk(catalogue, backend, config.admission, telemetry, memory=memory, max_pixels=config.max_pixels)
         monitor = HealthMonitor(desk, config.health, _readiness_names(config), telemetry)
         await monitor.start()
         stack.push_async_callback(monitor.stop)
@@ -111,6 +119,12 @@ async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:
     from scoreguard_handlers.backends.torchserve import TorchServeBackend
 
     return await TorchServeBackend.start(catalogue, config)
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 def _checked(config: ServeConfig) -> TokenFile | None:
@@ -152,7 +166,7 @@ def _build(
     reader = MessageReader(config.connections, config.max_message_bytes, telemetry)
     door = [TokenInterceptor(tokens, telemetry)] if tokens else []
     server = grpc.aio.server(interceptors=[*door, reader], options=server_options(config))
-    add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, gradients=config.gradients), server)
+    add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, config), server)
     if config.gradients:
         add_GradientServiceServicer_to_server(GradientServicer(desk, telemetry), server)
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)

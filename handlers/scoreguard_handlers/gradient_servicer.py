@@ -5,7 +5,7 @@ from __future__ import annotations
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
 from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem
-from scoreguard_handlers.calls import Context, answer, attempts_of, seconds_left
+from scoreguard_handlers.calls import Context, answer, attempts_of, caller_of, seconds_left
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.servicer import succeeded
 from scoreguard_handlers.telemetry import Telemetry
@@ -22,6 +22,7 @@ class GradientServicer(GradientServiceServicer):
         return await answer(self._telemetry, "ScoreGradient", context, request, self._gradient(request, context))
 
     async def _gradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:
-        response = succeeded(await self._desk.submit(WorkItem(gradient=request), seconds_left(context))).gradient
+        result = await self._desk.submit(WorkItem(gradient=request), seconds_left(context), caller=caller_of(context))
+        response = succeeded(result).gradient
         response.attempts = attempts_of(context)
         return response

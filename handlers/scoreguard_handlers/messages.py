@@ -25,17 +25,18 @@ from scoreguard_handlers.call_log import CallFacts, peer_of
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
-from scoreguard_handlers.freed_memory import MemoryReturn
 from scoreguard_handlers.listening import hang_up
 from scoreguard_handlers.logs import warn
+from scoreguard_handlers.memory_return import MemoryReturn
 from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.skeleton import check_skeleton, not_a_message
-from scoreguard_handlers.status import RETRY_AFTER
 from scoreguard_handlers.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 _OURS: Final = "/scoreguard."
 _FEWEST_AT_ONCE: Final = 4
+_AGAIN: Final = {"retry_after_seconds": "1"}
+"""Metadata of an overload that passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +113,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
                 await self._arriving.acquire()
         except TimeoutError:
             problem = f"too many requests are arriving: no place for this one within {seconds:g} s; try again later"
-            return await self._refuse(context, method, ResourceLimitError(problem, metadata={RETRY_AFTER: "1"}))
+            return await self._refuse(context, method, ResourceLimitError(problem, metadata=_AGAIN))
         try:
             async with asyncio.timeout(seconds):
                 message = await _read(context)
@@ -172,7 +173,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
             return
         if self._held_bytes and self._held_bytes + size > limit:
             problem = f"the requests under way hold {self._held_bytes} bytes, this one has {size}: the limit is {limit}"
-            metadata = {"size_bytes": str(size), "limit_bytes": str(limit), RETRY_AFTER: "1"}
+            metadata = {"size_bytes": str(size), "limit_bytes": str(limit), **_AGAIN}
             raise ResourceLimitError(f"{problem}; try again later", metadata=metadata)
         self._held_bytes += size
         try:
@@ -184,7 +185,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
     def _one_more_stream(self) -> Iterator[None]:
         limit = self._config.open_streams
         if self._open_streams >= limit:
-            metadata = {"limit": str(limit), RETRY_AFTER: "1"}
+            metadata = {"limit": str(limit), **_AGAIN}
             raise ResourceLimitError(f"{limit} streams are open: that is the limit; try again later", metadata=metadata)
         self._open_streams += 1
         try:

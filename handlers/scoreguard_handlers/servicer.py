@@ -26,12 +26,14 @@ from scoreguard_handlers.calls import (
     StatusError,
     answer,
     attempts_of,
+    caller_of,
     each,
     in_order,
     seconds_left,
     status_code,
     status_of,
 )
+from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.messages import Unreadable
 from scoreguard_handlers.request_check import check_batch
@@ -41,8 +43,8 @@ from scoreguard_handlers.telemetry import Telemetry
 class ScoringServicer(ScoringServiceServicer):
     """Answers the calls of one server."""
 
-    def __init__(self, desk: Desk, telemetry: Telemetry, *, gradients: bool) -> None:
-        self._desk, self._telemetry, self._gradients = desk, telemetry, gradients
+    def __init__(self, desk: Desk, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._desk, self._telemetry, self._config = desk, telemetry, config
 
     async def ScoreDefended(  # noqa: N802
         self, request: ScoreDefendedRequest, context: Context
@@ -52,8 +54,7 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        work = self._purify(request, seconds_left(context))
-        return await answer(self._telemetry, "Purify", context, request, work)
+        return await answer(self._telemetry, "Purify", context, request, self._purify(request, context))
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
@@ -83,12 +84,15 @@ class ScoringServicer(ScoringServiceServicer):
         return await answer(self._telemetry, "ListMetrics", context, request, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
-        response = succeeded(await self._desk.submit(WorkItem(score=request), seconds_left(context))).score
+        response = succeeded(await self._submit(WorkItem(score=request), context)).score
         response.attempts = attempts_of(context)
         return response
 
-    async def _purify(self, request: PurifyRequest, seconds: float | None) -> PurifyResponse:
-        return succeeded(await self._desk.submit(WorkItem(purify=request), seconds)).purify
+    async def _purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:
+        return succeeded(await self._submit(WorkItem(purify=request), context)).purify
+
+    async def _submit(self, item: WorkItem, context: Context) -> WorkResult:
+        return await self._desk.submit(item, seconds_left(context), caller=caller_of(context))
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
         check_batch(len(request.requests))
@@ -115,7 +119,13 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def _list(self) -> ListMetricsResponse:
         metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]
-        return ListMetricsResponse(metrics=metrics, server_version=server_version(), gradients=self._gradients)
+        return ListMetricsResponse(
+            metrics=metrics,
+            server_version=server_version(),
+            gradients=self._config.gradients,
+            max_message_bytes=self._config.max_message_bytes,
+            max_pixels=self._config.max_pixels,
+        )
 
 
 def succeeded(result: WorkResult) -> WorkResult:

@@ -17,7 +17,7 @@ from scoreguard.v1.scoring_pb2 import Certificate
 from scoreguard.v1.smoothing import Smoothing, noisy_copies
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult, Timings
-from scoreguard_handlers.errors import ChainFailedError, TooLateError
+from scoreguard_handlers.errors import NotFiniteError, TooLateError
 from scoreguard_handlers.order_statistics import certified_ranks
 
 SMOOTHING_STAGE: Final = "smoothing"
@@ -79,7 +79,8 @@ def _copy_scores(chain: Chain, image: Array, call: ChainCall, smoothing: Smoothi
             scores[first : places.stop] = _score_copies(chain, image, call, smoothing.sigma, places)
         except TooLateError as error:
             raise _too_late(first, smoothing.samples) from error
-    _check_finite(scores)
+        except NotFiniteError as error:
+            raise _uncertified(first, smoothing.samples, error) from error
     return scores
 
 
@@ -88,13 +89,12 @@ def _score_copies(chain: Chain, image: Array, call: ChainCall, sigma: float, pla
     return chain.score(copies, replace(call, seeds=seeds, undefended=False)).scores
 
 
-def _check_finite(scores: Scores) -> None:
+def _uncertified(place: int, samples: int, error: NotFiniteError) -> NotFiniteError:
     # NaN has no place in an order.
-    if wrong := int(np.count_nonzero(~np.isfinite(scores))):
-        raise ChainFailedError(
-            f"the chain gave no finite score for {wrong} of {len(scores)} noisy copies; nothing can be certified",
-            metadata={"stage": SMOOTHING_STAGE},
-        )
+    return NotFiniteError(
+        f"nothing can be certified: number {place + 1} of {samples} noisy copies has no score, since {error}",
+        metadata=error.metadata | {"stage": SMOOTHING_STAGE},
+    )
 
 
 def _too_late(done: int, samples: int) -> TooLateError:

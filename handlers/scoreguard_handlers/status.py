@@ -15,8 +15,6 @@ from google.rpc import error_details_pb2, status_pb2
 
 from scoreguard_handlers.errors import DOMAIN, ServingError
 
-RETRY_AFTER: Final = "retry_after_seconds"
-"""Metadata of an error that says when to try again; it becomes RetryInfo."""
 _MESSAGE_BYTES: Final = 700
 _VALUE_BYTES: Final = 300
 _METADATA_BYTES: Final = 1200

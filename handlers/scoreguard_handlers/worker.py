@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import islice
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
@@ -22,7 +21,9 @@ from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
-from scoreguard_handlers.answers import Origin, answer_gradient, answer_purify, answer_score, answer_smoothed
+from scoreguard_handlers.answers import Origin, write_gradient, write_purified, write_score, write_smoothed
+from scoreguard_handlers.arrays import Array
+from scoreguard_handlers.board import Board, MemoryBoard
 from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
@@ -34,7 +35,7 @@ from scoreguard_handlers.status import to_status
 if TYPE_CHECKING:
     from scoreguard_handlers.engines.torch_chain import TorchChain
 
-Results = dict[int, WorkResult]
+Results = Sequence[WorkResult]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,21 +62,21 @@ class WorkerConfig:
 class Worker:
     """An archive at work; safe to call from several threads."""
 
-    def __init__(self, archive: Archive, config: WorkerConfig) -> None:
-        self.archive, self.config = archive, config
+    def __init__(self, archive: Archive, config: WorkerConfig, board: Board | None = None) -> None:
+        self.archive, self.config, self._board = archive, config, board or MemoryBoard()
         self.chain = Chain(archive, threads=config.threads)
         self._checker = RequestChecker(archive.manifest)
         self._origin = Origin(archive=archive, engine=self.chain.engine, threads=config.threads)
 
     @classmethod
-    def load(cls, archive: Archive, config: WorkerConfig) -> Self:
-        """Confirm every digest, then load the metric's graph.
+    def load(cls, archive: Archive, config: WorkerConfig, board: Board | None = None) -> Self:
+        """Confirm every digest, then load the metric's graph; the board says which callers have left.
 
         Raises:
             IntegrityError: the archive is not what its manifest says.
         """
         archive.verify()
-        return cls(archive, config)
+        return cls(archive, config, board)
 
     @property
     def manifest(self) -> ArchiveManifest:
@@ -83,12 +84,21 @@ class Worker:
         return self.archive.manifest
 
     def run(self, request: WorkerRequest) -> WorkerResponse:
-        """Answer every item with a result or a status; never raises for bad input."""
-        results: Results = {}
-        jobs = [job for index, item in enumerate(request.items) if (job := self._prepare(item, index, results))]
-        for group in _groups(jobs, self.config.graph_batch):
-            self._run_group(group, results)
-        return WorkerResponse(results=[results[index] for index in range(len(request.items))])
+        """Answer every item with a result or a status; never raises for bad input.
+
+        An image is decoded when its turn has come, and each result is written where it will be sent from: large images
+        are held once.
+        """
+        response = WorkerResponse()
+        results = [response.results.add() for _ in request.items]
+        groups: dict[Hashable, list[Job]] = {}
+        for index, item in enumerate(request.items):
+            key = self._prepare(item, index, groups, results[index])
+            if len(groups.get(key, ())) == self.config.graph_batch:
+                self._run_group(groups.pop(key), results, request.items)
+        for group in groups.values():
+            self._run_group(group, results, request.items)
+        return response
 
     def canary(self) -> None:
         """Score the golden vectors.
@@ -105,64 +115,75 @@ class Worker:
 
         return TorchChain(self.archive, threads=self.config.threads)
 
-    def _prepare(self, item: WorkItem, index: int, results: Results) -> Job | None:
+    def _prepare(self, item: WorkItem, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
+        """Decode an item and add it to its group; the group's key, or None where the item failed."""
         try:
-            return prepare(item, index, self._checker, max_pixels=self.config.max_pixels)
+            with self._board.working({item.id: item.deadline_unix_seconds}):
+                job = self._job(item, index)
         except Exception as error:
-            results[index] = _failed(error)
+            _fail(result, error)
             return None
+        groups.setdefault(job.group, []).append(job)
+        return job.group
 
-    def _run_group(self, jobs: Sequence[Job], results: Results) -> None:
+    def _job(self, item: WorkItem, index: int) -> Job:
+        return prepare(item, index, self._checker, max_pixels=self.config.max_pixels, gone=self._board.gone)
+
+    def _run_group(self, jobs: Sequence[Job], results: Results, items: Sequence[WorkItem]) -> None:
+        notes = {items[job.index].id: job.deadline.unix_seconds for job in jobs}
         try:
-            results.update(self._answers(jobs))
+            with self._board.working(notes):
+                self._write_answers(jobs, results)
         except Exception as error:
             if len(jobs) == 1:
-                results[jobs[0].index] = _failed(error)
+                _fail(results[jobs[0].index], error)
                 return
             for job in jobs:
-                self._run_group([job], results)
+                self._run_alone(items, job.index, results)
 
-    def _answers(self, jobs: Sequence[Job]) -> Results:
+    def _run_alone(self, items: Sequence[WorkItem], index: int, results: Results) -> None:
+        alone: dict[Hashable, list[Job]] = {}
+        if (key := self._prepare(items[index], index, alone, results[index])) is not None:
+            self._run_group(alone[key], results, items)
+
+    def _write_answers(self, jobs: Sequence[Job], results: Results) -> None:
         if isinstance(jobs[0].request, ScoreGradientRequest):
-            return {job.index: self._gradient(job) for job in jobs}
-        if (smoothing := jobs[0].smoothing) is not None:
-            return {job.index: self._smoothed(job, smoothing) for job in jobs}
-        result = self._run_chain(jobs)
-        return {job.index: self._answer(job, result, place) for place, job in enumerate(jobs)}
-
-    def _answer(self, job: Job, result: ChainResult, place: int) -> WorkResult:
-        if isinstance(job.request, ScoreDefendedRequest):
-            return answer_score(job, result, place, self._origin)
-        return answer_purify(job, result, place, self._origin)
+            for job in jobs:
+                self._gradient(job, results[job.index])
+        elif (smoothing := jobs[0].smoothing) is not None:
+            for job in jobs:
+                self._smoothed(job, smoothing, results[job.index])
+        else:
+            result = self._run_chain(jobs)
+            for place, job in enumerate(jobs):
+                write = write_score if isinstance(job.request, ScoreDefendedRequest) else write_purified
+                write(results[job.index], job, result, place, self._origin)
 
     def _run_chain(self, jobs: Sequence[Job]) -> ChainResult:
-        images = np.stack([job.planes for job in jobs]) if len(jobs) > 1 else jobs[0].planes[None]
-        call = _chain_call(jobs)
-        if isinstance(jobs[0].request, ScoreDefendedRequest):
-            return self.chain.score(images, call)
-        return self.chain.purify(images, call)
+        run = self.chain.score if isinstance(jobs[0].request, ScoreDefendedRequest) else self.chain.purify
+        return run(_stacked(jobs), _chain_call(jobs))
 
-    def _smoothed(self, job: Job, smoothing: Smoothing) -> WorkResult:
+    def _smoothed(self, job: Job, smoothing: Smoothing, answer: WorkResult) -> None:
         result, certificate = score_smoothed(
             self.chain,
-            job.planes[None],
+            _stacked([job]),
             _chain_call([job]),
             smoothing,
             purified=isinstance(job.request, ScoreDefendedRequest) and job.request.return_purified_image,
             together=self.config.graph_batch,
         )
-        return answer_smoothed(job, result, certificate, self._origin)
+        write_smoothed(answer, job, result, certificate, self._origin)
 
-    def _gradient(self, job: Job) -> WorkResult:
+    def _gradient(self, job: Job, answer: WorkResult) -> None:
         if not self.config.gradients:
             raise NotDeployedError("gradients are not served here; start scoreguard-serve with --gradients")
         started = time.perf_counter()
-        scores, gradients = self._torch_chain.gradient(job.planes[None], _chain_call([job]))
+        scores, gradients = self._torch_chain.gradient(_stacked([job]), _chain_call([job]))
         spent = (time.perf_counter() - started) * 1000
         origin = Origin(
             archive=self.archive, engine=self._torch_chain.engine, threads=self.config.threads, torchscript=True
         )
-        return answer_gradient(job, float(scores[0]), gradients[0], spent, origin)
+        write_gradient(answer, job, float(scores[0]), gradients[0], spent, origin)
 
 
 def _chain_call(jobs: Sequence[Job]) -> ChainCall:
@@ -175,15 +196,12 @@ def _chain_call(jobs: Sequence[Job]) -> ChainCall:
     )
 
 
-def _failed(error: Exception) -> WorkResult:
-    return WorkResult(status=to_status(as_serving_error(error)))
+def _stacked(jobs: Sequence[Job]) -> Array:
+    """(N, 3, H, W); one image is not copied."""
+    return np.stack([job.take_planes() for job in jobs]) if len(jobs) > 1 else jobs[0].take_planes()[None]
 
 
-def _groups(jobs: Sequence[Job], size: int) -> Iterator[list[Job]]:
-    by_group: dict[object, list[Job]] = {}
-    for job in jobs:
-        by_group.setdefault(job.group, []).append(job)
-    for group in by_group.values():
-        members = iter(group)
-        while chunk := list(islice(members, size)):
-            yield chunk
+def _fail(result: WorkResult, error: Exception) -> None:
+    """Write an error, over whatever was there."""
+    result.Clear()
+    result.status.CopyFrom(to_status(as_serving_error(error)))

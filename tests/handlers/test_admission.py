@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections.abc import Awaitable
 
 import pytest
+from google.rpc import error_details_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse
+from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse, StageTiming
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
 from scoreguard_handlers.admission import Dispatcher
-from scoreguard_handlers.config import AdmissionConfig
+from scoreguard_handlers.board import MemoryBoard
+from scoreguard_handlers.config import MIB, AdmissionConfig
+from scoreguard_handlers.cost import Estimate
 from scoreguard_handlers.errors import (
     BackendUnavailableError,
     ChainFailedError,
     ResourceLimitError,
     ServingError,
     TooLateError,
+    WorkerDiedError,
 )
+from scoreguard_handlers.memory import MemoryBudget
+from scoreguard_handlers.status import to_status
 
 
 class GatedBackend:
@@ -30,12 +37,14 @@ class GatedBackend:
 
     def __init__(self, *, workers: int = 1, calls: int = 0, max_batch: int = 8) -> None:
         self.workers, self.calls, self.max_batch = workers, calls or workers, max_batch
+        self.board = MemoryBoard()
         self.gate = asyncio.Event()
         self.seen: list[list[str]] = []
         self.items: list[WorkItem] = []
         self.running = self.most_running = 0
         self.error: Exception | None = None
         self.answers_too_few = 0
+        self.timing: StageTiming | None = None
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Answer when the gate is open."""
@@ -47,7 +56,11 @@ class GatedBackend:
         self.running -= 1
         if self.error is not None:
             raise self.error
-        results = [WorkResult(score=ScoreDefendedResponse(request_id=i.score.request_id)) for i in request.items]
+        timings = [self.timing] if self.timing else []
+        results = [
+            WorkResult(score=ScoreDefendedResponse(request_id=i.score.request_id, timings=timings))
+            for i in request.items
+        ]
         return WorkerResponse(results=results[self.answers_too_few :])
 
     async def ready(self, metric: str) -> None:
@@ -308,6 +321,248 @@ async def test_the_time_in_the_queue_is_the_first_stage() -> None:
     waits = [(await caller).score.timings[0] for caller in callers]
     assert [wait.stage for wait in waits] == ["queue", "queue"]
     assert waits[0].milliseconds < 40 <= waits[1].milliseconds
+
+
+LARGE = Estimate(megapixels=12, runs={"metric": 1}, memory_bytes=900 * MIB)
+"""What a photograph of 12 megapixels costs."""
+SMALL = Estimate(megapixels=0.1, runs={"metric": 1}, memory_bytes=9 * MIB)
+
+
+def submit_as(dispatcher: Dispatcher, caller: str, name: str, estimate: Estimate) -> asyncio.Task[WorkResult]:
+    """Submit an item of a caller with what it costs."""
+    return asyncio.create_task(dispatcher.submit(item_named(name), 10, caller=caller, estimate=estimate))
+
+
+async def finish(backend: GatedBackend, callers: list[asyncio.Task[WorkResult]]) -> list[str]:
+    """Open the gate, and wait for everybody; the names in the order of their calls."""
+    await settle()
+    backend.gate.set()
+    await asyncio.gather(*callers)
+    return [name for call in backend.seen for name in call]
+
+
+async def test_a_small_caller_passes_eight_large_ones() -> None:
+    """With one worker the small image is next after the running one, and again, and again."""
+    backend = GatedBackend(workers=1, calls=2)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    callers = [submit_as(dispatcher, f"photographer{i}", f"large{i}", LARGE) for i in range(8)]
+    await settle()
+    assert backend.seen == [["large0"]]  # nothing waits behind it in the worker's own queue
+    callers += [submit_as(dispatcher, "small", f"small{i}", SMALL) for i in range(3)]
+    assert (await finish(backend, callers))[:4] == ["large0", "small0", "small1", "small2"]
+
+
+async def test_one_of_several_workers_is_kept_for_small_work() -> None:
+    """However much large work waits, a small image is under way at once, and large work never takes all workers."""
+    backend = GatedBackend(workers=2, calls=4)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    callers = [submit_as(dispatcher, f"photographer{i}", f"large{i}", LARGE) for i in range(8)]
+    await settle()
+    assert backend.seen == [["large0"]] and not dispatcher.busy
+    callers += [submit_as(dispatcher, "small", f"small{i}", SMALL) for i in range(2)]
+    await settle()
+    assert backend.seen == [["large0"], ["small0"], ["small1"]]
+    await finish(backend, callers)
+
+
+async def test_callers_share_alike_whatever_they_send() -> None:
+    """A caller with one image waits for one image of each other caller, not for all that they sent before."""
+    backend = GatedBackend(workers=1)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    callers = [submit_as(dispatcher, "many", f"many{i}", LARGE) for i in range(5)]
+    await settle()
+    callers.append(submit_as(dispatcher, "one", "one", LARGE))
+    assert (await finish(backend, callers)).index("one") <= 2
+
+
+async def test_what_a_stage_takes_is_learnt_from_the_answers() -> None:
+    """A stage that is much slower than a guess makes its images large, so that nothing waits behind the next one."""
+    backend = GatedBackend(workers=1, calls=2)
+    backend.gate.set()
+    backend.timing = StageTiming(stage="diffuse:t=5", milliseconds=40_000)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    diffused = Estimate(megapixels=0.25, runs={"diffuse": 1})
+    for turn in range(3):
+        await submit_as(dispatcher, "a", f"first{turn}", diffused)
+    backend.gate.clear()
+    callers = [submit_as(dispatcher, "a", f"next{i}", diffused) for i in range(2)]
+    await settle()
+    assert backend.seen[3:] == [["next0"]]
+    await finish(backend, callers)
+
+
+async def test_large_images_wait_for_each_others_memory() -> None:
+    """What does not fit beside what runs waits, small work goes by, and whoever waited longest goes first."""
+    backend = GatedBackend(workers=4, calls=8)
+    memory = MemoryBudget(2000 * MIB)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), memory=memory)
+    huge = Estimate(megapixels=20, runs={"metric": 1}, memory_bytes=1500 * MIB)
+    callers = [submit_as(dispatcher, "a", "large0", LARGE), submit_as(dispatcher, "b", "huge", huge)]
+    await settle()
+    callers += [submit_as(dispatcher, "c", "large1", LARGE), submit_as(dispatcher, "d", "small", SMALL)]
+    await settle()
+    assert backend.seen == [["large0"], ["small"]]
+    assert memory.taken_bytes == 900 * MIB
+    assert await finish(backend, callers) == ["large0", "small", "huge", "large1"]
+    assert memory.taken_bytes == 0
+
+
+async def test_metrics_share_the_memory() -> None:
+    """A large image of one metric waits for that of another, and starts when the other is done."""
+    memory, backends = MemoryBudget(1000 * MIB), [GatedBackend(workers=2), GatedBackend(workers=2)]
+    first, second = (Dispatcher(str(i), backends[i], AdmissionConfig(), memory=memory) for i in range(2))
+    callers = [submit_as(first, "a", "one", LARGE), submit_as(second, "b", "two", LARGE)]
+    await settle()
+    assert (backends[0].seen, backends[1].seen) == ([["one"]], [])
+    backends[1].gate.set()
+    await finish(backends[0], callers)
+    assert backends[1].seen == [["two"]]
+
+
+async def test_what_can_never_fit_is_refused_with_both_numbers() -> None:
+    """RESOURCE_EXHAUSTED at once, with what it would take, and without an invitation to try again."""
+    dispatcher = Dispatcher("m", GatedBackend(), AdmissionConfig(), memory=MemoryBudget(500 * MIB))
+    with pytest.raises(ResourceLimitError, match="about 900 MiB of memory, the limit is 500 MiB") as caught:
+        await submit_as(dispatcher, "a", "large", LARGE)
+    assert caught.value.retry_after_seconds is None
+
+
+async def test_a_full_queue_says_when_to_come_back() -> None:
+    """RetryInfo grows with what waits: seconds, not a constant."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(queue_limit=4))
+    callers = [submit_as(dispatcher, "a", str(i), LARGE) for i in range(5)]
+    await settle()
+    with pytest.raises(ResourceLimitError) as caught:
+        await submit_as(dispatcher, "a", "late", LARGE)
+    assert caught.value.retry_after_seconds == pytest.approx(4 * 3.0)
+    details = {detail.TypeName(): detail for detail in to_status(caught.value).details}
+    retry = error_details_pb2.RetryInfo()
+    assert details["google.rpc.RetryInfo"].Unpack(retry)
+    assert retry.retry_delay.ToSeconds() == 12
+    await finish(backend, callers)
+
+
+async def test_who_filled_the_queue_gives_way() -> None:
+    """One caller's crowd does not lock the others out: its last piece is refused in favour of another's first."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(queue_limit=3))
+    crowd = [submit_as(dispatcher, "crowd", f"crowd{i}", SMALL) for i in range(4)]
+    await settle()
+    other = submit_as(dispatcher, "other", "other", SMALL)
+    await settle()
+    with pytest.raises(ResourceLimitError, match="queue full"):
+        await crowd[3]
+    await finish(backend, [*crowd[:3], other])
+
+
+async def test_a_caller_who_leaves_takes_his_running_work_along() -> None:
+    """The worker's board has the id while the call runs, and not any more when it has ended."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    leaver, stayer = submit_all(dispatcher, [item_named("leaver"), item_named("stayer")])
+    await settle()
+    ids = [item.id for item in backend.items]
+    assert ids[0] != 0 and not backend.board.gone(ids[0])
+    leaver.cancel()
+    await settle()
+    assert backend.board.gone(ids[0])
+    backend.gate.set()
+    await stayer
+    assert not any(backend.board.gone(item.id) for item in backend.items)
+
+
+async def test_an_answered_caller_leaves_no_note() -> None:
+    """Neither do those who left while they waited."""
+    backend = GatedBackend()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    callers = submit_all(dispatcher, [item_named("a"), item_named("b"), item_named("c")])
+    await settle()
+    callers[2].cancel()
+    await finish(backend, callers[:2])
+    assert backend.board._left == set()
+
+
+class DyingBackend(GatedBackend):
+    """Its worker dies over some items; it says over which, or not."""
+
+    def __init__(self, *poison: str, says: bool = True, overdue: bool = False, **options: int) -> None:
+        super().__init__(**options)
+        self.poison, self._says, self._overdue = set(poison), says, overdue
+        self.gate.set()
+
+    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+        """Die, or answer."""
+        response = await super().run(metric, request)
+        culprits = [item.id for item in request.items if item.score.request_id in self.poison]
+        if culprits:
+            items = culprits if self._says else []
+            raise WorkerDiedError("the worker died; try again", items=items, was_overdue=self._overdue)
+        return response
+
+
+async def code_of(work: Awaitable[WorkResult]) -> str:
+    """OK, or the reason of the error."""
+    try:
+        await work
+    except ServingError as error:
+        return error.reason
+    return "OK"
+
+
+async def test_small_work_may_take_down_one_worker_and_not_a_second() -> None:
+    """The first death may have been an operator's: UNAVAILABLE, so that callers try again; the second is its own."""
+    backend = DyingBackend("poison")
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    reasons = [await code_of(dispatcher.submit(item_named("poison", size=100), 10)) for _ in range(4)]
+    assert reasons == ["BACKEND_UNAVAILABLE", "POISON", "POISON", "POISON"]
+    assert len(backend.seen) == 2
+    assert await code_of(dispatcher.submit(item_named("healthy", size=99), 10)) == "OK"
+
+
+async def test_large_work_that_took_down_a_worker_is_not_given_to_the_next() -> None:
+    """It is refused at once and by name, whatever its request id and seed; another chain on the image is not."""
+    backend = DyingBackend("poison")
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), memory=MemoryBudget(2000 * MIB))
+    assert await code_of(submit_as(dispatcher, "a", "poison", LARGE)) == "POISON"
+    assert await code_of(submit_as(dispatcher, "b", "renamed", LARGE)) == "POISON"
+    assert len(backend.seen) == 1
+    other = dispatcher.submit(item_named("other", steps=("blur",)), 10, estimate=LARGE)
+    assert await code_of(other) == "OK"
+
+
+async def test_poison_is_forgotten_after_a_while() -> None:
+    """A server with more memory is not bothered by yesterday's deaths."""
+    backend = DyingBackend("poison")
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(poison_seconds=0.05), memory=MemoryBudget(2000 * MIB))
+    assert await code_of(submit_as(dispatcher, "a", "poison", LARGE)) == "POISON"
+    backend.poison.clear()
+    await asyncio.sleep(0.1)
+    assert await code_of(submit_as(dispatcher, "a", "poison", LARGE)) == "OK"
+
+
+@pytest.mark.parametrize("says", [True, False])
+async def test_the_neighbours_of_poison_are_answered(says: bool) -> None:
+    """Whether or not the dead worker's note names the guilty one, each other item of the call is done again alone."""
+    backend = DyingBackend("poison", says=says, workers=1)
+    backend.gate.clear()
+    dispatcher = Dispatcher("m", backend, AdmissionConfig())
+    names = ("head", "a", "poison", "b")
+    callers = submit_all(dispatcher, [item_named(name, size=len(name)) for name in names])
+    reasons = asyncio.gather(*map(code_of, callers))
+    await settle()
+    backend.gate.set()
+    assert await reasons == ["OK", "OK", "BACKEND_UNAVAILABLE", "OK"]
+    assert backend.seen[1] == ["a", "poison", "b"]
+    assert all(len(call) == 1 for call in backend.seen[2:])
+
+
+async def test_a_worker_that_was_ended_here_blames_nobody() -> None:
+    """Work that hung after its caller left is not refused to another who has more time."""
+    backend = DyingBackend("slow", overdue=True)
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), memory=MemoryBudget(2000 * MIB))
+    for _ in range(3):
+        assert await code_of(submit_as(dispatcher, "a", "slow", LARGE)) == "BACKEND_UNAVAILABLE"
 
 
 @settings(max_examples=40, deadline=None)

@@ -76,6 +76,7 @@ def test_defaults_are_typed_once(tmp_path: Path) -> None:
 
 
 WRONG = {
+    "only in code": ("torchserve:\n  any_handler: true", "unknown key torchserve.any_handler"),
     "unknown key": ("wrokers: 2", "unknown key wrokers: did you mean workers"),
     "unknown key of a section": ("admission:\n  queue_limt: 2", "did you mean admission.queue_limit"),
     "nothing like it": ("xyzzy: 2", "docs/operations.md lists the keys"),

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
@@ -15,6 +16,7 @@ import pytest
 from gateways import request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serve_command import command, environment
+from tampering import with_entry, with_rewritten_graph
 from tiny_archives import replace_entry, write_tiny_archive
 
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
@@ -148,6 +150,38 @@ def test_a_changed_archive_is_one_line(store: Path, capsys: pytest.CaptureFixtur
     replace_entry(store / "dark.mar", "metric.onnx", b"changed")
     line = failure(["--model-store", str(store), "--backend", "local", "--port", "0"], capsys)
     assert "dark.mar" in line and "metric.onnx" in line
+
+
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """`scoreguard-serve --version` names the program and its version, and serves nothing."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"scoreguard-serve {version('scoreguard')}\n"
+
+
+GARBAGE = b"garbage" * 100
+NO_MODEL = b"\x08\x0a\x3a\x03abc"
+"""The two outermost fields of an ONNX model, and no graph inside."""
+
+
+@pytest.mark.parametrize(
+    ("entry", "data"), [("metric.onnx", GARBAGE), ("defences/gain.onnx", GARBAGE), ("metric.onnx", NO_MODEL)]
+)
+@pytest.mark.parametrize("backend", ["local", "torchserve"])
+def test_a_garbage_graph_is_one_line(
+    entry: str, data: bytes, backend: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the file's name, where the digest is right and the content no graph."""
+    with_rewritten_graph(store / "bright.mar", entry, data)
+    line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
+    assert entry in line and "bright" in line and ("is no graph" in line or "cannot be loaded" in line)
+
+
+def test_an_edited_handler_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TorchServe is not even started with code that this version did not write: exit code 2, and the file's name."""
+    with_entry(store / "bright.mar", "defended_score.py", b"print('mine now')")
+    for backend in ("local", "torchserve"):
+        line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
+        assert "bright.mar: defended_score.py" in line
 
 
 def test_a_store_without_archives_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -24,6 +26,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
+from scoreguard_handlers.board import MemoryBoard
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
 
@@ -195,6 +198,48 @@ def test_a_graph_stops_when_its_deadline_passes(tiny_archive: Archive) -> None:
     (result,) = answer(worker, WorkItem(score=score_item(chain, image).score, deadline_unix_seconds=time.time() + 0.5))
     assert result.status.code == code_pb2.DEADLINE_EXCEEDED
     assert time.monotonic() - started < 3
+
+
+def test_a_caller_who_leaves_stops_his_item_and_no_other(tiny_archive: Archive) -> None:
+    """Work of a minute ends in a moment with its own code, and its neighbours are scored."""
+    board = MemoryBoard()
+    worker = Worker.load(tiny_archive, WorkerConfig(), board)
+    image = Image(tensor=to_tensor(np.zeros((3000, 3000, 3), np.uint8)))
+    long = WorkItem(score=score_item("+".join(["gain:factor=1"] * 256), image).score, id=7)
+    leaving = threading.Timer(0.5, board.leave, [7])
+    leaving.start()
+    before, gone, after = answer(worker, score_item(), long, WorkItem(score=score_item().score, id=8))
+    leaving.join()
+    assert gone.status.code == code_pb2.CANCELLED
+    assert [before.score.score, after.score.score] == pytest.approx([50, 50])
+    assert error_info(gone.status).metadata["stage"] == "gain:factor=1"
+
+
+def test_a_batch_goes_on_until_all_its_callers_have_left(tiny_archive: Archive) -> None:
+    """One of two images that run as one batch is still wanted: both are scored; with neither, neither is."""
+    board = MemoryBoard()
+    worker = Worker.load(tiny_archive, WorkerConfig(graph_batch=2), board)
+    pair = [WorkItem(score=score_item("gain").score, id=number) for number in (1, 2)]
+    board.leave(1)
+    first, second = answer(worker, *pair)
+    assert first.status.code == code_pb2.CANCELLED or first.score.score == pytest.approx(25)
+    assert second.score.score == pytest.approx(25)
+    board.leave(2)
+    assert [result.status.code for result in answer(worker, *pair)] == [code_pb2.CANCELLED] * 2
+
+
+def test_large_images_are_decoded_one_at_a_time(worker: Worker) -> None:
+    """Three images of 3 megapixels in one call take the memory of one, and a bit."""
+    image = Image(tensor=to_tensor(np.zeros((1500, 2000, 3), np.uint8)))
+
+    def peak(count: int) -> int:
+        tracemalloc.start()
+        answer(worker, *[score_item("gain", image) for _ in range(count)])
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(3) < 1.3 * peak(1)
 
 
 def test_the_canary_confirms_the_archive(worker: Worker) -> None:

@@ -82,9 +82,8 @@ def test_a_full_queue_is_resource_exhausted(server: LiveServer) -> None:
     """One running, two waiting, the next is refused with the numbers; the callers before it are not disturbed."""
 
     async def scenario(line: Line) -> None:
-        calls = line.gateway.backend.calls
-        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(calls + 2)]
-        await wait_for(line, running=calls, waiting=2)
+        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(3)]
+        await wait_for(line, running=1, waiting=2)
         error = await failure_of(line.stub.ScoreDefended(request()))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.details() == "queue full: 2 waiting, limit 2; try again later"
@@ -251,16 +250,44 @@ def test_a_cancelled_caller_leaves_the_queue(server: LiveServer) -> None:
     """A caller who hangs up while waiting is forgotten, and the callers behind him move up."""
 
     async def scenario(line: Line) -> None:
-        calls = line.gateway.backend.calls
-        callers = [asyncio.create_task(score(line, slow_request(2))) for _ in range(calls)]
-        await wait_for(line, running=calls, waiting=0)
+        running = asyncio.create_task(score(line, slow_request(2)))
+        await wait_for(line, running=1, waiting=0)
         waiting = line.stub.ScoreDefended(slow_request(LONG))
         behind = asyncio.create_task(score(line, request()))
-        await wait_for(line, running=calls, waiting=2)
+        await wait_for(line, running=1, waiting=2)
         waiting.cancel()
-        await wait_for(line, running=calls, waiting=1)
+        await wait_for(line, running=1, waiting=1)
         assert await behind == pytest.approx(20, abs=1e-3)
-        await asyncio.gather(*callers)
+        assert await running == pytest.approx(20, abs=0.1)
+
+    server.run(scenario)
+
+
+def test_cancelled_work_is_stopped(server: LiveServer) -> None:
+    """Long work whose callers have hung up, in a worker and in the queue, keeps the next caller for a moment only."""
+
+    async def scenario(line: Line) -> float:
+        calls = [line.stub.ScoreDefended(slow_request(LONG)) for _ in range(3)]
+        await wait_for(line, running=1, waiting=2)
+        await asyncio.sleep(1.0)  # on its way into the worker; there is no sign of the arrival
+        for call in calls:
+            call.cancel()
+        started = time.perf_counter()
+        await score(line, request())
+        return time.perf_counter() - started
+
+    assert server.run(scenario) < 8
+
+
+def test_a_batch_that_is_cancelled_ends_as_its_items_do(server: LiveServer) -> None:
+    """The items under way and those in the queue."""
+
+    async def scenario(line: Line) -> None:
+        messages = [slow_request(LONG) for _ in range(2)]
+        call = line.stub.ScoreDefendedBatch(ScoreDefendedBatchRequest(requests=messages))
+        await wait_for(line, running=1, waiting=1)
+        call.cancel()
+        await wait_for(line, running=0, waiting=0)
 
     server.run(scenario)
 
@@ -343,6 +370,50 @@ def test_a_crash_loop_is_not_serving(tmp_path: Path) -> None:
             assert time.perf_counter() - started < 1
 
         server.run(scenario)
+
+
+def test_a_hung_worker_is_replaced_within_seconds(torchserve_server: LiveServer) -> None:
+    """What hangs in a library sees no deadline: the worker is ended soon after it, not at the response limit."""
+    before = torchserve_server.worker_pids
+
+    async def scenario(line: Line) -> None:
+        await wait_for_health(line, SERVING)
+        error = await failure_of(line.stub.ScoreDefended(request(request_id="hang"), timeout=1.0))
+        assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        assert await score_again_and_again(line, seconds=60) == pytest.approx(20, abs=1e-3)
+
+    started = time.perf_counter()
+    torchserve_server.run(scenario)
+    assert time.perf_counter() - started < 60
+    assert set(torchserve_server.worker_pids).isdisjoint(before)
+
+
+def test_what_took_two_workers_down_is_given_to_no_third(torchserve_server: LiveServer) -> None:
+    """The first death may be an operator's: UNAVAILABLE; after the second the request is refused."""
+    message = request(77, request_id="die")
+
+    async def scenario(line: Line) -> None:
+        await wait_for_health(line, SERVING)
+        error = await failure_of(line.stub.ScoreDefended(message, timeout=30))
+        assert error.code() is grpc.StatusCode.UNAVAILABLE
+        error = await refused(line, message)
+        info = details_of(error)["ErrorInfo"]
+        assert (error.code(), info.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "POISON")
+        assert "RetryInfo" not in details_of(error)
+        assert await score_again_and_again(line, seconds=60) == pytest.approx(20, abs=1e-3)
+        left = line.gateway.backend.board.notes()  # type: ignore[attr-defined]
+        assert (await failure_of(line.stub.ScoreDefended(message))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert line.gateway.backend.board.notes() == left  # type: ignore[attr-defined]
+
+    torchserve_server.run(scenario)
+
+
+async def refused(line: Line, message: Any) -> grpc.aio.AioRpcError:
+    """The first error that no client sends again."""
+    async with asyncio.timeout(60):
+        while (error := await failure_of(line.stub.ScoreDefended(message))).code() is grpc.StatusCode.UNAVAILABLE:
+            await asyncio.sleep(0.2)
+    return error
 
 
 @pytest.mark.parametrize("backend", ["local", "torchserve"])

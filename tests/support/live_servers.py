@@ -14,13 +14,15 @@ import psutil
 from gateways import Line, connect
 from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
-from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
+from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.gateway import RunningGateway, serve
 
 T = TypeVar("T")
 FAULTY_HANDLER = '''"""The usual handler, with faults that a request can ask for by its request_id."""
 
 import os
+import signal
+import time
 
 from scoreguard_handlers import torchserve_entry
 
@@ -30,6 +32,13 @@ class Faulty(torchserve_entry.DefendedScoreHandler):
 
     def run(self, request):
         for item in request.items:
+            note = {item.id: item.deadline_unix_seconds}
+            if item.score.request_id == "hang":
+                with self._worker._board.working(note):
+                    time.sleep(3600)
+            if item.score.request_id == "die":
+                with self._worker._board.working(note):
+                    os.kill(os.getpid(), signal.SIGKILL)
             if item.score.request_id == "raise":
                 raise ValueError("a bug in the handler")
             if item.score.request_id == "memory":
@@ -92,7 +101,8 @@ def running_server(config: ServeConfig) -> Iterator[LiveServer]:
         with contextlib.suppress(RuntimeError):  # where it did not start
             home.run(service.__aexit__(None, None, None))
         home.stop()
-        left = descendants() - before
+        # Another server that runs meanwhile may have replaced a worker.
+        left = {process for process in descendants() - before if before.isdisjoint(process.parents())}
         assert not left, f"left running: {left}"
 
 
@@ -118,4 +128,5 @@ def table_config(store: Path, backend: str) -> ServeConfig:
         max_message_bytes=4 << 20,
         admission=AdmissionConfig(queue_limit=2, max_batch=1, default_deadline_seconds=30),
         health=HealthConfig(period_seconds=0.5, retry_seconds=0.2, stall_seconds=3),
+        torchserve=TorchServeConfig(any_handler=True, overdue_seconds=2),
     )

@@ -1,13 +1,16 @@
 """Small archives with known answers, built in milliseconds: the server's tests need no trained metric and no torch.
 
 `bright` scores 100 times the mean of the picture, `dark` 100 minus that, so every score has a reference that is one
-line of numpy. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long. `piece` keeps the
-top left square of `size` pixels, `filter` has a graph for each kernel of 3, 5 and 9 and leaves the picture as it is.
+line of numpy; `root` scores the root of the mean above a tenth: NaN for a picture that is darker. `log` gives infinity
+where a picture is black. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long.
+`piece` keeps the top left square of `size` pixels, `filter` has a graph for each kernel of 3, 5 and 9 and leaves the
+picture as it is.
 """
 
 from __future__ import annotations
 
 import io
+import math
 import zipfile
 from collections.abc import Sequence
 from itertools import pairwise
@@ -41,6 +44,8 @@ WINDOWS: Final = (3.0, 5.0, 9.0)
 GOLDEN_PICTURE: Final = "golden/grey.png"
 GREY: Final = 51
 """Value of the golden picture: brightness 20, darkness 80."""
+DARKEST: Final = 0.1
+"""Brightness of 1 below which `root` is not a number."""
 HANDLER_FILE: Final = "defended_score.py"
 _IMAGE: Final = (None, 3, None, None)
 
@@ -64,15 +69,16 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
     """Write the archive of a metric into a model store; returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     dark = metric == "dark"
-    golden = 100 - GREY / 2.55 if dark else GREY / 2.55
+    golden = {"dark": 100 - GREY / 2.55, "root": 100 * math.sqrt(GREY / 255 - DARKEST)}.get(metric, GREY / 2.55)
     files = {
-        "metric.onnx": _model(_metric_nodes(dark), "score", (None,)),
+        "metric.onnx": _model(_root_nodes() if metric == "root" else _metric_nodes(dark), "score", (None,)),
         "defences/gain.onnx": _model(_gain_nodes(), "purified", _IMAGE, scalar="factor"),
         "defences/piece.onnx": _model(_piece_nodes(), "purified", _IMAGE, scalar="size"),
         "defences/filter.onnx": _model(_filter_nodes(), "purified", _IMAGE),
         "defences/slow.onnx": _model(_slow_nodes(), "purified", _IMAGE),
         "defences/broken.onnx": _model(_broken_nodes(), "purified", _IMAGE),
         "defences/huge.onnx": _model(_huge_nodes(), "purified", _IMAGE),
+        "defences/log.onnx": _model([helper.make_node("Log", ["image"], ["purified"])], "purified", _IMAGE),
         GOLDEN_PICTURE: png(GREY),
     }
     manifest = ArchiveManifest(
@@ -82,7 +88,7 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
             _defence("gain", [ParameterSpec(name="factor", description="Factor.", default_value=1, maximum=2)]),
             _defence("piece", [_length("size", 16, 64)]),
             _filter(),
-            *(_defence(name, []) for name in ("slow", "broken", "huge")),
+            *(_defence(name, []) for name in ("slow", "broken", "huge", "log")),
         ],
         golden_vectors=[GoldenVector(image=GOLDEN_PICTURE, seed=1, score=golden, tolerance=1e-3)],
     )
@@ -109,6 +115,18 @@ def _metric_nodes(dark: bool) -> list[Any]:
         helper.make_node("Constant", [], ["offset"], value_float=100.0 if dark else 0.0),
     ]
     return [*nodes, helper.make_node("Add", ["scaled", "offset"], ["score"])]
+
+
+def _root_nodes() -> list[Any]:
+    return [
+        helper.make_node("Constant", [], ["axes"], value_ints=[1, 2, 3]),
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=0),
+        helper.make_node("Constant", [], ["darkest"], value_float=DARKEST),
+        helper.make_node("Sub", ["mean", "darkest"], ["above"]),
+        helper.make_node("Sqrt", ["above"], ["root"]),
+        helper.make_node("Constant", [], ["scale"], value_float=100.0),
+        helper.make_node("Mul", ["root", "scale"], ["score"]),
+    ]
 
 
 def _gain_nodes() -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, Protocol
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard_handlers.board import Board
 
 THREAD_NAME: Final = "scoreguard-chain"
 """How the names of threads that run graphs in this process begin."""
@@ -22,10 +23,16 @@ class Backend(Protocol):
     max_batch: int
     """Most pieces in one call for which a call is worth it."""
 
+    @property
+    def board(self) -> Board:
+        """Where workers see who has left."""
+        ...
+
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Run one worker call.
 
         Raises:
+            WorkerDiedError: the worker died; what it was working on is named where that is known.
             ServingError: the call failed as a whole.
         """
         ...

@@ -1,4 +1,8 @@
-"""The chain in this process, on threads: no Java, no worker processes."""
+"""The chain in this process, on threads: no Java, no worker processes.
+
+A thread cannot be ended from outside: one that hangs in a single node of a graph is out of service until it comes back,
+and what takes too much memory takes the whole process. TorchServe's worker processes have neither limit.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from typing import Protocol, Self
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
 from scoreguard_handlers.backends.base import THREAD_NAME
+from scoreguard_handlers.board import Board, MemoryBoard
 from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.worker import Worker, WorkerConfig
@@ -29,8 +34,8 @@ class LocalBackend:
     max_batch = 1
     """A call costs next to nothing here, so requests never share one."""
 
-    def __init__(self, runners: Mapping[str, Runner], *, workers: int) -> None:
-        self.workers = workers
+    def __init__(self, runners: Mapping[str, Runner], *, workers: int, board: Board | None = None) -> None:
+        self.workers, self.board = workers, board or MemoryBoard()
         # One waits behind each thread, so that none idles while the event loop turns.
         self.calls = 2 * workers
         self._runners = dict(runners)
@@ -44,11 +49,12 @@ class LocalBackend:
             IntegrityError: an archive is not what its manifest says.
         """
         worker_config = WorkerConfig(threads=config.threads, max_pixels=config.max_pixels, gradients=config.gradients)
+        board = MemoryBoard()
         runners = {
-            metric: await asyncio.to_thread(Worker.load, deployment.archive, worker_config)
+            metric: await asyncio.to_thread(Worker.load, deployment.archive, worker_config, board)
             for metric, deployment in catalogue.items()
         }
-        return cls(runners, workers=config.workers)
+        return cls(runners, workers=config.workers, board=board)
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Run one call on the pool."""

@@ -20,7 +20,8 @@ from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.chain import ChainCall
 from scoreguard_handlers.errors import NotDeployedError
-from scoreguard_handlers.size_check import check_metric, check_step
+from scoreguard_handlers.finite import check_finite
+from scoreguard_handlers.size_check import METRIC_STAGE, check_metric, check_step
 
 
 class TorchGraphs:
@@ -60,14 +61,16 @@ class TorchChain:
         Raises:
             InvalidRequestError: a stage cannot read a picture of this size, or a parameter does not fit it.
             NotDeployedError: a defence without derivative changes the size, so that no gradient is defined.
+            NotFiniteError: the score or the gradient holds a value that is no finite number.
             TooLateError: the deadline passed.
+            CallerGoneError: the caller left.
         """
         # The optimising executor rewrites a graph after its first run: the same question would get other last bits.
         with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return self._gradient(images, call)
 
     def _gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
-        leaf = torch.from_numpy(images.copy()).requires_grad_(True)
+        leaf = torch.from_numpy(images if images.flags.writeable else images.copy()).requires_grad_(True)
         purified: Tensor = leaf
         for index, step in enumerate(call.steps):
             call.deadline.check(str(step.step))
@@ -78,7 +81,10 @@ class TorchChain:
         scores: Tensor = self._engine.run(self._metric, {"image": purified}).reshape(len(images))
         # The pictures of a batch do not see each other, so the sum has every picture's own derivative.
         (gradient,) = torch.autograd.grad(scores.sum(), leaf)
-        return scores.detach().numpy(), gradient.numpy()
+        values, derivative = scores.detach().numpy(), gradient.numpy()
+        check_finite(values, METRIC_STAGE, "a score", who=f"metric {self._facts.name!r}")
+        check_finite(derivative, "gradient", "a gradient", who="the derivative")
+        return values, derivative
 
     def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], index: int) -> Tensor:
         purified = run_step(self._engine, images, step, seeds, index)

@@ -6,6 +6,8 @@ ContractError
 ├── SmoothingError   a smoothing that no certificate can come of
 ├── TooSmallError    a picture that is smaller than a stage reads
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
+├── ImageError       a file that is no image, is damaged, or cannot be read rightly
+│   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
 └── IntegrityError   an archive that is not what its manifest says
 """
 
@@ -55,6 +57,18 @@ class SmoothingError(ContractError):
 
 class PayloadError(ContractError):
     """A tensor whose bytes do not fit its shape and type."""
+
+
+class ImageError(ContractError):
+    """A file that is no image, is damaged, or cannot be read rightly; the message says what to do."""
+
+
+class ImageLimitError(ImageError):
+    """An image with more pixels, or of a costlier kind, than is read."""
+
+    def __init__(self, message: str, *, what: str, value: float, limit: float) -> None:
+        self.what, self.value, self.limit = what, value, limit
+        super().__init__(message)
 
 
 class IntegrityError(ContractError):

@@ -54,8 +54,13 @@ class WorkItem(google.protobuf.message.Message):
     PURIFY_FIELD_NUMBER: builtins.int
     GRADIENT_FIELD_NUMBER: builtins.int
     DEADLINE_UNIX_SECONDS_FIELD_NUMBER: builtins.int
+    ID_FIELD_NUMBER: builtins.int
     deadline_unix_seconds: builtins.float
     """Unix time in seconds after which nobody waits for the answer; 0 = no deadline."""
+    id: builtins.int
+    """The gateway's name for this piece of work, by which it says that nobody
+    waits any more; 0 = it cannot be given up before its deadline.
+    """
     @property
     def score(self) -> scoreguard.v1.scoring_pb2.ScoreDefendedRequest:
         """Score a picture."""
@@ -75,9 +80,10 @@ class WorkItem(google.protobuf.message.Message):
         purify: scoreguard.v1.scoring_pb2.PurifyRequest | None = ...,
         gradient: scoreguard.v1.scoring_pb2.ScoreGradientRequest | None = ...,
         deadline_unix_seconds: builtins.float = ...,
+        id: builtins.int = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["gradient", b"gradient", "purify", b"purify", "score", b"score", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["deadline_unix_seconds", b"deadline_unix_seconds", "gradient", b"gradient", "purify", b"purify", "score", b"score", "work", b"work"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["deadline_unix_seconds", b"deadline_unix_seconds", "gradient", b"gradient", "id", b"id", "purify", b"purify", "score", b"score", "work", b"work"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["score", "purify", "gradient"] | None: ...
 
 Global___WorkItem: typing_extensions.TypeAlias = WorkItem

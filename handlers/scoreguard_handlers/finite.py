@@ -1,0 +1,34 @@
+"""No answer holds a number that is not finite: NaN and infinity are that item's error, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_handlers.errors import NotFiniteError
+
+
+def check_finite(values: npt.NDArray[Any], stage: str, what: str, *, who: str = "") -> None:
+    """Refuse what holds NaN or infinity.
+
+    Args:
+        values: what the stage gave.
+        stage: its name, for the error's metadata.
+        what: "an image", "a score": what it should have been.
+        who: how a message calls the stage, where that is not its name.
+
+    Raises:
+        NotFiniteError: a value is not finite.
+    """
+    # A sum is not finite if one of its terms is not, and takes no second array.
+    with np.errstate(invalid="ignore"):
+        if np.isfinite(values.sum(dtype=np.float64)):
+            return
+    wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
+    raise NotFiniteError(
+        f"{who or f'step {stage!r}'} gave no finite numbers for this image ({wrong} of {values.size} are NaN or "
+        f"infinite where {what} should be): it has no score",
+        metadata={"stage": stage, "not_finite": str(wrong)},
+    )

@@ -1,0 +1,86 @@
+"""The memory that large images may take at the same time, all metrics together: what does not fit waits its turn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from scoreguard_handlers.config import MIB, ServeConfig
+
+_CGROUP_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_SERVICE_BYTES: Final = 320 * MIB
+"""The gateway and the Java virtual machine."""
+_WORKER_BYTES: Final = 160 * MIB
+"""One loaded worker at rest."""
+_SHARE: Final = 0.8
+"""Of what is left; the rest is for what the system keeps and for estimates that are wrong."""
+_LEAST_BYTES: Final = 128 * MIB
+_SMALL: Final = 64
+"""Work below this part of the budget is not counted: it never waits for memory."""
+
+
+class MemoryBudget:
+    """Shares out memory among pieces of work; whoever had to wait goes first. Belongs to one event loop."""
+
+    def __init__(self, limit_bytes: int) -> None:
+        self.limit_bytes = limit_bytes
+        """What may be taken at the same time."""
+        self._taken: dict[Hashable, int] = {}
+        self._waiting: dict[Hashable, int] = {}
+        self._listeners: list[Callable[[], None]] = []
+
+    @property
+    def taken_bytes(self) -> int:
+        """What is taken now."""
+        return sum(self._taken.values())
+
+    def is_small(self, size: int) -> bool:
+        """Whether work of this size is let through uncounted."""
+        return size * _SMALL <= self.limit_bytes
+
+    def take(self, owner: Hashable, size: int) -> bool:
+        """Take memory if it is there and nobody has waited longer for his."""
+        if self.is_small(size):
+            return True
+        first = next(iter(self._waiting), owner)
+        if first is owner and (not self._taken or self.taken_bytes + size <= self.limit_bytes):
+            self._waiting.pop(owner, None)
+            self._taken[owner] = size
+            return True
+        self._waiting.setdefault(owner, size)
+        return False
+
+    def leave(self, owner: Hashable) -> None:
+        """Give back what was taken, or give up waiting for it."""
+        waited = self._waiting.pop(owner, None) is not None
+        if self._taken.pop(owner, None) is not None or waited:
+            for listener in self._listeners:
+                listener()
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """Be told when there is room again."""
+        self._listeners.append(listener)
+
+
+def default_budget(config: ServeConfig, metrics: int) -> int:
+    """Bytes that large images may take: the machine's or container's memory, less what the service needs at rest."""
+    if config.admission.memory_mib:
+        return config.admission.memory_mib * MIB
+    at_rest = _SERVICE_BYTES + config.workers * metrics * _WORKER_BYTES
+    return max(_LEAST_BYTES, int((memory_limit() - at_rest) * _SHARE))
+
+
+def memory_limit() -> int:
+    """Bytes that this process and its children may use: the container's limit, or the machine's memory."""
+    physical = int(psutil.virtual_memory().total)
+    return min([physical, *(limit for path in _CGROUP_LIMITS if (limit := _read(path)))])
+
+
+def _read(path: Path) -> int:
+    try:
+        return int(path.read_text())
+    except (OSError, ValueError):  # no such file, or "max"
+        return 0

@@ -1,0 +1,41 @@
+"""Which worker calls may be under way: never a small one behind a large one, and always a worker for the small."""
+
+from __future__ import annotations
+
+
+class Slots:
+    """Counts the calls of one metric that are under way.
+
+    Each worker may have some calls waiting beside the one that it runs, which hides the way there and back. Whoever
+    waits there cannot be passed any more, so nothing is sent behind a large call; and of several workers one is never
+    given large work.
+    """
+
+    def __init__(self, *, workers: int, calls: int) -> None:
+        self._workers, self._calls = workers, calls
+        self._large = self._small = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing may start."""
+        return not (self.may_start(large=False) or self.may_start(large=True))
+
+    def may_start(self, *, large: bool) -> bool:
+        """Whether one more call may be sent."""
+        if large:
+            return self._large < max(1, self._workers - 1) and self._large + self._small < self._calls
+        return self._small * self._workers < (self._workers - self._large) * self._calls
+
+    def start(self, *, large: bool) -> None:
+        """A call was sent."""
+        self._count(large, 1)
+
+    def finish(self, *, large: bool) -> None:
+        """A call has ended."""
+        self._count(large, -1)
+
+    def _count(self, large: bool, change: int) -> None:
+        if large:
+            self._large += change
+        else:
+            self._small += change
