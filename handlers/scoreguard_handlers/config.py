@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -28,6 +29,8 @@ class Range:
     """Whether the lower end itself is excluded."""
 
 
+NO_KNOB: Final[Mapping[str, bool]] = {"knob": False}
+"""Metadata of a field that neither an option nor a configuration file reaches."""
 Count = Annotated[int, Range(low=1)]
 Seconds = Annotated[float, Range(low=0, above=True)]
 SecondsOrZero = Annotated[float, Range(low=0)]
@@ -171,7 +174,7 @@ class TorchServeConfig:
     """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
     log_dir: Path | None = None
     """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
-    any_handler: bool = False
+    any_handler: bool = field(default=False, metadata=NO_KNOB)
     """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
     rights. For tests that make a worker fail; no option of the command turns it on."""
 

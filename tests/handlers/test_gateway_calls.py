@@ -179,7 +179,7 @@ async def test_list_metrics_says_what_the_archives_say(line: Line, store: Path) 
         path = store / f"{metric.facts.name}.mar"
         assert metric.archive_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         names = [facts.name for facts in metric.defences]
-        assert names == ["gain", "piece", "filter", "slow", "broken", "huge"]
+        assert names == ["gain", "piece", "filter", "slow", "broken", "huge", "log"]
         assert metric.facts == Archive(path).manifest.metric.facts
 
 
