@@ -31,6 +31,7 @@ from scoreguard_export.metrics.niqe import FACTS, Niqe, gaussian_of, squared_dis
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import PATCH, Halving, LocalStatistics, Luminance, NiqeFeatures
 from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
+from scoreguard_export.parity_images import PATTERNS
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import read_live, read_samples, score_file
 
@@ -306,7 +307,7 @@ def test_both_graphs_are_the_module_at_other_sizes(niqe: Niqe) -> None:
     """Odd sizes, one patch and many, alone and in threes; the TorchScript gradient is compared, too."""
     parity = export_graphs(niqe).parity
     assert {case.engine for case in parity} == {"torchscript", "onnx"}
-    assert {case.batch for case in parity} == {1, 3}
+    assert {case.batch for case in parity} == {1, 3, len(PATTERNS)}
     assert max(case.max_abs_error for case in parity) < 1e-4
 
 
