@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
+_DIRECT_BYTES: Final = 256 << 20
+"""Memory outside the heap for Java and each of its two copies of Netty; without a limit it follows the heap's."""
 
 _CONFIG: Final = Template("""\
 # Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
@@ -67,4 +69,6 @@ def write_server_files(model_store: Path) -> list[Path]:
 def _java_options(log_config: Path) -> str:
     # TorchServe splits this text at blanks, and log4j reads the path as an address: quoted, no sign in it does harm.
     address = quote(log_config.as_posix())
-    return f"-Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseSerialGC -Dlog4j.configurationFile={address}"
+    netty = [f"-D{prefix}io.netty.maxDirectMemory={_DIRECT_BYTES}" for prefix in ("", "io.grpc.netty.shaded.")]
+    options = ["-Xmx256m", f"-XX:MaxDirectMemorySize={_DIRECT_BYTES}", *netty, "-XX:+UseSerialGC"]
+    return " ".join([*options, f"-Dlog4j.configurationFile={address}"])

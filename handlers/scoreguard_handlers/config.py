@@ -80,9 +80,9 @@ class TorchServeConfig:
     hung_worker_seconds: float = 30.0
     """A worker that is silent for this long after the longest deadline is killed by TorchServe."""
     heap_mib: int = 0
-    """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
+    """Java heap limit in MiB; 0 = what the calls under way need: 64, and 5 for each. Large messages do not pass it."""
     log_dir: Path | None = None
-    """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
+    """Where TorchServe's own logs are kept, 16 MiB at most; None = in its temporary folder, which goes with it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,7 +105,7 @@ class ServeConfig:
     """Largest picture, refused before it is decoded."""
     max_message_bytes: int = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
-    both sizes. TorchServe's Java heap may grow to five times this for each worker."""
+    both sizes. Above half a MiB they go to TorchServe's workers as files in the temporary folder."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True
