@@ -15,6 +15,7 @@ _DIRECT_BYTES: Final = 256 << 20
 _CONFIG: Final = Template("""\
 # Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
 # manage it: its own keys would refuse the documented curl. scoreguard-serve in front of it does not have this problem.
+# Where the path of the store is not ASCII, start it with LC_ALL=C.UTF-8: Java reads file names by the locale.
 inference_address=http://127.0.0.1:8080
 management_address=http://127.0.0.1:8081
 metrics_address=http://127.0.0.1:8082
