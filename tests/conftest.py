@@ -18,6 +18,7 @@ from PIL import Image
 
 from scoreguard.v1 import manifest_pb2 as pb
 from scoreguard.v1.archive import Archive
+from scoreguard.v1.mar import torchserve_files
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 GOLDEN_LEVEL = 51
@@ -90,6 +91,8 @@ def write_tiny_archive(path: Path) -> Archive:
     )
     with zipfile.ZipFile(path, "w") as archive:
         for name, data in files.items():
+            archive.writestr(name, data)
+        for name, data in torchserve_files("brightness").items():
             archive.writestr(name, data)
         archive.writestr("manifest.json", json.dumps(json_format.MessageToDict(manifest)))
     return Archive(path)

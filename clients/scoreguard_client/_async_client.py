@@ -7,23 +7,26 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from types import TracebackType
 from typing import TypeAlias
 
-from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
-from scoreguard_client._ordering import BatchPlan, StreamOrder
+from scoreguard_client._ordering import Batch, BatchPlan, StreamOrder, sent_again
 from scoreguard_client._pictures import PictureLike
 from scoreguard_client._requests import (
     DefencesLike,
     PreparedScore,
+    PurifiedFormat,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
 from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
+from scoreguard_client._retries import Retries
 from scoreguard_client._transport import (
     GRADIENT,
     HEALTH,
@@ -75,6 +78,7 @@ class AsyncScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        purified_format: PurifiedFormat = "float32",
         smoothing: Smoothing | None = None,
         request_id: str = "",
         timeout: float | None = None,
@@ -87,6 +91,7 @@ class AsyncScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            purified_format=purified_format,
             smoothing=smoothing,
             request_id=request_id,
         )
@@ -117,9 +122,10 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
-            plan.fill(batch, await self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
+            await self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
 
     async def score_stream(
@@ -146,11 +152,12 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         async for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
-            for outcome in order.take(response):
-                yield outcome
+            for outcome, again in order.take(response):
+                yield outcome if again is None else await self._score_again(outcome, again)
         for outcome in order.finish():
             yield outcome
 
@@ -161,11 +168,14 @@ class AsyncScoringClient(BaseClient):
         *,
         metric: str = "",
         seed: int | None = None,
+        purified_format: PurifiedFormat = "float32",
         request_id: str = "",
         timeout: float | None = None,
     ) -> Purified:
         """Purify one picture, unscored; see `ScoringClient.purify`."""
-        request = purify_request(picture, defences, metric=metric, seed=seed, request_id=request_id)
+        request = purify_request(
+            picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
+        )
         return to_purified(await self._transport.unary(PURIFY, request, self._deadline(timeout)))
 
     async def gradient(
@@ -195,6 +205,26 @@ class AsyncScoringClient(BaseClient):
         wait = ReadyWait(self._target, timeout)
         while not await self._is_serving(wait.left()):
             await asyncio.sleep(wait.PAUSE_SECONDS)
+
+    async def _score_all_of(self, batch: Batch, plan: BatchPlan, seconds: float) -> None:
+        """Send a batch, and again those of its items that were refused for now."""
+        retries = Retries(self._config.retry, seconds)
+        pause: float | None = 0.0
+        while batch.places and pause is not None:
+            await self._transport.pause(pause)
+            batch = plan.fill(batch, await self._transport.unary(SCORE_BATCH, batch.message, retries.left))
+            pause = retries.pause_after(plan.first_error(batch)) if batch.places else None
+
+    async def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
+        """Send one item of a stream, which was refused for now, as a call of its own."""
+        retries = Retries(self._config.retry, self._config.timeout_seconds)
+        if (pause := retries.pause_after(outcome)) is None:
+            return outcome
+        await self._transport.pause(pause)
+        try:
+            return sent_again(to_score(await self._transport.unary(SCORE, request, retries.left)), 1)
+        except ServerError as error:
+            return error
 
     async def _is_serving(self, timeout: float) -> bool:
         try:

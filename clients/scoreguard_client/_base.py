@@ -6,9 +6,10 @@ import time
 from typing import Final
 
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
-from scoreguard_client._exceptions import ConfigurationError, ServerError, UnavailableError
+from scoreguard_client._exceptions import ServerError, UnavailableError
+from scoreguard_client._targets import EXAMPLE, check_target
 
-DEFAULT_TARGET: Final = "localhost:50051"
+DEFAULT_TARGET: Final = EXAMPLE
 READY_TIMEOUT_SECONDS: Final = 60.0
 
 
@@ -16,9 +17,8 @@ class BaseClient:
     """An address and how to reach it."""
 
     def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
-        if not target.strip():
-            raise ConfigurationError("name the server as host:port, for example localhost:50051")
-        self._target, self._config = target, config
+        check_target(target)
+        self._target, self._config = target.strip(), config
 
     @property
     def target(self) -> str:

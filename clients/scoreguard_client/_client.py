@@ -6,23 +6,26 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
-from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedStreamRequest
+from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
-from scoreguard_client._ordering import BatchPlan, StreamOrder
+from scoreguard_client._ordering import Batch, BatchPlan, StreamOrder, sent_again
 from scoreguard_client._pictures import PictureLike
 from scoreguard_client._requests import (
     DefencesLike,
     PreparedScore,
+    PurifiedFormat,
     ScoreRequest,
     SharedOptions,
+    check_items,
     gradient_request,
     purify_request,
 )
 from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
+from scoreguard_client._retries import Retries
 from scoreguard_client._transport import (
     GRADIENT,
     HEALTH,
@@ -47,7 +50,9 @@ class ScoringClient(BaseClient):
             print(client.score("photo.png", metric="lite", defences="jpeg:quality=50").score)
 
     Every method has a deadline (`timeout` in seconds, or the one of the config) and raises `ServerError` and its
-    kinds when the server or the way to it refuses. A call is tried again only after UNAVAILABLE, with the same seed.
+    kinds when the server or the way to it refuses. A call that is refused for now (UNAVAILABLE, or a full queue that
+    says when to come back) is sent again with the same seed until its deadline, and so is such an item of a batch or
+    stream.
     """
 
     def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
@@ -75,6 +80,7 @@ class ScoringClient(BaseClient):
         seed: int | None = None,
         return_undefended: bool = False,
         return_purified: bool = False,
+        purified_format: PurifiedFormat = "float32",
         smoothing: Smoothing | None = None,
         request_id: str = "",
         timeout: float | None = None,
@@ -88,6 +94,8 @@ class ScoringClient(BaseClient):
             seed: of random defences; None = drawn by the client and reported in the provenance.
             return_undefended: also score the picture without the defences.
             return_purified: also return the purified picture.
+            purified_format: how it travels: `float32` is what the metric scored, 12 bytes a pixel; `png` is rounded to
+                8 bits and several times smaller.
             smoothing: score noisy copies instead, and give the median with its certificate. That is the work of as
                 many pictures: allow time for it.
             request_id: your name for the request; returned as it came.
@@ -104,6 +112,7 @@ class ScoringClient(BaseClient):
             seed=seed,
             return_undefended=return_undefended,
             return_purified=return_purified,
+            purified_format=purified_format,
             smoothing=smoothing,
             request_id=request_id,
         )
@@ -141,6 +150,7 @@ class ScoringClient(BaseClient):
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
+            PictureError: one image is given instead of a list.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -151,9 +161,10 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
         for batch in plan.batches():
-            plan.fill(batch, self._transport.unary(SCORE_BATCH, batch.message, self._deadline(timeout)))
+            self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
 
     def score_stream(
@@ -186,6 +197,7 @@ class ScoringClient(BaseClient):
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
+            PictureError: one image is given instead of a sequence.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -196,10 +208,12 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
+        check_items(items)
         order = StreamOrder()
         messages = _encode(items, options, order)
         for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
-            yield from order.take(response)
+            for outcome, again in order.take(response):
+                yield outcome if again is None else self._score_again(outcome, again)
         yield from order.finish()
 
     def purify(
@@ -209,6 +223,7 @@ class ScoringClient(BaseClient):
         *,
         metric: str = "",
         seed: int | None = None,
+        purified_format: PurifiedFormat = "float32",
         request_id: str = "",
         timeout: float | None = None,
     ) -> Purified:
@@ -219,10 +234,13 @@ class ScoringClient(BaseClient):
             defences: the chain; at least one.
             metric: whose archive holds the defences; empty = any that holds them all.
             seed: as in `score`.
+            purified_format: as in `score`.
             request_id: as in `score`.
             timeout: seconds; None = the config's.
         """
-        request = purify_request(picture, defences, metric=metric, seed=seed, request_id=request_id)
+        request = purify_request(
+            picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
+        )
         return to_purified(self._transport.unary(PURIFY, request, self._deadline(timeout)))
 
     def gradient(
@@ -264,6 +282,26 @@ class ScoringClient(BaseClient):
         wait = ReadyWait(self._target, timeout)
         while not self._is_serving(wait.left()):
             time.sleep(wait.PAUSE_SECONDS)
+
+    def _score_all_of(self, batch: Batch, plan: BatchPlan, seconds: float) -> None:
+        """Send a batch, and again those of its items that were refused for now."""
+        retries = Retries(self._config.retry, seconds)
+        pause: float | None = 0.0
+        while batch.places and pause is not None:
+            self._transport.pause(pause)
+            batch = plan.fill(batch, self._transport.unary(SCORE_BATCH, batch.message, retries.left))
+            pause = retries.pause_after(plan.first_error(batch)) if batch.places else None
+
+    def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
+        """Send one item of a stream, which was refused for now, as a call of its own."""
+        retries = Retries(self._config.retry, self._config.timeout_seconds)
+        if (pause := retries.pause_after(outcome)) is None:
+            return outcome
+        self._transport.pause(pause)
+        try:
+            return sent_again(to_score(self._transport.unary(SCORE, request, retries.left)), 1)
+        except ServerError as error:
+            return error
 
     def _is_serving(self, timeout: float) -> bool:
         try:

@@ -7,46 +7,60 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from scoreguard_client._exceptions import ConfigurationError
+from scoreguard_client._targets import is_loopback
 
 __all__ = ["ConnectionConfig", "RetryConfig", "TLSConfig"]
 
-_MIB: Final = 1024 * 1024
-_MAX_ATTEMPTS: Final = 5
+MIB: Final = 1024 * 1024
+_STREAM_ATTEMPTS: Final = 5
+"""gRPC's own ceiling for what its retry policy repeats."""
 _MASK: Final = "***"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How often a call is tried again. Only UNAVAILABLE is retried: nothing else gets better by itself."""
+    """How often a call is tried again: after UNAVAILABLE, and after RESOURCE_EXHAUSTED that says when to come back."""
 
-    attempts: int = 5
-    """Attempts in all, 1 to 5 (gRPC's own ceiling); 1 = no retries."""
+    attempts: int | None = None
+    """Attempts in all; None = as many as fit before the deadline, 1 = no retries."""
+    unreachable_seconds: float = 2.0
+    """Seconds of trying while nobody answers at the address; a server that answers is retried until the deadline."""
     initial_backoff_seconds: float = 0.1
-    """Mean wait before the second attempt; gRPC adds jitter."""
+    """Mean wait before the second attempt, give or take 20 %; longer where the server asks for it."""
     max_backoff_seconds: float = 2.0
     """Longest wait between two attempts."""
     backoff_multiplier: float = 2.0
     """Factor from one wait to the next."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.attempts <= _MAX_ATTEMPTS:
-            raise ConfigurationError(f"retry attempts must be 1 to {_MAX_ATTEMPTS}, not {self.attempts}")
+        if self.attempts is not None and self.attempts < 1:
+            raise ConfigurationError(f"retry attempts must be at least 1, not {self.attempts}")
+        if not self.unreachable_seconds >= 0:
+            raise ConfigurationError(f"unreachable_seconds must be at least 0, not {self.unreachable_seconds}")
         if not 0 < self.initial_backoff_seconds <= self.max_backoff_seconds:
             raise ConfigurationError("retry backoff must satisfy 0 < initial_backoff_seconds <= max_backoff_seconds")
         if self.backoff_multiplier <= 0:
             raise ConfigurationError(f"backoff_multiplier must be positive, not {self.backoff_multiplier}")
 
+    @property
+    def once(self) -> bool:
+        """Whether nothing is sent again."""
+        return self.attempts == 1
+
     def service_config(self) -> str:
-        """The gRPC service config (JSON) that carries this policy."""
+        """The gRPC service config (JSON) that carries this policy for the opening of streams.
+
+        Unary calls are repeated by the client itself, which knows the deadline.
+        """
         policy = {
-            "maxAttempts": self.attempts,
+            "maxAttempts": min(self.attempts or _STREAM_ATTEMPTS, _STREAM_ATTEMPTS),
             "initialBackoff": f"{self.initial_backoff_seconds:.9f}s",
             "maxBackoff": f"{self.max_backoff_seconds:.9f}s",
             "backoffMultiplier": self.backoff_multiplier,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-        method: dict[str, Any] = {"name": [{}]}
-        return json.dumps({"methodConfig": [method | ({"retryPolicy": policy} if self.attempts > 1 else {})]})
+        streams = {"service": "scoreguard.v1.ScoringService", "method": "ScoreDefendedStream"}
+        return json.dumps({"methodConfig": [] if self.once else [{"name": [streams], "retryPolicy": policy}]})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +94,7 @@ class ConnectionConfig:
     """Deadline of a call, retries included."""
     stream_timeout_seconds: float = 3600.0
     """Deadline of a whole stream."""
-    max_message_bytes: int = 64 * _MIB
+    max_message_bytes: int = 64 * MIB
     """Largest request and response; a batch above it is split over several calls."""
     keepalive_seconds: float = 300.0
     """Seconds of silence in a call after which the connection is probed. Servers hang up on more than one in 300 s
@@ -105,15 +119,17 @@ class ConnectionConfig:
             f"retry={self.retry}, tls={self.tls}, token={_MASK if self.token else ''!r})"
         )
 
-    def channel_options(self) -> list[tuple[str, Any]]:
-        """The gRPC channel arguments."""
+    def channel_options(self, target: str) -> list[tuple[str, Any]]:
+        """The gRPC channel arguments for a target."""
         return [
+            # A proxy in the environment is for other machines; gRPC would ask it for localhost as well.
+            ("grpc.enable_http_proxy", int(not is_loopback(target))),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_receive_message_length", self.max_message_bytes),
             # Beyond this buffer (256 KiB by default, less than a photograph) gRPC silently stops retrying.
             ("grpc.per_rpc_retry_buffer_size", self.max_message_bytes),
             ("grpc.service_config", self.retry.service_config()),
-            ("grpc.enable_retries", int(self.retry.attempts > 1)),
+            ("grpc.enable_retries", int(not self.retry.once)),
             ("grpc.keepalive_time_ms", int(self.keepalive_seconds * 1000)),
             ("grpc.keepalive_timeout_ms", 20_000),
             # The defaults wait up to two minutes before the next try to connect: too long while a server starts.

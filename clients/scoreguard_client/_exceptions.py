@@ -77,6 +77,7 @@ class ServerError(ScoreguardError):
         field: str = "",
         metadata: Mapping[str, str] | None = None,
         retry_after: float | None = None,
+        unreachable: bool = False,
     ) -> None:
         self.code = code
         """Name of the gRPC status, for example `NOT_FOUND`; empty where the client refused before any call."""
@@ -88,6 +89,8 @@ class ServerError(ScoreguardError):
         """Facts for programs: stage, sizes, near names."""
         self.retry_after = retry_after
         """Seconds after which the server expects to be able to answer; None where it did not say."""
+        self.unreachable = unreachable
+        """Whether no server spoke: the connection failed, or broke."""
         super().__init__(message)
 
 

@@ -276,14 +276,23 @@ class Catalogue:
     """Version of the server software."""
     gradients: bool
     """Whether the server gives gradients."""
+    max_message_bytes: int = 0
+    """Largest request and answer of the server; 0 where it does not say."""
+    max_pixels: int = 0
+    """Largest image of the server, in pixels; 0 where it does not say."""
 
-    def metric(self, name: str) -> MetricDescription:
-        """The metric of that name.
+    def metric(self, name: str = "") -> MetricDescription:
+        """The metric of that name; empty = the only one that is deployed.
 
         Raises:
-            NotFoundError: it is not deployed.
+            NotFoundError: it is not deployed, or no name was given and there are several metrics.
         """
         by_name = {metric.name: metric for metric in self.metrics}
+        if not name:
+            if len(by_name) == 1:
+                return self.metrics[0]
+            names = ", ".join(sorted(by_name)) or "none"
+            raise NotFoundError(f"name the metric: deployed: {names}", field="metric")
         if name not in by_name:
             raise _unknown("metric", name, by_name)
         return by_name[name]

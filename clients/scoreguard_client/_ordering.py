@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedBatchRequest,
     ScoreDefendedBatchResponse,
@@ -14,8 +15,10 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
 )
 from scoreguard_client._exceptions import InternalError, ResourceExhaustedError, ScoreguardError
+from scoreguard_client._models import Score
 from scoreguard_client._requests import ScoreRequest
 from scoreguard_client._responses import Outcome, to_outcome
+from scoreguard_client._retries import is_transient
 
 
 @dataclass
@@ -28,12 +31,22 @@ class Batch:
     """The items."""
     size_bytes: int = 0
     """Upper bound of the encoded length."""
+    attempts: int = 0
+    """How often these items were sent before."""
 
     def add(self, place: int, request: ScoreDefendedRequest, size_bytes: int) -> None:
         """Append an item."""
         self.places.append(place)
         self.message.requests.append(request)
         self.size_bytes += size_bytes
+
+
+_BESIDE_IMAGES = LIMITS.batch_bytes // 9
+"""Bytes apart from images, of which the server counts at most nine times as many: 16 more for each field of two."""
+
+
+def _image_bytes(request: ScoreDefendedRequest) -> int:
+    return len(request.image.encoded) + len(request.image.tensor.data)
 
 
 class BatchPlan:
@@ -47,7 +60,7 @@ class BatchPlan:
 
     def batches(self) -> Iterator[Batch]:
         """The calls to make; an item that cannot be sent gets its error and is left out."""
-        batch = Batch()
+        batch, beside_images = Batch(), 0
         for place, request in enumerate(self._requests):
             self._outcomes.append(InternalError("the server sent no answer for this item"))
             try:
@@ -56,23 +69,36 @@ class BatchPlan:
             except ScoreguardError as error:
                 self._outcomes[place] = error
                 continue
-            if batch.places and batch.size_bytes + size > self._limit:
+            beside = message.ByteSize() - _image_bytes(message)
+            is_full = len(batch.places) == LIMITS.batch_items or beside_images + beside > _BESIDE_IMAGES
+            if batch.places and (is_full or batch.size_bytes + size > self._limit):
                 yield batch
-                batch = Batch()
+                batch, beside_images = Batch(), 0
+            beside_images += beside
             batch.add(place, message, size)
         if batch.places:
             yield batch
 
-    def fill(self, batch: Batch, response: ScoreDefendedBatchResponse) -> None:
-        """Take the answer of one call.
+    def fill(self, batch: Batch, response: ScoreDefendedBatchResponse) -> Batch:
+        """Take the answer of one call; returns what may be sent again: the items that were refused for now.
 
         Raises:
             InternalError: it does not have one result for each item.
         """
         if len(response.results) != len(batch.places):
             raise InternalError(f"the server sent {len(response.results)} results for {len(batch.places)} pictures")
-        for place, result in zip(batch.places, response.results, strict=True):
-            self._outcomes[place] = to_outcome(result)
+        again = Batch(attempts=batch.attempts + 1)
+        for place, request, result in zip(batch.places, batch.message.requests, response.results, strict=True):
+            outcome = sent_again(to_outcome(result), batch.attempts)
+            self._outcomes[place] = outcome
+            if is_transient(outcome):
+                again.add(place, request, request.ByteSize() + self._FRAMING_BYTES)
+        return again
+
+    def first_error(self, batch: Batch) -> Outcome:
+        """The error for which the items of a batch are sent again: the one that asks for the longest pause."""
+        errors = [self._outcomes[place] for place in batch.places]
+        return max(errors, key=lambda error: getattr(error, "retry_after", None) or 0.0)
 
     def outcomes(self) -> list[Outcome]:
         """One outcome for each item, in order."""
@@ -96,7 +122,7 @@ class StreamOrder:
     """
 
     def __init__(self) -> None:
-        self._marks: deque[ScoreguardError | None] = deque()
+        self._marks: deque[ScoreguardError | ScoreDefendedRequest] = deque()
         self.failure: Exception | None = None
         """What the caller's own iterator raised; raised again after the answers of the items before it."""
 
@@ -107,20 +133,20 @@ class StreamOrder:
         except ScoreguardError as error:
             self._marks.append(error)
             return None
-        self._marks.append(None)
+        self._marks.append(message.request)
         return message
 
-    def take(self, response: ScoreDefendedStreamResponse) -> Iterator[Outcome]:
-        """The outcomes that are known once this answer is there.
+    def take(self, response: ScoreDefendedStreamResponse) -> Iterator[tuple[Outcome, ScoreDefendedRequest | None]]:
+        """The outcomes that are known once this answer is there, each with the request if it was refused for now.
 
         Raises:
             InternalError: the server answers something that was not asked.
         """
-        yield from self._local_errors()
+        yield from ((error, None) for error in self._local_errors())
         if not self._marks:
             raise InternalError("the server sent more answers than pictures")
-        self._marks.popleft()
-        yield to_outcome(response.result)
+        request, outcome = self._marks.popleft(), to_outcome(response.result)
+        yield outcome, request if isinstance(request, ScoreDefendedRequest) and is_transient(outcome) else None
 
     def finish(self) -> Iterator[Outcome]:
         """The outcomes left when the stream has ended.
@@ -136,6 +162,11 @@ class StreamOrder:
             raise self.failure
 
     def _local_errors(self) -> Iterator[ScoreguardError]:
-        while self._marks and (error := self._marks[0]) is not None:
+        while self._marks and isinstance(error := self._marks[0], ScoreguardError):
             self._marks.popleft()
             yield error
+
+
+def sent_again(outcome: Outcome, earlier: int) -> Outcome:
+    """Count the attempts before the one that gave an outcome."""
+    return replace(outcome, attempts=outcome.attempts + earlier) if earlier and isinstance(outcome, Score) else outcome

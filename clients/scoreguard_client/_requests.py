@@ -7,10 +7,14 @@ as the first attempt. The seed that was used comes back in the answer's provenan
 from __future__ import annotations
 
 import math
+import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+import numpy as np
+import PIL.Image
 
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError, SpecError
@@ -22,7 +26,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import Step, parse_chain
-from scoreguard_client._exceptions import InvalidRequestError
+from scoreguard_client._exceptions import InvalidRequestError, PictureError
 from scoreguard_client._pictures import PictureLike, to_image
 
 __all__ = ["DefencesLike", "PreparedScore", "ScoreRequest"]
@@ -30,9 +34,17 @@ __all__ = ["DefencesLike", "PreparedScore", "ScoreRequest"]
 DefencesLike: TypeAlias = str | Step | Mapping[str, Mapping[str, float]] | Iterable[str | Step]
 """A chain: text (`blur:kernel=3+jpeg:quality=50`), a step, `{"jpeg": {"quality": 50}}`, or several texts and steps."""
 
+PurifiedFormat: TypeAlias = Literal["float32", "png"]
+"""How a purified picture travels back."""
+
+_FORMATS: Final = {
+    "float32": scoring_pb2.PURIFIED_FORMAT_FLOAT32,
+    "png": scoring_pb2.PURIFIED_FORMAT_PNG,
+}
 # Whole numbers up to here survive JSON readers that know only doubles, and fit SQLite's integers.
 _SEED_BITS: Final = 53
 _SEED_LIMIT: Final = 2**64
+_IMAGE_DIMENSIONS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +63,8 @@ class ScoreRequest:
     """Whether to score the picture without the defences as well."""
     return_purified: bool = False
     """Whether to return the purified picture."""
+    purified_format: PurifiedFormat = "float32"
+    """How it travels: `float32` is exactly what the metric scored, `png` is rounded to 8 bits and smaller."""
     smoothing: Smoothing | None = None
     """Score noisy copies, and give the median with its certificate; None = the chain runs once."""
     request_id: str = ""
@@ -70,6 +84,7 @@ class ScoreRequest:
             seed=to_seed(self.seed),
             return_undefended_score=self.return_undefended,
             return_purified_image=self.return_purified,
+            purified_format=_FORMATS[self.purified_format],
             smoothing=to_smoothing(self.smoothing),
             request_id=self.request_id,
         )
@@ -125,15 +140,39 @@ class PreparedScore:
         return PreparedScore(request.to_message().SerializeToString())
 
 
+def check_items(items: object) -> None:
+    """Refuse one image where a sequence of them is wanted: a path's characters or an array's rows are no images.
+
+    Raises:
+        PictureError: it is a single image.
+    """
+    one = (str, bytes, bytearray, memoryview, os.PathLike, PIL.Image.Image, ScoreRequest)
+    if isinstance(items, one) or (isinstance(items, np.ndarray) and items.ndim <= _IMAGE_DIMENSIONS):
+        raise PictureError(
+            f"a list of images is wanted, not one {type(items).__name__}: put it in brackets, or call score"
+        )
+
+
 def purify_request(
-    picture: PictureLike, defences: DefencesLike, *, metric: str, seed: int | None, request_id: str
+    picture: PictureLike,
+    defences: DefencesLike,
+    *,
+    metric: str,
+    seed: int | None,
+    purified_format: PurifiedFormat,
+    request_id: str,
 ) -> PurifyRequest:
     """The message of `purify`; raises as `ScoreRequest.to_message`, and where there is no defence."""
     steps = to_steps(defences)
     if not steps:
         raise InvalidRequestError("name at least one defence to purify with, for example 'jpeg'", field="defences")
     return PurifyRequest(
-        image=to_image(picture), defences=steps, metric=metric, seed=to_seed(seed), request_id=request_id
+        image=to_image(picture),
+        defences=steps,
+        metric=metric,
+        seed=to_seed(seed),
+        purified_format=_FORMATS[purified_format],
+        request_id=request_id,
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Iterable
 from dataclasses import fields
 from typing import Final, Literal, TypeAlias
@@ -51,11 +52,13 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
     """Read the answer of a score.
 
     Raises:
-        InternalError: the purified picture in it cannot be read.
+        InternalError: a score in it is not a finite number, or the purified picture in it cannot be read.
     """
     return Score(
-        score=response.score,
-        undefended_score=response.undefended_score if response.HasField("undefended_score") else None,
+        score=_finite(response.score, "score"),
+        undefended_score=_finite(response.undefended_score, "undefended score")
+        if response.HasField("undefended_score")
+        else None,
         purified=_picture(response.purified_image) if response.HasField("purified_image") else None,
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
@@ -94,10 +97,10 @@ def to_gradient(response: scoring_pb2.ScoreGradientResponse) -> Gradient:
     """Read the answer of a gradient.
 
     Raises:
-        InternalError: the gradient in it cannot be read.
+        InternalError: the score in it is not a finite number, or the gradient in it cannot be read.
     """
     return Gradient(
-        score=response.score,
+        score=_finite(response.score, "score"),
         gradient=_floats(response.gradient),
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
@@ -113,7 +116,15 @@ def to_catalogue(response: scoring_pb2.ListMetricsResponse) -> Catalogue:
         metrics=tuple(_metric(metric) for metric in response.metrics),
         server_version=response.server_version,
         gradients=response.gradients,
+        max_message_bytes=response.max_message_bytes,
+        max_pixels=response.max_pixels,
     )
+
+
+def _finite(value: float, what: str) -> float:
+    if not math.isfinite(value):
+        raise InternalError(f"the server's {what} is {value}, not a finite number", reason="NOT_FINITE")
+    return value
 
 
 def _picture(image: scoring_pb2.Image) -> FloatPicture:

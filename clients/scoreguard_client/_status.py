@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import grpc
@@ -9,8 +10,15 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from scoreguard_client._exceptions import BY_CODE, InternalError, ServerError
+from scoreguard_client._targets import proxy_of
 
 _TLS_MARKS: Final = ("ssl", "tls", "handshake", "certificate")
+_UNRESOLVED_MARKS: Final = ("errors resolving", "dns resolution failed", "domain name not found", "lookup failed")
+_FOREIGN_MARKS: Final = ("failed parsing http/2", "http1.x server", "settings frame")
+"""What gRPC says of a peer that is no HTTP/2 server."""
+_TOO_LARGE: Final = re.compile(
+    r"(?P<verb>Sent|Received) message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)", re.IGNORECASE
+)
 
 
 def from_status(status: status_pb2.Status) -> ServerError:
@@ -29,21 +37,28 @@ def from_status(status: status_pb2.Status) -> ServerError:
     )
 
 
-def from_rpc_error(error: grpc.RpcError, *, target: str, timeout: float, purpose: str) -> ServerError:
+def from_rpc_error(
+    error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False
+) -> ServerError:
     """The exception for a call that failed; where the server itself did not speak, the message says what to do."""
     call: Any = error
-    rich = _rich_status(call)
-    if rich is not None:
-        return from_status(rich)
     code, detail = call.code().value[0], call.details() or ""
-    if code == code_pb2.UNIMPLEMENTED:
-        message = f"{target} does not {purpose}"
+    rich = _rich_status(call)
+    if code == code_pb2.UNAUTHENTICATED:
+        message = _unauthenticated(target, has_token)
+    elif rich is not None:
+        return from_status(rich)
+    elif code == code_pb2.UNIMPLEMENTED:
+        message = f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
     elif code == code_pb2.DEADLINE_EXCEEDED:
         message = f"no answer from {target} within {timeout:g} s"
+    elif code == code_pb2.UNAVAILABLE:
+        message = _unreachable(target, detail)
     else:
-        message = _unreachable(target, detail) if code == code_pb2.UNAVAILABLE else detail
+        message = _too_large(detail) or detail
     translated = from_status(status_pb2.Status(code=code, message=message))
     translated.metadata["detail"] = detail
+    translated.unreachable = code == code_pb2.UNAVAILABLE
     return translated
 
 
@@ -54,10 +69,43 @@ def _rich_status(call: Any) -> status_pb2.Status | None:
         return None  # The details contradict the status, so a proxy wrote one of them: the status is what counts.
 
 
+def _unauthenticated(target: str, has_token: bool) -> str:
+    if has_token:
+        return f"{target} does not accept this token: ask its operator for a valid one"
+    return f"{target} asks for a token: give --token-file, SCOREGUARD_TOKEN, or ConnectionConfig(token=...)"
+
+
 def _unreachable(target: str, detail: str) -> str:
-    if any(mark in detail.lower() for mark in _TLS_MARKS):
-        return f"no TLS connection to {target}: check the certificates and that both sides use TLS ({detail})"
-    return f"cannot reach {target}: is scoreguard-serve running?"
+    text = detail.lower()
+    proxy = proxy_of(target)
+    host = target.rpartition(":")[0]
+    through = f" (through the proxy of {proxy}; no_grpc_proxy={host} avoids it)" if proxy else ""
+    if any(mark in text for mark in _UNRESOLVED_MARKS):
+        return f"cannot find the host of {target}: check its name{through}"
+    if any(mark in text for mark in _FOREIGN_MARKS):
+        what = "another program, or a server that wants --tls"
+        return f"what listens on {target} does not speak plain gRPC: {what}{through}"
+    if any(mark in text for mark in _TLS_MARKS):
+        return f"no TLS connection to {target}: check the certificates and that both sides use TLS ({detail}){through}"
+    return f"cannot reach {target}: is scoreguard-serve running?{through}"
+
+
+def _too_large(detail: str) -> str:
+    """What to do about a message above a limit; empty where the detail is about something else."""
+    match = _TOO_LARGE.search(detail)
+    if match is None:
+        return ""
+    size, limit = match["size"], match["limit"]
+    if detail.startswith("SERVER"):
+        return (
+            f"the request of {size} bytes is above the server's limit of {limit}: send a file's bytes instead of an "
+            "array, or have its operator raise --max-message-mib"
+        )
+    what = "answer" if match["verb"].lower() == "received" else "request"
+    return (
+        f"the {what} of {size} bytes is above this client's limit of {limit}: raise --max-message-mib "
+        "(ConnectionConfig.max_message_bytes), or ask for the purified image as 8-bit PNG"
+    )
 
 
 def _details(status: status_pb2.Status) -> dict[str, Any]:

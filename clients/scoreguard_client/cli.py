@@ -93,7 +93,7 @@ Example:
   scoreguard score photo.png --metric lite --defence jpeg:quality=50
 """,
 )
-@click.version_option(package_name="scoreguard")
+@console.version_option("scoreguard")
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Score pictures on a scoreguard server, attack it, and report how robust its scores are."""

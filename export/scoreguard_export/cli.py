@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Any, Final
 
 import click
 
@@ -13,27 +14,36 @@ from scoreguard import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_export.errors import ExportError
 
-_EXTRA_OF: Final = {
-    "build": "export",
-    "verify": "export",
-    "catalogue": "export",
-    "weights": "export",
-    "train": "train",
-    "fit": "train",
-    "evaluate": "train",
+
+@dataclass(frozen=True, kw_only=True)
+class _Entry:
+    summary: str
+    """One line for `scoreguard-export --help`."""
+    extra: str
+    """The optional part of the installation that it needs."""
+
+
+COMMANDS: Final = {
+    "build": _Entry(summary="Export metrics and defences to archives that the server serves.", extra="export"),
+    "verify": _Entry(summary="Confirm every archive of a model store.", extra="export"),
+    "catalogue": _Entry(summary="List every metric and defence with its facts.", extra="export"),
+    "weights": _Entry(summary="List and fetch official weights.", extra="export"),
+    "train": _Entry(summary="Train a shipped metric or defence.", extra="train"),
+    "fit": _Entry(summary="Fit a shipped model of pristine photographs.", extra="train"),
+    "evaluate": _Entry(summary="Compare a metric with human scores.", extra="train"),
 }
-"""Every subcommand with the optional part of the installation that it needs."""
+"""Every subcommand, in the order of the help."""
 _OURS: Final = "scoreguard"
 
 
 class _LazyGroup(click.Group):
-    """Imports a subcommand when it is asked for: `--help` must not wait for torch."""
+    """Imports a subcommand when it is asked for: `--help` must not wait for torch, nor need it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_EXTRA_OF)
+        return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name not in _EXTRA_OF:
+        if cmd_name not in COMMANDS:
             return None
         try:
             command: click.Command = importlib.import_module(f"scoreguard_export.commands.{cmd_name}").command
@@ -41,11 +51,21 @@ class _LazyGroup(click.Group):
             raise _missing(cmd_name, error) from error
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.summary) for name, entry in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ModuleNotFoundError as error:
+            raise _missing(ctx.invoked_subcommand or "", error) from error
+
 
 def _missing(command: str, error: ModuleNotFoundError) -> Exception:
-    if (error.name or "").startswith(_OURS):
+    if (error.name or "").startswith(_OURS) or command not in COMMANDS:
         return error
-    extra = _EXTRA_OF[command]
+    extra = COMMANDS[command].extra
     return ExportError(f"scoreguard-export {command} needs pip install 'scoreguard[{extra}]' (no module {error.name})")
 
 
@@ -53,6 +73,7 @@ def _missing(command: str, error: ModuleNotFoundError) -> Exception:
     cls=_LazyGroup,
     epilog="Example: scoreguard-export build --metrics lite --defences all --model-store model_store",
 )
+@console.version_option("scoreguard-export")
 def cli() -> None:
     """Export metrics and defences to archives that prove what they are."""
 

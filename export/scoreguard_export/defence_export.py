@@ -74,7 +74,7 @@ class DefenceExporter:
         variant.parity.extend(exported.parity)
         if finish:
             variant.parity.extend(self._exported(finish, variant.finish, files, modules).parity)
-        _note_exceptions(variant, kind, structural)
+        note_exceptions(variant, kind, structural)
         return variant
 
     def _exported(
@@ -103,7 +103,7 @@ def _stem(name: str, structural: Mapping[str, float]) -> str:
     return "-".join([name, *(f"{key}{value:g}" for key, value in structural.items())])
 
 
-def _note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Mapping[str, float]) -> None:
+def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Mapping[str, float]) -> None:
     """Tiles and steps of a variant that are not those of the facts."""
     usual = kind.facts.variants()[0]
     tiles, schedule = kind.tiles(structural), kind.schedule(structural)

@@ -9,6 +9,7 @@ ExportError
 │       └── DigestError   what was fetched is not the file that was meant
 ├── GraphError            a module that cannot be written as a graph
 ├── ParityError           an exported graph that differs from the eager module
+│   └── ModuleError       a module that fails on an image, or gives no number for it
 ├── ArchiveError          an archive that cannot be read or is not what it says
 └── TrainingError         training that cannot start or go on
 """
@@ -92,6 +93,14 @@ class ParityError(ExportError):
     def __init__(self, module: str, engine: str, case: str, reason: str) -> None:
         self.module, self.engine, self.case, self.reason = module, engine, case, one_line(reason)
         super().__init__(f"{engine} graph of {module} differs from the module at {case}: {self.reason}")
+
+
+class ModuleError(ParityError):
+    """A module that fails on an image, or gives infinity or NaN for it; its graphs are not to blame."""
+
+    def __init__(self, module: str, case: str, reason: str) -> None:
+        super().__init__(module, "eager", case, reason)
+        self.args = (f"{module} at {case}: {self.reason}",)
 
 
 class ArchiveError(ExportError):

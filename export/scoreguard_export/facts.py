@@ -16,16 +16,16 @@ from scoreguard_export.defences.base import (
 )
 from scoreguard_export.metrics.base import MetricFacts
 
-_DIFFERENTIABILITY: Final = {
+DIFFERENTIABILITY: Final = {
     Differentiability.EXACT: pb.DIFFERENTIABILITY_EXACT,
     Differentiability.STRAIGHT_THROUGH: pb.DIFFERENTIABILITY_STRAIGHT_THROUGH,
     Differentiability.BPDA_IDENTITY: pb.DIFFERENTIABILITY_BPDA_IDENTITY,
 }
-_DISTRIBUTION: Final = {
+DISTRIBUTION: Final = {
     Distribution.STANDARD_NORMAL: pb.DISTRIBUTION_STANDARD_NORMAL,
     Distribution.UNIFORM: pb.DISTRIBUTION_UNIFORM,
 }
-_SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.RANDOM_SHAPE_ITEM}
+SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.RANDOM_SHAPE_ITEM}
 
 
 def metric_message(facts: MetricFacts) -> pb.MetricFacts:
@@ -53,10 +53,10 @@ def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
         year=facts.year,
         parameters=[_parameter(parameter) for parameter in facts.parameters],
         random_inputs=[
-            pb.RandomInput(name=r.name, distribution=_DISTRIBUTION[r.distribution], shape=_SHAPE[r.shape])
+            pb.RandomInput(name=r.name, distribution=DISTRIBUTION[r.distribution], shape=SHAPE[r.shape])
             for r in facts.random_inputs
         ],
-        differentiability=_DIFFERENTIABILITY[facts.differentiability],
+        differentiability=DIFFERENTIABILITY[facts.differentiability],
         size_preserving=facts.size_preserving,
         minimum_size=facts.minimum_size,
     )

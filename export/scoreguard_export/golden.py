@@ -49,6 +49,16 @@ def golden_picture(minimum_size: int = 1) -> GoldenPicture:
     return GoldenPicture(png=buffer.getvalue(), image=image)
 
 
+def is_golden_picture(png: bytes, picture: GoldenPicture) -> bool:
+    """Whether a file shows the canary; another version of Pillow may have packed it otherwise."""
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            values = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+    except Exception:  # a file of anything else fails in as many ways as there are files
+        return False
+    return bool(np.array_equal(values, picture.image[0].permute(1, 2, 0).numpy()))
+
+
 def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], picture: GoldenPicture) -> list[GoldenVector]:
     """The canary's score undefended and behind each defence alone, at the default parameters where they fit it.
 

@@ -1,7 +1,7 @@
 """Writing an archive: the same content always gives the same bytes.
 
 Entries are sorted, times and permissions are fixed, so that an archive's digest names its content. TorchServe reads
-`MAR-INF/MANIFEST.json` and the handler file; everything else is ours.
+the files of `scoreguard.v1.mar`; everything else is ours.
 """
 
 from __future__ import annotations
@@ -17,23 +17,10 @@ from google.protobuf import json_format
 
 from scoreguard.v1.archive import MANIFEST_NAME, sha256_of
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
+from scoreguard.v1.mar import torchserve_files
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _READABLE: Final = 0o644 << 16
-_HANDLER_NAME: Final = "defended_score.py"
-_CONFIG_NAME: Final = "model-config.yaml"
-_VERSION: Final = "1.0"
-
-_HANDLER: Final = '''"""TorchServe imports this file by its stem; everything it does lives in the installed package."""
-
-from scoreguard_handlers import torchserve_entry
-
-
-class DefendedScore(torchserve_entry.DefendedScoreHandler):
-    """The one class that TorchServe looks for."""
-'''
-# One picture a call: the gateway batches, and a batch of strangers must not share a fate.
-_CONFIG: Final = "batchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 120\nstartupTimeout: 120\n"
 
 
 def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes]) -> str:
@@ -46,7 +33,7 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
     manifest.files.extend(
         FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data)) for name, data in sorted(files.items())
     )
-    data = _zipped({**files, **_torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: manifest_json(manifest)})
+    data = _zipped({**files, **torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: manifest_json(manifest)})
     partial = path.with_name(path.name + ".partial")
     partial.write_bytes(data)
     partial.replace(path)
@@ -57,16 +44,6 @@ def manifest_json(manifest: ArchiveManifest) -> bytes:
     """Canonical JSON of a manifest, keys sorted."""
     content = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
     return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
-
-
-def _torchserve_files(name: str) -> dict[str, bytes]:
-    model = {"modelName": name, "handler": _HANDLER_NAME, "modelVersion": _VERSION, "configFile": _CONFIG_NAME}
-    inf = {"createdOn": "01/01/1980 00:00:00", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
-    return {
-        "MAR-INF/MANIFEST.json": json.dumps(inf, indent=2, sort_keys=True).encode(),
-        _HANDLER_NAME: _HANDLER.encode(),
-        _CONFIG_NAME: _CONFIG.encode(),
-    }
 
 
 def _zipped(files: Mapping[str, bytes]) -> bytes:

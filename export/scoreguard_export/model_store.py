@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from string import Template
 from typing import Final
+from urllib.parse import quote
 
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
 
 _CONFIG: Final = Template("""\
-# Written by scoreguard-export build. TorchServe listens on loopback only: it has no authentication worth the name.
+# Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
+# manage it: its own keys would refuse the documented curl. scoreguard-serve in front of it does not have this problem.
 inference_address=http://127.0.0.1:8080
 management_address=http://127.0.0.1:8081
 metrics_address=http://127.0.0.1:8082
@@ -28,7 +30,7 @@ metrics_mode=prometheus
 disable_system_metrics=true
 # Forms arrive as bytes, whatever their content type says.
 decode_input_request=false
-vmargs=-Xmx256m -XX:+UseSerialGC -Dlog4j.configurationFile=$log_config
+vmargs=$java_options
 """)
 
 _LOG: Final = """\
@@ -52,8 +54,17 @@ _LOG: Final = """\
 
 
 def write_server_files(model_store: Path) -> list[Path]:
-    """Write `config.properties` and `log4j2.xml`; the first names the second by the path as it was given."""
+    """Write `config.properties` and `log4j2.xml`; the first names the second by the path as it was given.
+
+    A relative path is found from the folder that TorchServe is started in.
+    """
     config, log = model_store / CONFIG_NAME, model_store / LOG_CONFIG_NAME
-    config.write_text(_CONFIG.substitute(log_config=log.as_posix()))
+    config.write_text(_CONFIG.substitute(java_options=_java_options(log)))
     log.write_text(_LOG)
     return [config, log]
+
+
+def _java_options(log_config: Path) -> str:
+    # TorchServe splits this text at blanks, and log4j reads the path as an address: quoted, no sign in it does harm.
+    address = quote(log_config.as_posix())
+    return f"-Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseSerialGC -Dlog4j.configurationFile={address}"

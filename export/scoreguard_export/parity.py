@@ -1,27 +1,40 @@
 """Proves that an exported graph is the module: both are run at sizes, batches and parameters unlike the export's.
 
-The export is where pictures silently go wrong: a frozen size, a pool or a resize that is right only at the captured
-size. So every case here has another size than `export_case`: the smallest allowed, odd, not square, in batches of 1
-and 3.
+The export is where images silently go wrong: a frozen size, a pool or a resize that is right only at the captured
+size, a constant that is lost. So every case here has another size than `export_case`: the smallest allowed, odd, not
+square, in batches of 1 and 3; and every setting of the parameters meets images that are flat, striped or otherwise
+plain as well as textured ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Final
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from scoreguard.v1 import manifest_pb2
 from scoreguard_export.defences.base import Defence, Differentiability, Parameter
-from scoreguard_export.errors import ParityError
+from scoreguard_export.errors import ModuleError, ParityError
 from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
-from scoreguard_export.exporters.signature import Case, Exportable, describe, input_names, make_inputs
+from scoreguard_export.exporters.signature import (
+    Case,
+    Content,
+    Exportable,
+    describe,
+    input_names,
+    make_inputs,
+    output_name,
+)
+from scoreguard_export.parity_images import PATTERNS, patterns, photographs
 
-_GRADIENT_TOLERANCE = 1e-4
+_GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
+_EAGER: Final = "eager"
+LOADING: Final = "load"
+"""The case of an error that comes before the first one."""
 
 
 def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
@@ -33,26 +46,26 @@ def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int
         module: In evaluation mode; on the CPU.
         torchscript: File written by `export_torchscript`.
         onnx: File written by `export_onnx`.
-        seed: Of the pictures and of the random inputs.
+        seed: Of the images and of the random inputs.
 
     Returns:
         One record for each engine and case.
 
     Raises:
+        ModuleError: the module itself fails, or gives a value or a gradient that is not finite.
         ParityError: a graph fails to load or to run, or gives another shape, a value that is not finite, or too large
             a difference.
     """
     script = _loaded(module, "torchscript", lambda: load_torchscript(torchscript))
     engines = {"torchscript": script, "onnx": _loaded(module, "onnx", lambda: load_onnx(onnx, input_names(module)))}
-    records = [
-        _compare(module, name, engine, case, seed) for case in parity_cases(module) for name, engine in engines.items()
-    ]
-    _check_gradient(module, script, seed)
+    records = [record for case in parity_cases(module) for record in _compare(module, engines, case, seed)]
+    for case in _gradient_cases(module):
+        _check_gradient(module, script, case, seed)
     return records
 
 
 def parity_cases(module: Exportable) -> list[Case]:
-    """List the cases: every size with the defaults, and each other setting at two of the sizes."""
+    """List the cases: every size with the defaults, each other setting at two of the sizes, and all with patterns."""
     least = module.facts.minimum_size
     sizes = [
         (1, least, least),
@@ -65,7 +78,25 @@ def parity_cases(module: Exportable) -> list[Case]:
     for index, setting in enumerate(_settings(module)):
         for n, height, width in (sizes[index % 4], sizes[(index + 1) % 4]):
             cases.append(Case(batch=n, height=height, width=width, parameters=setting))
-    return cases
+    smallest = Case(batch=len(PATTERNS), height=least, width=least, content=Content.PATTERNS)
+    return [*cases, smallest, *_pattern_cases(module)]
+
+
+def _pattern_cases(module: Exportable) -> list[Case]:
+    """Patterns of every setting at one size: for a metric one that holds several of the smallest images it reads."""
+    least = module.facts.minimum_size
+    height, width = (least + 29, least + 13) if isinstance(module, Defence) else (2 * least + 41, 2 * least + 17)
+    return [
+        Case(batch=len(PATTERNS), height=height, width=width, parameters=setting, content=Content.PATTERNS)
+        for setting in ({}, *_settings(module))
+    ]
+
+
+def _gradient_cases(module: Exportable) -> list[Case]:
+    """Photographs with the defaults, and patterns of every setting; none where the gradient is not the graph's."""
+    if isinstance(module, Defence) and module.facts.differentiability is Differentiability.BPDA_IDENTITY:
+        return []
+    return [parity_cases(module)[3], *_pattern_cases(module)]
 
 
 def _settings(module: Exportable) -> Iterator[Mapping[str, float]]:
@@ -83,42 +114,52 @@ def _between(parameter: Parameter) -> float:
     return float(round(value)) if parameter.integer else value
 
 
-def synthetic_pictures(case: Case, seed: int) -> Tensor:
-    """Draw pictures (N, 3, H, W) like photographs: 1/f texture on a smooth ground, an edge, and clipped highlights."""
-    generator = np.random.default_rng(seed)
-    shape = (case.batch, 3, case.height, case.width)
-    rows, columns = np.fft.fftfreq(case.height)[:, None], np.fft.rfftfreq(case.width)[None, :]
-    falloff = 1.0 / np.maximum(np.hypot(rows, columns), 1.0 / max(case.height, case.width))
-    texture = np.fft.irfft2(np.fft.rfft2(generator.standard_normal(shape)) * falloff, s=shape[2:])
-    texture /= np.abs(texture).max(axis=(2, 3), keepdims=True) + 1e-9
-    ramp = np.linspace(0.0, 0.8, case.width)[None, None, None, :]
-    edge = 0.3 * (np.arange(case.height) > case.height * 0.6)[None, None, :, None]
-    pictures = np.clip(ramp + edge + 0.6 * texture, 0.0, 1.0)
-    # Every second picture as 8-bit files hold them.
-    pictures[::2] = np.round(pictures[::2] * 255.0) / 255.0
-    return torch.from_numpy(pictures.astype(np.float32))
+def case_inputs(module: Exportable, case: Case, seed: int) -> tuple[Tensor, ...]:
+    """The inputs of a case, in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
+    if case.content is Content.PATTERNS:
+        images = patterns(case.height, case.width, seed)
+    else:
+        images = photographs(case.batch, case.height, case.width, seed)
+    return make_inputs(module, case, images, seed)
 
 
 def _loaded(module: Exportable, name: str, load: Callable[[], Engine]) -> Engine:
     try:
         return load()
     except Exception as error:
-        raise ParityError(describe(module), name, "load", str(error)) from error
+        raise ParityError(describe(module), name, LOADING, str(error)) from error
 
 
 def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:
     try:
-        return engine(inputs)
+        output: object = engine(inputs)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"it gives {type(output).__name__}, and no tensor")
+        return output
     except Exception as error:
+        if name == _EAGER:
+            raise ModuleError(describe(module), str(case), f"the module fails to run: {error}") from error
         raise ParityError(describe(module), name, str(case), f"it fails to run: {error}") from error
 
 
-def _compare(module: Exportable, name: str, engine: Engine, case: Case, seed: int) -> manifest_pb2.ParityCase:
-    inputs = make_inputs(module, case, synthetic_pictures(case, seed), seed)
+def _eager(module: Exportable) -> Engine:
+    return lambda inputs: module(*inputs)
+
+
+def _compare(
+    module: Exportable, engines: Mapping[str, Engine], case: Case, seed: int
+) -> Iterator[manifest_pb2.ParityCase]:
+    inputs = case_inputs(module, case, seed)
     with torch.no_grad():
-        expected = module(*inputs)
-        given = _attempt(module, name, engine, case, inputs)
-    error = _difference(module, name, case, expected, given)
+        expected = _attempt(module, _EAGER, _eager(module), case, inputs)
+        if image := _not_finite(expected, case):
+            raise ModuleError(describe(module), str(case), f"the module's {_output(module)} is not finite on {image}")
+        for name, engine in engines.items():
+            error = _difference(module, name, case, expected, _attempt(module, name, engine, case, inputs))
+            yield _record(module, name, case, error)
+
+
+def _record(module: Exportable, name: str, case: Case, error: float) -> manifest_pb2.ParityCase:
     tolerance = module.facts.parity_tolerance
     if error > tolerance:
         raise ParityError(describe(module), name, str(case), f"by {error:.3g}, allowed {tolerance:.3g}")
@@ -130,6 +171,7 @@ def _compare(module: Exportable, name: str, engine: Engine, case: Case, seed: in
         parameters=dict(case.parameters),
         max_abs_error=error,
         tolerance=tolerance,
+        content=case.content,
     )
 
 
@@ -137,27 +179,43 @@ def _difference(module: Exportable, name: str, case: Case, expected: Tensor, giv
     if given.shape != expected.shape or given.dtype != expected.dtype:
         found = f"it gives {given.dtype} {tuple(given.shape)}, the module {expected.dtype} {tuple(expected.shape)}"
         raise ParityError(describe(module), name, str(case), found)
-    if not bool(torch.isfinite(given).all()):
-        raise ParityError(describe(module), name, str(case), "it gives values that are not finite")
+    if image := _not_finite(given, case):
+        raise ParityError(describe(module), name, str(case), f"its {_output(module)} is not finite on {image}")
     return float((given.double() - expected.double()).abs().max())
 
 
-def _check_gradient(module: Exportable, engine: Engine, seed: int) -> None:
-    if isinstance(module, Defence) and module.facts.differentiability is Differentiability.BPDA_IDENTITY:
-        return
-    case = parity_cases(module)[3]
-    expected, given = (_gradient(run, module, case, seed) for run in (lambda inputs: module(*inputs), engine))
+def _output(module: Exportable) -> str:
+    """What a module gives, in words."""
+    return {"score": "score", "purified": "purified image"}[output_name(module)]
+
+
+def _not_finite(values: Tensor, case: Case) -> str:
+    """Name the first image whose values are not all finite; empty where there is none."""
+    wrong = ~values.isfinite().flatten(1).all(dim=1) if values.dim() > 1 else ~values.isfinite()
+    if not bool(wrong.any()):
+        return ""
+    index = int(wrong.nonzero()[0])
+    return f"the {list(PATTERNS)[index]} image" if case.content is Content.PATTERNS else "a photographic image"
+
+
+def _check_gradient(module: Exportable, engine: Engine, case: Case, seed: int) -> None:
+    expected = _gradient(_eager(module), module, _EAGER, case, seed)
+    if image := _not_finite(expected, case):
+        raise ModuleError(describe(module), str(case), f"the module's gradient is not finite on {image}")
+    given = _gradient(engine, module, "torchscript", case, seed)
     error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
     if not error <= _GRADIENT_TOLERANCE:
         found = f"the gradient differs by {error:.3g} of its largest value, allowed {_GRADIENT_TOLERANCE:.3g}"
         raise ParityError(describe(module), "torchscript", str(case), found)
 
 
-def _gradient(engine: Engine, module: Exportable, case: Case, seed: int) -> Tensor:
-    """With respect to the pictures and to every other input of their shape, flat."""
-    inputs = make_inputs(module, case, synthetic_pictures(case, seed), seed)
-    pictures = [value.requires_grad_() for value in inputs if value.dim() == 4]
-    output = _attempt(module, "torchscript", engine, case, inputs)
+def _gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: int) -> Tensor:
+    """With respect to the images and to every other input of their shape: (N, values)."""
+    inputs = case_inputs(module, case, seed)
+    images = [value.requires_grad_() for value in inputs if value.dim() == 4]
+    output = _attempt(module, name, engine, case, inputs)
+    if not output.requires_grad:
+        return torch.cat([torch.zeros_like(image).flatten(1) for image in images], dim=1)
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
-    gradients = torch.autograd.grad((output * weights).sum(), pictures, allow_unused=True, materialize_grads=True)
-    return torch.cat([gradient.flatten() for gradient in gradients])
+    gradients = torch.autograd.grad((output * weights).sum(), images, allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)

@@ -1,34 +1,36 @@
-"""An archive, checked again after its build: digests, parity of every graph, and the golden vectors.
+"""An archive, checked again after its build: what is in it, its facts, parity of every graph, and the golden vectors.
 
-Classical defences are rebuilt from the catalogue. The weights of the metric and of learned defences may not be at hand
-any more, so their TorchScript form stands for the module: the ONNX form must agree with it, and it must give the golden
-scores.
+The archive decides what is checked. Defences without weights are rebuilt from the catalogue, where it knows them. The
+weights of the metric and of learned defences may not be at hand any more, so their TorchScript form stands for the
+module: the ONNX form must agree with it, and it must give the golden scores.
 """
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
-
-import torch
-from torch import Tensor
 
 from scoreguard.v1.archive import Archive, archives_in
-from scoreguard.v1.manifest_pb2 import DefenceArtifact, GraphFiles
-from scoreguard_export.defences.base import Defence, DefenceFacts
-from scoreguard_export.defences.catalogue import defence_named
+from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.eager import EagerDefence
-from scoreguard_export.errors import ArchiveError
-from scoreguard_export.exporters.quiet import quiet
+from scoreguard_export.errors import ArchiveError, ParityError
 from scoreguard_export.exporters.signature import Exportable, describe
-from scoreguard_export.golden import golden_picture, golden_vectors
-from scoreguard_export.metrics.base import Metric, MetricFacts
-from scoreguard_export.metrics.catalogue import metric_named
-from scoreguard_export.parity import check_parity
+from scoreguard_export.golden import golden_picture, golden_vectors, is_golden_picture
+from scoreguard_export.manifest_facts import (
+    compare_defence,
+    compare_metric,
+    defence_facts,
+    finish_facts,
+    metric_facts,
+)
+from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.parity import LOADING, check_parity
+from scoreguard_export.scripted import ScriptedDefence, ScriptedMetric, load_script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,52 +45,17 @@ class Verified:
     """Modules whose two graphs were compared."""
     largest_error: float
     """Largest difference found, in the units of its module."""
-
-
-class ScriptedMetric(Metric):
-    """A metric's TorchScript form in the place of its module."""
-
-    def __init__(self, data: bytes, facts: MetricFacts) -> None:
-        super().__init__()
-        self.facts = facts
-        with quiet():
-            self.script = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Read the TorchScript file of an archive."""
-        return cls(path.read_bytes(), facts)
-
-    def forward(self, image: Tensor) -> Tensor:
-        """Score a batch."""
-        score: Tensor = self.script(image)
-        return score
-
-
-class ScriptedDefence(Defence):
-    """A defence's TorchScript form in the place of its module."""
-
-    facts: DefenceFacts  # type: ignore[misc]  # of one defence, where a class has them for all
-
-    def __init__(self, data: bytes, facts: DefenceFacts) -> None:
-        self.facts = facts
-        super().__init__()
-        with quiet():
-            self.script = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
-
-    def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
-        """Purify a batch."""
-        purified: Tensor = self.script(image, *inputs)
-        return purified
+    not_compared: tuple[str, ...]
+    """The metric and the defences that this catalogue does not know: their facts were taken from the manifest."""
 
 
 def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
     """Check every archive of a model store.
 
     Raises:
-        IntegrityError: a file was changed.
+        IntegrityError: a file was changed, is missing or was added.
         ParityError: a graph differs from its module.
-        ArchiveError: a golden vector does not score as recorded.
+        ArchiveError: a fact is not the catalogue's, a file is no graph, or a golden vector does not score as recorded.
     """
     return [verify_archive(archive, done) for archive in archives_in(model_store)]
 
@@ -96,21 +63,23 @@ def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: 
 def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label: None) -> Verified:
     """Check one archive; raises as `verify_store` does."""
     archive.verify()
-    metric = ScriptedMetric(
-        archive.read(archive.manifest.metric.graphs.torchscript), metric_named(archive.name).facts
-    ).eval()
+    archive.verify_torchserve_files()
+    metric = _metric(archive)
     defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
     errors = []
     for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
         done(describe(module))
     _check_golden(archive, metric, defences)
+    unknown = [archive.name] if archive.name not in METRICS else []
+    unknown += [defence.name for defence in defences if defence.name not in DEFENCES]
     return Verified(
         metric=archive.name,
         path=archive.path,
         files=len(archive.manifest.files),
         graphs=len(errors),
         largest_error=max(errors),
+        not_compared=tuple(unknown),
     )
 
 
@@ -133,21 +102,46 @@ def _graphs(artifact: DefenceArtifact) -> Iterator[GraphFiles]:
             yield variant.finish
 
 
+def _metric(archive: Archive) -> Metric:
+    artifact = archive.manifest.metric
+    if archive.name in METRICS:
+        facts = METRICS[archive.name].facts
+        compare_metric(artifact.facts, facts, archive.path)
+    else:
+        facts = metric_facts(artifact, archive.path)
+    return ScriptedMetric(load_script(archive, artifact.graphs.torchscript), facts).eval()
+
+
 def _eager(archive: Archive, artifact: DefenceArtifact) -> EagerDefence:
-    """The modules of a defence, rebuilt where no weights are needed."""
-    kind = defence_named(artifact.facts.name)
+    """The modules of a defence: the catalogue's where they have no weights, else what the archive holds."""
+    kind = DEFENCES.get(artifact.facts.name)
+    if kind is not None:
+        compare_defence(artifact, kind, archive.path)
     modules: dict[str, Defence] = {}
     for variant in artifact.variants:
-        original = kind(**dict(variant.structural)).eval()
-        for module, graphs in ((original.graph(), variant.graphs), (original.finish(), variant.finish)):
-            if module is not None:
-                learned = bool(kind.sources) and module is original.graph()
-                modules[graphs.torchscript] = _scripted(archive, module, graphs) if learned else module
+        modules[variant.graphs.torchscript] = _graph(archive, artifact, variant, kind)
+        if variant.HasField("finish"):
+            modules[variant.finish.torchscript] = _finish(archive, artifact, variant, kind)
     return EagerDefence(artifact=artifact, modules=modules)
 
 
-def _scripted(archive: Archive, module: Defence, graphs: GraphFiles) -> Defence:
-    return ScriptedDefence(archive.read(graphs.torchscript), module.facts).eval()
+def _graph(archive: Archive, artifact: DefenceArtifact, variant: DefenceVariant, kind: type[Defence] | None) -> Defence:
+    structural = dict(variant.structural)
+    if kind is not None and not kind.sources:
+        return kind(**structural).eval()
+    facts = kind.graph_facts(structural) if kind else defence_facts(artifact, variant, archive.path)
+    # The weights of a diffusion are its denoiser's, which has no variants.
+    structural = {} if artifact.facts.HasField("diffusion") else structural
+    return ScriptedDefence(load_script(archive, variant.graphs.torchscript), facts, structural).eval()
+
+
+def _finish(
+    archive: Archive, artifact: DefenceArtifact, variant: DefenceVariant, kind: type[Defence] | None
+) -> Defence:
+    if kind is not None and (finish := kind.finish()) is not None:
+        return finish
+    facts = finish_facts(artifact, variant, archive.path)
+    return ScriptedDefence(load_script(archive, variant.finish.torchscript), facts, {}).eval()
 
 
 def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
@@ -155,15 +149,40 @@ def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
         torchscript, onnx = Path(folder) / "module.pt", Path(folder) / "module.onnx"
         torchscript.write_bytes(archive.read(graphs.torchscript))
         onnx.write_bytes(archive.read(graphs.onnx))
-        return max(case.max_abs_error for case in check_parity(module, torchscript, onnx))
+        try:
+            return max(case.max_abs_error for case in check_parity(module, torchscript, onnx))
+        except ParityError as error:
+            if error.case != LOADING:
+                error.args = (f"{archive.path}: {error}",)
+                raise
+            name = graphs.onnx if error.engine == "onnx" else graphs.torchscript
+            raise ArchiveError(
+                f"{archive.path}: {name} is no graph that {error.engine} can load: {error.reason}"
+            ) from error
 
 
 def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefence]) -> None:
-    picture = golden_picture(metric.facts.minimum_size)
-    scores = {golden.defences: golden.score for golden in golden_vectors(metric, defences, picture)}
-    for golden in archive.manifest.golden_vectors:
-        if not abs(scores[golden.defences] - golden.score) <= golden.tolerance:
-            raise ArchiveError(
-                f"{archive.path}: the golden picture behind {golden.defences or 'no defence'} scores "
-                f"{scores[golden.defences]:.6g}, not {golden.score:.6g}; build the archive again"
-            )
+    picture, path = golden_picture(metric.facts.minimum_size), archive.path
+    expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
+    found = {vector.defences: vector for vector in archive.manifest.golden_vectors}
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ArchiveError(f"{path}: the golden score behind {_behind(missing[0])} is missing; build the archive again")
+    for name, vector in found.items():
+        if name not in expected or not is_golden_picture(archive.read(vector.image), picture):
+            raise ArchiveError(f"{path}: the golden score behind {_behind(name)} is none of ours; build it again")
+        _compare_golden(vector, expected[name], path)
+
+
+def _compare_golden(found: GoldenVector, expected: GoldenVector, path: Path) -> None:
+    what = f"{path}: the golden picture behind {_behind(found.defences)}"
+    if found.seed != expected.seed or found.tolerance > expected.tolerance * (1.0 + 1e-9):
+        raise ArchiveError(
+            f"{what} may be off by {found.tolerance:g} with seed {found.seed}, an export allows "
+            f"{expected.tolerance:g} with {expected.seed}; build the archive again"
+        )
+    if not abs(expected.score - found.score) <= expected.tolerance:
+        raise ArchiveError(f"{what} scores {expected.score:.6g}, not {found.score:.6g}; build the archive again")
+
+
+def _behind(chain: str) -> str:
+    return chain or "no defence"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from scoreguard.v1.archive import Archive
+from scoreguard_handlers.errors import ServingError, UnreadableGraphError
 
 Graph = TypeVar("Graph")
 
@@ -23,11 +24,20 @@ class GraphCache(Generic[Graph]):
         """The graph stored under `path`.
 
         Raises:
-            IntegrityError: the file is not what the manifest says.
+            IntegrityError: the file is not what the manifest says, or no graph.
         """
         graph = self._graphs.get(path)
         if graph is None:
             with self._lock:
-                graph = self._graphs.get(path) or self._load(self._archive.read(path))
+                graph = self._graphs.get(path) or self._loaded(path)
                 self._graphs[path] = graph
         return graph
+
+    def _loaded(self, path: str) -> Graph:
+        data = self._archive.read(path)
+        try:
+            return self._load(data)
+        except (MemoryError, ServingError):
+            raise
+        except Exception as error:  # the engines' errors share no base
+            raise UnreadableGraphError(self._archive.name, path, error) from error

@@ -10,13 +10,18 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
-from scoreguard_handlers.errors import as_serving_error
+from scoreguard_handlers.call_log import CallFacts
+from scoreguard_handlers.errors import ServingError, as_serving_error
 from scoreguard_handlers.status import to_status
 from scoreguard_handlers.telemetry import Telemetry
 
 Context = grpc.aio.ServicerContext[Any, Any]
 S = TypeVar("S")
 T = TypeVar("T")
+REQUEST_ID_KEY: Final = "scoreguard-request-id"
+"""Trailing metadata: the name under which the server logged a request whose caller gave it none."""
+_MOST_ATTEMPTS: Final = 1000
+"""More than any channel makes."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 _FOREVER_SECONDS: Final = 1e8
 """gRPC says "centuries" where the caller set no deadline."""
@@ -35,6 +40,11 @@ def status_of(error: Exception) -> status_pb2.Status:
     return error.status if isinstance(error, StatusError) else to_status(as_serving_error(error))
 
 
+def status_code(number: int) -> grpc.StatusCode:
+    """GRPC's code of a number; UNKNOWN for a number that is none."""
+    return _CODES.get(number, grpc.StatusCode.UNKNOWN)
+
+
 def seconds_left(context: Context) -> float | None:
     """Time until the caller gives up; None if it never does."""
     left = context.time_remaining()
@@ -43,8 +53,9 @@ def seconds_left(context: Context) -> float | None:
 
 def attempts_of(context: Context) -> int:
     """How often the call was sent until it arrived here: gRPC counts what its channels send again in the metadata."""
-    metadata = dict(context.invocation_metadata() or ())
-    return 1 + int(metadata.get("grpc-previous-rpc-attempts", 0))
+    given = str(dict(context.invocation_metadata() or ()).get("grpc-previous-rpc-attempts", "0"))
+    # Anybody may send anything under this name.
+    return 1 + min(int(given), _MOST_ATTEMPTS) if given.isascii() and given.isdecimal() and len(given) < 10 else 1
 
 
 def caller_of(context: Context) -> str:
@@ -53,20 +64,28 @@ def caller_of(context: Context) -> str:
     return str(metadata.get("authorization") or context.peer())
 
 
-async def answer(telemetry: Telemetry, method: str, context: Context, work: Awaitable[T]) -> T:
+async def answer(telemetry: Telemetry, method: str, context: Context, request: Any, work: Awaitable[T]) -> T:
     """Await the answer of a unary call; an error ends the call with its code and details."""
-    with telemetry.call(method) as outcome:
+    facts = CallFacts(method=method, peer=context.peer(), request=request)
+    if not getattr(request, "request_id", ""):
+        context.set_trailing_metadata(((REQUEST_ID_KEY, facts.request_id),))
+    with telemetry.call(facts):
         try:
             return await work
         except Exception as error:  # whatever it was, the caller gets a status
             status = status_of(error)
-            outcome.code = _CODES.get(status.code, grpc.StatusCode.UNKNOWN)
-        rich = rpc_status.to_status(status)
-        return await _abort(context, rich)
+            facts.code, facts.message = status_code(status.code), status.message
+    return await _abort(context, rpc_status.to_status(status))
+
+
+async def refuse(context: Context, error: ServingError) -> NoReturn:
+    """End a call with an error."""
+    await _abort(context, rpc_status.to_status(to_status(error)))
 
 
 async def _abort(context: Context, status: grpc.Status) -> NoReturn:
-    await context.abort(status.code, status.details, status.trailing_metadata)
+    named = tuple(context.trailing_metadata() or ())
+    await context.abort(status.code, status.details, (*status.trailing_metadata, *named))
     raise RuntimeError("abort returned")  # it never does
 
 

@@ -7,13 +7,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Final, Self
 
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import DefenceStep, DeployedMetric
+from scoreguard.v1.shown import shown
 from scoreguard_handlers.errors import InvalidRequestError, StartupError, UnknownNameError
 from scoreguard_handlers.request_check import RequestChecker
+
+_LIST_LIMIT: Final = 300
+"""Characters of a list of metrics in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,14 +62,18 @@ class Catalogue(Mapping[str, Deployment]):
         self._by_name = dict(sorted(self._by_name.items()))
 
     @classmethod
-    def open(cls, model_store: Path) -> Self:
+    def open(cls, model_store: Path, *, any_handler: bool = False) -> Self:
         """Verify every archive of a model store.
 
+        Args:
+            model_store: The folder.
+            any_handler: Whether archives may carry another handler file than this version's: see `TorchServeConfig`.
+
         Raises:
-            IntegrityError: there is none, or one is not what its manifest says.
+            IntegrityError: there is none, or one is not what its manifest says, or TorchServe would run other code.
             StartupError: the file of an archive is not named after its metric.
         """
-        return cls(_open(archive) for archive in archives_in(model_store))
+        return cls(_open(archive, any_handler) for archive in archives_in(model_store))
 
     def __getitem__(self, metric: str) -> Deployment:
         return self._by_name[metric]
@@ -84,7 +92,8 @@ class Catalogue(Mapping[str, Deployment]):
             UnknownNameError: it is not deployed.
         """
         if not metric:
-            raise InvalidRequestError(f"the request names no metric; deployed: {', '.join(self)}", field="metric")
+            deployed = shown(", ".join(self), _LIST_LIMIT)
+            raise InvalidRequestError(f"the request names no metric; deployed: {deployed}", field="metric")
         if metric not in self._by_name:
             raise UnknownNameError("metric", metric, self._by_name, field="metric")
         return self._by_name[metric]
@@ -104,13 +113,20 @@ class Catalogue(Mapping[str, Deployment]):
         for deployment in self.values():
             if deployment.defences.issuperset(names):
                 return deployment
-        raise InvalidRequestError(f"no archive holds all of {', '.join(names)}; purify in two calls", field="defences")
+        which = shown(", ".join(dict.fromkeys(names)))
+        raise InvalidRequestError(f"no archive holds all of {which}; purify in two calls", field="defences")
 
 
-def _open(archive: Archive) -> Deployment:
+def _open(archive: Archive, any_handler: bool) -> Deployment:
     archive.verify()
+    if not any_handler:
+        archive.verify_torchserve_files()
     if archive.path.stem != archive.name:
         raise StartupError(f"{archive.path} holds the metric {archive.name!r}: name the file {archive.name}.mar")
-    with archive.path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return Deployment(archive=archive, sha256=digest)
+    return Deployment(archive=archive, sha256=digest_of(archive.path))
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file, hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

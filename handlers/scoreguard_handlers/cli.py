@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import os
 import signal
 import sys
@@ -18,85 +17,67 @@ import click
 from scoreguard import console
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_handlers.backends.base import THREAD_NAME
-from scoreguard_handlers.config import MIB, AdmissionConfig, SecurityConfig, ServeConfig, TorchServeConfig
+from scoreguard_handlers.config import MIB, ServeConfig
+from scoreguard_handlers.config_file import build, read_file
 from scoreguard_handlers.errors import ServingError, StartupError
+from scoreguard_handlers.logs import logging_to_stderr
+from scoreguard_handlers.options import given, option
+from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
     from scoreguard_handlers.gateway import RunningGateway
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
-PORT = click.IntRange(0, 65535)
 EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metrics-port 9090"
 
 
-@click.command(epilog=EPILOG, context_settings={"show_default": True})
-@click.option("--model-store", type=FOLDER, required=True, help="Folder of the .mar archives.")
-@click.option("--backend", type=click.Choice(["torchserve", "local"]), default="torchserve", help="Where chains run.")
-@click.option("--host", default="localhost", help="Address to listen on.")
-@click.option("--port", type=PORT, default=50051, help="Port to listen on; 0 = a free one.")
-@click.option("--workers", type=click.IntRange(1), default=None, help="Workers of each metric.  [default: the cores]")
-@click.option("--threads", type=click.IntRange(1), default=1, help="Threads of one graph run.")
-@click.option("--queue", type=click.IntRange(1), default=256, help="Requests that may wait for one metric.")
-@click.option("--max-batch", type=click.IntRange(1), default=4, help="Most requests in one call to TorchServe.")
+@click.command(epilog=EPILOG)
 @click.option(
-    "--deadline", type=click.FloatRange(0, min_open=True), default=60.0, help="Seconds, where a call sets none."
-)
-@click.option("--max-deadline", type=click.FloatRange(0, min_open=True), default=100.0, help="Longest time for a call.")
-@click.option("--max-message-mib", type=click.IntRange(1, 1024), default=64, help="Largest request.")
-@click.option("--max-pixels", type=click.IntRange(1), default=50_000_000, help="Largest picture.")
-@click.option("--gradients", is_flag=True, help="Serve GradientService: white-box access, for research only.")
-@click.option("--reflection/--no-reflection", default=True, help="Let tools such as grpcurl list the services.")
-@click.option("--metrics-port", type=PORT, default=None, help="Serve a Prometheus page on this port.")
-@click.option("--tokens-file", type=FILE, default=None, help="Accepted bearer tokens, one a line.")
-@click.option("--tls-key", type=FILE, default=None, help="PEM private key; turns TLS on.")
-@click.option("--tls-cert", type=FILE, default=None, help="PEM certificate chain.")
-@click.option("--tls-client-ca", type=FILE, default=None, help="PEM authority of the clients; turns mTLS on.")
-@click.option("--grace", type=click.FloatRange(0), default=10.0, help="Seconds for calls under way when stopping.")
-@click.option(
-    "--torchserve-log-dir", type=click.Path(file_okay=False, path_type=Path), help="Keep TorchServe's logs here."
-)
+    "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="YAML file with any field of the configuration; options here win over it.",
+)  # fmt: skip
+@option("--model-store", "model_store", "Folder of the .mar archives.")
+@option("--backend", "backend", "Where chains run.")
+@option("--host", "host", "Address to listen on.")
+@option("--port", "port", "Port to listen on; 0 = a free one.")
+@option("--workers", "workers", "Workers of each metric.")
+@option("--threads", "threads", "Threads of one graph run.")
+@option("--queue", "admission.queue_limit", "Requests that may wait for one metric.")
+@option("--max-batch", "admission.max_batch", "Most requests in one call to TorchServe.")
+@option("--deadline", "admission.default_deadline_seconds", "Deadline in seconds of calls that set none.")
+@option("--max-deadline", "admission.max_deadline_seconds", "Longest time for a call, in seconds.")
+@option("--max-message-mib", "max_message_bytes", "Largest request, in MiB.", scale=MIB)
+@option("--max-pixels", "max_pixels", "Largest image, in pixels.")
+@option("--gradients", "gradients", "Serve GradientService: white-box access, for research only.")
+@option("--reflection/--no-reflection", "reflection", "Let tools such as grpcurl list the services.  [default: on]")
+@option("--metrics-port", "metrics_port", "Serve a Prometheus page on this port.")
+@option("--tokens-file", "security.tokens_file", "Accepted bearer tokens, one a line.")
+@option("--insecure-tokens", "security.insecure_tokens", "Accept tokens without TLS on a network.")
+@option("--tls-key", "security.tls_key", "PEM private key; turns TLS on.")
+@option("--tls-cert", "security.tls_cert", "PEM certificate chain.")
+@option("--tls-client-ca", "security.tls_client_ca", "PEM authority of the clients; turns mTLS on.")
+@option("--drain-delay", "drain_seconds", "On stop, seconds to serve on after health says NOT_SERVING.")
+@option("--grace", "grace_seconds", "On stop, seconds for calls under way to finish.")
+@option("--torchserve-log-dir", "torchserve.log_dir", "Keep TorchServe's logs here.")
+@option("--log-format", "log.format", "Form of the log on standard error.")
+@option("--verbose", "log.verbose", "Log the start, each call and each reload, not only warnings.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
-@click.option("--verbose", is_flag=True, help="Log more than warnings.")
-def command(**options: Any) -> int:
-    """Score pictures behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
-    logging.basicConfig(
-        level=logging.INFO if options["verbose"] else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
-    return asyncio.run(run_until_stopped(config_from(options), as_json=options["as_json"]))
+@console.version_option("scoreguard-serve")
+@click.pass_context
+def command(context: click.Context, /, **options: Any) -> int:
+    """Score images behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
+    config = config_from(context)
+    with logging_to_stderr(config.log):
+        return asyncio.run(run_until_stopped(config, as_json=options["as_json"]))
 
 
-def config_from(options: dict[str, Any]) -> ServeConfig:
-    """The configuration that the options describe."""
-    workers = {} if options["workers"] is None else {"workers": options["workers"]}
-    same = (
-        "model_store",
-        "backend",
-        "host",
-        "port",
-        "threads",
-        "max_pixels",
-        "gradients",
-        "reflection",
-        "metrics_port",
-    )
-    return ServeConfig(
-        **{name: options[name] for name in same},
-        **workers,
-        max_message_bytes=options["max_message_mib"] * MIB,
-        grace_seconds=options["grace"],
-        admission=AdmissionConfig(
-            queue_limit=options["queue"],
-            max_batch=options["max_batch"],
-            default_deadline_seconds=options["deadline"],
-            max_deadline_seconds=options["max_deadline"],
-        ),
-        security=SecurityConfig(
-            **{name: options[name] for name in ("tokens_file", "tls_key", "tls_cert", "tls_client_ca")}
-        ),
-        torchserve=TorchServeConfig(log_dir=options["torchserve_log_dir"]),
-    )
+def config_from(context: click.Context) -> ServeConfig:
+    """The configuration that the file and the options describe.
+
+    Raises:
+        StartupError: the file has a key or a value that the configuration does not.
+    """
+    path: Path | None = context.params["config_file"]
+    return build(read_file(path) if path is not None else {}, given(context))
 
 
 async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
@@ -105,6 +86,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     Raises:
         StartupError: the service does not come up, or its backend ended on its own.
     """
+    check_platform()
     try:
         from scoreguard_handlers.gateway import serve
     except ModuleNotFoundError as error:

@@ -1,41 +1,61 @@
-"""Every knob of the service, with its default and why it is that."""
+"""Every knob of the service, with its default, its range and why it is that.
+
+`scoreguard-serve` takes its options and their defaults from here, and `--config FILE` its keys: one field, one key.
+"""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Final, Literal
 
 from scoreguard_handlers.errors import StartupError
 
 BackendName = Literal["torchserve", "local"]
-MIB = 1 << 20
-MAX_PIXELS = 50_000_000
+LogFormat = Literal["text", "json"]
+MIB: Final = 1 << 20
+MAX_PIXELS: Final = 50_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """What a number may be."""
+
+    low: float
+    high: float | None = None
+    above: bool = False
+    """Whether the lower end itself is excluded."""
+
+
+Count = Annotated[int, Range(low=1)]
+Seconds = Annotated[float, Range(low=0, above=True)]
+SecondsOrZero = Annotated[float, Range(low=0)]
+Port = Annotated[int, Range(low=0, high=65535)]
 
 
 @dataclass(frozen=True, kw_only=True)
 class AdmissionConfig:
     """How requests wait, for how long, and how they are handed to workers; per metric."""
 
-    queue_limit: int = 256
+    queue_limit: Count = 256
     """Requests that may wait for one metric; one more is refused with RESOURCE_EXHAUSTED."""
-    queue_bytes: int = 512 * MIB
+    queue_bytes: Count = 512 * MIB
     """Bytes that may wait for one metric, whatever their number."""
-    calls_per_worker: int = 2
+    calls_per_worker: Count = 2
     """Calls to TorchServe under way for each worker: one runs, the other waits beside it and hides the round trip."""
-    max_batch: int = 4
+    max_batch: Count = 4
     """Most requests in one call to TorchServe."""
-    linger_seconds: float = 0.002
+    linger_seconds: SecondsOrZero = 0.002
     """Under load, time that a free worker waits for its share of requests before it takes fewer."""
-    max_batch_bytes: int = 8 * MIB
+    max_batch_bytes: Count = 8 * MIB
     """Requests above this size together travel alone; joining big pictures saves nothing."""
-    default_deadline_seconds: float = 60.0
+    default_deadline_seconds: Seconds = 60.0
     """Deadline of a request whose caller set none."""
-    max_deadline_seconds: float = 100.0
+    max_deadline_seconds: Seconds = 100.0
     """Longest time that any request may take; a later deadline is cut to this. TorchServe kills a worker that is silent
     for the `responseTimeout` of its archive, 120 s, so this must stay below."""
-    window: int = 16
+    window: Count = 16
     """Items of one stream or batch call that may be under way at once."""
     lane_seconds: float = 0.5
     """Work that is estimated to take longer is large: nothing waits behind it in a worker's own queue, it shares no
@@ -48,15 +68,56 @@ class AdmissionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class HealthConfig:
-    """When the service counts as ready."""
+class ConnectionConfig:
+    """What callers may hold open.
 
-    period_seconds: float = 5.0
-    """Time between two checks of every metric."""
-    retry_seconds: float = 0.5
+    gRPC buffers a message until it is complete, so these bound the memory of unfinished ones: `unfinished_bytes`, and
+    for streams `open_streams` messages of the largest size.
+    """
+
+    max_connections: Count = 1024
+    """Connections to one address that are open at the same time; a further one is closed at once."""
+    streams_per_connection: Count = 256
+    """Calls under way on one connection; the client itself holds back further ones."""
+    unfinished_bytes: Count = 512 * MIB
+    """Bytes that requests may take while they arrive: this many over `max_message_bytes` are received at the same time,
+    at least four; further ones wait, held back by HTTP/2's flow control."""
+    message_seconds: Seconds = 20.0
+    """Time for a request to arrive completely; one that is still unfinished is dropped with DEADLINE_EXCEEDED."""
+    open_streams: Count = 32
+    """Streaming calls that are open at the same time; one more is refused with RESOURCE_EXHAUSTED."""
+    stream_idle_seconds: Seconds = 300.0
+    """Time between two complete messages of a stream, after which the stream is closed; longer than any deadline, so
+    that a caller who waits for an answer before the next request is not cut off."""
+    answer_seconds: Seconds = 120.0
+    """Time for a caller to take an answer; the connection of one who does not is closed, since nothing else makes gRPC
+    drop the answer."""
+    handshake_seconds: Seconds = 10.0
+    """Time for a new connection to finish the TLS and HTTP/2 handshakes."""
+    idle_connection_seconds: Seconds = 900.0
+    """A connection without a call for this long is closed; clients open a new one by themselves."""
+    keepalive_seconds: Seconds = 60.0
+    """Time between two pings that find out whether a silent caller is still there."""
+    keepalive_timeout_seconds: Seconds = 20.0
+    """Time for the answer to a ping, after which the connection is closed."""
+    metadata_bytes: Count = 8192
+    """Largest metadata of a call, tokens included; larger ones are refused by gRPC."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HealthConfig:
+    """When a metric counts as ready."""
+
+    period_seconds: Seconds = 5.0
+    """Time between two checks of a metric."""
+    retry_seconds: Seconds = 0.5
     """Time between two checks while a metric is not ready."""
-    canary_timeout_seconds: float = 10.0
-    """A canary that takes longer counts as failed, unless the workers are busy with callers."""
+    canary_timeout_seconds: Seconds = 10.0
+    """A canary that takes longer counts as failed; beside callers' work, as one request without an answer in time."""
+    stall_seconds: Seconds = 10.0
+    """A metric that answered nothing in time for this long is not ready ..."""
+    stall_timeouts: Count = 3
+    """... if at least this many requests ran out of time since its last answer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +125,10 @@ class SecurityConfig:
     """Who may call. Health and reflection are always open, since probes carry no metadata."""
 
     tokens_file: Path | None = None
-    """Bearer tokens, one a line; `#` starts a comment. Read again when the file changes. None = no tokens."""
+    """Bearer tokens, one a line; `#` starts a comment. Read again when the file changes; while it cannot be read, is
+    empty or may be written by others, everybody is refused. None = no tokens."""
+    insecure_tokens: bool = False
+    """Whether tokens may travel unencrypted on a network: only behind a proxy that ends TLS."""
     tls_key: Path | None = None
     """PEM private key of the server."""
     tls_cert: Path | None = None
@@ -81,20 +145,35 @@ class SecurityConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LogConfig:
+    """What is logged on standard error, one line each."""
+
+    format: LogFormat = "text"
+    """`text` for people, `json` for collectors."""
+    verbose: bool = False
+    """Whether the start, each call and each reload are logged; warnings always are."""
+    slow_call_seconds: Seconds = 5.0
+    """A call that takes longer is logged as a slow one."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class TorchServeConfig:
     """The TorchServe behind the gateway."""
 
-    start_timeout_seconds: float = 120.0
+    start_timeout_seconds: Seconds = 120.0
     """Time until all workers must be ready."""
-    hung_worker_seconds: float = 30.0
+    hung_worker_seconds: Seconds = 30.0
     """A worker that is silent for this long after the longest deadline is killed by TorchServe."""
-    overdue_seconds: float = 5.0
+    overdue_seconds: Seconds = 5.0
     """A worker that is still at work this long after the last of its callers has left, or his deadline has passed, is
     killed, and TorchServe starts another. A worker looks up between two nodes of a graph."""
-    heap_mib: int = 0
+    heap_mib: Annotated[int, Range(low=0)] = 0
     """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
     log_dir: Path | None = None
     """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
+    any_handler: bool = False
+    """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
+    rights. For tests that make a worker fail; no option of the command turns it on."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,31 +186,37 @@ class ServeConfig:
     """`torchserve` = worker processes behind TorchServe; `local` = the same chain in this process, no Java."""
     host: str = "localhost"
     """Address to listen on; loopback unless the operator says otherwise."""
-    port: int = 50051
+    port: Port = 50051
     """Port to listen on; 0 = a free one."""
-    workers: int = field(default_factory=lambda: usable_cores())
+    workers: Count = field(default_factory=lambda: usable_cores())
     """Workers of each metric; default = the cores that this process may use."""
-    threads: int = 1
+    threads: Count = 1
     """Threads of one graph run; on a CPU more workers beat more threads."""
-    max_pixels: int = MAX_PIXELS
+    max_pixels: Count = MAX_PIXELS
     """Largest picture, refused before it is decoded."""
-    max_message_bytes: int = 64 * MIB
+    max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
     both sizes. TorchServe's Java heap may grow to five times this for each worker."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True
     """Whether tools such as grpcurl may list the services."""
-    metrics_port: int | None = None
+    metrics_port: Port | None = None
     """Port for Prometheus on the same host; None = no such page, 0 = a free port."""
-    grace_seconds: float = 10.0
-    """On stop, time for requests under way to finish."""
+    drain_seconds: SecondsOrZero = 0.0
+    """On stop, time that calls are still served after health says NOT_SERVING, so that load balancers notice."""
+    grace_seconds: SecondsOrZero = 10.0
+    """On stop, time for requests under way to finish, while new ones are refused with UNAVAILABLE."""
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     """Queues and batches."""
+    connections: ConnectionConfig = field(default_factory=ConnectionConfig)
+    """What callers may hold open."""
     health: HealthConfig = field(default_factory=HealthConfig)
     """Readiness."""
     security: SecurityConfig = field(default_factory=SecurityConfig)
     """Tokens and TLS."""
+    log: LogConfig = field(default_factory=LogConfig)
+    """Log lines."""
     torchserve: TorchServeConfig = field(default_factory=TorchServeConfig)
     """Ignored by the local backend."""
 

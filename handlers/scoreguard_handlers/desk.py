@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import functools
+import time
 from collections.abc import Callable
+from typing import Final
+
+from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import PurifyRequest
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
@@ -11,10 +17,14 @@ from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.catalogue import Catalogue, Deployment
 from scoreguard_handlers.config import MAX_PIXELS, AdmissionConfig
 from scoreguard_handlers.cost import estimate
-from scoreguard_handlers.errors import ServingError
+from scoreguard_handlers.errors import ServingError, TooLateError
 from scoreguard_handlers.memory import MemoryBudget
-from scoreguard_handlers.request_check import request_of
+from scoreguard_handlers.request_check import check_counts, request_of
 from scoreguard_handlers.telemetry import Telemetry
+
+_AT_THE_DEADLINE_SECONDS: Final = 0.2
+"""gRPC cancels a call at its deadline; a cancellation this close before it counts as one."""
+Listener = Callable[[str], None]
 
 
 class Desk:
@@ -32,9 +42,12 @@ class Desk:
     ) -> None:
         self.catalogue, self.backend, self.config = catalogue, backend, config
         self._telemetry, self._max_pixels = telemetry, max_pixels
-        self._listeners: list[Callable[[], None]] = []
+        self._on_answer: list[Listener] = []
+        self._on_late: list[Listener] = []
+        self._on_unavailable: list[Listener] = []
         self.dispatchers = {
-            metric: Dispatcher(metric, backend, config, self._backend_unavailable, memory) for metric in catalogue
+            metric: Dispatcher(metric, backend, config, functools.partial(_tell, self._on_unavailable, metric), memory)
+            for metric in catalogue
         }
         telemetry.watch(self.dispatchers)
 
@@ -49,30 +62,47 @@ class Desk:
         Raises:
             ServingError: it was not done; the result's status says so where the worker found the fault.
         """
-        metric = ""
+        metric, started = "", time.monotonic()
         try:
             deployment = self._find(item)
             metric, steps = deployment.archive.name, deployment.checker.check(item)
             cost = await estimate(request_of(item), steps, metric=metric, max_pixels=self._max_pixels)
             result = await self.dispatchers[metric].submit(item, seconds, caller=caller, estimate=cost)
+        except asyncio.CancelledError:
+            if seconds is not None and time.monotonic() - started > seconds - _AT_THE_DEADLINE_SECONDS:
+                _tell(self._on_late, metric)
+            raise
         except ServingError as error:
             self._telemetry.item_failed(metric, error.code)
+            if isinstance(error, TooLateError):
+                _tell(self._on_late, metric)
             raise
         self._telemetry.item_answered(metric, result)
+        _tell(self._on_late if result.status.code == code_pb2.DEADLINE_EXCEEDED else self._on_answer, metric)
         return result
 
-    def on_unavailable(self, listener: Callable[[], None]) -> None:
-        """Be told when a worker did not answer."""
-        self._listeners.append(listener)
+    def on_answer(self, listener: Listener) -> None:
+        """Be told the metric of every request that was answered in time, be it with an error."""
+        self._on_answer.append(listener)
+
+    def on_late(self, listener: Listener) -> None:
+        """Be told the metric of every request whose time ran out."""
+        self._on_late.append(listener)
+
+    def on_unavailable(self, listener: Listener) -> None:
+        """Be told the metric whose worker did not answer."""
+        self._on_unavailable.append(listener)
 
     def _find(self, item: WorkItem) -> Deployment:
         request = request_of(item)
+        check_counts(request)
         if isinstance(request, PurifyRequest) and not request.metric:
             deployment = self.catalogue.find_holding(request.defences)
         else:
             deployment = self.catalogue.find(request.metric)
         return deployment
 
-    def _backend_unavailable(self) -> None:
-        for listener in self._listeners:
-            listener()
+
+def _tell(listeners: list[Listener], metric: str) -> None:
+    for listener in listeners:
+        listener(metric)

@@ -13,6 +13,7 @@ ServingError
 └── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
     └── NotFiniteError                           a stage gave a value that is not a finite number
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
+UnreadableGraphError                             an archive whose graph no engine can load
 """
 
 from __future__ import annotations
@@ -20,13 +21,21 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from google.rpc import code_pb2
+
+from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.shown import shown
+from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
+_LIST_LIMIT: Final = 300
+"""Characters of a list of what is deployed: details travel in gRPC's metadata, which holds 8 KB."""
+_BUGS: Final = RateLimit()
 
 
 class ServingError(Exception):
@@ -63,12 +72,19 @@ class UnknownNameError(ServingError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str = "") -> None:
         names = sorted(known)
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(names)}"
+        # Comparing takes time with the square of the length.
+        comparable = len(name) <= LIMITS.name_characters
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) if comparable else []
+        hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {shown(', '.join(names), _LIST_LIMIT)}"
         super().__init__(
-            f"unknown {kind} {name!r}: {hint}",
+            f"unknown {kind} '{shown(name)}': {hint}",
             field=field,
-            metadata={"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(names)},
+            metadata={
+                "kind": kind,
+                "name": shown(name),
+                "near": ",".join(near),
+                "known": shown(",".join(names), _LIST_LIMIT),
+            },
         )
 
 
@@ -149,19 +165,34 @@ class NotFiniteError(ChainFailedError):
     reason = "NOT_FINITE"
 
 
+class UnreadableGraphError(IntegrityError):
+    """A file of an archive that is what its manifest says, and no graph."""
+
+    def __init__(self, metric: str, path: str, error: Exception) -> None:
+        self.metric, self.path = metric, path
+        reason = " ".join(str(error).split())[:160]
+        super().__init__(f"the archive of {metric!r}: {path} cannot be loaded: {reason}; build the archive again")
+
+
 class StartupError(Exception):
     """The server cannot start; the message is one line that says what to do."""
 
 
 def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
-    """Give any exception the class that its caller should see; the unexpected ones are logged in full."""
+    """Give any exception the class that its caller should see.
+
+    Unexpected ones are logged in full, one of a kind in a second.
+    """
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
+    elif isinstance(error, UnreadableGraphError):
+        failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
     else:
-        logger.error("a stage raised", exc_info=error)
+        if _BUGS.take((type(error), stage)) is not None:
+            logger.error("a stage raised", exc_info=error)
         what = type(error).__name__
         failure = ChainFailedError(f"the chain failed{where} with {what}; the server's log has the details")
     if stage:

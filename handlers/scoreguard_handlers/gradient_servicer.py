@@ -19,7 +19,7 @@ class GradientServicer(GradientServiceServicer):
 
     async def ScoreGradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:  # noqa: N802
         """The score and its derivative with respect to the picture."""
-        return await answer(self._telemetry, "ScoreGradient", context, self._gradient(request, context))
+        return await answer(self._telemetry, "ScoreGradient", context, request, self._gradient(request, context))
 
     async def _gradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:
         result = await self._desk.submit(WorkItem(gradient=request), seconds_left(context), caller=caller_of(context))

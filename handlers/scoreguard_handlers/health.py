@@ -1,7 +1,14 @@
-"""grpc.health.v1: alive means that the process answers, ready means that the canary is scored right.
+"""grpc.health.v1: which metrics can score now, whether any can, and whether the process lives.
 
-`""` is liveness; the full names of the services are readiness. While a metric is not ready its calls are refused with
-UNAVAILABLE at once, since TorchServe would let them wait for a worker that crashes in a loop.
+| name | SERVING means |
+|---|---|
+| `liveness` | the process answers; true until it ends |
+| `` and the full names of the services | some metric can score |
+| `scoreguard.v1.ScoringService/METRIC` | this metric can score |
+
+A metric can score while its canary is scored right, or callers get answers in time. It cannot when a canary fails, its
+workers are gone, or nothing was answered in time for a stated span although callers asked. Then its calls are refused
+with UNAVAILABLE at once, since they would wait for workers that hang or crash in a loop; the other metrics go on.
 """
 
 from __future__ import annotations
@@ -10,9 +17,10 @@ import asyncio
 import itertools
 import logging
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Awaitable, Iterable
+from typing import Final
 
+from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2
 
 from scoreguard.v1.worker_pb2 import WorkerRequest
@@ -20,11 +28,16 @@ from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.catalogue import Deployment
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.desk import Desk
-from scoreguard_handlers.errors import BackendUnavailableError
+from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
+from scoreguard_handlers.pulse import Pulse
 from scoreguard_handlers.telemetry import Telemetry
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
+LIVENESS: Final = "liveness"
+"""Name of the check that is true as long as the process answers."""
+SCORING: Final = "scoreguard.v1.ScoringService"
+"""Full name of the service, before a metric's name."""
 logger = logging.getLogger(__name__)
 
 
@@ -33,12 +46,16 @@ class HealthMonitor:
 
     def __init__(self, desk: Desk, config: HealthConfig, services: Iterable[str], telemetry: Telemetry) -> None:
         self.servicer = health.aio.HealthServicer()
-        self._desk, self._config, self._services = desk, config, list(services)
-        self._telemetry = telemetry
-        self._suspicion = asyncio.Event()
-        self._turns = itertools.count()
-        self._task: asyncio.Task[None] | None = None
-        desk.on_unavailable(self._suspicion.set)
+        self._desk, self._config, self._telemetry = desk, config, telemetry
+        self._names = ["", *services]
+        self._watches = [_MetricWatch(desk, config, deployment) for deployment in desk.catalogue.values()]
+        self._tasks: list[asyncio.Task[None]] = []
+        self._announcing = asyncio.Lock()
+        pulses = {watch.metric: watch.pulse for watch in self._watches}
+        suspicions = {watch.metric: watch.suspicion for watch in self._watches}
+        desk.on_answer(lambda metric: pulses[metric].answered())
+        desk.on_late(lambda metric: pulses[metric].late())
+        desk.on_unavailable(lambda metric: suspicions[metric].set())
 
     async def start(self) -> None:
         """Score every golden vector once, then keep checking.
@@ -47,71 +64,138 @@ class HealthMonitor:
             IntegrityError: one is scored wrong.
             ServingError: one is not scored.
         """
-        for deployment in self._desk.catalogue.values():
-            for turn in range(len(deployment.manifest.golden_vectors)):
-                await self._canary(deployment, turn)
-        await self.servicer.set("", SERVING)
-        await self._announce(True)
-        self._task = asyncio.create_task(self._watch())
+        for watch in self._watches:
+            await watch.first()
+        await self.servicer.set(LIVENESS, SERVING)
+        for watch in self._watches:
+            await self._announce(watch)
+        self._tasks = [asyncio.create_task(self._keep(watch)) for watch in self._watches]
 
     async def stop(self) -> None:
-        """Say NOT_SERVING from here on, and check no more."""
-        if self._task is not None:
-            self._task.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._task
-        self._telemetry.ready(False)
-        await self.servicer.enter_graceful_shutdown()
+        """Say NOT_SERVING from here on, and check no more; `liveness` stays until the process ends."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for watch in self._watches:
+            watch.is_ready = False
+            await self._announce(watch)
 
-    async def _watch(self) -> None:
-        state = True
+    async def _keep(self, watch: _MetricWatch) -> None:
         while True:
-            await self._pause(self._config.period_seconds if state else self._config.retry_seconds, state)
-            before, state = state, await self._check_all()
-            if state != before:
-                await self._announce(state)
+            before = watch.is_ready
+            await watch.turn()
+            if watch.is_ready != before:
+                await self._announce(watch)
 
-    async def _pause(self, seconds: float, listening: bool) -> None:
-        """Wait; while all was well, the first worker that fails a call ends the wait."""
-        if not listening:
-            await asyncio.sleep(seconds)
+    async def _announce(self, watch: _MetricWatch) -> None:
+        async with self._announcing:
+            self._telemetry.metric_ready(watch.metric, watch.is_ready)
+            await self.servicer.set(f"{SCORING}/{watch.metric}", SERVING if watch.is_ready else NOT_SERVING)
+            some = any(other.is_ready for other in self._watches)
+            self._telemetry.ready(some)
+            for name in self._names:
+                await self.servicer.set(name, SERVING if some else NOT_SERVING)
+
+
+class _MetricWatch:
+    """Finds out whether one metric can score; its dispatcher refuses calls while it cannot."""
+
+    def __init__(self, desk: Desk, config: HealthConfig, deployment: Deployment) -> None:
+        self.metric = deployment.archive.name
+        self.pulse = Pulse(config)
+        self.suspicion = asyncio.Event()
+        """Set when a worker failed a call."""
+        self.is_ready = True
+        self._backend, self._config, self._deployment = desk.backend, config, deployment
+        self._dispatcher = desk.dispatchers[self.metric]
+        self._turns = itertools.count()
+
+    async def first(self) -> None:
+        """Score every golden vector; raises what is wrong with one."""
+        for _ in self._deployment.manifest.golden_vectors:
+            await self._canary()
+        self.pulse.answered()
+
+    async def turn(self) -> None:
+        """Wait for the next check, then make it."""
+        if self.is_ready:
+            await _first_of(self.suspicion.wait(), self.pulse.stalled.wait(), seconds=self._config.period_seconds)
         else:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._suspicion.wait(), seconds)
-        self._suspicion.clear()
-
-    async def _check_all(self) -> bool:
-        turn = next(self._turns)
-        checks = (self._check(deployment, turn) for deployment in self._desk.catalogue.values())
-        return all(await asyncio.gather(*checks))
-
-    async def _check(self, deployment: Deployment, turn: int) -> bool:
-        """Whether a metric can score; its dispatcher refuses calls while it cannot."""
-        dispatcher = self._desk.dispatchers[deployment.archive.name]
+            await asyncio.sleep(self._config.retry_seconds)
+        self.suspicion.clear()
         try:
-            await self._desk.backend.ready(deployment.archive.name)
-            if not dispatcher.busy:  # else the callers' own answers are the better canary
-                await self._canary(deployment, turn)
+            await self._check()
         except Exception as error:  # an error that nobody foresaw must not freeze the state at SERVING
-            problem = f"{deployment.archive.name} cannot score now: {error}"
-            if dispatcher.refusal is None:
-                logger.warning(problem)
-            dispatcher.refusal = BackendUnavailableError(problem)
-            return False
-        dispatcher.refusal = None
-        return True
+            self._unready(str(error))
+        else:
+            if not self.is_ready:
+                logger.warning(f"{self.metric} can score again")
+            self.is_ready, self._dispatcher.refusal = True, None
 
-    async def _canary(self, deployment: Deployment, turn: int) -> None:
-        vectors = deployment.manifest.golden_vectors
+    async def _check(self) -> None:
+        """Raise what keeps the metric from scoring now."""
+        if self.is_ready and self.pulse.stalled.is_set():
+            raise TooLateError(str(self.pulse))
+        await self._backend.ready(self.metric)
+        if self.is_ready and self._dispatcher.busy:
+            await self._canary_beside_callers()
+        else:
+            await self._canary()
+            self.pulse.answered()
+
+    async def _canary_beside_callers(self) -> None:
+        """While all workers are busy, a canary in time is good news, and one that is late no worse than a late caller.
+
+        Raises:
+            TooLateError: nothing was answered in time for the stated span.
+        """
+        if self.pulse.is_fresh:
+            return
+        canary = asyncio.create_task(self._canary())
+        try:
+            await _first_of(canary, self.pulse.stalled.wait())
+        finally:
+            canary.cancel()
+        await asyncio.wait({canary})
+        failure = TooLateError("dropped") if canary.cancelled() else canary.exception()
+        if failure is None:
+            self.pulse.answered()
+            return
+        if not isinstance(failure, TooLateError):
+            raise failure
+        self.pulse.late()
+        if self.pulse.stalled.is_set():
+            raise TooLateError(str(self.pulse))
+
+    async def _canary(self) -> None:
+        vectors = self._deployment.manifest.golden_vectors
         if not vectors:
             return
-        golden = vectors[turn % len(vectors)]
-        item = golden_item(deployment.archive, golden)
-        item.deadline_unix_seconds = time.time() + self._config.canary_timeout_seconds
-        response = await self._desk.backend.run(deployment.archive.name, WorkerRequest(items=[item]))
-        check_golden(deployment.archive, golden, response)
+        golden, seconds = vectors[next(self._turns) % len(vectors)], self._config.canary_timeout_seconds
+        item = golden_item(self._deployment.archive, golden)
+        item.deadline_unix_seconds = time.time() + seconds
+        try:
+            async with asyncio.timeout(seconds):
+                response = await self._backend.run(self.metric, WorkerRequest(items=[item]))
+        except TimeoutError:
+            raise TooLateError(f"the canary was not scored within {seconds:g} s") from None
+        if response.results and response.results[0].status.code == code_pb2.DEADLINE_EXCEEDED:
+            raise TooLateError(f"the canary was not scored within {seconds:g} s")
+        check_golden(self._deployment.archive, golden, response)
 
-    async def _announce(self, state: bool) -> None:
-        self._telemetry.ready(state)
-        for service in self._services:
-            await self.servicer.set(service, SERVING if state else NOT_SERVING)
+    def _unready(self, why: str) -> None:
+        problem = f"{self.metric} cannot score now: {why}"
+        if self.is_ready:
+            logger.warning(problem)
+        self.is_ready, self._dispatcher.refusal = False, BackendUnavailableError(problem)
+
+
+async def _first_of(*awaitables: Awaitable[object], seconds: float | None = None) -> None:
+    """Wait until the first is done or the time is over; what was made here is cancelled, a task of the caller not."""
+    made = [asyncio.ensure_future(each) for each in awaitables]
+    try:
+        await asyncio.wait(made, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task, given in zip(made, awaitables, strict=True):
+            if task is not given:
+                task.cancel()

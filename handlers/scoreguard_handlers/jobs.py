@@ -75,7 +75,7 @@ def prepare(
     steps = checker.check(item)
     request = request_of(item)
     started = time.perf_counter()
-    picture = decode(request.image, max_pixels=max_pixels)
+    picture = decode(request.image, max_pixels=max_pixels, deadline=deadline)
     planes = picture.planes()
     return Job(
         index=index,

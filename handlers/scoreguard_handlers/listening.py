@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import errno
+import os
 import socket
+import ssl
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any, Final
+from urllib.parse import unquote
 
 import grpc
+import psutil
 
 from scoreguard_handlers.config import SecurityConfig, ServeConfig
 from scoreguard_handlers.errors import StartupError
+
+_IPV4_IN_IPV6: Final = "::ffff:"
+"""How an IPv4 peer is written by a socket that listens for both kinds."""
 
 
 def check_port_free(host: str, port: int) -> None:
@@ -20,19 +30,64 @@ def check_port_free(host: str, port: int) -> None:
     """
     try:
         addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except socket.gaierror as error:
-        raise StartupError(f"cannot listen on {host!r}: {error.strerror}") from error
+    except (socket.gaierror, UnicodeError) as error:
+        why = error.strerror if isinstance(error, socket.gaierror) else "not a host name"
+        raise StartupError(f"cannot listen on {host!r}: {why}; choose another --host") from error
     for family, kind, protocol, _, address in addresses:
         _try_bind(family, kind, protocol, address)
 
 
 def server_options(config: ServeConfig) -> list[tuple[str, int]]:
     """Options of the gRPC server."""
+    limits = config.connections
     return [
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
+        # Without it a call sends 64 KB until its message is read, and then all of it; with it, up to 16 MB before.
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.max_allowed_incoming_connections", limits.max_connections),
+        ("grpc.max_concurrent_streams", limits.streams_per_connection),
+        ("grpc.max_metadata_size", limits.metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 2 * limits.metadata_bytes),
+        ("grpc.server_handshake_timeout_ms", _ms(limits.handshake_seconds)),
+        ("grpc.http2.settings_timeout", _ms(limits.handshake_seconds)),
+        ("grpc.max_connection_idle_ms", _ms(limits.idle_connection_seconds)),
+        ("grpc.keepalive_time_ms", _ms(limits.keepalive_seconds)),
+        ("grpc.keepalive_timeout_ms", _ms(limits.keepalive_timeout_seconds)),
     ]
+
+
+def close_connections(port: int) -> None:
+    """End every connection to a port of this process.
+
+    A caller sees UNAVAILABLE and may try elsewhere. Where gRPC itself drops a call that arrives while it stops, the
+    caller sees CANCELLED, as if it had hung up itself.
+    """
+    for connection in _established():
+        if connection.laddr.port == port:
+            _shut_down(connection.fd)
+
+
+def hang_up(peer: str) -> None:
+    """End the connection of a peer, as gRPC writes it: `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    host, _, port = unquote(peer).partition(":")[2].rpartition(":")
+    for connection in _established():
+        address = connection.raddr.ip.removeprefix(_IPV4_IN_IPV6)
+        if str(connection.raddr.port) == port and address == host.strip("[]").partition("%")[0]:
+            _shut_down(connection.fd)
+
+
+def _established() -> Iterator[Any]:
+    for connection in psutil.Process().net_connections("tcp"):
+        if connection.status == psutil.CONN_ESTABLISHED and connection.fd >= 0:
+            yield connection
+
+
+def _shut_down(descriptor: int) -> None:
+    """End a connection through a second handle of its socket; gRPC closes the first when it sees the end."""
+    with suppress(OSError), socket.socket(fileno=os.dup(descriptor)) as handle:
+        handle.shutdown(socket.SHUT_RDWR)
 
 
 def authority(host: str, port: int) -> str:
@@ -61,6 +116,33 @@ def _credentials(security: SecurityConfig) -> grpc.ServerCredentials:
     return grpc.ssl_server_credentials(
         [(key or b"", certificate or b"")], root_certificates=authority, require_client_auth=authority is not None
     )
+
+
+def check_tls(security: SecurityConfig) -> None:
+    """Confirm that the TLS files can be used; gRPC would take a key that is not the certificate's, and serve nobody.
+
+    Raises:
+        StartupError: one cannot be read, is not a PEM file, or they do not belong together.
+    """
+    paths = (security.tls_key, security.tls_cert, security.tls_client_ca)
+    for path in paths:
+        _pem(path)
+    if security.tls_key is None or security.tls_cert is None:
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        # A key with a password would wait for somebody to type it.
+        context.load_cert_chain(security.tls_cert, security.tls_key, password="")
+        if security.tls_client_ca is not None:
+            context.load_verify_locations(security.tls_client_ca)
+    except (ssl.SSLError, OSError) as error:
+        reason = getattr(error, "reason", None) or error.strerror or type(error).__name__
+        which = ", ".join(str(path) for path in paths if path is not None)
+        raise StartupError(f"the TLS files do not belong together or are damaged ({reason}): {which}") from error
+
+
+def _ms(seconds: float) -> int:
+    return max(1, round(seconds * 1000))
 
 
 def _pem(path: Path | None) -> bytes | None:

@@ -1,8 +1,5 @@
-"""From the picture of a request to values: the server's reading rule.
+"""From the image of a request to values: files by the rule of `scoreguard.images`, raw tensors as they are.
 
-Files: PNG, JPEG, WebP, TIFF, BMP, PPM, GIF (first frame). EXIF rotation is applied; transparency is laid over white;
-palette and CMYK pictures are converted to RGB by Pillow (no ICC profile is applied); grey is repeated over three
-channels; 16-bit grey keeps its 16 bits (value / 65535), 16-bit colour is read as 8-bit, as Pillow does.
 Raw tensors: uint8, or float32 in [0, 1] that is never rounded.
 """
 
@@ -16,17 +13,20 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 import PIL
-from PIL import ExifTags, ImageOps, UnidentifiedImageError, features
 from PIL import Image as PillowImage
+from PIL import features
 
+from scoreguard.images import read_image
+from scoreguard.images.source import check_pixels
+from scoreguard.v1.array_hints import range_hint, shape_hint
 from scoreguard.v1.codec import Picture, from_tensor
-from scoreguard.v1.errors import PayloadError
+from scoreguard.v1.errors import ImageError, ImageLimitError, PayloadError
 from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image, Precision, Tensor
-from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError
+from scoreguard_handlers.deadline import Deadline
+from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
 
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
-_ALPHA_MODES: Final = ("RGBA", "LA", "PA", "RGBa", "La")
-_DEEP_MODES: Final = ("I;16", "I;16B", "I;16L", "I")
+_STAGE: Final = "decode"
+_NEVER: Final = Deadline()
 _FIELD: Final = "image"
 
 
@@ -53,19 +53,20 @@ class DecodedPicture:
         return np.divide(planes, np.float32(255), out=out, casting="unsafe")
 
 
-def decode(image: Image, *, max_pixels: int) -> DecodedPicture:
-    """Read the picture of a request.
+def decode(image: Image, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedPicture:
+    """Read the image of a request, unless nobody waits for it any more.
 
     Raises:
-        InvalidRequestError: no picture, not a picture, truncated, or values that are not in [0, 1].
-        ResourceLimitError: more than `max_pixels` pixels; nothing was decoded.
+        InvalidRequestError: no image, one that cannot be read rightly, or values that are not in [0, 1].
+        ResourceLimitError: more than `max_pixels` pixels (nothing was decoded), or too costly to decode.
+        TooLateError: the deadline passed meanwhile.
     """
     form = image.WhichOneof("payload")
     if form == "encoded":
-        return DecodedPicture(values=_decode_file(image.encoded, max_pixels), decoder=_decoder())
+        return DecodedPicture(values=_decode_file(image.encoded, max_pixels, deadline), decoder=_decoder())
     if form == "tensor":
         return DecodedPicture(values=_read_tensor(image.tensor, max_pixels), decoder="")
-    raise InvalidRequestError("the request has no picture: set image.encoded or image.tensor", field=_FIELD)
+    raise InvalidRequestError("the request has no image: set image.encoded or image.tensor", field=_FIELD)
 
 
 def encode_png(values: npt.NDArray[np.float32]) -> bytes:
@@ -83,72 +84,40 @@ def _decoder() -> str:
     return f"Pillow {PIL.__version__} libjpeg-turbo {features.version_feature('libjpeg_turbo') or 'no'}"
 
 
+def _decode_file(data: bytes, max_pixels: int, deadline: Deadline) -> Picture:
+    try:
+        return read_image(data, max_pixels=max_pixels, check=lambda: deadline.check(_STAGE))
+    except ImageLimitError as error:
+        raise _over_limit(error) from error
+    except ImageError as error:
+        raise InvalidRequestError(str(error), field=f"{_FIELD}.encoded") from error
+
+
 def _read_tensor(tensor: Tensor, max_pixels: int) -> Picture:
     try:
         values = from_tensor(tensor)
+        check_pixels(values.shape[1], values.shape[0], max_pixels)
     except PayloadError as error:
-        raise InvalidRequestError(str(error), field=f"{_FIELD}.tensor") from error
-    _check_pixels(values.shape[1], values.shape[0], max_pixels)
+        hint = shape_hint(tuple(tensor.shape))
+        raise InvalidRequestError(f"{error}{hint and f': {hint}'}", field=f"{_FIELD}.tensor") from error
+    except ImageLimitError as error:
+        raise _over_limit(error) from error
     if values.dtype != np.uint8:
         _check_range(values)
     return values
 
 
+def _over_limit(error: ImageLimitError) -> ResourceLimitError:
+    facts = {error.what: f"{error.value:.15g}", "limit": f"{error.limit:.15g}"}
+    return ResourceLimitError(str(error), field=_FIELD, metadata=facts)
+
+
 def _check_range(values: Picture) -> None:
+    low, high = float(values.min()), float(values.max())
     # NaN compares false, so one test catches NaN, Inf and out-of-range values.
-    if not (values.min() >= 0 and values.max() <= 1):
+    if not (low >= 0 and high <= 1):
         raise InvalidRequestError(
-            "a float32 picture must hold finite values in [0, 1]; clip it or send uint8", field=f"{_FIELD}.tensor"
+            f"a float32 image must hold finite values in [0, 1], these span {low:g} to {high:g}: "
+            f"{range_hint(low, high)}",
+            field=f"{_FIELD}.tensor",
         )
-
-
-def _check_pixels(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ResourceLimitError(
-            f"the picture has {width} x {height} = {width * height} pixels, the limit is {max_pixels}",
-            field=_FIELD,
-            metadata={"pixels": str(width * height), "limit": str(max_pixels)},
-        )
-
-
-def _decode_file(data: bytes, max_pixels: int) -> Picture:
-    if not data:
-        raise InvalidRequestError("the picture's file is empty (0 bytes)", field=f"{_FIELD}.encoded")
-    try:
-        with PillowImage.open(io.BytesIO(data), formats=FORMATS) as picture:
-            _check_pixels(*picture.size, max_pixels)
-            return _to_rgb(_upright(picture))
-    except UnidentifiedImageError as error:
-        raise InvalidRequestError(
-            f"not a picture: none of {', '.join(FORMATS)} in {len(data)} bytes", field=f"{_FIELD}.encoded"
-        ) from error
-    except (PillowImage.DecompressionBombError, PillowImage.DecompressionBombWarning) as error:
-        raise ResourceLimitError(f"the picture is too large to decode: {error}", field=_FIELD) from error
-    except (ServingError, MemoryError):
-        raise
-    # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...
-    except Exception as error:
-        raise InvalidRequestError(f"the picture is damaged or truncated: {error}", field=f"{_FIELD}.encoded") from error
-
-
-def _upright(picture: PillowImage.Image) -> PillowImage.Image:
-    # Without a rotation `exif_transpose` would copy the whole picture.
-    rotated = picture.getexif().get(ExifTags.Base.Orientation, 1) != 1
-    return ImageOps.exif_transpose(picture) if rotated else picture
-
-
-def _to_rgb(picture: PillowImage.Image) -> Picture:
-    if picture.mode in _DEEP_MODES:
-        return _deep_grey(np.asarray(picture))
-    if picture.mode == "F":
-        raise ValueError("floating-point files have no defined white; send a float32 tensor")
-    if picture.mode in _ALPHA_MODES or "transparency" in picture.info:
-        rgba = picture.convert("RGBA")
-        white = PillowImage.new("RGBA", rgba.size, "white")
-        picture = PillowImage.alpha_composite(white, rgba)
-    return np.asarray(picture.convert("RGB"))
-
-
-def _deep_grey(values: npt.NDArray[np.integer]) -> npt.NDArray[np.float32]:
-    grey = values.astype(np.float32) / np.float32(65535)
-    return np.ascontiguousarray(np.repeat(np.clip(grey, 0, 1)[..., None], 3, axis=2))

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Final
 
 from scoreguard.v1.errors import ParameterError, SmoothingError
+from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.scoring_pb2 import (
@@ -21,8 +22,6 @@ from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
 
 Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
-MAX_STEPS: Final = 256
-"""Longest chain; a request is work for a shared machine."""
 _KEPT_CHAINS: Final = 256
 
 
@@ -55,6 +54,33 @@ def smoothing_of(request: Request) -> Smoothing | None:
     return smoothing
 
 
+def check_counts(request: Request) -> None:
+    """Refuse what is too long or too many, before anything looks at the contents.
+
+    Raises:
+        InvalidRequestError: a limit is passed; the message has both numbers.
+    """
+    _at_most(len(request.request_id), LIMITS.request_id_characters, "the request_id", "characters", "request_id")
+    _at_most(len(request.metric), LIMITS.name_characters, "the metric's name", "characters", "metric")
+    _at_most(len(request.image.tensor.shape), LIMITS.tensor_dimensions, "the shape", "dimensions", "image.tensor.shape")
+    _at_most(len(request.defences), LIMITS.steps, "the chain", "steps", "defences")
+    for index, step in enumerate(request.defences):
+        field = f"defences[{index}]"
+        _at_most(len(step.name), LIMITS.name_characters, "a defence's name", "characters", f"{field}.name")
+        _at_most(len(step.parameters), LIMITS.parameters, f"step {index + 1}", "parameters", f"{field}.parameters")
+        longest = max(map(len, step.parameters), default=0)
+        _at_most(longest, LIMITS.name_characters, "a parameter's name", "characters", f"{field}.parameters")
+
+
+def check_batch(items: int) -> None:
+    """Refuse a batch of too many items.
+
+    Raises:
+        InvalidRequestError: there are more than the limit.
+    """
+    _at_most(items, LIMITS.batch_items, "the batch", "items", "requests")
+
+
 class RequestChecker:
     """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
 
@@ -71,6 +97,7 @@ class RequestChecker:
             UnknownNameError: a metric or defence that the archive does not hold.
         """
         request = request_of(item)
+        check_counts(request)
         if request.metric not in {"", self._metric}:
             raise UnknownNameError("metric", request.metric, [self._metric], field="metric")
         if request.image.WhichOneof("payload") is None:
@@ -84,11 +111,9 @@ class RequestChecker:
         """Find and fill in every step of a chain.
 
         Raises:
-            InvalidRequestError: a parameter that is wrong, or too many steps.
+            InvalidRequestError: a parameter that is wrong.
             UnknownNameError: a defence that the archive does not hold.
         """
-        if len(steps) > MAX_STEPS:
-            raise InvalidRequestError(f"a chain of {len(steps)} steps: the limit is {MAX_STEPS}", field="defences")
         return self._resolve_kept(tuple(Step.from_message(step) for step in steps))
 
     def _resolve(self, steps: tuple[Step, ...]) -> tuple[ResolvedStep, ...]:
@@ -101,3 +126,12 @@ class RequestChecker:
             return resolve_step(step.to_message(), self._defences[step.name], index)
         except ParameterError as error:
             raise InvalidRequestError(str(error), field=f"defences[{index}].parameters.{error.parameter}") from error
+
+
+def _at_most(count: int, limit: int, what: str, unit: str, field: str) -> None:
+    if count > limit:
+        raise InvalidRequestError(
+            f"{what} has {count} {unit}: the limit is {limit}",
+            field=field,
+            metadata={"count": str(count), "limit": str(limit)},
+        )

@@ -20,6 +20,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
+from scoreguard_handlers.call_log import CallFacts
 from scoreguard_handlers.calls import (
     Context,
     StatusError,
@@ -29,50 +30,58 @@ from scoreguard_handlers.calls import (
     each,
     in_order,
     seconds_left,
+    status_code,
     status_of,
 )
+from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.desk import Desk
+from scoreguard_handlers.messages import Unreadable
+from scoreguard_handlers.request_check import check_batch
 from scoreguard_handlers.telemetry import Telemetry
 
 
 class ScoringServicer(ScoringServiceServicer):
     """Answers the calls of one server."""
 
-    def __init__(self, desk: Desk, telemetry: Telemetry, *, gradients: bool) -> None:
-        self._desk, self._telemetry, self._gradients = desk, telemetry, gradients
+    def __init__(self, desk: Desk, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._desk, self._telemetry, self._config = desk, telemetry, config
 
     async def ScoreDefended(  # noqa: N802
         self, request: ScoreDefendedRequest, context: Context
     ) -> ScoreDefendedResponse:
         """Purify one picture and score the result."""
-        return await answer(self._telemetry, "ScoreDefended", context, self._score(request, context))
+        return await answer(self._telemetry, "ScoreDefended", context, request, self._score(request, context))
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        return await answer(self._telemetry, "Purify", context, self._purify(request, context))
+        return await answer(self._telemetry, "Purify", context, request, self._purify(request, context))
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
     ) -> ScoreDefendedBatchResponse:
         """Score N pictures, each with its own status."""
         work = self._score_all(request, context)
-        return await answer(self._telemetry, "ScoreDefendedBatch", context, work)
+        return await answer(self._telemetry, "ScoreDefendedBatch", context, request, work)
 
     async def ScoreDefendedStream(  # noqa: N802
-        self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest], context: Context
+        self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest | Unreadable], context: Context
     ) -> AsyncIterator[ScoreDefendedStreamResponse]:
         """Score a stream of pictures in order, each with its own status."""
+        call = CallFacts(method="ScoreDefendedStream", peer=context.peer(), extra={"items": 0})
 
-        async def one(message: ScoreDefendedStreamRequest) -> ScoreDefendedStreamResponse:
+        async def one(message: ScoreDefendedStreamRequest | Unreadable) -> ScoreDefendedStreamResponse:
+            call.extra["items"] += 1
+            if isinstance(message, Unreadable):
+                return ScoreDefendedStreamResponse(result=self._refused(ScoreDefendedRequest(), context, message.error))
             return ScoreDefendedStreamResponse(result=await self._result(message.request, context))
 
-        with self._telemetry.call("ScoreDefendedStream"):
+        with self._telemetry.call(call):
             async for response in in_order(request_iterator, one, self._desk.window):
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
         """Say what is deployed."""
-        return await answer(self._telemetry, "ListMetrics", context, self._list())
+        return await answer(self._telemetry, "ListMetrics", context, request, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
         response = succeeded(await self._submit(WorkItem(score=request), context)).score
@@ -86,6 +95,8 @@ class ScoringServicer(ScoringServiceServicer):
         return await self._desk.submit(item, seconds_left(context), caller=caller_of(context))
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
+        check_batch(len(request.requests))
+
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
             return await self._result(item, context)
 
@@ -96,11 +107,25 @@ class ScoringServicer(ScoringServiceServicer):
         try:
             return ScoreDefendedResult(response=await self._score(request, context))
         except Exception as error:  # whatever it was, the other items go on
-            return ScoreDefendedResult(status=status_of(error))
+            return self._refused(request, context, error)
+
+    def _refused(self, request: ScoreDefendedRequest, context: Context, error: Exception) -> ScoreDefendedResult:
+        """An item's error, which is logged like a call's."""
+        status = status_of(error)
+        item = CallFacts(method="item", peer=context.peer(), request=request, message=status.message)
+        item.code = status_code(status.code)
+        self._telemetry.log.ended(item)
+        return ScoreDefendedResult(status=status)
 
     async def _list(self) -> ListMetricsResponse:
         metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]
-        return ListMetricsResponse(metrics=metrics, server_version=server_version(), gradients=self._gradients)
+        return ListMetricsResponse(
+            metrics=metrics,
+            server_version=server_version(),
+            gradients=self._config.gradients,
+            max_message_bytes=self._config.max_message_bytes,
+            max_pixels=self._config.max_pixels,
+        )
 
 
 def succeeded(result: WorkResult) -> WorkResult:

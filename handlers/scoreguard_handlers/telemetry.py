@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import grpc
@@ -13,22 +12,18 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, star
 
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.admission import Dispatcher
+from scoreguard_handlers.call_log import CallFacts, CallLog
+from scoreguard_handlers.errors import StartupError
 
 _SECONDS: Final = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60)
 _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
-@dataclass
-class CallOutcome:
-    """The code of one call, filled in by whoever answers it."""
-
-    code: grpc.StatusCode = grpc.StatusCode.OK
-
-
 class Telemetry:
-    """The numbers of one server, in a registry of its own."""
+    """The numbers of one server, in a registry of its own, and its log of calls."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: CallLog | None = None) -> None:
+        self.log = log or CallLog()
         self.registry = CollectorRegistry()
         self._calls = Counter("scoreguard_calls", "gRPC calls that ended.", ["method", "code"], registry=self.registry)
         self._call_seconds = Histogram(
@@ -44,24 +39,44 @@ class Telemetry:
             "scoreguard_stage_seconds", "Time of one stage of one picture.", ["metric", "stage"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
-        self._ready = Gauge("scoreguard_ready", "1 while the canary is scored right.", registry=self.registry)
+        self._ready = Gauge("scoreguard_ready", "1 while some metric can score.", registry=self.registry)
+        self._metric_ready = Gauge(
+            "scoreguard_metric_ready", "1 while the metric can score.", ["metric"], registry=self.registry
+        )
+        self._rejected = Counter(
+            "scoreguard_rejected_callers", "Calls without an accepted token.", ["reason"], registry=self.registry
+        )
 
     @contextmanager
-    def call(self, method: str) -> Iterator[CallOutcome]:
-        """Count and time one call."""
-        outcome, started = CallOutcome(), time.perf_counter()
-        in_flight = self._in_flight.labels(method)
+    def call(self, call: CallFacts) -> Iterator[None]:
+        """Count, time and log one call; who answers it fills in the code."""
+        started = time.perf_counter()
+        in_flight = self._in_flight.labels(call.method)
         in_flight.inc()
         try:
-            yield outcome
+            yield
+        except grpc.aio.AbortError:
+            raise  # counted by whoever ended the call
         except BaseException:
-            if outcome.code is grpc.StatusCode.OK:
-                outcome.code = grpc.StatusCode.CANCELLED
+            if call.code is grpc.StatusCode.OK:
+                call.code = grpc.StatusCode.CANCELLED
+            self._ended(call, time.perf_counter() - started)
             raise
+        else:
+            self._ended(call, time.perf_counter() - started)
         finally:
             in_flight.dec()
-            self._call_seconds.labels(method).observe(time.perf_counter() - started)
-            self._calls.labels(method, outcome.code.name).inc()
+
+    def _ended(self, call: CallFacts, seconds: float) -> None:
+        call.milliseconds = seconds * 1000
+        self._call_seconds.labels(call.method).observe(seconds)
+        self._calls.labels(call.method, call.code.name).inc()
+        self.log.ended(call)
+
+    def rejected(self, *, method: str, peer: str, reason: str) -> None:
+        """Count and log a call without an accepted token."""
+        self._rejected.labels(reason).inc()
+        self.log.rejected(method=method, peer=peer, reason=reason)
 
     def item_failed(self, metric: str, code: int) -> None:
         """Count a picture that got an error."""
@@ -83,6 +98,10 @@ class Telemetry:
         """Record whether the service is ready."""
         self._ready.set(state)
 
+    def metric_ready(self, metric: str, state: bool) -> None:
+        """Record whether a metric is ready."""
+        self._metric_ready.labels(metric).set(state)
+
     def watch(self, dispatchers: dict[str, Dispatcher]) -> None:
         """Read the depth of the queues whenever the page is fetched."""
         waiting = Gauge("scoreguard_queue_waiting", "Pictures in the queue.", ["metric"], registry=self.registry)
@@ -94,8 +113,17 @@ class Telemetry:
 
 @contextmanager
 def metrics_page(telemetry: Telemetry, host: str, port: int) -> Iterator[int]:
-    """Serve the page on a thread; yields the port."""
-    server, thread = start_http_server(port, addr=host, registry=telemetry.registry)
+    """Serve the page on a thread; yields the port.
+
+    Raises:
+        StartupError: the port is taken.
+    """
+    try:
+        server, thread = start_http_server(port, addr=host, registry=telemetry.registry)
+    except OSError as error:
+        raise StartupError(
+            f"cannot serve metrics on {host}:{port}: {error.strerror}; choose another --metrics-port"
+        ) from error
     try:
         yield server.server_port
     finally:

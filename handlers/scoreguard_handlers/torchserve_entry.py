@@ -1,8 +1,8 @@
 """The TorchServe side: what an archive's handler file inherits from.
 
 TorchServe hands over a list of dictionaries, one per request. Under `data` lies a serialized `WorkerRequest` (the
-gateway, or any gRPC caller of `Predictions`); anything else is a form with a picture (HTTP). This class needs no
-TorchServe to be imported or tested; it only speaks to the `context` that TorchServe passes in.
+gateway, or any gRPC caller of `Predictions`); anything else, and all that HTTP brings, is a form with an image. This
+class needs no TorchServe to be imported or tested; it only speaks to the `context` that TorchServe passes in.
 """
 
 from __future__ import annotations
@@ -10,21 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
 from scoreguard_handlers.board import board_from
-from scoreguard_handlers.errors import InvalidRequestError, ServingError
+from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
 from scoreguard_handlers.http_form import read_form, write_answer
 from scoreguard_handlers.response_limit import limit_from, within
+from scoreguard_handlers.spool import INLINE, SPOOLED, answer_spooled
 from scoreguard_handlers.status import to_status
+from scoreguard_handlers.torchserve_fields import came_over_http, mark_repeated_fields
 from scoreguard_handlers.worker import Worker, WorkerConfig
 from scoreguard_handlers.worker_memory import limit_memory
-
-_WIRE_KEY: Final = "data"
 
 
 class Context(Protocol):
@@ -33,6 +33,9 @@ class Context(Protocol):
     @property
     def system_properties(self) -> Mapping[str, Any]:
         """`model_dir`: the folder that TorchServe unpacked the archive into."""
+
+    def get_all_request_header(self, idx: int) -> Mapping[str, Any]:
+        """Headers of one request; those of its fields, as dictionaries, are among them."""
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
         """Set the HTTP status of one request."""
@@ -56,6 +59,7 @@ class DefendedScoreHandler:
         archive = Archive(Path(str(context.system_properties["model_dir"])))
         self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
         self._worker.canary()
+        mark_repeated_fields()
         limit_memory()
         # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
         logging.getLogger().setLevel(logging.WARNING)
@@ -71,9 +75,11 @@ class DefendedScoreHandler:
         return self._worker.run(request)
 
     def _answer(self, request: Mapping[str, Any], index: int, context: Context) -> bytes:
-        payload = request.get(_WIRE_KEY)
-        if isinstance(payload, bytes | bytearray):
-            return self._answer_wire(bytes(payload))
+        if not came_over_http(context.get_all_request_header(index)):
+            if isinstance(payload := request.get(INLINE), bytes | bytearray):
+                return self._answer_wire(bytes(payload))
+            if isinstance(name := request.get(SPOOLED), bytes | bytearray):
+                return self._answer_spooled(bytes(name))
         return self._answer_form(request, index, context)
 
     def _answer_wire(self, payload: bytes) -> bytes:
@@ -84,15 +90,24 @@ class DefendedScoreHandler:
             error = InvalidRequestError("the payload under 'data' is not a scoreguard.v1.WorkerRequest", field="data")
             return WorkerResponse(results=[_status_result(error)]).SerializeToString()
 
-    def _answer_form(self, form: Mapping[str, Any], index: int, context: Context) -> bytes:
+    def _answer_spooled(self, name: bytes) -> bytes:
         try:
-            result = self.run(WorkerRequest(items=[read_form(form)])).results[0]
+            return answer_spooled(name, self._answer_wire)
         except ServingError as error:
-            result = _status_result(error)
-        answer = write_answer(result)
+            return WorkerResponse(results=[_status_result(error)]).SerializeToString()
+
+    def _answer_form(self, form: Mapping[str, Any], index: int, context: Context) -> bytes:
+        answer = write_answer(self._score_form(form))
         context.set_response_content_type(index, "application/json")
         context.set_response_status(answer.status, answer.phrase, index)
         return answer.body
+
+    def _score_form(self, form: Mapping[str, Any]) -> WorkResult:
+        try:
+            metric = self._worker.archive.name if self._worker else ""
+            return self.run(WorkerRequest(items=[read_form(form, metric)])).results[0]
+        except Exception as error:  # raised, it would fail the whole batch, and answer without JSON
+            return _status_result(as_serving_error(error))
 
 
 def _status_result(error: ServingError) -> WorkResult:

@@ -12,33 +12,54 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+from xml.sax.saxutils import quoteattr
 
 import scoreguard
 import scoreguard_handlers
 from scoreguard_handlers import board, worker_memory
 from scoreguard_handlers.config import MIB, ServeConfig
-from scoreguard_handlers.response_limit import VARIABLE
+from scoreguard_handlers.java_properties import render_properties
+from scoreguard_handlers.response_limit import VARIABLE as RESPONSE_LIMIT
+from scoreguard_handlers.spool import INLINE_BYTES
+from scoreguard_handlers.spool import VARIABLE as SPOOL
 
 LOOPBACK: Final = "127.0.0.1"
 WORKER_LOG: Final = "worker.log"
 SERVER_LOG: Final = "torchserve.log"
-MAX_JAVA_INT: Final = 2**31 - 1
-_ENVELOPE_BYTES: Final = MIB
-"""Room for what TorchServe's message adds to ours, and our response to what the request brought."""
+LOG_KIB: Final = 4096
+"""Size at which a log is put aside; one old one of each is kept, so both together take four times this at most."""
+_ENVELOPE_BYTES: Final = MIB // 2
+"""Room for what TorchServe's message adds to ours, and a small answer to what the request brought."""
+_KEY_MINUTES: Final = 525_600_000
+"""A thousand years: the keys live as long as the server."""
+_BASE_HEAP_MIB: Final = 64
 _COPIES: Final = 5
 """Copies of one message that TorchServe may hold at once on its way to a worker and back."""
+_DIRECT_MIB: Final = 32
+"""Memory outside the heap for each of the three that take some: Java, and two copies of Netty."""
 _NETTY: Final = ("", "io.grpc.netty.shaded.")
 """Where TorchServe's own and gRPC's copies of Netty read their options."""
+_NETTY_OPTIONS: Final = {
+    "io.netty.allocator.numDirectArenas": 1,
+    "io.netty.allocator.numHeapArenas": 1,
+    # Chunks of 1 MiB, not of 16: what is not needed goes back sooner.
+    "io.netty.allocator.maxOrder": 7,
+    "io.netty.maxDirectMemory": _DIRECT_MIB * MIB,
+}
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
   <Appenders>
-    <File name="server" fileName="{server_log}" append="false">
+    <RollingFile name="server" fileName={server_log} filePattern={server_old} append="false">
       <PatternLayout pattern="%d{{ISO8601}} %-5p %c{{1}} - %m%n"/>
-    </File>
-    <File name="worker" fileName="{worker_log}" append="false">
+      <SizeBasedTriggeringPolicy size="{log_kib} KB"/>
+      <DefaultRolloverStrategy max="1"/>
+    </RollingFile>
+    <RollingFile name="worker" fileName={worker_log} filePattern={worker_old} append="false">
       <RegexFilter regex="^Backend received inference.*" onMatch="DENY" onMismatch="NEUTRAL"/>
       <PatternLayout pattern="%m%n"/>
-    </File>
+      <SizeBasedTriggeringPolicy size="{log_kib} KB"/>
+      <DefaultRolloverStrategy max="1"/>
+    </RollingFile>
   </Appenders>
   <Loggers>
     <Logger name="MODEL_LOG" level="info" additivity="false"><AppenderRef ref="worker"/></Logger>
@@ -117,6 +138,21 @@ class InstanceFiles:
         return self.folder / "board"
 
     @property
+    def spool(self) -> Path:
+        """The folder of large messages."""
+        return self.folder / "spool"
+
+    @property
+    def keys(self) -> Path:
+        """Where TorchServe writes its keys: its working folder."""
+        return self.folder / "key_file.json"
+
+    @property
+    def console(self) -> Path:
+        """What Java itself prints."""
+        return self.folder / "console.log"
+
+    @property
     def worker_log(self) -> Path:
         """What the workers print."""
         return self.logs / WORKER_LOG
@@ -128,18 +164,34 @@ class InstanceFiles:
 
     def write(self, config: ServeConfig, ports: Ports) -> None:
         """Write them all."""
+        self.spool.mkdir()
         self.logs.mkdir(parents=True, exist_ok=True)
         for log in (self.server_log, self.worker_log):
             log.unlink(missing_ok=True)
-        self.config.write_text(render_properties(config, ports, self.metrics_config))
-        self.log_config.write_text(_LOG4J.format(server_log=self.server_log, worker_log=self.worker_log))
+            _old(log).unlink(missing_ok=True)
+        self.config.write_text(render_properties(server_properties(config, ports, self.metrics_config)))
+        self.log_config.write_text(self._log_config(), encoding="utf-8")
         self.metrics_config.write_text(_METRICS)
 
+    def _log_config(self) -> str:
+        names = {
+            "server_log": self.server_log,
+            "worker_log": self.worker_log,
+            # In a pattern, % begins a field.
+            "server_old": str(_old(self.server_log)).replace("%", "%%"),
+            "worker_old": str(_old(self.worker_log)).replace("%", "%%"),
+        }
+        # The Java program would look up what stands in ${...}.
+        quoted = {key: quoteattr(str(path).replace("${", "$${")) for key, path in names.items()}
+        return _LOG4J.format(log_kib=LOG_KIB, **quoted)
 
-def render_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -> str:
-    """The text of config.properties."""
+
+def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -> dict[str, object]:
+    """The content of config.properties."""
     response_seconds = config.admission.max_deadline_seconds + config.torchserve.hung_worker_seconds
-    values: dict[str, object] = {
+    # What is larger goes through a file.
+    largest = INLINE_BYTES + _ENVELOPE_BYTES
+    return {
         "inference_address": f"http://{LOOPBACK}:{ports.inference}",
         "management_address": f"http://{LOOPBACK}:{ports.management}",
         "metrics_address": f"http://{LOOPBACK}:{ports.metrics}",
@@ -154,12 +206,14 @@ def render_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "default_response_timeout": int(response_seconds),
         "default_startup_timeout": int(config.torchserve.start_timeout_seconds),
         "job_queue_size": max(100, 2 * config.workers * config.admission.calls_per_worker),
-        "max_request_size": min(MAX_JAVA_INT, config.max_message_bytes + _ENVELOPE_BYTES),
-        "max_response_size": min(MAX_JAVA_INT, config.max_message_bytes + 2 * _ENVELOPE_BYTES),
+        "max_request_size": largest,
+        "max_response_size": largest,
         "number_of_netty_threads": 2,
         "netty_client_threads": 1,
         "number_of_gpu": 0,
-        "disable_token_authorization": "true",
+        # Loopback is open to every user of the machine; only the gateway can read the keys.
+        "disable_token_authorization": "false",
+        "token_expiration_min": _KEY_MINUTES,
         "disable_system_metrics": "true",
         "enable_envvars_config": "false",
         "install_py_dep_per_model": "false",
@@ -167,17 +221,18 @@ def render_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "metrics_mode": "log",
         "metrics_config": metrics_config,
     }
-    return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
-def java_options(config: ServeConfig) -> list[str]:
-    """A small heap that gives memory back: TorchServe only passes bytes on."""
-    needed = 128 + _COPIES * config.workers * config.max_message_bytes // MIB
-    heap = config.torchserve.heap_mib or max(192, needed)
-    netty = [f"-D{prefix}io.netty.allocator.num{kind}Arenas=1" for prefix in _NETTY for kind in ("Direct", "Heap")]
+def java_options(config: ServeConfig, metrics: int = 1) -> list[str]:
+    """Memory that is bounded in every part: TorchServe only passes bytes on, and never the large ones."""
+    calls = metrics * config.workers * config.admission.calls_per_worker
+    heap = config.torchserve.heap_mib or _BASE_HEAP_MIB + _COPIES * calls * (INLINE_BYTES + _ENVELOPE_BYTES) // MIB
+    netty = [f"-D{prefix}{name}={value}" for prefix in _NETTY for name, value in _NETTY_OPTIONS.items()]
     return [
         f"-Xmx{heap}m", "-Xms16m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-        "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:+ExitOnOutOfMemoryError", *netty,
+        f"-XX:MaxDirectMemorySize={_DIRECT_MIB}m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m",
+        "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:-ShrinkHeapInSteps", "-XX:+ExitOnOutOfMemoryError",
+        *netty,
     ]  # fmt: skip
 
 
@@ -189,6 +244,8 @@ def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0
         "METRICS_LOCATION": str(files.logs),
         "TEMP": str(files.folder),
         "TMPDIR": str(files.folder),
+        # Java reads the names of files by the locale; in the C locale, only ASCII ones.
+        "LC_ALL": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(_python_path()),
         "OMP_NUM_THREADS": str(config.threads),
         # Dozens of threads that pass messages on would each keep a heap of their own.
@@ -198,7 +255,8 @@ def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0
         "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
         board.VARIABLE: str(files.board),
         worker_memory.VARIABLE: str(memory_bytes),
-        VARIABLE: str(config.max_message_bytes + _ENVELOPE_BYTES),
+        RESPONSE_LIMIT: str(config.max_message_bytes + MIB),
+        SPOOL: str(files.spool),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }
 
@@ -209,3 +267,7 @@ def _python_path() -> list[str]:
     roots = [str(ours / "lazy_torch"), str(ours.parent), str(Path(scoreguard.__file__).parents[1])]
     inherited = os.environ.get("PYTHONPATH", "")
     return roots + ([inherited] if inherited else [])
+
+
+def _old(log: Path) -> Path:
+    return log.with_name(f"{log.name}.old")

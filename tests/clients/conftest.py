@@ -93,8 +93,17 @@ def score(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefende
     if request.return_undefended_score:
         response.undefended_score = 100 * float(picture.mean(dtype=np.float64))
     if request.return_purified_image:
-        response.purified_image.tensor.CopyFrom(codec.to_tensor(purified))
+        response.purified_image.CopyFrom(purified_image(purified, request.purified_format))
     return response
+
+
+def purified_image(purified: Floats, form: scoring_pb2.PurifiedFormat.ValueType) -> scoring_pb2.Image:
+    """In the form that the request asks for."""
+    if form != scoring_pb2.PURIFIED_FORMAT_PNG:
+        return scoring_pb2.Image(tensor=codec.to_tensor(purified))
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(np.rint(purified * 255).astype(np.uint8)).save(buffer, "PNG")
+    return scoring_pb2.Image(encoded=buffer.getvalue())
 
 
 def result_of(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefendedResult:
@@ -111,6 +120,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
     def __init__(self) -> None:
         self.failures: deque[status_pb2.Status] = deque()
         """Statuses that the next calls fail with, first come first served."""
+        self.item_failures: deque[status_pb2.Status] = deque()
+        """Statuses that the next items of batches and streams get, first come first served."""
         self.refuse: Callable[[Any], status_pb2.Status | None] = lambda request: None
         """A rule that picks requests to fail."""
         self.release = threading.Event()
@@ -149,7 +160,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
     def ScoreDefendedBatch(self, request: Any, context: Any) -> scoring_pb2.ScoreDefendedBatchResponse:  # noqa: N802
         """Many pictures."""
         self._enter(request, context)
-        results = [result_of(item) for item in request.requests]
+        results = [self._result_of(item) for item in request.requests]
         return scoring_pb2.ScoreDefendedBatchResponse(results=results[: -1 if self.forget_last_result else None])
 
     def ScoreDefendedStream(  # noqa: N802
@@ -159,7 +170,12 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         self._enter(None, context)
         for index, message in enumerate(request_iterator):
             if not (self.forget_last_result and index):
-                yield scoring_pb2.ScoreDefendedStreamResponse(result=result_of(message.request))
+                yield scoring_pb2.ScoreDefendedStreamResponse(result=self._result_of(message.request))
+
+    def _result_of(self, request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefendedResult:
+        if self.item_failures:
+            return scoring_pb2.ScoreDefendedResult(status=self.item_failures.popleft())
+        return result_of(request)
 
     def Purify(self, request: Any, context: Any) -> scoring_pb2.PurifyResponse:  # noqa: N802
         """The purified picture."""
@@ -167,7 +183,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         picture = decode(request.image)
         purified = purify(picture, request.defences, request.seed)
         return scoring_pb2.PurifyResponse(
-            purified_image=scoring_pb2.Image(tensor=codec.to_tensor(purified)), provenance=provenance(request, picture)
+            purified_image=purified_image(purified, request.purified_format), provenance=provenance(request, picture)
         )
 
     def ListMetrics(self, request: Any, context: Any) -> scoring_pb2.ListMetricsResponse:  # noqa: N802

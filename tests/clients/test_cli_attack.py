@@ -84,7 +84,7 @@ def test_json_answers_can_be_read_by_programs(attack: Run, run: Run, tmp_path: P
     code, out, _ = attack("--attacks", "fgsm", "--json")
     assert (code, json.loads(out)) == (
         0,
-        {"records": 3, "failed": 0, "first_error": "", "run": str(tmp_path / "run")},
+        {"records": 3, "failed": 0, "first_error": "", "retryable": 0, "left_out": [], "run": str(tmp_path / "run")},
     )
     _, out, _ = run("report", tmp_path / "run", "--json")
     (row,) = json.loads(out)["rows"]

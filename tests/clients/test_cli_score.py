@@ -76,14 +76,34 @@ def test_json_is_one_object_a_line(run: Any, photo: Path) -> None:
 
 
 def test_a_bad_picture_among_good_ones_fails_alone(run: Any, photo: Path, tmp_path: Path) -> None:
-    """The good ones are printed, the bad one has its line, and the exit code tells."""
+    """With --json each input has its object, the bad one with its error; the error is also a line, and the code 2."""
     letter = tmp_path / "letter.txt"
     letter.write_text("Dear server")
     code, out, err = run("score", photo, letter, photo, "--metric", "bright", "--json")
     assert code == 2
-    assert len(out.splitlines()) == 2
+    records = [json.loads(line) for line in out.splitlines()]
+    assert [record["picture"] for record in records] == [str(photo), str(letter), str(photo)]
+    assert ["error" in record for record in records] == [False, True, False]
+    assert records[1]["error"]["message"] in err
     assert err.startswith(f"error: {letter}: ")
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("metric", ["nope", "bright"])
+def test_a_single_picture_that_fails_has_its_json_object(metric: str, run: Any, photo: Path, tmp_path: Path) -> None:
+    """Whether the server or the client refused it."""
+    picture = photo if metric == "nope" else tmp_path / "missing.png"
+    code, out, err = run("score", picture, "--metric", metric, "--json")
+    record = json.loads(out)
+    assert (code, record["picture"]) == (2, str(picture))
+    assert record["error"]["message"] in err
+    assert record["error"]["code"] == ("NOT_FOUND" if metric == "nope" else "")
+
+
+def test_the_only_metric_needs_no_name(run: Any, photo: Path) -> None:
+    """A server with one metric leaves no choice."""
+    code, out, _ = run("score", photo, "--json")
+    assert (code, json.loads(out)["score"]) == (0, pytest.approx(20, abs=1e-5))
 
 
 def test_the_purified_picture_can_be_saved(run: Any, photo: Path, tmp_path: Path) -> None:

@@ -53,7 +53,8 @@ def test_every_grpc_status_has_an_exception(running: Any, code: grpc.StatusCode)
         with pytest.raises(BY_CODE[number]) as caught:
             client.score(GREY, metric="bright")
     assert caught.value.code == code.name
-    assert str(caught.value) == "told to fail"
+    if code is not grpc.StatusCode.UNAUTHENTICATED:  # its message says how to send a token
+        assert str(caught.value) == "told to fail"
 
 
 def test_every_status_class_is_used_and_exported() -> None:
@@ -231,7 +232,8 @@ def test_no_repr_shows_a_secret() -> None:
     "make",
     [
         lambda: RetryConfig(attempts=0),
-        lambda: RetryConfig(attempts=6),
+        lambda: RetryConfig(attempts=-1),
+        lambda: RetryConfig(unreachable_seconds=-1),
         lambda: RetryConfig(initial_backoff_seconds=0),
         lambda: RetryConfig(initial_backoff_seconds=3, max_backoff_seconds=1),
         lambda: RetryConfig(backoff_multiplier=0),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +108,7 @@ def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [(b"", "is empty"), (b"hello", "is not a PNG"), (b"%PDF-1.7", "is not a PNG")]
+    ("content", "message"), [(b"", "is empty"), (b"hello", "not an image of PNG"), (b"%PDF-1.7", "a PDF document is")]
 )
 def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
     """Empty files and other formats raise; the message names the path."""
@@ -133,7 +132,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize("thing", [None, 3, [[1, 2]], object()], ids=repr)
 def test_anything_else_is_refused_by_type(thing: Any) -> None:
     """The line names what a picture can be."""
-    with pytest.raises(PictureError, match="a picture is an array"):
+    with pytest.raises(PictureError, match="an image is an array"):
         to_image(thing)
 
 
@@ -190,7 +189,7 @@ def test_sixteen_bit_grey_keeps_its_depth() -> None:
 
 def test_integers_beyond_sixteen_bits_are_refused() -> None:
     """A 32-bit grey image has no known white, so it is not guessed."""
-    with pytest.raises(PictureError, match=r"\[0, 1\]"):
+    with pytest.raises(PictureError, match=r"0\.\.65535"):
         from_pillow(PIL.Image.fromarray(np.full((2, 2), 70000, np.int32)))
 
 
@@ -217,14 +216,14 @@ def test_the_exif_rotation_is_applied(orientation: int) -> None:
 
 def test_an_image_without_pixels_is_refused() -> None:
     """Pillow can make one; there is nothing to score."""
-    with pytest.raises(PictureError, match="shape"):
+    with pytest.raises(PictureError, match="no pixels"):
         to_image(PIL.Image.new("RGB", (0, 4)))
 
 
 def test_a_truncated_pillow_image_is_refused() -> None:
     """Pillow reads lazily, so the damage shows when the picture is sent; it is still one line."""
     data = file_of(PIL.Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
-    with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="cannot be loaded"):
+    with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="damaged or truncated"):
         to_image(opened)
 
 
@@ -265,17 +264,15 @@ def test_a_pillow_image_is_read_as_the_server_reads_its_file(data: bytes) -> Non
     np.testing.assert_array_equal(ours, theirs)
 
 
-def test_a_damaged_exif_block_is_one_line() -> None:
-    """A rotation tag of the wrong type makes Pillow raise struct.error, which does not escape."""
+def test_a_damaged_exif_entry_is_ignored() -> None:
+    """A tag of no type, on which Pillow's own rotation fails, costs nobody the image or its orientation."""
     exif = PIL.Image.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
     data = bytearray(file_of(PIL.Image.new("RGB", (40, 30)), "JPEG", exif=exif))
     type_of_first_tag = data.index(b"Exif") + 17
     data[type_of_first_tag] = 0
-    with PIL.Image.open(io.BytesIO(data)) as opened, pytest.raises(PictureError) as caught:
-        from_pillow(opened)
-    assert isinstance(caught.value.__cause__, struct.error)
-    assert "\n" not in str(caught.value)
+    with PIL.Image.open(io.BytesIO(data)) as opened:
+        assert from_pillow(opened).shape == (40, 30, 3)
 
 
 @given(array=hnp.arrays(np.uint8, SHAPES))

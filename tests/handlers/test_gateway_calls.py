@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 from gateways import Line, connected, details_of, failure_of, request, unpack
 from google.rpc import code_pb2
-from tiny_archives import png, write_tiny_archive
+from tiny_archives import padded_png, png, write_tiny_archive
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor
@@ -153,12 +153,13 @@ async def test_a_stream_answers_in_order_with_a_status_for_each_item(line: Line)
 async def test_a_stream_reads_no_further_than_its_window(line: Line) -> None:
     """A caller that does not read its answers is not read from either: memory stays bounded."""
     sent = 0
+    padded = ScoreDefendedRequest(metric="bright", image=Image(encoded=padded_png(51, 4000)), request_id="mine")
 
     async def send() -> AsyncIterator[ScoreDefendedStreamRequest]:
         nonlocal sent
         for _ in range(3000):
             sent += 1
-            yield ScoreDefendedStreamRequest(request=request(metric="bright", request_id="x" * 4000))
+            yield ScoreDefendedStreamRequest(request=padded)
 
     call = line.stub.ScoreDefendedStream(send())
     first = await call.read()
@@ -190,3 +191,10 @@ async def test_a_message_above_the_limit_names_both_sizes(store: Path) -> None:
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert str(big.ByteSize()) in (error.details() or "") and "100000" in (error.details() or "")
         assert (await line.stub.ScoreDefended(request())).score == pytest.approx(20, abs=1e-3)
+
+
+@pytest.mark.parametrize("given", ["x", "-1", "9" * 30, "²", "1.5", ""])
+async def test_a_number_of_attempts_that_is_none_counts_as_the_first(line: Line, given: str) -> None:
+    """GRPC's own metadata may be written by anybody; nonsense in it is no reason to fail."""
+    metadata = [("grpc-previous-rpc-attempts", given.encode("ascii", "ignore").decode())]
+    assert (await line.stub.ScoreDefended(request(), metadata=metadata)).attempts == 1

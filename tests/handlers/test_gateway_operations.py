@@ -6,15 +6,14 @@ import asyncio
 import shutil
 import socket
 import subprocess
-import urllib.request
-from collections.abc import Awaitable, Callable
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from gateways import connect, connected, failure_of, request, slow_request
+from gateways import connect, connected, eventually, failure_of, metrics_of, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from tiny_archives import GOLDEN_PICTURE, png, replace_entry, write_tiny_archive
@@ -22,15 +21,9 @@ from tiny_archives import GOLDEN_PICTURE, png, replace_entry, write_tiny_archive
 from scoreguard.v1 import scoring_pb2_grpc
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreGradientRequest
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
-from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.catalogue import Catalogue
-from scoreguard_handlers.config import AdmissionConfig, HealthConfig, SecurityConfig, ServeConfig
-from scoreguard_handlers.desk import Desk
-from scoreguard_handlers.errors import BackendUnavailableError, StartupError
+from scoreguard_handlers.config import SecurityConfig, ServeConfig
+from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.gateway import serve
-from scoreguard_handlers.health import HealthMonitor
-from scoreguard_handlers.telemetry import Telemetry
 
 SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -42,28 +35,6 @@ def store(tmp_path: Path) -> Path:
     """A model store with one metric."""
     write_tiny_archive(tmp_path / "store")
     return tmp_path / "store"
-
-
-async def health_of(channel: grpc.aio.Channel, service: str) -> int:
-    """The state of a service."""
-    stub = health_pb2_grpc.HealthStub(channel)
-    state: int = (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
-    return state
-
-
-async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:
-    """Wait until a condition holds."""
-    async with asyncio.timeout(seconds):
-        while not await condition():
-            await asyncio.sleep(0.01)
-
-
-async def test_health_tells_life_from_readiness(store: Path) -> None:
-    """The empty name and the service are SERVING, an unknown service is NOT_FOUND."""
-    async with connected(store) as line:
-        assert await health_of(line.channel, "") == SERVING
-        assert await health_of(line.channel, SERVICE) == SERVING
-        assert (await failure_of(health_of(line.channel, "other"))).code() is grpc.StatusCode.NOT_FOUND
 
 
 async def test_draining_says_not_serving_and_finishes_the_work(store: Path) -> None:
@@ -80,48 +51,35 @@ async def test_draining_says_not_serving_and_finishes_the_work(store: Path) -> N
         assert (await work).score == pytest.approx(20, abs=0.1)
 
 
-FAULTS = {"gone": BackendUnavailableError("the worker died"), "unforeseen": ZeroDivisionError("a bug")}
+async def test_draining_serves_on_then_refuses_and_never_cancels(store: Path) -> None:
+    """For the drain delay calls are served; after it every late call is UNAVAILABLE, and none is CANCELLED."""
+    codes: list[tuple[float, grpc.StatusCode]] = []
 
+    async def caller(address: str) -> None:
+        options = [("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        async with grpc.aio.insecure_channel(address, options=options) as channel:
+            stub: Any = scoring_pb2_grpc.ScoringServiceStub(channel)
+            while True:
+                started = time.perf_counter()
+                codes.append((started, await stub.ScoreDefended(request(), timeout=10).code()))
+                await asyncio.sleep(0)
 
-class SwitchedBackend(LocalBackend):
-    """The local backend with a switch: what it does to the answers is up to the test."""
-
-    fault = ""
-
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
-        """Score, unless told to be gone; shift the score when told to be wrong."""
-        if self.fault in FAULTS:
-            raise FAULTS[self.fault]
-        response = await super().run(metric, request)
-        if self.fault == "wrong":
-            response.results[0].score.score += 5
-        return response
-
-
-@pytest.mark.parametrize("fault", ["gone", "wrong", "unforeseen"])
-async def test_readiness_follows_the_canary(store: Path, fault: str) -> None:
-    """A worker that is gone, fails oddly, or scores wrong turns readiness off and calls away; and back on."""
-    catalogue, telemetry = Catalogue.open(store), Telemetry()
-    local = await LocalBackend.start(catalogue, ServeConfig(model_store=store))
-    backend = SwitchedBackend(local._runners, workers=1)
-    desk = Desk(catalogue, backend, AdmissionConfig(), telemetry)
-    monitor = HealthMonitor(desk, HealthConfig(period_seconds=0.05, retry_seconds=0.05), [SERVICE], telemetry)
-    await monitor.start()
-
-    async def state(expected: int) -> bool:
-        answer = await monitor.servicer.Check(health_pb2.HealthCheckRequest(service=SERVICE), None)
-        return bool(answer.status == expected)
-
-    assert await state(SERVING)
-    backend.fault = fault
-    await eventually(lambda: state(NOT_SERVING))
-    assert isinstance(desk.dispatchers["bright"].refusal, BackendUnavailableError)
-    backend.fault = ""
-    await eventually(lambda: state(SERVING))
-    assert desk.dispatchers["bright"].refusal is None
-    await monitor.stop()
-    await backend.close()
-    await local.close()
+    async with AsyncExitStack() as stack:
+        config = ServeConfig(model_store=store, backend="local", port=0, workers=2, drain_seconds=1.0)
+        gateway = await stack.enter_async_context(serve(config))
+        callers = [asyncio.create_task(caller(gateway.address)) for _ in range(8)]
+        await eventually(lambda: _true(len(codes) > 20))
+        leaving = time.perf_counter()
+        await stack.aclose()
+    await asyncio.sleep(0.3)
+    for task in callers:
+        task.cancel()
+    await asyncio.gather(*callers, return_exceptions=True)
+    during = {code for started, code in codes if started < leaving + 0.9}
+    after = {code for started, code in codes if started >= leaving + 0.9}
+    assert during == {grpc.StatusCode.OK}
+    assert after <= {grpc.StatusCode.OK, grpc.StatusCode.UNAVAILABLE}
+    assert codes[-1][1] is grpc.StatusCode.UNAVAILABLE
 
 
 @pytest.mark.parametrize(("entry", "data"), [("metric.onnx", b"changed"), (GOLDEN_PICTURE, png(200))])
@@ -160,8 +118,7 @@ async def test_the_metrics_page_counts_calls_items_and_stages(store: Path) -> No
     async with connected(store, metrics_port=0) as line:
         await line.stub.ScoreDefended(request(chain="gain:factor=0.5"))
         await failure_of(line.stub.ScoreDefended(request(metric="nothing")))
-        url = f"http://localhost:{line.gateway.metrics_port}/metrics"
-        page = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
+        page = await metrics_of(line)
     for expected in (
         'scoreguard_calls_total{code="OK",method="ScoreDefended"} 1.0',
         'scoreguard_calls_total{code="NOT_FOUND",method="ScoreDefended"} 1.0',
@@ -169,30 +126,9 @@ async def test_the_metrics_page_counts_calls_items_and_stages(store: Path) -> No
         'scoreguard_stage_seconds_count{metric="bright",stage="gain"} 1.0',
         'scoreguard_queue_waiting{metric="bright"} 0.0',
         "scoreguard_ready 1.0",
+        'scoreguard_metric_ready{metric="bright"} 1.0',
     ):
         assert expected in page
-
-
-async def test_only_callers_with_a_token_may_score(store: Path, tmp_path: Path) -> None:
-    """A wrong or missing token is UNAUTHENTICATED, health stays open, and a changed file counts at once."""
-    tokens = tmp_path / "tokens"
-    tokens.write_text("# production\nfirst\n\nsecond\n")
-    async with connected(store, security=SecurityConfig(tokens_file=tokens)) as line:
-
-        async def code(*metadata: tuple[str, str]) -> grpc.StatusCode:
-            call = line.stub.ScoreDefended(request(), metadata=metadata)
-            result: grpc.StatusCode = await call.code()
-            return result
-
-        assert await code() is grpc.StatusCode.UNAUTHENTICATED
-        assert await code(("authorization", "Bearer third")) is grpc.StatusCode.UNAUTHENTICATED
-        assert await code(("authorization", "first")) is grpc.StatusCode.UNAUTHENTICATED
-        assert await code(("authorization", "Bearer first")) is grpc.StatusCode.OK
-        assert await code(("authorization", "Bearer second")) is grpc.StatusCode.OK
-        assert await health_of(line.channel, SERVICE) == SERVING
-        tokens.write_text("third\n")
-        assert await code(("authorization", "Bearer first")) is grpc.StatusCode.UNAUTHENTICATED
-        assert await code(("authorization", "Bearer third")) is grpc.StatusCode.OK
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
@@ -249,6 +185,35 @@ def has_ipv6() -> bool:
     return True
 
 
+async def test_a_taken_metrics_port_is_refused_in_one_line(store: Path) -> None:
+    """Before a worker is started, with the option to change."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with pytest.raises(StartupError, match="--metrics-port"):
+            async with connected(store, host="127.0.0.1", metrics_port=taken.getsockname()[1]):
+                pass
+
+
+@pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 70, "a b"])
+async def test_an_unknown_host_is_refused_in_one_line(store: Path, host: str) -> None:
+    """Whatever is wrong with the name."""
+    with pytest.raises(StartupError, match="cannot listen on"):
+        async with connected(store, host=host):
+            pass
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="makes certificates with openssl")
+async def test_a_key_of_another_certificate_is_refused(store: Path, tmp_path: Path) -> None:
+    """GRPC would start with such a pair, and no client could connect."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    (key, _), (_, cert) = make_certificate(tmp_path / "one"), make_certificate(tmp_path / "two")
+    with pytest.raises(StartupError, match="do not belong together"):
+        async with connected(store, security=SecurityConfig(tls_key=key, tls_cert=cert)):
+            pass
+
+
 async def test_an_archive_must_be_named_after_its_metric(store: Path) -> None:
     """TorchServe takes the name from the file, requests take it from the manifest: they must agree."""
     (store / "bright.mar").rename(store / "other.mar")
@@ -261,7 +226,8 @@ async def test_an_archive_must_be_named_after_its_metric(store: Path) -> None:
 def test_half_a_tls_configuration_is_refused(kept: str) -> None:
     """A key without a certificate would serve in the clear."""
     with pytest.raises(StartupError, match="--tls-"):
-        SecurityConfig(**{kept: Path("file.pem")})
+        only: dict[str, Any] = {kept: Path("file.pem")}
+        SecurityConfig(**only)
 
 
 async def _await(call: Any) -> Any:

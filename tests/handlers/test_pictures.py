@@ -137,12 +137,12 @@ def with_value(value: float) -> Image:
 @pytest.mark.parametrize(
     ("image", "error", "problem"),
     [
-        (Image(), InvalidRequestError, "has no picture"),
-        (Image(encoded=b""), InvalidRequestError, "has no picture|empty"),
-        (Image(encoded=b"hello"), InvalidRequestError, "not a picture"),
+        (Image(), InvalidRequestError, "has no image"),
+        (Image(encoded=b""), InvalidRequestError, "empty"),
+        (Image(encoded=b"hello"), InvalidRequestError, "not an image"),
         (Image(encoded=PHOTO[: len(PHOTO) // 2]), InvalidRequestError, "damaged or truncated"),
         (Image(encoded=bomb()), ResourceLimitError, "10000000000 pixels"),
-        (Image(encoded=file_of(PillowImage.new("F", (2, 2)), "TIFF")), InvalidRequestError, "float32 tensor"),
+        (Image(encoded=file_of(PillowImage.new("F", (2, 2)), "TIFF")), InvalidRequestError, "float32 array"),
         (with_value(np.nan), InvalidRequestError, "finite values"),
         (with_value(np.inf), InvalidRequestError, "finite values"),
         (with_value(-1e-6), InvalidRequestError, "finite values"),

@@ -3,36 +3,24 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import grpc
 import pytest
 from gateways import request, slow_request
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from serve_command import command, environment
+from tampering import with_entry, with_rewritten_graph
 from tiny_archives import replace_entry, write_tiny_archive
 
-import scoreguard
-import scoreguard_handlers
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard_handlers.cli import config_from, main
-
-ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(scoreguard.__path__))).parent)]
-
-
-def command(store: Path, *extra: str) -> list[str]:
-    """The command line of a small local server."""
-    options = ["--model-store", str(store), "--backend", "local", "--workers", "2", "--port", "0", *extra]
-    return [sys.executable, "-m", "scoreguard_handlers.cli", *options]
-
-
-def environment(**changes: str) -> dict[str, str]:
-    """This environment with our packages in it."""
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), **changes}
 
 
 @pytest.fixture
@@ -65,6 +53,51 @@ def test_it_says_when_it_can_score_and_stops_on_a_signal(store: Path, number: in
         server.send_signal(number)
         output, errors = server.communicate(timeout=20)
     assert (server.returncode, output, errors) == (0, "", "")
+
+
+def test_a_second_signal_ends_the_drain(store: Path) -> None:
+    """The first one turns readiness off and serves on for the delay; the second one ends the delay, silently."""
+    with subprocess.Popen(
+        command(store, "--drain-delay", "100"),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+    ) as server:
+        assert server.stdout is not None
+        with grpc.insecure_channel(address_in(server.stdout.readline(), as_json=False)) as channel:
+            server.send_signal(signal.SIGTERM)
+            states = health_pb2_grpc.HealthStub(channel).Watch(health_pb2.HealthCheckRequest(), timeout=30)
+            assert any(state.status == health_pb2.HealthCheckResponse.NOT_SERVING for state in states)
+            assert ScoringServiceStub(channel).ScoreDefended(request()).score == pytest.approx(20, abs=1e-3)
+            server.send_signal(signal.SIGTERM)
+            _, errors = server.communicate(timeout=20)
+    assert (server.returncode, errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--metrics-port", "TAKEN"], "--metrics-port"),
+        (["--tokens-file", "EMPTY"], "holds no token"),
+        (["--tls-key", "EMPTY", "--tls-cert", "EMPTY"], "is not a PEM file"),
+        (["--host", "no.such.host.invalid"], "no.such.host.invalid"),
+        (["--host", "0.0.0.0", "--gradients"], "--tokens-file"),
+        (["--backend", "torchserve", "--torchserve-log-dir", "EMPTY/logs"], "Not a directory"),
+    ],
+)
+def test_what_cannot_be_used_at_the_start_is_one_line(
+    store: Path, tmp_path: Path, options: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, and what to change; never a traceback."""
+    (tmp_path / "empty").touch(0o600)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        places = {"TAKEN": str(taken.getsockname()[1]), "EMPTY": str(tmp_path / "empty")}
+        words = [re.sub("TAKEN|EMPTY", lambda found: places[found[0]], option) for option in options]
+        base = ["--model-store", str(store), "--backend", "local", "--host", "127.0.0.1", "--port", "0"]
+        assert named in failure([*base, *words], capsys)
 
 
 def test_work_under_way_does_not_keep_the_process(store: Path) -> None:
@@ -119,6 +152,38 @@ def test_a_changed_archive_is_one_line(store: Path, capsys: pytest.CaptureFixtur
     assert "dark.mar" in line and "metric.onnx" in line
 
 
+def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """`scoreguard-serve --version` names the program and its version, and serves nothing."""
+    assert main(["--version"]) == 0
+    assert capsys.readouterr().out == f"scoreguard-serve {version('scoreguard')}\n"
+
+
+GARBAGE = b"garbage" * 100
+NO_MODEL = b"\x08\x0a\x3a\x03abc"
+"""The two outermost fields of an ONNX model, and no graph inside."""
+
+
+@pytest.mark.parametrize(
+    ("entry", "data"), [("metric.onnx", GARBAGE), ("defences/gain.onnx", GARBAGE), ("metric.onnx", NO_MODEL)]
+)
+@pytest.mark.parametrize("backend", ["local", "torchserve"])
+def test_a_garbage_graph_is_one_line(
+    entry: str, data: bytes, backend: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 and the file's name, where the digest is right and the content no graph."""
+    with_rewritten_graph(store / "bright.mar", entry, data)
+    line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
+    assert entry in line and "bright" in line and ("is no graph" in line or "cannot be loaded" in line)
+
+
+def test_an_edited_handler_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """TorchServe is not even started with code that this version did not write: exit code 2, and the file's name."""
+    with_entry(store / "bright.mar", "defended_score.py", b"print('mine now')")
+    for backend in ("local", "torchserve"):
+        line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
+        assert "bright.mar: defended_score.py" in line
+
+
 def test_a_store_without_archives_says_what_to_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2 and the export command."""
     assert "scoreguard-export build" in failure(["--model-store", str(tmp_path), "--port", "0"], capsys)
@@ -157,7 +222,7 @@ def test_every_option_reaches_the_configuration(store: Path) -> None:
         ["--model-store", str(store), "--queue", "7", "--max-batch", "2", "--deadline", "3", "--max-deadline", "9",
          "--max-message-mib", "2", "--gradients", "--no-reflection", "--workers", "5", "--grace", "1"],
     )  # fmt: skip
-    config = config_from(context.params)
+    config = config_from(context)
     admission = config.admission
     assert (admission.queue_limit, admission.max_batch) == (7, 2)
     assert (admission.default_deadline_seconds, admission.max_deadline_seconds) == (3, 9)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import grpc
 import pytest
+from tiny_archives import write_tiny_archive
 
 from scoreguard_handlers import child_guard
 from scoreguard_handlers.backends.torchserve import translate
@@ -21,8 +27,9 @@ from scoreguard_handlers.errors import (
     StartupError,
     TooLateError,
 )
-from scoreguard_handlers.torchserve_files import InstanceFiles, Ports, environment, java_options, render_properties
-from scoreguard_handlers.torchserve_process import find_java, last_error_in
+from scoreguard_handlers.spool import INLINE_BYTES
+from scoreguard_handlers.torchserve_files import InstanceFiles, Ports, environment, java_options, server_properties
+from scoreguard_handlers.torchserve_process import TorchServeProcess, find_java, last_error_in
 
 CONFIG = ServeConfig(model_store=Path("store"), workers=3, admission=AdmissionConfig(max_deadline_seconds=100))
 TRANSLATIONS = {
@@ -48,13 +55,14 @@ def test_torchserves_codes_are_translated_to_what_they_mean(case: str) -> None:
 def test_the_properties_are_loopback_and_this_instances_own(tmp_path: Path) -> None:
     """Every address is loopback with a port of its own; silence is allowed for longer than the longest deadline."""
     ports = Ports.free()
-    properties = dict(line.split("=", 1) for line in render_properties(CONFIG, ports, tmp_path / "m.yaml").splitlines())
+    properties = {key: str(value) for key, value in server_properties(CONFIG, ports, tmp_path / "m.yaml").items()}
     addresses = [value for key, value in properties.items() if key.endswith("_address")]
     assert len(addresses) == 5 and all("127.0.0.1" in address for address in addresses)
     assert len(set(vars(ports).values())) == 6
     assert properties["default_workers_per_model"] == "3"
     assert int(properties["default_response_timeout"]) > 100
-    assert int(properties["max_request_size"]) > CONFIG.max_message_bytes
+    assert int(properties["max_request_size"]) > INLINE_BYTES
+    assert properties["disable_token_authorization"] == "false"
     assert properties["enable_envvars_config"] == "false"
 
 
@@ -77,11 +85,67 @@ def test_torch_is_lazy_in_a_worker_and_real_when_it_is_used(tmp_path: Path) -> N
     subprocess.run([sys.executable, "-c", program], env=values, check=True)
 
 
-@pytest.mark.parametrize(("heap", "expected"), [(0, "-Xmx768m"), (256, "-Xmx256m")])
-def test_the_heap_follows_the_message_limit(heap: int, expected: str) -> None:
-    """Five copies of the largest message for each worker, unless the operator says otherwise."""
-    config = ServeConfig(model_store=Path("s"), workers=2, torchserve=TorchServeConfig(heap_mib=heap))
-    assert expected in java_options(config)
+@pytest.mark.parametrize(
+    ("heap", "workers", "metrics", "expected"),
+    [(0, 2, 1, "-Xmx84m"), (0, 2, 3, "-Xmx124m"), (0, 16, 1, "-Xmx224m"), (256, 2, 1, "-Xmx256m")],
+)
+def test_the_heap_follows_the_calls_under_way(heap: int, workers: int, metrics: int, expected: str) -> None:
+    """Five copies of 1 MiB for each call under way, whatever the message limit, or what the operator says."""
+    config = ServeConfig(
+        model_store=Path("s"), workers=workers, max_message_bytes=1 << 30, torchserve=TorchServeConfig(heap_mib=heap)
+    )
+    assert expected in java_options(config, metrics)
+
+
+def test_every_part_of_javas_memory_has_a_limit() -> None:
+    """Heap, direct memory of Java and of both copies of Netty, classes, and compiled code."""
+    options = " ".join(java_options(CONFIG))
+    for limit in ("-Xmx", "MaxDirectMemorySize=", "MaxMetaspaceSize=", "ReservedCodeCacheSize="):
+        assert limit in options
+    assert options.count("io.netty.maxDirectMemory=33554432") == 2
+
+
+ODD_NAMES = (
+    "plain", "with space", "umlaut-ä", "日本", "percent%20d%i", "hash#bang!", "dollar${env:HOME}", "a&b<c>'\"",
+    "back\\slash",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ODD_NAMES)
+def test_odd_paths_stand_in_the_log_configuration_as_they_are(tmp_path: Path, name: str) -> None:
+    """It is XML, and log4j gives a meaning to % and $: both are written so that they lose it."""
+    files = InstanceFiles(folder=tmp_path, logs=tmp_path / name)
+    files.write(CONFIG, Ports.free())
+    appender = ElementTree.parse(files.log_config).getroot().find("Appenders/RollingFile[@name='worker']")
+    assert appender is not None
+    assert appender.attrib["fileName"].replace("$${", "${") == str(files.worker_log)
+    pattern = appender.attrib["filePattern"].replace("$${", "${")
+    assert pattern.replace("%%", "").count("%") == 0
+    assert pattern.replace("%%", "%") == f"{files.worker_log}.old"
+
+
+def test_a_store_without_room_for_it_is_refused_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """TorchServe goes on without an archive that it cannot unpack, and says nothing for two minutes."""
+    write_tiny_archive(tmp_path / "store")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(100, 92, 8 << 20))
+    config = replace(CONFIG, model_store=tmp_path / "store")
+    with pytest.raises(StartupError, match=r"8 MiB free, .* needs \d+ MiB: make room, or set TMPDIR"):
+        asyncio.run(TorchServeProcess.start(config, ["bright"]))
+
+
+def test_a_path_too_long_for_a_socket_is_refused_before_the_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Workers listen on a socket in the temporary folder, and would die of its name."""
+    write_tiny_archive(tmp_path / "store")
+    deep = tmp_path / ("x" * 90)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with pytest.raises(StartupError, match="set TMPDIR to a shorter one"):
+        asyncio.run(TorchServeProcess.start(replace(CONFIG, model_store=tmp_path / "store"), ["bright"]))
+    assert not list(deep.iterdir())
 
 
 LOG = """Backend worker process died.

@@ -19,7 +19,7 @@ from gateways import Line, details_of, failure_of, request, slow_request
 from google.rpc import code_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from live_servers import LiveServer, running_server, table_config
-from tiny_archives import replace_entry, write_tiny_archive
+from tiny_archives import padded_png, replace_entry, write_tiny_archive
 
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedBatchRequest, ScoreDefendedRequest
@@ -87,6 +87,7 @@ def test_a_full_queue_is_resource_exhausted(server: LiveServer) -> None:
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert error.details() == "queue full: 2 waiting, limit 2; try again later"
         assert dict(details_of(error)["ErrorInfo"].metadata)["limit"] == "2"
+        assert details_of(error)["RetryInfo"].retry_delay.seconds >= 1
         for value in await asyncio.gather(*callers):
             assert value == pytest.approx(20, abs=0.1)
 
@@ -193,10 +194,11 @@ def test_too_large_a_message_names_the_sizes(server: LiveServer) -> None:
 
 def test_a_message_just_below_the_limit_goes_through(server: LiveServer) -> None:
     """The limit of the gateway is the limit: TorchServe behind it refuses nothing that the gateway let in."""
-    padding = (4 << 20) - request().ByteSize() - 100
+    padding = (4 << 20) - len(padded_png(51, 0)) - 200
+    large = ScoreDefendedRequest(metric="bright", image=Image(encoded=padded_png(51, padding)))
 
     async def scenario(line: Line) -> None:
-        assert await score(line, request(request_id="x" * padding)) == pytest.approx(20, abs=1e-3)
+        assert await score(line, large) == pytest.approx(20, abs=1e-3)
 
     server.run(scenario)
 
@@ -319,6 +321,32 @@ def test_a_killed_worker_is_unavailable_and_comes_back(torchserve_server: LiveSe
 
     torchserve_server.run(scenario)
     assert set(torchserve_server.worker_pids).isdisjoint(before)
+
+
+def test_hung_workers_are_not_serving(torchserve_server: LiveServer) -> None:
+    """Workers that hold every call: NOT_SERVING within seconds, and calls are refused at once; then back again."""
+    pids = torchserve_server.worker_pids
+
+    async def scenario(line: Line) -> None:
+        await wait_for_health(line, SERVING)
+        for pid in pids:
+            psutil.Process(pid).suspend()
+        codes = []
+        try:
+            async with asyncio.timeout(30):
+                while await health(line) == SERVING:
+                    codes.append((await failure_of(line.stub.ScoreDefended(request(), timeout=0.5))).code())
+            error = await failure_of(line.stub.ScoreDefended(request(), timeout=20))
+            assert error.code() is grpc.StatusCode.UNAVAILABLE
+            assert "retry_delay" in str(details_of(error)["RetryInfo"])
+        finally:
+            for pid in pids:
+                psutil.Process(pid).resume()
+        assert set(codes) <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE} and len(codes) >= 3
+        await wait_for_health(line, SERVING)
+        assert await score_again_and_again(line) == pytest.approx(20, abs=1e-3)
+
+    torchserve_server.run(scenario)
 
 
 def test_a_crash_loop_is_not_serving(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import os
 import re
@@ -34,6 +35,7 @@ from scoreguard.v1.worker_pb2 import (
     WorkerResponse,
     WorkItem,
 )
+from scoreguard_export.model_store import write_server_files
 from scoreguard_handlers.torchserve_files import Ports
 from scoreguard_handlers.worker import Worker, WorkerConfig
 
@@ -49,6 +51,8 @@ class Plain:
     http: str
     grpc: str
     archive: Archive
+    folder: Path
+    """Where it was started."""
 
 
 def configure(store: Path, ports: Ports) -> Path:
@@ -66,23 +70,29 @@ def configure(store: Path, ports: Ports) -> Path:
 def plain(lite_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
     """The README's command, in a folder of its own."""
     folder = tmp_path_factory.mktemp("plain")
-    store, temporary, ports = folder / "model_store", folder / "tmp", Ports.free()
+    # Blanks and signs in the path: nothing that TorchServe reads may trip over them.
+    store, temporary, ports = folder / "model store #1 %20", folder / "tmp", Ports.free()
     shutil.copytree(lite_store, store)
+    write_server_files(store)
     temporary.mkdir()
     config = configure(store, ports)
     own = {name: str(temporary) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")}
     words = ["--start", "--foreground", "--model-store", str(store), "--models", "all", "--ts-config", str(config)]
-    server = subprocess.Popen(
-        [str(Path(sys.executable).with_name("torchserve")), *words],
-        cwd=folder,
-        env={**os.environ, "JAVA_HOME": str(JAVA_HOME), **own},
-    )
+    with (folder / "console.log").open("wb") as console:
+        server = subprocess.Popen(
+            [str(Path(sys.executable).with_name("torchserve")), *words],
+            cwd=folder,
+            env={**os.environ, "JAVA_HOME": str(JAVA_HOME), **own},
+            stdout=console,
+            stderr=subprocess.STDOUT,
+        )
     family = [psutil.Process(server.pid)]
     try:
         http = f"http://127.0.0.1:{ports.inference}"
         wait_until_it_scores(f"http://127.0.0.1:{ports.management}/models/lite", server)
         family += family[0].children(recursive=True)
-        yield Plain(http=http, grpc=f"127.0.0.1:{ports.grpc_inference}", archive=Archive(store / "lite.mar"))
+        archive = Archive(store / "lite.mar")
+        yield Plain(http=http, grpc=f"127.0.0.1:{ports.grpc_inference}", archive=archive, folder=folder)
     finally:
         for process in reversed(family):
             process.terminate()
@@ -129,7 +139,72 @@ def test_a_form_over_http_gets_the_defended_score_as_json(plain: Plain, photo: b
     assert answer.status_code == 200
     assert answer.headers["content-type"] == "application/json"
     assert answer.json()["score"] == pytest.approx(in_process(plain.archive, photo), abs=1e-4)
+    assert answer.json()["chain"].startswith(CHAIN)
     assert answer.json()["provenance"]["steps"][0]["step"]["name"] == "jpeg"
+
+
+@pytest.mark.parametrize("path", ["invocations?model_name=lite&", "models/lite/invoke?", "lite/predict?"])
+def test_where_torchserve_reads_the_address_so_does_the_chain(plain: Plain, photo: bytes, path: str) -> None:
+    """On these paths the fields may stand in the address; a misspelt or repeated one is refused."""
+    url = f"{plain.http}/{path}"
+    good = httpx.post(f"{url}defence=jpeg:quality=50", files={"image": photo}, timeout=60)
+    misspelt = httpx.post(f"{url}defense=jpeg", files={"image": photo}, timeout=60)
+    twice = httpx.post(f"{url}defence=jpeg", files={"image": photo}, data={"defence": "blur"}, timeout=60)
+    assert (good.status_code, misspelt.status_code, twice.status_code) == (200, 400, 400)
+    assert good.json()["chain"].startswith("jpeg:quality=50")
+    assert "unknown field 'defense'" in misspelt.json()["error"]["message"]
+    assert "given twice: 'defence'" in twice.json()["error"]["message"]
+
+
+def test_what_no_handler_can_see_is_visible_in_the_answer(plain: Plain, photo: bytes) -> None:
+    """Under /predictions TorchServe drops the query: the answer says that its chain is none."""
+    answer = httpx.post(f"{plain.http}/predictions/lite?defence=jpeg", files={"image": photo}, timeout=60)
+    assert (answer.status_code, answer.json()["chain"]) == (200, "none")
+
+
+def test_fields_given_twice_are_refused(plain: Plain, photo: bytes) -> None:
+    """TorchServe hands over the last of two values; nobody gets a score of half of what was sent."""
+    url = f"{plain.http}/predictions/lite"
+    images = httpx.post(url, files=[("image", photo), ("image", photo)], timeout=60)
+    chains = httpx.post(url, files=[("image", photo), ("defence", b"jpeg"), ("defence", b"blur")], timeout=60)
+    assert (images.status_code, chains.status_code) == (400, 400)
+    assert "given twice: 'image'" in images.json()["error"]["message"]
+    assert "given twice: 'defence'" in chains.json()["error"]["message"]
+
+
+def test_torchserves_own_form_is_told_what_to_send(plain: Plain, photo: bytes) -> None:
+    """`-F data=@photo.png`: JSON and 400, not bytes of protobuf and 200."""
+    answer = httpx.post(f"{plain.http}/predictions/lite", files={"data": photo}, timeout=60)
+    assert (answer.status_code, answer.headers["content-type"]) == (400, "application/json")
+    assert "send image=@photo.png" in answer.json()["error"]["message"]
+
+
+def test_json_and_bare_bodies_are_read(plain: Plain, photo: bytes) -> None:
+    """The image in base64 with the same fields, or the file alone; KServe's form is refused with what to send."""
+    url = f"{plain.http}/predictions/lite"
+    encoded = base64.b64encode(photo).decode()
+    defended = httpx.post(url, json={"image": encoded, "defence": CHAIN}, timeout=60)
+    bare = httpx.put(url, content=photo, timeout=60)
+    instances = httpx.post(url, json={"instances": [{"image": {"b64": encoded}}]}, timeout=60)
+    assert defended.json()["score"] == pytest.approx(in_process(plain.archive, photo), abs=1e-4)
+    assert (bare.status_code, bare.json()["chain"]) == (200, "none")
+    assert instances.status_code == 400
+    assert "<base64>" in instances.json()["error"]["message"]
+
+
+def test_a_message_of_60_mib_goes_through(plain: Plain) -> None:
+    """The limits of the memory leave room for the largest message."""
+    buffer = io.BytesIO()
+    PillowImage.fromarray(np.full((4400, 4700, 3), 128, np.uint8)).save(buffer, "BMP")
+    answer = httpx.post(f"{plain.http}/predictions/lite", files={"image": buffer.getvalue()}, timeout=120)
+    assert answer.status_code == 200, answer.text
+
+
+def test_its_own_log_configuration_is_found_beside_the_store(plain: Plain) -> None:
+    """A blank in the path does not bring back the twenty lines a request of the stock configuration."""
+    console = (plain.folder / "console.log").read_text()
+    assert "Model server started" in console
+    assert "Backend received inference" not in console and "MODEL_METRICS" not in console
 
 
 def test_a_bad_form_gets_the_http_status_that_fits(plain: Plain, photo: bytes) -> None:

@@ -7,6 +7,9 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
+import time
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,8 +19,9 @@ import grpc
 import psutil
 import pytest
 from gateways import Line, request, slow_request
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from live_servers import LiveServer
-from tiny_archives import write_tiny_archive
+from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
 import scoreguard_handlers
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
@@ -36,10 +40,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @contextmanager
-def served(store: Path, temporary: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def served(store: Path, temporary: Path, *extra: str, **variables: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """The command as a process of its own; yields it with the address that it prints."""
-    options = ["--model-store", str(store), "--workers", "1", "--port", "0", "--grace", "5"]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), "TMPDIR": str(temporary)}
+    options = ["--model-store", str(store), "--workers", "1", "--port", "0", "--grace", "5", *extra]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(ROOTS), "TMPDIR": str(temporary), **variables}
     with subprocess.Popen(
         [sys.executable, "-m", "scoreguard_handlers.cli", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
@@ -47,7 +51,7 @@ def served(store: Path, temporary: Path) -> Iterator[tuple[subprocess.Popen[str]
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
-            assert line.startswith("ready: ScoreDefended on "), line
+            assert line.startswith("ready: ScoreDefended on "), line or process.communicate(timeout=30)
             yield process, line.split()[3]
         finally:
             process.kill()
@@ -92,24 +96,107 @@ def test_a_worker_does_without_torch(store: Path, tmp_path: Path) -> None:
     assert not any(name.startswith("libtorch") for name in maps)
 
 
-def test_kill_9_of_the_gateway_ends_torchserve(store: Path, tmp_path: Path) -> None:
-    """Even without a chance to clean up, Java and its workers are gone within seconds."""
+def wait_for_health(address: str, wanted: int, seconds: float = 60) -> None:
+    """Poll readiness as a probe does."""
+    with grpc.insecure_channel(address) as channel:
+        stub, end = health_pb2_grpc.HealthStub(channel), time.monotonic() + seconds
+        asked = health_pb2.HealthCheckRequest(service="scoreguard.v1.ScoringService")
+        while stub.Check(asked, timeout=10).status != wanted:
+            assert time.monotonic() < end, f"not {wanted} within {seconds} s"
+            time.sleep(0.05)
+
+
+def test_torchserve_is_started_again_with_the_archives_of_the_start(tmp_path: Path) -> None:
+    """Java dies: NOT_SERVING, then a new one serves what was loaded, though the store holds another metric by now."""
+    write_tiny_archive(tmp_path / "store")
+    (tmp_path / "tmp").mkdir()
+    with served(tmp_path / "store", tmp_path / "tmp") as (process, address):
+        below = family(process.pid)
+        write_tiny_archive(tmp_path / "other", "dark").replace(tmp_path / "store" / "bright.mar")
+        below["java"].kill()
+        wait_for_health(address, health_pb2.HealthCheckResponse.NOT_SERVING)
+        wait_for_health(address, health_pb2.HealthCheckResponse.SERVING)
+        assert all_end(below)
+        with grpc.insecure_channel(address) as channel:
+            assert ScoringServiceStub(channel).ScoreDefended(request()).score == pytest.approx(20, abs=1e-3)
+        assert set(family(process.pid)) == {"java", "worker"}
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "TorchServe ended with status -9; starting it again in 1 s" in errors
+    assert "bright.mar changed; what was loaded at the start is served until a restart" in errors
+    assert list((tmp_path / "tmp").iterdir()) == []
+
+
+def test_a_torchserve_that_cannot_be_started_again_ends_the_service(store: Path, tmp_path: Path) -> None:
+    """After three vain restarts the service stops with 2 and one line that says why: what watches it takes over."""
+    with served(store, tmp_path) as (process, _):
+        below = family(process.pid)
+        for archive in tmp_path.glob("scoreguard-*/bright.mar"):
+            archive.write_bytes(b"no archive any more")
+        below["java"].kill()
+        _, errors = process.communicate(timeout=120)
+    assert process.returncode == 2, errors
+    last = errors.splitlines()[-1]
+    assert last.startswith("error: ") and "given up after 3 restarts" in last
+    assert all_end({"worker": below["worker"]})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_kill_9_of_the_gateway_leaves_folders_that_the_next_start_sweeps(store: Path, tmp_path: Path) -> None:
+    """Nobody has to clean the temporary folder by hand; Java and its workers are gone within seconds."""
     with served(store, tmp_path) as (process, _):
         below = family(process.pid)
         process.kill()
         process.wait()
         assert all_end(below)
-
-
-def test_the_end_of_torchserve_ends_the_service(store: Path, tmp_path: Path) -> None:
-    """A service without its backend says so in one line and stops with 2: what watches it can start it again."""
+    left = set(tmp_path.iterdir())
+    assert left
     with served(store, tmp_path) as (process, _):
-        below = family(process.pid)
-        below["java"].kill()
+        assert left.isdisjoint(tmp_path.iterdir())
+        process.terminate()
+        process.communicate(timeout=30)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_talkative_worker_does_not_fill_the_disk(tmp_path: Path) -> None:
+    """Of 40 MB that a worker prints, the logs keep the last few: 4 MiB in each of two files."""
+    loud = b"for _ in range(400):\n    print('x' * 99_999)\n"
+    archive = write_tiny_archive(tmp_path / "store")
+    with zipfile.ZipFile(archive) as zipped:
+        handler = zipped.read(HANDLER_FILE)
+    replace_entry(archive, HANDLER_FILE, handler + loud)
+    (tmp_path / "tmp").mkdir()
+    logs = tmp_path / "logs"
+    with served(tmp_path / "store", tmp_path / "tmp", "--torchserve-log-dir", str(logs)) as (process, _):
+        assert sum(path.stat().st_size for path in logs.iterdir()) < 4 * 4096 * 1024 + 200_000
+        assert {"worker.log", "worker.log.old"} <= {path.name for path in logs.iterdir()}
+        process.terminate()
+        process.communicate(timeout=30)
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder near the root: the path of a socket has 107 bytes at most, and pytest takes most of them."""
+    with tempfile.TemporaryDirectory(prefix="sg") as folder:
+        yield Path(folder)
+
+
+def test_odd_paths_are_only_names(short_path: Path) -> None:
+    """Blanks, umlauts, percent, hash and dollar in the store, the temporary folder and the log folder; C locale."""
+    odd = short_path / "ä b#c%20d${e}日"
+    write_tiny_archive(odd / "store")
+    (odd / "tmp").mkdir()
+    extra = ("--torchserve-log-dir", str(odd / "logs"))
+    with served(odd / "store", odd / "tmp", *extra, LC_ALL="C", LANG="C") as (process, address):
+        with grpc.insecure_channel(address) as channel:
+            assert ScoringServiceStub(channel).ScoreDefended(request()).score == pytest.approx(20, abs=1e-3)
+        process.terminate()
         _, errors = process.communicate(timeout=30)
-    assert process.returncode == 2
-    assert errors.splitlines()[-1].startswith("error: TorchServe ended with status -9")
-    assert all_end({"worker": below["worker"]})
+    assert (process.returncode, errors) == (0, "")
+    assert (odd / "logs" / "worker.log").stat().st_size > 0
+    assert sorted(path.name for path in odd.iterdir()) == ["logs", "store", "tmp"]
+    assert [path.name for path in short_path.iterdir()] == [odd.name]
 
 
 @pytest.mark.parametrize("chain", ["none", "gain:factor=0.7", "gain:factor=1.3+slow"])

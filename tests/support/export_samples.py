@@ -128,3 +128,22 @@ class Dented(Grainy):
     def forward(self, image: Tensor, strength: Tensor, noise: Tensor, level: Tensor) -> Tensor:
         """Purify a batch."""
         return super().forward(image.detach() + 0.0 * image, strength, noise, level)
+
+
+class Faint(Metric):
+    """Means of a picture times a factor, and a term added."""
+
+    def __init__(self, term: float, factor: float, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.facts = metric_facts("faint")
+        self.term, self.factor, self.dtype = term, factor, dtype
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
+        """Not read from a file."""
+        return cls(0.0, 1.0, torch.float64)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch; the logarithm shows what of the term is left on black pictures."""
+        mean = image.to(self.dtype).mean(dim=(1, 2, 3))
+        return torch.log10(mean * self.factor + self.term).to(image.dtype)

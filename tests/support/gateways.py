@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+import urllib.request
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +69,20 @@ async def failure_of(call: Any) -> grpc.aio.AioRpcError:
     except grpc.aio.AioRpcError as error:
         return error
     raise AssertionError("the call succeeded")
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], seconds: float = 20) -> None:
+    """Wait until a condition holds."""
+    async with asyncio.timeout(seconds):
+        while not await condition():
+            await asyncio.sleep(0.01)
+
+
+async def metrics_of(line: Line) -> str:
+    """The Prometheus page of a gateway that has one."""
+    url = f"http://localhost:{line.gateway.metrics_port}/metrics"
+    page: str = await asyncio.to_thread(lambda: urllib.request.urlopen(url, timeout=5).read().decode())
+    return page
 
 
 def details_of(error: grpc.aio.AioRpcError) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import Case, input_names, make_inputs
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import synthetic_pictures
+from scoreguard_export.parity_images import photographs
 
 Kind = TypeVar("Kind", bound=LearnedDefence)
 Array = NDArray[np.float64]
@@ -111,7 +111,7 @@ def assert_both_exports_are_it(
     script, graph = load_torchscript(script_path), load_onnx(graph_path, input_names(defence))
     for batch, height, width in sizes:
         case = Case(batch=batch, height=height, width=width, parameters=parameters)
-        image = synthetic_pictures(case, 3)
+        image = photographs(batch, height, width, 3)
         inputs = make_inputs(defence, case, image.requires_grad_())
         expected = defence(*inputs)
         for engine in (script, graph):

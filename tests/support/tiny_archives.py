@@ -21,6 +21,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from scoreguard.v1.archive import FORMAT
 from scoreguard.v1.manifest_pb2 import (
@@ -53,6 +54,14 @@ def png(value: int, size: int = 32) -> bytes:
     """A square picture of one grey value, as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def padded_png(value: int, padding: int) -> bytes:
+    """A PNG file that carries some bytes which no decoder looks at."""
+    extra, buffer = PngInfo(), io.BytesIO()
+    extra.add(b"paDd", bytes(padding))
+    Image.fromarray(np.full((32, 32, 3), value, np.uint8)).save(buffer, "PNG", pnginfo=extra)
     return buffer.getvalue()
 
 

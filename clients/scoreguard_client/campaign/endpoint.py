@@ -20,7 +20,7 @@ from scoreguard_client._exceptions import (
     UnavailableError,
 )
 from scoreguard_client._models import FloatPicture
-from scoreguard_client.campaign.errors import ServerGoneError
+from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 
 CALLS_IN_FLIGHT: Final = 8
 """Calls under way at once: enough to fill the server's batches."""
@@ -61,6 +61,8 @@ class Answer:
     """Engine that scored."""
     error: str = ""
     """Why the call failed; empty where it did not."""
+    retryable: bool = False
+    """Whether another try may help."""
 
 
 class Endpoint:
@@ -109,7 +111,8 @@ class Endpoint:
         except (UnavailableError, *FATAL):
             raise
         except ScoreguardError as error:
-            return Answer(error=str(error) or type(error).__name__, seconds=time.perf_counter() - started)
+            text, seconds = str(error) or type(error).__name__, time.perf_counter() - started
+            return Answer(error=text, retryable=may_pass(error), seconds=seconds)
         return Answer(
             score=score.score,
             purified=score.purified,

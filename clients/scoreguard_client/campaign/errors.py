@@ -3,16 +3,18 @@
 CampaignError
 ├── PlanError           a campaign that cannot be planned: no pictures, an option that does not fit
 ├── PlanMismatchError   a run directory that belongs to another plan
+├── CleanImageError     an image that is not attacked, since its clean score failed
 ├── ServerGoneError     the server went away and did not come back
-└── RunError            a directory that holds no readable run
+└── RunError            a directory that holds no readable run, or cannot be written
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
-from scoreguard_client._exceptions import ScoreguardError
+from scoreguard_client._exceptions import ScoreguardError, ServerError
 
 
 class CampaignError(ScoreguardError):
@@ -39,5 +41,25 @@ class ServerGoneError(CampaignError):
         super().__init__(f"{why}; what was done is kept, the same command goes on")
 
 
+class CleanImageError(CampaignError):
+    """An image that is not attacked, since its clean score failed."""
+
+    def __init__(self, cause: str, *, retryable: bool) -> None:
+        self.retryable = retryable
+        """Whether running again may help."""
+        super().__init__(f"not attacked, since the clean image was not scored: {cause}")
+
+
 class RunError(CampaignError):
-    """A directory that holds no readable run."""
+    """A directory that holds no readable run, or cannot be written."""
+
+
+_PASSING: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"})
+"""Status codes of a server that is busy or away."""
+
+
+def may_pass(error: Exception) -> bool:
+    """Whether running again may help: the server was busy or away, not unable."""
+    if isinstance(error, ServerError):
+        return error.code in _PASSING or error.retry_after is not None
+    return isinstance(error, ServerGoneError) or (isinstance(error, CleanImageError) and error.retryable)

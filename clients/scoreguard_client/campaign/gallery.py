@@ -10,6 +10,7 @@ import io
 import os
 import zipfile
 from collections.abc import Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -20,7 +21,9 @@ import PIL.Image
 
 from scoreguard.v1.codec import Picture
 from scoreguard_client.attacks.regions.base import Levels
+from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.plan import Unit
+from scoreguard_client.campaign.store import PICTURES
 from scoreguard_client.oracles.base import Images, Scores
 
 TOP: Final = 255
@@ -97,13 +100,13 @@ class Gallery:
             _write(picture_path(self.run, image, attack=attack, crafting=crafting, chain=chain), buffer.getvalue())
 
     def _batch_path(self, unit: Unit) -> Path:
-        return self.run / "pictures" / "batches" / f"{unit.key}.npz"
+        return self.run / PICTURES / "batches" / f"{unit.key}.npz"
 
 
 def picture_path(run: Path, image: str, *, attack: str = "", crafting: str = "", chain: str = "") -> Path:
     """Where a picture of a run is: clean without an attack, purified with a chain."""
     parts = [_slug(part) for part in (attack, crafting, chain) if part]
-    return run / "pictures" / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
+    return run / PICTURES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
 
 
 def _slug(text: str) -> str:
@@ -112,7 +115,15 @@ def _slug(text: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}")
-    beside.write_bytes(data)
-    beside.replace(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        beside.replace(path)
+    except OSError as error:
+        with suppress(OSError):
+            beside.unlink(missing_ok=True)
+        why = error.strerror or str(error)
+        raise RunError(
+            f"cannot write {path}: {why}; the records so far are kept, rerun the command to resume"
+        ) from error

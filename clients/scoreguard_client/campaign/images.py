@@ -3,37 +3,89 @@
 from __future__ import annotations
 
 import hashlib
-import io
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 import numpy as np
-import PIL.Image
 
+from scoreguard.images import SUFFIXES, image_files
 from scoreguard.v1.codec import Picture
 from scoreguard_client._exceptions import PictureError
-from scoreguard_client._pictures import from_pillow
+from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.plan import ImageRef
 from scoreguard_client.oracles.base import Images
 
-SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 TOP: Final = 255
+_ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
+"""How a byte of a file name that is not UTF-8 is written in a record."""
 
 
-def find_images(folder: Path, limit: int | None = None) -> tuple[ImageRef, ...]:
-    """The pictures below a folder, by name; with a limit the first ones.
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file that looks like an image by its name and cannot be attacked."""
+
+    name: str
+    """Path below the image folder."""
+    error: str
+    """Why, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImages:
+    """What a folder holds."""
+
+    images: tuple[ImageRef, ...]
+    """The images, by name."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files with an image's name that cannot be read; one bad file does not affect the rest."""
+
+
+def find_images(folder: Path, limit: int | None = None) -> FoundImages:
+    """The images below a folder, by name; with a limit the first ones that can be read.
 
     Raises:
-        PlanError: the folder is missing or holds no picture.
-        PictureError: a file is not a picture.
+        PlanError: the folder is missing or holds no image that can be read.
     """
     if not folder.is_dir():
-        raise PlanError(f"{folder} is not a folder of pictures")
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        raise PlanError(f"{folder} is not a folder of images")
+    paths = image_files(folder, recursive=True)
     if not paths:
-        raise PlanError(f"{folder} holds no picture ({', '.join(sorted(SUFFIXES))})")
-    return tuple(image_ref(path, folder) for path in paths[:limit])
+        raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    images: dict[str, ImageRef] = {}
+    left_out: list[LeftOut] = []
+    for path in paths:
+        if limit is not None and len(images) == limit:
+            break
+        name = name_of(path, folder)
+        try:
+            if name in images:
+                raise PictureError(f"{name} is the name of two files")
+            images[name] = image_ref(path, folder)
+        except PictureError as error:
+            left_out.append(LeftOut(name=name, error=str(error)))
+    if not images:
+        raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
+    return FoundImages(images=tuple(images.values()), left_out=tuple(left_out))
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """The name of an image in records: its path below the folder with forward slashes, printable in any encoding.
+
+    Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
+    """
+    raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """The file of an image by its name in records."""
+    path = folder / name
+    if _ESCAPED.search(name) is None or path.is_file():
+        return path
+    return folder / _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
 
 
 def read_image(folder: Path, image: ImageRef) -> Picture:
@@ -42,10 +94,11 @@ def read_image(folder: Path, image: ImageRef) -> Picture:
     Raises:
         PictureError: the file is gone, or is not the one of the plan.
     """
-    data = _read(folder / image.name)
+    path = path_of(folder, image.name)
+    data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise PictureError(f"{folder / image.name} was changed since the campaign was planned")
-    return _decode(data, folder / image.name)
+        raise PictureError(f"{image.name} was changed since the campaign was planned")
+    return from_file(path, data)
 
 
 def as_batch(pictures: list[Picture]) -> Images:
@@ -60,24 +113,6 @@ def image_ref(path: Path, folder: Path) -> ImageRef:
     Raises:
         PictureError: the file cannot be read, or is not a picture.
     """
-    data = _read(path)
-    height, width, _ = _decode(data, path).shape
-    name = path.relative_to(folder).as_posix()
-    return ImageRef(name=name, sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
-
-
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise PictureError(f"cannot read {path}: {error.strerror or error}") from error
-
-
-def _decode(data: bytes, path: Path) -> Picture:
-    try:
-        with PIL.Image.open(io.BytesIO(data)) as image:
-            return from_pillow(image)
-    except (OSError, ValueError, SyntaxError, PIL.Image.DecompressionBombError) as error:
-        raise PictureError(f"{path} is not a picture: {error}") from error
-    except PictureError as error:
-        raise PictureError(f"{path}: {error}") from error
+    data = read_bytes(path)
+    height, width, _ = from_file(path, data).shape
+    return ImageRef(name=name_of(path, folder), sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +20,7 @@ from scoreguard_client.campaign.crafting import Companion, Crafter, companion_so
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.images import find_images
+from scoreguard_client.campaign.images import FoundImages, find_images
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
@@ -30,6 +30,7 @@ from scoreguard_client.campaign.runner import (
     draws_by_chain,
     expected_records,
 )
+from scoreguard_client.campaign.selection import MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
 
@@ -53,11 +54,11 @@ class CampaignOptions:
     """What a user asks for."""
 
     metric: str
-    """Name of a deployed metric."""
+    """Name of a deployed metric; empty = the only one."""
     attacks: str
-    """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`."""
+    """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every one that needs no file."""
     defences: str
-    """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`."""
+    """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
     """Folder of clean pictures."""
     out: Path
@@ -100,13 +101,15 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         ServerError: the server is gone, or refuses this caller; what was done is kept.
         ContractError: a chain cannot be read, or the surrogate cannot be used.
     """
-    attacks = tuple(attack.pinned() for attack in parse_attacks(options.attacks))
-    chains = parse_chains(options.defences)
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
+    options = replace(options, metric=metric.name, defences=written_out_defences(options.defences, metric))
+    texts, unused = written_out_attacks(options.attacks, lambda name: _is_there(options, name, catalogue))
+    attacks = tuple(attack.pinned() for attack in parse_attacks(texts))
+    chains = parse_chains(options.defences)
     surrogate = surrogate_for(options, attacks, catalogue)
     companions = companions_for(options, attacks, catalogue)
-    images = find_images(options.images, options.limit)
+    found = _images(options, catalogue, client)
     plan = Plan(
         metric=metric.name,
         archive_sha256=metric.archive_sha256,
@@ -115,18 +118,20 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         adaptive=options.adaptive,
         gradients=gradient_source(attacks, surrogate),
         companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
-        images=images,
+        images=found.images,
         seed=options.seed,
         draws=options.draws,
         crafting_draws=options.crafting_draws,
         batch=options.batch,
     )
-    shown = [image.name for image in images[:SHOWN_PICTURES]]
+    left_out = (*unused, *found.left_out)
+    shown = [image.name for image in found.images[:SHOWN_PICTURES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
         "shown": shown,
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
         "expected": expected_records(plan, draws),
+        "left_out": [asdict(entry) for entry in left_out],
     }
     with Store.create(options.out, plan, facts) as store, Endpoint(client, metric.name) as endpoint:
         runner = Runner(
@@ -145,8 +150,25 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             folder=options.images,
             draws=draws,
             patience=options.patience,
+            left_out=left_out,
         )
         return runner.run(start(runner))
+
+
+def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient) -> FoundImages:
+    limits = MessageLimits.of(catalogue, client.config.max_message_bytes)
+    found = within(find_images(options.images, options.limit), limits)
+    if not found.images:
+        raise PlanError(f"no image to attack; the first: {found.left_out[0].name}: {found.left_out[0].error}")
+    return found
+
+
+def _is_there(options: CampaignOptions, name: str, catalogue: Catalogue) -> bool:
+    try:
+        _companion(options, "", name, catalogue)
+    except CompanionMissingError:
+        return False
+    return True
 
 
 def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:

@@ -29,6 +29,8 @@ class CleanScore:
     """Wall time of the call."""
     error: str
     """Why it failed; empty where it did not."""
+    retryable: bool = False
+    """Whether running again may help: the server was busy or away, not unable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +99,8 @@ class Record:
     """Signs that the attack's result should not be taken at face value, joined by commas; empty = none."""
     error: str = ""
     """Why the record failed; empty where it did not."""
+    retryable: bool = False
+    """Whether running again may help: the server was busy or away, not unable."""
 
     @property
     def key(self) -> RecordKey:

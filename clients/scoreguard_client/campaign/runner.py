@@ -21,9 +21,9 @@ from scoreguard_client._exceptions import ScoreguardError, UnavailableError
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.campaign.crafting import Crafter
 from scoreguard_client.campaign.endpoint import FATAL, Answer, Endpoint
-from scoreguard_client.campaign.errors import ServerGoneError
+from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
-from scoreguard_client.campaign.images import as_batch, read_image
+from scoreguard_client.campaign.images import LeftOut, as_batch, read_image
 from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
 from scoreguard_client.campaign.scoring import CleanTable, Scorer, clean_jobs, fidelity_of_purified
@@ -50,9 +50,13 @@ class Summary:
     records: int
     """Records that are there and did not fail."""
     failed: int
-    """Records that failed; running again tries them again."""
+    """Records that failed."""
     first_error: str
     """Cause of the first failed record; empty where none failed."""
+    retryable: int = 0
+    """Failed records that may pass when the command is run again."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the image folder that could not be planned."""
 
 
 def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
@@ -87,6 +91,8 @@ class Runner:
     """Draws by chain, `none` included."""
     patience: float = PATIENCE_SECONDS
     """Seconds to wait for a server that has gone."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the image folder that could not be planned."""
 
     @property
     def steps(self) -> int:
@@ -129,7 +135,8 @@ class Runner:
         try:
             picture = read_image(self.folder, image)
         except ScoreguardError as error:
-            return [_clean_score(place, self._clean_seed(place), None, Answer(error=str(error))) for place in places]
+            answer = Answer(error=str(error), retryable=may_pass(error))
+            return [_clean_score(place, self._clean_seed(place), None, answer) for place in places]
         self.gallery.show(image.name, picture)
         jobs = clean_jobs(self.plan, places, {image.name: picture})
         answers = self._patiently(lambda: self.endpoint.score(jobs))
@@ -144,8 +151,18 @@ class Runner:
         missing = wanted - done
         progress(len(wanted) - len(missing), f"{unit.attack.split(':')[0]} through {unit.crafting}")
         if missing:
-            self.store.add_records(self._finished(self._remaining(unit, missing), scorer, done))
+            accepted = self._accepted(unit, scorer, done)
+            if accepted.images:
+                self.store.add_records(self._finished(self._remaining(accepted, missing), scorer, done))
         progress(len(missing), "")
+
+    def _accepted(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> Unit:
+        """The unit without the images whose clean score failed; their records say so."""
+        refusals = {image: scorer.refusal(unit, image) for image in unit.images}
+        for image, error in refusals.items():
+            if error is not None:
+                self.store.add_records(_undone(scorer.failed(replace(unit, images=(image,)), error), done))
+        return replace(unit, images=tuple(image for image, error in refusals.items() if error is None))
 
     def _remaining(self, unit: Unit, missing: set[RecordKey]) -> Unit:
         # A batch that is kept has them all; otherwise only what is missing is attacked.
@@ -198,9 +215,14 @@ class Runner:
         return batch
 
     def _summary(self) -> Summary:
-        errors = [record.error for record in self.store.records() if record.error]
-        records = len(self.store.done())
-        return Summary(records=records, failed=len(errors), first_error=errors[0] if errors else "")
+        failed = [record for record in self.store.records() if record.error]
+        return Summary(
+            records=len(self.store.done()),
+            failed=len(failed),
+            first_error=failed[0].error if failed else "",
+            retryable=sum(record.retryable for record in failed),
+            left_out=self.left_out,
+        )
 
 
 def _undone(records: list[Record], done: set[RecordKey]) -> list[Record]:
@@ -217,5 +239,6 @@ def _clean_score(place: tuple[str, str, int], seed: int, picture: Picture | None
         score=answer.score,
         seconds=answer.seconds,
         error=answer.error,
+        retryable=answer.retryable,
         **fidelity_of_purified(picture, answer.purified),
     )

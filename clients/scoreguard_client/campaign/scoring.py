@@ -14,6 +14,7 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client._models import FloatPicture
 from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
+from scoreguard_client.campaign.errors import CleanImageError, may_pass
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
 from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey, is_adaptive
@@ -66,7 +67,17 @@ class Scorer:
         """A record with the cause for everything that the unit should have given."""
         keys = (key for image in unit.images for key in self.keys(unit, image))
         images = {image.name: image for image in unit.images}
-        return [self._start(unit, images[key[0]], key, error=str(error) or type(error).__name__) for key in keys]
+        cause: dict[str, object] = {"error": str(error) or type(error).__name__, "retryable": may_pass(error)}
+        return [self._start(unit, images[key[0]], key, **cause) for key in keys]
+
+    def refusal(self, unit: Unit, image: ImageRef) -> CleanImageError | None:
+        """Why an image of a unit is not attacked; None where it is.
+
+        What the server cannot score clean it cannot score attacked, and the attack may take far more than the score.
+        """
+        rows = (self.clean[image.name, chain, 0] for chain in dict.fromkeys((UNDEFENDED, unit.crafting)))
+        failed = next((row for row in rows if row.error), None)
+        return None if failed is None else CleanImageError(failed.error, retryable=failed.retryable)
 
     def keys(self, unit: Unit, image: ImageRef) -> list[RecordKey]:
         """Keys of every record of a picture of a unit."""
@@ -109,11 +120,12 @@ class Scorer:
         key: RecordKey,
         undefended: tuple[Answer, Answer],
         defended: tuple[Answer, Answer],
-    ) -> dict[str, float | str | None]:
+    ) -> dict[str, float | str | bool | None]:
         clean = self.clean[picture.image.name, UNDEFENDED, 0]
         clean_defended = self.clean[picture.image.name, key[3], key[4]]
         purified = defended[0].purified
-        errors = [clean.error, clean_defended.error, *(answer.error for answer in (*undefended, *defended))]
+        sources = (clean, clean_defended, *undefended, *defended)
+        failed = next((source for source in sources if source.error), None)
         return {
             "clean_score": clean.score,
             "clean_defended": clean_defended.score,
@@ -126,7 +138,8 @@ class Scorer:
             "metric_sha256": defended[0].metric_sha256,
             "steps_sha256": defended[0].steps_sha256,
             "engine": defended[0].engine,
-            "error": next((error for error in errors if error), ""),
+            "error": "" if failed is None else failed.error,
+            "retryable": failed is not None and failed.retryable,
         }
 
     def _show(self, unit: Unit, picture: Attacked, pairs: AnswerPairs) -> None:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
-from contextlib import closing
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
@@ -20,7 +20,9 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
 
 FILE_NAME: Final = "campaign.sqlite"
-_LAYOUT: Final = 2
+PICTURES: Final = "pictures"
+"""Folder of a run's images."""
+_LAYOUT: Final = 3
 _RECORD_KEY: Final = ("image", "attack", "crafting", "chain", "draw")
 _CLEAN_KEY: Final = ("image", "chain", "draw")
 _BUSY_SECONDS: Final = 60.0
@@ -47,11 +49,14 @@ class Store:
 
         Raises:
             PlanMismatchError: the run belongs to another plan.
-            RunError: the directory cannot be written, or its file is no run.
+            RunError: the directory cannot be written, or its file is no run, or another version's.
         """
+        path = run / FILE_NAME
         try:
             run.mkdir(parents=True, exist_ok=True)
-            store = cls(run, _connect(run / FILE_NAME))
+            _refuse_emptied(path)
+            store = cls(run, _connect(path))
+            store._check_layout(new=True)
             store._prepare(plan, facts)
         except (OSError, sqlite3.Error) as error:
             raise RunError(f"{run}: cannot be used as a run directory: {error}") from error
@@ -67,13 +72,10 @@ class Store:
         path = run / FILE_NAME
         if not path.is_file():
             raise RunError(f"{run} holds no campaign; make one with scoreguard attack --out {run}")
-        try:
+        _refuse_emptied(path)
+        with _explained(path):
             store = cls(run, _connect(path))
-            layout = store._meta("layout")
-        except sqlite3.Error as error:
-            raise RunError(f"{path} cannot be read: {error}") from error
-        if layout != str(_LAYOUT):
-            raise RunError(f"{path} has layout {layout}, not {_LAYOUT}; run the campaign again in a new directory")
+            store._check_layout()
         return store
 
     def __enter__(self) -> Store:
@@ -117,8 +119,23 @@ class Store:
 
     def done(self) -> set[RecordKey]:
         """Keys of the records that did not fail."""
-        rows = self._connection.execute(f"SELECT {','.join(_RECORD_KEY)} FROM records WHERE error = ''")
-        return {tuple(row) for row in rows}
+        with self._explained():
+            rows = self._connection.execute(f"SELECT {','.join(_RECORD_KEY)} FROM records WHERE error = ''")
+            return {tuple(row) for row in rows}
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return _explained(self.run / FILE_NAME)
+
+    def _check_layout(self, *, new: bool = False) -> None:
+        tables = self._connection.execute("SELECT name FROM sqlite_master WHERE name = 'meta'").fetchall()
+        layout = self._meta("layout") if tables else None
+        if layout == str(_LAYOUT) or (new and not tables):
+            return
+        self.close()
+        raise RunError(
+            f"{self.run / FILE_NAME} has layout {layout}, not {_LAYOUT}: another version wrote it; "
+            "run the campaign again in a new directory"
+        )
 
     def _prepare(self, plan: Plan, facts: Mapping[str, Any]) -> None:
         with self._connection as connection:
@@ -149,14 +166,40 @@ class Store:
             f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))}) "
             f"ON CONFLICT ({','.join(key)}) DO UPDATE SET {updates} WHERE {table}.error != ''"
         )
-        with self._connection as connection:
-            connection.executemany(statement, [[getattr(row, name) for name in names] for row in rows])
+        values = [[_as_stored(getattr(row, name)) for name in names] for row in rows]
+        with self._explained(), self._connection as connection:
+            connection.executemany(statement, values)
 
     def _read(self, table: str, kind: type[_Row], key: tuple[str, ...]) -> list[_Row]:
         names = [field.name for field in fields(kind)]
-        rows = self._connection.execute(f"SELECT {','.join(names)} FROM {table} ORDER BY {','.join(key)}")
         flags = [field.name for field in fields(kind) if field.type == "bool"]
-        return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
+        with self._explained():
+            rows = self._connection.execute(f"SELECT {','.join(names)} FROM {table} ORDER BY {','.join(key)}")
+            return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite says of a full disk or a damaged file into one line."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise RunError(f"{path}: {error}; what was written before is kept") from error
+    except sqlite3.Error as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def _refuse_emptied(path: Path) -> None:
+    """A file of 0 bytes beside images of the run was emptied: starting over would hide that its records are lost."""
+    if path.is_file() and path.stat().st_size == 0 and (path.parent / PICTURES).is_dir():
+        raise RunError(
+            f"{path} is empty: the records of this run are lost; choose another --out, or delete {path.parent}"
+        )
+
+
+def _as_stored(value: Any) -> Any:
+    """Text that is not valid Unicode (from the name of a file) as SQLite can hold it."""
+    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
 def _connect(path: Path) -> sqlite3.Connection:

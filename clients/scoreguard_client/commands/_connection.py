@@ -11,11 +11,13 @@ from typing import Any, Final
 import click
 
 from scoreguard_client._base import DEFAULT_TARGET
-from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig, TLSConfig
+from scoreguard_client._client import ScoringClient
+from scoreguard_client._config import DEFAULT_CONFIG, MIB, ConnectionConfig, TLSConfig
 from scoreguard_client._exceptions import ConfigurationError
 
 _TOKEN_VARIABLE: Final = "SCOREGUARD_TOKEN"
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
+METRIC_HELP: Final = "Deployed metric; may be left out where there is one only. See `scoreguard catalogue`."
 _OPTIONS: Final = (
     click.option(
         "--target",
@@ -31,6 +33,13 @@ _OPTIONS: Final = (
         show_default=True,
         help="Seconds that a call may take.",
     ),
+    click.option(
+        "--max-message-mib",
+        type=click.IntRange(min=1, max=2047),
+        default=DEFAULT_CONFIG.max_message_bytes // MIB,
+        show_default=True,
+        help="Largest request and answer; the server has a limit of its own.",
+    ),
     # No option takes the token itself: other users of the machine can read command lines.
     click.option("--token-file", type=_FILE, help="File with the bearer token; without it, SCOREGUARD_TOKEN is used."),
     click.option("--tls/--no-tls", help="Use TLS, with the system's authorities unless --tls-ca is given."),
@@ -44,18 +53,28 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options; the function gets `target` and `config` (a `ConnectionConfig`) instead of them."""
 
     @functools.wraps(function)
-    def with_config(*args: Any, timeout: float, **rest: Any) -> Any:
+    def with_config(*args: Any, timeout: float, max_message_mib: int, **rest: Any) -> Any:
         names = ("token_file", "tls", "tls_ca", "tls_cert", "tls_key")
         security = {name: rest.pop(name) for name in names}
-        return function(*args, config=_config(timeout, **security), **rest)
+        return function(*args, config=_config(timeout, max_message_mib, **security), **rest)
 
     for option in reversed(_OPTIONS):
         with_config = option(with_config)
     return with_config
 
 
+def chosen_metric(client: ScoringClient, name: str) -> str:
+    """The metric of that name; empty = the only one that is deployed.
+
+    Raises:
+        NotFoundError: no name was given, and there are several metrics.
+    """
+    return name or client.list_metrics().metric().name
+
+
 def _config(
     timeout: float,
+    max_message_mib: int,
     *,
     token_file: Path | None,
     tls: bool,
@@ -68,7 +87,12 @@ def _config(
     secure = TLSConfig(
         root_certificates=_read_if(tls_ca), private_key=_read_if(tls_key), certificate_chain=_read_if(tls_cert)
     )
-    return ConnectionConfig(timeout_seconds=timeout, token=secret.strip(), tls=secure if wanted else None)
+    return ConnectionConfig(
+        timeout_seconds=timeout,
+        max_message_bytes=max_message_mib * MIB,
+        token=secret.strip(),
+        tls=secure if wanted else None,
+    )
 
 
 def _read_if(path: Path | None) -> bytes | None:

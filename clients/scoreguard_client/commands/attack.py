@@ -12,10 +12,12 @@ import yaml
 
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
+from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.campaign.errors import PlanError
+from scoreguard_client.campaign.images import LeftOut
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
 from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
-from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
 
 INCOMPLETE = 1
@@ -43,7 +45,31 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> Any:
-    return ",".join(map(str, value)) if isinstance(value, list) else value
+    return ",".join(map(_item, value)) if isinstance(value, list) else value
+
+
+def _item(value: Any) -> str:
+    """One attack or chain of a list: text, a mapping, or a list of steps."""
+    if isinstance(value, list):
+        return "+".join(map(_item, value))
+    if not isinstance(value, dict):
+        return str(value)
+    if "name" in value:
+        return _spec(str(value["name"]), {key: entry for key, entry in value.items() if key != "name"})
+    if len(value) != 1:
+        raise PlanError(f"{value!r} is no attack and no defence: write {{ifgsm: {{eps: 8/255}}}}, or name: ifgsm")
+    ((name, parameters),) = value.items()
+    if not isinstance(parameters, dict | None):
+        raise PlanError(f"the parameters of {name!r} must be a mapping, for example {{{name}: {{eps: 8/255}}}}")
+    return _spec(str(name), parameters or {})
+
+
+def _spec(name: str, parameters: dict[Any, Any]) -> str:
+    parts = [f"{key}={value}" for key, value in parameters.items()]
+    wrong = next((part for part in parts if any(mark in part for mark in ":,+")), None)
+    if wrong is not None:
+        raise PlanError(f"{name}: {wrong!r} holds one of the marks : , + that separate attacks, steps and parameters")
+    return ":".join([name, *parts])
 
 
 @click.command(
@@ -53,21 +79,28 @@ Example:
   scoreguard report runs/first
 """
 )
-@click.option("--metric", default="lite", show_default=True, help="Deployed metric to attack.")
+@click.option("--metric", default="", help=METRIC_HELP)
 @click.option(
-    "--attacks", default="fgsm,ifgsm", show_default=True, help="Attacks, name:key=value, separated by commas."
+    "--attacks",
+    default="fgsm,ifgsm",
+    show_default=True,
+    help="Attacks, name:key=value, separated by commas; all = every attack that needs no file.",
 )
 @click.option(
     "--defences",
     default="none",
     show_default=True,
-    help="Chains to score behind, separated by commas; steps of a chain joined by '+'.",
+    help="Chains to score behind, separated by commas; steps of a chain joined by '+'; all = none and every defence.",
 )
 @click.option(
     "--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean pictures."
 )
 @click.option(
-    "--out", type=click.Path(path_type=Path), required=True, metavar="RUN", help="Run directory; goes on where it was."
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="RUN",
+    help="Run directory; an existing run is resumed.",
 )
 @click.option("--adaptive", is_flag=True, help="Also attack through each chain, knowing the defence.")
 @click.option(
@@ -121,15 +154,15 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
 def command(target: str, config: ConnectionConfig, as_json: bool, gradients: str | None, **rest: Any) -> int:
-    """Attack a metric behind defences on a server, picture by picture, and keep every score.
+    """Attack a metric behind defences on a server, image by image, and keep every score.
 
-    The same command again goes on where the last one stopped.
+    Rerun the same command to resume.
     """
     options = CampaignOptions(gradients=None if gradients is None else Gradients(gradients), **rest)
     with ScoringClient(target, config) as client, meter() as shown:
         summary = launch(options, client, lambda runner: _begin(shown, runner))
     _say(summary, options.out, as_json)
-    return INCOMPLETE if summary.failed else 0
+    return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
 
 def _begin(shown: Meter, runner: Runner) -> Any:
@@ -137,11 +170,18 @@ def _begin(shown: Meter, runner: Runner) -> Any:
     return shown.advance
 
 
+def _is_file(entry: LeftOut) -> bool:
+    return entry.name not in CATALOGUE
+
+
 def _say(summary: Summary, run: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(summary) | {"run": str(run)}))
+        click.echo(json.dumps(asdict(summary) | {"run": str(run)}, allow_nan=False))
         return
+    for entry in summary.left_out:
+        click.echo(f"left out: {entry.name}: {entry.error}", err=True)
     click.echo(f"{summary.records} records in {run}")
     if summary.failed:
-        click.echo(f"{summary.failed} failed, the first with: {summary.first_error}; run again to try them again")
+        advice = f"; rerun to try the {summary.retryable} that may pass" if summary.retryable else ""
+        click.echo(f"{summary.failed} failed, the first with: {summary.first_error}{advice}")
     click.echo(f"next: scoreguard report {run}")

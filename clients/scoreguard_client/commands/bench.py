@@ -12,13 +12,14 @@ from typing import Final
 
 import click
 
+from scoreguard.images import image_files
 from scoreguard_client._async_client import AsyncScoringClient
+from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig
 from scoreguard_client._pictures import PictureLike
 from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
-from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
 
-_SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp"})
 _LIMIT: Final = 16
 _FAILED: Final = 1
 
@@ -29,7 +30,7 @@ Example:
   scoreguard bench --metric lite --defence blur --callers 1,4,16 --seconds 8
 """
 )
-@click.option("--metric", default="lite", show_default=True, help="Metric to score with.")
+@click.option("--metric", default="", help=METRIC_HELP)
 @click.option("--defence", "defences", multiple=True, metavar="CHAIN", help="Defence chain; repeat to append.")
 @click.option(
     "--images",
@@ -60,6 +61,8 @@ def command(
     """
     counts = _counts(callers)
     pictures = _synthetic(synthetic) if images is None else _folder(images)
+    with ScoringClient(target, config) as client:
+        metric = chosen_metric(client, metric)
     results = asyncio.run(_measure(target, config, pictures, metric, defences, counts, seconds, as_json))
     return _FAILED if any(result.failures for result in results) else 0
 
@@ -111,7 +114,7 @@ def _synthetic(size: str) -> list[bytes]:
 
 
 def _folder(folder: Path) -> list[bytes]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)[:_LIMIT]
+    paths = image_files(folder)[:_LIMIT]
     if not paths:
         raise click.BadParameter(f"{folder} holds no picture", param_hint="--images")
     return [path.read_bytes() for path in paths]

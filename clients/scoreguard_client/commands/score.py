@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,12 @@ from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
-from scoreguard_client._exceptions import ScoreguardError
+from scoreguard_client._exceptions import ScoreguardError, ServerError
 from scoreguard_client._models import Certificate, Score
 from scoreguard_client._pictures import to_pillow
-from scoreguard_client._requests import PreparedScore, ScoreRequest
+from scoreguard_client._requests import PreparedScore, ScoreRequest, SharedOptions
 from scoreguard_client._responses import Outcome
-from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
 
 
 @click.command(
@@ -30,7 +30,7 @@ Example:
 """
 )
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
-@click.option("--metric", default="lite", show_default=True, help="Metric to score with; see `scoreguard catalogue`.")
+@click.option("--metric", default="", help=METRIC_HELP)
 @click.option(
     "--defence",
     "defences",
@@ -54,7 +54,7 @@ Example:
     "--save-purified",
     type=click.Path(dir_okay=False, path_type=Path),
     metavar="OUT.png",
-    help="Write what the metric saw, rounded to 8 bits (one picture only).",
+    help="Write what the metric saw, rounded to 8 bits (one image only).",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @connection_options
@@ -74,27 +74,29 @@ def command(
     if save_purified is not None and len(pictures) > 1:
         raise click.UsageError("--save-purified takes one picture")
     smooth = _smoothing(**smoothing)
-    requests = [
-        ScoreRequest(
-            picture=picture,
-            metric=metric,
+    with ScoringClient(target, config) as client:
+        options = SharedOptions(
+            metric=chosen_metric(client, metric),
             defences=defences,
             seed=seed,
             return_undefended=undefended,
             return_purified=save_purified is not None,
             smoothing=smooth,
         )
-        for picture in pictures
-    ]
-    with ScoringClient(target, config) as client:
-        if len(requests) > 1:
-            outcomes = client.score_stream(requests, timeout=config.timeout_seconds * len(requests))
-            return _show_all(zip(pictures, outcomes, strict=True), as_json)
-        score = client.score_prepared(PreparedScore.of(requests[0]))
-    if save_purified is not None:
-        _save(score, save_purified)
-    click.echo(json.dumps(_record(pictures[0], score)) if as_json else _line(score))
-    return 0
+        # What is written has 8 bits, so that is what should travel.
+        requests = [replace(options.request_of(picture), purified_format="png") for picture in pictures]
+        outcomes = _outcomes(client, requests, config.timeout_seconds)
+        return _show_all(zip(pictures, outcomes, strict=True), as_json, save_purified)
+
+
+def _outcomes(client: ScoringClient, requests: Sequence[ScoreRequest], timeout: float) -> Iterator[Outcome]:
+    if len(requests) > 1:
+        yield from client.score_stream(requests, timeout=timeout * len(requests))
+        return
+    try:
+        yield client.score_prepared(PreparedScore.of(requests[0]))
+    except ScoreguardError as error:
+        yield error
 
 
 def _smoothing(smoothing: float | None, **others: float | None) -> Smoothing | None:
@@ -106,25 +108,42 @@ def _smoothing(smoothing: float | None, **others: float | None) -> Smoothing | N
     return None
 
 
-def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool) -> int:
-    scored, failed = [], 0
+def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool, save_purified: Path | None) -> int:
+    scored: list[tuple[str, Score]] = []
+    failed = 0
     for name, outcome in pairs:
+        if as_json:
+            click.echo(json.dumps(_record(name, outcome), allow_nan=False))
         if isinstance(outcome, ScoreguardError):
             failed += 1
             click.echo(f"error: {name}: {outcome}", err=True)
-        elif as_json:
-            click.echo(json.dumps(_record(name, outcome)))
-        else:
-            scored.append((name, outcome))
-    if scored:
-        _print(scored)
+            continue
+        scored.append((name, outcome))
+        if save_purified is not None:
+            _save(outcome, save_purified)
+    if scored and not as_json:
+        _show(scored, alone=len(scored) + failed == 1)
     return console.BAD_INPUT if failed else 0
 
 
-def _record(name: str, score: Score) -> dict[str, Any]:
+def _show(scored: Sequence[tuple[str, Score]], *, alone: bool) -> None:
+    if alone:
+        click.echo(_line(scored[0][1]))
+    else:
+        _print(scored)
+
+
+def _record(name: str, outcome: Outcome) -> dict[str, Any]:
+    if isinstance(outcome, ServerError):
+        return {"picture": name, "error": {"code": outcome.code, "reason": outcome.reason, "message": str(outcome)}}
+    if isinstance(outcome, ScoreguardError):
+        return {"picture": name, "error": {"code": "", "reason": type(outcome).__name__, "message": str(outcome)}}
+    return {"picture": name} | _facts(outcome)
+
+
+def _facts(score: Score) -> dict[str, Any]:
     provenance = score.provenance
     return {
-        "picture": name,
         "score": score.score,
         "undefended_score": score.undefended_score,
         "gap": score.gap,

@@ -14,7 +14,7 @@ from rich.table import Table
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.campaign.launch import Gradients
-from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.showcase import captions
 from scoreguard_client.showcase.cards import Order, Showcase, in_order
@@ -35,7 +35,7 @@ Example:
 """
 )
 @click.argument("photo", type=_PATH, metavar="PHOTO")
-@click.option("--metric", default="lite", show_default=True, help="Deployed metric to attack and to score with.")
+@click.option("--metric", default="", help=METRIC_HELP)
 @click.option("--attack", default=DEFAULT_ATTACK, show_default=True, help="The attack, name:key=value.")
 @click.option(
     "--defences",
@@ -87,8 +87,9 @@ def command(
     _check_place(out, ".html")
     if sheet is not None:
         _check_place(sheet, ".png")
-    options = ShowcaseOptions(gradients=None if gradients is None else Gradients(gradients), **rest)
+    source = None if gradients is None else Gradients(gradients)
     with ScoringClient(target, config) as client, meter() as shown:
+        options = ShowcaseOptions(gradients=source, **rest)
         showcase = make_showcase(options, client, lambda steps: _begin(shown, steps))
     showcase = replace(showcase, cards=in_order(showcase.cards, Order(order)))
     _write(showcase, out, sheet)

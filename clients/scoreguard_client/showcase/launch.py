@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -77,6 +77,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     window = _window(options, unit_values(clean))
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
+    options = replace(options, metric=metric.name)
     chains = _chains(options, metric)
     crafter = _crafter(options, client, catalogue, attack, reference)
     progress = start(len(chains) + 2)

@@ -86,7 +86,7 @@ def train(
     if options.out.suffix != FILE_SUFFIX:
         raise RecipeError(f"--out must end in {FILE_SUFFIX}, not {options.out.name}")
     teacher = _teacher(options, client)
-    pictures = TrainingPictures(folder=options.images, references=find_images(options.images, options.limit))
+    pictures = TrainingPictures(folder=options.images, references=find_images(options.images, options.limit).images)
     training = Training(
         recipe=_recipe(options, teacher, pictures),
         pictures=pictures,

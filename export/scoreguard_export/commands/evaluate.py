@@ -1,20 +1,23 @@
-"""`scoreguard-export evaluate`: a metric against human scores."""
+"""`scoreguard-export evaluate`: a metric against human scores.
+
+What it runs is imported when it runs: `--help` needs none of it.
+"""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
 from rich.table import Table
 
-from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_export.training.evaluate_mos import AgreementRow, evaluate_on_human_scores
+if TYPE_CHECKING:
+    from scoreguard_export.training.evaluate_mos import AgreementRow
 
 
-@click.command(epilog="Example: scoreguard-export evaluate lite --data ../shared/data")
+@click.command(epilog="Example: scoreguard-export evaluate lite --data data")
 @click.argument("metric")
 @click.option(
     "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of mos/."
@@ -23,6 +26,11 @@ from scoreguard_export.training.evaluate_mos import AgreementRow, evaluate_on_hu
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
     """Rank correlation of METRIC with human scores, by data set and distortion; 1 = full agreement."""
+    from rich.console import Console
+
+    from scoreguard_export.metrics.catalogue import load_metric
+    from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
+
     rows = evaluate_on_human_scores(load_metric(metric, weights), data)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))

@@ -1,14 +1,13 @@
-"""`scoreguard-export fit`: the statistics of pristine photographs that a metric compares with."""
+"""`scoreguard-export fit`: the statistics of pristine photographs that a metric compares with.
+
+What it runs is imported when it runs: `--help` needs none of it.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import click
-
-from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
-from scoreguard_export.progress import counted
-from scoreguard_export.training.photos import bundled_photos, photos_in
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -26,6 +25,10 @@ def command() -> None:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
 def niqe(photos: tuple[Path, ...], bundled: bool, exclude: tuple[str, ...], sharpness: float, out: Path) -> None:
     """Fit the pristine model of `niqe`: niqe.safetensors, and niqe.json that says how it was made."""
+    from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
+    from scoreguard_export.progress import counted
+    from scoreguard_export.training.photos import bundled_photos, photos_in
+
     sources = (*(folder.name for folder in photos), *(("scikit-image",) if bundled else ()))
     config = NiqeFitConfig(sources=sources, excluded=exclude, sharpness=sharpness, out=out)
     every = photos_in(photos) | (bundled_photos() if bundled else {})

@@ -183,7 +183,13 @@ class Defence(nn.Module, ABC):
         """What is exported: the module itself, or the part that a sampler asks."""
         return self
 
-    def finish(self) -> Defence | None:
+    @classmethod
+    def graph_facts(cls, structural: Mapping[str, float]) -> DefenceFacts:
+        """The facts of what `graph` gives for a variant, known without its weights."""
+        return cls.facts
+
+    @classmethod
+    def finish(cls) -> Defence | None:
         """What makes the result of a diffusion from the picture and the sample; None: the sample is the result."""
         return None
 

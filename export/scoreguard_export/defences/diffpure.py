@@ -125,6 +125,11 @@ class DiffPure(Defence):
         """The linear schedule of 1000 steps, as far as the denoiser was trained."""
         return linear_schedule(_STEPS).alpha_bar[: _STEPS if structural.get("model") else _SHIPPED_STEPS]
 
+    @classmethod
+    def graph_facts(cls, structural: Mapping[str, float]) -> DefenceFacts:
+        """The denoiser's."""
+        return _denoiser(structural).facts
+
     def graph(self) -> Defence:
         """The denoiser."""
         return self.denoiser
@@ -166,7 +171,8 @@ class DiffPureEdge(DiffPure):
 
     facts = _facts("diffpure-edge", "DiffPure with edges kept", _STUDY, 2024, EDGE_PARAMETERS)
 
-    def finish(self) -> Defence | None:
+    @classmethod
+    def finish(cls) -> Defence | None:
         """The mask."""
         return EdgeFinish().eval()
 
@@ -176,7 +182,8 @@ class DiffPureUnsharp(DiffPure):
 
     facts = _facts("diffpure-unsharp", "DiffPure and unsharp mask", _STUDY, 2024, UNSHARP_PARAMETERS, 2)
 
-    def finish(self) -> Defence | None:
+    @classmethod
+    def finish(cls) -> Defence | None:
         """The mask."""
         return UnsharpFinish().eval()
 

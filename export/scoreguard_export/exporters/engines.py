@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreguard.v1.execution import INEXACT_OPTIMISERS
 from scoreguard_export.exporters.quiet import quiet
 
 Engine = Callable[[tuple[Tensor, ...]], Tensor]
@@ -50,7 +51,9 @@ def load_onnx(path: Path, names: Sequence[str]) -> Engine:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
-    session = onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        path.read_bytes(), options, providers=["CPUExecutionProvider"], disabled_optimizers=INEXACT_OPTIMISERS
+    )
 
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
         feed = {name: value.detach().numpy() for name, value in zip(names, inputs, strict=True)}

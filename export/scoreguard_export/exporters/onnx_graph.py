@@ -12,6 +12,8 @@ from torch.export import Dim
 
 from scoreguard_export.defences.base import Defence, RandomShape
 from scoreguard_export.errors import GraphError
+from scoreguard_export.exporters.constants import lost_constants
+from scoreguard_export.exporters.exact import TRANSLATIONS, exact_patterns
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.exporters.signature import (
     Exportable,
@@ -48,7 +50,8 @@ def export_onnx(module: Exportable, path: Path) -> None:
         path: File to write, `.onnx`.
 
     Raises:
-        GraphError: the module cannot be captured with free sizes, or the graph is not valid ONNX.
+        GraphError: the module cannot be captured with free sizes, one of its constants was lost on the way, or the
+            graph is not valid ONNX.
     """
     try:
         with quiet():
@@ -61,20 +64,25 @@ def export_onnx(module: Exportable, path: Path) -> None:
 
 
 def _captured(module: Exportable) -> onnx.ModelProto:
-    program = torch.onnx.export(
-        module,
-        example_inputs(module),
-        dynamo=True,
-        external_data=False,
-        opset_version=OPSET,
-        input_names=input_names(module),
-        output_names=[output_name(module)],
-        dynamic_shapes=tuple(_free(axes) for axes in _axes(module)),
-        verbose=False,
-    )
-    if program is None:
+    with exact_patterns():
+        program = torch.onnx.export(
+            module,
+            example_inputs(module),
+            dynamo=True,
+            external_data=False,
+            opset_version=OPSET,
+            input_names=input_names(module),
+            output_names=[output_name(module)],
+            dynamic_shapes=tuple(_free(axes) for axes in _axes(module)),
+            custom_translation_table=TRANSLATIONS,
+            verbose=False,
+        )
+    if program is None or program.exported_program is None:
         raise RuntimeError("the exporter returned no program")
-    return program.model_proto
+    model = program.model_proto
+    if lost := lost_constants(program.exported_program, model):
+        raise RuntimeError(f"the exporter lost the constants {', '.join(map(repr, lost))}")
+    return model
 
 
 def _axes(module: Exportable) -> list[tuple[str | None, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 import torch
 from torch import Tensor
@@ -14,23 +15,35 @@ from scoreguard_export.metrics.base import Metric
 Exportable = Metric | Defence
 
 
+class Content(StrEnum):
+    """What the images of a case show."""
+
+    PHOTOGRAPHS = "photographs"
+    """Textures like those of photographs."""
+    PATTERNS = "patterns"
+    """Flat images, gradients, stripes and others that are hard for their plainness: one of each."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Case:
     """One set of inputs."""
 
     batch: int
-    """Pictures."""
+    """Images."""
     height: int
     """In pixels."""
     width: int
     """In pixels."""
     parameters: Mapping[str, float] = field(default_factory=dict)
     """Values of graph parameters; those left out take their defaults."""
+    content: Content = Content.PHOTOGRAPHS
+    """What the images show."""
 
     def __str__(self) -> str:
         """Describe for an error message."""
         values = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
-        return f"{self.batch}×3×{self.height}×{self.width}{values}"
+        shape = f"{self.batch}×3×{self.height}×{self.width}{values}"
+        return shape if self.content is Content.PHOTOGRAPHS else f"{shape} ({self.content})"
 
 
 def describe(module: Exportable) -> str:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image
 from scipy.stats import pearsonr, spearmanr
 
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.metrics.base import Metric
+from scoreguard_export.training.photos import read_photo
 
 _FEWEST = 3
 """Pictures below which a correlation says nothing."""
@@ -86,8 +86,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 @torch.no_grad()
 def score_file(metric: Metric, path: Path) -> float:
     """The metric's score of one picture file, in 8 bits, at its native size."""
-    with Image.open(path) as image:
-        pixels = torch.from_numpy(np.array(image.convert("RGB")))
+    pixels = torch.from_numpy(read_photo(path).copy())
     return float(metric(pixels.permute(2, 0, 1)[None].float() / 255.0)[0])
 
 

@@ -18,11 +18,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image
-
 from scoreguard_export.errors import TrainingError
-from scoreguard_export.training.photos import Bytes, photos_in
+from scoreguard_export.training.photos import Bytes, photos_in, read_photo
 
 _CLEAN = "clean.png"
 _UNDEFENDED = "none"
@@ -84,9 +81,4 @@ def _campaign_pairs(pictures: Path, attack: str) -> Iterator[Pair]:
     for original in sorted(pictures.glob(f"*/{_CLEAN}")):
         for path in sorted(original.parent.glob(f"{attack}-*__{_UNDEFENDED}-*.png")):
             if path.stem.count("__") == 1:
-                yield Pair(name=original.parent.name, attacked=_read(path), clean=_read(original))
-
-
-def _read(path: Path) -> Bytes:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+                yield Pair(name=original.parent.name, attacked=read_photo(path), clean=read_photo(original))

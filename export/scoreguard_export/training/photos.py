@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
+from scoreguard.images import image_files, read_image
+from scoreguard.v1.errors import ImageError
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.training.config import TrainingConfig
 
 Bytes = NDArray[np.uint8]
 
-_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}
 _BUNDLED = ("astronaut", "coffee", "chelsea", "rocket")
 
 
@@ -46,7 +46,19 @@ def photos_in(folders: tuple[Path, ...]) -> dict[str, Bytes]:
     for folder in folders:
         if not folder.is_dir():
             raise TrainingError(f"no folder of photographs at {folder}")
-        for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in _SUFFIXES):
-            with Image.open(path) as image:
-                photos[path.stem] = np.asarray(image.convert("RGB"))
+        for path in image_files(folder):
+            photos[path.stem] = read_photo(path)
     return photos
+
+
+def read_photo(path: Path) -> Bytes:
+    """A photograph in 8 bits, (H, W, 3): read as the server reads it, deeper ones rounded.
+
+    Raises:
+        TrainingError: it cannot be read; the message names the path.
+    """
+    try:
+        values = read_image(path.read_bytes())
+    except (OSError, ImageError) as error:
+        raise TrainingError(f"cannot read the photograph {path}: {error}") from error
+    return np.asarray(values if values.dtype == np.uint8 else np.rint(values * np.float32(255)), np.uint8)

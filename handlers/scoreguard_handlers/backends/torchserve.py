@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final, Self
 
 import grpc
@@ -26,11 +29,11 @@ from scoreguard_handlers.errors import (
     WorkerDiedError,
 )
 from scoreguard_handlers.hung_workers import HungWorkers
+from scoreguard_handlers.spool import Spool
 from scoreguard_handlers.torchserve_files import LOOPBACK
 from scoreguard_handlers.torchserve_process import READY, TorchServeProcess
+from scoreguard_handlers.torchserve_supervisor import TorchServeSupervisor
 
-PAYLOAD: Final = "data"
-"""Key of our bytes in TorchServe's request."""
 PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 _MARGIN_SECONDS: Final = 2.0
 """A worker that stops, or is ended, after the deadline needs a moment to say so."""
@@ -48,18 +51,15 @@ class TorchServeBackend:
 
     name = "torchserve"
 
-    def __init__(self, server: TorchServeProcess, config: ServeConfig) -> None:
-        self.server, self.board = server, FolderBoard(server.board)
+    def __init__(self, supervisor: TorchServeSupervisor, config: ServeConfig) -> None:
+        self._supervisor = supervisor
         self._overdue_seconds = config.torchserve.overdue_seconds
         self._hung = HungWorkers(lambda: (self.board, self.server.pid), self._overdue_seconds)
         self.workers, self.max_batch = config.workers, config.admission.max_batch
         self.calls = config.workers * config.admission.calls_per_worker
-        self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
-        self._predict: Any = self._channel.unary_unary(
-            PREDICTIONS,
-            request_serializer=TorchServePredictionsRequest.SerializeToString,
-            response_deserializer=TorchServePredictionResponse.FromString,
-        )
+        self._closing: set[asyncio.Task[None]] = set()
+        self._connect(supervisor.server)
+        supervisor.on_restart(self._reconnect)
 
     @classmethod
     async def start(cls, catalogue: Catalogue, config: ServeConfig) -> Self:
@@ -68,16 +68,43 @@ class TorchServeBackend:
         Raises:
             StartupError: it does not come up.
         """
-        server = await TorchServeProcess.start(config, catalogue)
-        return cls(server, config)
+        # The archives that were verified, wherever they lie: not what the model store holds by now.
+        store = next(iter(catalogue.values())).archive.path.parent
+        return cls(await TorchServeSupervisor.start(replace(config, model_store=store), list(catalogue)), config)
+
+    @property
+    def server(self) -> TorchServeProcess:
+        """The TorchServe of now; another one after a restart."""
+        return self._supervisor.server
+
+    def _connect(self, server: TorchServeProcess) -> None:
+        self._channel = grpc.aio.insecure_channel(f"{LOOPBACK}:{server.ports.grpc_inference}", options=_OPTIONS)
+        self._spool, self._metadata = Spool(server.spool), server.inference_metadata
+        self.board = FolderBoard(server.board)
+        self._predict: Any = self._channel.unary_unary(
+            PREDICTIONS,
+            request_serializer=TorchServePredictionsRequest.SerializeToString,
+            response_deserializer=TorchServePredictionResponse.FromString,
+        )
+
+    def _reconnect(self, server: TorchServeProcess) -> None:
+        closing = asyncio.create_task(self._channel.close())
+        self._closing.add(closing)
+        closing.add_done_callback(self._closing.discard)
+        self._connect(server)
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Run one call on some worker of the metric."""
-        message = TorchServePredictionsRequest(model_name=metric, input={PAYLOAD: request.SerializeToString()})
+        # For as long as a worker may be at it, so that what is under way is known.
+        timeout = _timeout_of(request, self._overdue_seconds)
+
+        async def send(fields: Mapping[str, bytes]) -> bytes:
+            message = TorchServePredictionsRequest(model_name=metric, input=fields)
+            reply = await self._predict(message, timeout=timeout, metadata=self._metadata)
+            return bytes(reply.prediction)
+
         try:
-            # For as long as a worker may be at it, so that what is under way is known.
-            reply = await self._predict(message, timeout=_timeout_of(request, self._overdue_seconds))
-            return WorkerResponse.FromString(reply.prediction)
+            return WorkerResponse.FromString(await self._spool.carry(request, send))
         except grpc.aio.AioRpcError as error:
             raise self._failure(request, error.code(), error.details() or "") from error
         except DecodeError as error:
@@ -91,14 +118,14 @@ class TorchServeBackend:
             raise BackendUnavailableError(f"no worker of {metric!r} is ready" + (f": {why}" if why else ""))
 
     async def failed(self) -> str:
-        """Wait until TorchServe ends on its own."""
-        return await self.server.ended()
+        """Wait until TorchServe has ended once too often."""
+        return await self._supervisor.given_up()
 
     async def close(self) -> None:
         """Close the channel and end TorchServe."""
         await self._hung.stop()
         await self._channel.close()
-        await self.server.stop()
+        await self._supervisor.stop()
 
     def _failure(self, request: WorkerRequest, code: grpc.StatusCode, details: str) -> ServingError:
         """What the status means; of a dead worker, what its note says."""

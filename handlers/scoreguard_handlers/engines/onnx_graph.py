@@ -12,6 +12,7 @@ from typing import Final
 
 import onnxruntime
 
+from scoreguard.v1.execution import INEXACT_OPTIMISERS
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.deadline import WATCH, Deadline
 from scoreguard_handlers.errors import ResourceLimitError
@@ -40,7 +41,9 @@ class OnnxGraph:
         frugal, self._arena = len(model) >= large, arena
         options = _options(threads, frugal=frugal, arena=arena)
         with _in_a_file(model) if frugal else nullcontext(model) as source:
-            self._session = onnxruntime.InferenceSession(source, options, providers=_providers())
+            self._session = onnxruntime.InferenceSession(
+                source, options, providers=_providers(), disabled_optimizers=INEXACT_OPTIMISERS
+            )
         self._output = [self._session.get_outputs()[0].name]
 
     @property

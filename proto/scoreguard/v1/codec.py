@@ -9,12 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard.v1.errors import PayloadError
+from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.scoring_pb2 import (
     DATA_TYPE_FLOAT32,
     DATA_TYPE_UINT8,
     DataType,
     Tensor,
 )
+from scoreguard.v1.shown import shown
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""
@@ -49,9 +51,10 @@ def from_tensor(tensor: Tensor) -> Picture:
     dtype = _WIRE.get(tensor.data_type)
     if dtype is None:
         raise PayloadError("the tensor's data_type must be UINT8 or FLOAT32")
-    shape = tuple(tensor.shape)
+    # A shape may be as long as the message; only its beginning matters to the check and to its error.
+    shape = tuple(tensor.shape[: LIMITS.tensor_dimensions + 1])
     if len(shape) != _RANK or shape[2] != _CHANNELS or min(shape) < 1:
-        raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shape}")
+        raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shown(shape)}")
     expected = math.prod(shape) * dtype.itemsize
     if len(tensor.data) != expected:
         raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}")

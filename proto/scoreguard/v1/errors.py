@@ -6,10 +6,14 @@ ContractError
 ├── SmoothingError   a smoothing that no certificate can come of
 ├── TooSmallError    a picture that is smaller than a stage reads
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
+├── ImageError       a file that is no image, is damaged, or cannot be read rightly
+│   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
 └── IntegrityError   an archive that is not what its manifest says
 """
 
 from __future__ import annotations
+
+from scoreguard.v1.shown import shown
 
 
 class ContractError(ValueError):
@@ -22,7 +26,7 @@ class SpecError(ContractError):
     def __init__(self, text: str, problem: str) -> None:
         self.text, self.problem = text, problem
         super().__init__(
-            f"cannot read defence {text!r}: {problem}; write name:key=value, steps joined by '+', "
+            f"cannot read defence '{shown(text)}': {problem}; write name:key=value, steps joined by '+', "
             "for example blur:kernel=3+jpeg:quality=50"
         )
 
@@ -53,6 +57,18 @@ class SmoothingError(ContractError):
 
 class PayloadError(ContractError):
     """A tensor whose bytes do not fit its shape and type."""
+
+
+class ImageError(ContractError):
+    """A file that is no image, is damaged, or cannot be read rightly; the message says what to do."""
+
+
+class ImageLimitError(ImageError):
+    """An image with more pixels, or of a costlier kind, than is read."""
+
+    def __init__(self, message: str, *, what: str, value: float, limit: float) -> None:
+        self.what, self.value, self.limit = what, value, limit
+        super().__init__(message)
 
 
 class IntegrityError(ContractError):

@@ -24,6 +24,9 @@ COUNT_PARAMETER: Final = "steps"
 """Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which takes t."""
 LEVELS: Final = 255.0
 """The denoiser of a diffusion is told the noise in levels of 255."""
+INEXACT_OPTIMISERS: Final = ("NoopElimination",)
+"""Optimisers of ONNX Runtime that no session may use: this one compares constants of double precision after rounding
+them to single precision, so it drops a term of 1e-50 and a factor of 1 + 1e-9."""
 Floats = npt.NDArray[np.float32]
 
 

@@ -627,6 +627,7 @@ class ParityCase(google.protobuf.message.Message):
     PARAMETERS_FIELD_NUMBER: builtins.int
     MAX_ABS_ERROR_FIELD_NUMBER: builtins.int
     TOLERANCE_FIELD_NUMBER: builtins.int
+    CONTENT_FIELD_NUMBER: builtins.int
     engine: builtins.str
     """`torchscript` or `onnx`."""
     batch: builtins.int
@@ -639,6 +640,8 @@ class ParityCase(google.protobuf.message.Message):
     """Largest absolute difference of any output value."""
     tolerance: builtins.float
     """Largest difference allowed."""
+    content: builtins.str
+    """What the images show: `photographs`, or `patterns` (flat images, gradients, stripes, text and others)."""
     @property
     def parameters(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Values of the graph parameters in this case."""
@@ -653,8 +656,9 @@ class ParityCase(google.protobuf.message.Message):
         parameters: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
         max_abs_error: builtins.float = ...,
         tolerance: builtins.float = ...,
+        content: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "engine", b"engine", "height", b"height", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "tolerance", b"tolerance", "width", b"width"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "content", b"content", "engine", b"engine", "height", b"height", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "tolerance", b"tolerance", "width", b"width"]) -> None: ...
 
 Global___ParityCase: typing_extensions.TypeAlias = ParityCase
 

@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from scoreguard.v1.errors import ParameterError
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.shown import shown
 from scoreguard.v1.spec import Step
 
 
@@ -66,8 +68,10 @@ def in_chain(place: int | None) -> str:
 
 def _refuse_unknown(defence: str, name: str, known: Sequence[str], place: int | None) -> None:
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known or ["none"]
-        problem = f"defence {defence!r}{in_chain(place)} has no parameter {name!r}: it takes {', '.join(near)}"
+        comparable = len(name) <= LIMITS.name_characters  # comparing takes time with the square of the length
+        near = (difflib.get_close_matches(name, known, n=3, cutoff=0.4) if comparable else []) or known or ["none"]
+        which = f"defence {defence!r}{in_chain(place)}"
+        problem = f"{which} has no parameter '{shown(name)}': it takes {', '.join(near)}"
         raise ParameterError(defence, name, problem)
 
 

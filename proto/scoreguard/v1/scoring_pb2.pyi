@@ -694,10 +694,16 @@ class ListMetricsResponse(google.protobuf.message.Message):
     METRICS_FIELD_NUMBER: builtins.int
     SERVER_VERSION_FIELD_NUMBER: builtins.int
     GRADIENTS_FIELD_NUMBER: builtins.int
+    MAX_MESSAGE_BYTES_FIELD_NUMBER: builtins.int
+    MAX_PIXELS_FIELD_NUMBER: builtins.int
     server_version: builtins.str
     """Version of the server software."""
     gradients: builtins.bool
     """Whether GradientService is served here."""
+    max_message_bytes: builtins.int
+    """Largest request, and largest answer, in bytes; 0 = an earlier version, which does not say."""
+    max_pixels: builtins.int
+    """Largest image, in pixels; 0 = an earlier version, which does not say."""
     @property
     def metrics(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DeployedMetric]:
         """The deployed metrics, by name."""
@@ -708,8 +714,10 @@ class ListMetricsResponse(google.protobuf.message.Message):
         metrics: collections.abc.Iterable[Global___DeployedMetric] | None = ...,
         server_version: builtins.str = ...,
         gradients: builtins.bool = ...,
+        max_message_bytes: builtins.int = ...,
+        max_pixels: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["gradients", b"gradients", "metrics", b"metrics", "server_version", b"server_version"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["gradients", b"gradients", "max_message_bytes", b"max_message_bytes", "max_pixels", b"max_pixels", "metrics", b"metrics", "server_version", b"server_version"]) -> None: ...
 
 Global___ListMetricsResponse: typing_extensions.TypeAlias = ListMetricsResponse
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from scoreguard.v1.errors import SpecError
 from scoreguard.v1.scoring_pb2 import DefenceStep
+from scoreguard.v1.shown import shown
 
 UNDEFENDED = "none"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
@@ -68,21 +69,21 @@ def parse_chains(text: str) -> tuple[tuple[Step, ...], ...]:
 def _parse_step(part: str, text: str) -> Step:
     name, *pairs = part.split(":")
     if not _NAME.match(name):
-        raise SpecError(text, f"{name!r} is not a name")
+        raise SpecError(text, f"'{shown(name)}' is not a name")
     parameters = dict(_parse_pair(pair, text) for pair in pairs)
     if len(parameters) != len(pairs):
-        raise SpecError(text, f"a parameter of {name!r} is given twice")
+        raise SpecError(text, f"a parameter of '{shown(name)}' is given twice")
     return Step(name=name, parameters=tuple(sorted(parameters.items())))
 
 
 def _parse_pair(pair: str, text: str) -> tuple[str, float]:
     key, equals, number = pair.partition("=")
     if not equals or not _NAME.match(key):
-        raise SpecError(text, f"{pair!r} is not key=value")
+        raise SpecError(text, f"'{shown(pair)}' is not key=value")
     try:
         value = float(number)
     except ValueError:
-        raise SpecError(text, f"{number!r} is not a number") from None
+        raise SpecError(text, f"'{shown(number)}' is not a number") from None
     if not math.isfinite(value):
-        raise SpecError(text, f"{number!r} is not a finite number")
+        raise SpecError(text, f"'{shown(number)}' is not a finite number")
     return key, value

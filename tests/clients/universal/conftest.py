@@ -83,7 +83,7 @@ def train(tmp_path: Path) -> Train:
         every: int = 1,
         **changes: Any,
     ) -> UniversalPerturbation:
-        pictures = TrainingPictures(folder=folder, references=find_images(folder))
+        pictures = TrainingPictures(folder=folder, references=find_images(folder).images)
         training = Training(
             recipe=recipe(pictures=len(pictures.references), **changes),
             pictures=pictures,

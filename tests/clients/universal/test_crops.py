@@ -82,10 +82,10 @@ def test_float_pictures_keep_their_values() -> None:
 def test_the_pictures_of_a_step_are_read_in_its_order(tmp_path: Path) -> None:
     """Sizes may differ; a picture that was changed since is refused; the digest depends on every picture."""
     folder = write_pictures(tmp_path / "p", [picture(16, 16), picture(40, 20), picture(9, 30)])
-    pictures = TrainingPictures(folder=folder, references=find_images(folder))
+    pictures = TrainingPictures(folder=folder, references=find_images(folder).images)
     found = pictures.crops([1, 0], SIZE, benchmark=False)
     np.testing.assert_array_equal(found, np.concatenate([centre(picture(40, 20)), centre(picture(16, 16))]))
-    fewer = TrainingPictures(folder=folder, references=find_images(folder, 2))
+    fewer = TrainingPictures(folder=folder, references=find_images(folder, 2).images)
     assert fewer.sha256 != pictures.sha256
     write_pictures(folder, [picture(17, 16)])
     with pytest.raises(PictureError, match="was changed"):

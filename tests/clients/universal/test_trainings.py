@@ -36,7 +36,7 @@ def wavy(pictures: torch.Tensor) -> torch.Tensor:
 
 def batch_of(folder: Path) -> torch.Tensor:
     """All pictures of a folder."""
-    return torch.from_numpy(as_batch([read_image(folder, image) for image in find_images(folder)]))
+    return torch.from_numpy(as_batch([read_image(folder, image) for image in find_images(folder).images]))
 
 
 @pytest.mark.parametrize("kind", ["cumulative", "optimized"])
@@ -81,7 +81,7 @@ def test_every_step_draws_anew_and_the_same_seed_draws_the_same(photos: Path, tm
         return oracle.gradient(images)
 
     teacher = replace(oracle_teacher(oracle), ask=ask)
-    pictures = TrainingPictures(folder=photos, references=find_images(photos))
+    pictures = TrainingPictures(folder=photos, references=find_images(photos).images)
     for number, seed in enumerate((0, 0, 1)):
         out = tmp_path / f"{number}.safetensors"
         Training(recipe=recipe(seed=seed), pictures=pictures, teacher=teacher, out=out).run(lambda steps, what: None)

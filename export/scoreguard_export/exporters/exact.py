@@ -1,0 +1,48 @@
+"""How a module's constants reach its ONNX graph to the last bit.
+
+As they are, torch's exporter and its optimiser lose constants in two ways. The optimiser drops a term within 1e-8 of 0
+and a factor within 1e-5 of 1 as if they were 0 and 1, so an epsilon that guards a division vanishes. And a number
+beside double precision passes through single precision, where 0.1 becomes 0.10000000149 and 1e-50 becomes 0.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+import onnx_ir
+import torch
+from onnxscript import opset20
+from onnxscript.rewriter import _matcher, _pattern_ir
+
+
+@contextlib.contextmanager
+def exact_patterns() -> Iterator[None]:
+    """Let the optimiser's rules match a number that is equal, and not one that is near."""
+    matcher: Any = _matcher.SimplePatternMatcher
+    original = matcher._match_constant
+
+    def match(self: Any, pattern: Any, value: Any) -> Any:
+        return original(self, _pattern_ir.Constant(pattern.value, rel_tol=0.0, abs_tol=0.0), value)
+
+    matcher._match_constant = match
+    try:
+        yield
+    finally:
+        matcher._match_constant = original
+
+
+def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False) -> Any:
+    """Write a number in the type that it is used in; what is known only when the graph runs is converted there."""
+    del layout, device, pin_memory
+    if isinstance(s, int | float):
+        number: Any = onnx_ir.tensor(s, dtype=onnx_ir.DataType(dtype))
+        return opset20.Constant(value=number)
+    return opset20.Cast(s, to=dtype)
+
+
+TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
+    torch.ops.aten.scalar_tensor.default: _scalar_tensor
+}
+"""What `torch.onnx.export` takes in the place of its own translations."""

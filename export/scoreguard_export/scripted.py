@@ -1,0 +1,68 @@
+"""The TorchScript files of an archive in the place of the modules that they were exported from."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Self
+
+import torch
+from torch import Tensor, nn
+
+from scoreguard.v1.archive import Archive
+from scoreguard_export.defences.base import Defence, DefenceFacts
+from scoreguard_export.errors import ArchiveError, one_line
+from scoreguard_export.exporters.quiet import quiet
+from scoreguard_export.metrics.base import Metric, MetricFacts
+
+
+class ScriptedMetric(Metric):
+    """A metric's TorchScript form in the place of its module."""
+
+    def __init__(self, script: nn.Module, facts: MetricFacts) -> None:
+        super().__init__()
+        self.facts, self.script = facts, script
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
+        """Read a TorchScript file."""
+        return cls(torch.jit.load(path, map_location="cpu"), facts)  # type: ignore[no-untyped-call]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch."""
+        score: Tensor = self.script(image)
+        return score
+
+
+class ScriptedDefence(Defence):
+    """A defence's TorchScript form in the place of its module; nothing of the catalogue is built for it."""
+
+    facts: DefenceFacts  # type: ignore[misc]  # of one defence, where a class has them for all
+
+    def __init__(self, script: nn.Module, facts: DefenceFacts, structural: Mapping[str, float]) -> None:
+        nn.Module.__init__(self)  # the manifest says which variants there are: no facts of a class to check them by
+        self.facts, self.structural, self.script = facts, dict(structural), script
+
+    def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
+        """Purify a batch."""
+        purified: Tensor = self.script(image, *inputs)
+        return purified
+
+
+def load_script(archive: Archive, name: str) -> nn.Module:
+    """Load a TorchScript file of an archive.
+
+    Raises:
+        IntegrityError: the file is not what the manifest says.
+        ArchiveError: it is no TorchScript.
+    """
+    data = archive.read(name)
+    try:
+        with quiet():
+            script: nn.Module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+    except Exception as error:  # a file of anything else fails in as many ways as there are files
+        raise ArchiveError(
+            f"{archive.path}: {name} is not TorchScript that torch {torch.__version__} can load: {one_line(str(error))}"
+        ) from error
+    return script.eval()

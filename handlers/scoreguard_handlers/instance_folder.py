@@ -1,0 +1,126 @@
+"""A temporary folder that does not outlive its owner: removed at the end, and swept by the next start after a kill -9.
+
+Each folder holds a lock file that its owner keeps locked while it lives. The kernel lets go of the lock when the owner
+dies, however it dies, so a folder whose lock can be taken has no owner.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from scoreguard_handlers.config import MIB
+from scoreguard_handlers.errors import StartupError
+
+PREFIX: Final = "scoreguard-"
+LOCK: Final = "owner.lock"
+logger = logging.getLogger(__name__)
+
+
+class InstanceFolder:
+    """A folder of mode 0700 below the temporary folder, with a lock that lasts as long as this process."""
+
+    def __init__(self, path: Path, lock: int) -> None:
+        self.path = path
+        self._lock: int | None = lock
+
+    @classmethod
+    def create(cls, base: Path | None = None) -> InstanceFolder:
+        """Sweep what dead owners left, then make a new folder.
+
+        Args:
+            base: where; None = the temporary folder (TMPDIR).
+
+        Raises:
+            StartupError: it cannot be made there.
+        """
+        base = base or Path(tempfile.gettempdir())
+        try:
+            sweep(base)
+            path = Path(tempfile.mkdtemp(prefix=PREFIX, dir=base))
+            return cls(path, _locked(path))
+        except OSError as error:
+            raise StartupError(f"no temporary folder in {base}: {error.strerror}; set TMPDIR to another one") from error
+
+    def remove(self) -> None:
+        """Remove the folder and all in it; a second call does nothing."""
+        if self._lock is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+            os.close(self._lock)
+            self._lock = None
+
+
+@contextmanager
+def instance_folder(base: Path | None = None) -> Iterator[Path]:
+    """A folder for the block.
+
+    Raises:
+        StartupError: it cannot be made there.
+    """
+    folder = InstanceFolder.create(base)
+    try:
+        yield folder.path
+    finally:
+        folder.remove()
+
+
+def sweep(base: Path) -> list[Path]:
+    """Remove this user's folders whose owner is dead; returns them."""
+    return [path for path in sorted(base.glob(f"{PREFIX}*")) if _sweep_one(path)]
+
+
+def check_space(folder: Path, needed: int, purpose: str) -> None:
+    """Confirm that a folder has room.
+
+    Args:
+        folder: an existing folder.
+        needed: bytes.
+        purpose: what they are for, for the message.
+
+    Raises:
+        StartupError: it has less.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StartupError(
+            f"{folder.parent} has {free / MIB:.0f} MiB free, {purpose} needs {needed / MIB:.0f} MiB: "
+            "make room, or set TMPDIR to another folder"
+        )
+
+
+def _locked(folder: Path) -> int:
+    import fcntl  # not on Windows, where the server does not run
+
+    # Renamed once it is locked: a lock file under its final name always has, or had, an owner.
+    new = folder / f"{LOCK}.new"
+    lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    new.rename(folder / LOCK)
+    return lock
+
+
+def _sweep_one(folder: Path) -> bool:
+    import fcntl
+
+    try:
+        if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+            return False
+        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except OSError:  # gone meanwhile, or no folder of ours
+        return False
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    else:
+        logger.info("removing %s, which a dead server left", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        return True
+    finally:
+        os.close(lock)

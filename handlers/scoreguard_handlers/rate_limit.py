@@ -1,0 +1,27 @@
+"""Not too many log lines of a kind: what callers can cause at will must not fill a disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable
+from typing import Final
+
+_PERIOD_SECONDS: Final = 1.0
+
+
+class RateLimit:
+    """Lets one event of a kind through in a second, and counts what it holds back."""
+
+    def __init__(self, period_seconds: float = _PERIOD_SECONDS) -> None:
+        self._period = period_seconds
+        self._passed: dict[Hashable, float] = {}
+        self._held: dict[Hashable, int] = {}
+
+    def take(self, kind: Hashable) -> int | None:
+        """None = hold this event back; otherwise how many of its kind were held back before it."""
+        now = time.monotonic()
+        if now - self._passed.get(kind, -self._period) < self._period:
+            self._held[kind] = self._held.get(kind, 0) + 1
+            return None
+        self._passed[kind] = now
+        return self._held.pop(kind, 0)

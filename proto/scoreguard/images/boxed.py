@@ -1,0 +1,62 @@
+"""WebP, AVIF, BMP and GIF: Pillow reads them in 8 bits, rightly."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL.AvifImagePlugin import AvifImageFile
+from PIL.BmpImagePlugin import BmpImageFile
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
+from PIL.WebPImagePlugin import WebPImageFile
+
+from scoreguard.images.source import Source, Watch, check_pixels
+from scoreguard.images.values import flat_rgb, orientation_of, upright
+
+_READERS: Final[dict[str, Callable[[Source], ImageFile]]] = {
+    "WebP": WebPImageFile,
+    "AVIF": AvifImageFile,
+    "BMP": BmpImageFile,
+    "GIF": GifImageFile,
+}
+
+
+def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
+    """The values of such a file; of an animated one the first frame.
+
+    Raises:
+        ImageError: it has too many pixels; Pillow's own errors where it is damaged.
+    """
+    if kind == "WebP":
+        check_pixels(*_webp_canvas(data), max_pixels)
+    if kind == "AVIF":
+        data = _without_exif(data)
+    with _READERS[kind](Source(data, watch)) as image:
+        check_pixels(*image.size, max_pixels)
+        return flat_rgb(upright(image, orientation_of(image.info.get("exif"))))
+
+
+def _webp_canvas(data: bytes) -> tuple[int, int]:
+    """Width and height from the header: the decoder allocates the canvas as soon as it is made."""
+    form = data[12:16]
+    if form == b"VP8X":
+        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
+    if form == b"VP8L":
+        packed = int.from_bytes(data[21:25], "little")
+        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
+    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+
+
+def _without_exif(data: bytes) -> bytes:
+    """The file with its EXIF item renamed.
+
+    An AVIF image is turned by its own properties and not by EXIF, and a damaged block would cost the image.
+    """
+    begin = data.find(b"meta")
+    if begin < 4:
+        return data
+    end = begin - 4 + int.from_bytes(data[begin - 4 : begin], "big")
+    return data[:begin] + data[begin:end].replace(b"Exif", b"skip") + data[end:]

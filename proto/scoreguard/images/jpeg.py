@@ -1,0 +1,115 @@
+"""JPEG: the segments that make the pixels, and what decoding them would cost."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL import ImageChops
+from PIL.JpegImagePlugin import JpegImageFile
+
+from scoreguard.images.source import Source, Watch, check_pixels
+from scoreguard.images.values import flat_rgb, orientation_of, upright
+from scoreguard.v1.errors import ImageError, ImageLimitError
+
+MAX_SCANS: Final = 100
+"""Most scans of a JPEG; encoders write 1 to about 20, and each one costs a walk over the whole image."""
+
+_SOS: Final = b"\xff\xda"
+_EXIF: Final = b"Exif\0\0"
+_FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+_ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
+_JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
+_COLOUR_SEGMENTS: Final = {_JFIF: 16, _ADOBE: 14}
+"""The segments that tell how colours are coded, and how long they are at least."""
+# In a scan 0xFF is followed by 0, a restart marker or another 0xFF, until the next segment begins.
+_NEXT_SEGMENT: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Jpeg:
+    """What the segments before the first scan say."""
+
+    file: bytes
+    """The file without its metadata."""
+    exif: bytes
+    """The first EXIF block."""
+    adobe: bool
+    """Whether Adobe's segment is there."""
+
+
+def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
+    """The values of a JPEG file; of a multi-picture file the first one.
+
+    Raises:
+        ImageError: it cannot be read; Pillow's own errors where it is damaged.
+    """
+    jpeg = _take_apart(data, max_pixels, watch)
+    source = Source(jpeg.file, watch)
+    with JpegImageFile(source) as image:
+        check_pixels(*image.size, max_pixels)
+        source.in_pieces = True
+        turned = upright(image, orientation_of(jpeg.exif))
+        # Pillow takes every CMYK file for one of Photoshop's, which stores the inks inverted.
+        return flat_rgb(ImageChops.invert(turned) if turned.mode == "CMYK" and not jpeg.adobe else turned)
+
+
+def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
+    """Walk over the segments up to the first scan; a file without one is left to the decoder's judgement."""
+    kept, exif, adobe, at, copied = [], b"", False, 2, 0
+    while (found := _NEXT_SEGMENT.search(data, at)) is not None:
+        watch.look()
+        marker, begin = found[1][0], found.end()
+        if marker in _ALONE:
+            at = begin
+            continue
+        end = begin + int.from_bytes(data[begin : begin + 2], "big")
+        if marker == _SOS[1] or end < begin + 2:
+            break
+        if marker in _FRAMES:
+            _check_frame(data[begin:end], max_pixels)
+        if _is_metadata(marker, end - begin):
+            if not exif and data[begin + 2 : begin + 8] == _EXIF:
+                exif = data[begin + 2 : end]
+            kept.append(data[copied : found.start()])
+            copied = end
+        elif marker == _ADOBE:
+            adobe = adobe or data[begin + 2 : begin + 7] == b"Adobe"
+        at = end
+    # Most files have few scans, and counting the marker's bytes is an upper bound that costs next to nothing.
+    if data.count(_SOS, at) > MAX_SCANS:
+        _check_scans(data, at, watch)
+    return _Jpeg(file=b"".join([*kept, data[copied:]]) if kept else data, exif=exif, adobe=adobe)
+
+
+def _is_metadata(marker: int, size: int) -> bool:
+    """Comments and application segments, except those two that tell how colours are coded, where they are whole."""
+    return marker == _COMMENT or (_JFIF <= marker < 0xF0 and size < _COLOUR_SEGMENTS.get(marker, size + 1))
+
+
+def _check_frame(segment: bytes, max_pixels: int) -> None:
+    if len(segment) < 7:
+        raise ValueError("its frame header is cut off")
+    if segment[2] != 8:
+        raise ImageError(f"a JPEG of {segment[2]} bits for each sample is not read: convert it to a 16-bit PNG")
+    check_pixels(int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[3:5], "big"), max_pixels)
+
+
+def _check_scans(data: bytes, at: int, watch: Watch) -> None:
+    scans = 0
+    while (found := _NEXT_SEGMENT.search(data, at)) is not None and found[1] != b"\xd9":
+        watch.look()
+        at = found.end()
+        if found[1][0] not in _ALONE:
+            at += max(int.from_bytes(data[at : at + 2], "big"), 2)
+        scans += found[1] == _SOS[1:]
+        if scans > MAX_SCANS:
+            raise ImageLimitError(
+                f"the JPEG has more than {MAX_SCANS} scans; save it again with an ordinary encoder",
+                what="scans",
+                value=scans,
+                limit=MAX_SCANS,
+            )

@@ -1,0 +1,78 @@
+"""Pillow images to values: by the rule of files, from the file itself where Pillow would lose its depth."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image as PillowImage
+from PIL import ImageChops, ImageFile
+from PIL.TiffImagePlugin import TiffImageFile
+
+from scoreguard.images.reader import read_image
+from scoreguard.images.source import MAX_PIXELS, check_pixels
+from scoreguard.images.values import deep_rgb, flat_rgb, orientation_of, upright
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.errors import ImageError
+from scoreguard.v1.shown import shown
+
+_DEEP_FORMATS = ("PNG", "TIFF", "PPM")
+_EIGHT_BIT, _SIXTEEN_BIT = 255, 65535
+
+
+def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> Picture:
+    """The values of a Pillow image, (H, W, 3): uint8, or float32 in [0, 1] where it is deeper than 8 bits.
+
+    An image that was opened and not loaded yet is read from its file, as its path would be. Of a loaded one there is
+    only what Pillow kept: 16-bit grey, but 8 bits of 16-bit colours.
+
+    Raises:
+        ImageLimitError: it has more than `max_pixels` pixels.
+        ImageError: it cannot be loaded, has no pixels, or its values have no known white.
+    """
+    check_pixels(*image.size, max_pixels)
+    data = _unloaded_file(image)
+    if data is not None:
+        return read_image(data, max_pixels=max_pixels)
+    try:
+        image.load()
+    # Pillow loads late, and on a damaged file its readers raise whatever they stumble over (struct.error, TypeError).
+    except Exception as error:
+        raise ImageError(f"the image cannot be loaded: {shown(error, 160)}") from error
+    if 0 in image.size:
+        raise ImageError(f"the image has no pixels: its size is {image.size[0]} x {image.size[1]}")
+    image = upright(image, orientation_of(image.info.get("exif")))
+    if image.mode in {"F", "I"} or image.mode.startswith("I;16"):
+        return _deep(image)
+    if image.mode == "RGB" and isinstance(key := image.info.get("transparency"), tuple) and max(key) > _EIGHT_BIT:
+        raise ImageError("a 16-bit image with a transparent colour loses it when Pillow loads it: pass its path")
+    if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
+        image = ImageChops.invert(image)  # as of files: Pillow has inverted what Photoshop did not write
+    return flat_rgb(image)
+
+
+def _unloaded_file(image: PillowImage.Image) -> bytes | None:
+    """The file of an image that was only opened; None where Pillow reads it as this package does."""
+    if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
+        return None
+    if image.format not in _DEEP_FORMATS or image.tell() != 0:
+        return None
+    place = image.fp.tell()
+    image.fp.seek(0)
+    data = image.fp.read()
+    image.fp.seek(place)
+    return data
+
+
+def _deep(image: PillowImage.Image) -> Picture:
+    if isinstance(image, TiffImageFile):
+        tags = image.tag_v2
+        form = (tags.get(258, (1,)), tags.get(262), tags.get(339, (1,)))
+        if form != ((16,), 1, (1,)):
+            raise ImageError("a TIFF of this depth loses its white when Pillow loads it: pass its path or its bytes")
+    samples = np.asarray(image)
+    top = 1 if image.mode == "F" else _SIXTEEN_BIT
+    # NaN fails the comparison as well.
+    if not (samples.min() >= 0 and samples.max() <= top):
+        known = "float images lie in [0, 1]" if image.mode == "F" else "integers lie in 0..65535"
+        raise ImageError(f"the image's values span {samples.min():g} to {samples.max():g}, and {known}; rescale it")
+    key = image.info.get("transparency")
+    return deep_rgb(samples[..., None], top=top, key=(key,) if isinstance(key, int) else None)

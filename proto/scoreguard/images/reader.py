@@ -1,0 +1,65 @@
+"""From the bytes of an image file to values."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from PIL import UnidentifiedImageError
+
+from scoreguard.images.boxed import read_boxed
+from scoreguard.images.jpeg import read_jpeg
+from scoreguard.images.kinds import MEND, kind_of
+from scoreguard.images.png import read_png
+from scoreguard.images.pnm import read_pnm
+from scoreguard.images.source import MAX_PIXELS, MAX_SECONDS, Check, Watch, never
+from scoreguard.images.tiff import read_tiff
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.errors import ImageError
+from scoreguard.v1.shown import shown
+
+_READERS: Final = {"PNG": read_png, "JPEG": read_jpeg, "TIFF": read_tiff, "PPM": read_pnm}
+_UNSUPPORTED: Final = re.compile(r"unsupported|unknown|not supported|cannot handle", re.IGNORECASE)
+
+
+def read_image(
+    data: bytes, *, max_pixels: int = MAX_PIXELS, max_seconds: float = MAX_SECONDS, check: Check = never
+) -> Picture:
+    """The values of an image file.
+
+    Args:
+        data: the whole file.
+        max_pixels: a larger image is refused before it is decoded.
+        max_seconds: CPU time after which decoding is given up.
+        check: called again and again while decoding; what it raises ends the work.
+
+    Returns:
+        (H, W, 3) RGB, read-only or not: uint8, or float32 in [0, 1] where the file is deeper than 8 bits.
+
+    Raises:
+        ImageLimitError: too many pixels or scans, or too long to decode.
+        ImageError: not an image, damaged, or of a kind that is not read rightly.
+        Exception: whatever `check` raises.
+    """
+    kind = kind_of(data)
+    watch = Watch(check, max_seconds)
+    try:
+        watch.look()
+        reader = _READERS.get(kind)
+        if reader is not None:
+            return reader(data, max_pixels=max_pixels, watch=watch)
+        return read_boxed(kind, data, max_pixels=max_pixels, watch=watch)
+    except (ImageError, MemoryError):
+        raise
+    # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...
+    except Exception as error:
+        if watch.stopped is not None:
+            raise watch.stopped from None
+        raise _renamed(error, kind) from error
+
+
+def _renamed(error: Exception, kind: str) -> ImageError:
+    text = shown(error, 160)
+    if _UNSUPPORTED.search(text) and not isinstance(error, UnidentifiedImageError):
+        return ImageError(f"this {kind} file is of a form that is not read ({text}): {MEND}")
+    return ImageError(f"the image is damaged or truncated: {text}")

@@ -1,0 +1,88 @@
+"""The bytes that a decoder reads, with the moments at which it can be stopped."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable
+from typing import Final
+
+from scoreguard.v1.errors import ImageLimitError
+
+MAX_PIXELS: Final = 50_000_000
+"""Default of the largest image that is read."""
+MAX_SECONDS: Final = 30.0
+"""CPU time that reading one image may take."""
+
+Check = Callable[[], None]
+"""Called between two pieces of work; raises whatever shall stop the reading."""
+
+# A scan of a progressive JPEG can be a few bytes long and costs a walk over all blocks.
+_JPEG_PIECE: Final = 4096
+
+
+def never() -> None:
+    """The check of those who wait as long as it takes."""
+
+
+class Watch:
+    """Stops the reading of one image: when the caller says so, or when it has cost too much."""
+
+    def __init__(self, check: Check, max_seconds: float) -> None:
+        self._check, self._limit = check, max_seconds
+        self._started = time.thread_time()
+        self.stopped: Exception | None = None
+        """What stopped the reading: decoders may swallow or rename what they meet while they read."""
+
+    def look(self) -> None:
+        """Raise what stops the reading, if anything does.
+
+        Raises:
+            ImageLimitError: the reading has cost more CPU time than it may.
+            Exception: whatever the caller's check raises.
+        """
+        try:
+            self._check()
+            spent = time.thread_time() - self._started
+            if spent > self._limit:
+                raise ImageLimitError(
+                    f"the image takes longer than {self._limit:g} s to decode; save it again as PNG or JPEG",
+                    what="seconds",
+                    value=round(spent, 3),
+                    limit=self._limit,
+                )
+        except Exception as error:
+            self.stopped = error
+            raise
+
+
+class Source(io.BytesIO):
+    """A file in memory that looks at the watch whenever it is read."""
+
+    def __init__(self, data: bytes, watch: Watch, *, in_pieces: bool = False) -> None:
+        super().__init__(data)
+        self._watch = watch
+        self.in_pieces = in_pieces
+        """Whether long reads are cut short: for decoders that go on with what they get."""
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        """Read, unless the reading was stopped."""
+        self._watch.look()
+        if self.in_pieces and (size is None or size < 0 or size > _JPEG_PIECE):
+            size = _JPEG_PIECE
+        return super().read(size)
+
+
+def check_pixels(width: int, height: int, limit: int) -> None:
+    """Refuse an image that is too large.
+
+    Raises:
+        ImageLimitError: it has more than `limit` pixels.
+    """
+    if width * height > limit:
+        raise ImageLimitError(
+            f"the image has {width} x {height} = {width * height} pixels, the limit is {limit}; send a smaller one",
+            what="pixels",
+            value=width * height,
+            limit=limit,
+        )

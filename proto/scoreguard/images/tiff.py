@@ -1,0 +1,183 @@
+"""TIFF: the first page, at its own depth; what Pillow would misread is refused by name."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from PIL.TiffImagePlugin import TiffImageFile
+
+from scoreguard.images import tiff_tags as t
+from scoreguard.images.source import Source, Watch, check_pixels
+from scoreguard.images.values import deep_rgb, flat_rgb, upright, upright_array, valid_orientation
+from scoreguard.v1.codec import Picture
+from scoreguard.v1.errors import ImageError, ImageLimitError
+
+WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+MEND: Final = "convert it to a 16-bit PNG"
+
+_COLOUR_SPACES: Final = {
+    4: "a transparency mask",
+    9: "an ICC Lab image",
+    10: "an ITU Lab image",
+    32803: "a raw sensor image (CFA)",
+    32844: "a LogL image",
+    32845: "a LogLuv image",
+    34892: "a linear raw image",
+}
+_READ_SPACES: Final = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB)
+_GREYS: Final = (WHITE_IS_ZERO, BLACK_IS_ZERO)
+_SAMPLE_FORMATS: Final = {
+    2: "signed integers",
+    3: "floating-point numbers",
+    4: "of no defined type",
+    5: "complex",
+    6: "complex",
+}
+_UNSIGNED: Final = 1
+_UNCOMPRESSED: Final = 1
+_SEPARATE: Final = 2
+_REDUCED, _MASK = 1, 4
+_PREMULTIPLIED: Final = "RGBa;16"
+
+
+def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
+    """The values of the first page of a TIFF file.
+
+    Raises:
+        ImageError: it cannot be read rightly; Pillow's own errors where it is damaged.
+    """
+    watch.look()
+    tags = t.read_tags(data)
+    if tags.big and tags.order == ">":
+        # Pillow takes it for a classic TIFF.
+        raise ImageError("a big-endian BigTIFF is not read: save it as little-endian or as classic TIFF")
+    width, height = tags.first(t.WIDTH, 0), tags.first(t.HEIGHT, 0)
+    check_pixels(width, height, max_pixels)
+    check_layout(tags, max_pixels)
+    depth = check_samples(tags)
+    check_colours(tags, depth)
+    orientation = valid_orientation(tags.first(t.ORIENTATION, 1))
+    if depth <= 8:
+        with _open(tags.rewritten(data), watch) as image:
+            return flat_rgb(upright(image, orientation))
+    values = _deep_grey(tags, data, depth, watch) if _space(tags) in _GREYS else _deep_colours(tags, data, watch)
+    return upright_array(values, orientation)
+
+
+def check_layout(tags: t.Tags, max_pixels: int) -> None:
+    """Refuse a first page that is not the image, and tiles that are far larger than it.
+
+    Raises:
+        ImageError: a thumbnail, a mask, a raw photograph, or oversized tiles.
+    """
+    if t.DNG_VERSION in tags.values:
+        raise ImageError("a DNG raw photograph is not read: develop it to PNG or JPEG")
+    if tags.first(t.SUBFILE, 0) & (_REDUCED | _MASK):
+        raise ImageError("the TIFF's first page is a thumbnail or a mask: save the full image as its first page")
+    tile = tags.first(t.TILE_WIDTH, 0) * tags.first(t.TILE_HEIGHT, 0)
+    if tile > max_pixels:
+        raise ImageLimitError(
+            f"a tile of the TIFF has {tile} pixels, the limit is {max_pixels}; save it with smaller tiles",
+            what="pixels",
+            value=tile,
+            limit=max_pixels,
+        )
+
+
+def check_samples(tags: t.Tags) -> int:
+    """The bits of a sample: 1, 2, 4, 8, 12 or 16.
+
+    Raises:
+        ImageError: the samples are not unsigned integers of such a depth.
+    """
+    formats = set(tags.values.get(t.SAMPLE_FORMAT, ())) - {_UNSIGNED}
+    if formats:
+        name = _SAMPLE_FORMATS.get(min(formats), "of an unknown type")
+        raise ImageError(f"the TIFF's samples are {name}, without a defined white: send a float32 array in [0, 1]")
+    bits = set(tags.values.get(t.BITS, (1,)))
+    allowed = {1, 2, 4, 8, 12, 16} if _space(tags) in _GREYS else {1, 2, 4, 8, 16}
+    if len(bits) != 1 or not bits <= allowed:
+        depth = " and ".join(str(bit) for bit in sorted(bits))
+        raise ImageError(f"a TIFF of {depth} bits for each sample is not read: {MEND}")
+    return bits.pop()
+
+
+def check_colours(tags: t.Tags, depth: int) -> None:
+    """Refuse colours that are coded in a way that Pillow does not decode, or decodes wrongly.
+
+    Raises:
+        ImageError: of which kind, and what to do.
+    """
+    if t.PHOTOMETRIC not in tags.values:
+        raise ImageError(f"the TIFF does not say what its samples mean (no PhotometricInterpretation): {MEND}")
+    space = _space(tags)
+    if space not in _READ_SPACES:
+        name = _COLOUR_SPACES.get(space, f"a TIFF of colour space {space}")
+        raise ImageError(f"{name} is not read: convert it to PNG or JPEG")
+    if depth > 8 and (tags.first(t.PLANAR, 1) == _SEPARATE or space == CMYK):
+        what = "CMYK" if space == CMYK else "separate planes"
+        raise ImageError(f"a TIFF of {depth} bits in {what} is not read: convert it to a 16-bit PNG")
+    if space == PALETTE and 0 < max(tags.values.get(t.COLOUR_MAP, (0,))) < 256:
+        raise ImageError("the TIFF's colour map has 8 bits where 16 are defined: convert it to PNG")
+    if space == CMYK and tags.first(t.INK_SET, 1) != 1:
+        raise ImageError("a TIFF of inks other than CMYK is not read: convert it to PNG")
+    if space == YCBCR and tags.first(t.COMPRESSION, 1) == _UNCOMPRESSED:
+        black_white = tags.values.get(t.REFERENCE_BLACK_WHITE)
+        if tags.values.get(t.SUBSAMPLING, (2, 2)) != (1, 1) or black_white is not None:
+            raise ImageError("an uncompressed TIFF of subsampled YCbCr is not read: convert it to PNG")
+
+
+def _space(tags: t.Tags) -> int:
+    return tags.first(t.PHOTOMETRIC, WHITE_IS_ZERO)
+
+
+def _open(data: bytes, watch: Watch) -> TiffImageFile:
+    try:
+        return TiffImageFile(Source(data, watch))
+    except SyntaxError as error:
+        if "unknown pixel mode" in str(error):
+            raise ImageError(f"a TIFF of such samples (depth, order of bits, opacity) is not read: {MEND}") from error
+        raise
+
+
+def _deep_grey(tags: t.Tags, data: bytes, depth: int, watch: Watch) -> Picture:
+    # Pillow reads deep WhiteIsZero as if black were zero, and only in one byte order: so it is told the other.
+    with _open(tags.rewritten(data, photometric=BLACK_IS_ZERO), watch) as image:
+        samples = np.asarray(image)
+    top = 2**depth - 1
+    samples = top - samples if _space(tags) == WHITE_IS_ZERO else samples
+    return deep_rgb(samples[..., None], top=top)
+
+
+def _deep_colours(tags: t.Tags, data: bytes, watch: Watch) -> Picture:
+    file = tags.rewritten(data)
+    with _open(file, watch) as image:
+        raw_mode = _raw_mode(image)
+        if not raw_mode.startswith("RGB") or not raw_mode[:-1].endswith(";16"):
+            raise ImageError(f"a TIFF of such colours in 16 bits is not read: {MEND}")
+    # Pillow keeps the high byte of each sample; told the other byte order it keeps the low one.
+    order = raw_mode[-1] if raw_mode[-1] != "N" else ("L" if sys.byteorder == "little" else "B")
+    plain = raw_mode[:-1].replace("RGBa", "RGBA")
+    high = _octets(file, f"{plain}{order}", watch).astype(np.uint16)
+    high <<= 8
+    high |= _octets(file, f"{plain}{'L' if order == 'B' else 'B'}", watch)
+    alpha = plain.startswith("RGBA")
+    return deep_rgb(high, top=65535, alpha=alpha, premultiplied=raw_mode.startswith(_PREMULTIPLIED))
+
+
+def _raw_mode(image: TiffImageFile) -> str:
+    args = image.tile[0].args
+    return str(args[0]) if isinstance(args, tuple) else str(args)
+
+
+def _octets(file: bytes, raw_mode: str, watch: Watch) -> npt.NDArray[np.uint8]:
+    with _open(file, watch) as image:
+        image.tile = [tile._replace(args=_with_raw_mode(tile.args, raw_mode)) for tile in image.tile]
+        return np.asarray(image)
+
+
+def _with_raw_mode(args: Any, raw_mode: str) -> tuple[Any, ...]:
+    return (raw_mode, *args[1:])

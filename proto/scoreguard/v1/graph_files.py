@@ -1,0 +1,60 @@
+"""Whether a file can be a graph at all, told from its outermost layer, without any library that runs graphs.
+
+An engine reads a graph when it is first needed, which may be long after the start. A file that is something else
+altogether is found here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+_VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
+_IR_VERSION: Final = (1, _VARINT)
+_GRAPH: Final = (7, _BYTES)
+"""Fields of ONNX's ModelProto, with their kinds: every model has these two."""
+_ZIP: Final = b"PK\x03\x04"
+
+
+def can_be_onnx(data: bytes) -> bool:
+    """Whether bytes are a protobuf message with the fields that every ONNX model has."""
+    try:
+        return {_IR_VERSION, _GRAPH} <= set(_fields(data))
+    except (ValueError, IndexError):
+        return False
+
+
+def can_be_torchscript(data: bytes) -> bool:
+    """Whether bytes begin as a zip file, which is what TorchScript is kept in."""
+    return data.startswith(_ZIP)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int]]:
+    """Number and kind of each field of a message, which must end where the data do."""
+    place = 0
+    while place < len(data):
+        tag, place = _varint(data, place)
+        number, kind = tag >> 3, tag & 7
+        if kind == _VARINT:
+            _, place = _varint(data, place)
+        elif kind == _BYTES:
+            length, place = _varint(data, place)
+            place += length
+        elif kind in (_FIXED_64, _FIXED_32):
+            place += 8 if kind == _FIXED_64 else 4
+        else:
+            raise ValueError("no kind of field")
+        yield number, kind
+    if place != len(data):
+        raise ValueError("the last field is cut off")
+
+
+def _varint(data: bytes, place: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where the next one begins."""
+    value = 0
+    for count in range(10):
+        byte = data[place + count]
+        value |= (byte & 0x7F) << 7 * count
+        if byte < 0x80:
+            return value, place + count + 1
+    raise ValueError("no number")

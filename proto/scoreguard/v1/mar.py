@@ -1,0 +1,39 @@
+"""The three files of an archive that TorchServe reads: the same for every archive but for the metric's name.
+
+TorchServe runs the handler file with its own rights before anything of this project is asked, so an archive may carry
+no other than this version writes.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Final
+
+HANDLER_NAME: Final = "defended_score.py"
+CONFIG_NAME: Final = "model-config.yaml"
+DESCRIPTION_NAME: Final = "MAR-INF/MANIFEST.json"
+NAMES: Final = frozenset({HANDLER_NAME, CONFIG_NAME, DESCRIPTION_NAME})
+"""What stands in an archive beside the files of its manifest."""
+_VERSION: Final = "1.0"
+
+_HANDLER: Final = '''"""TorchServe imports this file by its stem; everything it does lives in the installed package."""
+
+from scoreguard_handlers import torchserve_entry
+
+
+class DefendedScore(torchserve_entry.DefendedScoreHandler):
+    """The one class that TorchServe looks for."""
+'''
+# One image a call: the gateway batches, and a batch of strangers must not share a fate.
+_CONFIG: Final = "batchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 120\nstartupTimeout: 120\n"
+
+
+def torchserve_files(metric: str) -> dict[str, bytes]:
+    """The three files of the archive of a metric, by their path in it."""
+    model = {"modelName": metric, "handler": HANDLER_NAME, "modelVersion": _VERSION, "configFile": CONFIG_NAME}
+    description = {"createdOn": "01/01/1980 00:00:00", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
+    return {
+        DESCRIPTION_NAME: json.dumps(description, indent=2, sort_keys=True).encode(),
+        HANDLER_NAME: _HANDLER.encode(),
+        CONFIG_NAME: _CONFIG.encode(),
+    }
