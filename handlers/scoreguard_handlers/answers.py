@@ -73,6 +73,7 @@ def answer_score(job: Job, result: ChainResult, place: int, origin: Origin) -> W
         timings=stage_timings(job, result.timings.milliseconds, len(result.scores)),
         provenance=origin.provenance(job),
         request_id=request.request_id,
+        higher_is_better=origin.archive.manifest.metric.facts.higher_is_better,
     )
     if result.undefended is not None:
         response.undefended_score = float(result.undefended[place])

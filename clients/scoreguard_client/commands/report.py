@@ -12,7 +12,7 @@ from rich.console import Console
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.text import text_table
-from scoreguard_client.scores.bootstrap import RESAMPLES
+from scoreguard_client.scores.clusters import RESAMPLES
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
 
