@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.campaign.errors import PlanError
@@ -139,7 +139,7 @@ def _begin(shown: Meter, runner: Runner) -> Any:
 
 def _say(summary: Summary, run: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(summary) | {"run": str(run)}))
+        click.echo(console.json_text(asdict(summary) | {"run": str(run)}))
         return
     click.echo(f"{summary.records} records in {run}")
     if summary.failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -93,7 +92,7 @@ def command(
         score = client.score_prepared(PreparedScore.of(requests[0]))
     if save_purified is not None:
         _save(score, save_purified)
-    click.echo(json.dumps(_record(pictures[0], score)) if as_json else _line(score))
+    click.echo(console.json_text(_record(pictures[0], score)) if as_json else _line(score))
     return 0
 
 
@@ -113,7 +112,7 @@ def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool) -> int:
             failed += 1
             click.echo(f"error: {name}: {outcome}", err=True)
         elif as_json:
-            click.echo(json.dumps(_record(name, outcome)))
+            click.echo(console.json_text(_record(name, outcome)))
         else:
             scored.append((name, outcome))
     if scored:
@@ -141,7 +140,6 @@ def _record(name: str, score: Score) -> dict[str, Any]:
 
 
 def _print(scored: Sequence[tuple[str, Score]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     first = scored[0][1]
@@ -154,7 +152,7 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
         bounds = [] if proven is None else [proven.lower, proven.upper]
         numbers = [score.score, score.undefended_score, score.gap, *bounds]
         table.add_row(name, *(f"{number:.4f}" for number in numbers if number is not None))
-    Console().print(table)
+    console.output().print(table)
 
 
 def _line(score: Score) -> str:

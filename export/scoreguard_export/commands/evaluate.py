@@ -7,9 +7,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from scoreguard import console
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.training.evaluate_mos import AgreementRow, evaluate_on_human_scores
 
@@ -27,7 +27,7 @@ def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        Console().print(_table(metric, rows))
+        console.output().print(_table(metric, rows))
 
 
 def _table(metric: str, rows: list[AgreementRow]) -> Table:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
@@ -21,6 +24,7 @@ from scoreguard_client.campaign import Record, RunError
 from scoreguard_client.report import Report, TableOptions, make_report, read_report
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import amplified_difference, exhibits
+from scoreguard_client.report.figures import gains_figure
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.text import interval, number, text_table, value
 from scoreguard_client.scores import Estimate, Scaling, ScoreRange
@@ -82,6 +86,15 @@ def test_six_images_are_too_few_for_an_interval_and_every_form_says_so(make_run:
     assert "0.200 n too small" in printed(report, 200)
     (saved, *_) = report.to_json()["rows"]
     assert saved["scores"]["absolute_gain"]["note"] == "n too small"
+
+
+def test_the_table_of_a_file_has_every_chain_and_number_whole(make_run: MakeRun) -> None:
+    """One line for each row, with the whole chain: `jpeg:quality=50` is not folded into `jpeg:quality=5` and `0`."""
+    chain = "blur:sigma=1.5+jpeg:quality=50+diffpure:t=10"
+    report = read_report(make_run(labels={"none": "none", DIM: chain}), QUICK)
+    lines = printed(report, None).splitlines()
+    assert sum(chain in line for line in lines) == 4
+    assert "…" not in "".join(lines)
 
 
 def printed(report: Report, width: int | None) -> str:
@@ -332,6 +345,34 @@ def test_drawn_pictures_are_not_blank(make_run: MakeRun) -> None:
     with PIL.Image.open(report.folder / "gains.png") as chart:
         colours = {colour for _, colour in chart.convert("RGB").getcolors(1 << 20) or []}
     assert {(0x2F, 0x6D, 0xB5), (0xC8, 0x55, 0x3D)} <= colours
+
+
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 12])
+@pytest.mark.parametrize("chains", [1, 4])
+def test_every_panel_of_the_chart_has_its_own_numbers(count: int, chains: int) -> None:
+    """Whatever the number of attacks: each axis is numbered, no two numbers touch, and nothing is cut off."""
+    attacks = [f"attack {number}" for number in range(count)]
+    names = ["none", "jpeg:quality=50", "blur:sigma=1.5+jpeg:quality=75+diffpure:t=10", "flip"][:chains]
+    rng = np.random.default_rng(count)
+    rows = [
+        SimpleNamespace(attack=attack, chain=chain, adaptive=adaptive, scores={"absolute_gain": Estimate(value=gain)})
+        for attack in attacks
+        for chain in names
+        for adaptive, gain in zip((False, chain != "none"), rng.normal(0, 0.3, 2), strict=True)
+    ]
+    figure = gains_figure(SimpleNamespace(rows=rows, attack_name=str, label=str))  # type: ignore[arg-type]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    assert len(figure.axes) == count
+    for panel in figure.axes:
+        labels = [label for label in panel.get_xticklabels() if label.get_visible() and label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        low, high = panel.get_window_extent().intervalx
+        boxes = [box for box in boxes if low - 1 <= (box.x0 + box.x1) / 2 <= high + 1]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)))
+        beside = [label.get_window_extent() for label in panel.get_yticklabels() if label.get_visible()]
+        assert all(box.x0 >= 0 for box in [*beside, *boxes, panel.title.get_window_extent()])
 
 
 @pytest.mark.parametrize(("width", "headings"), [(80, ("abs. gain", "R")), (150, ("SROCC", "Quality", "Gain"))])
