@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
@@ -176,7 +176,7 @@ def _is_file(entry: LeftOut) -> bool:
 
 def _say(summary: Summary, run: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(summary) | {"run": str(run)}, allow_nan=False))
+        click.echo(console.json_text(asdict(summary) | {"run": str(run)}))
         return
     for entry in summary.left_out:
         click.echo(f"left out: {entry.name}: {entry.error}", err=True)

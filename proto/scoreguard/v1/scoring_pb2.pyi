@@ -337,16 +337,19 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ATTEMPTS_FIELD_NUMBER: builtins.int
     CERTIFICATE_FIELD_NUMBER: builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: builtins.int
     score: builtins.float
     """f(g(x)): the metric's score of the purified picture."""
     undefended_score: builtins.float
-    """f(x), when asked for. A large gap to `score` is a sign of tampering."""
+    """f(x), when asked for. Its difference to `score` is what the defences change, for clean and for attacked images alike."""
     request_id: builtins.str
     """The caller's name for the request."""
     attempts: builtins.int
     """How often the call was sent until this answer came: 1, and one more for each time that the caller's channel sent it
     again. Query budgets count it.
     """
+    higher_is_better: builtins.bool
+    """Whether a high score means high quality; absent where the server is of an earlier version."""
     @property
     def purified_image(self) -> Global___Image:
         """g(x), when asked for."""
@@ -376,9 +379,13 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         attempts: builtins.int = ...,
         certificate: Global___Certificate | None = ...,
+        higher_is_better: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "attempts", b"attempts", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_higher_is_better", b"_higher_is_better", "_undefended_score", b"_undefended_score", "certificate", b"certificate", "higher_is_better", b"higher_is_better", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_higher_is_better", b"_higher_is_better", "_undefended_score", b"_undefended_score", "attempts", b"attempts", "certificate", b"certificate", "higher_is_better", b"higher_is_better", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_higher_is_better", b"_higher_is_better"]) -> typing.Literal["higher_is_better"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_undefended_score", b"_undefended_score"]) -> typing.Literal["undefended_score"] | None: ...
 
 Global___ScoreDefendedResponse: typing_extensions.TypeAlias = ScoreDefendedResponse
