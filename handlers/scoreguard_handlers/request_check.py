@@ -9,6 +9,7 @@ from typing import Final
 from scoreguard.v1.errors import ParameterError, SmoothingError
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import (
     DefenceStep,
     PurifyRequest,
@@ -55,6 +56,20 @@ def smoothing_of(request: Request) -> Smoothing | None:
     return smoothing
 
 
+def rounding_of(request: Request) -> Rounding:
+    """The derivative of rounding that a gradient takes; straight through where nothing was said.
+
+    Raises:
+        InvalidRequestError: a number that this version does not know.
+    """
+    if not isinstance(request, ScoreGradientRequest):
+        return Rounding.STRAIGHT_THROUGH
+    try:
+        return Rounding.from_message(request.rounding)
+    except ValueError as error:
+        raise InvalidRequestError(str(error), field="rounding") from error
+
+
 class RequestChecker:
     """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
 
@@ -78,6 +93,7 @@ class RequestChecker:
         if isinstance(request, PurifyRequest) and not request.defences:
             raise InvalidRequestError("purify needs at least one defence", field="defences")
         smoothing_of(request)
+        rounding_of(request)
         return self.resolve(request.defences)
 
     def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:

@@ -58,7 +58,7 @@ class DCTThreshold(RandomStarts):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.require(0 <= self.nu, f"nu must be at least 0, not {self.nu:g}")
+        self.require(self.nu >= 0, f"nu must be at least 0, not {self.nu:g}")
 
     @classmethod
     def fits(cls, chain: Sequence[Step]) -> bool:

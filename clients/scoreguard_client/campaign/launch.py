@@ -121,6 +121,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         crafting_draws=options.crafting_draws,
         batch=options.batch,
     )
+    _refuse_idle(attacks, plan)
     shown = [image.name for image in images[:SHOWN_PICTURES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
@@ -147,6 +148,16 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             patience=options.patience,
         )
         return runner.run(start(runner))
+
+
+def _refuse_idle(attacks: tuple[Attack, ...], plan: Plan) -> None:
+    """Every attack has something to do."""
+    at_work = {unit.attack for unit in plan.units()}
+    for attack in attacks:
+        if str(attack) not in at_work:
+            raise PlanError(
+                f"attack {attack.name!r} needs {attack.wants}: add one to --defences, and give --adaptive"
+            )
 
 
 def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:

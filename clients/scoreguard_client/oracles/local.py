@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -128,7 +129,7 @@ class LocalOracle:
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
-        self._seed, self._draws, self._calls = seed, draws if random else 1, 0
+        self._seed, self._draws, self._questions = seed, draws if random else 1, itertools.count(1)
         self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
         steps = tuple(step.step for step in self._steps)
@@ -142,7 +143,7 @@ class LocalOracle:
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
         twin = copy.copy(self)
-        twin._seed, twin._calls = seed, 0
+        twin._seed, twin._questions = seed, itertools.count(1)
         return twin
 
     def with_rounding(self, rounding: Rounding) -> LocalOracle:
@@ -190,10 +191,10 @@ class LocalOracle:
         return steady
 
     def _next_seeds(self, count: int) -> list[list[int]]:
-        self._calls += 1
+        question = next(self._questions)
         self._last_calls = np.full(count, self._draws, dtype=np.int64)
         bases = base_seeds(self._seed, count)
-        return [draw_seeds(bases, self._calls, number) for number in range(self._draws)]
+        return [draw_seeds(bases, question, number) for number in range(self._draws)]
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, step in enumerate(self._steps):

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float32]
+T = TypeVar("T", bound=np.generic)
 Planes = tuple[Floats, Floats, Floats]
 """Something about Y, Cb and Cr. Coefficients are (N, rows of blocks, columns of blocks, 64)."""
 
@@ -74,7 +75,8 @@ def quantisation_steps(table: tuple[tuple[int, ...], ...], quality: float) -> Fl
     """A table of Annex K scaled to a quality, as libjpeg does: (64,) whole numbers in 1..255."""
     whole = int(np.clip(np.rint(quality), 1, 100))
     percent = 5000 // whole if whole < 50 else 200 - 2 * whole
-    return np.clip((np.array(table) * percent + 50) // 100, 1, 255).astype(np.float32).reshape(-1)
+    steps: Floats = np.clip((np.array(table) * percent + 50) // 100, 1, 255).astype(np.float32).reshape(-1)
+    return steps
 
 
 def to_blocks(planes: Floats) -> Floats:
@@ -140,8 +142,8 @@ class Codec:
             slopes: the derivative of rounding at each coefficient; 1 everywhere is straight through.
         """
         height, width = upstream.shape[2:]
-        blocks = [gain * slope for gain, slope in zip(self._decoded_from(upstream), slopes, strict=True)]
-        luminance, *chrominance = (from_blocks(block @ TRANSFORM) for block in blocks)
+        gains = zip(self._decoded_from(upstream), slopes, strict=True)
+        luminance, *chrominance = (from_blocks(np.asarray((gain * slope) @ TRANSFORM)) for gain, slope in gains)
         if self.halved:
             chrominance = [_halved_transposed(plane, (height + 1) // 2) for plane in chrominance]
         colours = np.einsum("cd,cnhw->ndhw", TO_COMPONENTS, np.stack([luminance, *chrominance]))
@@ -167,7 +169,7 @@ def sum_of_squares(planes: Floats) -> Floats:
     return np.asarray(rows[..., 0::2] + rows[..., 1::2])
 
 
-def repeated(planes: Floats, times: int) -> Floats:
+def repeated(planes: npt.NDArray[T], times: int) -> npt.NDArray[T]:
     """Each value of (..., h, w) as a square of times × times."""
     return np.repeat(np.repeat(planes, times, axis=-2), times, axis=-1)
 
@@ -175,7 +177,7 @@ def repeated(planes: Floats, times: int) -> Floats:
 def _halved(planes: Floats, height: int) -> Floats:
     total = sum_of_squares(planes)
     bias = (1 + np.arange(total.shape[2]) % 2).astype(np.float32)
-    halved = np.floor((total + bias) * _QUARTER)
+    halved: Floats = np.floor((total + bias) * _QUARTER)
     # The encoder repeats the last row after halving, but the last column before it.
     halved[:, height:] = halved[:, height - 1 : height]
     return halved

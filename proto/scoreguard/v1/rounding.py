@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.jpeg import Codec, Floats, cubic_slopes
 from scoreguard.v1.spec import Step
 
@@ -32,6 +33,23 @@ class Rounding(StrEnum):
     """1."""
     CUBIC = "cubic"
     """3 (x - round(x))^2."""
+
+    def to_message(self) -> scoring_pb2.Rounding.ValueType:
+        """The wire form."""
+        return scoring_pb2.ROUNDING_CUBIC if self is Rounding.CUBIC else scoring_pb2.ROUNDING_STRAIGHT_THROUGH
+
+    @staticmethod
+    def from_message(rounding: int) -> Rounding:
+        """Read the wire form.
+
+        Raises:
+            ValueError: a number that this version does not know.
+        """
+        known: dict[int, Rounding] = {scoring_pb2.ROUNDING_UNSPECIFIED: Rounding.STRAIGHT_THROUGH}
+        known.update((kind.to_message(), kind) for kind in Rounding)
+        if rounding not in known:
+            raise ValueError(f"no rounding {rounding}; there are {', '.join(f'{k} ({v})' for k, v in known.items())}")
+        return known[rounding]
 
 
 def rounds(step: Step) -> bool:

@@ -43,11 +43,11 @@ class JpegThresholds:
         """The best of no change, luminance, and luminance with chrominance, cell by cell."""
         gains = self._gains(gradient)
         best, changes = np.zeros_like(self._room.low), np.zeros_like(self._room.low)
-        most = np.zeros(self._cells(gains[0]).shape, dtype=np.float32)
+        most = self._gain(best, gains)
         for component in range(3):
             changes = self._with(changes, component, gains[component])
             gain = self._gain(changes, gains)
-            better = self._cropped(repeated(gain > most, self.cell))
+            better = self._cropped(repeated(np.asarray(gain > most, dtype=np.float32), self.cell)) > 0
             best, most = np.where(better, changes, best), np.maximum(gain, most)
             # The next component adds to what was worth it.
             changes = best
@@ -83,7 +83,7 @@ class JpegThresholds:
         samples = from_blocks(blocks.pushed(gains.reshape(-1, _PLACES)).reshape(coefficients.shape))[0]
         if self._halves(component):
             samples = repeated(samples, 2)
-        moved = changes + np.rint(TO_COLOUR[:, component, None, None] * self._cropped(samples))
+        moved: Changes = changes + np.rint(TO_COLOUR[:, component, None, None] * self._cropped(samples))
         return np.clip(moved, self._room.low, self._room.high)
 
     def _bounds(self, changes: Changes, component: int) -> tuple[Floats, Floats]:
@@ -103,15 +103,15 @@ class JpegThresholds:
     def _gain(self, changes: Changes, gains: Planes) -> Floats:
         """What each cell gains, (rows of cells, columns of cells)."""
         after = self._codec.coefficients((self._room.levels + changes).astype(np.uint8)[None])
-        total = 0
-        for now, clean, gain in zip(after, self._clean, gains, strict=True):
-            total = total + self._cells(((np.rint(now) - np.rint(clean)) * gain).sum(axis=-1, keepdims=True))
-        return np.asarray(total)
+        per_component = [
+            self._cells(((np.rint(now) - np.rint(clean)) * gain).sum(axis=-1)[0])
+            for now, clean, gain in zip(after, self._clean, gains, strict=True)
+        ]
+        return np.asarray(sum(per_component))
 
     def _cells(self, blocks: Floats) -> Floats:
-        """One number for each block, summed over the blocks of a cell."""
-        values = blocks[0, :, :, 0]
-        return values if len(values) == -(-self._room.levels.shape[1] // self.cell) else sum_of_squares(values)
+        """One number for each block, (rows, columns), summed over the blocks of a cell."""
+        return blocks if len(blocks) == -(-self._room.levels.shape[1] // self.cell) else sum_of_squares(blocks)
 
     def _halves(self, component: int) -> bool:
         return component > 0 and self._codec.halved
