@@ -103,7 +103,7 @@ class Auto(LInfAttack):
         best = objectives.argmax(axis=0)
         marks = {
             "zero-gradient": (gradient == 0).reshape(len(gradient), -1).mean(axis=1) > _MASKED_SHARE,
-            "one-step-wins": (objectives[0] > objectives[1:-1].max(axis=0)) & (objectives[0] > once),
+            "one-step-wins": (objectives[0] > objectives[1:3].max(axis=0)) & (objectives[0] > once),
             "black-box-wins": (best == len(results) - 1) & (objectives[-1] > once),
             "one-draw": (once != again) & (session.oracle.facts.calls_per_question == 1),
         }

@@ -155,9 +155,7 @@ def _refuse_idle(attacks: tuple[Attack, ...], plan: Plan) -> None:
     at_work = {unit.attack for unit in plan.units()}
     for attack in attacks:
         if str(attack) not in at_work:
-            raise PlanError(
-                f"attack {attack.name!r} needs {attack.wants}: add one to --defences, and give --adaptive"
-            )
+            raise PlanError(f"attack {attack.name!r} needs {attack.wants}: add one to --defences, and give --adaptive")
 
 
 def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:

@@ -12,7 +12,7 @@ from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 
 EPS = 8 / 255
-SHORT = Auto(eps=EPS, iterations=9, queries=40)
+SHORT = Auto(eps=EPS, iterations=9, pushes=4, queries=40)
 
 
 def weights(shape: tuple[int, ...]) -> Images:
@@ -72,7 +72,7 @@ def test_no_member_alone_does_better(pictures: Images) -> None:
 
     oracle = TorchOracle(function=bumpy)
     result = SHORT(pictures, oracle)
-    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members])
+    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members_for(())])
     np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
     np.testing.assert_allclose(result.scores, oracle.score(result.attacked), rtol=1e-6)
 
