@@ -56,6 +56,8 @@ TO_COLOUR: Final[Floats] = np.array(
     [[65536, 0, 91881], [65536, -22554, -46802], [65536, 116130, 0]], np.float32
 ) / np.float32(1 << 16)
 """Y, Cb, Cr → R, G, B."""
+_HALVES: Final[Floats] = np.array([0.5, 0.5 - 2**-16, 0.5 - 2**-16], np.float32).reshape(3, 1, 1, 1)
+"""libjpeg rounds an exact half of chrominance down."""
 _MIDDLE: Final = np.float32(128)
 _QUARTER: Final = np.float32(0.25)
 
@@ -126,7 +128,7 @@ class Codec:
         height, width = levels.shape[2:]
         margins = [(0, 0), (0, 0), (0, -height % self.unit), (0, -width % self.unit)]
         padded = np.pad(levels, margins, mode="edge").astype(np.float32)
-        luminance, *chrominance = np.floor(np.einsum("cd,ndhw->cnhw", TO_COMPONENTS, padded) + np.float32(0.5))
+        luminance, *chrominance = np.floor(np.einsum("cd,ndhw->cnhw", TO_COMPONENTS, padded) + _HALVES)
         if self.halved:
             chrominance = [_halved(plane, (height + 1) // 2) for plane in chrominance]
         planes = (luminance - _MIDDLE, *chrominance)
