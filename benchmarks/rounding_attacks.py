@@ -74,7 +74,7 @@ def main() -> None:
     clean = np.array([score(oracle, picture.attacked) for picture in pictures])
     print(f"{plan.metric} behind {plan.chain}, {plan.eps}: {len(pictures)} images", flush=True)
     print(f"originals {originals.mean():.2f}, attacked from {clean.mean():.2f}", flush=True)
-    print("| attack | score | gain | least and greatest gain | pass their original |\n|---|---|---|---|---|", flush=True)
+    print("| attack | score | gain | least and greatest | pass their original |\n|---|---|---|---|---|", flush=True)
     for text in plan.attacks:
         attack = parse_attack(f"{text}:eps={plan.eps}")
         found = np.array([attacked(attack, oracle, picture, place) for place, picture in enumerate(pictures)])

@@ -5,7 +5,9 @@ m of one more quantisation step in each coefficient, it looks for the v that mak
 large. Which coefficients can pass together is a hard question, so several answers are tried and the best is kept, block
 by block: pushing the one coefficient of the greatest gain, or the 1, 2, 4 and 8 of the greatest gain for the way that
 they have to go, or every sample to the bound that the gain favours. The samples for a set of coefficients are found by
-projections in turn: add what the coefficients still lack, cut to the bounds, and again.
+projections in turn: add what the coefficients still lack, cut to the bounds, and again. Where samples change by whole
+levels the result is rounded in two ways, to the nearest and by ordered dithering: a coefficient that stands just before
+its threshold needs a wave of less than half a level, which rounding to the nearest would lose.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.jpeg import TRANSFORM, Floats
+from scoreguard.v1.jpeg import BLOCK, TRANSFORM, Floats
 
 _TOGETHER: Final = (1, 2, 4, 8)
 """Coefficients of a block that are pushed together."""
@@ -27,6 +29,18 @@ _OVERSHOOT: Final = np.float32(1.3)
 _BEYOND: Final = np.float32(0.54)
 """Where a pushed coefficient is sent, in steps from the middle: a little beyond the threshold."""
 _NEAREST: Final = np.float32(0.02)
+
+
+def _dither() -> Floats:
+    """Bayer's matrix of 8 × 8 thresholds in (0, 1)."""
+    matrix = np.zeros((1, 1))
+    while len(matrix) < BLOCK:
+        matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
+    return ((matrix + 0.5) / BLOCK**2).astype(np.float32).reshape(-1)
+
+
+DITHER: Final = _dither()
+"""Thresholds of ordered dithering, (64,): floor(v + threshold) keeps a low wave that is weaker than half a level."""
 _REACH: Final = np.abs(TRANSFORM).sum(axis=1)
 """Change of each coefficient where every sample changes by 1 in its favour."""
 
@@ -69,15 +83,15 @@ class Blocks:
         possible = lacking * self.steps <= _REACH * widest
         greatest = np.where(possible, np.abs(gains), -1)
         pays = np.where(possible, np.abs(gains) / np.maximum(lacking, _NEAREST), -1)
-        yield self._projected((greatest == greatest.max(axis=1, keepdims=True)) & possible, target, direction)
+        yield from self._projected((greatest == greatest.max(axis=1, keepdims=True)) & possible, target, direction)
         order = np.argsort(-pays, axis=1, kind="stable")
         for count in _TOGETHER:
             chosen = np.zeros_like(possible)
             np.put_along_axis(chosen, order[:, :count], values=True, axis=1)
-            yield self._projected(chosen & possible, target, direction)
+            yield from self._projected(chosen & possible, target, direction)
         yield np.where((gains / self.steps) @ TRANSFORM > 0, self.high, self.low)
 
-    def _projected(self, chosen: npt.NDArray[np.bool_], target: Floats, direction: Floats) -> Floats:
+    def _projected(self, chosen: npt.NDArray[np.bool_], target: Floats, direction: Floats) -> Iterator[Floats]:
         changes = np.zeros_like(self.low)
         for _ in range(_PROJECTIONS):
             there = self.coefficients + changes @ TRANSFORM.T / self.steps
@@ -85,4 +99,8 @@ class Blocks:
             if not lacking.any():
                 break
             changes = np.clip(changes + _OVERSHOOT * (lacking * self.steps) @ TRANSFORM, self.low, self.high)
-        return np.rint(changes) if self.whole else changes
+        if self.whole:
+            yield np.rint(changes)
+            yield np.floor(changes + DITHER)
+        else:
+            yield changes
