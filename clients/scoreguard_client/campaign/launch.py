@@ -121,7 +121,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         crafting_draws=options.crafting_draws,
         batch=options.batch,
     )
-    _refuse_idle(attacks, plan)
+    refuse_idle(attacks, plan)
     shown = [image.name for image in images[:SHOWN_PICTURES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
@@ -150,8 +150,12 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         return runner.run(start(runner))
 
 
-def _refuse_idle(attacks: tuple[Attack, ...], plan: Plan) -> None:
-    """Every attack has something to do."""
+def refuse_idle(attacks: tuple[Attack, ...], plan: Plan) -> None:
+    """Every attack works through one of the plan's chains.
+
+    Raises:
+        PlanError: one works through none of them.
+    """
     at_work = {unit.attack for unit in plan.units()}
     for attack in attacks:
         if str(attack) not in at_work:

@@ -186,7 +186,8 @@ def test_before_a_quantisation_every_value_that_can_pass_is_pushed() -> None:
     quantise = Quantise()
 
     def score(pictures: torch.Tensor) -> torch.Tensor:
-        return (quantise(pictures, torch.tensor(8.0)) * weights).sum(dim=(1, 2, 3))
+        total: torch.Tensor = (quantise(pictures, torch.tensor(8.0)) * weights).sum(dim=(1, 2, 3))
+        return total
 
     clean = as_batch(crop(0, 60, 60, 20, 24))
     result = DCTThreshold(eps=EPS, iterations=8)(clean, TorchOracle(function=score, chain=QUANTISE))

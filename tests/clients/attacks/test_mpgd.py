@@ -81,7 +81,7 @@ class Quantised:
 
     def score(self, images: Images) -> Scores:
         """Behind the levels."""
-        return LinearOracle(weights=self.weights).score(np.rint(images * 7) / np.float32(7))
+        return LinearOracle(weights=self.weights).score((np.rint(images * 7) / 7).astype(np.float32))
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Notes which derivative was asked for."""
