@@ -15,7 +15,13 @@ from typing import ClassVar, Final, Self, final
 
 import numpy as np
 
-from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError, CompanionMissingError
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client.attacks.errors import (
+    AttackInputError,
+    AttackSpecError,
+    ChainMismatchError,
+    CompanionMissingError,
+)
 from scoreguard_client.attacks.regions.base import Levels, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
 from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
@@ -107,6 +113,8 @@ class Attack(ABC):
     """What it must have."""
     budget: ClassVar[str]
     """What bounds the change, in a few words that name the parameter."""
+    wants: ClassVar[str] = "any chain"
+    """Which chains it works through, in a few words."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -126,6 +134,12 @@ class Attack(ABC):
     @abstractmethod
     def queries_needed(self) -> int:
         """Questions that `run` asks about each picture, at most."""
+
+    @classmethod
+    def fits(cls, chain: Sequence[Step]) -> bool:
+        """Whether it works through a chain, every parameter filled in; empty = the metric alone."""
+        del chain
+        return True
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -173,6 +187,7 @@ class Attack(ABC):
         Raises:
             AttackInputError: the pictures or the seeds do not fit.
             OracleMismatchError: the attack needs gradients and the oracle has none.
+            ChainMismatchError: it does not work through the oracle's chain.
             OracleAnswerError: the oracle answered with something that is not finite.
             CompanionMissingError: a metric that the attack asks besides is not there.
         """
@@ -181,6 +196,8 @@ class Attack(ABC):
             raise AttackInputError(f"{len(clean)} pictures need as many seeds, not {len(seeds)}")
         if missing := [name for name in self.companions if name not in companions]:
             raise CompanionMissingError(self.name, missing[0])
+        if not self.fits(oracle.facts.chain):
+            raise ChainMismatchError(self.name, self.wants, format_chain(oracle.facts.chain))
         sign = oracle.facts.sign * (1.0 if self.direction is Direction.UP else -1.0)
         session = Session(
             name=self.name,

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.rounding import Rounding, any_rounds
 from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchError, QueryBudgetError
 from scoreguard_client.attacks.regions.base import Region
-from scoreguard_client.oracles.base import CallCounter, GradientOracle, Gradients, Images, ScoreOracle, Scores
+from scoreguard_client.oracles.base import (
+    CallCounter,
+    GradientOracle,
+    Gradients,
+    Images,
+    RoundingOracle,
+    ScoreOracle,
+    Scores,
+)
 
 Counts = npt.NDArray[np.int64]
 """A number for each picture: (N,)."""
@@ -51,6 +60,11 @@ class Session:
         self.asked = 0
         """Questions so far."""
         self._name, self._limits, self._sign = name, limits, sign
+
+    def take_rounding(self, rounding: Rounding) -> None:
+        """Let gradients take another derivative of rounding, where the chain rounds and the oracle has a choice."""
+        if any_rounds(self.oracle.facts.chain) and isinstance(self.oracle, RoundingOracle):
+            self.oracle = self.oracle.with_rounding(rounding)
 
     @property
     def clean(self) -> Images:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -11,7 +13,9 @@ from typing import Final, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
@@ -63,11 +67,13 @@ class LiveScoreOracle:
 
         Raises:
             NotFoundError: a defence of the chain is not deployed before this metric.
+            ParameterError: a parameter of the chain is unknown or out of range.
         """
         self._draws = draws if is_random(metric, chain) else 1
         self._client, self._chain = client, format_chain(chain)
-        self._facts = replace(facts_of(metric), calls_per_question=self._draws)
-        self._seed, self._calls, self._in_flight = seed, 0, calls_in_flight
+        steps = tuple(complete_step(step, metric, place) for place, step in enumerate(chain))
+        self._facts = replace(facts_of(metric), chain=steps, calls_per_question=self._draws)
+        self._seed, self._questions, self._in_flight = seed, itertools.count(1), calls_in_flight
         self._last_calls = np.zeros(0, dtype=np.int64)
 
     @property
@@ -95,10 +101,10 @@ class LiveScoreOracle:
 
     def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[_Answer]:
         """Results for every draw of every picture: all pictures of draw 0, then all of draw 1, ..."""
-        self._calls += 1
+        question = next(self._questions)
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images] * self._draws
         bases = base_seeds(self._seed, len(images))
-        draws = (draw_seeds(bases, self._calls, number) for number in range(self._draws))
+        draws = (draw_seeds(bases, question, number) for number in range(self._draws))
         seeds = [seed for drawn in draws for seed in drawn]
         with _pool(self._in_flight) as pool:
             answers = list(pool.map(call, pictures, seeds))
@@ -109,6 +115,14 @@ class LiveScoreOracle:
 
 class LiveGradientOracle(LiveScoreOracle):
     """Score and gradient from the endpoint's GradientService."""
+
+    _rounding = Rounding.STRAIGHT_THROUGH
+
+    def with_rounding(self, rounding: Rounding) -> LiveGradientOracle:
+        """The same endpoint and draws with another derivative of rounding."""
+        twin = copy.copy(self)
+        twin._rounding = rounding
+        return twin
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and d score / d picture (N, 3, H, W), means over draws.
@@ -123,7 +137,9 @@ class LiveGradientOracle(LiveScoreOracle):
         return scores.mean(axis=0), gradients.reshape(*shape, *gradients.shape[1:]).mean(axis=0)
 
     def _gradient_one(self, picture: FloatPicture, seed: int) -> Gradient:
-        return self._client.gradient(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
+        return self._client.gradient(
+            picture, metric=self._facts.metric, defences=self._chain, seed=seed, rounding=self._rounding
+        )
 
 
 @contextmanager

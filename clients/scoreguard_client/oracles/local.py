@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,6 +23,7 @@ from scoreguard.v1.execution import graphs_of, is_random, run_step
 from scoreguard.v1.fits import check_fits, check_readable
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
+from scoreguard.v1.rounding import Rounding, pass_cubic, rounds
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
@@ -97,6 +99,7 @@ class LocalOracle:
         draws: int = 1,
         threads: int | None = None,
         checkpoint: bool = False,
+        rounding: Rounding = Rounding.STRAIGHT_THROUGH,
     ) -> None:
         """Load and check the graphs.
 
@@ -108,6 +111,7 @@ class LocalOracle:
             threads: threads of torch in this process; None leaves them as they are.
             checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
                 the same gradient, in the memory of one step (for long or large purifiers), for one more forward pass.
+            rounding: the derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it.
 
         Raises:
             MissingExtraError: torch is not installed.
@@ -125,9 +129,11 @@ class LocalOracle:
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
-        self._seed, self._draws, self._calls = seed, draws if random else 1, 0
+        self._seed, self._draws, self._questions = seed, draws if random else 1, itertools.count(1)
+        self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
-        self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws)
+        steps = tuple(step.step for step in self._steps)
+        self._facts = replace(facts_of(archive.manifest), chain=steps, calls_per_question=self._draws)
 
     @property
     def facts(self) -> OracleFacts:
@@ -137,7 +143,13 @@ class LocalOracle:
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
         twin = copy.copy(self)
-        twin._seed, twin._calls = seed, 0
+        twin._seed, twin._questions = seed, itertools.count(1)
+        return twin
+
+    def with_rounding(self, rounding: Rounding) -> LocalOracle:
+        """The same graphs and draws with another derivative of rounding."""
+        twin = copy.copy(self)
+        twin._rounding = rounding
         return twin
 
     @property
@@ -179,10 +191,10 @@ class LocalOracle:
         return steady
 
     def _next_seeds(self, count: int) -> list[list[int]]:
-        self._calls += 1
+        question = next(self._questions)
         self._last_calls = np.full(count, self._draws, dtype=np.int64)
         bases = base_seeds(self._seed, count)
-        return [draw_seeds(bases, self._calls, number) for number in range(self._draws)]
+        return [draw_seeds(bases, question, number) for number in range(self._draws)]
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, step in enumerate(self._steps):
@@ -194,8 +206,12 @@ class LocalOracle:
 
     def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
         bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
-        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not bpda):
+        cubic = self._rounding is Rounding.CUBIC and rounds(step.step)
+        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not (bpda or cubic)):
             purified: torch.Tensor = run_step(self._engine, images, step, seeds, place)
+        if cubic:
+            soft: torch.Tensor = pass_cubic(self._torch, step.step, images, purified)
+            return soft
         if not bpda:
             return purified
         if purified.shape != images.shape:

@@ -8,9 +8,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.attacks.base import Direction, Needs
+from scoreguard.v1.rounding import any_rounds
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
+from scoreguard_client.attacks.auto import Auto
+from scoreguard_client.attacks.base import Attack, Direction, Needs
 from scoreguard_client.attacks.catalogue import kind_of, parse_attack
+from scoreguard_client.attacks.dct_threshold import DCTThreshold
+from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import COLUMNS
@@ -74,6 +78,7 @@ def cautions_for(evidence: Evidence) -> list[str]:
         _undefined,
         _weak_attacks,
         _weak_adaptive,
+        _thresholds,
         _black_box,
         _draws,
         _flags,
@@ -122,6 +127,20 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
                 f"{evidence.where(row)} gains less when it knows the defence ({_effect(row):.3f} against {other:.3f}): "
                 "gradients may be masked, or it needs more steps or draws."
             )
+
+
+def _thresholds(evidence: Evidence) -> Iterator[str]:
+    """Chains that round, attacked by gradients that do not see how far the next threshold is."""
+    for chain in evidence.plan.defences:
+        steps = parse_chain(chain)
+        there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
+        if not any_rounds(steps) or not any(kind.needs is Needs.GRADIENT for kind in there):
+            continue
+        wanted: set[type[Attack]] = {Auto, DCTThreshold} if DCTThreshold.fits(steps) else {Auto, MPGD}
+        if not there & wanted:
+            names = " or ".join(sorted(kind.name for kind in wanted))
+            label = evidence.labels.get(chain, chain)
+            yield f"{label} rounds, and only gradients straight through its rounding attacked it: add {names}."
 
 
 def _black_box(evidence: Evidence) -> Iterator[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from scoreguard.v1.spec import Step
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 
 
@@ -18,13 +19,16 @@ class LinearOracle:
 
     weights: Images
     higher_is_better: bool = True
+    chain: tuple[Step, ...] = ()
     calls: int = 0
     seen: list[Images] = field(default_factory=list)
 
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
-        return OracleFacts(metric="linear", range_low=0, range_high=1, higher_is_better=self.higher_is_better)
+        return OracleFacts(
+            metric="linear", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+        )
 
     def score(self, images: Images) -> Scores:
         """The inner product."""
@@ -44,11 +48,14 @@ class TorchOracle:
 
     function: Callable[[torch.Tensor], torch.Tensor]
     higher_is_better: bool = True
+    chain: tuple[Step, ...] = ()
 
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
-        return OracleFacts(metric="torch", range_low=0, range_high=1, higher_is_better=self.higher_is_better)
+        return OracleFacts(
+            metric="torch", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+        )
 
     def score(self, images: Images) -> Scores:
         """The function's value."""

@@ -194,6 +194,38 @@ def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said:
     assert any(said in caution for caution in cautions), cautions
 
 
+JPEG, BLURRED = "jpeg:quality=50:subsampling=420", "blur:kernel=3:sigma=0+jpeg:quality=50:subsampling=420"
+PUSHES, MOMENTUM = str(parse_attack("dct-threshold")), str(parse_attack("mpgd"))
+
+
+@pytest.mark.parametrize(
+    ("chain", "attacks", "said"),
+    [
+        (JPEG, [FGSM], "add auto or dct-threshold"),
+        (JPEG, [FGSM, MOMENTUM], "add auto or dct-threshold"),
+        (JPEG, [FGSM, PUSHES], ""),
+        (JPEG, [FGSM, str(parse_attack("auto"))], ""),
+        (JPEG, [SQUARE], ""),
+        (BLURRED, [FGSM], "add auto or mpgd"),
+        (BLURRED, [MOMENTUM], ""),
+        (DIM, [FGSM], ""),
+    ],
+)
+def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
+    chain: str, attacks: list[str], said: str, make_run: MakeRun
+) -> None:
+    """Straight-through gradients do not see thresholds; random search has none."""
+    plan = replace(PLAN, attacks=tuple(attacks), defences=("none", chain))
+    records = [
+        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, crafting=chain)
+        for attack in attacks
+        for place in range(len(NAMES))
+    ]
+    cautions = [text for text in read_report(make_run(records, plan=plan), QUICK).cautions if "rounds, and" in text]
+    assert bool(cautions) == bool(said)
+    assert said in "".join(cautions)
+
+
 def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:
     """Only what differs is named; a radius in levels is written so; direction is told where it is down."""
     one, two = str(parse_attack("ifgsm:eps=4/255")), str(parse_attack("ifgsm:eps=8/255"))
