@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoreguard_client.attacks.base import Mode
+from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.signed_steps import SignedSteps
 from scoreguard_client.oracles.base import Gradients
 
@@ -40,6 +41,6 @@ class MIFGSM(SignedSteps):
 
 
 def _l1_norm(gradient: Gradients) -> Gradients:
-    norm = np.abs(gradient).sum(axis=(1, 2, 3), dtype=np.float64, keepdims=True)
+    norm = totals(np.abs(gradient))
     # A zero gradient has no direction: it stays zero instead of becoming 0 / 0.
     return np.where(norm > 0, norm, 1.0).astype(np.float32)
