@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Final, Self, final
@@ -16,6 +16,7 @@ from typing import ClassVar, Final, Self, final
 import numpy as np
 
 from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client.attacks.clean_candidate import better_of, judging_rounds
 from scoreguard_client.attacks.errors import (
     AttackInputError,
     AttackSpecError,
@@ -151,6 +152,16 @@ class Attack(ABC):
         """Calls that may be spent on each picture; None = as many as the questions cost."""
         return None
 
+    @property
+    def keeps_clean(self) -> bool:
+        """Whether a clean image that scores better than what was found is handed out in its place.
+
+        True of every search, which therefore never ends below the image that it was given. False of methods of one step
+        and of trained perturbations, which by definition may end lower, and of gradient methods in `mode=benchmark`,
+        which hand out what the benchmark's code does.
+        """
+        return True
+
     @abstractmethod
     def region(self, clean: Images, companions: Companions) -> Region:
         """The budget around clean pictures (N, 3, H, W)."""
@@ -203,12 +214,36 @@ class Attack(ABC):
             name=self.name,
             region=self.region(clean, companions),
             oracle=oracle,
-            # The base asks once more where a search does not know the score of what it hands out.
-            limits=Limits(questions=self.queries_needed + (self.call_limit is None), calls=self.call_limit),
+            limits=self._limits(oracle.facts),
             seeds=seeds,
             sign=sign,
         )
-        return _result(session, self.run(session), sign)
+        return _result(session, self._judged(session, self._searched(session)), sign)
+
+    def _limits(self, facts: OracleFacts) -> Limits:
+        """The questions of the search, and what the base asks: about what it hands out, and about the clean images."""
+        rounds = judging_rounds(facts, self.call_limit) if self.keeps_clean else 0
+        if self.call_limit is not None:
+            return Limits(questions=self.queries_needed, calls=self.call_limit, kept=2 * rounds)
+        return Limits(questions=self.queries_needed + 2 + 2 * rounds)
+
+    def _searched(self, session: Session) -> Found:
+        if self.call_limit is None or not self.keeps_clean:
+            return self.run(session)
+        # A search by scores pays for the clean images' first: later nothing may be left.
+        objective = session.objective(session.clean)
+        return self.run(session) if session.left else Found(images=session.clean, objective=objective)
+
+    def _judged(self, session: Session, found: Found) -> Found:
+        attacked, objective = session.region.clip(found.images), found.objective
+        if not np.array_equal(attacked, found.images):
+            objective = None
+        if not self.keeps_clean:
+            objective = session.objective(attacked) if objective is None else objective
+        else:
+            rounds = judging_rounds(session.oracle.facts, self.call_limit)
+            attacked, objective = better_of(session, attacked, objective, rounds=rounds)
+        return replace(found, images=attacked, objective=objective)
 
     def require(self, holds: bool, problem: str) -> None:
         """Check a parameter.
@@ -221,13 +256,10 @@ class Attack(ABC):
 
 
 def _result(session: Session, found: Found, sign: float) -> AttackResult:
-    attacked, objective = session.region.clip(found.images), found.objective
-    if objective is None or not np.array_equal(attacked, found.images):
-        objective = session.objective(attacked)
-    scores = sign * objective
+    scores = sign * np.asarray(found.objective)
     return AttackResult(
-        attacked=attacked,
-        attacked_8bit=session.region.quantise(attacked),
+        attacked=found.images,
+        attacked_8bit=session.region.quantise(found.images),
         scores=scores,
         queries=session.calls,
         trace=np.stack(session.trace),

@@ -76,7 +76,7 @@ class CampaignOptions:
     draws: int = 1
     """Scores taken of each picture behind a random defence."""
     crafting_draws: int = 1
-    """Draws per query of an attack that works through a random defence."""
+    """Draws per query of an attack that works through a random defence; 0 = as many as each image's gradient needs."""
     batch: int = 8
     """Most pictures attacked at once."""
     checkpoint: bool = False

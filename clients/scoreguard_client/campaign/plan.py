@@ -77,7 +77,8 @@ class Plan:
     draws: int
     """Scores taken of each picture behind a random defence, with fresh seeds."""
     crafting_draws: int
-    """Draws per query while an attack works through a random defence (expectation over transformation)."""
+    """Draws per query while an attack works through a random defence (expectation over transformation); 0 = as many as
+    the spread of each image's gradient asks for (see `oracles.draws`), and one for attacks by scores."""
     batch: int
     """Most pictures attacked at once."""
 

@@ -19,9 +19,20 @@ from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
 from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
+from scoreguard_client.oracles.draws import AUTO
 
 INCOMPLETE = 1
 """Exit code where some records failed."""
+
+
+class Draws(click.ParamType[Any]):
+    """A number of draws, or `auto`."""
+
+    name = "integer or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it; `auto` is 0 in a plan."""
+        return AUTO if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
 
 
 def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -125,10 +136,10 @@ Example:
 )
 @click.option(
     "--crafting-draws",
-    type=click.IntRange(min=1),
+    type=Draws(),
     default=1,
     show_default=True,
-    help="Draws per query of an attack that works through a random defence (EOT).",
+    help="Draws per query of an attack through a random defence (EOT); auto = as many as each image's gradient needs.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Most pictures attacked at once."

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +36,8 @@ class OracleFacts:
     """The defences before it, every parameter filled in; empty = the metric alone."""
     calls_per_question: int = 1
     """Calls that one question about a picture costs: the draws of a random defence."""
+    random: bool = False
+    """Whether the same question may be answered differently: a defence of the chain draws."""
 
     @property
     def sign(self) -> float:
@@ -86,4 +89,13 @@ class RoundingOracle(GradientOracle, Protocol):
 
     def with_rounding(self, rounding: Rounding) -> GradientOracle:
         """The same oracle, its draws included, with another derivative of rounding."""
+        ...
+
+
+@runtime_checkable
+class DrawingOracle(GradientOracle, Protocol):
+    """One whose number of draws can be chosen, see `draws.draws_needed`."""
+
+    def with_draws(self, draws: int | Sequence[int]) -> Self:
+        """The same oracle with so many draws a question behind a random defence, or with a number for each image."""
         ...

@@ -28,7 +28,7 @@ from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.errors import SurrogateError
-from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
+from scoreguard_client.oracles.seeds import base_seeds, draw_seeds, draws_each
 
 if TYPE_CHECKING:
     import torch
@@ -88,6 +88,9 @@ class LocalOracle:
     Defences marked BPDA pass the gradient as if they were the identity (Athalye et al., ICML 2018). Random defences are
     drawn anew for each call; with `draws` above 1 scores and gradients are means over draws, the expectation over
     transformation of the same paper. All draws follow from `seed`.
+
+    Images are run one at a time: torch's kernels round otherwise in a larger batch, and an answer must not depend
+    on its batch. On CPU cores it costs nothing: a batch of four photographs is no faster.
     """
 
     def __init__(
@@ -129,11 +132,14 @@ class LocalOracle:
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
-        self._seed, self._draws, self._questions = seed, draws if random else 1, itertools.count(1)
+        calls = draws if random else 1
+        self._draws: int | Sequence[int] = calls
+        self._seed, self._questions = seed, itertools.count(1)
         self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
         steps = tuple(step.step for step in self._steps)
-        self._facts = replace(facts_of(archive.manifest), chain=steps, calls_per_question=self._draws)
+        facts = facts_of(archive.manifest)
+        self._facts = replace(facts, chain=steps, calls_per_question=calls, random=random)
 
     @property
     def facts(self) -> OracleFacts:
@@ -152,6 +158,17 @@ class LocalOracle:
         twin._rounding = rounding
         return twin
 
+    def with_draws(self, draws: int | Sequence[int]) -> LocalOracle:
+        """The same graphs with so many draws a question, or with a number for each image; fixed chains keep one.
+
+        Raises:
+            ValueError: a number is below 1.
+        """
+        twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
+        if self._facts.random:
+            twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
+        return twin
+
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
         """Calls that the last question cost each picture, (N,)."""
@@ -160,9 +177,7 @@ class LocalOracle:
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
         with self._torch.no_grad(), self._steady():
-            scores = [self._forward(self._torch.from_numpy(images), seeds) for seeds in self._next_seeds(len(images))]
-            mean: Scores = self._torch.stack(scores).double().mean(dim=0).numpy()
-            return mean
+            return np.array([self._score_one(*asked) for asked in self._drawn(images)], dtype=np.float64)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and d score / d picture (N, 3, H, W).
@@ -172,17 +187,25 @@ class LocalOracle:
             ParameterError: a length among the parameters of a step is larger than the pictures are there.
             SurrogateError: a graph fails, or no gradient can pass a step.
         """
-        pictures = self._torch.from_numpy(images).clone().requires_grad_()
-        total, gradient = self._torch.zeros(len(images), dtype=self._torch.float64), self._torch.zeros_like(pictures)
         with self._steady():
-            for seeds in self._next_seeds(len(images)):
-                scores = self._forward(pictures, seeds)
-                # Each score depends on its own picture only: the gradient of the sum holds them all. Those of the
-                # weights, which `backward` would compute too, are not asked for.
-                mean = scores.sum() / self._draws
-                gradient += self._torch.autograd.grad(mean, pictures, allow_unused=True, materialize_grads=True)[0]
-                total += scores.detach().double()
-        return (total / self._draws).numpy(), gradient.detach().numpy()
+            answers = [self._gradient_one(*asked) for asked in self._drawn(images)]
+        scores = np.array([score for score, _ in answers], dtype=np.float64)
+        return scores, np.concatenate([gradient for _, gradient in answers])
+
+    def _score_one(self, image: torch.Tensor, seeds: Sequence[int]) -> float:
+        scores = self._torch.cat([self._forward(image, [seed]) for seed in seeds])
+        return float(scores.double().mean())
+
+    def _gradient_one(self, image: torch.Tensor, seeds: Sequence[int]) -> tuple[float, Gradients]:
+        picture = image.clone().requires_grad_()
+        total, gradient = self._torch.zeros(1, dtype=self._torch.float64), self._torch.zeros_like(picture)
+        for seed in seeds:
+            score = self._forward(picture, [seed])
+            # The gradients of the weights, which `backward` would compute too, are not asked for.
+            mean = score.sum() / len(seeds)
+            gradient += self._torch.autograd.grad(mean, picture, allow_unused=True, materialize_grads=True)[0]
+            total += score.detach().double()
+        return float(total / len(seeds)), gradient.detach().numpy()
 
     def _steady(self) -> AbstractContextManager[None]:
         # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed campaign
@@ -190,11 +213,13 @@ class LocalOracle:
         steady: AbstractContextManager[None] = self._torch.jit.optimized_execution(False)
         return steady
 
-    def _next_seeds(self, count: int) -> list[list[int]]:
+    def _drawn(self, images: Images) -> list[tuple[torch.Tensor, list[int]]]:
+        """Each image, (1, 3, H, W), with the seeds of its draws."""
         question = next(self._questions)
-        self._last_calls = np.full(count, self._draws, dtype=np.int64)
-        bases = base_seeds(self._seed, count)
-        return [draw_seeds(bases, question, number) for number in range(self._draws)]
+        bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
+        self._last_calls = np.array(draws, dtype=np.int64)
+        seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
+        return list(zip(self._torch.from_numpy(images).split(1), seeds, strict=True))
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, step in enumerate(self._steps):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.clients.attacks.vgg import write_weights
 
 from scoreguard.v1.spec import Step
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
@@ -108,3 +110,9 @@ def pictures() -> Images:
     levels[:, :, 0, :] = 0
     levels[:, :, 1, :] = 255
     return (levels / 255).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of VGG16, LPIPS and DISTS."""
+    return write_weights(tmp_path_factory.mktemp("weights"))

@@ -275,3 +275,17 @@ def test_attacks_and_oracles_import_without_torch() -> None:
     """A black-box attack needs no torch."""
     code = "import sys; sys.modules['torch'] = None; import scoreguard_client.attacks, scoreguard_client.oracles"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_a_real_metric_answers_bit_for_bit_alike_in_any_batch(tmp_path: Path) -> None:
+    """Alone, in threes and in another order: torch's kernels would round otherwise for a larger batch."""
+    images = np.random.default_rng(7).random((3, 3, 61, 75), dtype=np.float32)
+    with quiet():
+        traced = torch.jit.trace(load_metric("lite").eval(), torch.from_numpy(images), check_trace=False)  # type: ignore[no-untyped-call]
+    oracle = LocalOracle(write_archive(tmp_path / "lite", traced))
+    scores, gradient = oracle.gradient(images)
+    for places in ([0], [1], [2], [2, 0], [1, 2, 0]):
+        found = oracle.gradient(images[places])
+        np.testing.assert_array_equal(found[0], scores[places])
+        np.testing.assert_array_equal(found[1], gradient[places])
+        np.testing.assert_array_equal(oracle.score(images[places]), oracle.score(images)[places])
