@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -15,8 +16,6 @@ from scoreguard_handlers.errors import StartupError
 BackendName = Literal["torchserve", "local"]
 LogFormat = Literal["text", "json"]
 MIB: Final = 1 << 20
-ONLY_IN_CODE: Final = {"only_in_code": True}
-"""Metadata of a field that neither an option nor a key of a file sets."""
 MAX_PIXELS: Final = 50_000_000
 
 
@@ -30,6 +29,8 @@ class Range:
     """Whether the lower end itself is excluded."""
 
 
+NO_KNOB: Final[Mapping[str, bool]] = {"knob": False}
+"""Metadata of a field that neither an option nor a configuration file reaches."""
 Count = Annotated[int, Range(low=1)]
 Seconds = Annotated[float, Range(low=0, above=True)]
 SecondsOrZero = Annotated[float, Range(low=0)]
@@ -177,7 +178,7 @@ class TorchServeConfig:
     """Java heap limit in MiB; 0 = what the calls under way need: 64, and 5 for each. Large messages do not pass it."""
     log_dir: Path | None = None
     """Where TorchServe's own logs are kept, 16 MiB at most; None = in its temporary folder, which goes with it."""
-    any_handler: bool = field(default=False, metadata=ONLY_IN_CODE)
+    any_handler: bool = field(default=False, metadata=NO_KNOB)
     """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
     rights. For tests that make a worker fail; neither an option nor a key of a file turns it on."""
 

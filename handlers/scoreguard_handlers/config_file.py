@@ -12,7 +12,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 import yaml
 
 from scoreguard.v1.shown import shown
-from scoreguard_handlers.config import ONLY_IN_CODE, Range, ServeConfig
+from scoreguard_handlers.config import Range, ServeConfig
 from scoreguard_handlers.errors import StartupError
 
 Values = Mapping[str, Any]
@@ -72,11 +72,9 @@ def knobs(kind: type = ServeConfig, section: str = "") -> Iterator[Knob]:
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, key = hints[field.name], f"{section}{field.name}"
-        if field.metadata == ONLY_IN_CODE:
-            continue
         if dataclasses.is_dataclass(hint):
             yield from knobs(cast(type, hint), f"{key}.")
-        else:
+        elif field.metadata.get("knob", True):
             yield _knob(key, hint, field)
 
 

@@ -76,7 +76,6 @@ def test_defaults_are_typed_once(tmp_path: Path) -> None:
 
 
 WRONG = {
-    "only in code": ("torchserve:\n  any_handler: true", "unknown key torchserve.any_handler"),
     "unknown key": ("wrokers: 2", "unknown key wrokers: did you mean workers"),
     "unknown key of a section": ("admission:\n  queue_limt: 2", "did you mean admission.queue_limit"),
     "nothing like it": ("xyzzy: 2", "docs/operations.md lists the keys"),
@@ -150,3 +149,11 @@ def test_sections_are_one_level_deep() -> None:
         section = field.default_factory() if callable(field.default_factory) else None
         if is_dataclass(section):
             assert not any(is_dataclass(getattr(section, inner.name)) for inner in fields(section))
+
+
+def test_what_only_tests_may_turn_off_is_no_key_of_the_file(tmp_path: Path) -> None:
+    """A file cannot make the server take archives with another handler."""
+    path = tmp_path / "service.yaml"
+    path.write_text("model_store: store\ntorchserve:\n  any_handler: true\n")
+    with pytest.raises(StartupError, match="unknown key"):
+        read_file(path)

@@ -61,6 +61,7 @@ async def test_a_score_is_the_metric_of_the_purified_picture(
     )
     assert response.score == pytest.approx(expected_score(200, metric, factor), abs=1e-3)
     assert response.undefended_score == pytest.approx(expected_score(200, metric), abs=1e-3)
+    assert response.higher_is_better == (metric == "bright")
     assert response.request_id == "mine"
     assert response.timings[0].stage == "queue"
 
