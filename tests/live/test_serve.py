@@ -176,7 +176,7 @@ def test_large_messages_pass_java_by(store: Path, tmp_path: Path) -> None:
         with grpc.insecure_channel(address, options=unlimited) as channel:
             for _ in range(4):
                 answer = ScoringServiceStub(channel).ScoreDefended(large, timeout=60)
-                assert answer.score == pytest.approx(20, abs=0.1)
+                assert answer.score == pytest.approx(20, abs=0.5)
                 assert len(answer.purified_image.tensor.data) == side * side * 12
         assert java.memory_info().rss - before < 40 << 20
         assert not list(tmp_path.glob("scoreguard-*/spool/*"))
