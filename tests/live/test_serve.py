@@ -163,7 +163,7 @@ def test_kill_9_of_the_gateway_leaves_folders_that_the_next_start_sweeps(store: 
 
 
 def test_large_messages_pass_java_by(store: Path, tmp_path: Path) -> None:
-    """55 MiB there and back, several times: Java holds none of it, and no file of a message stays."""
+    """55 MiB there and back, twice: Java holds none of it, and no file of a message stays."""
     side = 2200
     pixels = Tensor(
         data=np.full((side, side, 3), 0.2, "<f4").tobytes(), shape=[side, side, 3], data_type=DATA_TYPE_FLOAT32
@@ -174,7 +174,7 @@ def test_large_messages_pass_java_by(store: Path, tmp_path: Path) -> None:
         java = family(process.pid)["java"]
         before = java.memory_info().rss
         with grpc.insecure_channel(address, options=unlimited) as channel:
-            for _ in range(4):
+            for _ in range(2):
                 answer = ScoringServiceStub(channel).ScoreDefended(large, timeout=60)
                 assert answer.score == pytest.approx(20, abs=0.5)
                 assert len(answer.purified_image.tensor.data) == side * side * 12
