@@ -59,4 +59,5 @@ def _without_exif(data: bytes) -> bytes:
     if begin < 4:
         return data
     end = begin - 4 + int.from_bytes(data[begin - 4 : begin], "big")
-    return data[:begin] + data[begin:end].replace(b"Exif", b"skip") + data[end:]
+    boxes = data[begin:end]
+    return data[:begin] + boxes.replace(b"Exif", b"skip") + data[end:] if b"Exif" in boxes else data
