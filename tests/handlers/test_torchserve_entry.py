@@ -101,7 +101,7 @@ def test_a_bare_body_is_an_undefended_request(handler: DefendedScoreHandler, con
     [
         ({}, 400, "no picture"),
         ({"image": "text"}, 400, "no picture"),
-        ({"image": b"junk"}, 400, "not a picture"),
+        ({"image": b"junk"}, 400, "not an image"),
         ({"image": photo(), "defense": b"gain"}, 400, "unknown form field 'defense'"),
         ({"image": photo(), "defence": b"gian"}, 404, "did you mean gain"),
         ({"image": photo(), "defence": b"gain:factor=9"}, 400, "out of range"),
