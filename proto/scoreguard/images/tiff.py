@@ -14,6 +14,7 @@ from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, upright, upright_array, valid_orientation
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError, ImageLimitError
+from scoreguard.v1.shown import shown
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 MAX_PIECES: Final = 500_000
@@ -109,7 +110,7 @@ def check_samples(tags: t.Tags) -> int:
     bits = set(tags.values.get(t.BITS, (1,)))
     allowed = {1, 2, 4, 8, 12, 16} if _space(tags) in _GREYS else {1, 2, 4, 8, 16}
     if len(bits) != 1 or not bits <= allowed:
-        depth = " and ".join(str(bit) for bit in sorted(bits))
+        depth = shown(" and ".join(str(bit) for bit in sorted(bits)))
         raise ImageError(f"a TIFF of {depth} bits for each sample is not read: {MEND}")
     return bits.pop()
 

@@ -450,3 +450,11 @@ def test_of_several_pages_and_frames_the_first_is_read() -> None:
         assert len(both) > len(alone)
         difference = np.abs(read_image(both).astype(int) - read_image(alone)).max()
         assert difference <= (8 if kind == "AVIF" else 0), kind
+
+
+def test_a_refusal_of_many_depths_stays_short() -> None:
+    """A damaged page can claim hundreds of depths; the line lists no more than fits."""
+    data = tiff(bytes(99), tuple(range(100, 400)), 2)
+    with pytest.raises(ImageError, match="a TIFF of 100 and 101") as caught:
+        read_image(data)
+    assert len(str(caught.value)) < 200
