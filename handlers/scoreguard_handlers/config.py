@@ -57,13 +57,13 @@ class AdmissionConfig:
     for the `responseTimeout` of its archive, 120 s, so this must stay below."""
     window: Count = 16
     """Items of one stream or batch call that may be under way at once."""
-    lane_seconds: float = 0.5
+    lane_seconds: Seconds = 0.5
     """Work that is estimated to take longer is large: nothing waits behind it in a worker's own queue, it shares no
     call, and where there are several workers it never takes the last of them."""
-    memory_mib: int = 0
+    memory_mib: Annotated[int, Range(low=0)] = 0
     """Memory that large images may take at the same time in all workers together; what does not fit waits, and what
     will never fit is refused. 0 = what the machine or container has, less what the service takes at rest."""
-    poison_seconds: float = 600.0
+    poison_seconds: SecondsOrZero = 600.0
     """Time for which a request that took its worker down is refused."""
 
 
