@@ -7,6 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterab
 from types import TracebackType
 from typing import TypeAlias
 
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
@@ -185,11 +186,14 @@ class AsyncScoringClient(BaseClient):
         metric: str,
         defences: DefencesLike = "",
         seed: int | None = None,
+        rounding: Rounding = Rounding.STRAIGHT_THROUGH,
         request_id: str = "",
         timeout: float | None = None,
     ) -> Gradient:
         """The score and its derivative; see `ScoringClient.gradient`."""
-        request = gradient_request(picture, metric, defences=defences, seed=seed, request_id=request_id)
+        request = gradient_request(
+            picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
+        )
         return to_gradient(await self._transport.unary(GRADIENT, request, self._deadline(timeout)))
 
     async def list_metrics(self, *, timeout: float | None = None) -> Catalogue:

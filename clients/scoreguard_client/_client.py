@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
@@ -250,6 +251,7 @@ class ScoringClient(BaseClient):
         metric: str,
         defences: DefencesLike = "",
         seed: int | None = None,
+        rounding: Rounding = Rounding.STRAIGHT_THROUGH,
         request_id: str = "",
         timeout: float | None = None,
     ) -> Gradient:
@@ -260,13 +262,16 @@ class ScoringClient(BaseClient):
             metric: name of a deployed metric.
             defences: the chain to differentiate through; empty = undefended.
             seed: as in `score`.
+            rounding: the derivative that the rounding of `jpeg` and `quantise` takes.
             request_id: as in `score`.
             timeout: seconds; None = the config's.
 
         Raises:
             UnsupportedError: the server does not serve gradients.
         """
-        request = gradient_request(picture, metric, defences=defences, seed=seed, request_id=request_id)
+        request = gradient_request(
+            picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
+        )
         return to_gradient(self._transport.unary(GRADIENT, request, self._deadline(timeout)))
 
     def list_metrics(self, *, timeout: float | None = None) -> Catalogue:

@@ -128,11 +128,20 @@ class Score:
     """How often the call was sent until the answer came."""
     certificate: Certificate | None = None
     """What is proven about the score; None unless smoothing was asked for."""
+    higher_is_better: bool | None = None
+    """Whether a high score means high quality; None where the server is of an earlier version and did not say."""
 
     @property
     def gap(self) -> float | None:
-        """f(x) - f(g(x)), in the metric's unit; a large one is a sign of tampering. None unless f(x) was asked for."""
-        return None if self.undefended_score is None else self.undefended_score - self.score
+        """By how much f(x) claims a higher quality than f(g(x)), in the metric's unit; None unless f(x) was asked for.
+
+        f(x) - f(g(x)), with its sign turned where a low score means high quality. It is what the defences change: they
+        move the scores of clean images as well, and an attack that knows them leaves no gap. No alarm follows from it.
+        """
+        if self.undefended_score is None or self.higher_is_better is None:
+            return None
+        change = self.undefended_score - self.score
+        return change if self.higher_is_better else 0.0 - change
 
 
 @dataclass(frozen=True, kw_only=True)

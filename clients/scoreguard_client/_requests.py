@@ -18,6 +18,7 @@ import PIL.Image
 
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError, SpecError
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import (
     DefenceStep,
     PurifyRequest,
@@ -177,7 +178,13 @@ def purify_request(
 
 
 def gradient_request(
-    picture: PictureLike, metric: str, *, defences: DefencesLike, seed: int | None, request_id: str
+    picture: PictureLike,
+    metric: str,
+    *,
+    defences: DefencesLike,
+    seed: int | None,
+    request_id: str,
+    rounding: Rounding = Rounding.STRAIGHT_THROUGH,
 ) -> ScoreGradientRequest:
     """The message of `gradient`; raises as `ScoreRequest.to_message`."""
     return ScoreGradientRequest(
@@ -186,6 +193,7 @@ def gradient_request(
         defences=to_steps(defences),
         seed=to_seed(seed),
         request_id=request_id,
+        rounding=rounding.to_message(),
     )
 
 

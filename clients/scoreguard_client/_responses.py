@@ -66,6 +66,7 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
         # A server of an earlier version does not say.
         attempts=max(response.attempts, 1),
         certificate=_certificate(response.certificate) if response.HasField("certificate") else None,
+        higher_is_better=response.higher_is_better if response.HasField("higher_is_better") else None,
     )
 
 

@@ -9,10 +9,13 @@ from urllib.parse import quote
 
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
+_DIRECT_BYTES: Final = 256 << 20
+"""Memory outside the heap for Java and each of its two copies of Netty; without a limit it follows the heap's."""
 
 _CONFIG: Final = Template("""\
 # Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
 # manage it: its own keys would refuse the documented curl. scoreguard-serve in front of it does not have this problem.
+# Where the path of the store is not ASCII, start it with LC_ALL=C.UTF-8: Java reads file names by the locale.
 inference_address=http://127.0.0.1:8080
 management_address=http://127.0.0.1:8081
 metrics_address=http://127.0.0.1:8082
@@ -67,4 +70,6 @@ def write_server_files(model_store: Path) -> list[Path]:
 def _java_options(log_config: Path) -> str:
     # TorchServe splits this text at blanks, and log4j reads the path as an address: quoted, no sign in it does harm.
     address = quote(log_config.as_posix())
-    return f"-Xmx256m -XX:MaxDirectMemorySize=256m -XX:+UseSerialGC -Dlog4j.configurationFile={address}"
+    netty = [f"-D{prefix}io.netty.maxDirectMemory={_DIRECT_BYTES}" for prefix in ("", "io.grpc.netty.shaded.")]
+    options = ["-Xmx256m", f"-XX:MaxDirectMemorySize={_DIRECT_BYTES}", *netty, "-XX:+UseSerialGC"]
+    return " ".join([*options, f"-Dlog4j.configurationFile={address}"])

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreguard.v1.archive import Archive, archives_in
+from scoreguard.v1.errors import ContractError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.eager import EagerDefence
-from scoreguard_export.errors import ArchiveError, ParityError
+from scoreguard_export.errors import ArchiveError, ExportError, ParityError, one_line
 from scoreguard_export.exporters.signature import Exportable, describe
 from scoreguard_export.golden import golden_picture, golden_vectors, is_golden_picture
 from scoreguard_export.manifest_facts import (
@@ -66,11 +67,11 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
     archive.verify_torchserve_files()
     metric = _metric(archive)
     defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
+    _check_golden(archive, metric, defences)
     errors = []
     for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
         done(describe(module))
-    _check_golden(archive, metric, defences)
     unknown = [archive.name] if archive.name not in METRICS else []
     unknown += [defence.name for defence in defences if defence.name not in DEFENCES]
     return Verified(
@@ -163,7 +164,12 @@ def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
 
 def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefence]) -> None:
     picture, path = golden_picture(metric.facts.minimum_size), archive.path
-    expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
+    try:
+        expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
+    except (ExportError, ContractError):
+        raise
+    except Exception as error:  # torch's errors share no base
+        raise ArchiveError(f"{path}: the golden picture cannot be scored: {one_line(str(error))}") from error
     found = {vector.defences: vector for vector in archive.manifest.golden_vectors}
     if missing := sorted(expected.keys() - found.keys()):
         raise ArchiveError(f"{path}: the golden score behind {_behind(missing[0])} is missing; build the archive again")

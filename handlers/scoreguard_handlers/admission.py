@@ -93,7 +93,7 @@ class Dispatcher:
         self._waiting_bytes = self._running_items = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._slots = Slots(workers=backend.workers, calls=backend.calls)
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], list[_Pending]] = {}
         self._rates, self._poison = Rates(), PoisonList(config.poison_seconds)
 
     @property
@@ -110,6 +110,12 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether every worker has something to do."""
         return self.running >= self._backend.workers
+
+    @property
+    def has_all_at_large_work(self) -> bool:
+        """Whether every worker is at large work that callers still wait for: nothing else can be answered meanwhile."""
+        now, running = time.time(), [pending for batch in self._calls.values() for pending in batch]
+        return self._slots.all_at_large_work and all(pending.item.deadline_unix_seconds > now for pending in running)
 
     async def submit(
         self, item: WorkItem, seconds: float | None, *, caller: str = "", estimate: Estimate | None = None
@@ -144,7 +150,7 @@ class Dispatcher:
         """Refuse what comes, and wait for what is here."""
         self.refusal = BackendUnavailableError("the server is stopping; call another one")
         while self._calls or len(self._waiting):
-            await asyncio.wait(self._calls) if self._calls else await asyncio.sleep(0)
+            await asyncio.wait([*self._calls]) if self._calls else await asyncio.sleep(0)
 
     def _clip(self, seconds: float | None) -> float:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds
@@ -263,13 +269,13 @@ class Dispatcher:
         self._running_items += len(batch)
         self._slots.start(large=batch[0].is_large)
         call = asyncio.create_task(self._run(batch))
-        self._calls.add(call)
+        self._calls[call] = batch
         call.add_done_callback(functools.partial(self._finished, batch))
 
     def _finished(self, batch: list[_Pending], call: asyncio.Task[None]) -> None:
         self._running_items -= len(batch)
         self._slots.finish(large=batch[0].is_large)
-        self._calls.discard(call)
+        self._calls.pop(call, None)
         for pending in batch:
             pending.is_running = False
             self._backend.board.forget(pending.item.id)

@@ -69,6 +69,7 @@ def write_score(answer: WorkResult, job: Job, result: ChainResult, place: int, o
     response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.scores)))
     response.provenance.CopyFrom(origin.provenance(job))
     response.request_id = request.request_id
+    response.higher_is_better = origin.archive.manifest.metric.facts.higher_is_better
     if result.undefended is not None:
         response.undefended_score = float(result.undefended[place])
     if request.return_purified_image:

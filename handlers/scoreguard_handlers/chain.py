@@ -12,6 +12,7 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.execution import run_step
 from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
+from scoreguard.v1.rounding import Rounding
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.deadline import Deadline
@@ -45,6 +46,8 @@ class ChainCall:
     """When nobody waits any more."""
     undefended: bool = False
     """Whether f(x) is wanted beside f(g(x))."""
+    rounding: Rounding = Rounding.STRAIGHT_THROUGH
+    """The derivative that a gradient takes through rounding."""
 
 
 @dataclass(frozen=True, kw_only=True)

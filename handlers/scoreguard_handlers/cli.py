@@ -16,6 +16,7 @@ import click
 
 from scoreguard import console
 from scoreguard.v1.errors import IntegrityError
+from scoreguard_handlers.allocator import return_memory_early
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.config_file import build, read_file
@@ -88,6 +89,8 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
         StartupError: the service does not come up, or its backend ended on its own.
     """
     check_platform()
+    if config.backend == "torchserve":
+        return_memory_early()
     try:
         from scoreguard_handlers.gateway import serve
     except ModuleNotFoundError as error:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -28,6 +29,8 @@ class Range:
     """Whether the lower end itself is excluded."""
 
 
+NO_KNOB: Final[Mapping[str, bool]] = {"knob": False}
+"""Metadata of a field that neither an option nor a configuration file reaches."""
 Count = Annotated[int, Range(low=1)]
 Seconds = Annotated[float, Range(low=0, above=True)]
 SecondsOrZero = Annotated[float, Range(low=0)]
@@ -168,10 +171,10 @@ class TorchServeConfig:
     """A worker that is still at work this long after the last of its callers has left, or his deadline has passed, is
     killed, and TorchServe starts another. A worker looks up between two nodes of a graph."""
     heap_mib: Annotated[int, Range(low=0)] = 0
-    """Java heap limit in MiB; 0 = what the message limit needs, at least 192."""
+    """Java heap limit in MiB; 0 = what the calls under way need: 64, and 5 for each. Large messages do not pass it."""
     log_dir: Path | None = None
-    """Where TorchServe's own logs are kept; None = in its temporary folder, which goes with it."""
-    any_handler: bool = False
+    """Where TorchServe's own logs are kept, 16 MiB at most; None = in its temporary folder, which goes with it."""
+    any_handler: bool = field(default=False, metadata=NO_KNOB)
     """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
     rights. For tests that make a worker fail; no option of the command turns it on."""
 
@@ -196,7 +199,7 @@ class ServeConfig:
     """Largest picture, refused before it is decoded."""
     max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
-    both sizes. TorchServe's Java heap may grow to five times this for each worker."""
+    both sizes. Above half a MiB they go to TorchServe's workers as files in the temporary folder."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True

@@ -74,7 +74,7 @@ def knobs(kind: type = ServeConfig, section: str = "") -> Iterator[Knob]:
         hint, key = hints[field.name], f"{section}{field.name}"
         if dataclasses.is_dataclass(hint):
             yield from knobs(cast(type, hint), f"{key}.")
-        else:
+        elif field.metadata.get("knob", True):
             yield _knob(key, hint, field)
 
 

@@ -1,7 +1,8 @@
 """A temporary folder that does not outlive its owner: removed at the end, and swept by the next start after a kill -9.
 
-Each folder holds a lock file that its owner keeps locked while it lives. The kernel lets go of the lock when the owner
-dies, however it dies, so a folder whose lock can be taken has no owner.
+Each folder is locked by its owner while it lives. The kernel lets go of the lock when the owner dies, however it dies,
+so a folder whose lock can be taken has no owner. systemd-tmpfiles, which cleans by age, leaves a locked folder alone
+(its manual, tmpfiles.d(5), says so).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +21,8 @@ from scoreguard_handlers.config import MIB
 from scoreguard_handlers.errors import StartupError
 
 PREFIX: Final = "scoreguard-"
-LOCK: Final = "owner.lock"
+MARKER: Final = "scoreguard.instance"
+"""A file in every such folder: others may use our prefix."""
 logger = logging.getLogger(__name__)
 
 
@@ -97,11 +100,10 @@ def check_space(folder: Path, needed: int, purpose: str) -> None:
 def _locked(folder: Path) -> int:
     import fcntl  # not on Windows, where the server does not run
 
-    # Renamed once it is locked: a lock file under its final name always has, or had, an owner.
-    new = folder / f"{LOCK}.new"
-    lock = os.open(new, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    new.rename(folder / LOCK)
+    # Made once it is locked: a folder with this file has an owner, or had one.
+    (folder / MARKER).touch(mode=0o600)
     return lock
 
 
@@ -109,9 +111,9 @@ def _sweep_one(folder: Path) -> bool:
     import fcntl
 
     try:
-        if folder.is_symlink() or folder.lstat().st_uid != os.getuid():
+        if folder.lstat().st_uid != os.getuid() or not stat.S_ISREG((folder / MARKER).lstat().st_mode):
             return False
-        lock = os.open(folder / LOCK, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError:  # gone meanwhile, or no folder of ours
         return False
     try:

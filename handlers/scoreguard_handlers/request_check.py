@@ -10,6 +10,7 @@ from scoreguard.v1.errors import ParameterError, SmoothingError
 from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import (
     DefenceStep,
     PurifyRequest,
@@ -52,6 +53,20 @@ def smoothing_of(request: Request) -> Smoothing | None:
     except SmoothingError as error:
         raise InvalidRequestError(str(error), field=f"smoothing.{error.option}") from error
     return smoothing
+
+
+def rounding_of(request: Request) -> Rounding:
+    """The derivative of rounding that a gradient takes; straight through where nothing was said.
+
+    Raises:
+        InvalidRequestError: a number that this version does not know.
+    """
+    if not isinstance(request, ScoreGradientRequest):
+        return Rounding.STRAIGHT_THROUGH
+    try:
+        return Rounding.from_message(request.rounding)
+    except ValueError as error:
+        raise InvalidRequestError(str(error), field="rounding") from error
 
 
 def check_counts(request: Request) -> None:
@@ -105,6 +120,7 @@ class RequestChecker:
         if isinstance(request, PurifyRequest) and not request.defences:
             raise InvalidRequestError("purify needs at least one defence", field="defences")
         smoothing_of(request)
+        rounding_of(request)
         return self.resolve(request.defences)
 
     def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:

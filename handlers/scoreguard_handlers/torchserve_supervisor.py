@@ -82,7 +82,7 @@ class TorchServeSupervisor:
                 await asyncio.sleep(pause)
                 try:
                     self.server = await TorchServeProcess.start(self._config, self._metrics)
-                except StartupError as error:
+                except (StartupError, OSError) as error:
                     why = str(error)
                 else:
                     logger.warning("TorchServe runs again")

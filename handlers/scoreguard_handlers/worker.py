@@ -28,7 +28,7 @@ from scoreguard_handlers.canary import check_golden, golden_item
 from scoreguard_handlers.chain import Chain, ChainCall, ChainResult
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
 from scoreguard_handlers.jobs import Job, latest_deadline, prepare
-from scoreguard_handlers.request_check import RequestChecker
+from scoreguard_handlers.request_check import RequestChecker, rounding_of
 from scoreguard_handlers.smoothing import score_smoothed
 from scoreguard_handlers.status import to_status
 
@@ -193,6 +193,7 @@ def _chain_call(jobs: Sequence[Job]) -> ChainCall:
         seeds=[job.seed for job in jobs],
         deadline=latest_deadline(jobs),
         undefended=isinstance(request, ScoreDefendedRequest) and request.return_undefended_score,
+        rounding=rounding_of(request),
     )
 
 

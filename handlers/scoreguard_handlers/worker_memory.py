@@ -6,7 +6,6 @@ Without one, the first to notice that memory is short is the kernel, and a worke
 from __future__ import annotations
 
 import os
-import resource
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +25,8 @@ def limit_memory(environment: Mapping[str, str] = os.environ) -> None:
     allowed = int(environment.get(VARIABLE) or 0)
     if not allowed or sys.platform != "linux":
         return
+    import resource  # Unix alone has it
+
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = _data_bytes() + allowed + _SLACK_BYTES
     resource.setrlimit(resource.RLIMIT_DATA, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))

@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import io
+import json
+import math
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 BAD_INPUT = 2
 INTERRUPTED = 130
 DISTRIBUTION = "scoreguard"
+_UNFOLDED = 10_000
+"""Characters of a line where nobody's window ends: more than any table has."""
 
 
 def version_option(program: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """The option `--version` of every command: its name and the version that is installed."""
     return click.version_option(package_name=DISTRIBUTION, prog_name=program, message="%(prog)s %(version)s")
+
+
+def output() -> Console:
+    """Where tables go: as wide as the terminal, and as wide as they are where the output is a file or a pipe.
+
+    What reads a file has no use for a cell that is folded or cut: `jpeg:quality=5` is not `jpeg:quality=50`.
+    """
+    from rich.console import Console  # commands that print no table start without it
+
+    console = Console()
+    return console if console.is_terminal else Console(width=_UNFOLDED)
+
+
+def json_text(content: Any) -> str:
+    """Content as JSON on one line; numbers that are not finite become null, since JSON has no others."""
+    return json.dumps(_finite(content), allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Sequence[str] | None = None) -> int:

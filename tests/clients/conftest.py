@@ -89,6 +89,7 @@ def score(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefende
         timings=[scoring_pb2.StageTiming(stage="metric", milliseconds=0.25)],
         provenance=provenance(request, picture),
         request_id=request.request_id,
+        higher_is_better=True,
     )
     if request.return_undefended_score:
         response.undefended_score = 100 * float(picture.mean(dtype=np.float64))

@@ -35,6 +35,7 @@ from scoreguard_client import (
     UnavailableError,
     UnsupportedError,
 )
+from scoreguard_client._responses import to_score
 
 GREY = np.full((4, 6, 3), 51, np.uint8)  # 51 / 255 = 0.2, so `bright` is 20.
 
@@ -85,6 +86,15 @@ def test_a_score_carries_what_was_asked_for(running: Any) -> None:
         assert answer.provenance.steps[0].step == Step(name="dim", parameters=(("factor", 0.25),))
         assert answer.timings[0].stage == "metric"
         assert answer.request_id == "frame 3"
+
+
+@pytest.mark.parametrize(("higher", "gap"), [(True, -21.5), (False, 21.5), (None, None)])
+def test_the_gap_is_positive_where_the_undefended_score_claims_more_quality(
+    higher: bool | None, gap: float | None
+) -> None:
+    """For NIQE a rise of the defended score from 3.5 to 25 is a loss of quality; an older server does not say."""
+    answer = scoring_pb2.ScoreDefendedResponse(score=25.0, undefended_score=3.5, higher_is_better=higher)
+    assert to_score(answer).gap == gap
 
 
 def test_a_score_without_options_has_no_extras(running: Any) -> None:

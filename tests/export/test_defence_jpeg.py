@@ -14,8 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
+from scoreguard.v1.jpeg import CHROMINANCE_TABLE, LUMINANCE_TABLE
 from scoreguard_export.defences.jpeg import Jpeg
-from scoreguard_export.defences.jpeg_codec import CHROMINANCE_TABLE, LUMINANCE_TABLE, quantisation_table
+from scoreguard_export.defences.jpeg_codec import quantisation_table
 from scoreguard_export.errors import ParameterError
 
 QUALITIES = (1, 5, 10, 25, 49, 50, 51, 75, 90, 95, 100)

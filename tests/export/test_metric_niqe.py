@@ -12,7 +12,7 @@ import torch
 from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 from scipy import ndimage, optimize, special
 from scipy.stats import spearmanr
@@ -23,11 +23,15 @@ from scoreguard_export import cli
 from scoreguard_export.commands.fit import command as fit_command
 from scoreguard_export.errors import TrainingError, WeightsError
 from scoreguard_export.exported import export_graphs
+from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
+from scoreguard_export.exporters.onnx_graph import export_onnx
+from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.metrics.niqe import FACTS, Niqe, gaussian_of, squared_distance
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import PATCH, Halving, LocalStatistics, Luminance, NiqeFeatures
 from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
+from scoreguard_export.parity_images import PATTERNS
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import read_live, read_samples, score_file
 
@@ -303,8 +307,53 @@ def test_both_graphs_are_the_module_at_other_sizes(niqe: Niqe) -> None:
     """Odd sizes, one patch and many, alone and in threes; the TorchScript gradient is compared, too."""
     parity = export_graphs(niqe).parity
     assert {case.engine for case in parity} == {"torchscript", "onnx"}
-    assert {case.batch for case in parity} == {1, 3}
+    assert {case.batch for case in parity} == {1, 3, len(PATTERNS)}
     assert max(case.max_abs_error for case in parity) < 1e-4
+
+
+def flat_patches(photo: np.ndarray) -> dict[str, np.ndarray]:
+    """Images with flat 96×96 patches, (H, W, 3) in [0, 1]: what divides by their deviations is a small constant."""
+    product = np.ones((576, 576, 3), np.float32)
+    product[192:384, 192:384] = photo[:192, :192]
+    page = Image.new("RGB", (480, 384), "white")
+    draw = ImageDraw.Draw(page)
+    for row in range(4):
+        draw.text((20, 20 + 14 * row), "a page of text on white " * 3, fill="black")
+    ramp = np.broadcast_to((np.linspace(0, 255, 192).round() / 255)[None, :, None], (192, 192, 3)).astype(np.float32)
+    images = {f"flat {level}": np.full((192, 192, 3), level / 255, np.float32) for level in (0, 128, 255)}
+    pages = {"page": np.asarray(page, np.float32) / np.float32(255), "gradient": ramp, "product": product}
+    return {**images, **pages, "one patch of two": np.concatenate([ramp, images["flat 255"]])}
+
+
+@pytest.fixture(scope="module")
+def engines(niqe: Niqe, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Engine]:
+    """The metric as the server runs it, and as attacks do."""
+    home = tmp_path_factory.mktemp("niqe")
+    export_torchscript(niqe, home / "niqe.pt")
+    export_onnx(niqe, home / "niqe.onnx")
+    return {"torchscript": load_torchscript(home / "niqe.pt"), "onnx": load_onnx(home / "niqe.onnx", ["image"])}
+
+
+def test_both_engines_score_images_with_flat_patches(engines: dict[str, Engine], niqe: Niqe, photo: np.ndarray) -> None:
+    """ONNX Runtime and TorchScript give the module's score: 18.41 of a flat image, 99.80 of a gradient."""
+    for name, image in flat_patches(photo).items():
+        expected = float(niqe(_batch(image)))
+        scores = {engine: float(run((_batch(image),))) for engine, run in engines.items()}
+        assert scores == {engine: pytest.approx(expected, abs=FACTS.parity_tolerance) for engine in engines}, name
+        if name.startswith("flat"):
+            assert expected == pytest.approx(18.41, abs=0.01)
+        if name == "gradient":
+            assert expected == pytest.approx(99.80, abs=0.01)
+
+
+def test_a_flat_patch_in_a_batch_leaves_the_others_as_they_are(
+    engines: dict[str, Engine], niqe: Niqe, photo: np.ndarray
+) -> None:
+    """A textured image scores the same beside a flat one, in both engines."""
+    batch = torch.cat([_batch(photo[:192, :192]), _batch(np.ones((192, 192, 3), np.float32))])
+    expected = niqe(batch)
+    for run in engines.values():
+        assert torch.allclose(run((batch,)), expected, atol=FACTS.parity_tolerance)
 
 
 def test_the_shipped_model_is_what_its_record_says() -> None:

@@ -128,3 +128,11 @@ def test_sections_are_one_level_deep() -> None:
         section = field.default_factory() if callable(field.default_factory) else None
         if is_dataclass(section):
             assert not any(is_dataclass(getattr(section, inner.name)) for inner in fields(section))
+
+
+def test_what_only_tests_may_turn_off_is_no_key_of_the_file(tmp_path: Path) -> None:
+    """A file cannot make the server take archives with another handler."""
+    path = tmp_path / "service.yaml"
+    path.write_text("model_store: store\ntorchserve:\n  any_handler: true\n")
+    with pytest.raises(StartupError, match="unknown key"):
+        read_file(path)

@@ -22,7 +22,8 @@ from torch import Tensor
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY
-from scoreguard.v1.scoring_pb2 import ScoreGradientResponse
+from scoreguard.v1.rounding import Rounding
+from scoreguard.v1.scoring_pb2 import ROUNDING_CUBIC, ScoreGradientResponse
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.oracles.local import LocalOracle
 from scoreguard_export.defences.base import Differentiability
@@ -163,6 +164,31 @@ def test_without_a_derivative_another_size_is_refused(served: Served) -> None:
     """There is no identity between pictures of two sizes; the message names the step."""
     (result,) = bypassing(served, "resize").answers(gradient_item(photo_like(*SIZE), "resize", SEED))
     assert "no gradient through resize" in result.status.message
+
+
+@pytest.mark.parametrize("chain", ["jpeg:quality=30", "quantise:levels=6", "blur+jpeg", "blur+median"])
+def test_the_served_gradient_takes_the_cubic_derivative_of_rounding_where_it_is_asked_for(
+    served: Served, chain: str
+) -> None:
+    """It is the surrogate's; the score is the same to the last bit, and a chain without rounding has one gradient."""
+    picture = photo_like(40, 45)
+    item = gradient_item(picture, chain, SEED)
+    item.gradient.rounding = ROUNDING_CUBIC
+    (soft,), plain = served.answers(item), served.gradient(picture, chain)
+    assert soft.gradient.score == plain.score
+    oracle = LocalOracle(served.archive, parse_chain(chain), seed=SEED, rounding=Rounding.CUBIC)
+    expected = oracle.gradient(planes(picture))[1]
+    np.testing.assert_allclose(derivative(soft.gradient), expected, atol=1e-4 * np.abs(expected).max())
+    differs = np.abs(derivative(soft.gradient) - derivative(plain)).max() > 0.1 * np.abs(derivative(plain)).max()
+    assert differs == ("median" not in chain)
+
+
+def test_a_derivative_of_rounding_that_nobody_knows_is_refused_by_name(served: Served) -> None:
+    """A number of a later version."""
+    item = gradient_item(photo_like(40, 45), "jpeg", SEED)
+    item.gradient.rounding = 7  # type: ignore[assignment]
+    (result,) = served.answers(item)
+    assert "no rounding 7; there are" in result.status.message
 
 
 @pytest.mark.parametrize("name", DIFFUSIONS)

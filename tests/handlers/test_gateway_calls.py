@@ -61,6 +61,7 @@ async def test_a_score_is_the_metric_of_the_purified_picture(
     )
     assert response.score == pytest.approx(expected_score(200, metric, factor), abs=1e-3)
     assert response.undefended_score == pytest.approx(expected_score(200, metric), abs=1e-3)
+    assert response.higher_is_better == (metric == "bright")
     assert response.request_id == "mine"
     assert response.timings[0].stage == "queue"
 
@@ -179,7 +180,7 @@ async def test_list_metrics_says_what_the_archives_say(line: Line, store: Path) 
         path = store / f"{metric.facts.name}.mar"
         assert metric.archive_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
         names = [facts.name for facts in metric.defences]
-        assert names == ["gain", "piece", "filter", "slow", "broken", "huge"]
+        assert names == ["gain", "piece", "filter", "slow", "broken", "huge", "log"]
         assert metric.facts == Archive(path).manifest.metric.facts
 
 

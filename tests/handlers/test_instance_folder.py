@@ -13,7 +13,7 @@ import pytest
 import scoreguard
 import scoreguard_handlers
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.instance_folder import LOCK, InstanceFolder, check_space, instance_folder, sweep
+from scoreguard_handlers.instance_folder import MARKER, InstanceFolder, check_space, instance_folder, sweep
 
 ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(scoreguard.__path__))).parent)]
 OWNER = """
@@ -56,17 +56,17 @@ def test_what_a_killed_owner_left_is_swept_by_the_next_start(tmp_path: Path) -> 
 
 
 def test_only_dead_folders_of_this_user_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Not those of others, not those without a lock, no link, and nothing that a link points to."""
+    """Not those of others, not those without our mark, no link, and nothing that a link points to."""
     (tmp_path / "scoreguard-foreign").mkdir()
     (tmp_path / "other").mkdir()
-    (tmp_path / "other" / LOCK).touch()
+    (tmp_path / "other" / MARKER).touch()
     (tmp_path / "scoreguard-link").symlink_to(tmp_path / "other")
-    (tmp_path / "scoreguard-linked-lock").mkdir()
-    (tmp_path / "scoreguard-linked-lock" / LOCK).symlink_to(tmp_path / "other" / LOCK)
+    (tmp_path / "scoreguard-linked-mark").mkdir()
+    (tmp_path / "scoreguard-linked-mark" / MARKER).symlink_to(tmp_path / "other" / MARKER)
     (tmp_path / "scoreguard-file").touch()
     dead = tmp_path / "scoreguard-dead"
     dead.mkdir()
-    (dead / LOCK).touch()
+    (dead / MARKER).touch()
     monkeypatch.setattr(os, "getuid", lambda: dead.stat().st_uid + 1)
     assert sweep(tmp_path) == []
     monkeypatch.undo()

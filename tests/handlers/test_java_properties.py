@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from scoreguard_handlers.java_properties import escape_value, render_properties
-from scoreguard_handlers.torchserve_process import find_java
+from scoreguard_handlers.torchserve_command import find_java
 
 VALUES = {
     "plain": "/srv/models",

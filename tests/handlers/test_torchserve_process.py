@@ -28,8 +28,10 @@ from scoreguard_handlers.errors import (
     TooLateError,
 )
 from scoreguard_handlers.spool import INLINE_BYTES
+from scoreguard_handlers.torchserve_command import find_java
 from scoreguard_handlers.torchserve_files import InstanceFiles, Ports, environment, java_options, server_properties
-from scoreguard_handlers.torchserve_process import TorchServeProcess, find_java, last_error_in
+from scoreguard_handlers.torchserve_logs import last_error_in, not_loaded_in
+from scoreguard_handlers.torchserve_process import TorchServeProcess
 
 CONFIG = ServeConfig(model_store=Path("store"), workers=3, admission=AdmissionConfig(max_deadline_seconds=100))
 TRANSLATIONS = {
@@ -102,7 +104,7 @@ def test_every_part_of_javas_memory_has_a_limit() -> None:
     options = " ".join(java_options(CONFIG))
     for limit in ("-Xmx", "MaxDirectMemorySize=", "MaxMetaspaceSize=", "ReservedCodeCacheSize="):
         assert limit in options
-    assert options.count("io.netty.maxDirectMemory=33554432") == 2
+    assert options.count(f"io.netty.maxDirectMemory={(24 + 2 * 6) << 20}") == 2
 
 
 ODD_NAMES = (
@@ -171,6 +173,19 @@ listening
 def test_the_last_error_is_the_workers_own(log: str, expected: str) -> None:
     """The line that names an exception, and rather the cause than TorchServe's summary of it."""
     assert last_error_in(log) == expected
+
+
+@pytest.mark.parametrize(
+    ("log", "expected"),
+    [
+        ("WARN ModelServer - Failed to load model: bright.mar\nx", "Failed to load model: bright.mar"),
+        ("java.io.IOException: No space left on device\n", "No space left on device"),
+        ("INFO all is well", ""),
+    ],
+)
+def test_an_archive_that_torchserve_goes_on_without_is_found_in_its_log(log: str, expected: str) -> None:
+    """It would be waited for in vain until the time is over."""
+    assert not_loaded_in(log) == expected
 
 
 def test_java_home_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

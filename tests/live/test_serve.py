@@ -159,6 +159,22 @@ def test_kill_9_of_the_gateway_leaves_folders_that_the_next_start_sweeps(store: 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_large_messages_pass_java_by(store: Path, tmp_path: Path) -> None:
+    """60 MiB there and back, several times: Java holds none of it, and no file of a message stays."""
+    unlimited = [("grpc.max_receive_message_length", -1)]
+    with served(store, tmp_path) as (process, address):
+        java = family(process.pid)["java"]
+        before = java.memory_info().rss
+        with grpc.insecure_channel(address, options=unlimited) as channel:
+            for _ in range(4):
+                answer = ScoringServiceStub(channel).ScoreDefended(request(request_id="x" * (60 << 20)), timeout=60)
+                assert answer.score == pytest.approx(20, abs=1e-3) and len(answer.request_id) == 60 << 20
+        assert java.memory_info().rss - before < 40 << 20
+        assert not list(tmp_path.glob("scoreguard-*/spool/*"))
+        process.terminate()
+        process.communicate(timeout=30)
+
+
 def test_a_talkative_worker_does_not_fill_the_disk(tmp_path: Path) -> None:
     """Of 40 MB that a worker prints, the logs keep the last few: 4 MiB in each of two files."""
     loud = b"for _ in range(400):\n    print('x' * 99_999)\n"

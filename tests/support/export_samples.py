@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -131,19 +132,80 @@ class Dented(Grainy):
 
 
 class Faint(Metric):
-    """Means of a picture times a factor, and a term added."""
+    """The mean of an image times some factors, and some terms added."""
 
-    def __init__(self, term: float, factor: float, dtype: torch.dtype) -> None:
+    def __init__(self, terms: Sequence[float], factors: Sequence[float], dtype: torch.dtype) -> None:
         super().__init__()
         self.facts = metric_facts("faint")
-        self.term, self.factor, self.dtype = term, factor, dtype
+        self.terms, self.factors, self.dtype = list(terms), list(factors), dtype
 
     @classmethod
     def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
         """Not read from a file."""
-        return cls(0.0, 1.0, torch.float64)
+        return cls((), (), torch.float64)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Score a batch; the logarithm shows what of the term is left on black pictures."""
-        mean = image.to(self.dtype).mean(dim=(1, 2, 3))
-        return torch.log10(mean * self.factor + self.term).to(image.dtype)
+        """Score a batch; the logarithm shows what of the terms is left on black images."""
+        value = image.to(self.dtype).mean(dim=(1, 2, 3))
+        for factor in self.factors:
+            value = value * factor
+        for term in self.terms:
+            value = value + term
+        return torch.log10(value).to(image.dtype)
+
+
+class Gamma(Defence):
+    """x^γ: its derivative at black is infinite for γ below 1."""
+
+    facts: ClassVar[DefenceFacts] = DefenceFacts(
+        name="gamma",
+        title="Gamma",
+        paper="none",
+        year=2024,
+        parameters=(Parameter(name="gamma", description="Exponent.", default=2.0, minimum=0.2, maximum=5.0),),
+        differentiability=Differentiability.EXACT,
+        size_preserving=True,
+        minimum_size=1,
+        parity_tolerance=1e-5,
+    )
+
+    def forward(self, image: Tensor, gamma: Tensor) -> Tensor:
+        """Purify a batch."""
+        return image**gamma
+
+
+class Deviation(Metric):
+    """The deviation of an image over its mean: 0 / 0 on a black one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.facts = metric_facts("deviation")
+
+    @classmethod
+    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
+        """Not read from a file."""
+        return cls()
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch."""
+        mean = image.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = torch.sqrt(((image - mean) ** 2).mean(dim=(1, 2, 3)) + 1e-9)
+        return deviation / mean.flatten()
+
+
+class Guarded(Deviation):
+    """The same with a guard for which every image has a score."""
+
+    guard = 1e-9
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Score a batch."""
+        mean = image.mean(dim=(1, 2, 3), keepdim=True)
+        deviation = torch.sqrt(((image - mean) ** 2).mean(dim=(1, 2, 3)) + 1e-9)
+        return deviation / (mean.flatten() + self.guard)
+
+
+class Unguarded(Guarded):
+    """The same, its guard lost on the way."""
+
+    guard = 0.0

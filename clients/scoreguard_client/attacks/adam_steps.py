@@ -3,8 +3,8 @@
     loss(x') = J(x') + what the method adds,    J = 1 - Q(x') / range
 
 Q is the quality, turned round where the attack lowers it, and range the width of the metric's declared range: J is of
-the order of 1 whatever the metric, which is what makes it fit beside another loss. Each picture has its own loss, and
-Adam works element by element, so that a picture's result does not depend on its batch.
+the order of 1 whatever the metric, which is what makes it fit beside another loss. Each picture has its own loss and
+its own tensor under Adam, so that the last bit of its result does not depend on its batch (see `per_image`).
 
 None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every picture that the metric is
 asked about is cut to the ball.
@@ -69,13 +69,18 @@ class AdamSteps(LInfAttack):
         write(self, "iterations", self.iterations or schedule.iterations)
 
     @property
+    def keeps_clean(self) -> bool:
+        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        return self.mode is Mode.PAPER
+
+    @property
     def queries_needed(self) -> int:
         """One gradient for each step."""
         return self.iterations
 
-    def adam(self, parameter: Any) -> Any:
-        """Adam of torch, on one tensor."""
-        return require_torch(f"the attack {self.name}").optim.Adam([parameter], lr=self.lr)
+    def adam(self, parameters: list[Any]) -> Any:
+        """Adam of torch, on one tensor for each picture."""
+        return require_torch(f"the attack {self.name}").optim.Adam(parameters, lr=self.lr)
 
     def walk(self, session: Session, start: Images, slope: Slope, *, forget: bool = False) -> Images:
         """Step on the pixels themselves, cut to the budget after each step.
@@ -86,14 +91,17 @@ class AdamSteps(LInfAttack):
             slope: derivative of the loss.
             forget: whether Adam starts anew at each step: then its step is lr * g / (|g| + 1e-8), a sign step.
         """
-        pixels = require_torch(f"the attack {self.name}").from_numpy(start.copy())
-        optimizer = self.adam(pixels)
+        pictures, images = separate(start), start
+        optimizer = self.adam(pictures)
         for _ in range(self.iterations):
-            optimizer = self.adam(pixels) if forget else optimizer
-            pixels.grad = as_tensor(slope(pixels.numpy().copy()))
+            optimizer = self.adam(pictures) if forget else optimizer
+            for picture, own in zip(pictures, slope(images), strict=True):
+                picture.grad = as_tensor(own)
             optimizer.step()
-            pixels.copy_(as_tensor(session.region.clip(pixels.numpy())))
-        return np.asarray(pixels.numpy())
+            images = session.region.clip(together(pictures))
+            for picture, own in zip(pictures, images, strict=True):
+                picture.copy_(as_tensor(own))
+        return images
 
 
 def loss_slope(session: Session, gradient: Gradients) -> Gradients:
@@ -104,3 +112,13 @@ def loss_slope(session: Session, gradient: Gradients) -> Gradients:
 def as_tensor(values: Images) -> Any:
     """An array as a tensor of its own memory."""
     return require_torch("attacks with gradients").from_numpy(np.array(values))
+
+
+def separate(images: Images) -> list[Any]:
+    """A tensor of its own for each picture."""
+    return [as_tensor(image) for image in images]
+
+
+def together(tensors: list[Any]) -> Images:
+    """The pictures of separate tensors as one batch with memory of its own."""
+    return np.stack([tensor.detach().numpy() for tensor in tensors])

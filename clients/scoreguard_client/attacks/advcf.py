@@ -26,7 +26,7 @@ from typing import Any, Final
 import numpy as np
 
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
 from scoreguard_client.attacks.base import Found, Mode
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.mode_defaults import write
@@ -67,29 +67,36 @@ class AdvCF(AdamSteps):
     def run(self, session: Session) -> Found:
         """Bend the curves."""
         torch = require_torch("the attack advcf")
-        clean, best = as_tensor(session.clean), Best(session.clean)
-        theta = torch.full((len(clean), _CHANNELS, self.pieces), 1 / self.pieces, requires_grad=True)
-        optimizer = self.adam(theta)
+        clean, best = separate(session.clean[:, None]), Best(session.clean)
+        identity = torch.full((1, _CHANNELS, self.pieces), 1 / self.pieces)
+        thetas = [identity.clone().requires_grad_() for _ in clean]
+        optimizer = self.adam(thetas)
         for _ in range(self.iterations):
-            self._step(session, colour_filter(clean, theta), theta, optimizer, best)
+            self._step(session, _filtered(clean, thetas), thetas, optimizer, best)
         if self.mode is Mode.BENCHMARK:
             # The score that chose a picture was that of the picture before rounding: the base asks for this one's.
             return Found(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
-        last = session.region.clip(colour_filter(clean, theta).detach().numpy())
+        last = session.region.clip(together(_filtered(clean, thetas))[:, 0])
         best.see(last, session.objective(last))
         return best.found
 
-    def _step(self, session: Session, filtered: Any, theta: Any, optimizer: Any, best: Best) -> None:
+    def _step(self, session: Session, filtered: list[Any], thetas: list[Any], optimizer: Any, best: Best) -> None:
         torch = require_torch("the attack advcf")
-        asked: Images = session.region.clip(filtered.detach().numpy())
+        asked: Images = session.region.clip(together(filtered)[:, 0])
         objective, gradient = session.value_and_gradient(asked)
         best.see(asked, objective)
         optimizer.zero_grad()
-        bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()
-        torch.autograd.backward([filtered, self.weight * bend], [as_tensor(loss_slope(session, gradient)), None])
+        for picture, theta, slope in zip(filtered, thetas, loss_slope(session, gradient)[:, None], strict=True):
+            bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()
+            torch.autograd.backward([picture, self.weight * bend], [as_tensor(slope), None])
         optimizer.step()
         with torch.no_grad():
-            theta.clamp_(min=0)
+            for theta in thetas:
+                theta.clamp_(min=0)
+
+
+def _filtered(clean: list[Any], thetas: list[Any]) -> list[Any]:
+    return [colour_filter(picture, theta) for picture, theta in zip(clean, thetas, strict=True)]
 
 
 def colour_filter(pictures: Any, theta: Any) -> Any:

@@ -1,9 +1,12 @@
-"""A worst-case ensemble: the strongest of a fixed set of attacks for each picture, after AutoAttack.
+"""A worst-case ensemble: for each image the strongest of the attacks that suit its chain, after AutoAttack.
 
 Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks"
-(2020). Their set is made for classifiers; this one is FGSM, MI-FGSM, APGD and Square, each with the same eps:
+(2020). Their set is made for classifiers; this one is FGSM, MI-FGSM, APGD, M-PGD and Square, each with the same eps:
 
     x' = argmax over the members m of Q(m(x))
+
+It knows the chain: where the first step rounds (`jpeg`, `quantise`), DCT threshold is a member too, and M-PGD's
+gradients take the cubic derivative wherever a step rounds.
 
 Behind a random defence each member's picture is scored again before the choice, so that a lucky draw is not chosen.
 Like AutoAttack it raises flags where the evaluation itself looks doubtful (their section "flags", in our words):
@@ -16,18 +19,21 @@ Like AutoAttack it raises flags where the evaluation itself looks doubtful (thei
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.apgd import APGD
 from scoreguard_client.attacks.base import Attack, Found, Needs
+from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.fgsm import FGSM
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.attacks.square import Square
 from scoreguard_client.oracles.base import Scores
@@ -42,7 +48,7 @@ Marks = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, kw_only=True)
 class Auto(LInfAttack):
-    """The strongest of FGSM, MI-FGSM, APGD and Square for each picture, with flags; eps is all there is to choose."""
+    """The strongest of FGSM, MI-FGSM, APGD, M-PGD, DCT threshold and Square for each image, with flags."""
 
     name = "auto"
     title = "Auto"
@@ -51,36 +57,48 @@ class Auto(LInfAttack):
     needs = Needs.GRADIENT
 
     iterations: int = 100
-    """Gradients that APGD takes; 100 in AutoAttack."""
+    """Gradients that APGD and each restart of M-PGD take; 100 in AutoAttack."""
+    restarts: int = 2
+    """Starts of M-PGD: the clean image, then random points."""
+    pushes: int = 40
+    """Gradients that DCT threshold takes."""
     queries: int = 500
     """Scores that Square asks; AutoAttack asks 5000, for one of its four attacks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
+        self.require(self.restarts >= 1, f"restarts must be at least 1, not {self.restarts}")
+        self.require(self.pushes >= 1, f"pushes must be at least 1, not {self.pushes}")
         self.require(self.queries >= 1, f"queries must be at least 1, not {self.queries}")
 
     @property
     def members(self) -> tuple[Attack, ...]:
-        """The attacks of the set, weakest first."""
+        """Every attack that may belong to the set: one step, iterated gradients, random search."""
         eps, direction = self.eps, self.direction
         return (
             FGSM(eps=eps, direction=direction),
             MIFGSM(eps=eps, alpha=eps / _MIFGSM_STEPS, iterations=_MIFGSM_STEPS, direction=direction),
             APGD(eps=eps, iterations=self.iterations, direction=direction),
+            MPGD(eps=eps, iterations=self.iterations, restarts=self.restarts, direction=direction),
+            DCTThreshold(eps=eps, iterations=self.pushes, direction=direction),
             Square(eps=eps, queries=self.queries, direction=direction),
         )
 
+    def members_for(self, chain: Sequence[Step]) -> tuple[Attack, ...]:
+        """Those that work through a chain, every parameter filled in."""
+        return tuple(member for member in self.members if member.fits(chain))
+
     @property
     def queries_needed(self) -> int:
-        """Those of the members, one more score of each result, and three questions for the flags."""
+        """Those of all members, one more score of each result, and three questions for the flags."""
         return sum(member.queries_needed + 2 for member in self.members) + 3
 
     def run(self, session: Session) -> Found:
         """Run every member, and choose for each picture."""
         once, gradient = session.value_and_gradient(session.clean)
         again = session.value_and_gradient(session.clean)[0]
-        results = [_delegate(member, session) for member in self.members]
+        results = [_delegate(member, session) for member in self.members_for(session.oracle.facts.chain)]
         objectives = np.stack([session.objective(result) for result in results])
         best = objectives.argmax(axis=0)
         marks = {

@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import ClassVar, Final, Self, final
 
 import numpy as np
 
-from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError, CompanionMissingError
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client.attacks.clean_candidate import better_of, judging_rounds
+from scoreguard_client.attacks.errors import (
+    AttackInputError,
+    AttackSpecError,
+    ChainMismatchError,
+    CompanionMissingError,
+)
 from scoreguard_client.attacks.regions.base import Levels, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
 from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
@@ -107,6 +114,8 @@ class Attack(ABC):
     """What it must have."""
     budget: ClassVar[str]
     """What bounds the change, in a few words that name the parameter."""
+    wants: ClassVar[str] = "any chain"
+    """Which chains it works through, in a few words."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -127,6 +136,12 @@ class Attack(ABC):
     def queries_needed(self) -> int:
         """Questions that `run` asks about each picture, at most."""
 
+    @classmethod
+    def fits(cls, chain: Sequence[Step]) -> bool:
+        """Whether it works through a chain, every parameter filled in; empty = the metric alone."""
+        del chain
+        return True
+
     @property
     def companions(self) -> tuple[str, ...]:
         """Names of the metrics that it asks besides the attacked one."""
@@ -136,6 +151,16 @@ class Attack(ABC):
     def call_limit(self) -> int | None:
         """Calls that may be spent on each picture; None = as many as the questions cost."""
         return None
+
+    @property
+    def keeps_clean(self) -> bool:
+        """Whether a clean image that scores better than what was found is handed out in its place.
+
+        True of every search, which therefore never ends below the image that it was given. False of methods of one step
+        and of trained perturbations, which by definition may end lower, and of gradient methods in `mode=benchmark`,
+        which hand out what the benchmark's code does.
+        """
+        return True
 
     @abstractmethod
     def region(self, clean: Images, companions: Companions) -> Region:
@@ -173,6 +198,7 @@ class Attack(ABC):
         Raises:
             AttackInputError: the pictures or the seeds do not fit.
             OracleMismatchError: the attack needs gradients and the oracle has none.
+            ChainMismatchError: it does not work through the oracle's chain.
             OracleAnswerError: the oracle answered with something that is not finite.
             CompanionMissingError: a metric that the attack asks besides is not there.
         """
@@ -181,17 +207,43 @@ class Attack(ABC):
             raise AttackInputError(f"{len(clean)} pictures need as many seeds, not {len(seeds)}")
         if missing := [name for name in self.companions if name not in companions]:
             raise CompanionMissingError(self.name, missing[0])
+        if not self.fits(oracle.facts.chain):
+            raise ChainMismatchError(self.name, self.wants, format_chain(oracle.facts.chain))
         sign = oracle.facts.sign * (1.0 if self.direction is Direction.UP else -1.0)
         session = Session(
             name=self.name,
             region=self.region(clean, companions),
             oracle=oracle,
-            # The base asks once more where a search does not know the score of what it hands out.
-            limits=Limits(questions=self.queries_needed + (self.call_limit is None), calls=self.call_limit),
+            limits=self._limits(oracle.facts),
             seeds=seeds,
             sign=sign,
         )
-        return _result(session, self.run(session), sign)
+        return _result(session, self._judged(session, self._searched(session)), sign)
+
+    def _limits(self, facts: OracleFacts) -> Limits:
+        """The questions of the search, and what the base asks: about what it hands out, and about the clean images."""
+        rounds = judging_rounds(facts, self.call_limit) if self.keeps_clean else 0
+        if self.call_limit is not None:
+            return Limits(questions=self.queries_needed, calls=self.call_limit, kept=2 * rounds)
+        return Limits(questions=self.queries_needed + 2 + 2 * rounds)
+
+    def _searched(self, session: Session) -> Found:
+        if self.call_limit is None or not self.keeps_clean:
+            return self.run(session)
+        # A search by scores pays for the clean images' first: later nothing may be left.
+        objective = session.objective(session.clean)
+        return self.run(session) if session.left else Found(images=session.clean, objective=objective)
+
+    def _judged(self, session: Session, found: Found) -> Found:
+        attacked, objective = session.region.clip(found.images), found.objective
+        if not np.array_equal(attacked, found.images):
+            objective = None
+        if not self.keeps_clean:
+            objective = session.objective(attacked) if objective is None else objective
+        else:
+            rounds = judging_rounds(session.oracle.facts, self.call_limit)
+            attacked, objective = better_of(session, attacked, objective, rounds=rounds)
+        return replace(found, images=attacked, objective=objective)
 
     def require(self, holds: bool, problem: str) -> None:
         """Check a parameter.
@@ -204,13 +256,10 @@ class Attack(ABC):
 
 
 def _result(session: Session, found: Found, sign: float) -> AttackResult:
-    attacked, objective = session.region.clip(found.images), found.objective
-    if objective is None or not np.array_equal(attacked, found.images):
-        objective = session.objective(attacked)
-    scores = sign * objective
+    scores = sign * np.asarray(found.objective)
     return AttackResult(
-        attacked=attacked,
-        attacked_8bit=session.region.quantise(attacked),
+        attacked=found.images,
+        attacked_8bit=session.region.quantise(found.images),
         scores=scores,
         queries=session.calls,
         trace=np.stack(session.trace),

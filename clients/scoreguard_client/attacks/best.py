@@ -35,11 +35,16 @@ class Best:
 
 
 class BestSeen(Best):
-    """What a search by scores asks about; pictures must be inside the budget."""
+    """What a search by scores asks about, and the clean images where their objective is known already.
+
+    Images that are asked about must be inside the budget.
+    """
 
     def __init__(self, session: Session) -> None:
         super().__init__(session.clean)
         self._session = session
+        if session.clean_objective is not None:
+            self.see(session.clean, session.clean_objective)
 
     def ask(self, images: Images) -> Scores:
         """The objective of each picture, (N,); one question."""

@@ -16,6 +16,7 @@ from scoreguard_client.attacks.apgd import APGD
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.cumulative_uap import CumulativeUAP
+from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.attacks.fgsm import FGSM
 from scoreguard_client.attacks.generative_uap import GenerativeUAP
@@ -24,6 +25,7 @@ from scoreguard_client.attacks.ioi import IOI
 from scoreguard_client.attacks.korhonen import Korhonen
 from scoreguard_client.attacks.madc import MADC
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.attacks.nes import NES
 from scoreguard_client.attacks.onepixel import OnePixel
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
@@ -55,6 +57,8 @@ CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
         "generative-uap": GenerativeUAP,
         "pgd": PGD,
         "apgd": APGD,
+        "mpgd": MPGD,
+        "dct-threshold": DCTThreshold,
         "ioi": IOI,
         "square": Square,
         "nes": NES,

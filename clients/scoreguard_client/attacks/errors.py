@@ -4,6 +4,7 @@ AttackError
 ├── AttackSpecError       a text that names no attack, or a parameter that does not fit
 ├── AttackInputError      pictures that an attack cannot start from
 ├── OracleMismatchError   the attack needs a gradient and the oracle has none
+├── ChainMismatchError    the attack does not work through the chain of the oracle
 ├── CompanionMissingError the attack asks another metric besides, which is not there
 ├── OracleAnswerError     the oracle answered with something that is not a number
 └── QueryBudgetError      an attack asked more often than it declares; a bug of that attack
@@ -36,6 +37,14 @@ class OracleMismatchError(AttackError):
     def __init__(self, attack: str) -> None:
         self.attack = attack
         super().__init__(f"attack {attack!r} needs gradients; give a surrogate archive or use --gradients live")
+
+
+class ChainMismatchError(AttackError):
+    """The attack does not work through the oracle's chain."""
+
+    def __init__(self, attack: str, wants: str, chain: str) -> None:
+        self.attack, self.wants, self.chain = attack, wants, chain
+        super().__init__(f"attack {attack!r} needs {wants}, not {chain}")
 
 
 class CompanionMissingError(AttackError):

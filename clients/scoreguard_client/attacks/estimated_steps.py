@@ -9,7 +9,8 @@ those in [0, 1]. Where a pixel lies on the border of the budget only one probe o
 derivative is halved and keeps its sign.
 
 Each step asks 2n questions. The last step takes as many pairs as still fit; what is left then, one or two questions, is
-spent on the last picture and on one more probe. The best picture that was asked about is handed out.
+spent on the last picture and on one more probe. The best picture that was asked about is handed out, the clean one
+among them.
 """
 
 from __future__ import annotations
@@ -66,7 +67,7 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
         while (pairs := min(self.pairs, (session.left - 1) // 2)) > 0:
             images = session.region.clip(move(images, self.estimate(session, best, images, pairs)))
         # Calls that were sent again may have used the budget up in the middle of a step.
-        if session.left or not session.asked:
+        if session.left and images is not session.clean:
             best.ask(images)
         while session.left:
             best.ask(session.region.clip(images + self._offset(session)))

@@ -27,6 +27,11 @@ class FGSM(LInfAttack):
     needs = Needs.GRADIENT
 
     @property
+    def keeps_clean(self) -> bool:
+        """No: one step may overshoot and end below the clean image."""
+        return False
+
+    @property
     def queries_needed(self) -> int:
         """One gradient."""
         return 1

@@ -30,11 +30,18 @@ def value_and_gradient(distance: Distance, images: Images, clean: Images) -> tup
 
     Where a measure has no derivative (LPIPS divides by the length of a feature vector that may be 0) it is 0.
     """
+    # One picture at a time: a convolution's last bits depend on the batch.
+    pairs = [_one(distance, image[None], other[None]) for image, other in zip(images, clean, strict=True)]
+    values, gradients = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+    return values.astype(np.float64), gradients
+
+
+def _one(distance: Distance, image: Images, clean: Images) -> tuple[Scores, Gradients]:
     torch = require_torch("full-reference measures")
-    attacked = torch.from_numpy(images.copy()).requires_grad_()
+    attacked = torch.from_numpy(image.copy()).requires_grad_()
     values = distance(attacked, torch.from_numpy(clean.copy()))
     (gradient,) = torch.autograd.grad(values.sum(), attacked)
-    return values.detach().numpy().astype(np.float64), gradient.nan_to_num(0.0).numpy()
+    return values.detach().numpy(), gradient.nan_to_num(0.0).numpy()
 
 
 def ssim_distance(attacked: Any, clean: Any) -> Any:

@@ -27,6 +27,7 @@ import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Found, Needs
 from scoreguard_client.attacks.linf_attack import LInfAttack
+from scoreguard_client.attacks.per_image import each
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
@@ -64,6 +65,11 @@ class IOI(LInfAttack):
         self.require(0 <= self.keep < 1, f"keep must be in [0, 1), not {self.keep:g}")
 
     @property
+    def keeps_clean(self) -> bool:
+        """No: one step may overshoot and end below the clean image."""
+        return False
+
+    @property
     def queries_needed(self) -> int:
         """One gradient."""
         return 1
@@ -72,7 +78,8 @@ class IOI(LInfAttack):
         """Step once and filter the step."""
         clean = session.clean
         stepped = np.clip(clean + np.float32(self.lr) * np.sign(session.gradient(clean)), 0, 1)
-        change = visibility(clean) * self.weak_part(stepped.astype(np.float64) - clean, clean)
+        weak = each(self.weak_part, stepped.astype(np.float64) - clean, clean)
+        change = each(visibility, clean) * weak
         return Found(images=session.region.clip((clean + change).astype(np.float32)))
 
     def weak_part(self, difference: Planes, clean: Images) -> Planes:

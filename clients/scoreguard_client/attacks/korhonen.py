@@ -28,8 +28,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
 from scoreguard_client.attacks.base import Found, Mode
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.session import Session
@@ -38,7 +37,7 @@ from scoreguard_client.oracles.base import Images
 Plane = npt.NDArray[np.float64]
 """One number for each pixel: (H, W)."""
 
-_LUMA: Final = np.array([0.299, 0.587, 0.114])
+_LUMA: Final = (0.299, 0.587, 0.114)
 _VIDEO_RANGE: Final = 219
 """Luma from 0 to 1 in the benchmark's units; tells only where its special case for maps without a peak applies."""
 _DISC: Final = np.pad(np.ones((5, 3)), ((0, 0), (1, 1))) + np.pad(np.ones((3, 5)), ((1, 1), (0, 0))) > 0
@@ -80,8 +79,8 @@ class Korhonen(AdamSteps):
 
     def _weight_the_step(self, session: Session, weight: Images) -> Found:
         images, best = session.clean, Best(session.clean)
-        step = require_torch("the attack korhonen").zeros(images.shape)
-        optimizer, stale = self.adam(step), np.zeros(len(images), dtype=np.int64)
+        steps = separate(np.zeros_like(images))
+        optimizer, stale = self.adam(steps), np.zeros(len(images), dtype=np.int64)
         searching = np.ones(len(images), dtype=bool)
         for iteration in range(1, self.iterations + 1):
             objective, gradient = session.value_and_gradient(images)
@@ -89,7 +88,7 @@ class Korhonen(AdamSteps):
             searching &= (iteration < self.least) | (stale < self.patience)
             if not searching.any():
                 return best.found
-            moved = images + weight * _adam_step(optimizer, step, loss_slope(session, gradient))
+            moved = images + weight * _adam_step(optimizer, steps, loss_slope(session, gradient))
             images = np.where(_each(searching), session.region.clip(moved), images)
         best.see(images, session.objective(images), searching)
         return best.found
@@ -97,7 +96,8 @@ class Korhonen(AdamSteps):
 
 def activity_map(clean: Images, mode: Mode) -> Images:
     """The map of each picture: (N, 1, H, W), from 0 to 1 in paper mode, at most 1/255 and signed in the benchmark's."""
-    luma = np.tensordot(clean.astype(np.float64), _LUMA, axes=(1, 0))
+    red, green, blue = (share * clean[:, place].astype(np.float64) for place, share in enumerate(_LUMA))
+    luma = red + green + blue
     one = _paper_map if mode is Mode.PAPER else _benchmark_map
     return np.stack([one(plane) for plane in luma])[:, None].astype(np.float32)
 
@@ -126,11 +126,12 @@ def _spread(activity: Plane) -> Plane:
     return np.asarray(ndimage.grey_dilation(inner, footprint=_DISC, mode="constant", cval=-np.inf))
 
 
-def _adam_step(optimizer: Any, step: Any, slope: Images) -> Images:
-    step.zero_()
-    step.grad = as_tensor(slope)
+def _adam_step(optimizer: Any, steps: list[Any], slope: Images) -> Images:
+    for step, own in zip(steps, slope, strict=True):
+        step.zero_()
+        step.grad = as_tensor(own)
     optimizer.step()
-    return np.asarray(step.numpy().copy())
+    return together(steps)
 
 
 def _each(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:

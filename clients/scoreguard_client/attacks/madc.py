@@ -32,6 +32,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Companions, Found, Mode, Needs
+from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.regions.mse import MseRegion, root_mean_square
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images
@@ -42,7 +43,6 @@ _PROBES: Final = 60
 _FARTHEST: Final = 2.0**12
 _SMALLEST: Final = 1e-30
 _RETREAT: Final = 0.0005
-_AXES: Final = (1, 2, 3)
 
 Numbers = npt.NDArray[np.floating]
 """Pictures, differences of pictures or one number for each, in either precision."""
@@ -77,6 +77,11 @@ class MADC(Attack):
         self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
         self.require(0 < self.step < math.inf, f"step must be above 0, not {self.step:g}")
         self.require(0 < self.lr <= 1, f"lr must be in (0, 1], not {self.lr:g}")
+
+    @property
+    def keeps_clean(self) -> bool:
+        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        return self.mode is Mode.PAPER
 
     @property
     def queries_needed(self) -> int:
@@ -161,11 +166,11 @@ def orthogonal(gradient: Gradients, difference: Numbers) -> Numbers:
 
 
 def _inner(one: Numbers, other: Numbers) -> Numbers:
-    return np.asarray((one.astype(np.float64) * other).sum(axis=_AXES, keepdims=True))
+    return totals(one.astype(np.float64) * other)
 
 
 def _rms(difference: Numbers) -> Numbers:
-    return np.asarray(np.sqrt(np.mean(difference.astype(np.float64) ** 2, axis=_AXES)))
+    return np.asarray(np.sqrt(totals(difference.astype(np.float64) ** 2).ravel() / difference[0].size))
 
 
 def _moved(clean: Images, difference: Numbers, factor: Numbers) -> Images:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoreguard_client.attacks.base import Mode
+from scoreguard_client.attacks.directions import unit_l1
 from scoreguard_client.attacks.signed_steps import SignedSteps
 from scoreguard_client.oracles.base import Gradients
 
@@ -35,11 +36,5 @@ class MIFGSM(SignedSteps):
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
         """Add the gradient, of L1 norm 1 in paper mode, to the decayed direction."""
         if self.mode is Mode.PAPER:
-            gradient = gradient / _l1_norm(gradient)
+            gradient = unit_l1(gradient)
         return np.float32(self.nu) * direction + gradient
-
-
-def _l1_norm(gradient: Gradients) -> Gradients:
-    norm = np.abs(gradient).sum(axis=(1, 2, 3), dtype=np.float64, keepdims=True)
-    # A zero gradient has no direction: it stays zero instead of becoming 0 / 0.
-    return np.where(norm > 0, norm, 1.0).astype(np.float32)

@@ -22,6 +22,7 @@ import numpy as np
 from scoreguard_client.attacks.base import Mode
 from scoreguard_client.attacks.estimated_steps import EstimatedSteps, Mover
 from scoreguard_client.attacks.mode_defaults import settle
+from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.oracles.base import Gradients, Images
 
 _TILE: Final = 32
@@ -78,7 +79,6 @@ class NES(EstimatedSteps):
         return move
 
     def _normalised(self, images: Images, gradient: Gradients) -> Images:
-        tile = gradient[:, :, :_TILE, :_TILE].astype(np.float64)
-        norm = np.sqrt((tile**2).sum(axis=(1, 2, 3), keepdims=True))
+        norm = np.sqrt(totals(gradient[:, :, :_TILE, :_TILE].astype(np.float64) ** 2))
         # A zero estimate has no direction: it stays zero instead of becoming 0 / 0.
         return images + (self.step * gradient / np.where(norm > 0, norm, 1.0)).astype(np.float32)

@@ -5,7 +5,8 @@ position or a level is the whole part of its number. The variants of the evoluti
 
 - paper: one pixel, 400 candidates, places uniform, colours from N(128, 127), cut to the borders. The paper runs 100
   generations (40 400 queries); here it goes on until `queries` are used up.
-- benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries. Not repeated: that the whole picture loses its
+- benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries, the first of them about the clean image, so
+  that the last candidate is left out. Not repeated: that the whole picture loses its
   fraction of a level, and that the clean picture's neighbour beyond the last row can be drawn.
 """
 
@@ -87,7 +88,7 @@ def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitne
     """The objective of each picture's candidates, (N, P); minus infinity for those that no question was left for."""
     fitness = np.full((len(trials), len(trials[0])), -np.inf)
     for place in range(fitness.shape[1]):
-        if not session.left and session.asked:
+        if not session.left:
             break
         candidates = [candidates[place] for candidates in trials]
         fitness[:, place] = best.ask(painted(session.clean, candidates))

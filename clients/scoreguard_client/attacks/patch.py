@@ -13,6 +13,9 @@ laid over each other at a random place. Then each question changes one thing, ke
 - benchmark: 13 x 13 pixels, p_init = 0.8, the place at every fourth question. Not repeated from that code: the last
   row and column that a patch never starts from, the failure where the patch is as large as the picture.
 
+A patch covers what it lies on and may cost score: where no question found a better image than the clean one, whose
+score is the first question, the clean one is handed out.
+
 On a picture smaller than the patch, the patch shrinks to its shorter side. One that fills the picture never moves.
 """
 
@@ -27,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Companions, Found, Mode
-from scoreguard_client.attacks.best import BestSeen
+from scoreguard_client.attacks.best import Best, BestSeen
 from scoreguard_client.attacks.halvings import halved
 from scoreguard_client.attacks.mode_defaults import settle
 from scoreguard_client.attacks.regions.sparse import SparseRegion
@@ -97,14 +100,16 @@ class PatchRS(ScoreAttack):
 
     def run(self, session: Session) -> Found:
         """Search at random."""
-        best, size = BestSeen(session), session.clean.shape[2:]
+        best, walk, size = BestSeen(session), Best(session.clean), session.clean.shape[2:]
         patches = [_first(rng, min(self.side, *size), size) for rng in session.rngs]
-        best.ask(_laid(patches, session.clean))
+        first = _laid(patches, session.clean)
+        walk.see(first, best.ask(first))
         while session.left:
-            query = self.queries * session.asked // (session.asked + session.left)
+            done = session.asked - 1  # The clean image's question is none of the search's.
+            query = self.queries * done // (done + session.left)
             trials = [self._changed(rng, patch, query, size) for rng, patch in zip(session.rngs, patches, strict=True)]
-            before = best.objective.copy()
-            better = best.ask(_laid(trials, session.clean)) > before
+            images = _laid(trials, session.clean)
+            better = walk.see(images, best.ask(images))
             patches = [new if kept else old for new, old, kept in zip(trials, patches, better, strict=True)]
         return best.found
 

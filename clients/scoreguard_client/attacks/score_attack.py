@@ -11,7 +11,8 @@ from scoreguard_client.attacks.base import Attack, Needs
 class ScoreAttack(Attack):
     """A search with a fixed number of calls; each draw of a random defence and each call sent again is one.
 
-    `run` asks only while `session.left` is above 0, and hands out pictures whose objective it knows.
+    The first call is about the clean image, so that no search ends below it; a budget of one call ends there. `run`
+    asks only while `session.left` is above 0, and hands out images whose objective it knows.
     """
 
     needs = Needs.SCORES

@@ -8,9 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.rounding import Rounding, any_rounds
 from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchError, QueryBudgetError
 from scoreguard_client.attacks.regions.base import Region
-from scoreguard_client.oracles.base import CallCounter, GradientOracle, Gradients, Images, ScoreOracle, Scores
+from scoreguard_client.oracles.base import (
+    CallCounter,
+    GradientOracle,
+    Gradients,
+    Images,
+    RoundingOracle,
+    ScoreOracle,
+    Scores,
+)
 
 Counts = npt.NDArray[np.int64]
 """A number for each picture: (N,)."""
@@ -24,6 +33,8 @@ class Limits:
     """Questions that it declares; one more is a bug of the attack."""
     calls: int | None = None
     """Calls that it may spend on each picture; None = as many as its questions cost."""
+    kept: int = 0
+    """Questions of these that the search leaves for what is asked about its result, see `Session.release`."""
 
 
 class Session:
@@ -50,7 +61,15 @@ class Session:
         """The scores in the order of the questions, each (N,), in the metric's own units."""
         self.asked = 0
         """Questions so far."""
+        self.clean_objective: Scores | None = None
+        """The objective of the clean images, (N,), where a question was about exactly them; the first answer."""
+        self._kept, self._absorbed = limits.kept, 0
         self._name, self._limits, self._sign = name, limits, sign
+
+    def take_rounding(self, rounding: Rounding) -> None:
+        """Let gradients take another derivative of rounding, where the chain rounds and the oracle has a choice."""
+        if any_rounds(self.oracle.facts.chain) and isinstance(self.oracle, RoundingOracle):
+            self.oracle = self.oracle.with_rounding(rounding)
 
     @property
     def clean(self) -> Images:
@@ -65,17 +84,21 @@ class Session:
     @property
     def left(self) -> int:
         """Questions that may still be asked: an attack whose budget counts calls stops at 0."""
-        left = self._limits.questions - self.asked
-        if self._limits.calls is None:
-            return left
-        calls = self._limits.calls - int(self.calls.max(initial=0))
-        return max(min(left, calls // self.oracle.facts.calls_per_question), 0)
+        left = self._limits.questions + self._absorbed - self.asked
+        if self._limits.calls is not None:
+            calls = self._limits.calls - int(self.calls.max(initial=0))
+            left = max(min(left, calls // self.oracle.facts.calls_per_question), 0)
+        return left if self._kept == 0 else max(left - self._kept, 0)
+
+    def release(self) -> None:
+        """Give back the questions that were kept for the end."""
+        self._kept = 0
 
     def objective(self, images: Images) -> Scores:
         """The objective of each picture, (N,)."""
         self._ask()
         scores = self._oracle_scores(images)
-        return self._sign * self._keep(scores)
+        return self._remembered(images, self._sign * self._keep(scores))
 
     def gradient(self, images: Images) -> Gradients:
         """Derivative of the objective with respect to each picture, (N, 3, H, W)."""
@@ -90,10 +113,10 @@ class Session:
         self._count(len(images))
         kept = self._keep(scores)
         _require_finite("gradient", gradients.reshape(len(gradients), -1).sum(axis=1, dtype=np.float64))
-        return self._sign * kept, np.float32(self._sign) * gradients
+        return self._remembered(images, self._sign * kept), np.float32(self._sign) * gradients
 
     def absorb(self, calls: Counts, trace: Scores) -> None:
-        """Add what another attack has asked on behalf of this one.
+        """Add what another attack has asked on behalf of this one; its questions are held by its own budget.
 
         Args:
             calls: calls about each picture, (N,).
@@ -101,7 +124,13 @@ class Session:
         """
         self.calls = self.calls + calls
         self.asked += len(trace)
+        self._absorbed += len(trace)
         self.trace.extend(trace)
+
+    def _remembered(self, images: Images, objective: Scores) -> Scores:
+        if self.clean_objective is None and np.array_equal(images, self.clean):
+            self.clean_objective = objective
+        return objective
 
     def _oracle_scores(self, images: Images) -> Scores:
         scores = self.oracle.score(images)

@@ -41,6 +41,11 @@ class SignedSteps(LInfAttack):
         self.require(self.iterations >= 1, f"iterations must be at least 1, not {self.iterations}")
 
     @property
+    def keeps_clean(self) -> bool:
+        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        return self.mode is Mode.PAPER
+
+    @property
     def queries_needed(self) -> int:
         """One gradient for each step."""
         return self.iterations

@@ -73,7 +73,6 @@ class SimBA(ScoreAttack, LInfAttack):
     def run(self, session: Session) -> Found:
         """Search direction by direction."""
         best, ball = BestSeen(session), ball_around(session.clean, self.eps)
-        best.ask(session.clean)
         walks = [_Walk(rng, math.prod(self.sizes(session.clean.shape[1:]))) for rng in session.rngs]
         while session.left:
             trials = np.stack([self._trial(ball, best, walks, index) for index in range(len(walks))])

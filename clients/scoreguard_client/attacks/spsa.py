@@ -51,14 +51,15 @@ class SPSA(EstimatedSteps):
     def mover(self, clean: Images) -> Mover:
         """Adam on the pictures, its moments kept from step to step."""
         torch = require_torch("the attack spsa")
-        pictures = torch.from_numpy(clean.copy())
-        adam = torch.optim.Adam([pictures], lr=self.step, maximize=True)
+        # A tensor for each picture: see `per_image`.
+        pictures = [torch.from_numpy(picture.copy()) for picture in clean]
+        adam = torch.optim.Adam(pictures, lr=self.step, maximize=True)
 
         def move(images: Images, gradient: Gradients) -> Images:
-            pictures.copy_(torch.from_numpy(images))
-            pictures.grad = torch.from_numpy(gradient)
+            for picture, image, slope in zip(pictures, images, gradient, strict=True):
+                picture.copy_(torch.from_numpy(image))
+                picture.grad = torch.from_numpy(slope)
             adam.step()
-            moved: Images = pictures.numpy().copy()
-            return moved
+            return np.stack([picture.numpy() for picture in pictures])
 
         return move

@@ -24,9 +24,10 @@ from typing import Any, Final
 import numpy as np
 
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
 from scoreguard_client.attacks.base import Found, Mode
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.base import Images
 
 _MARGIN: Final = 3e-7
 """What keeps m finite at 0 and 1, as in the authors' code."""
@@ -53,25 +54,26 @@ class SSAH(AdamSteps):
 
     def run(self, session: Session) -> Found:
         """Descend."""
-        clean = as_tensor(session.clean)
-        variable = self._encoded(clean).requires_grad_()
-        optimizer = self.adam(variable)
+        clean = separate(session.clean[:, None])
+        variables = [self._encoded(picture).requires_grad_() for picture in clean]
+        optimizer, kept = self.adam(variables), [low_frequencies(picture) for picture in clean]
         for _ in range(self.iterations):
-            self._step(session, variable, optimizer, low_frequencies(clean))
-        return Found(images=session.region.clip(self._decoded(variable).detach().numpy()))
+            self._step(session, variables, optimizer, kept)
+        return Found(images=session.region.clip(_joined([self._decoded(variable) for variable in variables])))
 
-    def _step(self, session: Session, variable: Any, optimizer: Any, kept: Any) -> None:
+    def _step(self, session: Session, variables: list[Any], optimizer: Any, kept: list[Any]) -> None:
         torch = require_torch("the attack ssah")
-        picture = self._decoded(variable)
-        asked = session.region.clip(picture.detach().numpy())
-        slope = as_tensor(loss_slope(session, session.gradient(asked)))
-        distance = torch.nn.functional.smooth_l1_loss(low_frequencies(picture), kept, reduction="sum")
+        pictures = [self._decoded(variable) for variable in variables]
+        slopes = loss_slope(session, session.gradient(session.region.clip(_joined(pictures))))
         optimizer.zero_grad()
-        torch.autograd.backward([picture, self.lambda_lf * distance], [slope, None])
+        for picture, slope, lows in zip(pictures, slopes[:, None], kept, strict=True):
+            distance = torch.nn.functional.smooth_l1_loss(low_frequencies(picture), lows, reduction="sum")
+            torch.autograd.backward([picture, self.lambda_lf * distance], [as_tensor(slope), None])
         optimizer.step()
         if self.mode is Mode.BENCHMARK:
             with torch.no_grad():
-                variable.copy_(as_tensor(session.region.clip(variable.detach().numpy())))
+                for variable, image in zip(variables, session.region.clip(_joined(variables))[:, None], strict=True):
+                    variable.copy_(as_tensor(image))
 
     def _encoded(self, clean: Any) -> Any:
         if self.mode is Mode.BENCHMARK:
@@ -80,6 +82,10 @@ class SSAH(AdamSteps):
 
     def _decoded(self, variable: Any) -> Any:
         return variable if self.mode is Mode.BENCHMARK else (variable.tanh() + 1) / 2
+
+
+def _joined(pictures: list[Any]) -> Images:
+    return together(pictures)[:, 0]
 
 
 def low_frequencies(pictures: Any) -> Any:

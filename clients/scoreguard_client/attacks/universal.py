@@ -72,6 +72,11 @@ class UniversalAttack(Attack):
         return self.amplitude * self.perturbation.largest
 
     @property
+    def keeps_clean(self) -> bool:
+        """No: the metric is not asked, and a perturbation may lower the score of an image."""
+        return False
+
+    @property
     def queries_needed(self) -> int:
         """None: nothing is asked about the picture."""
         return 0

@@ -31,6 +31,7 @@ from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
 from scoreguard_client.attacks.base import Found, Mode
 from scoreguard_client.attacks.deep_measures import HeadFile, digest_of
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
+from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images
 
@@ -76,7 +77,7 @@ class Zhang(AdamSteps):
         return Found(images=self.walk(session, start, slope, forget=paper))
 
     def _shaped(self, gradient: Gradients) -> Gradients:
-        norm = np.sqrt((gradient.astype(np.float64) ** 2).sum(axis=(1, 2, 3), keepdims=True))
+        norm = np.sqrt(totals(gradient.astype(np.float64) ** 2))
         shaped: Gradients = (gradient / np.maximum(norm, _NORM_FLOOR)).astype(np.float32)
         if self.spares_corners:
             shaped[:, :, :_CORNER, :_CORNER] = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scoreguard.v1.errors import ParameterError
-from scoreguard.v1.parameters import Allowed, complete
 from scoreguard.v1.spec import Step, format_chain
-from scoreguard_client._models import MetricDescription, ParameterDescription
+from scoreguard_client._chains import complete_step
+from scoreguard_client._models import MetricDescription
 from scoreguard_client.campaign.errors import PlanError
 
 
@@ -24,18 +24,6 @@ def complete_chains(chains: Iterable[tuple[Step, ...]], metric: MetricDescriptio
 
 def _complete(place: int, step: Step, metric: MetricDescription) -> Step:
     try:
-        values = complete(step.name, dict(step.parameters), map(_allowed, metric.defence(step.name).parameters), place)
+        return complete_step(step, metric, place)
     except ParameterError as error:
         raise PlanError(str(error)) from error
-    return Step(name=step.name, parameters=tuple(sorted(values.items())))
-
-
-def _allowed(parameter: ParameterDescription) -> Allowed:
-    return Allowed(
-        name=parameter.name,
-        default=parameter.default,
-        minimum=parameter.minimum,
-        maximum=parameter.maximum,
-        integer=parameter.integer,
-        choices=parameter.choices,
-    )

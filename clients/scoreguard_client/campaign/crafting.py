@@ -7,15 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from scoreguard.v1.archive import Archive, sha256_of
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attack
+from scoreguard_client.attacks.session import Counts
 from scoreguard_client.campaign.gallery import CraftedBatch
 from scoreguard_client.campaign.plan import Plan, Unit
-from scoreguard_client.oracles.base import Images, ScoreOracle
+from scoreguard_client.oracles.base import DrawingOracle, Images, ScoreOracle
+from scoreguard_client.oracles.draws import AUTO, draws_needed
 from scoreguard_client.oracles.live import LiveGradientOracle, LiveScoreOracle
 from scoreguard_client.oracles.local import LocalOracle
 
@@ -71,12 +75,13 @@ class Crafter:
         """
         attack, started = parse_attack(unit.attack), time.perf_counter()
         companions = {name: self._companion(self.companions[name]) for name in attack.companions}
-        result = attack(images, self._oracle(attack, unit), seeds=self._seeds("attack", unit), companions=companions)
+        oracle, spent = self._settled(self._oracle(attack, unit), images)
+        result = attack(images, oracle, seeds=self._seeds("attack", unit), companions=companions)
         return CraftedBatch(
             attacked=result.attacked,
             attacked_8bit=result.attacked_8bit,
             scores=result.scores,
-            queries=result.queries,
+            queries=result.queries + spent,
             flags=result.flags,
             seconds=time.perf_counter() - started,
         )
@@ -89,8 +94,19 @@ class Crafter:
         if attack.needs is Needs.GRADIENT and self.surrogate is not None:
             return self._local(self.surrogate, unit.crafting).with_seed(seeds)
         kind = LiveGradientOracle if attack.needs is Needs.GRADIENT else LiveScoreOracle
-        chain, draws = parse_chain(unit.crafting), self.plan.crafting_draws
-        return kind(self.client, self.metric, chain, seed=seeds, draws=draws)
+        return kind(self.client, self.metric, parse_chain(unit.crafting), seed=seeds, draws=self._draws)
+
+    def _settled(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
+        """The oracle with the draws that each image needs where the plan leaves that open, and the calls it took."""
+        if self.plan.crafting_draws != AUTO or not isinstance(oracle, DrawingOracle):
+            return oracle, np.zeros(len(images), dtype=np.int64)
+        needed = draws_needed(oracle, images)
+        return oracle.with_draws(needed.draws), np.array(needed.calls, dtype=np.int64)
+
+    @property
+    def _draws(self) -> int:
+        # A search by scores has no gradient whose spread could be seen, and pays for every draw: one.
+        return 1 if self.plan.crafting_draws == AUTO else self.plan.crafting_draws
 
     def _companion(self, companion: Companion) -> ScoreOracle:
         if isinstance(companion, Archive):
@@ -100,6 +116,6 @@ class Crafter:
     def _local(self, archive: Archive, chain: str) -> LocalOracle:
         key = (archive.name, chain)
         if key not in self._loaded:
-            draws = self.plan.crafting_draws
-            self._loaded[key] = LocalOracle(archive, parse_chain(chain), draws=draws, checkpoint=self.checkpoint)
+            oracle = LocalOracle(archive, parse_chain(chain), draws=self._draws, checkpoint=self.checkpoint)
+            self._loaded[key] = oracle
         return self._loaded[key]

@@ -20,7 +20,7 @@ from scoreguard_client.campaign.crafting import Companion, Crafter, companion_so
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.images import FoundImages, find_images
+from scoreguard_client.campaign.images import FoundImages, LeftOut, find_images
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
@@ -30,7 +30,7 @@ from scoreguard_client.campaign.runner import (
     draws_by_chain,
     expected_records,
 )
-from scoreguard_client.campaign.selection import MessageLimits, within, written_out_attacks, written_out_defences
+from scoreguard_client.campaign.selection import ALL, MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
 
@@ -76,7 +76,7 @@ class CampaignOptions:
     draws: int = 1
     """Scores taken of each picture behind a random defence."""
     crafting_draws: int = 1
-    """Draws per query of an attack that works through a random defence."""
+    """Draws per query of an attack that works through a random defence; 0 = as many as each image's gradient needs."""
     batch: int = 8
     """Most pictures attacked at once."""
     checkpoint: bool = False
@@ -124,7 +124,8 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         crafting_draws=options.crafting_draws,
         batch=options.batch,
     )
-    left_out = (*unused, *found.left_out)
+    plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
+    left_out = (*unused, *idle, *found.left_out)
     shown = [image.name for image in found.images[:SHOWN_PICTURES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
@@ -169,6 +170,22 @@ def _is_there(options: CampaignOptions, name: str, catalogue: Catalogue) -> bool
     except CompanionMissingError:
         return False
     return True
+
+
+def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:
+    """The plan without the attacks that work through none of its chains, and those attacks.
+
+    Raises:
+        PlanError: there is one, and the caller asked for it by name.
+    """
+    at_work = {unit.attack for unit in plan.units()}
+    idle = [attack for attack in attacks if str(attack) not in at_work]
+    if idle and refuse:
+        name, wants = idle[0].name, idle[0].wants
+        raise PlanError(f"attack {name!r} needs {wants}: add one to --defences, and give --adaptive")
+    kept = tuple(text for text in plan.attacks if text in at_work)
+    reasons = (LeftOut(name=attack.name, error=f"needs {attack.wants}, with --adaptive") for attack in idle)
+    return replace(plan, attacks=kept), tuple(reasons)
 
 
 def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
-from scoreguard.v1.spec import UNDEFENDED
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.base import Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.oracles.seeds import derive_seed
@@ -77,7 +77,8 @@ class Plan:
     draws: int
     """Scores taken of each picture behind a random defence, with fresh seeds."""
     crafting_draws: int
-    """Draws per query while an attack works through a random defence (expectation over transformation)."""
+    """Draws per query while an attack works through a random defence (expectation over transformation); 0 = as many as
+    the spread of each image's gradient asks for (see `oracles.draws`), and one for attacks by scores."""
     batch: int
     """Most pictures attacked at once."""
 
@@ -119,8 +120,10 @@ class Plan:
 
     def _crafted_through(self, attack: str) -> list[str]:
         # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
-        adapts = self.adaptive and kind_of(attack).needs is not Needs.TRAINING
-        return [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
+        kind = kind_of(attack)
+        adapts = self.adaptive and kind.needs is not Needs.TRAINING
+        chains = [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
+        return [chain for chain in chains if kind.fits(parse_chain(chain))]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
         sizes: dict[tuple[int, int], list[ImageRef]] = {}

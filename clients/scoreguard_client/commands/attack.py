@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 import yaml
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
@@ -19,9 +19,20 @@ from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
 from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
+from scoreguard_client.oracles.draws import AUTO
 
 INCOMPLETE = 1
 """Exit code where some records failed."""
+
+
+class Draws(click.ParamType[Any]):
+    """A number of draws, or `auto`."""
+
+    name = "integer or auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read it; `auto` is 0 in a plan."""
+        return AUTO if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
 
 
 def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -125,10 +136,10 @@ Example:
 )
 @click.option(
     "--crafting-draws",
-    type=click.IntRange(min=1),
+    type=Draws(),
     default=1,
     show_default=True,
-    help="Draws per query of an attack that works through a random defence (EOT).",
+    help="Draws per query of an attack through a random defence (EOT); auto = as many as each image's gradient needs.",
 )
 @click.option(
     "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Most pictures attacked at once."
@@ -176,7 +187,7 @@ def _is_file(entry: LeftOut) -> bool:
 
 def _say(summary: Summary, run: Path, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(asdict(summary) | {"run": str(run)}, allow_nan=False))
+        click.echo(console.json_text(asdict(summary) | {"run": str(run)}))
         return
     for entry in summary.left_out:
         click.echo(f"left out: {entry.name}: {entry.error}", err=True)

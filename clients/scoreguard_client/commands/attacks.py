@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import fields
 from enum import StrEnum
 from fractions import Fraction
@@ -10,6 +9,7 @@ from typing import Any
 
 import click
 
+from scoreguard import console
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
 
@@ -32,7 +32,7 @@ def command(as_json: bool, markdown: bool) -> None:
     Every attack also takes direction=up (the default) or down.
     """
     if as_json:
-        click.echo(json.dumps({name: _facts(kind) for name, kind in CATALOGUE.items()}))
+        click.echo(console.json_text({name: _facts(kind) for name, kind in CATALOGUE.items()}))
         return
     for line in _markdown() if markdown else _listing():
         click.echo(line)

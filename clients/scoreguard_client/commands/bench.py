@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Final
 
 import click
 
+from scoreguard import console
 from scoreguard.images import image_files
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._client import ScoringClient
@@ -89,7 +89,7 @@ async def _measure(
             results.append(
                 await run_load(client, pictures, metric=metric, defences=defences, callers=count, seconds=seconds)
             )
-            click.echo(json.dumps(results[-1].summary()) if as_json else _line(results[-1]))
+            click.echo(console.json_text(results[-1].summary()) if as_json else _line(results[-1]))
     return results
 
 

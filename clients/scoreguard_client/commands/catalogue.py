@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterator
 
 import click
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._models import Catalogue, DefenceDescription, MetricDescription, ParameterDescription
@@ -27,7 +27,7 @@ def command(as_json: bool, target: str, config: ConnectionConfig) -> None:
     with ScoringClient(target, config) as client:
         catalogue = client.list_metrics()
     if as_json:
-        click.echo(json.dumps(dataclasses.asdict(catalogue)))
+        click.echo(console.json_text(dataclasses.asdict(catalogue)))
         return
     for line in describe(catalogue):
         click.echo(line)

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Final
 
 import click
 from rich.console import Console
 
+from scoreguard import console
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.text import text_table
-from scoreguard_client.scores.bootstrap import RESAMPLES
+from scoreguard_client.scores.clusters import RESAMPLES
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
-
-_FILE_WIDTH: Final = 150
-"""Characters of a line where the table goes to a file or a pipe."""
 
 
 @click.command(
@@ -51,17 +47,15 @@ def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool)
     with Console(stderr=True).status("computing scores and intervals"):
         report = make_report(run, options)
     if as_json:
-        click.echo(json.dumps(report.to_json()))
+        click.echo(console.json_text(report.to_json()))
     else:
         _print(report)
     return 0
 
 
 def _print(report: Report) -> None:
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=_FILE_WIDTH)
-    console.print(text_table(report, console.width))
+    out = console.output()
+    out.print(text_table(report, out.width if out.is_terminal else None))
     for caution in report.cautions:
-        console.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
-    console.print(f"{report.folder / 'index.html'} has the intervals and the pictures", highlight=False, soft_wrap=True)
+        out.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
+    out.print(f"{report.folder / 'index.html'} has the intervals and the images", highlight=False, soft_wrap=True)

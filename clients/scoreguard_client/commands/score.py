@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -113,7 +112,7 @@ def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool, save_purified
     failed = 0
     for name, outcome in pairs:
         if as_json:
-            click.echo(json.dumps(_record(name, outcome), allow_nan=False))
+            click.echo(console.json_text(_record(name, outcome)))
         if isinstance(outcome, ScoreguardError):
             failed += 1
             click.echo(f"error: {name}: {outcome}", err=True)
@@ -160,7 +159,6 @@ def _facts(score: Score) -> dict[str, Any]:
 
 
 def _print(scored: Sequence[tuple[str, Score]]) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     first = scored[0][1]
@@ -173,7 +171,7 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
         bounds = [] if proven is None else [proven.lower, proven.upper]
         numbers = [score.score, score.undefended_score, score.gap, *bounds]
         table.add_row(name, *(f"{number:.4f}" for number in numbers if number is not None))
-    Console().print(table)
+    console.output().print(table)
 
 
 def _line(score: Score) -> str:

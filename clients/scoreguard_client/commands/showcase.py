@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.campaign.launch import Gradients
@@ -122,9 +121,9 @@ def _write(showcase: Showcase, out: Path, sheet: Path | None) -> None:
 def _say(showcase: Showcase, out: Path, sheet: Path | None, as_json: bool) -> None:
     if as_json:
         files = {"page": str(out), "sheet": None if sheet is None else str(sheet)}
-        click.echo(json.dumps(showcase.to_json() | files))
+        click.echo(console.json_text(showcase.to_json() | files))
         return
-    Console().print(_table(showcase))
+    console.output().print(_table(showcase))
     for card in showcase.failed:
         click.echo(f"{card.label}: {card.error}")
     click.echo(f"{out} has the pictures")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import click
 import numpy as np
 import PIL.Image
 
+from scoreguard import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
@@ -105,7 +105,7 @@ def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Pat
     with ScoringClient(target, config) as client, meter() as shown:
         result = train(options, client, lambda training: _begin(shown, training))
     if as_json:
-        click.echo(json.dumps({"file": str(out)} | result.facts()))
+        click.echo(console.json_text({"file": str(out)} | result.facts()))
         return
     click.echo(f"{out}: sha256 {result.sha256}, largest value {result.largest:.4g}")
     click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={out} --images DIR --out RUN")
@@ -129,7 +129,7 @@ def show_command(file: Path, png: Path | None, as_json: bool) -> None:
     if png is not None:
         _draw(found, png)
     if as_json:
-        click.echo(json.dumps({"file": str(file)} | found.facts()))
+        click.echo(console.json_text({"file": str(file)} | found.facts()))
         return
     facts = found.facts()
     for name, value in (facts | (facts.pop("recipe") or {"recipe": "unknown"})).items():

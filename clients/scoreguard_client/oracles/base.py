@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
+
+from scoreguard.v1.rounding import Rounding
+from scoreguard.v1.spec import Step
 
 Images = npt.NDArray[np.float32]
 """Pictures of one size: (N, 3, H, W), RGB, in [0, 1]."""
@@ -28,8 +32,12 @@ class OracleFacts:
     """Highest score of the declared range."""
     higher_is_better: bool = True
     """False where a low score means high quality (DMOS)."""
+    chain: tuple[Step, ...] = ()
+    """The defences before it, every parameter filled in; empty = the metric alone."""
     calls_per_question: int = 1
     """Calls that one question about a picture costs: the draws of a random defence."""
+    random: bool = False
+    """Whether the same question may be answered differently: a defence of the chain draws."""
 
     @property
     def sign(self) -> float:
@@ -72,4 +80,22 @@ class GradientOracle(ScoreOracle, Protocol):
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and their derivatives with respect to the pictures (N, 3, H, W)."""
+        ...
+
+
+@runtime_checkable
+class RoundingOracle(GradientOracle, Protocol):
+    """A gradient oracle whose rounding may take another derivative."""
+
+    def with_rounding(self, rounding: Rounding) -> GradientOracle:
+        """The same oracle, its draws included, with another derivative of rounding."""
+        ...
+
+
+@runtime_checkable
+class DrawingOracle(GradientOracle, Protocol):
+    """One whose number of draws can be chosen, see `draws.draws_needed`."""
+
+    def with_draws(self, draws: int | Sequence[int]) -> Self:
+        """The same oracle with so many draws a question behind a random defence, or with a number for each image."""
         ...

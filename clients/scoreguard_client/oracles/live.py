@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import Final, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.spec import Step, format_chain
+from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
-from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
+from scoreguard_client.oracles.seeds import base_seeds, draw_seeds, draws_each
 
 CALLS_IN_FLIGHT: Final = 8
 """Calls that one oracle keeps under way: enough to fill the server's batches."""
@@ -63,17 +67,32 @@ class LiveScoreOracle:
 
         Raises:
             NotFoundError: a defence of the chain is not deployed before this metric.
+            ParameterError: a parameter of the chain is unknown or out of range.
         """
-        self._draws = draws if is_random(metric, chain) else 1
+        random = is_random(metric, chain)
+        self._draws: int | Sequence[int] = draws if random else 1
         self._client, self._chain = client, format_chain(chain)
-        self._facts = replace(facts_of(metric), calls_per_question=self._draws)
-        self._seed, self._calls, self._in_flight = seed, 0, calls_in_flight
+        steps = tuple(complete_step(step, metric, place) for place, step in enumerate(chain))
+        calls = draws if random else 1
+        self._facts = replace(facts_of(metric), chain=steps, calls_per_question=calls, random=random)
+        self._seed, self._questions, self._in_flight = seed, itertools.count(1), calls_in_flight
         self._last_calls = np.zeros(0, dtype=np.int64)
 
     @property
     def facts(self) -> OracleFacts:
         """The metric's range and direction."""
         return self._facts
+
+    def with_draws(self, draws: int | Sequence[int]) -> Self:
+        """The same oracle with so many draws a question, or with a number for each image; fixed chains keep one.
+
+        Raises:
+            ValueError: a number is below 1.
+        """
+        twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
+        if self._facts.random:
+            twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
+        return twin
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
@@ -87,28 +106,37 @@ class LiveScoreOracle:
             ServerError: one of the calls failed.
         """
         answers = self._ask(self._score_one, images)
-        scores = np.array([answer.score for answer in answers], dtype=np.float64)
-        return np.asarray(scores.reshape(self._draws, len(images)).mean(axis=0))
+        return np.array([np.mean([answer.score for answer in own]) for own in answers], dtype=np.float64)
 
     def _score_one(self, picture: FloatPicture, seed: int) -> Score:
         return self._client.score(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
 
-    def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[_Answer]:
-        """Results for every draw of every picture: all pictures of draw 0, then all of draw 1, ..."""
-        self._calls += 1
-        pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images] * self._draws
-        bases = base_seeds(self._seed, len(images))
-        draws = (draw_seeds(bases, self._calls, number) for number in range(self._draws))
-        seeds = [seed for drawn in draws for seed in drawn]
+    def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[list[_Answer]]:
+        """The answers about each image, one for each of its draws."""
+        question = next(self._questions)
+        bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
+        pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
+        seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
+        places = [place for place, number in enumerate(draws) for _ in range(number)]
         with _pool(self._in_flight) as pool:
-            answers = list(pool.map(call, pictures, seeds))
-        attempts = np.array([answer.attempts for answer in answers], dtype=np.int64)
-        self._last_calls = attempts.reshape(self._draws, len(images)).sum(axis=0)
+            found = list(pool.map(call, [pictures[place] for place in places], itertools.chain.from_iterable(seeds)))
+        answers: list[list[_Answer]] = [[] for _ in draws]
+        for place, answer in zip(places, found, strict=True):
+            answers[place].append(answer)
+        self._last_calls = np.array([sum(answer.attempts for answer in own) for own in answers], dtype=np.int64)
         return answers
 
 
 class LiveGradientOracle(LiveScoreOracle):
     """Score and gradient from the endpoint's GradientService."""
+
+    _rounding = Rounding.STRAIGHT_THROUGH
+
+    def with_rounding(self, rounding: Rounding) -> LiveGradientOracle:
+        """The same endpoint and draws with another derivative of rounding."""
+        twin = copy.copy(self)
+        twin._rounding = rounding
+        return twin
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and d score / d picture (N, 3, H, W), means over draws.
@@ -117,13 +145,14 @@ class LiveGradientOracle(LiveScoreOracle):
             ServerError: one of the calls failed, or the server gives no gradients.
         """
         answers = self._ask(self._gradient_one, images)
-        shape = (self._draws, len(images))
-        scores = np.array([answer.score for answer in answers], dtype=np.float64).reshape(shape)
-        gradients = np.stack([answer.gradient.transpose(2, 0, 1) for answer in answers]).astype(np.float32)
-        return scores.mean(axis=0), gradients.reshape(*shape, *gradients.shape[1:]).mean(axis=0)
+        scores = np.array([np.mean([answer.score for answer in own]) for own in answers], dtype=np.float64)
+        means = [np.mean([answer.gradient for answer in own], axis=0, dtype=np.float32) for own in answers]
+        return scores, np.ascontiguousarray(np.stack(means).transpose(0, 3, 1, 2))
 
     def _gradient_one(self, picture: FloatPicture, seed: int) -> Gradient:
-        return self._client.gradient(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
+        return self._client.gradient(
+            picture, metric=self._facts.metric, defences=self._chain, seed=seed, rounding=self._rounding
+        )
 
 
 @contextmanager

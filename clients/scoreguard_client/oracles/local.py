@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import io
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -22,11 +23,12 @@ from scoreguard.v1.execution import graphs_of, is_random, run_step
 from scoreguard.v1.fits import check_fits, check_readable
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep, resolve_step
+from scoreguard.v1.rounding import Rounding, pass_cubic, rounds
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.errors import SurrogateError
-from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
+from scoreguard_client.oracles.seeds import base_seeds, draw_seeds, draws_each
 
 if TYPE_CHECKING:
     import torch
@@ -86,6 +88,9 @@ class LocalOracle:
     Defences marked BPDA pass the gradient as if they were the identity (Athalye et al., ICML 2018). Random defences are
     drawn anew for each call; with `draws` above 1 scores and gradients are means over draws, the expectation over
     transformation of the same paper. All draws follow from `seed`.
+
+    Images are run one at a time: torch's kernels round otherwise in a larger batch, and an answer must not depend
+    on its batch. On CPU cores it costs nothing: a batch of four photographs is no faster.
     """
 
     def __init__(
@@ -97,6 +102,7 @@ class LocalOracle:
         draws: int = 1,
         threads: int | None = None,
         checkpoint: bool = False,
+        rounding: Rounding = Rounding.STRAIGHT_THROUGH,
     ) -> None:
         """Load and check the graphs.
 
@@ -108,6 +114,7 @@ class LocalOracle:
             threads: threads of torch in this process; None leaves them as they are.
             checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
                 the same gradient, in the memory of one step (for long or large purifiers), for one more forward pass.
+            rounding: the derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it.
 
         Raises:
             MissingExtraError: torch is not installed.
@@ -125,9 +132,14 @@ class LocalOracle:
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
-        self._seed, self._draws, self._calls = seed, draws if random else 1, 0
+        calls = draws if random else 1
+        self._draws: int | Sequence[int] = calls
+        self._seed, self._questions = seed, itertools.count(1)
+        self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
-        self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws)
+        steps = tuple(step.step for step in self._steps)
+        facts = facts_of(archive.manifest)
+        self._facts = replace(facts, chain=steps, calls_per_question=calls, random=random)
 
     @property
     def facts(self) -> OracleFacts:
@@ -137,7 +149,24 @@ class LocalOracle:
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
         twin = copy.copy(self)
-        twin._seed, twin._calls = seed, 0
+        twin._seed, twin._questions = seed, itertools.count(1)
+        return twin
+
+    def with_rounding(self, rounding: Rounding) -> LocalOracle:
+        """The same graphs and draws with another derivative of rounding."""
+        twin = copy.copy(self)
+        twin._rounding = rounding
+        return twin
+
+    def with_draws(self, draws: int | Sequence[int]) -> LocalOracle:
+        """The same graphs with so many draws a question, or with a number for each image; fixed chains keep one.
+
+        Raises:
+            ValueError: a number is below 1.
+        """
+        twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
+        if self._facts.random:
+            twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
         return twin
 
     @property
@@ -148,9 +177,7 @@ class LocalOracle:
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
         with self._torch.no_grad(), self._steady():
-            scores = [self._forward(self._torch.from_numpy(images), seeds) for seeds in self._next_seeds(len(images))]
-            mean: Scores = self._torch.stack(scores).double().mean(dim=0).numpy()
-            return mean
+            return np.array([self._score_one(*asked) for asked in self._drawn(images)], dtype=np.float64)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Scores (N,) and d score / d picture (N, 3, H, W).
@@ -160,17 +187,25 @@ class LocalOracle:
             ParameterError: a length among the parameters of a step is larger than the pictures are there.
             SurrogateError: a graph fails, or no gradient can pass a step.
         """
-        pictures = self._torch.from_numpy(images).clone().requires_grad_()
-        total, gradient = self._torch.zeros(len(images), dtype=self._torch.float64), self._torch.zeros_like(pictures)
         with self._steady():
-            for seeds in self._next_seeds(len(images)):
-                scores = self._forward(pictures, seeds)
-                # Each score depends on its own picture only: the gradient of the sum holds them all. Those of the
-                # weights, which `backward` would compute too, are not asked for.
-                mean = scores.sum() / self._draws
-                gradient += self._torch.autograd.grad(mean, pictures, allow_unused=True, materialize_grads=True)[0]
-                total += scores.detach().double()
-        return (total / self._draws).numpy(), gradient.detach().numpy()
+            answers = [self._gradient_one(*asked) for asked in self._drawn(images)]
+        scores = np.array([score for score, _ in answers], dtype=np.float64)
+        return scores, np.concatenate([gradient for _, gradient in answers])
+
+    def _score_one(self, image: torch.Tensor, seeds: Sequence[int]) -> float:
+        scores = self._torch.cat([self._forward(image, [seed]) for seed in seeds])
+        return float(scores.double().mean())
+
+    def _gradient_one(self, image: torch.Tensor, seeds: Sequence[int]) -> tuple[float, Gradients]:
+        picture = image.clone().requires_grad_()
+        total, gradient = self._torch.zeros(1, dtype=self._torch.float64), self._torch.zeros_like(picture)
+        for seed in seeds:
+            score = self._forward(picture, [seed])
+            # The gradients of the weights, which `backward` would compute too, are not asked for.
+            mean = score.sum() / len(seeds)
+            gradient += self._torch.autograd.grad(mean, picture, allow_unused=True, materialize_grads=True)[0]
+            total += score.detach().double()
+        return float(total / len(seeds)), gradient.detach().numpy()
 
     def _steady(self) -> AbstractContextManager[None]:
         # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed campaign
@@ -178,11 +213,13 @@ class LocalOracle:
         steady: AbstractContextManager[None] = self._torch.jit.optimized_execution(False)
         return steady
 
-    def _next_seeds(self, count: int) -> list[list[int]]:
-        self._calls += 1
-        self._last_calls = np.full(count, self._draws, dtype=np.int64)
-        bases = base_seeds(self._seed, count)
-        return [draw_seeds(bases, self._calls, number) for number in range(self._draws)]
+    def _drawn(self, images: Images) -> list[tuple[torch.Tensor, list[int]]]:
+        """Each image, (1, 3, H, W), with the seeds of its draws."""
+        question = next(self._questions)
+        bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
+        self._last_calls = np.array(draws, dtype=np.int64)
+        seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
+        return list(zip(self._torch.from_numpy(images).split(1), seeds, strict=True))
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
         for place, step in enumerate(self._steps):
@@ -194,8 +231,12 @@ class LocalOracle:
 
     def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
         bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
-        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not bpda):
+        cubic = self._rounding is Rounding.CUBIC and rounds(step.step)
+        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not (bpda or cubic)):
             purified: torch.Tensor = run_step(self._engine, images, step, seeds, place)
+        if cubic:
+            soft: torch.Tensor = pass_cubic(self._torch, step.step, images, purified)
+            return soft
         if not bpda:
             return purified
         if purified.shape != images.shape:

@@ -29,6 +29,20 @@ def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
     return list(seeds)
 
 
-def draw_seeds(bases: Sequence[int], call: int, number: int) -> list[int]:
-    """Seeds of one draw of one call, one for each picture; they do not depend on the rest of its batch."""
-    return [derive_seed(base, call, number) for base in bases]
+def draw_seeds(base: int, call: int, draws: int) -> list[int]:
+    """Seeds of every draw of one call about one image; they do not depend on the rest of its batch."""
+    return [derive_seed(base, call, number) for number in range(draws)]
+
+
+def draws_each(draws: int | Sequence[int], count: int) -> list[int]:
+    """The number of draws of each of `count` images: one for all, or one for each.
+
+    Raises:
+        ValueError: there are others than `count`, or one is below 1.
+    """
+    each = [draws] * count if isinstance(draws, int) else list(draws)
+    if len(each) != count:
+        raise ValueError(f"{count} images need as many numbers of draws, not {len(each)}")
+    if min(each, default=1) < 1:
+        raise ValueError(f"draws must be at least 1, not {min(each)}")
+    return each

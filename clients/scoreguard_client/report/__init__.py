@@ -7,8 +7,9 @@ from pathlib import Path
 from scoreguard_client.report.build import Report, read_report, write_tables
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
+from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.page import write_page
-from scoreguard_client.report.table import Row, TableOptions, robustness_table
+from scoreguard_client.report.table import Row, robustness_table
 
 __all__ = ["Report", "Row", "TableOptions", "make_report", "read_report", "robustness_table"]
 

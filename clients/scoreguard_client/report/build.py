@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
@@ -13,9 +14,10 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.report.cautions import Evidence, cautions_for
-from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.naming import attack_names
-from scoreguard_client.report.table import Row, TableOptions, robustness_table
+from scoreguard_client.report.numbers import TableOptions
+from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.scores.scaling import ScoreRange
 
 
@@ -58,6 +60,10 @@ class Report:
         """An attack in prose."""
         return self.names[attack]
 
+    def decimals(self, column: Column) -> int:
+        """Digits after the point of a column in tables for people."""
+        return column.decimals(self.declared, (row.scores.get(column.key) for row in self.rows))
+
     @property
     def folder(self) -> Path:
         """Where the report's files go."""
@@ -83,7 +89,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         RunError: the directory holds no readable run, or one without records.
     """
     with Store.open(run) as store:
-        plan, facts, records = store.plan, store.facts, store.records()
+        plan, facts, records = store.plan, store.facts, [sound(record) for record in store.records()]
     if not records:
         raise RunError(f"{run} holds no records yet; run scoreguard attack first")
     metric = facts["metric"]
@@ -119,7 +125,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
 
 
 def write_tables(report: Report) -> None:
-    """Write `table.csv` and `records.csv`."""
+    """Write `table.csv` and `records.csv`; a number that there is not leaves its cell empty."""
     report.folder.mkdir(parents=True, exist_ok=True)
     _write_csv(report.folder / "table.csv", _table_heading(), map(_table_line, report.rows))
     names = [field.name for field in fields(Record)]
@@ -146,11 +152,15 @@ def _write_csv(path: Path, heading: Sequence[str], lines: Iterable[Iterable[obje
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(heading)
-        writer.writerows(lines)
+        writer.writerows([_or_empty(cell) for cell in line] for line in lines)
+
+
+def _or_empty(cell: object) -> object:
+    return "" if isinstance(cell, float) and not math.isfinite(cell) else cell
 
 
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
     # JSON knows neither NaN nor infinity.
-    return None if isinstance(value, float) and not (abs(value) < float("inf")) else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -8,11 +8,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.attacks.base import Direction, Needs
+from scoreguard.v1.rounding import any_rounds
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
+from scoreguard_client.attacks.auto import Auto
+from scoreguard_client.attacks.base import Attack, Direction, Needs
 from scoreguard_client.attacks.catalogue import kind_of, parse_attack
+from scoreguard_client.attacks.dct_threshold import DCTThreshold
+from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
+from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.table import Row
 from scoreguard_client.scores.scaling import ScoreRange
 
@@ -30,6 +36,13 @@ _FLAGS: Final = {
     "one-step-wins": "a single step beats the iterated attacks: the gradient may be masked",
     "black-box-wins": "random search beats every gradient attack: the gradient is masked, or they need more steps",
     "one-draw": "the score is random and each query was one draw: give --crafting-draws",
+}
+
+
+_WHY_UNDEFINED: Final = {
+    "relative_gain": "a clean score that is worse than the scale",
+    "r_score": "a clean score worse and an attacked one better than the scale",
+    "purification_gain": "a clean score of 0 or below",
 }
 
 
@@ -59,7 +72,19 @@ class Evidence:
 
 def cautions_for(evidence: Evidence) -> list[str]:
     """What a reader should know before trusting a table, one sentence each."""
-    checks = (_unfinished, _failures, _weak_attacks, _weak_adaptive, _black_box, _draws, _flags, _rounding, _clean)
+    checks = (
+        _unfinished,
+        _failures,
+        _undefined,
+        _weak_attacks,
+        _weak_adaptive,
+        _thresholds,
+        _black_box,
+        _draws,
+        _flags,
+        _rounding,
+        _clean,
+    )
     return [caution for check in checks for caution in check(evidence)]
 
 
@@ -75,9 +100,20 @@ def _failures(evidence: Evidence) -> Iterator[str]:
         yield f"{failed} records failed and are in no number; run scoreguard attack again to try them again."
 
 
+def _undefined(evidence: Evidence) -> Iterator[str]:
+    for row in evidence.rows:
+        for column in COLUMNS:
+            estimate = row.scores.get(column.key)
+            if estimate and column.key in _WHY_UNDEFINED and estimate.undefined:
+                yield (
+                    f"{evidence.where(row)}: {column.label} is undefined: {estimate.undefined} of {row.images} images "
+                    f"have {_WHY_UNDEFINED[column.key]}."
+                )
+
+
 def _weak_attacks(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows:
-        if row.chain == UNDEFENDED and row.scores and not _effect(row) > 0:
+        if row.chain == UNDEFENDED and _effect(row) <= 0:
             advice = _ADVICE[kind_of(row.attack).needs]
             yield f"{evidence.names[row.attack]} gains nothing even undefended: {advice}."
 
@@ -91,6 +127,20 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
                 f"{evidence.where(row)} gains less when it knows the defence ({_effect(row):.3f} against {other:.3f}): "
                 "gradients may be masked, or it needs more steps or draws."
             )
+
+
+def _thresholds(evidence: Evidence) -> Iterator[str]:
+    """Chains that round, attacked by gradients that do not see how far the next threshold is."""
+    for chain in evidence.plan.defences:
+        steps = parse_chain(chain)
+        there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
+        if not any_rounds(steps) or not any(kind.needs is Needs.GRADIENT for kind in there):
+            continue
+        wanted: set[type[Attack]] = {Auto, DCTThreshold} if DCTThreshold.fits(steps) else {Auto, MPGD}
+        if not there & wanted:
+            names = " or ".join(sorted(kind.name for kind in wanted))
+            label = evidence.labels.get(chain, chain)
+            yield f"{label} rounds, and only gradients straight through its rounding attacked it: add {names}."
 
 
 def _black_box(evidence: Evidence) -> Iterator[str]:
@@ -133,14 +183,15 @@ def _rounding(evidence: Evidence) -> Iterator[str]:
 def _clean(evidence: Evidence) -> Iterator[str]:
     shifts: dict[str, dict[str, float]] = {}
     for record in evidence.records:
-        if record.clean_score is not None and record.clean_defended is not None:
+        if not record.error and record.clean_score is not None and record.clean_defended is not None:
             shift = record.clean_defended - record.clean_score
             shifts.setdefault(record.chain, {})[record.image] = shift
     for chain, by_image in shifts.items():
         mean = sum(by_image.values()) / len(by_image)
-        if abs(mean) > _CLEAN_SHIFT * (evidence.declared.high - evidence.declared.low):
-            label = evidence.labels.get(chain, chain)
-            yield f"{label} moves clean scores by {mean:+.2f} in the mean: undefended thresholds do not fit."
+        span = evidence.declared.high - evidence.declared.low
+        if abs(mean) > _CLEAN_SHIFT * span:
+            label, moved = evidence.labels.get(chain, chain), f"{mean:+.{decimals_of_range(span)}f}"
+            yield f"{label} moves clean scores by {moved} in the mean: undefended thresholds do not fit."
 
 
 def _effect(row: Row, column: str = "absolute_gain") -> float:

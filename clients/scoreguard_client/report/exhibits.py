@@ -13,6 +13,7 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.gallery import picture_path
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.text import number
 
 Levels = npt.NDArray[np.uint8]
@@ -81,16 +82,18 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
     if clean is None or attacked is None:
         return []
     tiles = [
-        Tile(title="clean", picture=clean, score=_score(best.clean_score)),
-        Tile(title="attacked", picture=attacked, score=_score(best.attacked_score), note=_rounded(best)),
+        Tile(title="clean", picture=clean, score=_score(report, best.clean_score)),
+        Tile(
+            title="attacked", picture=attacked, score=_score(report, best.attacked_score), note=_rounded(report, best)
+        ),
         amplified_difference(clean, attacked, best.l_inf_8bit or 0),
     ]
     for record in records:
         purified = _read(report, image, attack=record.attack, crafting=record.crafting, chain=record.chain)
         if record.chain != UNDEFENDED and purified is not None:
-            note = f"clean {_score(record.clean_defended)}"
+            note = f"clean {_score(report, record.clean_defended)}"
             title = f"purified by {report.label(record.chain)}"
-            tiles.append(Tile(title=title, picture=purified, score=_score(record.attacked_defended), note=note))
+            tiles.append(Tile(title=title, picture=purified, score=_score(report, record.attacked_defended), note=note))
     return tiles
 
 
@@ -111,9 +114,10 @@ def _read(report: Report, image: str, **parts: str) -> Levels | None:
         return np.asarray(opened.convert("RGB"))
 
 
-def _score(value: float | None) -> str:
-    return number(float("nan") if value is None else value, 2)
+def _score(report: Report, value: float | None) -> str:
+    decimals = decimals_of_range(report.declared.high - report.declared.low)
+    return number(float("nan") if value is None else value, decimals)
 
 
-def _rounded(record: Record) -> str:
-    return f"8-bit {_score(record.attacked_score_8bit)}"
+def _rounded(report: Report, record: Record) -> str:
+    return f"8-bit {_score(report, record.attacked_score_8bit)}"

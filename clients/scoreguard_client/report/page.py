@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import io
+import math
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -16,9 +18,11 @@ from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import Exhibit, Levels
 from scoreguard_client.report.table import Row
-from scoreguard_client.report.text import interval, number
+from scoreguard_client.report.text import interval, value
+from scoreguard_client.scores.estimates import Estimate
 
 _WIDEST: Final = 256
+_DEEPEST: Final = 0.38
 
 
 def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path) -> None:
@@ -31,7 +35,8 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
         path: where the page goes.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters |= {"tile": _tile, "number": number, "interval": interval, "short": report.attack_name}
+    environment.filters |= {"tile": _tile, "value": value, "interval": interval, "short": report.attack_name}
+    environment.filters |= {"decimals": report.decimals, "shade": partial(_shade, strongest=_strongest(report.rows))}
     source = resources.files("scoreguard_client.report").joinpath("templates/report.html.j2").read_text("utf-8")
     page = environment.from_string(source).render(
         report=report,
@@ -39,7 +44,6 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
         columns=COLUMNS,
         exhibits=shown,
         chart=_data_url(chart.read_bytes()),
-        strongest=max((abs(row.scores["absolute_gain"].value) for row in report.rows if row.scores), default=0) or 1,
     )
     path.write_text(page, encoding="utf-8")
 
@@ -49,6 +53,19 @@ def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     for row in rows:
         groups.setdefault(row.attack, []).append(row)
     return list(groups.items())
+
+
+def _strongest(rows: Sequence[Row]) -> float:
+    gains = (abs(row.scores["absolute_gain"].value) for row in rows if row.scores)
+    return max((gain for gain in gains if math.isfinite(gain)), default=0.0) or 1.0
+
+
+def _shade(gain: Estimate, strongest: float) -> str:
+    """The background of a gain: red where the attack raised the quality, blue where it lowered it."""
+    if not math.isfinite(gain.value):
+        return ""
+    colour = "200,85,61" if gain.value > 0 else "47,109,181"
+    return f"background: rgba({colour}, {_DEEPEST * abs(gain.value) / strongest:.2f})"
 
 
 def _tile(picture: Levels) -> str:

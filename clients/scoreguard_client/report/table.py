@@ -1,38 +1,32 @@
 """The robustness table: one row for each attack and chain, adaptive attacks apart, every number with its interval.
 
-Gains and distances compare what the service answers: f(g(x)) for the clean picture and f(g(x')) for the attacked one,
+Gains and distances compare what the service answers: f(g(x)) for the clean image and f(g(x')) for the attacked one,
 so that a defence that lowers every score alike gains nothing by it. `Gain` and SROCC compare with the undefended f(x),
 as their paper does.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import COLUMNS
-from scoreguard_client.scores.agreement import srocc
-from scoreguard_client.scores.bootstrap import RESAMPLES, Estimate, Rows, clustered_bootstrap
-from scoreguard_client.scores.distances import energy_score, wasserstein_score
-from scoreguard_client.scores.gains import absolute_gain, relative_gain
-from scoreguard_client.scores.purification import purification_gain, quality_score
-from scoreguard_client.scores.r_score import RMode, r_score
-from scoreguard_client.scores.scaling import Scaling, ScoreRange, Values, scale_pair
+from scoreguard_client.report.numbers import Numbers, TableOptions
+from scoreguard_client.scores.estimates import Estimate
+from scoreguard_client.scores.scaling import ScoreRange
 
-
-@dataclass(frozen=True, kw_only=True)
-class TableOptions:
-    """Which readings of the scores a table takes."""
-
-    scaling: Scaling = Scaling.DECLARED_RANGE
-    """Which scores become 0 and 1."""
-    r_mode: RMode = RMode.PAPER
-    """Whose R-score."""
-    resamples: int = RESAMPLES
-    """Resamples of the intervals."""
+_SCORES = (
+    "clean_score",
+    "clean_defended",
+    "attacked_score",
+    "attacked_defended",
+    "attacked_score_8bit",
+    "attacked_defended_8bit",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,17 +36,17 @@ class Row:
     attack: str
     """The attack in its text form."""
     chain: str
-    """The chain that the pictures were scored behind."""
+    """The chain that the images were scored behind."""
     adaptive: bool
     """Whether the attack knew the chain."""
     images: int
-    """Pictures with at least one record that did not fail."""
+    """Images with at least one record that did not fail."""
     records: int
     """Records that did not fail."""
     failed: int
     """Records that failed; they are in no number."""
     queries: float
-    """Mean questions about a picture."""
+    """Mean questions about an image."""
     scores: dict[str, Estimate]
     """The columns by key; empty where every record failed."""
 
@@ -65,8 +59,21 @@ def robustness_table(records: Sequence[Record], declared: ScoreRange, options: T
     return [_row(key, group, declared, options) for key, group in groups.items()]
 
 
+def sound(record: Record) -> Record:
+    """The record, as a failed one where a score in it is missing or not finite although no error was noted."""
+    if record.error:
+        return record
+    bad = [name for name in _SCORES if not math.isfinite(_number(getattr(record, name)))]
+    return replace(record, error=f"{bad[0]} is not a finite number") if bad else record
+
+
+def _number(value: float | None) -> float:
+    return math.nan if value is None else value
+
+
 def _row(key: tuple[str, str, bool], records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> Row:
-    good = [record for record in records if not record.error]
+    good = [record for record in map(sound, records) if not record.error]
+    numbers = Numbers(good, declared, options) if good else None
     return Row(
         attack=key[0],
         chain=key[1],
@@ -75,67 +82,5 @@ def _row(key: tuple[str, str, bool], records: Sequence[Record], declared: ScoreR
         records=len(good),
         failed=len(records) - len(good),
         queries=float(np.mean([record.queries or 0 for record in good])) if good else 0.0,
-        scores=_scores(good, declared, options) if good else {},
+        scores={column.key: column.compute(numbers) for column in COLUMNS} if numbers else {},
     )
-
-
-def _scores(records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> dict[str, Estimate]:
-    numbers = _Numbers(records)
-
-    def statistics(rows: Rows) -> list[float]:
-        return _statistics(numbers, rows, declared, options)
-
-    images = [record.image for record in records]
-    estimates = clustered_bootstrap(statistics, images, resamples=options.resamples)
-    return {column.key: estimate for column, estimate in zip(COLUMNS, estimates, strict=True)}
-
-
-class _Numbers:
-    """The records' numbers as arrays, one value for each record."""
-
-    def __init__(self, records: Sequence[Record]) -> None:
-        def column(name: str) -> Values:
-            return np.array([getattr(record, name) for record in records], dtype=np.float64)
-
-        self.clean = column("clean_score")
-        self.clean_defended = column("clean_defended")
-        self.attacked = column("attacked_defended")
-        self.attacked_8bit = column("attacked_defended_8bit")
-        self.psnr, self.ssim = column("psnr"), column("ssim")
-        self.spread = _spread(records, self.attacked)
-        self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
-
-
-def _spread(records: Sequence[Record], attacked: Values) -> Values:
-    """Standard deviation over the draws of each record's picture; NaN where there is one draw."""
-    places: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        places.setdefault(record.image, []).append(place)
-    spread = np.full(len(records), np.nan)
-    for drawn in places.values():
-        if len(drawn) > 1:
-            spread[drawn] = attacked[drawn].std(ddof=1)
-    return spread
-
-
-def _statistics(numbers: _Numbers, rows: Rows, declared: ScoreRange, options: TableOptions) -> list[float]:
-    """The numbers of `COLUMNS`, in that order."""
-    clean, attacked = numbers.clean_defended[rows], numbers.attacked[rows]
-    u, v = scale_pair(clean, attacked, declared, options.scaling)
-    _, v_8bit = scale_pair(clean, numbers.attacked_8bit[rows], declared, options.scaling)
-    return [
-        float(clean.mean()),
-        float(attacked.mean()),
-        absolute_gain(u, v),
-        absolute_gain(u, v_8bit),
-        relative_gain(u, v),
-        r_score(u, v, mode=options.r_mode),
-        wasserstein_score(u, v),
-        energy_score(u, v),
-        purification_gain(numbers.clean[rows], attacked),
-        quality_score(numbers.purified_ssim[rows], numbers.purified_psnr[rows]),
-        srocc(numbers.clean[rows], attacked),
-        float(numbers.spread[rows].mean()),
-        float(numbers.psnr[rows].mean()),
-        float(numbers.ssim[rows].mean()),
-    ]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scoreguard_client.scores.agreement import plcc, srocc
-from scoreguard_client.scores.bootstrap import Estimate, clustered_bootstrap
+from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
+from scoreguard_client.scores.estimates import Estimate, correlation_estimate, distance_estimate, mean_estimate
 from scoreguard_client.scores.fidelity import l_infinity, psnr, ssim
 from scoreguard_client.scores.gains import absolute_gain, relative_gain
 from scoreguard_client.scores.purification import purification_gain, quality_score, quality_score_printed
@@ -12,14 +13,17 @@ from scoreguard_client.scores.r_score import RMode, r_score
 from scoreguard_client.scores.scaling import Scaling, ScoreRange, scale_pair
 
 __all__ = [
+    "Clusters",
     "Estimate",
     "RMode",
     "Scaling",
     "ScoreRange",
     "absolute_gain",
-    "clustered_bootstrap",
+    "correlation_estimate",
+    "distance_estimate",
     "energy_score",
     "l_infinity",
+    "mean_estimate",
     "plcc",
     "psnr",
     "purification_gain",

@@ -2,14 +2,19 @@
 
     absolute = mean(v - u)        relative = mean((v - u) / (u + 1))
 
-u and v are scaled clean and attacked scores. Positive: the attack raised the quality score.
+u and v are scaled clean and attacked scores. Positive: the attack raised the quality score. The relative gain is made
+for u in [0, 1]: below 0 its denominator shrinks, and from -1 on its sign is the wrong one, so there it is undefined.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from scoreguard_client.scores.scaling import Values
+
+_ROUNDING: Final = 1e-9
 
 
 def absolute_gain(clean: Values, attacked: Values) -> float:
@@ -18,5 +23,11 @@ def absolute_gain(clean: Values, attacked: Values) -> float:
 
 
 def relative_gain(clean: Values, attacked: Values) -> float:
-    """Mean of (v - u) / (u + 1)."""
-    return float(np.mean((attacked - clean) / (clean + 1)))
+    """Mean of (v - u) / (u + 1); NaN (undefined) where a clean score is worse than the worst of the scale."""
+    return float(np.mean(relative_changes(clean, attacked)))
+
+
+def relative_changes(clean: Values, attacked: Values) -> Values:
+    """(v - u) / (u + 1) of each row; NaN (undefined) where u is below 0, the worst of the scale."""
+    undefined = ~(clean >= -_ROUNDING)
+    return np.where(undefined, np.nan, (attacked - clean) / np.where(undefined, 1.0, clean + 1))

@@ -2,7 +2,7 @@
 
     Gain = mean(|f(x) - f(g(x'))| / f(x))    (eq. 5)
 
-Quality of the purified picture against the clean one: the paper prints SSIM / 2 + PSNR / 100 (eq. 4), but all 16 rows
+Quality of the purified image against the clean one: the paper prints SSIM / 2 + PSNR / 100 (eq. 4), but all 16 rows
 of its table 1 are SSIM / 2 + PSNR / 160, which its code computes and which is the default here.
 """
 
@@ -16,15 +16,25 @@ from scoreguard_client.scores.scaling import Values
 def purification_gain(clean: Values, purified: Values) -> float:
     """Mean of |f(x) - f(g(x'))| / f(x) on unscaled scores; 0 = the clean score is restored.
 
-    Meaningless for metrics whose clean score can be 0 or negative; where one is 0 the result is infinite.
+    NaN (undefined) where a clean score is 0 or negative.
     """
-    with np.errstate(divide="ignore"):
-        return float(np.mean(np.abs(clean - purified) / clean))
+    return float(np.mean(purification_changes(clean, purified)))
+
+
+def purification_changes(clean: Values, purified: Values) -> Values:
+    """|f(x) - f(g(x'))| / f(x) of each row; NaN (undefined) where f(x) is 0 or negative."""
+    undefined = ~(clean > 0)
+    return np.where(undefined, np.nan, np.abs(clean - purified) / np.where(undefined, 1.0, clean))
 
 
 def quality_score(ssim: Values, psnr: Values) -> float:
     """Mean of SSIM / 2 + PSNR / 160, as in the published table; PSNR in dB."""
-    return float(np.mean(ssim / 2 + psnr / 160))
+    return float(np.mean(qualities(ssim, psnr)))
+
+
+def qualities(ssim: Values, psnr: Values) -> Values:
+    """SSIM / 2 + PSNR / 160 of each row."""
+    return ssim / 2 + psnr / 160
 
 
 def quality_score_printed(ssim: Values, psnr: Values) -> float:

@@ -16,7 +16,9 @@ import numpy as np
 from scoreguard_client.scores.scaling import Values
 
 _FLOOR: Final = 1e-6
-"""The benchmark's guard against a change of 0, which makes 6 the highest value; the paper has none."""
+"""The benchmark's guard against a change of 0, which makes 6 the highest value; the paper has none. Here it guards the
+greatest possible change as well: -6 is the lowest value of scores inside the range."""
+_ROUNDING: Final = 1e-9
 
 
 class RMode(StrEnum):
@@ -31,7 +33,7 @@ class RMode(StrEnum):
 def r_score(
     clean: Values, attacked: Values, *, mode: RMode = RMode.PAPER, low: float = 0.0, high: float = 1.0
 ) -> float:
-    """R-score of scaled scores.
+    """R-score of scaled scores; NaN (undefined) where both scores of a pair are beyond opposite ends of the scale.
 
     Args:
         clean: u, f(x) on the scale.
@@ -40,7 +42,15 @@ def r_score(
         low: beta2, the worst score of the scale.
         high: beta1, the best score of the scale.
     """
+    return float(np.mean(r_values(clean, attacked, mode=mode, low=low, high=high)))
+
+
+def r_values(
+    clean: Values, attacked: Values, *, mode: RMode = RMode.PAPER, low: float = 0.0, high: float = 1.0
+) -> Values:
+    """The logarithm of each row; NaN (undefined) where the greatest possible change is negative."""
     room = high - (attacked if mode is RMode.PAPER else clean)
-    # Both terms of the paper's maximum can be negative where scores leave the declared range.
-    possible = np.maximum(np.maximum(room, clean - low), _FLOOR)
-    return float(np.mean(np.log10(possible / (np.abs(clean - attacked) + _FLOOR))))
+    possible = np.maximum(room, clean - low)
+    undefined = ~(possible >= -_ROUNDING)
+    possible = np.where(undefined, 1.0, np.maximum(possible, _FLOOR))
+    return np.where(undefined, np.nan, np.log10(possible / (np.abs(clean - attacked) + _FLOOR)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from scoreguard_client.attacks.base import Direction
+from scoreguard_client.attacks.catalogue import parse_attack
+from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.text import number
 from scoreguard_client.scores.fidelity import IDENTICAL_PSNR
 from scoreguard_client.showcase.cards import Card, Facts, Pair, View
 
-_WIDE_RANGE: Final = 10
 _LEVELS: Final = 255
 _SECOND: Final = 1000
 _TEN: Final = 10
@@ -18,7 +20,7 @@ _HALF: Final = 0.5
 def decimals(facts: Facts) -> int:
     """Digits after the point of a score: as many as its range needs."""
     low, high = facts.score_range
-    return 2 if high - low >= _WIDE_RANGE else 3
+    return decimals_of_range(high - low)
 
 
 def score(view: View, facts: Facts) -> str:
@@ -57,14 +59,15 @@ def duration(pair: Pair) -> str:
     return f"{milliseconds:.0f} ms" if milliseconds >= _TEN else f"{milliseconds:.1f} ms"
 
 
-def kept(pair: Pair, undefended: Pair) -> float | None:
-    """Share of the undefended gain that is left behind the defence; None where the attack gained nothing."""
-    return pair.gain / undefended.gain if undefended.gain else None
+def kept(pair: Pair, undefended: Pair, facts: Facts) -> float | None:
+    """Share of the undefended gain that is left behind the defence; None where the attack did not gain undefended."""
+    aim = -1 if parse_attack(facts.attack).direction is Direction.DOWN else 1
+    return pair.gain / undefended.gain if aim * undefended.gain > 0 else None
 
 
-def is_high(pair: Pair, undefended: Pair) -> bool:
+def is_high(pair: Pair, undefended: Pair, facts: Facts) -> bool:
     """Whether more than half of the attack's gain is left behind the defence."""
-    share = kept(pair, undefended)
+    share = kept(pair, undefended, facts)
     return share is not None and share > _HALF
 
 

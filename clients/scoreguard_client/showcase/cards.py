@@ -61,11 +61,17 @@ class Pair:
     """g(x') - g(x) around middle grey, amplified as everywhere on the page; None where the sizes differ."""
     window: Window
     """Where the detail is in both."""
+    higher_is_better: bool = True
+    """False where a low score means high quality."""
 
     @property
     def gain(self) -> float:
-        """f(g(x')) - f(g(x)), in the metric's units."""
-        return self.attacked.score - self.clean.score
+        """By how much the attack raised the quality, in the metric's units.
+
+        f(g(x')) - f(g(x)), with its sign turned where a low score means high quality.
+        """
+        change = self.attacked.score - self.clean.score
+        return change if self.higher_is_better else 0.0 - change
 
     @property
     def milliseconds(self) -> float:

@@ -18,7 +18,7 @@ from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.campaign.chains import complete_chains
 from scoreguard_client.campaign.crafting import Crafter, companion_source, gradient_source
 from scoreguard_client.campaign.images import as_batch, image_ref, read_image
-from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for
+from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for, without_idle
 from scoreguard_client.campaign.plan import ImageRef, Plan
 from scoreguard_client.campaign.scoring import unit_values
 from scoreguard_client.scores.fidelity import l_infinity
@@ -152,6 +152,7 @@ def _crafter(
         crafting_draws=1,
         batch=1,
     )
+    without_idle((attack,), plan, refuse=True)
     return Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate, companions=companions)
 
 

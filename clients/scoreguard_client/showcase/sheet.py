@@ -114,7 +114,7 @@ class _Sheet:
         return " · ".join(filter(None, [*parts, captions.parameters(card)]))
 
     def _gain_colour(self, pair: Pair) -> str:
-        return _HIGH if captions.is_high(pair, self.showcase.undefended) else _INK
+        return _HIGH if captions.is_high(pair, self.showcase.undefended, self.showcase.facts) else _INK
 
     def text(self, text: str, left: float, top: float, *, size: float, **style: Any) -> None:
         look: dict[str, Any] = {"color": _INK, "va": "top", "linespacing": 1.3, "parse_math": False}

@@ -94,6 +94,7 @@ class Studio:
             attacked=self._view(attacked, attacked_seen, window),
             difference=show_difference(attacked_seen, clean_seen, window, self.factor),
             window=window,
+            higher_is_better=self.metric.higher_is_better,
         )
 
     def _view(self, answer: Score, seen: FloatPicture, window: Window) -> View:

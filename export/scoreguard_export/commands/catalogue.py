@@ -8,9 +8,9 @@ from typing import Any
 import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
-from rich.console import Console
 from rich.table import Table
 
+from scoreguard.console import output
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
@@ -34,7 +34,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
     if as_json:
         click.echo(json.dumps(_content(metrics, defences), indent=2))
         return
-    console = Console()
+    console = output()
     console.print(_metric_table(metrics))
     console.print(_defence_table(defences))
 

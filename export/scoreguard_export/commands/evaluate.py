@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from scoreguard import console
+
 if TYPE_CHECKING:
     from scoreguard_export.training.evaluate_mos import AgreementRow
 
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
     """Rank correlation of METRIC with human scores, by data set and distortion; 1 = full agreement."""
-    from rich.console import Console
-
     from scoreguard_export.metrics.catalogue import load_metric
     from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
@@ -35,7 +35,7 @@ def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> Non
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:
-        Console().print(_table(metric, rows))
+        console.output().print(_table(metric, rows))
 
 
 def _table(metric: str, rows: list[AgreementRow]) -> Table:

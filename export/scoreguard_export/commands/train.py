@@ -10,6 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from scoreguard.console import output
 from scoreguard_export.training.checkpoint import torch_threads
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.denoising import LEVELS, DenoisingRow, compare
@@ -134,7 +135,7 @@ def denoising(weights: Path | None, photos: Path, only: tuple[str, ...], peers: 
     chosen = {name: photo for name, photo in found.items() if name in only or not only}
     with torch_threads(threads):
         rows = list(compare(weights, peers, chosen))
-    Console().print(_psnr_table(rows, len(chosen)))
+    output().print(_psnr_table(rows, len(chosen)))
 
 
 def _psnr_table(rows: list[DenoisingRow], count: int) -> Table:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
+from scoreguard import console
 from scoreguard_export import weights_store
 from scoreguard_export.download import Download
 from scoreguard_export.progress import transferred
@@ -38,7 +38,7 @@ def list_(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        Console().print(_table(rows, folder or weights_store.default_folder()))
+        console.output().print(_table(rows, folder or weights_store.default_folder()))
 
 
 @command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")

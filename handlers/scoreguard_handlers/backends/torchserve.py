@@ -88,7 +88,7 @@ class TorchServeBackend:
         )
 
     def _reconnect(self, server: TorchServeProcess) -> None:
-        closing = asyncio.create_task(self._channel.close())
+        closing = asyncio.create_task(self._channel.close(_MARGIN_SECONDS))
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
         self._connect(server)

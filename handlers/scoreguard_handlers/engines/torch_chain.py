@@ -16,6 +16,7 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.execution import run_step
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, GraphFiles
 from scoreguard.v1.resolve import ResolvedStep
+from scoreguard.v1.rounding import Rounding, pass_cubic, rounds
 from scoreguard_handlers.arrays import Array
 from scoreguard_handlers.artifacts import GraphCache
 from scoreguard_handlers.chain import ChainCall
@@ -75,7 +76,7 @@ class TorchChain:
         for index, step in enumerate(call.steps):
             call.deadline.check(str(step.step))
             check_step(step, purified.shape[2:], index)
-            purified = self._purify(purified, step, call.seeds, index)
+            purified = self._purify(purified, step, call, index)
         check_metric(self._facts, purified.shape[2:])
         call.deadline.check("gradient")
         scores: Tensor = self._engine.run(self._metric, {"image": purified}).reshape(len(images))
@@ -86,8 +87,13 @@ class TorchChain:
         check_finite(derivative, "gradient", "a gradient", who="the derivative")
         return values, derivative
 
-    def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], index: int) -> Tensor:
-        purified = run_step(self._engine, images, step, seeds, index)
+    def _purify(self, images: Tensor, step: ResolvedStep, call: ChainCall, index: int) -> Tensor:
+        if call.rounding is Rounding.CUBIC and rounds(step.step):
+            with torch.no_grad():
+                purified = run_step(self._engine, images, step, call.seeds, index)
+            soft: Tensor = pass_cubic(torch, step.step, images, purified)
+            return soft
+        purified = run_step(self._engine, images, step, call.seeds, index)
         if step.facts.differentiability != DIFFERENTIABILITY_BPDA_IDENTITY:
             return purified
         if purified.shape != images.shape:

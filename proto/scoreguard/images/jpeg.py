@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -21,8 +22,10 @@ MAX_SCANS: Final = 100
 _SOS: Final = b"\xff\xda"
 _EXIF: Final = b"Exif\0\0"
 _FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+_SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC9})
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
+_SHORT_HEADER: Final = 1 << 18
 _COLOUR_SEGMENTS: Final = {_JFIF: 16, _ADOBE: 14}
 """The segments that tell how colours are coded, and how long they are at least."""
 # In a scan 0xFF is followed by 0, a restart marker or another 0xFF, until the next segment begins.
@@ -39,6 +42,8 @@ class _Jpeg:
     """The first EXIF block."""
     adobe: bool
     """Whether Adobe's segment is there."""
+    is_quick: bool
+    """Whether its decoding costs little: a short header, and one scan."""
 
 
 def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
@@ -48,10 +53,11 @@ def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.u
         ImageError: it cannot be read; Pillow's own errors where it is damaged.
     """
     jpeg = _take_apart(data, max_pixels, watch)
-    source = Source(jpeg.file, watch)
+    source = io.BytesIO(jpeg.file) if jpeg.is_quick else Source(jpeg.file, watch)
     with JpegImageFile(source) as image:
         check_pixels(*image.size, max_pixels)
-        source.in_pieces = True
+        if isinstance(source, Source):
+            source.in_pieces = True
         turned = upright(image, orientation_of(jpeg.exif))
         # Pillow takes every CMYK file for one of Photoshop's, which stores the inks inverted.
         return flat_rgb(ImageChops.invert(turned) if turned.mode == "CMYK" and not jpeg.adobe else turned)
@@ -60,6 +66,8 @@ def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.u
 def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     """Walk over the segments up to the first scan; a file without one is left to the decoder's judgement."""
     kept, exif, adobe, at, copied = [], b"", False, 2, 0
+    components = 0
+    is_sequential = single = False
     while (found := _NEXT_SEGMENT.search(data, at)) is not None:
         watch.look()
         marker, begin = found[1][0], found.end()
@@ -67,10 +75,15 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
             at = begin
             continue
         end = begin + int.from_bytes(data[begin : begin + 2], "big")
-        if marker == _SOS[1] or end < begin + 2:
+        if marker == _SOS[1]:
+            # All components in the first scan of a sequential file: the decoder reads no other scan.
+            single = is_sequential and data[begin + 2 : begin + 3] == bytes([components])
+            break
+        if end < begin + 2:
             break
         if marker in _FRAMES:
-            _check_frame(data[begin:end], max_pixels)
+            components = _check_frame(data[begin:end], max_pixels)
+            is_sequential = marker in _SEQUENTIAL
         if _is_metadata(marker, end - begin):
             if not exif and data[begin + 2 : begin + 8] == _EXIF:
                 exif = data[begin + 2 : end]
@@ -79,10 +92,11 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
         elif marker == _ADOBE:
             adobe = adobe or data[begin + 2 : begin + 7] == b"Adobe"
         at = end
-    # Most files have few scans, and counting the marker's bytes is an upper bound that costs next to nothing.
-    if data.count(_SOS, at) > MAX_SCANS:
+    # Most files have few scans, and counting the marker's bytes is a cheap upper bound.
+    if not single and data.count(_SOS, at) > MAX_SCANS:
         _check_scans(data, at, watch)
-    return _Jpeg(file=b"".join([*kept, data[copied:]]) if kept else data, exif=exif, adobe=adobe)
+    file = b"".join([*kept, data[copied:]]) if kept else data
+    return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and at < _SHORT_HEADER)
 
 
 def _is_metadata(marker: int, size: int) -> bool:
@@ -90,12 +104,14 @@ def _is_metadata(marker: int, size: int) -> bool:
     return marker == _COMMENT or (_JFIF <= marker < 0xF0 and size < _COLOUR_SEGMENTS.get(marker, size + 1))
 
 
-def _check_frame(segment: bytes, max_pixels: int) -> None:
-    if len(segment) < 7:
+def _check_frame(segment: bytes, max_pixels: int) -> int:
+    """The number of components."""
+    if len(segment) < 8:
         raise ValueError("its frame header is cut off")
     if segment[2] != 8:
         raise ImageError(f"a JPEG of {segment[2]} bits for each sample is not read: convert it to a 16-bit PNG")
     check_pixels(int.from_bytes(segment[5:7], "big"), int.from_bytes(segment[3:5], "big"), max_pixels)
+    return segment[7]
 
 
 def _check_scans(data: bytes, at: int, watch: Watch) -> None:

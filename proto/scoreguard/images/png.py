@@ -34,7 +34,7 @@ class _Png:
 
     header: bytes
     """The data of its IHDR chunk."""
-    body: list[bytes]
+    body: list[memoryview]
     """The other chunks that make the pixels, framed, in order."""
     key: bytes
     """The data of its tRNS chunk; empty where there is none."""
@@ -80,7 +80,9 @@ def read_png(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
 
 
 def _take_apart(data: bytes, watch: Watch) -> _Png:
-    header, key, exif, body = b"", b"", b"", []
+    header, key, exif = b"", b"", b""
+    body: list[memoryview] = []
+    view = memoryview(data)
     for number, (kind, begin, end) in enumerate(_chunks(data)):
         if number % _LOOK_EVERY == 0:
             watch.look()
@@ -89,7 +91,7 @@ def _take_apart(data: bytes, watch: Watch) -> _Png:
         elif kind == b"eXIf":
             exif = data[begin:end]
         elif kind in _KEPT:
-            body.append(data[begin - _START : end + 4])
+            body.append(view[begin - _START : end + 4])
             key = data[begin:end] if kind == b"tRNS" else key
         elif not kind[:1].islower():
             raise ValueError(f"it has an unknown critical chunk {kind!r}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from PIL import UnidentifiedImageError
@@ -18,7 +20,12 @@ from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
 from scoreguard.v1.shown import shown
 
-_READERS: Final = {"PNG": read_png, "JPEG": read_jpeg, "TIFF": read_tiff, "PPM": read_pnm}
+_READERS: Final[dict[str, Callable[..., Picture]]] = {
+    "PNG": read_png,
+    "JPEG": read_jpeg,
+    "TIFF": read_tiff,
+    "PPM": read_pnm,
+}
 _UNSUPPORTED: Final = re.compile(r"unsupported|unknown|not supported|cannot handle", re.IGNORECASE)
 
 
@@ -45,10 +52,10 @@ def read_image(
     watch = Watch(check, max_seconds)
     try:
         watch.look()
-        reader = _READERS.get(kind)
-        if reader is not None:
-            return reader(data, max_pixels=max_pixels, watch=watch)
-        return read_boxed(kind, data, max_pixels=max_pixels, watch=watch)
+        reader = _READERS.get(kind, partial(read_boxed, kind))
+        values = reader(data, max_pixels=max_pixels, watch=watch)
+        watch.look()
+        return values
     except (ImageError, MemoryError):
         raise
     # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...

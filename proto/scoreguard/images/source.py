@@ -17,8 +17,9 @@ MAX_SECONDS: Final = 30.0
 Check = Callable[[], None]
 """Called between two pieces of work; raises whatever shall stop the reading."""
 
+_SHORT, _LOOK_EVERY = 256, 64
 # A scan of a progressive JPEG can be a few bytes long and costs a walk over all blocks.
-_JPEG_PIECE: Final = 4096
+_JPEG_PIECE: Final = 16384
 
 
 def never() -> None:
@@ -61,13 +62,16 @@ class Source(io.BytesIO):
 
     def __init__(self, data: bytes, watch: Watch, *, in_pieces: bool = False) -> None:
         super().__init__(data)
-        self._watch = watch
+        self._watch, self._reads = watch, 0
         self.in_pieces = in_pieces
         """Whether long reads are cut short: for decoders that go on with what they get."""
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Read, unless the reading was stopped."""
-        self._watch.look()
+        # Headers are read byte by byte, where a look costs more than the reading.
+        self._reads += 1
+        if size is None or not 0 <= size <= _SHORT or self._reads % _LOOK_EVERY == 0:
+            self._watch.look()
         if self.in_pieces and (size is None or size < 0 or size > _JPEG_PIECE):
             size = _JPEG_PIECE
         return super().read(size)

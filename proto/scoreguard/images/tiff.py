@@ -174,6 +174,8 @@ def _raw_mode(image: TiffImageFile) -> str:
 
 
 def _octets(file: bytes, raw_mode: str, watch: Watch) -> npt.NDArray[np.uint8]:
+    # libtiff decodes a page in one piece, so the moments to stop are before and after it.
+    watch.look()
     with _open(file, watch) as image:
         image.tile = [tile._replace(args=_with_raw_mode(tile.args, raw_mode)) for tile in image.tile]
         return np.asarray(image)

@@ -62,7 +62,8 @@ def flat_rgb(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
         layer = image.convert("RGBA")
         white = PillowImage.new("RGBA", layer.size, "white")
         image = PillowImage.alpha_composite(white, layer)
-    return np.asarray(image.convert("RGB"))
+    # Conversion to the mode that it has already would copy the image.
+    return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
 def deep_rgb(

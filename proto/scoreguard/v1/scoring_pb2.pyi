@@ -93,6 +93,30 @@ PRECISION_FLOAT32: Precision.ValueType  # 2
 """The values were float32 and were scored unrounded."""
 Global___Precision: typing_extensions.TypeAlias = Precision
 
+class _Rounding:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _RoundingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Rounding.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    ROUNDING_UNSPECIFIED: _Rounding.ValueType  # 0
+    """Straight through."""
+    ROUNDING_STRAIGHT_THROUGH: _Rounding.ValueType  # 1
+    """1."""
+    ROUNDING_CUBIC: _Rounding.ValueType  # 2
+    """3 (x - round(x))^2, that of round(x) + (x - round(x))^3."""
+
+class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
+    """The derivative that a gradient takes through the rounding of `jpeg` and `quantise`; values do not depend on it."""
+
+ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
+"""Straight through."""
+ROUNDING_STRAIGHT_THROUGH: Rounding.ValueType  # 1
+"""1."""
+ROUNDING_CUBIC: Rounding.ValueType  # 2
+"""3 (x - round(x))^2, that of round(x) + (x - round(x))^3."""
+Global___Rounding: typing_extensions.TypeAlias = Rounding
+
 @typing.final
 class Tensor(google.protobuf.message.Message):
     """A raw picture: C order, shape (height, width, 3), RGB."""
@@ -337,16 +361,19 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
     REQUEST_ID_FIELD_NUMBER: builtins.int
     ATTEMPTS_FIELD_NUMBER: builtins.int
     CERTIFICATE_FIELD_NUMBER: builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: builtins.int
     score: builtins.float
     """f(g(x)): the metric's score of the purified picture."""
     undefended_score: builtins.float
-    """f(x), when asked for. A large gap to `score` is a sign of tampering."""
+    """f(x), when asked for. Its difference to `score` is what the defences change, for clean and for attacked images alike."""
     request_id: builtins.str
     """The caller's name for the request."""
     attempts: builtins.int
     """How often the call was sent until this answer came: 1, and one more for each time that the caller's channel sent it
     again. Query budgets count it.
     """
+    higher_is_better: builtins.bool
+    """Whether a high score means high quality; absent where the server is of an earlier version."""
     @property
     def purified_image(self) -> Global___Image:
         """g(x), when asked for."""
@@ -376,9 +403,13 @@ class ScoreDefendedResponse(google.protobuf.message.Message):
         request_id: builtins.str = ...,
         attempts: builtins.int = ...,
         certificate: Global___Certificate | None = ...,
+        higher_is_better: builtins.bool | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "attempts", b"attempts", "certificate", b"certificate", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["_higher_is_better", b"_higher_is_better", "_undefended_score", b"_undefended_score", "certificate", b"certificate", "higher_is_better", b"higher_is_better", "provenance", b"provenance", "purified_image", b"purified_image", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_higher_is_better", b"_higher_is_better", "_undefended_score", b"_undefended_score", "attempts", b"attempts", "certificate", b"certificate", "higher_is_better", b"higher_is_better", "provenance", b"provenance", "purified_image", b"purified_image", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_score", b"undefended_score"]) -> None: ...
+    @typing.overload
+    def WhichOneof(self, oneof_group: typing.Literal["_higher_is_better", b"_higher_is_better"]) -> typing.Literal["higher_is_better"] | None: ...
+    @typing.overload
     def WhichOneof(self, oneof_group: typing.Literal["_undefended_score", b"_undefended_score"]) -> typing.Literal["undefended_score"] | None: ...
 
 Global___ScoreDefendedResponse: typing_extensions.TypeAlias = ScoreDefendedResponse
@@ -769,12 +800,15 @@ class ScoreGradientRequest(google.protobuf.message.Message):
     DEFENCES_FIELD_NUMBER: builtins.int
     SEED_FIELD_NUMBER: builtins.int
     REQUEST_ID_FIELD_NUMBER: builtins.int
+    ROUNDING_FIELD_NUMBER: builtins.int
     metric: builtins.str
     """Name of a deployed metric."""
     seed: builtins.int
     """Seed of random defences. Absent: the server draws one and reports it."""
     request_id: builtins.str
     """The caller's own name for the request; returned as it came."""
+    rounding: Global___Rounding.ValueType
+    """The derivative of rounding."""
     @property
     def image(self) -> Global___Image:
         """The picture."""
@@ -791,9 +825,10 @@ class ScoreGradientRequest(google.protobuf.message.Message):
         defences: collections.abc.Iterable[Global___DefenceStep] | None = ...,
         seed: builtins.int | None = ...,
         request_id: builtins.str = ...,
+        rounding: Global___Rounding.ValueType = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["_seed", b"_seed", "image", b"image", "seed", b"seed"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "defences", b"defences", "image", b"image", "metric", b"metric", "request_id", b"request_id", "seed", b"seed"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "defences", b"defences", "image", b"image", "metric", b"metric", "request_id", b"request_id", "rounding", b"rounding", "seed", b"seed"]) -> None: ...
     def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
 
 Global___ScoreGradientRequest: typing_extensions.TypeAlias = ScoreGradientRequest

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from tests.clients.attacks.vgg import write_weights
 
+from scoreguard.v1.spec import Step
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 
 
@@ -18,13 +21,16 @@ class LinearOracle:
 
     weights: Images
     higher_is_better: bool = True
+    chain: tuple[Step, ...] = ()
     calls: int = 0
     seen: list[Images] = field(default_factory=list)
 
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
-        return OracleFacts(metric="linear", range_low=0, range_high=1, higher_is_better=self.higher_is_better)
+        return OracleFacts(
+            metric="linear", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+        )
 
     def score(self, images: Images) -> Scores:
         """The inner product."""
@@ -44,11 +50,14 @@ class TorchOracle:
 
     function: Callable[[torch.Tensor], torch.Tensor]
     higher_is_better: bool = True
+    chain: tuple[Step, ...] = ()
 
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
-        return OracleFacts(metric="torch", range_low=0, range_high=1, higher_is_better=self.higher_is_better)
+        return OracleFacts(
+            metric="torch", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+        )
 
     def score(self, images: Images) -> Scores:
         """The function's value."""
@@ -101,3 +110,9 @@ def pictures() -> Images:
     levels[:, :, 0, :] = 0
     levels[:, :, 1, :] = 255
     return (levels / 255).astype(np.float32)
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Weights of VGG16, LPIPS and DISTS."""
+    return write_weights(tmp_path_factory.mktemp("weights"))

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
+from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 
 EPS = 8 / 255
-SHORT = Auto(eps=EPS, iterations=9, queries=40)
+SHORT = Auto(eps=EPS, iterations=9, pushes=4, queries=40)
 
 
 def weights(shape: tuple[int, ...]) -> Images:
@@ -72,9 +74,36 @@ def test_no_member_alone_does_better(pictures: Images) -> None:
 
     oracle = TorchOracle(function=bumpy)
     result = SHORT(pictures, oracle)
-    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members])
+    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members_for(())])
     np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
     np.testing.assert_allclose(result.scores, oracle.score(result.attacked), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("chain", "pushes"),
+    [
+        ("none", False),
+        ("jpeg:quality=50:subsampling=420", True),
+        ("quantise:levels=16", True),
+        ("blur:kernel=3", False),
+    ],
+)
+def test_the_members_suit_the_chain(chain: str, pushes: bool, pictures: Images) -> None:
+    """Pushes over thresholds belong to it where the chain begins with rounding, and it is as good as they are."""
+    steps = parse_chain(chain)
+    members = SHORT.members_for(steps)
+    assert ("dct-threshold" in [member.name for member in members]) == pushes
+    assert sum(member.queries_needed for member in members) <= SHORT.queries_needed
+
+    def stepped(images: torch.Tensor) -> torch.Tensor:
+        whole = torch.round(images * 15) / 15
+        return 0.5 + (whole + (images - images.detach())).mul(wave).mean(dim=(1, 2, 3)) / 4
+
+    wave = torch.sin(torch.arange(pictures[0].size) * 0.7).reshape(pictures.shape[1:])
+    oracle = TorchOracle(function=stepped, chain=steps)
+    result = SHORT(pictures, oracle)
+    alone = np.stack([member(pictures, oracle).scores for member in members])
+    np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
 
 
 def test_an_honest_linear_score_is_driven_to_its_optimum_without_a_flag(pictures: Images) -> None:

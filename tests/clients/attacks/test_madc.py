@@ -118,9 +118,11 @@ def test_every_question_of_paper_mode_is_about_a_picture_on_the_sphere() -> None
     """The start is one too: Gaussian noise, another for each picture."""
     clean, oracle = grey(), LinearOracle(weights=np.ones((3, 31, 17), dtype=np.float32))
     MADC(iterations=5)(clean, oracle)
-    for asked in oracle.seen:
+    *walk, last = oracle.seen
+    np.testing.assert_array_equal(last, clean)  # What is handed out is compared with it.
+    for asked in walk:
         np.testing.assert_allclose(errors(asked, clean), 10 / 255, atol=PRECISION)
-    start = oracle.seen[0] - clean
+    start = walk[0] - clean
     assert abs(start.mean()) < 0.002
     assert np.abs(np.corrcoef(start.reshape(3, -1))[~np.eye(3, dtype=bool)]).max() < 0.1
     fourth = (start**4).mean() / (start**2).mean() ** 2

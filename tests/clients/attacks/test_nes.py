@@ -82,18 +82,18 @@ def test_the_benchmark_mode_probes_with_one_tile_repeated() -> None:
 
 
 def first_iterate(attack: NES, clean: Images) -> Images:
-    """Where one step of one pair leads: what the third question is about."""
+    """Where one step of one pair leads: what the question after the clean image's and the pair's is about."""
     oracle = waves(clean.shape[1:])
     attack(clean, ScoreOnly(inner=oracle))
-    return oracle.seen[2]
+    return oracle.seen[3]
 
 
 def test_the_modes_step_by_sign_and_by_length() -> None:
     """Paper: every element moves by 0.01. Benchmark: the 32 x 32 tile moves by 0.1 in L2."""
     clean = grey(2, 3, 32, 64)
-    paper = first_iterate(NES(queries=3), clean) - clean
+    paper = first_iterate(NES(queries=4), clean) - clean
     np.testing.assert_allclose(np.abs(paper), 0.01, atol=1e-6)
-    benchmark = (first_iterate(NES(queries=3, mode=Mode.BENCHMARK), clean) - clean)[..., :32]
+    benchmark = (first_iterate(NES(queries=4, mode=Mode.BENCHMARK), clean) - clean)[..., :32]
     np.testing.assert_allclose(np.sqrt((benchmark.astype(np.float64) ** 2).sum(axis=(1, 2, 3))), 0.1, rtol=1e-3)
 
 
@@ -101,13 +101,13 @@ def test_the_modes_step_by_sign_and_by_length() -> None:
 def test_the_momentum_adds_earlier_estimates(momentum: float) -> None:
     """The second step goes along sign(momentum * g1 + g2), both worked out from the questions and their answers."""
     clean, oracle = grey(1, 3, 6, 6), waves((3, 6, 6))
-    NES(queries=5, pairs=1, momentum=momentum, sigma=0.01)(clean, ScoreOnly(inner=oracle))
+    NES(queries=6, pairs=1, momentum=momentum, sigma=0.01)(clean, ScoreOnly(inner=oracle))
     first, second = (
         (oracle.seen[i] - oracle.seen[i + 1]).astype(np.float64)
         * ((oracle.seen[i] - oracle.seen[i + 1]) * oracle.weights).sum()
-        for i in (0, 2)
+        for i in (1, 3)
     )
-    moved = oracle.seen[4] - (oracle.seen[2] + oracle.seen[3]) / 2
+    moved = oracle.seen[5] - (oracle.seen[3] + oracle.seen[4]) / 2
     agree = np.sign(np.round(moved, 4)) == np.sign(momentum * first + second)
     assert np.mean(agree) > 0.98
 

@@ -50,12 +50,13 @@ def test_every_restart_starts_at_another_uniform_point_of_the_ball(pictures: Ima
 
 
 def test_the_best_picture_of_all_steps_and_restarts_is_handed_out(pictures: Images) -> None:
-    """Long steps pass over the peaks: the result is the maximum of the trace, seldom its last step."""
+    """Long steps pass over the peaks: the result is the maximum of all that was asked, the clean images among it."""
     attack = PGD(alpha=0.03, iterations=7, restarts=3)
     result = attack(pictures, TorchOracle(function=waves))
-    asked = result.trace[:-1]
+    asked = result.trace[:-2]
     assert len(asked) == attack.queries_needed == 3 * 8
-    np.testing.assert_allclose(result.scores, asked.max(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(result.scores, result.trace.max(axis=0), rtol=1e-6)
+    assert np.any(result.scores > result.trace[-1])  # The last question is about the clean images.
     assert np.any(asked.max(axis=0) > asked[-1])
 
 
@@ -68,7 +69,7 @@ def test_more_restarts_are_never_worse_and_sometimes_better(pictures: Images) ->
 
 def test_the_same_seed_gives_the_same_picture_whatever_the_batch(pictures: Images) -> None:
     """Another seed gives another."""
-    attack, oracle = PGD(iterations=4), TorchOracle(function=waves)
+    attack, oracle = PGD(iterations=20), TorchOracle(function=waves)
     batch = attack(pictures, oracle, seeds=[7, 8, 9])
     np.testing.assert_array_equal(batch.attacked[1:2], attack(pictures[1:2], oracle, seeds=[8]).attacked)
     assert not np.array_equal(batch.attacked[1:2], attack(pictures[1:2], oracle, seeds=[80]).attacked)

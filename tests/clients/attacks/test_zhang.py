@@ -16,7 +16,7 @@ from photographs import crop, to_batch
 from skimage.metrics import structural_similarity
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
-from tests.conftest import DATA
+from tests.clients.attacks.vgg import BLOCKS, DISTS, LPIPS, VGG16
 from torch.nn import functional
 
 from scoreguard_client.attacks import AttackInputError, AttackSpecError, Direction, Mode
@@ -30,10 +30,6 @@ from scoreguard_client.oracles.base import Gradients, Images, Scores
 from scoreguard_export.metrics.catalogue import load_metric
 
 Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-VGG16, LPIPS, DISTS = "vgg16-397923af.pth", "lpips_v0.1_lin_vgg.pth", "dists_weights.pt"
-WIDTHS = (64, 128, 256, 512, 512)
-BLOCKS = ((0, 2), (5, 7), (10, 12, 14), (17, 19, 21), (24, 26, 28))
-"""Places of the convolutions in torchvision's `features`, pooling between the blocks."""
 MEAN, DEVIATION = (torch.tensor(values).reshape(3, 1, 1) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
 
@@ -47,27 +43,6 @@ def photos(height: int = 48, width: int = 51) -> Images:
     """Two photographs."""
     found: Images = to_batch(crop(1, 150, 200, height, width), crop(2, 60, 90, height, width)).numpy()
     return found
-
-
-@pytest.fixture(scope="session")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A VGG16 of random weights under torchvision's names, and the real parameters of LPIPS and DISTS if at hand."""
-    path, rng = tmp_path_factory.mktemp("weights"), torch.Generator().manual_seed(7)
-    state, inputs = {"classifier.6.bias": torch.zeros(1000)}, 3
-    for places, width in zip(BLOCKS, WIDTHS, strict=True):
-        for place in places:
-            deviation = (2 / (9 * inputs)) ** 0.5
-            state[f"features.{place}.weight"] = torch.randn(width, inputs, 3, 3, generator=rng) * deviation
-            state[f"features.{place}.bias"] = torch.randn(width, generator=rng) * 0.1
-            inputs = width
-    torch.save(state, path / VGG16)
-    heads = {f"lin{i}.model.1.weight": torch.rand(1, width, 1, 1, generator=rng) for i, width in enumerate(WIDTHS)}
-    torch.save(heads, path / LPIPS)
-    torch.save({name: torch.rand(1, 1475, 1, 1, generator=rng) / 1475 for name in ("alpha", "beta")}, path / DISTS)
-    for name in (LPIPS, DISTS):
-        if (DATA / "params" / name).is_file():
-            shutil.copy(DATA / "params" / name, path / name)
-    return path
 
 
 @pytest.mark.parametrize("size", [(11, 11), (24, 17), (100, 100)])

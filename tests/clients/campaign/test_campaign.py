@@ -22,10 +22,12 @@ from scoreguard.v1 import codec, scoring_pb2
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import SpecError
 from scoreguard_client import Catalogue, MissingExtraError, NotFoundError, ScoringClient
-from scoreguard_client.attacks import AttackSpecError, CompanionMissingError
+from scoreguard_client.attacks import AttackSpecError, CompanionMissingError, parse_attack
 from scoreguard_client.campaign import (
     CampaignOptions,
     Gradients,
+    ImageRef,
+    Plan,
     PlanError,
     PlanMismatchError,
     Record,
@@ -324,6 +326,8 @@ def test_an_attacked_batch_on_disk_is_not_crafted_again_unless_it_is_damaged(
         ({"defences": "dim:factor=2"}, PlanError, "out of range: 0 to 1"),
         ({"defences": "dim:level=2"}, PlanError, "one of 1, 3"),
         ({"metric": "brigth"}, NotFoundError, "did you mean bright"),
+        ({"attacks": "fgsm,dct-threshold"}, PlanError, "needs a chain whose first step is jpeg or quantise: add one"),
+        ({"attacks": "dct-threshold", "adaptive": True}, PlanError, "to --defences, and give --adaptive"),
     ],
 )
 def test_what_cannot_be_planned_is_refused_before_anything_is_written(
@@ -335,6 +339,34 @@ def test_what_cannot_be_planned_is_refused_before_anything_is_written(
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
     assert not options.out.exists()
+
+
+def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
+    """Pushing over thresholds needs to know a chain that begins with rounding; other attacks take every chain."""
+    chains = (
+        "none",
+        "jpeg:quality=50:subsampling=420",
+        "blur:kernel=3:sigma=0+quantise:levels=16",
+        "quantise:levels=8",
+    )
+    pushes, fgsm = (str(parse_attack(text)) for text in ("dct-threshold", "fgsm"))
+    plan = Plan(
+        metric="bright",
+        archive_sha256="",
+        attacks=(fgsm, pushes),
+        defences=chains,
+        adaptive=True,
+        gradients="live",
+        companions=(),
+        images=(ImageRef(name="a.png", sha256="", height=8, width=8),),
+        seed=0,
+        draws=1,
+        crafting_draws=1,
+        batch=1,
+    )
+    through = {attack: [u.crafting for u in plan.units() if u.attack == attack] for attack in plan.attacks}
+    assert through == {fgsm: list(chains), pushes: [chains[1], chains[3]]}
+    assert not [u for u in replace(plan, adaptive=False).units() if u.attack == pushes]
 
 
 def test_a_folder_without_pictures_is_refused(run_campaign: Launch, photos: Path, tmp_path: Path) -> None:

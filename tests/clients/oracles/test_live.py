@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 from google.rpc import code_pb2, status_pb2
 
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.errors import ParameterError
+from scoreguard.v1.rounding import Rounding
+from scoreguard.v1.scoring_pb2 import ROUNDING_CUBIC, ROUNDING_STRAIGHT_THROUGH
+from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import NotFoundError, ResourceExhaustedError, ScoringClient, ServerError
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.oracles import GradientOracle, LiveGradientOracle, LiveScoreOracle
@@ -46,6 +49,30 @@ def test_gradients_come_with_scores_in_the_layout_of_batches(client: ScoringClie
     np.testing.assert_allclose(scores, oracle.score(pictures), rtol=1e-6)
     np.testing.assert_allclose(gradient, np.full_like(pictures, 50 / pictures[0].size), rtol=1e-6)
     assert isinstance(oracle, GradientOracle)
+
+
+def test_the_facts_tell_the_chain_with_every_parameter(client: ScoringClient) -> None:
+    """Those of the server's description; one that it does not take is refused before any call."""
+    metric = client.list_metrics().metric("bright")
+    assert format_chain(LiveScoreOracle(client, metric, CHAIN).facts.chain) == "dim:factor=0.5:level=1"
+    assert LiveScoreOracle(client, metric).facts.chain == ()
+    with pytest.raises(ParameterError, match="it takes factor"):
+        LiveScoreOracle(client, metric, parse_chain("dim:fator=1"))
+
+
+def test_the_derivative_of_rounding_goes_with_every_gradient(
+    running: Any, client: ScoringClient, pictures: Images
+) -> None:
+    """Straight through unless the twin is asked, whose draws go on where the others are."""
+    oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"), parse_chain("shift"), seed=5)
+    twin = oracle.with_rounding(Rounding.CUBIC)
+    running.service.requests.clear()
+    oracle.gradient(pictures)
+    twin.gradient(pictures)
+    asked = running.service.requests
+    count = len(pictures)
+    assert [request.rounding for request in asked] == [ROUNDING_STRAIGHT_THROUGH] * count + [ROUNDING_CUBIC] * count
+    assert len({request.seed for request in asked}) == 2 * count
 
 
 def test_only_the_gradient_oracle_has_gradients(client: ScoringClient) -> None:

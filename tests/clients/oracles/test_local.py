@@ -12,15 +12,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from tests.clients.oracles.toy_archive import write_archive
+from tests.clients.oracles.toy_archive import Defence, write_archive
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError, ParameterError
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_STRAIGHT_THROUGH, DefenceFacts, ParameterSpec
+from scoreguard.v1.rounding import Rounding
+from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import MissingExtraError
 from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
 from scoreguard_client.oracles.base import GradientOracle, Images, Scores
 from scoreguard_export.defences.jpeg import Jpeg
+from scoreguard_export.defences.quantise import Quantise
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.metrics.catalogue import load_metric
 
@@ -86,6 +89,71 @@ def test_a_bpda_defence_that_changes_the_size_cannot_pass_as_the_identity(toy: A
     """The message names the defence."""
     with pytest.raises(SurrogateError, match="'thin' changes the picture's size"):
         LocalOracle(toy, parse_chain("thin")).gradient(pictures)
+
+
+@pytest.fixture
+def rounding_archive(tmp_path: Path) -> Archive:
+    """The energy behind the exported modules of `quantise` and `jpeg`."""
+    straight = DIFFERENTIABILITY_STRAIGHT_THROUGH
+    levels = ParameterSpec(name="levels", default_value=16, minimum=2, maximum=256)
+    quality = ParameterSpec(name="quality", default_value=50, minimum=1, maximum=100)
+    subsampling = ParameterSpec(
+        name="subsampling", default_value=420, minimum=420, maximum=444, structural_choices=[420, 444]
+    )
+    more: list[Defence] = [
+        (DefenceFacts(name="quantise", parameters=[levels], differentiability=straight), {(): Quantise()}),
+        (
+            DefenceFacts(name="jpeg", parameters=[quality, subsampling], differentiability=straight),
+            {(("subsampling", value),): Jpeg(subsampling=value) for value in (420.0, 444.0)},
+        ),
+    ]
+    return write_archive(tmp_path / "rounding", more=more)
+
+
+@pytest.mark.parametrize("chain", ["quantise:levels=5", "scale+jpeg", "jpeg:subsampling=444:quality=20+quantise"])
+def test_another_derivative_of_rounding_changes_the_gradient_and_no_bit_of_a_score(
+    chain: str, rounding_archive: Archive
+) -> None:
+    """Cubic, by the constructor or as a twin; a chain that does not round has one gradient."""
+    pictures = np.random.default_rng(5).random((2, 3, 24, 17), dtype=np.float32)
+    plain = LocalOracle(rounding_archive, parse_chain(chain))
+    cubic = plain.with_rounding(Rounding.CUBIC)
+    scores, straight = plain.gradient(pictures)
+    again, soft = cubic.gradient(pictures)
+    np.testing.assert_array_equal(again, scores)
+    np.testing.assert_array_equal(cubic.score(pictures), plain.score(pictures))
+    assert np.abs(soft - straight).max() > 0.1 * np.abs(straight).max()
+    given = LocalOracle(rounding_archive, parse_chain(chain), rounding=Rounding.CUBIC)
+    np.testing.assert_array_equal(given.gradient(pictures)[1], soft)
+    other = LocalOracle(rounding_archive, parse_chain("scale"))
+    np.testing.assert_array_equal(
+        other.gradient(pictures)[1], other.with_rounding(Rounding.CUBIC).gradient(pictures)[1]
+    )
+
+
+def test_through_a_quantisation_the_cubic_gradient_is_worked_out_by_hand(rounding_archive: Archive) -> None:
+    """D energy / d level = 200 y / n, times 3 (4 x - round(4 x))^2."""
+    pictures = np.random.default_rng(6).random((2, 3, 5, 4), dtype=np.float32)
+    oracle = LocalOracle(rounding_archive, parse_chain("quantise:levels=5"), rounding=Rounding.CUBIC)
+    levels = np.rint(pictures * 4)
+    expected = 200 * levels / 4 / pictures[0].size * 3 * (pictures * 4 - levels) ** 2
+    np.testing.assert_allclose(oracle.gradient(pictures)[1], expected, atol=1e-5)
+
+
+def test_the_facts_tell_the_chain_with_every_parameter(rounding_archive: Archive) -> None:
+    """Attacks read there what they attack."""
+    facts = LocalOracle(rounding_archive, parse_chain("scale+jpeg:quality=30")).facts
+    assert format_chain(facts.chain) == "scale:factor=0.5+jpeg:quality=30:subsampling=420"
+    assert LocalOracle(rounding_archive).facts.chain == ()
+
+
+def test_a_twin_with_another_rounding_goes_on_with_the_draws(toy: Archive, pictures: Images) -> None:
+    """No draw of a random defence is seen twice, whichever of the two is asked."""
+    oracle = LocalOracle(toy, parse_chain("noise"), seed=3)
+    twin = oracle.with_rounding(Rounding.CUBIC)
+    seen = [oracle.score(pictures), twin.score(pictures), oracle.score(pictures)]
+    fresh = LocalOracle(toy, parse_chain("noise"), seed=3)
+    np.testing.assert_array_equal(np.stack(seen), np.stack([fresh.score(pictures) for _ in range(3)]))
 
 
 def test_random_defences_follow_the_seed_and_draws_are_averaged(toy: Archive, pictures: Images) -> None:
@@ -207,3 +275,17 @@ def test_attacks_and_oracles_import_without_torch() -> None:
     """A black-box attack needs no torch."""
     code = "import sys; sys.modules['torch'] = None; import scoreguard_client.attacks, scoreguard_client.oracles"
     subprocess.run([sys.executable, "-c", code], check=True, env={"PYTHONPATH": ":".join(sys.path)})
+
+
+def test_a_real_metric_answers_bit_for_bit_alike_in_any_batch(tmp_path: Path) -> None:
+    """Alone, in threes and in another order: torch's kernels would round otherwise for a larger batch."""
+    images = np.random.default_rng(7).random((3, 3, 61, 75), dtype=np.float32)
+    with quiet():
+        traced = torch.jit.trace(load_metric("lite").eval(), torch.from_numpy(images), check_trace=False)  # type: ignore[no-untyped-call]
+    oracle = LocalOracle(write_archive(tmp_path / "lite", traced))
+    scores, gradient = oracle.gradient(images)
+    for places in ([0], [1], [2], [2, 0], [1, 2, 0]):
+        found = oracle.gradient(images[places])
+        np.testing.assert_array_equal(found[0], scores[places])
+        np.testing.assert_array_equal(found[1], gradient[places])
+        np.testing.assert_array_equal(oracle.score(images[places]), oracle.score(images)[places])

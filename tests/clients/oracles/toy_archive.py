@@ -31,6 +31,9 @@ from scoreguard.v1.manifest_pb2 import (
     RandomInput,
 )
 
+Defence = tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], nn.Module]]
+"""A defence's facts, and its module for each choice of the structural parameters."""
+
 
 class Energy(nn.Module):
     """100 * mean(x^2)."""
@@ -90,7 +93,7 @@ def _parameter(name: str, default: float, high: float, choices: tuple[float, ...
     return ParameterSpec(name=name, default_value=default, minimum=0, maximum=high, structural_choices=choices)
 
 
-def _defences() -> list[tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], nn.Module]]]:
+def _defences() -> list[Defence]:
     noise = RandomInput(
         name="noise",
         distribution=manifest_pb2.DISTRIBUTION_STANDARD_NORMAL,
@@ -119,8 +122,13 @@ def _defences() -> list[tuple[DefenceFacts, dict[tuple[tuple[str, float], ...], 
     ]
 
 
-def write_archive(folder: Path, metric: nn.Module | None = None, name: str = "energy") -> archive.Archive:
-    """Write the archive into a folder; another metric may take the place of the energy."""
+def write_archive(
+    folder: Path,
+    metric: nn.Module | None = None,
+    name: str = "energy",
+    more: list[Defence] | None = None,
+) -> archive.Archive:
+    """Write the archive into a folder; another metric may take the place of the energy, and more defences be added."""
     folder.mkdir(parents=True)
     files: list[FileEntry] = []
 
@@ -137,7 +145,7 @@ def write_archive(folder: Path, metric: nn.Module | None = None, name: str = "en
     manifest = ArchiveManifest(
         format=archive.FORMAT, metric=MetricArtifact(facts=facts, graphs=add("energy", metric or Energy()))
     )
-    for described, variants in _defences():
+    for described, variants in [*_defences(), *(more or [])]:
         artifact = DefenceArtifact(facts=described)
         for number, (structural, module) in enumerate(variants.items()):
             graphs = add(f"{described.name}-{number}", module)

@@ -3,26 +3,31 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import json
 import re
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import PIL.Image
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.campaign import Record, RunError
-from scoreguard_client.report import TableOptions, make_report, read_report
+from scoreguard_client.report import Report, TableOptions, make_report, read_report
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import amplified_difference, exhibits
+from scoreguard_client.report.figures import gains_figure
 from scoreguard_client.report.naming import attack_names
-from scoreguard_client.report.text import interval, number, text_table
-from scoreguard_client.scores import Estimate, Scaling
+from scoreguard_client.report.text import interval, number, text_table, value
+from scoreguard_client.scores import Estimate, Scaling, ScoreRange
 
 QUICK = TableOptions(resamples=50)
 
@@ -51,14 +56,52 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
     assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
 
 
+def many_records(count: int = 24) -> list[Record]:
+    """FGSM undefended on more images, gains that differ."""
+    rng = np.random.default_rng(0)
+    records = (record(number % len(NAMES), FGSM, "none", "none", float(rng.normal(20, 5))) for number in range(count))
+    return [
+        replace(one, image=f"image{number}", clean_defended=float(rng.uniform(20, 70)), psnr=float(rng.normal(32, 1)))
+        for number, one in enumerate(records)
+    ]
+
+
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
-    """Six pictures give an interval to each column."""
-    for row in read_report(make_run(), QUICK).rows:
-        for key, estimate in row.scores.items():
-            if key == "draw_spread":  # one draw has none
-                assert np.isnan(estimate.value)
-                continue
-            assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+    """Twenty-four images give an interval to each column."""
+    (row,) = read_report(make_run(many_records()), QUICK).rows
+    for key, estimate in row.scores.items():
+        if key == "draw_spread":  # one draw has none
+            assert np.isnan(estimate.value)
+            continue
+        assert estimate.low - 1e-9 <= estimate.value <= estimate.high + 1e-9
+
+
+def test_six_images_are_too_few_for_an_interval_and_every_form_says_so(make_run: MakeRun) -> None:
+    """No kind of interval was found to hold what it claims there."""
+    report = make_report(make_run(), QUICK)
+    for row in report.rows:
+        numbers = [estimate for key, estimate in row.scores.items() if key != "draw_spread"]
+        assert {(estimate.note, np.isnan(estimate.low)) for estimate in numbers} == {("n too small", True)}
+    assert "n too small" in (report.folder / "index.html").read_text()
+    assert "0.200 n too small" in printed(report, 200)
+    (saved, *_) = report.to_json()["rows"]
+    assert saved["scores"]["absolute_gain"]["note"] == "n too small"
+
+
+def test_the_table_of_a_file_has_every_chain_and_number_whole(make_run: MakeRun) -> None:
+    """One line for each row, with the whole chain: `jpeg:quality=50` is not folded into `jpeg:quality=5` and `0`."""
+    chain = "blur:sigma=1.5+jpeg:quality=50+diffpure:t=10"
+    report = read_report(make_run(labels={"none": "none", DIM: chain}), QUICK)
+    lines = printed(report, None).splitlines()
+    assert sum(chain in line for line in lines) == 4
+    assert "…" not in "".join(lines)
+
+
+def printed(report: Report, width: int | None) -> str:
+    """The table of the terminal."""
+    console = Console(width=width or 1000, record=True, file=io.StringIO())
+    console.print(text_table(report, width))
+    return console.export_text()
 
 
 def test_rows_come_in_the_order_of_the_plan_with_adaptive_attacks_apart(make_run: MakeRun) -> None:
@@ -151,6 +194,38 @@ def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said:
     assert any(said in caution for caution in cautions), cautions
 
 
+JPEG, BLURRED = "jpeg:quality=50:subsampling=420", "blur:kernel=3:sigma=0+jpeg:quality=50:subsampling=420"
+PUSHES, MOMENTUM = str(parse_attack("dct-threshold")), str(parse_attack("mpgd"))
+
+
+@pytest.mark.parametrize(
+    ("chain", "attacks", "said"),
+    [
+        (JPEG, [FGSM], "add auto or dct-threshold"),
+        (JPEG, [FGSM, MOMENTUM], "add auto or dct-threshold"),
+        (JPEG, [FGSM, PUSHES], ""),
+        (JPEG, [FGSM, str(parse_attack("auto"))], ""),
+        (JPEG, [SQUARE], ""),
+        (BLURRED, [FGSM], "add auto or mpgd"),
+        (BLURRED, [MOMENTUM], ""),
+        (DIM, [FGSM], ""),
+    ],
+)
+def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
+    chain: str, attacks: list[str], said: str, make_run: MakeRun
+) -> None:
+    """Straight-through gradients do not see thresholds; random search has none."""
+    plan = replace(PLAN, attacks=tuple(attacks), defences=("none", chain))
+    records = [
+        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, crafting=chain)
+        for attack in attacks
+        for place in range(len(NAMES))
+    ]
+    cautions = [text for text in read_report(make_run(records, plan=plan), QUICK).cautions if "rounds, and" in text]
+    assert bool(cautions) == bool(said)
+    assert said in "".join(cautions)
+
+
 def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:
     """Only what differs is named; a radius in levels is written so; direction is told where it is down."""
     one, two = str(parse_attack("ifgsm:eps=4/255")), str(parse_attack("ifgsm:eps=8/255"))
@@ -186,8 +261,38 @@ def test_the_csv_files_hold_every_record_and_every_number(make_run: MakeRun) -> 
         table = list(csv.DictReader(file))
     for line, row in zip(table, report.rows, strict=True):
         for key, estimate in row.scores.items():
-            assert float(line[key]) == pytest.approx(estimate.value, nan_ok=True)
-            assert float(line[f"{key}_low"]) == pytest.approx(estimate.low, nan_ok=True)
+            for name, found in ((key, estimate.value), (f"{key}_low", estimate.low)):
+                assert line[name] == ("" if np.isnan(found) else repr(found))
+
+
+@pytest.mark.parametrize("field", ["attacked_defended", "clean_defended", "clean_score", "attacked_defended_8bit"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), None])
+def test_a_record_with_a_score_that_is_no_number_counts_as_failed(
+    field: str, value: float | None, make_run: MakeRun
+) -> None:
+    """It is in no number; neither the page, nor the CSV files, nor JSON hold NaN."""
+    spoiled = [replace(record(0, FGSM, "none", "none", 20.0), **{field: value})]  # type: ignore[arg-type]
+    good = [record(number, FGSM, "none", "none", 20.0) for number in range(1, 6)]
+    report = make_report(make_run(spoiled + good), QUICK)
+    (row,) = report.rows
+    assert (row.images, row.failed) == (5, 1)
+    assert row.scores["absolute_gain"].value == pytest.approx(0.2)
+    assert report.cautions[0].startswith("1 records failed")
+    json.dumps(report.to_json(), allow_nan=False)
+    files = [(report.folder / name).read_text().lower() for name in ("table.csv", "records.csv", "index.html")]
+    assert not any(re.search(r"[,>\s]-?(nan|inf)[,<\s]", text) for text in files)
+
+
+def test_a_relative_gain_beyond_the_range_is_undefined_with_the_count_of_images(make_run: MakeRun) -> None:
+    """Two of six clean scores are worse than the range: the number is undefined, and the note says for how many."""
+    records = [record(number, FGSM, "none", "none", -20.0) for number in range(6)]
+    records = [replace(one, clean_defended=165.0 if place < 2 else 60.0) for place, one in enumerate(records)]
+    report = make_report(make_run(records, higher_is_better=False), QUICK)
+    (row,) = report.rows
+    assert (row.scores["relative_gain"].note, row.scores["relative_gain"].undefined) == ("undefined", 2)
+    assert "undefined" in printed(report, None)
+    assert "undefined" in (report.folder / "index.html").read_text()
+    assert any("rel. gain is undefined: 2 of 6 images" in caution for caution in report.cautions), report.cautions
 
 
 class Page(HTMLParser):
@@ -274,14 +379,39 @@ def test_drawn_pictures_are_not_blank(make_run: MakeRun) -> None:
     assert {(0x2F, 0x6D, 0xB5), (0xC8, 0x55, 0x3D)} <= colours
 
 
+@pytest.mark.parametrize("count", [1, 5, 6, 7, 12])
+@pytest.mark.parametrize("chains", [1, 4])
+def test_every_panel_of_the_chart_has_its_own_numbers(count: int, chains: int) -> None:
+    """Whatever the number of attacks: each axis is numbered, no two numbers touch, and nothing is cut off."""
+    attacks = [f"attack {number}" for number in range(count)]
+    names = ["none", "jpeg:quality=50", "blur:sigma=1.5+jpeg:quality=75+diffpure:t=10", "flip"][:chains]
+    rng = np.random.default_rng(count)
+    rows = [
+        SimpleNamespace(attack=attack, chain=chain, adaptive=adaptive, scores={"absolute_gain": Estimate(value=gain)})
+        for attack in attacks
+        for chain in names
+        for adaptive, gain in zip((False, chain != "none"), rng.normal(0, 0.3, 2), strict=True)
+    ]
+    figure = gains_figure(SimpleNamespace(rows=rows, attack_name=str, label=str))  # type: ignore[arg-type]
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()  # type: ignore[no-untyped-call]
+    assert len(figure.axes) == count
+    for panel in figure.axes:
+        labels = [label for label in panel.get_xticklabels() if label.get_visible() and label.get_text()]
+        boxes = [label.get_window_extent() for label in labels]
+        low, high = panel.get_window_extent().intervalx
+        boxes = [box for box in boxes if low - 1 <= (box.x0 + box.x1) / 2 <= high + 1]
+        assert len(boxes) >= 2
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(sorted(boxes, key=lambda box: box.x0)))
+        beside = [label.get_window_extent() for label in panel.get_yticklabels() if label.get_visible()]
+        assert all(box.x0 >= 0 for box in [*beside, *boxes, panel.title.get_window_extent()])
+
+
 @pytest.mark.parametrize(("width", "headings"), [(80, ("abs. gain", "R")), (150, ("SROCC", "Quality", "Gain"))])
 def test_the_text_table_fits_its_line(width: int, headings: tuple[str, ...], make_run: MakeRun) -> None:
     """Fewer columns on a narrow terminal, none cut short."""
     report = read_report(make_run(), QUICK)
-    console = Console(width=width, record=True, file=(report.run / "text").open("w"))
-    console.print(text_table(report, width))
-    console.file.close()
-    text = console.export_text()
+    text = printed(report, width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
     for heading in ("FGSM adaptive", "dim", *headings):
@@ -294,7 +424,8 @@ def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:
     data = read_report(make_run(one_picture), QUICK).to_json()
     text = json.dumps(data, allow_nan=False)
     scores = json.loads(text)["rows"][0]["scores"]
-    assert scores["absolute_gain"] == {"value": pytest.approx(0.2), "low": None, "high": None}
+    nothing = {"low": None, "high": None, "note": "n too small", "undefined": 0}
+    assert scores["absolute_gain"] == {"value": pytest.approx(0.2)} | nothing
     assert scores["srocc"]["value"] is None
 
 
@@ -307,7 +438,49 @@ def test_numbers_for_people_have_no_negative_zero_and_say_where_there_is_none() 
         "–",
     ]
     assert interval(Estimate(value=1, low=0.5, high=1.5), 1) == "[0.5, 1.5]"
-    assert interval(Estimate(value=1, low=float("nan"), high=float("nan")), 1) == ""
+    assert interval(Estimate(value=1, note="n too small"), 1) == "n too small"
+    assert interval(Estimate(value=float("nan"), note="undefined"), 1) == ""
+    assert value(Estimate(value=float("nan"), note="undefined"), 1) == "undefined"
+    assert value(Estimate(value=float("nan")), 1) == "–"
+
+
+@pytest.mark.parametrize(
+    ("span", "numbers", "shown"),
+    [
+        (1, (0.5012, 0.5117), ("0.5012", "0.5117")),
+        (9, (4.951, 4.953), ("4.9510", "4.9530")),
+        (100, (87.65, 88.69), ("87.65", "88.69")),
+        (1e4, (5120.0, 5180.0), ("5120", "5180")),
+        (1e4, (5120.11, 5120.19), ("5120.110", "5120.190")),
+        (100, (87.651, 87.653), ("87.6510", "87.6530")),
+        (1e-3, (5.012e-4, 5.017e-4), ("0.00050120", "0.00050170")),
+        (100, (50.0, float("nan")), ("50.00", "–")),
+    ],
+)
+def test_digits_follow_the_range_and_tell_rows_apart(
+    span: float, numbers: tuple[float, ...], shown: tuple[str, ...]
+) -> None:
+    """A ten-thousandth of the range, and a tenth of the spread of the column where that is finer."""
+    decimals = COLUMNS[0].decimals(ScoreRange(low=0, high=span), [Estimate(value=one) for one in numbers])
+    assert tuple(number(one, decimals) for one in numbers) == shown
+
+
+@pytest.mark.parametrize("span", [1.0, 9.0, 100.0, 1e4])
+def test_a_report_of_any_range_shows_rows_that_differ(span: float, make_run: MakeRun) -> None:
+    """Scores half a per cent of the range apart read differently, means and ends of intervals."""
+    records = []
+    for one in many_records():
+        small = {name: getattr(one, name) * span / 100 for name in ("clean_defended", "attacked_defended")}
+        records.append(replace(one, **small))
+        lower = {name: small[name] - 0.005 * span for name in small}
+        records.append(replace(one, attack=SQUARE, **lower))
+    metric = {"name": "m", "title": "m", "range_low": 0, "range_high": span, "higher_is_better": True}
+    report = read_report(make_run(records, whole_metric=metric), QUICK)
+    for key in ("clean_mean", "attacked_mean"):
+        column = next(column for column in COLUMNS if column.key == key)
+        cells = [value(row.scores[key], report.decimals(column)) for row in report.rows]
+        ends = [interval(row.scores[key], report.decimals(column)) for row in report.rows]
+        assert len(set(cells)) == len(set(ends)) == 2
 
 
 def test_a_run_without_records_gives_one_line(make_run: MakeRun, tmp_path: Path) -> None:

@@ -93,10 +93,49 @@ def test_the_two_r_scores_differ_in_the_first_term_of_the_maximum() -> None:
     assert benchmark == pytest.approx(np.log10(0.8 / 0.7), abs=1e-5)
 
 
-def test_an_r_score_is_finite_even_beyond_the_range() -> None:
-    """Where both terms of the maximum are negative, and where nothing changed."""
-    assert np.isfinite(scores.r_score(np.array([-0.5]), np.array([1.5])))
+def test_an_r_score_ends_at_six_and_minus_six_inside_the_range() -> None:
+    """Where nothing changed, and where the attack took all that there was to take."""
     assert scores.r_score(np.array([1.0]), np.array([1.0])) == pytest.approx(6, abs=1e-6)
+    assert scores.r_score(np.array([0.0]), np.array([1.0])) == pytest.approx(-6, abs=1e-5)
+
+
+def test_an_r_score_is_undefined_where_the_greatest_possible_change_is_negative() -> None:
+    """Clean below and attacked above the range: the logarithm has no argument, and one such image is enough."""
+    assert np.isnan(scores.r_score(np.array([-0.5]), np.array([1.5])))
+    assert np.isnan(scores.r_score(np.array([-0.5, 0.5]), np.array([1.5, 0.6])))
+    assert np.isfinite(scores.r_score(np.array([-0.5]), np.array([1.5]), mode=scores.RMode.BENCHMARK))
+
+
+def test_a_relative_gain_is_undefined_for_a_clean_score_worse_than_the_range() -> None:
+    """NIQE of 65 in a range that ends at 30: the formula would give -1.08 for an attack that raises the quality."""
+    niqe = scores.ScoreRange(low=0, high=30, higher_is_better=False)
+    u, v = scores.scale_pair(np.array([65.0]), np.array([60.0]), niqe)
+    assert scores.absolute_gain(u, v) > 0
+    assert np.isnan(scores.relative_gain(u, v))
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    clean=st.floats(-300, 300),
+    attacked=st.floats(-300, 300),
+    end=st.sampled_from([1.0, 30.0, 100.0]),
+    higher=st.booleans(),
+)
+def test_no_score_of_one_image_tells_another_direction_than_its_absolute_gain(
+    clean: float, attacked: float, end: float, higher: bool
+) -> None:
+    """Relative gain, W and E have the sign of the absolute gain or are undefined; nothing is infinite."""
+    declared = scores.ScoreRange(low=0, high=end, higher_is_better=higher)
+    u, v = scores.scale_pair(np.array([clean]), np.array([attacked]), declared)
+    gain = scores.absolute_gain(u, v)
+    signed = (scores.relative_gain(u, v), scores.wasserstein_score(u, v), scores.energy_score(u, v))
+    for score in signed:
+        assert np.isnan(score) or np.sign(score) == np.sign(gain) or abs(score - gain) < 1e-12
+    assert np.isnan(signed[0]) == (u[0] < -1e-9)
+    others = (scores.r_score(u, v), scores.purification_gain(np.array([clean]), np.array([attacked])))
+    assert all(np.isnan(score) or np.isfinite(score) for score in others)
+    assert np.isnan(others[1]) == (clean <= 0)
+    assert np.isnan(others[0]) == (max(1 - v[0], u[0]) < -1e-9)
 
 
 @pytest.mark.parametrize("scaling", list(scores.Scaling))
@@ -134,7 +173,8 @@ def test_a_selection_of_equal_clean_scores_has_no_scale() -> None:
 def test_gain_and_quality_score_of_a_purification_follow_their_equations() -> None:
     """Gain is eq. 5; the table's quality score divides PSNR by 160, the printed one by 100."""
     assert scores.purification_gain(np.array([50.0, 80.0]), np.array([55.0, 72.0])) == pytest.approx(0.1)
-    assert scores.purification_gain(np.array([0.0]), np.array([5.0])) == np.inf
+    assert np.isnan(scores.purification_gain(np.array([0.0]), np.array([5.0])))
+    assert np.isnan(scores.purification_gain(np.array([-4.0, 50.0]), np.array([5.0, 50.0])))
     ssim, psnr = np.array([0.8]), np.array([32.0])
     assert scores.quality_score(ssim, psnr) == pytest.approx(0.6)
     assert scores.quality_score_printed(ssim, psnr) == pytest.approx(0.72)

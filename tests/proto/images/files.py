@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ def tiff(
     strips = [data] if isinstance(data, bytes) else list(data)
     depths = (depth,) if isinstance(depth, int) else depth
     head = 16 if big else 8
-    offsets = [head + sum(len(strip) for strip in strips[:i]) for i in range(len(strips))]
+    offsets = list(accumulate([head, *(len(strip) for strip in strips[:-1])]))
     entries: dict[int, tuple[int, tuple[int, ...]]] = {
         256: (4, (size[0],)),
         257: (4, (size[1],)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import zlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -58,7 +58,7 @@ def rgb(values: Any, top: int = 1) -> Values:
 
 def over_white(colours: Values, opacity: Any) -> Values:
     """Colours in [0, 1] composed over white."""
-    return rgb(colours) * opacity + (1 - np.asarray(opacity))
+    return np.asarray(rgb(colours) * opacity + (1 - np.asarray(opacity)))
 
 
 def keyed(values: Any, key: Any, top: int) -> Values:
@@ -220,8 +220,8 @@ def tiff_cases() -> list[Case]:
     cases.append(Case("tiff cmyk", tiff(packed(cmyk, 8), (8,) * 4, 5), expected, LEVEL))
     lab = np.stack(np.meshgrid([30, 50, 70, 80, 60], [-20, -10, 0, 5, 10, 15, 20], indexing="ij"), axis=2)
     lab = np.concatenate([lab, np.full((*lab.shape[:2], 1), 12)], axis=2)
-    raw = np.stack([np.rint(lab[..., 0] * 2.55), lab[..., 1] & 255, lab[..., 2] & 255], axis=2).astype(np.uint8)
-    cases.append(Case("tiff lab", tiff(packed(raw, 8), (8, 8, 8), 8), rgb_of_lab(lab), 4 * LEVEL))
+    stored = np.stack([np.rint(lab[..., 0] * 2.55), lab[..., 1] & 255, lab[..., 2] & 255], axis=2).astype(np.uint8)
+    cases.append(Case("tiff lab", tiff(packed(stored, 8), (8, 8, 8), 8), rgb_of_lab(lab), 4 * LEVEL))
     return cases
 
 
@@ -308,7 +308,7 @@ def rgb_of_lab(lab: Values) -> Values:
         [0.0719453, -0.2289914, 1.4052427],
     ]
     linear = np.clip(xyz @ np.transpose(matrix), 0, 1)
-    return np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+    return np.asarray(np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear))
 
 
 YCCK_COLOUR = (1 - np.array([136.8, 114.2, 105.8]) / 255) * 215 / 255
@@ -376,7 +376,8 @@ def test_independent_libraries_write_the_same_values() -> None:
     expected = (colour / np.float32(65535)).astype(np.float32)
     np.testing.assert_array_equal(read_image(encoded.tobytes()), expected)
     for options in ({}, {"compression": "zlib"}, {"compression": "zlib", "predictor": True}, {"tile": (16, 16)}):
-        for order in "<>":
+        orders: tuple[Literal["<", ">"], ...] = ("<", ">")
+        for order in orders:
             buffer = io.BytesIO()
             tifffile.imwrite(buffer, colour, photometric="rgb", byteorder=order, **options)
             np.testing.assert_array_equal(read_image(buffer.getvalue()), expected)

@@ -8,11 +8,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.regions.base import TOP, Levels, rounded
 from scoreguard_client.oracles.base import Images
 
 _HALVINGS: Final = 20
-_AXES: Final = (1, 2, 3)
 
 Errors = npt.NDArray[np.float64]
 """Root mean squared error of each picture, (N,)."""
@@ -72,4 +72,4 @@ class MseRegion:
 def root_mean_square(images: npt.NDArray[np.floating], clean: Images) -> Errors:
     """sqrt(mean((x' - x)^2)) of each picture in float64, (N,)."""
     difference = images.astype(np.float64) - clean
-    return np.asarray(np.sqrt(np.mean(difference**2, axis=_AXES)))
+    return np.asarray(np.sqrt(totals(difference**2).ravel() / clean[0].size))

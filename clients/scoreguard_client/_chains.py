@@ -1,0 +1,35 @@
+"""A step of a chain against what is deployed: every parameter filled in."""
+
+from __future__ import annotations
+
+from scoreguard.v1.parameters import Allowed, complete
+from scoreguard.v1.spec import Step
+from scoreguard_client._models import MetricDescription, ParameterDescription
+
+
+def complete_step(step: Step, metric: MetricDescription, place: int | None = None) -> Step:
+    """The step with every parameter of its defence named.
+
+    Args:
+        step: as it was asked for.
+        metric: the deployed metric.
+        place: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+
+    Raises:
+        NotFoundError: the defence is not deployed before this metric.
+        ParameterError: a parameter is unknown or out of range.
+    """
+    allowed = map(_allowed, metric.defence(step.name).parameters)
+    values = complete(step.name, dict(step.parameters), allowed, place)
+    return Step(name=step.name, parameters=tuple(sorted(values.items())))
+
+
+def _allowed(parameter: ParameterDescription) -> Allowed:
+    return Allowed(
+        name=parameter.name,
+        default=parameter.default,
+        minimum=parameter.minimum,
+        maximum=parameter.maximum,
+        integer=parameter.integer,
+        choices=parameter.choices,
+    )

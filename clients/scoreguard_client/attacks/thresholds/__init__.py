@@ -1,0 +1,1 @@
+"""Where the numbers that a defence rounds stand between two thresholds, and how to push them over the next one."""

@@ -1,0 +1,41 @@
+"""What the rounding of a defence is to an attack: numbers of one picture that can be pushed over a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.oracles.base import Gradients
+
+Changes = npt.NDArray[np.float32]
+"""Whole levels of 255 to add to one 8-bit picture: (3, H, W)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Room:
+    """One 8-bit picture, and how far each of its values may go; all (3, H, W)."""
+
+    levels: npt.NDArray[np.uint8]
+    """The clean picture."""
+    low: Changes
+    """Lowest change, at most 0."""
+    high: Changes
+    """Highest change, at least 0."""
+
+
+class Thresholds(Protocol):
+    """The thresholds around one clean picture. A cell is a part of the picture whose pushes do not touch the others."""
+
+    cell: int
+    """Rows and columns of a cell, in pixels."""
+
+    def pushed(self, gradient: Gradients) -> Changes:
+        """The changes that raise a score most, were it linear in the rounded numbers.
+
+        Args:
+            gradient: of the score, rounding passed straight through, (3, H, W); its scale does not matter.
+        """
+        ...

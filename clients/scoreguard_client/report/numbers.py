@@ -1,0 +1,58 @@
+"""What the columns of the robustness table are computed from: the records of one row as arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from scoreguard_client.campaign.records import Record
+from scoreguard_client.scores.clusters import RESAMPLES, Clusters
+from scoreguard_client.scores.r_score import RMode
+from scoreguard_client.scores.scaling import Scaling, ScoreRange, Values, scale_pair
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableOptions:
+    """Which readings of the scores a table takes."""
+
+    scaling: Scaling = Scaling.DECLARED_RANGE
+    """Which scores become 0 and 1."""
+    r_mode: RMode = RMode.PAPER
+    """Whose R-score."""
+    resamples: int = RESAMPLES
+    """Resamples of the intervals."""
+
+
+class Numbers:
+    """One value for each record; at least one record, none of them failed."""
+
+    def __init__(self, records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> None:
+        def column(name: str) -> Values:
+            return np.array([getattr(record, name) for record in records], dtype=np.float64)
+
+        self.images = Clusters([record.image for record in records], resamples=options.resamples)
+        """The image of each record."""
+        self.r_mode = options.r_mode
+        self.clean, self.clean_defended = column("clean_score"), column("clean_defended")
+        self.attacked = column("attacked_defended")
+        self.u, self.v = scale_pair(self.clean_defended, self.attacked, declared, options.scaling)
+        """What is served for the clean and for the attacked image, scaled."""
+        eight_bits = column("attacked_defended_8bit")
+        self.v_8bit = scale_pair(self.clean_defended, eight_bits, declared, options.scaling)[1]
+        self.psnr, self.ssim = column("psnr"), column("ssim")
+        self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
+        self.spread = _spread(records, self.attacked)
+        """Standard deviation over the draws of each record's image; NaN where there is one draw."""
+
+
+def _spread(records: Sequence[Record], attacked: Values) -> Values:
+    places: dict[str, list[int]] = {}
+    for place, record in enumerate(records):
+        places.setdefault(record.image, []).append(place)
+    spread = np.full(len(records), np.nan)
+    for drawn in places.values():
+        if len(drawn) > 1:
+            spread[drawn] = attacked[drawn].std(ddof=1)
+    return spread

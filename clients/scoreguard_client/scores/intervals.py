@@ -1,0 +1,104 @@
+"""The kinds of 95 % intervals behind `estimates`; each counts images, not rows.
+
+Mean: from the lower of the lower ends to the higher of the upper ends of Student's t interval and the studentised
+bootstrap (Efron and Tibshirani 1993, 12.5). The first is too narrow for skewed values, the second for few ones.
+
+Distance: the same of the jackknife's pseudo-values (Tukey 1958), which have most of the distance's bias taken out,
+joined with the same around the plain distance. Where the interval of the mean change holds 0, the sign is not known,
+and the interval goes from -high to high.
+
+Correlation: Fisher's z with the larger of Bonett and Wright's (2000) and the jackknife's standard error, and Student's
+t quantile. Fisher's own error holds for normal scores alone.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+from scoreguard_client.scores.agreement import srocc
+from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.scaling import Values
+
+Interval = tuple[float, float]
+
+CONFIDENCE: Final = 0.95
+_ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
+_FLAT: Final = 1e-9
+"""Share of the sample's spread below which a resample counts as constant, and says nothing."""
+
+
+def mean_interval(values: Values, clusters: Clusters) -> Interval:
+    """Interval of the mean of finite rows: (rows,); at least two images."""
+    return _interval(clusters.sums(values), clusters.sizes, clusters.draws)
+
+
+def _interval(sums: Values, sizes: Values, draws: Values) -> Interval:
+    """Interval of sum(sums) / sum(sizes), both (images,); draws are (resamples, images)."""
+    count, rows = len(sums), sizes.sum()
+    mean = float(sums.sum() / rows)
+    residuals, correction = sums - mean * sizes, count / (count - 1)
+    error = float(np.sqrt(correction * (residuals**2).sum()) / rows)
+    drawn_rows = draws @ sizes
+    shifts = (draws @ residuals) / drawn_rows
+    squares = draws @ residuals**2 - 2 * shifts * (draws @ (residuals * sizes)) + shifts**2 * (draws @ sizes**2)
+    errors = np.sqrt(correction * np.maximum(squares, 0)) / drawn_rows
+    telling = errors > _FLAT * error
+    below = above = _student(count - 1)
+    if telling.any():
+        low, high = np.quantile(shifts[telling] / errors[telling], _ENDS)
+        below, above = max(below, float(high)), max(above, -float(low))
+    return mean - below * error, mean + above * error
+
+
+def distance_interval(
+    signed: Callable[[Values, Values], float], clean: Values, attacked: Values, clusters: Clusters, *, power: int
+) -> Interval:
+    """Interval of a signed distance; `power` is that of the distance that is a mean over pairs of rows."""
+
+    def powered(rows: npt.NDArray[np.bool_]) -> float:
+        return float(abs(signed(clean[rows], attacked[rows])) ** power)
+
+    whole = powered(np.ones(len(clean), dtype=np.bool_))
+    count = clusters.count
+    others = np.array([powered(clusters.without(image)) for image in range(count)])
+    pseudo = count * whole - (count - 1) * others
+    low, high = _interval(pseudo, np.ones(count), clusters.draws)
+    # The same interval around the plain distance, joined: its bias may have been taken out once too often.
+    shift = whole - float(pseudo.mean())
+    low, high = min(low, low + shift), max(high, high + shift, whole)
+    low, high = (max(end, 0.0) ** (1 / power) for end in (low, high))
+    lowest_change, highest_change = mean_interval(attacked - clean, clusters)
+    if lowest_change <= 0 <= highest_change:
+        return -high, high
+    # The Wasserstein distance is never below the mean change, the better known of the two where both are small.
+    low = min(low, abs(lowest_change), abs(highest_change))
+    return (low, high) if lowest_change > 0 else (-high, -low)
+
+
+def correlation_interval(first: Values, second: Values, clusters: Clusters) -> Interval:
+    """Interval of Spearman's rank correlation; at least four images."""
+    count = clusters.count
+    # Fisher's z has no value for ±1, which a few images reach by chance.
+    most = 1 - count**-1.5
+    value = srocc(first, second)
+    middle, bounded = float(np.arctanh(np.clip(value, -most, most))), float(np.clip(value, -most, most))
+    error = np.sqrt((1 + bounded**2 / 2) / (count - 3))
+    kept = [clusters.without(image) for image in range(count)]
+    others = np.array([srocc(first[rows], second[rows]) for rows in kept])
+    others = np.arctanh(np.clip(others[np.isfinite(others)], -most, most))
+    if others.size:
+        error = max(error, np.sqrt((count - 1) * others.var()))
+    reach = _student(count - 2) * error
+    low, high = np.tanh([middle - reach, middle + reach])
+    return min(float(low), value), max(float(high), value)
+
+
+@functools.lru_cache
+def _student(freedom: int) -> float:
+    return float(stats.t.ppf(_ENDS[1], freedom))

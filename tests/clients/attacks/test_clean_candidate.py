@@ -1,0 +1,140 @@
+"""No search hands out an image worse than the one that it was given: the whole catalogue, on scores that only fall."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tests.clients.attacks.conftest import LinearOracle, ScoreOnly, TorchOracle
+from tests.clients.attacks.short import AS_PUBLISHED, COMPANIONS, ONE_STEP, SEARCHES, TRAINED, attack_of, names_listed
+
+from scoreguard_client.attacks import CATALOGUE, Needs, parse_attack
+from scoreguard_client.attacks.clean_candidate import JUDGING_CALLS
+from scoreguard_client.oracles.base import Images, OracleFacts, Scores
+
+
+@dataclass(kw_only=True)
+class Peak(LinearOracle):
+    """Any change lowers the score, and the gradient does not know it."""
+
+    clean: Images
+
+    def score(self, images: Images) -> Scores:
+        """Minus the mean change."""
+        self.calls += 1
+        return np.asarray(-np.abs(images.astype(np.float64) - self.clean).mean(axis=(1, 2, 3)))
+
+
+@dataclass(kw_only=True)
+class NoisyPeak(Peak):
+    """Any change costs 0.02, behind a random defence of some draws a question."""
+
+    draws: int = 1
+
+    @property
+    def facts(self) -> OracleFacts:
+        """A question costs its draws."""
+        return replace(super().facts, random=True, calls_per_question=self.draws)
+
+    def score(self, images: Images) -> Scores:
+        """Never the same twice: a deviation of 0.01."""
+        changed = super().score(images) < 0
+        drawn = np.random.default_rng(self.calls).normal(size=(self.draws, len(images))).mean(axis=0)
+        return np.asarray(0.01 * drawn - 0.02 * changed)
+
+
+def hostile(pictures: Images) -> Peak:
+    """Its gradient leads away from the clean images."""
+    weights = np.random.default_rng(3).normal(size=pictures.shape[1:]).astype(np.float32)
+    return Peak(clean=pictures, weights=weights)
+
+
+def test_every_attack_of_the_catalogue_is_a_search_or_declared_as_one_that_may_end_lower() -> None:
+    """A new attack must be put on one of the lists."""
+    assert names_listed() == set(CATALOGUE)
+
+
+@pytest.mark.parametrize("text", SEARCHES)
+def test_no_search_ends_below_the_clean_image(text: str, pictures: Images, folder: Path) -> None:
+    """Where every change lowers the score the clean image is handed out, bit for bit, with its own score."""
+    large = np.ascontiguousarray(np.tile(pictures, (1, 1, 2, 2)))
+    attack = attack_of(text, folder)
+    assert attack.keeps_clean
+    result = attack(large, hostile(large), companions=COMPANIONS)
+    np.testing.assert_array_equal(result.attacked, large)
+    np.testing.assert_array_equal(result.scores, 0)
+
+
+@pytest.mark.parametrize("text", ONE_STEP)
+def test_a_single_step_may_end_lower_and_says_so(text: str, pictures: Images) -> None:
+    """One step is what these methods are."""
+    attack = parse_attack(text)
+    assert not attack.keeps_clean
+    assert np.all(attack(pictures, hostile(pictures)).scores < 0)
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_trained_perturbation_says_that_it_may_end_lower(name: str) -> None:
+    """It is added whatever the metric says."""
+    assert not parse_attack(f"{name}:file=any.safetensors").keeps_clean
+
+
+@pytest.mark.parametrize("text", AS_PUBLISHED)
+def test_a_gradient_attack_in_benchmark_mode_hands_out_what_the_benchmark_does(text: str, pictures: Images) -> None:
+    """The last image of the walk, worse or not; of AdvCF's curves the first, which changes nothing."""
+    attack = parse_attack(text)
+    assert not attack.keeps_clean
+    scores = attack(pictures, hostile(pictures), companions=COMPANIONS).scores
+    assert np.all(scores == 0 if attack.name == "advcf" else scores < 0)
+
+
+@pytest.mark.parametrize("text", [text for text in SEARCHES if not text.startswith(("zhang-lpips", "zhang-dists"))])
+@pytest.mark.parametrize("direction", ["up", pytest.param("down", marks=pytest.mark.slow)])
+def test_no_search_ends_below_a_photograph_on_the_shipped_metric(text: str, direction: str) -> None:
+    """Upwards and downwards, each image by itself; at a radius where Square's stripes cost more than they gain."""
+    data = pytest.importorskip("skimage.data")
+    catalogue = pytest.importorskip("scoreguard_export.metrics.catalogue")
+    crops = np.stack([image[100:132, 200:232].transpose(2, 0, 1) for image in (data.astronaut(), data.coffee())])
+    clean, sign = (crops / 255).astype(np.float32), 1 if direction == "up" else -1
+    metric: torch.nn.Module = catalogue.load_metric("lite").requires_grad_(False)
+    oracle = TorchOracle(function=metric)
+    result = parse_attack(f"{text}:direction={direction}")(clean, oracle, companions=COMPANIONS)
+    assert np.all(sign * oracle.score(result.attacked) >= sign * oracle.score(clean) - 1e-4)
+
+
+def test_an_image_that_gains_is_kept_beside_one_that_does_not(pictures: Images) -> None:
+    """The choice is each image's own."""
+
+    class Half(Peak):
+        def score(self, images: Images) -> Scores:
+            return np.where(np.arange(len(images)) == 1, 1.0, -1.0) * -super().score(images) * -1
+
+    oracle = Half(clean=pictures, weights=hostile(pictures).weights)
+    result = parse_attack("pgd:iterations=3")(pictures, oracle)
+    changed = (result.attacked != pictures).any(axis=(1, 2, 3))
+    assert changed.tolist() == [oracle.score(result.attacked)[place] > 0 for place in range(3)]
+    assert 0 < changed.sum() < 3
+
+
+@pytest.mark.parametrize("text", ["pgd:iterations=3", "ifgsm", "square:queries=400", "nes:queries=400"])
+@pytest.mark.parametrize("draws", [1, 2])
+def test_behind_a_random_defence_means_are_compared(text: str, draws: int, pictures: Images) -> None:
+    """The luckiest of many noisy answers does not win: its mean is lower, and the score handed out is a mean too."""
+    oracle = NoisyPeak(clean=pictures, weights=hostile(pictures).weights, draws=draws)
+    result = parse_attack(text)(pictures, oracle)
+    np.testing.assert_array_equal(result.attacked, pictures)
+    rounds = JUDGING_CALLS // draws
+    np.testing.assert_allclose(result.scores, result.trace[-2 * rounds :][1::2].mean(axis=0))
+
+
+@pytest.mark.parametrize("queries", [1, 2, 19, 20, 57, 400])
+@pytest.mark.parametrize("name", [name for name, kind in CATALOGUE.items() if kind.needs is Needs.SCORES])
+def test_the_comparison_is_paid_from_the_budget(name: str, queries: int, pictures: Images) -> None:
+    """Exactly as many calls as declared, and at most a tenth of them for the comparison."""
+    for oracle in (hostile(pictures), NoisyPeak(clean=pictures, weights=hostile(pictures).weights)):
+        result = parse_attack(f"{name}:queries={queries}")(pictures, ScoreOnly(inner=oracle))
+        assert result.queries.tolist() == [queries] * 3
+        assert oracle.calls == queries

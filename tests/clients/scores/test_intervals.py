@@ -1,0 +1,144 @@
+"""Intervals over images: they hold what they claim to hold, and say so where no kind would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import interval_coverage
+import numpy as np
+import pytest
+from coverage_populations import MADE
+from scipy import stats
+
+from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.distances import energy_score, wasserstein_score
+from scoreguard_client.scores.estimates import (
+    LEAST_FOR_CORRELATION,
+    LEAST_FOR_DISTANCE,
+    LEAST_FOR_MEAN,
+    Estimate,
+    correlation_estimate,
+    distance_estimate,
+    mean_estimate,
+)
+from scoreguard_client.scores.intervals import correlation_interval, distance_interval, mean_interval
+from scoreguard_client.scores.scaling import Values
+
+PROMISED = 0.93
+MEANS = ("abs. gain", "rel. gain", "R", "Gain", "clean")
+
+
+def each(count: int) -> Clusters:
+    """One row for each image."""
+    return Clusters([f"image{number}" for number in range(count)])
+
+
+def test_a_mean_is_given_at_least_students_interval() -> None:
+    """The t interval of scipy lies inside; for normal values hardly anything is added."""
+    values = np.random.default_rng(0).normal(3, 2, 60)
+    low, high = mean_interval(values, each(60))
+    theirs = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert low <= theirs.low + 1e-12 and theirs.high - 1e-12 <= high
+    assert high - low < 1.1 * (theirs.high - theirs.low)
+
+
+def test_a_skewed_mean_is_given_the_studentised_bootstrap_too() -> None:
+    """Its upper end is scipy's: the bootstrap of the t statistic of the same values."""
+    values = np.random.default_rng(4).exponential(1, 25)
+    rng = np.random.default_rng(1)
+    drawn = values[rng.integers(0, 25, (20_000, 25))]
+    pivots = (drawn.mean(1) - values.mean()) / drawn.std(1, ddof=1)
+    _, high = mean_interval(values, Clusters([str(number) for number in range(25)], resamples=20_000))
+    assert high == pytest.approx(values.mean() - np.quantile(pivots, 0.025) * values.std(ddof=1), rel=0.02)
+
+
+def test_repeating_the_rows_of_an_image_does_not_make_an_interval_narrower() -> None:
+    """Twenty copies of each row hold no more knowledge than one."""
+    rng = np.random.default_rng(1)
+    clean, attacked = rng.normal(size=30), rng.normal(0.5, 1, 30)
+    copies = Clusters(list(np.repeat([str(number) for number in range(30)], 20)))
+    kinds: tuple[Callable[[Values, Values, Clusters], tuple[float, float]], ...] = (
+        lambda u, v, images: mean_interval(v - u, images),
+        lambda u, v, images: distance_interval(wasserstein_score, u, v, images, power=1),
+        lambda u, v, images: distance_interval(energy_score, u, v, images, power=2),
+        correlation_interval,
+    )
+    for kind in kinds:
+        single = kind(clean, attacked, each(30))
+        assert kind(np.repeat(clean, 20), np.repeat(attacked, 20), copies) == pytest.approx(single, rel=1e-6)
+
+
+@pytest.mark.parametrize(("population", "images"), [("skewed", 20), ("ceiling", 30), ("five draws", 20)])
+def test_intervals_of_means_hold_the_truth_as_often_as_they_promise(population: str, images: int) -> None:
+    """Over 400 samples, within two simulation errors; the percentile bootstrap does not for the skewed ones."""
+    shares = interval_coverage.coverage(MADE[population], images, 400, [*MEANS, "percentile"])
+    assert min(shares[name] for name in MEANS) >= PROMISED - 0.026
+    if population == "skewed":
+        assert shares["percentile"] < PROMISED
+
+
+@pytest.mark.parametrize("population", ["skewed", "hardly any gain"])
+def test_intervals_of_distances_and_correlations_hold_the_truth_as_often_as_they_promise(population: str) -> None:
+    """Over 120 samples of 20 images, within two simulation errors."""
+    shares = interval_coverage.coverage(MADE[population], 20, 120, ["W", "E", "SROCC"])
+    assert min(shares.values()) >= PROMISED - 0.047
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("population", list(MADE))
+def test_every_interval_holds_from_its_least_number_of_images_on(population: str) -> None:
+    """Over 1000 samples of means and 300 of the others, for each made population."""
+    for images in (20, 30, 100):
+        means = interval_coverage.coverage(MADE[population], images, 1000, list(MEANS))
+        assert min(means.values()) >= PROMISED - 0.016, (images, means)
+        others = interval_coverage.coverage(MADE[population], images, 300, ["W", "E", "SROCC"])
+        assert min(others.values()) >= PROMISED - 0.03, (images, others)
+
+
+def estimates(count: int) -> dict[str, Estimate]:
+    """One of each kind for so many images."""
+    rng = np.random.default_rng(0)
+    clean, attacked, images = rng.random(count), 1 + rng.random(count), each(count)
+    return {
+        "mean": mean_estimate(attacked - clean, images),
+        "distance": distance_estimate(wasserstein_score, clean, attacked, images),
+        "correlation": correlation_estimate(clean, attacked, images),
+    }
+
+
+@pytest.mark.parametrize(
+    ("kind", "least"),
+    [("mean", LEAST_FOR_MEAN), ("distance", LEAST_FOR_DISTANCE), ("correlation", LEAST_FOR_CORRELATION)],
+)
+def test_below_its_least_number_of_images_a_number_has_no_interval(kind: str, least: int) -> None:
+    """It has one from there on, and says why before; one image is no exception."""
+    too_few, enough = estimates(least - 1)[kind], estimates(least)[kind]
+    assert (too_few.note, np.isnan(too_few.low), np.isfinite(too_few.value)) == ("n too small", True, True)
+    assert enough.note == ""
+    assert enough.low <= enough.value <= enough.high
+    assert estimates(1)["mean"].note == "n too small"
+
+
+def test_an_undefined_row_makes_the_number_undefined_and_its_images_are_counted() -> None:
+    """Two rows of one image and one of another: two images."""
+    images = Clusters(["a", "a", "b", *(str(number) for number in range(30))])
+    values = np.array([np.nan, np.nan, np.inf, *range(30)])
+    assert (mean_estimate(values, images).note, mean_estimate(values, images).undefined) == ("undefined", 2)
+    assert correlation_estimate(np.ones(33), np.arange(33.0), images).note == "undefined"
+
+
+def test_the_sign_of_a_distance_is_left_open_where_the_mean_change_is() -> None:
+    """Scores that only spread out: the distance is sure, its sign is not."""
+    rng = np.random.default_rng(5)
+    clean = rng.normal(0.5, 0.05, 40)
+    attacked = 0.5 + 4 * (rng.permutation(clean) - 0.5)
+    low, high = distance_interval(energy_score, clean, attacked, each(40), power=2)
+    assert low == -high < 0
+    low, high = distance_interval(energy_score, clean, clean - 0.2, each(40), power=2)
+    assert low < high < 0
+
+
+def test_values_that_are_all_equal_have_an_interval_of_no_width() -> None:
+    """PSNR of identical images, for one."""
+    assert mean_interval(np.full(25, 150.0), each(25)) == (150.0, 150.0)
