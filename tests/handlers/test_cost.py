@@ -40,12 +40,20 @@ async def cost_of(archive: Archive, request: Any, chain: str = "") -> Estimate:
     return await estimate(request, steps, metric="brightness", max_pixels=50_000_000)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF"])
 async def test_pixels_come_from_the_header(tiny_archive: Archive, form: str) -> None:
     """Of every kind of file, small or not."""
     for width, height in ((30, 20), (700, 500)):
         request = ScoreDefendedRequest(image=file_of(form, width, height))
         assert (await cost_of(tiny_archive, request)).megapixels == pytest.approx(width * height / 1e6)
+
+
+async def test_damaged_metadata_hides_no_pixels(tiny_archive: Archive) -> None:
+    """An image that the worker reads all the same costs what it costs."""
+    buffer = io.BytesIO()
+    PillowImage.new("RGB", (700, 500)).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    request = ScoreDefendedRequest(image=Image(encoded=buffer.getvalue()))
+    assert (await cost_of(tiny_archive, request)).megapixels == pytest.approx(0.35)
 
 
 async def test_pixels_of_a_tensor_come_from_its_shape(tiny_archive: Archive) -> None:
