@@ -50,6 +50,8 @@ _ID_BITS: Final = 62
 _STOPPED: Final = (code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
 _SUSPECT_SHARE: Final = 4
 """Work that takes more than this part of the memory is blamed for a worker's death at once."""
+_DRAIN_SECONDS: Final = 0.01
+"""Time between two looks at a queue that waits for the memory of other metrics."""
 _RETRY_SECONDS: Final = (1.0, 30.0)
 """Shortest and longest time after which a caller is told to try again."""
 logger = logging.getLogger(__name__)
@@ -150,7 +152,7 @@ class Dispatcher:
         """Refuse what comes, and wait for what is here."""
         self.refusal = BackendUnavailableError("the server is stopping; call another one")
         while self._calls or len(self._waiting):
-            await asyncio.wait([*self._calls]) if self._calls else await asyncio.sleep(0)
+            await asyncio.wait([*self._calls]) if self._calls else await asyncio.sleep(_DRAIN_SECONDS)
 
     def _clip(self, seconds: float | None) -> float:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds

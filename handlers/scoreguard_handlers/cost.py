@@ -11,7 +11,7 @@ import asyncio
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from scoreguard.images import read_image
@@ -94,11 +94,13 @@ class Rates:
                 self._rates[stage] = before + weight * (seconds / (runs * estimate.megapixels) - before)
 
     def stopped(self, estimate: Estimate, seconds: float) -> None:
-        """Take into account that work took this long and was not done: it costs more than that."""
-        expected = self.seconds(estimate)
-        if 0 < expected < seconds:
-            for stage in estimate.runs:
-                self._rates[stage] = self._rates.get(stage, _SECONDS) * seconds / expected
+        """Take into account that work took this long and was not done: its unknown stages cost more than that."""
+        unknown = [stage for stage in estimate.runs if stage not in self._rates]
+        known = {stage: runs for stage, runs in estimate.runs.items() if stage in self._rates}
+        left = seconds - self.seconds(replace(estimate, runs=known))
+        work = sum(estimate.runs[stage] for stage in unknown) * estimate.megapixels
+        if unknown and work and left > work * _SECONDS:
+            self._rates |= dict.fromkeys(unknown, left / work)
 
 
 async def estimate(request: Request, steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int) -> Estimate:

@@ -104,9 +104,12 @@ def test_rates_follow_the_answers() -> None:
 
 
 def test_work_that_was_stopped_costs_at_least_what_it_took() -> None:
-    """A stage that never ends before its deadline has no timings, and is known to be slow all the same."""
-    rates, cost = Rates(), Estimate(megapixels=0.1, runs={"diffuse": 1})
+    """A stage that never ends in time is known to be slow all the same; those that are known are not blamed."""
+    rates, cost = Rates(), Estimate(megapixels=0.1, runs={"decode": 1, "diffuse": 1})
+    before = rates.seconds(Estimate(megapixels=1, runs={"decode": 1}))
     rates.stopped(cost, 30.0)
     assert rates.seconds(cost) == pytest.approx(30.0)
     rates.stopped(cost, 1.0)
+    rates.stopped(cost, 300.0)
     assert rates.seconds(cost) == pytest.approx(30.0)
+    assert rates.seconds(Estimate(megapixels=1, runs={"decode": 1})) == before
