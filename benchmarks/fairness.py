@@ -18,7 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -124,8 +124,9 @@ async def send_large(plan: Plan, address: str, stop: float) -> int:
     async with connected(address) as channel:
         stub: Any = ScoringServiceStub(channel)
         while time.perf_counter() < stop:
-            await seconds_of(stub, large)
-            done += 1
+            with suppress(grpc.aio.AioRpcError):  # too late on a slow machine
+                await seconds_of(stub, large)
+                done += 1
     return done
 
 

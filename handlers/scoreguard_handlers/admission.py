@@ -51,6 +51,8 @@ _ID_BITS: Final = 62
 _STOPPED: Final = (code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
 _SUSPECT_SHARE: Final = 4
 """Work that takes more than this part of the memory is blamed for a worker's death at once."""
+_DRAIN_SECONDS: Final = 0.01
+"""Time between two looks at a queue that waits for the memory of other metrics."""
 _RETRY_SECONDS: Final = (1.0, 30.0)
 """Shortest and longest time after which a caller is told to try again."""
 logger = logging.getLogger(__name__)
@@ -95,7 +97,7 @@ class Dispatcher:
         self._waiting_bytes = self._running_items = 0
         self._lingering: asyncio.TimerHandle | None = None
         self._slots = Slots(workers=backend.workers, calls=backend.calls)
-        self._calls: set[asyncio.Task[None]] = set()
+        self._calls: dict[asyncio.Task[None], list[_Pending]] = {}
         self._rates, self._poison = Rates(), PoisonList(config.poison_seconds)
 
     @property
@@ -112,6 +114,12 @@ class Dispatcher:
     def busy(self) -> bool:
         """Whether every worker has something to do."""
         return self.running >= self._backend.workers
+
+    @property
+    def has_all_at_large_work(self) -> bool:
+        """Whether every worker is at large work that callers still wait for: nothing else can be answered meanwhile."""
+        now, running = time.time(), [pending for batch in self._calls.values() for pending in batch]
+        return self._slots.all_at_large_work and all(pending.item.deadline_unix_seconds > now for pending in running)
 
     async def submit(
         self, item: WorkItem, seconds: float | None, *, caller: str = "", estimate: Estimate | None = None
@@ -146,7 +154,7 @@ class Dispatcher:
         """Refuse what comes, and wait for what is here."""
         self.refusal = BackendUnavailableError("the server is stopping; call another one")
         while self._calls or len(self._waiting):
-            await asyncio.wait(self._calls) if self._calls else await asyncio.sleep(0)
+            await asyncio.wait([*self._calls]) if self._calls else await asyncio.sleep(_DRAIN_SECONDS)
 
     def _clip(self, seconds: float | None) -> float:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds
@@ -265,13 +273,13 @@ class Dispatcher:
         self._running_items += len(batch)
         self._slots.start(large=batch[0].is_large)
         call = asyncio.create_task(self._run(batch))
-        self._calls.add(call)
+        self._calls[call] = batch
         call.add_done_callback(functools.partial(self._finished, batch))
 
     def _finished(self, batch: list[_Pending], call: asyncio.Task[None]) -> None:
         self._running_items -= len(batch)
         self._slots.finish(large=batch[0].is_large)
-        self._calls.discard(call)
+        self._calls.pop(call, None)
         for pending in batch:
             pending.is_running = False
             self._backend.board.forget(pending.item.id)

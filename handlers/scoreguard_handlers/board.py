@@ -12,7 +12,7 @@ import logging
 import os
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -115,13 +115,15 @@ class FolderBoard:
 
     @contextmanager
     def working(self, items: Mapping[int, float]) -> Iterator[None]:
-        """Note what this process works on while the block runs."""
-        file = self._own_file()
-        os.pwrite(file, "".join(f"{item:x} {deadline}\n" for item, deadline in items.items()).encode(), 0)
+        """Note what this process works on while the block runs; on a full disk it works without a note."""
+        note = "".join(f"{item:x} {deadline}\n" for item, deadline in items.items())
+        with suppress(OSError):
+            os.pwrite(self._own_file(), note.encode(), 0)
         try:
             yield
         finally:
-            os.ftruncate(file, 0)
+            with suppress(OSError):
+                os.ftruncate(self._own_file(), 0)
 
     def notes(self) -> list[Note]:
         """What the workers work on, those included that died over it."""

@@ -44,6 +44,7 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @option("--threads", "threads", "Threads of one graph run.")
 @option("--queue", "admission.queue_limit", "Requests that may wait for one metric.")
 @option("--max-batch", "admission.max_batch", "Most requests in one call to TorchServe.")
+@option("--memory-mib", "admission.memory_mib", "Memory for large images at the same time; 0 = what there is.")
 @option("--deadline", "admission.default_deadline_seconds", "Deadline in seconds of calls that set none.")
 @option("--max-deadline", "admission.max_deadline_seconds", "Longest time for a call, in seconds.")
 @option("--max-message-mib", "max_message_bytes", "Largest request, in MiB.", scale=MIB)

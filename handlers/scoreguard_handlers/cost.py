@@ -8,25 +8,24 @@ stage times the stage's rate, which is learnt from the answers. Memory is pixels
 from __future__ import annotations
 
 import asyncio
-import io
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
-from PIL import Image as PillowImage
-
+from scoreguard.images import read_image
+from scoreguard.v1.errors import ImageLimitError
 from scoreguard.v1.execution import COUNT_PARAMETER, is_diffusion, tiling_of
 from scoreguard.v1.resolve import STEP_PARAMETER, ResolvedStep
 from scoreguard.v1.scoring_pb2 import PURIFIED_FORMAT_PNG, Image, PurifyRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.request_check import Request, smoothing_of
 
-_FORMATS: Final = ("PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF")
 _AT_ONCE: Final = (b"\x89PNG", b"\xff\xd8")
 """How files begin whose short headers are read in microseconds; all others are read on a thread."""
 _AT_ONCE_BYTES: Final = 1 << 15
+_HEADER_SECONDS: Final = 1.0
 _GRADIENT_RUNS: Final = 3
 """A derivative costs about two runs more."""
 _SECONDS: Final = 0.25
@@ -95,11 +94,13 @@ class Rates:
                 self._rates[stage] = before + weight * (seconds / (runs * estimate.megapixels) - before)
 
     def stopped(self, estimate: Estimate, seconds: float) -> None:
-        """Take into account that work took this long and was not done: it costs more than that."""
-        expected = self.seconds(estimate)
-        if 0 < expected < seconds:
-            for stage in estimate.runs:
-                self._rates[stage] = self._rates.get(stage, _SECONDS) * seconds / expected
+        """Take into account that work took this long and was not done: its unknown stages cost more than that."""
+        unknown = [stage for stage in estimate.runs if stage not in self._rates]
+        known = {stage: runs for stage, runs in estimate.runs.items() if stage in self._rates}
+        left = seconds - self.seconds(replace(estimate, runs=known))
+        work = sum(estimate.runs[stage] for stage in unknown) * estimate.megapixels
+        if unknown and work and left > work * _SECONDS:
+            self._rates |= dict.fromkeys(unknown, left / work)
 
 
 async def estimate(request: Request, steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int) -> Estimate:
@@ -123,11 +124,14 @@ async def _pixels(image: Image) -> int:
 
 
 def _header_pixels(data: bytes) -> int:
+    """As the worker will read it: with no pixel allowed, the reader says how many there are and decodes none."""
     try:
-        with PillowImage.open(io.BytesIO(data), formats=_FORMATS) as image:
-            return image.width * image.height
+        read_image(data, max_pixels=0, max_seconds=_HEADER_SECONDS)
+    except ImageLimitError as error:
+        return int(error.value) if error.what == "pixels" else 0
     except Exception:  # whatever is wrong with it, the worker says so in its own words
         return 0
+    return 0
 
 
 def _runs(request: Request, steps: Sequence[ResolvedStep]) -> dict[str, float]:

@@ -149,7 +149,7 @@ class _MetricWatch:
         Raises:
             TooLateError: nothing was answered in time for the stated span.
         """
-        if self.pulse.is_fresh:
+        if self.pulse.is_fresh or self._dispatcher.has_all_at_large_work:
             return
         canary = asyncio.create_task(self._canary())
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -10,7 +10,10 @@ import psutil
 
 from scoreguard_handlers.config import MIB, ServeConfig
 
-_CGROUP_LIMITS: Final = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_OWN_CGROUP: Final = Path("/proc/self/cgroup")
+_LIMIT_FILES: Final = {"": "memory.max", "memory": "memory/memory.limit_in_bytes"}
+"""Where the limit of a group is, by the controller in our own line of it: version 2, and 1."""
 _SERVICE_BYTES: Final = 320 * MIB
 """The gateway and the Java virtual machine."""
 _WORKER_BYTES: Final = 160 * MIB
@@ -76,11 +79,27 @@ def default_budget(config: ServeConfig, metrics: int) -> int:
 def memory_limit() -> int:
     """Bytes that this process and its children may use: the container's limit, or the machine's memory."""
     physical = int(psutil.virtual_memory().total)
-    return min([physical, *(limit for path in _CGROUP_LIMITS if (limit := _read(path)))])
+    return min([physical, *(limit for path in _limit_files() if (limit := _read(path)))])
+
+
+def _limit_files() -> Iterator[Path]:
+    """The limits of this process's group and of those around it; a container sees its own as the root."""
+    for line in _text_of(_OWN_CGROUP).splitlines():
+        _, controllers, group = line.split(":", 2)
+        for controller in controllers.split(","):
+            if controller in _LIMIT_FILES:
+                folder, name = Path(_LIMIT_FILES[controller]).parent, Path(_LIMIT_FILES[controller]).name
+                inner = Path(group.lstrip("/"))
+                yield from (_CGROUPS / folder / part / name for part in (inner, *inner.parents))
 
 
 def _read(path: Path) -> int:
+    text = _text_of(path).strip()
+    return int(text) if text.isdecimal() else 0  # no such file, or "max"
+
+
+def _text_of(path: Path) -> str:
     try:
-        return int(path.read_text())
-    except (OSError, ValueError):  # no such file, or "max"
-        return 0
+        return path.read_text()
+    except OSError:
+        return ""

@@ -20,6 +20,11 @@ class Slots:
         """Whether nothing may start."""
         return not (self.may_start(large=False) or self.may_start(large=True))
 
+    @property
+    def all_at_large_work(self) -> bool:
+        """Whether no worker is left for small work."""
+        return self._large >= self._workers
+
     def may_start(self, *, large: bool) -> bool:
         """Whether one more call may be sent."""
         if large:

@@ -70,12 +70,17 @@ def test_a_dead_worker_leaves_its_note_behind(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_costs_only_the_early_end(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The caller's leaving is logged, and raises nothing."""
+    """The caller's leaving is logged and raises nothing, and the work is done without a note."""
     board = FolderBoard(tmp_path / "board")
     (tmp_path / "board" / "gone").rmdir()
+    (tmp_path / "board" / "working").rmdir()
     board.leave(1)
     board.forget(1)
     assert "cannot tell the workers" in caplog.text
+    done = []
+    with board.working({1: 0.0}):
+        done.append(1)
+    assert done == [1]
 
 
 def test_without_a_folder_the_board_is_of_this_process() -> None:

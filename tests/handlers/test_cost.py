@@ -40,12 +40,20 @@ async def cost_of(archive: Archive, request: Any, chain: str = "") -> Estimate:
     return await estimate(request, steps, metric="brightness", max_pixels=50_000_000)
 
 
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "TIFF", "BMP", "PPM", "GIF"])
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF"])
 async def test_pixels_come_from_the_header(tiny_archive: Archive, form: str) -> None:
     """Of every kind of file, small or not."""
     for width, height in ((30, 20), (700, 500)):
         request = ScoreDefendedRequest(image=file_of(form, width, height))
         assert (await cost_of(tiny_archive, request)).megapixels == pytest.approx(width * height / 1e6)
+
+
+async def test_damaged_metadata_hides_no_pixels(tiny_archive: Archive) -> None:
+    """An image that the worker reads all the same costs what it costs."""
+    buffer = io.BytesIO()
+    PillowImage.new("RGB", (700, 500)).save(buffer, "PNG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff")
+    request = ScoreDefendedRequest(image=Image(encoded=buffer.getvalue()))
+    assert (await cost_of(tiny_archive, request)).megapixels == pytest.approx(0.35)
 
 
 async def test_pixels_of_a_tensor_come_from_its_shape(tiny_archive: Archive) -> None:
@@ -96,9 +104,12 @@ def test_rates_follow_the_answers() -> None:
 
 
 def test_work_that_was_stopped_costs_at_least_what_it_took() -> None:
-    """A stage that never ends before its deadline has no timings, and is known to be slow all the same."""
-    rates, cost = Rates(), Estimate(megapixels=0.1, runs={"diffuse": 1})
+    """A stage that never ends in time is known to be slow all the same; those that are known are not blamed."""
+    rates, cost = Rates(), Estimate(megapixels=0.1, runs={"decode": 1, "diffuse": 1})
+    before = rates.seconds(Estimate(megapixels=1, runs={"decode": 1}))
     rates.stopped(cost, 30.0)
     assert rates.seconds(cost) == pytest.approx(30.0)
     rates.stopped(cost, 1.0)
+    rates.stopped(cost, 300.0)
     assert rates.seconds(cost) == pytest.approx(30.0)
+    assert rates.seconds(Estimate(megapixels=1, runs={"decode": 1})) == before

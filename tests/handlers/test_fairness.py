@@ -9,10 +9,13 @@ from typing import Any
 
 import pytest
 from gateways import Line, connect, connected, request, slow_request
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest
+from scoreguard_handlers.config import HealthConfig
 
+SERVICE = "scoreguard.v1.ScoringService"
 LARGE_CALLERS = 8
 STEPS = 1
 """Of each large request: half a second of work and more."""
@@ -54,6 +57,20 @@ async def running(line: Line) -> None:
     async with asyncio.timeout(20):
         while (dispatcher.running, dispatcher.waiting) != (1, LARGE_CALLERS - 1):
             await asyncio.sleep(0.01)
+
+
+async def test_health_waits_for_large_work_that_somebody_waits_for(store: Path) -> None:
+    """The only worker is at a large image for longer than any canary may take: that is no reason to fail."""
+    hasty = HealthConfig(period_seconds=0.05, canary_timeout_seconds=0.1, stall_seconds=0.2, stall_timeouts=1)
+    async with connected(store, workers=1, health=hasty) as line:
+        stub: Any = health_pb2_grpc.HealthStub(line.channel)
+        large = asyncio.create_task(seconds_of(line.stub.ScoreDefended(slow_request(3))))
+        states = set()
+        while not large.done():
+            states.add((await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE))).status)
+            await asyncio.sleep(0.05)
+        assert await large > 4 * hasty.stall_seconds
+    assert states == {health_pb2.HealthCheckResponse.SERVING}
 
 
 async def test_a_batch_of_many_is_one_caller(store: Path) -> None:

@@ -42,6 +42,12 @@ def test_a_small_call_never_waits_behind_a_large_one(
     assert slots.is_full is not (one_more_large or one_more_small)
 
 
+@pytest.mark.parametrize(("workers", "large", "expected"), [(1, 0, False), (1, 1, True), (3, 2, False)])
+def test_only_one_worker_alone_can_be_all_at_large_work(workers: int, large: int, expected: bool) -> None:
+    """Of several, one is always left."""
+    assert filled(workers, 2 * workers, large, 0).all_at_large_work is expected
+
+
 def test_a_call_that_ends_makes_room() -> None:
     """For one of its kind."""
     slots = filled(1, 2, large=1, small=0)

@@ -197,7 +197,7 @@ def test_a_graph_stops_when_its_deadline_passes(tiny_archive: Archive) -> None:
     started = time.monotonic()
     (result,) = answer(worker, WorkItem(score=score_item(chain, image).score, deadline_unix_seconds=time.time() + 0.5))
     assert result.status.code == code_pb2.DEADLINE_EXCEEDED
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 8
 
 
 def test_a_caller_who_leaves_stops_his_item_and_no_other(tiny_archive: Archive) -> None:
