@@ -44,7 +44,7 @@ ATTACKS = {
     "patch-rs": ":queries=4",
     "auto": ":iterations=4:queries=4",
 }
-OTHERS = {"zhang-lpips", "zhang-dists", "cumulative-uap", "optimized-uap", "generative-uap"}
+OTHERS = {"zhang-lpips", "zhang-dists", "cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"}
 """These need files: their own tests make them."""
 
 

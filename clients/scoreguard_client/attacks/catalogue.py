@@ -24,6 +24,7 @@ from scoreguard_client.attacks.ioi import IOI
 from scoreguard_client.attacks.korhonen import Korhonen
 from scoreguard_client.attacks.madc import MADC
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.momentum_uap import MomentumUAP
 from scoreguard_client.attacks.nes import NES
 from scoreguard_client.attacks.onepixel import OnePixel
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
@@ -53,6 +54,7 @@ CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
         "cumulative-uap": CumulativeUAP,
         "optimized-uap": OptimizedUAP,
         "generative-uap": GenerativeUAP,
+        "momentum-uap": MomentumUAP,
         "pgd": PGD,
         "apgd": APGD,
         "ioi": IOI,

@@ -128,9 +128,10 @@ class LocalOracle:
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
-        self._seed, self._draws, self._calls = seed, draws if random else 1, 0
+        self._draws: int | Sequence[int] = draws if random else 1
+        self._seed, self._calls = seed, 0
         self._last_calls = np.zeros(0, dtype=np.int64)
-        self._facts = replace(facts_of(archive.manifest), calls_per_question=self._draws, random=random)
+        self._facts = replace(facts_of(archive.manifest), calls_per_question=draws if random else 1, random=random)
 
     @property
     def facts(self) -> OracleFacts:

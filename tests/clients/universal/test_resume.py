@@ -27,6 +27,7 @@ from scoreguard_client.universal.teacher import local_teacher
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"
 KILLS = 2
 KINDS = ["cumulative", "optimized", "generative"]
+READINGS = [(kind, mode) for kind in KINDS for mode in ("paper", "benchmark")] + [("momentum", "paper")]
 
 
 class StopError(Exception):
@@ -51,8 +52,7 @@ def stop_after(steps: int) -> Any:
     return told
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", ["paper", "benchmark"])
+@pytest.mark.parametrize(("kind", "mode"), READINGS)
 @pytest.mark.parametrize(("every", "stops"), [(1, (1, 3)), (2, (3,)), (4, (3, 5)), (100, (4,))])
 def test_a_stopped_training_ends_with_the_same_bytes(
     kind: str, mode: str, every: int, stops: tuple[int, ...], train: Train, photos: Path, tmp_path: Path
