@@ -3,8 +3,8 @@
     z_{t+1} = Clip(x_t + eta * sign(grad Q(x_t))),  x_{t+1} = Clip(x_t + 0.75 (z_{t+1} - x_t) + 0.25 (x_t - x_{t-1}))
 
 eta starts at `start` * eps, 2 eps in the paper. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22
-and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it has
-seen, with that point's gradient, if since the last checkpoint
+and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it
+has seen, with that point's gradient, if since the last checkpoint
 
 1. fewer than rho = 0.75 of its steps raised the objective, or
 2. neither its eta was halved nor its best objective rose.
