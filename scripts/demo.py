@@ -121,9 +121,7 @@ def say_what_next(seconds: float) -> None:
     """Where the results are, and what to try."""
     page = (RUN / "report" / "index.html").relative_to(ROOT)
     console.print(f"\n[bold]Done in {seconds / 60:.1f} minutes.[/bold] The page with the images: {page}")
-    console.print(
-        "Six images are too few for intervals, and the table says so: 20 or more have them (docs/intervals.md)."
-    )
+    console.print("Six images are too few for intervals, and the table says so; see docs/intervals.md.")
     console.print(
         "Try next:\n"
         "  .venv/bin/scoreguard-serve --model-store model_store\n"

@@ -56,9 +56,8 @@ def test_the_list_of_niqe_is_that_of_the_photographs_in_its_digest(shared_data: 
 
 def test_the_list_of_the_other_records_is_their_folders_less_what_was_kept_out(shared_data: Path) -> None:
     """Folders by name, as the record's command has them."""
-    every = {
-        path.stem for folder in ("nips2017", "kodak24") for path in (shared_data / "images" / folder).glob("*.png")
-    }
+    folders = [shared_data / "images" / folder for folder in ("nips2017", "kodak24")]
+    every = {path.stem for folder in folders for path in folder.glob("*.png")}
     every |= {"astronaut", "coffee", "chelsea", "rocket"}
     for record in ("lite", "denoiser"):
         content = json.loads((WEIGHTS / f"{record}.json").read_text())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,6 +35,8 @@ _FLAGS: Final = {
 }
 
 
+_KNOWS_THRESHOLDS: Final = ("dct-threshold", "auto")
+"""Attacks that push values over the thresholds of a rounding, or take such an attack along."""
 _WHY_UNDEFINED: Final = {
     "relative_gain": "a clean score that is worse than the scale",
     "r_score": "a clean score worse and an attacked one better than the scale",
@@ -60,6 +62,8 @@ class Evidence:
     """Chains as the user wrote them, by their full text form."""
     names: Mapping[str, str]
     """Attacks in prose, by their text form."""
+    rounding: Collection[str] = ()
+    """Chains whose gradient is not exact: straight through a rounding, or past a step."""
 
     def where(self, row: Row) -> str:
         """Attack and chain of a row, for people."""
@@ -68,19 +72,7 @@ class Evidence:
 
 def cautions_for(evidence: Evidence) -> list[str]:
     """What a reader should know before trusting a table, one sentence each."""
-    checks = (
-        _unfinished,
-        _failures,
-        _undefined,
-        _weak_attacks,
-        _weak_adaptive,
-        _black_box,
-        _draws,
-        _flags,
-        _rounding,
-        _clean,
-    )
-    return [caution for check in checks for caution in check(evidence)]
+    return [caution for check in _CHECKS for caution in check(evidence)]
 
 
 def _unfinished(evidence: Evidence) -> Iterator[str]:
@@ -138,6 +130,18 @@ def _black_box(evidence: Evidence) -> Iterator[str]:
             )
 
 
+def _gradients_alone(evidence: Evidence) -> Iterator[str]:
+    adaptive = [row for row in evidence.rows if row.adaptive]
+    for chain in evidence.rounding:
+        attacks = [row.attack for row in adaptive if row.chain == chain]
+        told = any(attack.partition(":")[0] in _KNOWS_THRESHOLDS for attack in attacks)
+        if any(kind_of(attack).needs is Needs.GRADIENT for attack in attacks) and not told:
+            yield (
+                f"{evidence.labels.get(chain, chain)} rounds, and those who know it used gradients that pass straight "
+                f"through: they are blind to its thresholds. Add {' or '.join(_KNOWS_THRESHOLDS)} before trusting it."
+            )
+
+
 def _draws(evidence: Evidence) -> Iterator[str]:
     random = {record.chain for record in evidence.records if record.draw > 0}
     if random and evidence.plan.crafting_draws == 1 and any(row.adaptive for row in evidence.rows):
@@ -181,3 +185,18 @@ def _effect(row: Row, column: str = "absolute_gain") -> float:
         return math.nan
     sign = -1.0 if parse_attack(row.attack).direction is Direction.DOWN else 1.0
     return sign * row.scores[column].value
+
+
+_CHECKS: Final = (
+    _unfinished,
+    _failures,
+    _undefined,
+    _weak_attacks,
+    _weak_adaptive,
+    _black_box,
+    _gradients_alone,
+    _draws,
+    _flags,
+    _rounding,
+    _clean,
+)

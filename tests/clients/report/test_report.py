@@ -56,7 +56,7 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
     assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
 
 
-def many_records(count: int = 24) -> list[Record]:
+def many_records(count: int = 32) -> list[Record]:
     """FGSM undefended on more images, gains that differ."""
     rng = np.random.default_rng(0)
     records = (record(number % len(NAMES), FGSM, "none", "none", float(rng.normal(20, 5))) for number in range(count))
@@ -67,7 +67,7 @@ def many_records(count: int = 24) -> list[Record]:
 
 
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
-    """Twenty-four images give an interval to each column."""
+    """Thirty-two images give an interval to each column."""
     (row,) = read_report(make_run(many_records()), QUICK).rows
     for key, estimate in row.scores.items():
         if key == "draw_spread":  # one draw has none
@@ -192,6 +192,29 @@ def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said:
     """After AutoAttack's flags; a picture counts once however many records carry its flag."""
     cautions = read_report(make_run(records), QUICK).cautions
     assert any(said in caution for caution in cautions), cautions
+
+
+@pytest.mark.parametrize(
+    ("attacks", "adaptive", "rounding", "flagged"),
+    [
+        ([FGSM], True, [DIM], True),
+        ([FGSM, SQUARE], True, [DIM], True),
+        ([FGSM, "auto"], True, [DIM], False),
+        ([SQUARE], True, [DIM], False),
+        ([FGSM], True, [], False),
+        ([FGSM], False, [DIM], False),
+    ],
+)
+def test_a_chain_that_rounds_and_was_attacked_by_gradients_alone_is_flagged(
+    attacks: list[str], adaptive: bool, rounding: list[str], flagged: bool, make_run: MakeRun
+) -> None:
+    """Straight-through gradients are blind to thresholds; `auto` is not, and who ignores the chain claims nothing."""
+    texts = [str(parse_attack(attack)) for attack in attacks]
+    crafting = DIM if adaptive else "none"
+    records = [record(number, attack, DIM, crafting, 4.0) for attack in texts for number in range(6)]
+    run = make_run(records, plan=replace(PLAN, attacks=tuple(texts)), rounding=rounding)
+    cautions = read_report(run, QUICK).cautions
+    assert any("blind to its thresholds" in caution for caution in cautions) == flagged, cautions
 
 
 def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:
