@@ -1,6 +1,10 @@
-"""Every attack against the live endpoint, undefended and behind three defences, as the table of docs/attacks.md.
+r"""Every attack against the live endpoint, undefended and behind three defences, as the table of docs/attacks.md.
 
-    python benchmarks/attack_table.py --images nips2017 --training photos --weights nima=nima_mobilenet_technical.pt
+    python benchmarks/attack_table.py --images nips2017 --images avt_ai_images --training photos \
+        --weights nima=nima_mobilenet_technical.pt
+
+Attacks images that none of the metrics was trained on (`unseen.py`): those of `--images` that are left, or exactly
+those of `--list`, of which one that was trained on is refused. The universal perturbations are trained on others.
 
 Builds the archives, trains the universal perturbations on other pictures, starts the service on a free port, runs one
 campaign for each metric (each attack also knowing each defence), and prints the tables as Markdown. Everything is kept
@@ -15,6 +19,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -23,9 +28,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from unseen import LIST, choose, refuse_seen
+
 from scoreguard_client.report import Report, TableOptions, make_report
 from scoreguard_client.report.table import Row
-from scoreguard_client.report.text import number
+from scoreguard_client.report.text import interval, value
 
 DEFENCES: Final = "none,blur,resize,jpeg:quality=50"
 UNIVERSAL: Final = {
@@ -42,13 +49,15 @@ BLACK_BOX: Final = (
     "square:queries=100,nes:queries=100,spsa:queries=100:pairs=16,simba:queries=100,"
     "onepixel:queries=100:population=25,patch-rs:queries=100,auto:iterations=15:queries=30"
 )
+_DIGITS: Final = 3
 BIN: Final = Path(sys.executable).parent
 
 
 class Plan(argparse.Namespace):
     """What to run."""
 
-    images: Path
+    images: list[Path]
+    names: Path | None
     training: Path
     weights: list[str]
     metrics: str
@@ -61,11 +70,32 @@ def main() -> None:
     """Run what is missing, and print."""
     plan = parse()
     metrics = plan.metrics.split(",")
+    gather(plan, metrics)
     build(plan)
     with serving(plan) as address, ThreadPoolExecutor(len(metrics)) as pool:
         list(pool.map(lambda metric: attack(plan, metric, address), metrics))
     for metric in metrics:
         print(markdown(make_report(plan.work / metric, TableOptions())))
+
+
+def gather(plan: Plan, metrics: list[str]) -> None:
+    """Copy the images to attack into the working folder."""
+    if plan.names:
+        names = plan.names.read_text(encoding="utf-8").split()
+        refuse_seen(names, metrics)
+        found = {path.name: path for folder in plan.images for path in folder.iterdir() if path.name in names}
+        if missing := sorted(set(names) - set(found)):
+            sys.exit(f"{missing[0]} of {plan.names} is in none of the folders given")
+        chosen = [found[name] for name in names][: plan.limit]
+    else:
+        chosen = choose(plan.images, metrics, plan.limit)
+    if both := {path.stem for path in chosen} & {path.stem for path in plan.training.iterdir()}:
+        sys.exit(f"{min(both)} is attacked, so no perturbation may be trained on it: take it out of {plan.training}")
+    folder = plan.work / "images"
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in chosen:
+        shutil.copy2(path, folder / path.name)
+    print(f"{len(chosen)} images in {folder}, none of them in a training list", file=sys.stderr)
 
 
 def build(plan: Plan) -> None:
@@ -85,7 +115,7 @@ def attack(plan: Plan, metric: str, address: str) -> None:
     run(
         "scoreguard", "attack", "--metric", metric, "--target", address, *surrogate, "--adaptive",
         "--attacks", ",".join([GRADIENT, *trained, BLACK_BOX]), "--defences", DEFENCES,
-        "--images", str(plan.images), "--limit", str(plan.limit), "--batch", str(plan.batch),
+        "--images", str(plan.work / "images"), "--batch", str(plan.batch),
         "--out", str(plan.work / metric),
     )  # fmt: skip
 
@@ -121,7 +151,7 @@ def serving(plan: Plan) -> Iterator[str]:
 
 
 def markdown(report: Report) -> str:
-    """Absolute gains with their intervals: crafted on the metric alone / knowing the defence."""
+    """Absolute gains, with intervals where there are enough images: crafted on the metric alone / with the defence."""
     chains = report.plan.defences
     lines = [f"| {report.plan.metric} | {' | '.join(report.label(chain) for chain in chains)} |"]
     lines.append("|---" * (len(chains) + 1) + "|")
@@ -136,21 +166,26 @@ def markdown(report: Report) -> str:
 
 
 def cell(row: Row | None) -> str:
-    """One gain, with half the width of its interval."""
+    """One gain with its interval."""
     if row is None or not row.scores:
         return ""
     gain = row.scores["absolute_gain"]
-    return f"{number(gain.value, 2)} ± {number((gain.high - gain.low) / 2, 2)}"
+    return f"{value(gain, _DIGITS)} {interval(gain, _DIGITS)}".rstrip()
 
 
 def parse() -> Plan:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--images", type=Path, required=True, help="Folder of pictures to attack.")
+    parser.add_argument(
+        "--images", type=Path, action="append", required=True, help="Folder of images to attack; repeatable."
+    )
+    parser.add_argument(
+        "--list", dest="names", type=Path, help=f"File with the names of the images to attack, as {LIST.name}."
+    )
     parser.add_argument("--training", type=Path, required=True, help="Folder of other pictures, for the perturbations.")
     parser.add_argument("--weights", action="append", default=[], help="NAME=PATH of a metric's weights; repeatable.")
     parser.add_argument("--metrics", default="lite,nima", help="Metrics, separated by commas.")
-    parser.add_argument("--limit", type=int, default=30, help="Most pictures to attack, by name.")
+    parser.add_argument("--limit", type=int, default=30, help="Most images to attack.")
     parser.add_argument("--batch", type=int, default=5, help="Pictures attacked at once.")
     parser.add_argument("--work", type=Path, default=Path("runs/attacks"), help="Where everything is kept.")
     return parser.parse_args(namespace=Plan())

@@ -85,17 +85,19 @@ STATISTICS: Final[dict[str, Statistic]] = {
 
 
 def coverage(draw: Draw, images: int, rounds: int, names: list[str], seed: int = SEED) -> dict[str, float]:
-    """Share of the samples whose interval holds the true value, for each statistic."""
+    """Share of the intervals that hold the true value, for each statistic."""
     every = [side.ravel() for side in draw(np.random.default_rng([seed, 0]), TRUTH)]
     truths = {name: STATISTICS[name].value(*every) for name in names}
-    rng, held = np.random.default_rng([seed, images]), dict.fromkeys(names, 0)
+    rng, held, given = np.random.default_rng([seed, images]), dict.fromkeys(names, 0), dict.fromkeys(names, 0)
     for _ in range(rounds):
         clean, attacked = draw(rng, images)
         clusters = Clusters([str(image) for image in range(images) for _ in range(clean.size // images)])
         for name in names:
             low, high = STATISTICS[name].interval(clean.ravel(), attacked.ravel(), clusters)
+            # Of scores that are all equal a correlation is undefined, and the report gives no interval.
+            given[name] += np.isfinite(low)
             held[name] += low <= truths[name] <= high
-    return {name: count / rounds for name, count in held.items()}
+    return {name: count / given[name] if given[name] else float("nan") for name, count in held.items()}
 
 
 def table(populations: dict[str, Draw], names: list[str], sizes: tuple[int, ...], rounds: int) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreguard.v1.archive import SUFFIX, Archive
-from scoreguard.v1.spec import format_chain, parse_chains
+from scoreguard.v1.spec import format_chain, parse_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
@@ -36,6 +36,7 @@ from scoreguard_client.oracles.local import find_surrogate
 
 DEFAULT_SURROGATE: Final = Path("model_store")
 """Model store whose archives serve as surrogates where it is present."""
+_NOT_EXACT: Final = ("straight_through", "bpda_identity")
 SHOWN_PICTURES: Final = 3
 """Pictures of a campaign that are kept for the report."""
 
@@ -133,6 +134,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
         "expected": expected_records(plan, draws),
         "left_out": [asdict(entry) for entry in left_out],
+        "rounding": [chain for chain in plan.defences if rounds(chain, metric)],
     }
     with Store.create(options.out, plan, facts) as store, Endpoint(client, metric.name) as endpoint:
         runner = Runner(
@@ -243,6 +245,11 @@ def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive |
         "server_version": catalogue.server_version,
         "transfer": surrogate is not None and not _same_metric(surrogate, metric),
     }
+
+
+def rounds(chain: str, metric: MetricDescription) -> bool:
+    """Whether a gradient passes the chain as if a rounding, or a whole step, were not there."""
+    return any(metric.defence(step.name).differentiability in _NOT_EXACT for step in parse_chain(chain))
 
 
 def _same_metric(surrogate: Archive, metric: MetricDescription) -> bool:

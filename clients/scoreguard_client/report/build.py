@@ -106,6 +106,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         expected=facts["expected"],
         labels=facts["labels"],
         names=names,
+        rounding=facts.get("rounding", ()),  # runs of earlier versions do not say
     )
     return Report(
         run=run,

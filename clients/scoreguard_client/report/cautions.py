@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,6 +64,8 @@ class Evidence:
     """Chains as the user wrote them, by their full text form."""
     names: Mapping[str, str]
     """Attacks in prose, by their text form."""
+    rounding: Collection[str] = ()
+    """Chains whose gradient is not exact: straight through a rounding, or past a step."""
 
     def where(self, row: Row) -> str:
         """Attack and chain of a row, for people."""
@@ -72,20 +74,7 @@ class Evidence:
 
 def cautions_for(evidence: Evidence) -> list[str]:
     """What a reader should know before trusting a table, one sentence each."""
-    checks = (
-        _unfinished,
-        _failures,
-        _undefined,
-        _weak_attacks,
-        _weak_adaptive,
-        _thresholds,
-        _black_box,
-        _draws,
-        _flags,
-        _rounding,
-        _clean,
-    )
-    return [caution for check in checks for caution in check(evidence)]
+    return [caution for check in _CHECKS for caution in check(evidence)]
 
 
 def _unfinished(evidence: Evidence) -> Iterator[str]:
@@ -134,7 +123,9 @@ def _thresholds(evidence: Evidence) -> Iterator[str]:
     for chain in evidence.plan.defences:
         steps = parse_chain(chain)
         there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
-        if not any_rounds(steps) or not any(kind.needs is Needs.GRADIENT for kind in there):
+        if not (chain in evidence.rounding or any_rounds(steps)) or not any(
+            kind.needs is Needs.GRADIENT for kind in there
+        ):
             continue
         wanted: set[type[Attack]] = {Auto, DCTThreshold} if DCTThreshold.fits(steps) else {Auto, MPGD}
         if not there & wanted:
@@ -200,3 +191,18 @@ def _effect(row: Row, column: str = "absolute_gain") -> float:
         return math.nan
     sign = -1.0 if parse_attack(row.attack).direction is Direction.DOWN else 1.0
     return sign * row.scores[column].value
+
+
+_CHECKS: Final = (
+    _unfinished,
+    _failures,
+    _undefined,
+    _weak_attacks,
+    _weak_adaptive,
+    _thresholds,
+    _black_box,
+    _draws,
+    _flags,
+    _rounding,
+    _clean,
+)

@@ -92,10 +92,13 @@ def correlation_interval(first: Values, second: Values, clusters: Clusters) -> I
     kept = [clusters.without(image) for image in range(count)]
     others = np.array([srocc(first[rows], second[rows]) for rows in kept])
     others = np.arctanh(np.clip(others[np.isfinite(others)], -most, most))
+    bias = 0.0
     if others.size:
         error = max(error, np.sqrt((count - 1) * others.var()))
+        bias = (count - 1) * float(others.mean() - middle)
     reach = _student(count - 2) * error
-    low, high = np.tanh([middle - reach, middle + reach])
+    # Joined with the interval around the value without its bias, which is not sure to be one.
+    low, high = np.tanh([middle - reach - max(bias, 0), middle + reach - min(bias, 0)])
     return min(float(low), value), max(float(high), value)
 
 

@@ -123,6 +123,7 @@ def _write(
         "command": command_line(config),
         "photos": list(config.sources),
         "excluded": list(config.excluded),
+        "trained_on": sorted(name for name, photo in photos.items() if min(photo.shape[:2]) >= PATCH),
         "data_sha256": digest_of(photos),
         "sharpness": config.sharpness,
         "photographs": count.photographs,

@@ -326,6 +326,7 @@ def _record(
         "training_photographs": len(training),
         "excluded": list(config.exclude),
         "held_out": list(config.holdout),
+        "trained_on": sorted(training),
         "seed": config.seed,
         "steps": state.step,
         "steps_of_the_schedule": config.steps,

@@ -246,6 +246,7 @@ def _record(
         "attacked": config.attacked.name,
         "training_pictures": len(split[0]),
         "held_out": sorted({pair.name for pair in split[1]}),
+        "trained_on": sorted({pair.name for pair in split[0]}),
         "seed": config.seed,
         "epochs": len(state.history),
         "batch": config.batch,

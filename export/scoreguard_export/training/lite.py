@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.crops import LabelledCrops, load_or_make_crops
 from scoreguard_export.training.loop import EpochReport, LoopState, resume, run_epochs
+from scoreguard_export.training.photos import load_photos
 
 Reported = Callable[[str], None]
 
@@ -90,6 +91,7 @@ def write_record(state: LoopState, crops: tuple[LabelledCrops, LabelledCrops], c
         "photos": [folder.name for folder in config.photos] + (["scikit-image"] if config.bundled else []),
         "excluded": list(config.exclude),
         "held_out": list(config.holdout),
+        "trained_on": sorted(load_photos(config)[0]),
         "seed": config.seed,
         "crops": len(crops[0].labels),
         "validation_crops": len(crops[1].labels),

@@ -56,7 +56,7 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
     assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
 
 
-def many_records(count: int = 24) -> list[Record]:
+def many_records(count: int = 32) -> list[Record]:
     """FGSM undefended on more images, gains that differ."""
     rng = np.random.default_rng(0)
     records = (record(number % len(NAMES), FGSM, "none", "none", float(rng.normal(20, 5))) for number in range(count))
@@ -67,7 +67,7 @@ def many_records(count: int = 24) -> list[Record]:
 
 
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
-    """Twenty-four images give an interval to each column."""
+    """Thirty-two images give an interval to each column."""
     (row,) = read_report(make_run(many_records()), QUICK).rows
     for key, estimate in row.scores.items():
         if key == "draw_spread":  # one draw has none
@@ -224,6 +224,15 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
     cautions = [text for text in read_report(make_run(records, plan=plan), QUICK).cautions if "rounds, and" in text]
     assert bool(cautions) == bool(said)
     assert said in "".join(cautions)
+
+
+@pytest.mark.parametrize("rounding", [[], [DIM]], ids=["exact", "rounds"])
+def test_the_servers_word_that_a_chain_rounds_is_enough(rounding: list[str], make_run: MakeRun) -> None:
+    """A defence that this client does not know is judged by the kind of gradient that its server declares."""
+    records = [record(place, FGSM, DIM, DIM, 9.0) for place in range(len(NAMES))]
+    plan = replace(PLAN, attacks=(FGSM,), defences=("none", DIM))
+    cautions = read_report(make_run(records, plan=plan, rounding=rounding), QUICK).cautions
+    assert any("add auto or mpgd" in caution for caution in cautions) == bool(rounding)
 
 
 def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:

@@ -79,8 +79,8 @@ def test_intervals_of_means_hold_the_truth_as_often_as_they_promise(population: 
 
 @pytest.mark.parametrize("population", ["skewed", "hardly any gain"])
 def test_intervals_of_distances_and_correlations_hold_the_truth_as_often_as_they_promise(population: str) -> None:
-    """Over 120 samples of 20 images, within two simulation errors."""
-    shares = interval_coverage.coverage(MADE[population], 20, 120, ["W", "E", "SROCC"])
+    """Over 120 samples of 30 images, within two simulation errors."""
+    shares = interval_coverage.coverage(MADE[population], 30, 120, ["W", "E", "SROCC"])
     assert min(shares.values()) >= PROMISED - 0.047
 
 
@@ -92,7 +92,8 @@ def test_every_interval_holds_from_its_least_number_of_images_on(population: str
     for images in (20, 30, 100):
         means = interval_coverage.coverage(MADE[population], images, 1000, list(MEANS))
         assert min(means.values()) >= PROMISED - 0.016, (images, means)
-        others = interval_coverage.coverage(MADE[population], images, 300, ["W", "E", "SROCC"])
+        names = ["W", "E", "SROCC"] if images >= LEAST_FOR_CORRELATION else ["W", "E"]
+        others = interval_coverage.coverage(MADE[population], images, 300, names)
         assert min(others.values()) >= PROMISED - 0.03, (images, others)
 
 
