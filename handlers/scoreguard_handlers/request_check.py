@@ -108,7 +108,7 @@ class RequestChecker:
         """Check a piece of work and resolve its chain.
 
         Raises:
-            InvalidRequestError: no picture, no defence to purify with, or a parameter or smoothing that is wrong.
+            InvalidRequestError: no image, no defence to purify with, or a parameter or smoothing that is wrong.
             UnknownNameError: a metric or defence that the archive does not hold.
         """
         request = request_of(item)
@@ -116,7 +116,7 @@ class RequestChecker:
         if request.metric not in {"", self._metric}:
             raise UnknownNameError("metric", request.metric, [self._metric], field="metric")
         if request.image.WhichOneof("payload") is None:
-            raise InvalidRequestError("the request has no picture: set image.encoded or image.tensor", field="image")
+            raise InvalidRequestError("the request has no image: set image.encoded or image.tensor", field="image")
         if isinstance(request, PurifyRequest) and not request.defences:
             raise InvalidRequestError("purify needs at least one defence", field="defences")
         smoothing_of(request)

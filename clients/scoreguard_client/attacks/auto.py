@@ -5,8 +5,9 @@ Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble 
 
     x' = argmax over the members m of Q(m(x))
 
-It knows the chain: where the first step rounds (`jpeg`, `quantise`), DCT threshold is a member too, and M-PGD's
-gradients take the cubic derivative wherever a step rounds.
+It knows the chain: where the first step rounds (`jpeg`, `quantise`), DCT threshold is a member too, M-PGD's
+gradients take the cubic derivative wherever a step rounds, and behind a random defence every question is the mean over
+as many draws as the spread of the gradient asks for (`oracles.draws`), unless the caller chose a number above one.
 
 Behind a random defence each member's picture is scored again before the choice, so that a lucky draw is not chosen.
 Like AutoAttack it raises flags where the evaluation itself looks doubtful (their section "flags", in our words):
@@ -14,7 +15,7 @@ Like AutoAttack it raises flags where the evaluation itself looks doubtful (thei
     zero-gradient      more than half of the gradient's values at the clean picture are exactly zero: masked
     one-step-wins      a single step gains more than every iterated attack: the gradient does not lead upwards
     black-box-wins     random search gains more than every gradient attack: masked, or the attacks are too short
-    one-draw           the same picture scores differently twice and each question is one draw: average over draws
+    one-draw           the same picture scores differently twice, and the oracle cannot average over draws
 """
 
 from __future__ import annotations
@@ -96,6 +97,7 @@ class Auto(LInfAttack):
 
     def run(self, session: Session) -> Found:
         """Run every member, and choose for each picture."""
+        session.take_draws()
         once, gradient = session.value_and_gradient(session.clean)
         again = session.value_and_gradient(session.clean)[0]
         results = [_delegate(member, session) for member in self.members_for(session.oracle.facts.chain)]

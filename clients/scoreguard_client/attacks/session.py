@@ -13,6 +13,7 @@ from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchEr
 from scoreguard_client.attacks.regions.base import Region
 from scoreguard_client.oracles.base import (
     CallCounter,
+    DrawingOracle,
     GradientOracle,
     Gradients,
     Images,
@@ -20,6 +21,7 @@ from scoreguard_client.oracles.base import (
     ScoreOracle,
     Scores,
 )
+from scoreguard_client.oracles.draws import draws_needed
 
 Counts = npt.NDArray[np.int64]
 """A number for each picture: (N,)."""
@@ -70,6 +72,17 @@ class Session:
         """Let gradients take another derivative of rounding, where the chain rounds and the oracle has a choice."""
         if any_rounds(self.oracle.facts.chain) and isinstance(self.oracle, RoundingOracle):
             self.oracle = self.oracle.with_rounding(rounding)
+
+    def take_draws(self) -> None:
+        """Let questions average over as many draws as the spread of the gradient asks for, where nobody chose a number.
+
+        The draws are each image's own; the single ones that the spread is measured on count as calls.
+        """
+        facts = self.oracle.facts
+        if facts.random and facts.calls_per_question == 1 and isinstance(self.oracle, DrawingOracle):
+            needed = draws_needed(self.oracle, self.clean)
+            self.calls = self.calls + np.array(needed.calls, dtype=np.int64)
+            self.oracle = self.oracle.with_draws(needed.draws)
 
     @property
     def clean(self) -> Images:

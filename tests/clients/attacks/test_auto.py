@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
+from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks.auto import Auto
+from scoreguard_client.oracles import LocalOracle
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.draws import PROBES, draws_needed
 
 EPS = 8 / 255
 SHORT = Auto(eps=EPS, iterations=9, pushes=4, queries=40)
@@ -151,3 +155,17 @@ def test_every_call_of_every_member_is_counted(pictures: Images) -> None:
     assert result.queries.tolist() == [oracle.calls] * 3
     assert oracle.calls <= SHORT.queries_needed
     assert len(result.trace) == oracle.calls
+
+
+def test_behind_noise_it_takes_as_many_draws_as_the_gradient_needs(tmp_path: Path) -> None:
+    """Each image its own number, the probes are calls too, and a number that the caller chose is kept."""
+    archive = write_archive(tmp_path / "energy")
+    images = np.stack([np.full((3, 7, 10), level, dtype=np.float32) for level in (0.05, 0.9)])
+    oracle = LocalOracle(archive, parse_chain("noise:sigma=0.2"), seed=[5, 6])
+    needed = draws_needed(oracle, images)
+    assert needed.draws[0] > needed.draws[1]
+    settled = SHORT(images, oracle.with_seed([5, 6]))
+    assert settled.queries[0] > settled.queries[1] > PROBES
+    chosen = SHORT(images, oracle.with_seed([5, 6]).with_draws(2))
+    assert chosen.queries[0] == chosen.queries[1]
+    assert not any("one-draw" in flags for flags in (*settled.flags, *chosen.flags))
