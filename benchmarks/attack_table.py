@@ -32,6 +32,7 @@ UNIVERSAL: Final = {
     "cumulative": "--epochs 10",
     "optimized": "--epochs 10",
     "generative": "--epochs 5 --batch 4 --channels 32",
+    "momentum": "",
 }
 GRADIENT: Final = (
     "fgsm,ifgsm,mifgsm,amifgsm:k=0.125,korhonen:iterations=20,ssah:mode=benchmark,madc,zhang-ssim:mode=benchmark,"

@@ -41,6 +41,7 @@ from scoreguard_handlers.errors import (
 from scoreguard_handlers.fair_queue import FairQueue
 from scoreguard_handlers.memory import MemoryBudget
 from scoreguard_handlers.poison import PoisonList
+from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.request_check import request_of
 from scoreguard_handlers.slots import Slots
 
@@ -55,6 +56,7 @@ _DRAIN_SECONDS: Final = 0.01
 _RETRY_SECONDS: Final = (1.0, 30.0)
 """Shortest and longest time after which a caller is told to try again."""
 logger = logging.getLogger(__name__)
+_WARNINGS: Final = RateLimit()
 
 
 @dataclass(eq=False, slots=True, kw_only=True)
@@ -323,7 +325,8 @@ class Dispatcher:
                 pending.answer.set_result(result)
 
     def _unavailable(self, error: ServingError) -> None:
-        logger.warning("%s: %s", self.metric, error)
+        if _WARNINGS.take(self.metric) is not None:
+            logger.warning("%s: %s", self.metric, error)
         self._on_unavailable()
 
     def _blame(self, batch: list[_Pending], error: WorkerDiedError) -> None:

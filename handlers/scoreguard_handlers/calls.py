@@ -23,6 +23,8 @@ REQUEST_ID_KEY: Final = "scoreguard-request-id"
 _MOST_ATTEMPTS: Final = 1000
 """More than any channel makes."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
+AT_THE_DEADLINE_SECONDS: Final = 0.2
+"""gRPC cancels a call at its deadline; a cancellation this close before it counts as one."""
 _FOREVER_SECONDS: Final = 1e8
 """gRPC says "centuries" where the caller set no deadline."""
 
@@ -72,6 +74,11 @@ async def answer(telemetry: Telemetry, method: str, context: Context, request: A
     with telemetry.call(facts):
         try:
             return await work
+        except asyncio.CancelledError:
+            left = seconds_left(context)
+            if left is not None and left < AT_THE_DEADLINE_SECONDS:
+                facts.code = grpc.StatusCode.DEADLINE_EXCEEDED
+            raise
         except Exception as error:  # whatever it was, the caller gets a status
             status = status_of(error)
             facts.code, facts.message = status_code(status.code), status.message

@@ -85,8 +85,12 @@ class ConnectionConfig:
     unfinished_bytes: Count = 512 * MIB
     """Bytes that requests may take while they arrive: this many over `max_message_bytes` are received at the same time,
     at least four; further ones wait, held back by HTTP/2's flow control."""
-    message_seconds: Seconds = 20.0
-    """Time for a request to arrive completely; one that is still unfinished is dropped with DEADLINE_EXCEEDED."""
+    held_bytes: Count = 1024 * MIB
+    """Bytes of complete requests under way, of all metrics; a further large one is refused with RESOURCE_EXHAUSTED. The
+    queues bound requests one by one; this bounds batches, whose items wait outside of them."""
+    message_seconds: Seconds = 30.0
+    """Time for a request to arrive completely, after which it is dropped with DEADLINE_EXCEEDED; and before that, time
+    to wait for a place among those that arrive, after which it is refused with RESOURCE_EXHAUSTED."""
     open_streams: Count = 32
     """Streaming calls that are open at the same time; one more is refused with RESOURCE_EXHAUSTED."""
     stream_idle_seconds: Seconds = 300.0
@@ -176,7 +180,7 @@ class TorchServeConfig:
     """Where TorchServe's own logs are kept, 16 MiB at most; None = in its temporary folder, which goes with it."""
     any_handler: bool = field(default=False, metadata=NO_KNOB)
     """Whether archives may carry a handler file that this version does not write: TorchServe runs it with its own
-    rights. For tests that make a worker fail; no option of the command turns it on."""
+    rights. For tests that make a worker fail; neither an option nor a key of a file turns it on."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ from typing import Any, Final
 import grpc
 from google.protobuf.message import DecodeError
 
+from scoreguard.v1.limits import LIMITS
 from scoreguard_handlers.call_log import CallFacts, peer_of
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
@@ -34,6 +35,8 @@ from scoreguard_handlers.telemetry import Telemetry
 logger = logging.getLogger(__name__)
 _OURS: Final = "/scoreguard."
 _FEWEST_AT_ONCE: Final = 4
+_AGAIN: Final = {"retry_after_seconds": "1"}
+"""Metadata of an overload that passes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
     def __init__(self, config: ConnectionConfig, max_message_bytes: int, telemetry: Telemetry) -> None:
         self._config, self._telemetry = config, telemetry
         self._arriving = asyncio.Semaphore(max(_FEWEST_AT_ONCE, config.unfinished_bytes // max_message_bytes))
-        self._open_streams = 0
+        self._open_streams = self._held_bytes = 0
         self._memory, self._limit = MemoryReturn(), RateLimit()
         self._guarded: dict[str, Any] = {}
 
@@ -72,10 +75,16 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
     def _one_to_one(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> Any:
-            answer = await handler.unary_unary(await self._first(context, method), context)
+            message = await self._first(context, method)
+            try:
+                with self._held(message.ByteSize()):
+                    answer = await handler.unary_unary(message, context)
+            except ResourceLimitError as error:
+                return await self._refuse(context, method, error)
             # gRPC sends it when this returns, and calls back when the caller has taken it.
             due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, context.peer())
-            context.add_done_callback(lambda _: due.cancel())
+            taken: Any = lambda _: due.cancel()  # noqa: E731
+            context.add_done_callback(taken)
             return answer
 
         return behaviour
@@ -100,12 +109,20 @@ class MessageReader(grpc.aio.ServerInterceptor):
         """The only message of a call, or the end of the call."""
         seconds = self._config.message_seconds
         try:
-            async with asyncio.timeout(seconds), self._arriving:
+            async with asyncio.timeout(seconds):
+                await self._arriving.acquire()
+        except TimeoutError:
+            problem = f"too many requests are arriving: no place for this one within {seconds:g} s; try again later"
+            return await self._refuse(context, method, ResourceLimitError(problem, metadata=_AGAIN))
+        try:
+            async with asyncio.timeout(seconds):
                 message = await _read(context)
         except TimeoutError:
             self._memory.soon()
             problem = f"the request was not complete after {seconds:g} s; send it faster or make it smaller"
             message = Unreadable(error=TooLateError(problem, metadata={"limit_seconds": f"{seconds:g}"}))
+        finally:
+            self._arriving.release()
         if message is grpc.aio.EOF:
             message = Unreadable(error=InvalidRequestError("the call ended without a request"))
         return await self._readable(context, method, message)
@@ -148,10 +165,27 @@ class MessageReader(grpc.aio.ServerInterceptor):
         self._memory.soon()
 
     @contextmanager
+    def _held(self, size: int) -> Iterator[None]:
+        """Count the bytes of a request while it is under way; small ones are bounded by the queues."""
+        limit = self._config.held_bytes
+        if size <= LIMITS.request_bytes:
+            yield
+            return
+        if self._held_bytes and self._held_bytes + size > limit:
+            problem = f"the requests under way hold {self._held_bytes} bytes, this one has {size}: the limit is {limit}"
+            metadata = {"size_bytes": str(size), "limit_bytes": str(limit), **_AGAIN}
+            raise ResourceLimitError(f"{problem}; try again later", metadata=metadata)
+        self._held_bytes += size
+        try:
+            yield
+        finally:
+            self._held_bytes -= size
+
+    @contextmanager
     def _one_more_stream(self) -> Iterator[None]:
         limit = self._config.open_streams
         if self._open_streams >= limit:
-            metadata = {"limit": str(limit), "retry_after_seconds": "1"}
+            metadata = {"limit": str(limit), **_AGAIN}
             raise ResourceLimitError(f"{limit} streams are open: that is the limit; try again later", metadata=metadata)
         self._open_streams += 1
         try:

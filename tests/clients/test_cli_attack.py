@@ -92,10 +92,11 @@ def test_json_answers_can_be_read_by_programs(attack: Run, run: Run, tmp_path: P
     assert row["scores"]["absolute_gain"]["value"] == pytest.approx(10 / 255, rel=1e-4)
 
 
-def test_a_plan_file_gives_options_and_the_command_line_wins(attack: Run, tmp_path: Path) -> None:
+@pytest.mark.parametrize("draws", [2, "auto"])
+def test_a_plan_file_gives_options_and_the_command_line_wins(draws: int | str, attack: Run, tmp_path: Path) -> None:
     """Keys are the long options; lists are allowed."""
     plan = tmp_path / "plan.yaml"
-    plan.write_text(yaml.safe_dump({"attacks": ["fgsm", "square:queries=3"], "limit": 2, "crafting-draws": 2}))
+    plan.write_text(yaml.safe_dump({"attacks": ["fgsm", "square:queries=3"], "limit": 2, "crafting-draws": draws}))
     code, out, err = attack("--plan", plan, "--limit", 1, "--json")
     assert (code, err.count("error")) == (0, 0)
     assert json.loads(out)["records"] == 2

@@ -31,6 +31,8 @@ def test_programs_get_every_attack_with_its_defaults(capsys: pytest.CaptureFixtu
     assert listed["ifgsm"]["parameters"]["eps"] == "10/255"
     assert listed["korhonen"]["parameters"]["iterations"] == str(parse_attack("korhonen").queries_needed)
     assert {facts["needs"] for facts in listed.values()} == {"gradient", "scores", "training set"}
+    assert listed["dct-threshold"]["chain"] == "a chain whose first step is jpeg or quantise"
+    assert {facts["chain"] for name, facts in listed.items() if name != "dct-threshold"} == {"any chain"}
     assert all(facts["budget"] and facts["paper"] for facts in listed.values())
 
 
@@ -40,6 +42,7 @@ def test_people_get_a_listing(capsys: pytest.CaptureFixture[str]) -> None:
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3 * len(CATALOGUE)
     assert lines[0].startswith("fgsm: FGSM, 2015")
+    assert any(line.endswith("needs gradient; a chain whose first step is jpeg or quantise") for line in lines)
 
 
 def test_the_listing_needs_no_torch() -> None:

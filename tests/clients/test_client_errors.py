@@ -68,7 +68,9 @@ SERVED = [
     (serving.UnknownNameError("metric", "brigth", ["bright", "dark"], field="metric"), NotFoundError),
     (serving.NotDeployedError("not here"), scoreguard_client.NotDeployedError),
     (serving.ResourceLimitError("too big", metadata={"bytes": "9"}), scoreguard_client.ResourceExhaustedError),
+    (serving.PoisonError("it took a worker down"), scoreguard_client.ResourceExhaustedError),
     (serving.TooLateError("too late"), DeadlineExceededError),
+    (serving.CallerGoneError("the caller left"), scoreguard_client.CancelledError),
     (serving.BackendUnavailableError("restarting"), UnavailableError),
     (serving.ChainFailedError("stage jpeg failed", metadata={"stage": "jpeg"}), InternalError),
 ]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scoreguard.v1 import codec
-from scoreguard_client import PictureError
+from scoreguard_client import AsyncScoringClient, PictureError, ScoreRequest, ScoringClient
 from scoreguard_client._pictures import from_pillow, to_image, to_pillow
 from scoreguard_handlers import pictures as server_pictures
 
@@ -280,3 +280,81 @@ def test_a_damaged_exif_entry_is_ignored() -> None:
 def test_saving_a_float_picture_gives_its_levels_back(array: Any) -> None:
     """Eight-bit values survive the way through float and a Pillow image."""
     np.testing.assert_array_equal(np.asarray(to_pillow(array.astype(np.float32) / 255)), array)
+
+
+@pytest.mark.parametrize(
+    ("array", "hint"),
+    [
+        (np.zeros((3, 8, 9), np.uint8), "array.transpose(1, 2, 0)"),
+        (np.zeros((1, 3, 8, 9), np.float32), "array[0].transpose(1, 2, 0)"),
+        (np.zeros((1, 8, 9, 3), np.float32), "array[0]"),
+        (np.zeros((4, 8, 9, 3), np.float32), "score_batch"),
+        (np.zeros((8, 9)), "np.repeat(array[..., None], 3, axis=2)"),
+        (np.zeros((8, 9, 4), np.uint8), "array[..., :3]"),
+        (np.full((8, 9, 3), 255.0), "divide it by 255, or send it as uint8"),
+        (np.full((8, 9, 3), 128, np.int64), "array.astype(np.uint8)"),
+        (np.full((8, 9, 3), 0.5, np.float16), "array.astype(np.float32)"),
+        (np.full((8, 9, 3), 40_000, np.uint16), "np.float32(65535)"),
+        (np.linspace(-1, 1, 72 * 3).reshape(8, 9, 3), "(array + 1) / 2"),
+    ],
+    ids=lambda value: f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else "",
+)
+def test_an_array_of_another_layout_gets_the_hint_that_mends_it(array: Any, hint: str) -> None:
+    """The line says which expression makes an image of it."""
+    with pytest.raises(PictureError) as caught:
+        to_image(array)
+    assert hint in str(caught.value)
+
+
+def test_a_tensor_of_another_library_gets_the_hint_that_mends_it() -> None:
+    """What can become an array is told how."""
+
+    class Foreign:
+        def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+            return np.zeros((2, 2, 3))
+
+    with pytest.raises(PictureError, match=r"not Foreign: pass a tensor as tensor\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+        to_image(Foreign())  # type: ignore[arg-type]
+
+
+def test_avif_travels_and_heic_is_refused_with_the_mend(tmp_path: Path) -> None:
+    """AVIF is read here; what phones write is not, and the line says what to do."""
+    data = file_of(PIL.Image.new("RGB", (16, 16), (9, 8, 7)), "AVIF")
+    assert to_image(data).encoded == data
+    path = tmp_path / "phone.heic"
+    path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
+    with pytest.raises(PictureError, match=r"phone\.heic: a HEIC image is not read: convert it to PNG, JPEG or AVIF"):
+        to_image(path)
+
+
+def test_a_long_or_odd_name_is_shown_in_short() -> None:
+    """At most 80 characters of a path, on one line, and a path that cannot be is refused like one that is missing."""
+    for name in ("x" * 5000, "a\nb" * 30, "zero\0byte", "caf\udce9.png"):
+        with pytest.raises(PictureError, match="cannot read") as caught:
+            to_image(name)
+        assert len(str(caught.value)) < 160
+        assert len(str(caught.value).splitlines()) == 1
+        str(caught.value).encode()
+
+
+ONE: list[Any] = [
+    *("a.png", Path("a.png"), b"\x89PNG", bytearray(b"x")),
+    *(np.zeros((8, 9, 3), np.uint8), PIL.Image.new("L", (4, 4))),
+    ScoreRequest(picture="a.png", metric="lite"),
+]
+
+
+@pytest.mark.parametrize("one", ONE, ids=lambda one: type(one).__name__)
+async def test_one_image_is_refused_where_a_list_is_wanted(one: Any) -> None:
+    """`score_batch("a.png")` would score the characters; both clients, batch and stream, say what to write."""
+    hint = "a list of images is wanted, not one .*: put it in brackets, or call score"
+    with ScoringClient("localhost:1") as client:
+        with pytest.raises(PictureError, match=hint):
+            client.score_batch(one, metric="lite")
+        with pytest.raises(PictureError, match=hint):
+            next(client.score_stream(one, metric="lite"))
+    async with AsyncScoringClient("localhost:1") as client:
+        with pytest.raises(PictureError, match=hint):
+            await client.score_batch(one, metric="lite")
+        with pytest.raises(PictureError, match=hint):
+            await anext(client.score_stream(one, metric="lite"))

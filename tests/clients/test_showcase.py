@@ -312,7 +312,7 @@ def test_bad_input_gives_one_line_and_code_2(
     assert not (tmp_path / "page.html").exists()
 
 
-@pytest.mark.parametrize(("content", "said"), [(None, "cannot read"), (b"text", "not a picture")])
+@pytest.mark.parametrize(("content", "said"), [(None, "cannot read"), (b"text", "not an image")])
 def test_a_photo_that_cannot_be_read_gives_one_line_and_code_2(
     content: bytes | None, said: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

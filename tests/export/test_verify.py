@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
-from restorers import generated
 from tampering import entries_of, with_entry, with_manifest, with_rewritten_graph, write_entries
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import ContractError, IntegrityError
 from scoreguard.v1.mar import torchserve_files
-from scoreguard_export.build import BuildConfig, build
 from scoreguard_export.cli import main
-from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.errors import ExportError
 from scoreguard_export.verify import Verified, verify_archive, verify_store
 
@@ -27,36 +25,42 @@ Edit = Callable[[dict[str, Any]], object]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`lite` behind a defence of each kind; the weights that were given are gone again."""
-    home = tmp_path_factory.mktemp("verify")
-    weights = generated(FfdNet, home)
-    path = home / "model_store"
-    build(BuildConfig(metrics=("lite",), defences=DEFENCES, model_store=path, weights=weights, default_variants=True))
-    for file in weights.values():
-        file.unlink()
-    return path
+def store(lite_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`lite` behind a defence of each kind, away from the weights that were given."""
+    return holding(DEFENCES, lite_store, tmp_path_factory.mktemp("verify"))
 
 
 @pytest.fixture(scope="module")
-def small_store(store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same archive with `flip` and `quantise` alone, so that all of it is verified in a moment."""
-    path = tmp_path_factory.mktemp("small") / "model_store"
-    path.mkdir()
-    mar = Path(shutil.copy(store / "lite.mar", path / "lite.mar"))
-    kept = ("flip", "quantise")
+def small_store(lite_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same with two defences, so that all of it is verified in a moment."""
+    return holding(DEFENCES[:2], lite_store, tmp_path_factory.mktemp("small"))
+
+
+def holding(defences: Sequence[str], store: Path, home: Path) -> Path:
+    """A copy of a store whose archive holds some of its defences alone."""
+    mar = Path(shutil.copy(store / "lite.mar", home / "lite.mar"))
 
     def strip(manifest: dict[str, Any]) -> None:
-        manifest["defences"] = [d for d in manifest["defences"] if d["facts"]["name"] in kept]
-        manifest["golden_vectors"] = [v for v in manifest["golden_vectors"] if v.get("defences", "") in ("", *kept)]
-        manifest["files"] = [f for f in manifest["files"] if "/" not in f["path"] or names(f["path"])]
-
-    def names(name: str) -> bool:
-        return name.startswith(("golden/", *(f"defences/{defence}" for defence in kept)))
+        manifest["defences"] = [d for d in manifest["defences"] if d["facts"]["name"] in defences]
+        chains = {vector.get("defences", "") for vector in manifest["golden_vectors"]}
+        chosen = {chain for chain in chains if not chain or chain.split(":")[0] in defences}
+        manifest["golden_vectors"] = [v for v in manifest["golden_vectors"] if v.get("defences", "") in chosen]
 
     with_manifest(mar, strip)
-    write_entries(mar, {n: d for n, d in entries_of(mar).items() if not n.startswith("defences/") or names(n)})
-    return path
+    used = set(_strings(json.loads(entries_of(mar)["manifest.json"]), but="files"))
+    with_manifest(mar, lambda m: m.update(files=[f for f in m["files"] if f["path"] in used]))
+    own = {"manifest.json", *torchserve_files("lite")}
+    write_entries(mar, {name: data for name, data in entries_of(mar).items() if name in used | own})
+    return home
+
+
+def _strings(content: object, but: str = "") -> Iterator[str]:
+    """Every text in plain JSON, one part left out."""
+    if isinstance(content, str):
+        yield content
+    for part in content.values() if isinstance(content, dict) else content if isinstance(content, list) else ():
+        if not (but and isinstance(content, dict) and part is content.get(but)):
+            yield from _strings(part)
 
 
 @pytest.fixture
@@ -148,14 +152,14 @@ def test_another_golden_picture_is_found(mar: Path) -> None:
 
 GARBAGE = [
     ("metric.onnx", b"garbage" * 100, "metric.onnx is no graph"),
-    ("metric.onnx", b"\x08\x0a\x3a\x03abc", "metric.onnx is no graph that onnx can load"),
+    ("metric.onnx", b"\x08\x0a\x3a\x03abc\x42\x00", "metric.onnx is no graph that onnx can load"),
     ("metric.pt", b"garbage" * 100, "metric.pt is no graph"),
     ("metric.pt", b"PK\x03\x04" + bytes(60), "metric.pt is not TorchScript"),
     ("defences/quantise.pt", b"PK\x03\x04" + bytes(60), "defences/quantise.pt is no graph that torchscript can load"),
 ]
 
 
-@pytest.mark.parametrize(("name", "data", "message"), GARBAGE)
+@pytest.mark.parametrize(("name", "data", "message"), GARBAGE, ids=[f"{name} {len(data)}" for name, data, _ in GARBAGE])
 def test_a_garbage_graph_is_one_line_and_exit_code_2(
     name: str, data: bytes, message: str, mar: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

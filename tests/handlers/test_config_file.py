@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from scoreguard_handlers.cli import command, config_from, main
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.config_file import Knob, build, knobs, read_file
 from scoreguard_handlers.errors import StartupError
+from scoreguard_handlers.options import ConfigOption
 
 PAGE = Path(__file__).resolve().parents[2] / "docs"
 
@@ -120,6 +122,25 @@ def test_the_pages_list_every_key_of_the_file() -> None:
     """Each field of the configuration has its row in docs/operations.md, each limit of callers in docs/limits.md."""
     text = (PAGE / "operations.md").read_text() + (PAGE / "limits.md").read_text()
     assert [knob.key for knob in knobs() if f"| `{knob.key}` |" not in text] == []
+
+
+def test_the_page_lists_every_option() -> None:
+    """Each option that sets a field stands beside its key, and no other."""
+    rows = dict(
+        re.findall(r"^\| `([\w.]+)` \| (?:`(--[\w-]+)`)? *\|", (PAGE / "operations.md").read_text(), re.MULTILINE)
+    )
+    options = {each.key: each.opts + each.secondary_opts for each in command.params if isinstance(each, ConfigOption)}
+    assert {key: flag for key, flag in rows.items() if flag} == {
+        key: next(flag for flag in flags if flag in {rows.get(key), flags[-1]}) for key, flags in options.items()
+    }
+
+
+def test_the_example_of_the_page_can_be_read(tmp_path: Path) -> None:
+    """The YAML of docs/operations.md is a configuration."""
+    example = re.findall(r"```yaml\n(model_store.*?)```", (PAGE / "operations.md").read_text(), re.DOTALL)[0]
+    config = configured(tmp_path, example)
+    assert (config.workers, config.drain_seconds, config.health.stall_seconds) == (2, 5, 5)
+    assert config.security.tokens_file == tmp_path / "tokens"
 
 
 def test_sections_are_one_level_deep() -> None:

@@ -11,7 +11,7 @@ import grpc
 import numpy as np
 import pytest
 import pytest_asyncio
-from gateways import Line, connected, details_of, failure_of, request, unpack
+from gateways import Line, connected, details_of, eventually, failure_of, metrics_of, request, slow_request, unpack
 from google.rpc import code_pb2
 from tiny_archives import padded_png, png, write_tiny_archive
 
@@ -192,6 +192,21 @@ async def test_a_message_above_the_limit_names_both_sizes(store: Path) -> None:
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert str(big.ByteSize()) in (error.details() or "") and "100000" in (error.details() or "")
         assert (await line.stub.ScoreDefended(request())).score == pytest.approx(20, abs=1e-3)
+
+
+async def test_a_call_that_ran_out_of_time_is_counted_as_such(store: Path) -> None:
+    """Whether gRPC or the gateway sees the deadline first: DEADLINE_EXCEEDED on the metrics page, not CANCELLED."""
+    async with connected(store, metrics_port=0) as line:
+        for _ in range(5):
+            error = await failure_of(line.stub.ScoreDefended(slow_request(20, size=512), timeout=0.3))
+            assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await eventually(
+            lambda: _shows(line, 'scoreguard_calls_total{code="DEADLINE_EXCEEDED",method="ScoreDefended"} 5.0')
+        )
+
+
+async def _shows(line: Line, text: str) -> bool:
+    return text in await metrics_of(line)
 
 
 @pytest.mark.parametrize("given", ["x", "-1", "9" * 30, "²", "1.5", ""])

@@ -27,7 +27,7 @@ SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 QUICK = HealthConfig(period_seconds=0.05, retry_seconds=0.05)
-ONE_HANGS = HealthConfig(period_seconds=0.1, retry_seconds=0.1, canary_timeout_seconds=0.5)
+ONE_HANGS = HealthConfig(period_seconds=0.1, retry_seconds=0.1, canary_timeout_seconds=2)
 STALL = HealthConfig(
     period_seconds=0.1, retry_seconds=0.1, canary_timeout_seconds=60, stall_seconds=0.5, stall_timeouts=3
 )

@@ -37,7 +37,7 @@ def lines_of(store: Path, tmp_path: Path, *options: str) -> list[str]:
     tokens, settings = tmp_path / "tokens", tmp_path / "service.yaml"
     tokens.write_text("first\n")
     tokens.chmod(0o600)
-    settings.write_text("security:\n  tokens_file: tokens\nlog:\n  slow_call_seconds: 0.3\n")
+    settings.write_text("security:\n  tokens_file: tokens\nlog:\n  slow_call_seconds: 1\n")
     arguments = command(store, "--config", str(settings), *options)
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment()
@@ -47,7 +47,7 @@ def lines_of(store: Path, tmp_path: Path, *options: str) -> list[str]:
             stub = ScoringServiceStub(channel)
             calls: list[tuple[Any, str]] = [
                 (request(request_id="good", chain="gain:factor=0.5"), "first"),
-                (slow_request(4, size=512), "first"),
+                (slow_request(16, size=512), "first"),
                 (request(metric=FORGED[:100], request_id=FORGED), "first"),
                 (request(), "guessed"),
                 (ScoreDefendedRequest(metric="bright"), "first"),
@@ -73,7 +73,7 @@ def test_json_lines_tell_the_life_of_a_request(store: Path, tmp_path: Path) -> N
     assert (good["request_id"], good["method"], good["metric"]) == ("good", "ScoreDefended", "bright")
     assert (good["chain"], good["code"], good["level"]) == ("gain:factor=0.5", "OK", "INFO")
     assert good["ms"] > 0 and good["peer"].rpartition(":")[0] in {"127.0.0.1", "[::1]"}
-    assert entries[2]["ms"] >= 300 and len(entries[2]["request_id"]) == 16  # the server's own name for it
+    assert entries[2]["ms"] >= 1000 and len(entries[2]["request_id"]) == 16  # the server's own name for it
     forged = entries[3]
     assert forged["code"] == "NOT_FOUND" and len(forged["request_id"]) == 80 and "\n" not in forged["request_id"]
     assert (entries[4]["reason"], entries[4]["method"]) == ("wrong", "ScoreDefended")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import time
 import zlib
 
 import numpy as np
@@ -14,8 +15,9 @@ from hypothesis.extra import numpy as hnp
 from PIL import Image as PillowImage
 
 from scoreguard.v1.codec import to_tensor
-from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image
-from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError
+from scoreguard.v1.scoring_pb2 import DATA_TYPE_UINT8, PRECISION_FLOAT32, PRECISION_UINT8, Image, Tensor
+from scoreguard_handlers.deadline import Deadline
+from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
 from scoreguard_handlers.pictures import DecodedPicture, decode, encode_png
 
 LIMIT = 10_000
@@ -185,3 +187,41 @@ def test_a_damaged_file_never_raises_anything_but_a_serving_error(data: bytes, c
     except ServingError as error:
         assert error.field.startswith("image")
         assert "\n" not in str(error)
+
+
+def test_decoding_stops_at_the_deadline() -> None:
+    """A deadline that passes while the file is read ends the work, and says where."""
+    plain = b"P3\n900 700\n255\n" + b"1 " * (900 * 700 * 3)
+    with pytest.raises(TooLateError, match="decode") as caught:
+        decode(Image(encoded=plain), max_pixels=10**6, deadline=Deadline(time.time() + 0.02))
+    assert caught.value.metadata == {"stage": "decode"}
+    with pytest.raises(TooLateError):
+        decode(Image(encoded=PHOTO), max_pixels=LIMIT, deadline=Deadline(1.0))
+
+
+def test_limits_name_their_numbers_for_programs() -> None:
+    """Pixels, and scans of a JPEG: what there is, and the most there may be."""
+    with pytest.raises(ResourceLimitError) as caught:
+        decode(Image(encoded=bomb()), max_pixels=LIMIT)
+    assert caught.value.metadata == {"pixels": "10000000000", "limit": "10000"}
+    data = file_of(PillowImage.open(io.BytesIO(PHOTO)), "JPEG", progressive=True)
+    last = data.rindex(b"\xff\xda")
+    with pytest.raises(ResourceLimitError, match="more than 100 scans") as caught:
+        decode(Image(encoded=data[:-2] + data[last:-2] * 100 + b"\xff\xd9"), max_pixels=LIMIT)
+    assert caught.value.metadata == {"scans": "101", "limit": "100"}
+
+
+@pytest.mark.parametrize(
+    ("tensor", "hint"),
+    [
+        (Tensor(data=bytes(12), shape=(3, 2, 2), data_type=DATA_TYPE_UINT8), r"transpose\(1, 2, 0\)"),
+        (Tensor(data=bytes(4), shape=(2, 2), data_type=DATA_TYPE_UINT8), "np.repeat"),
+        (to_tensor(np.full((2, 2, 3), 200, np.float32)), "divide it by 255, or send it as uint8"),
+    ],
+    ids=["channels first", "grey", "0 to 255"],
+)
+def test_a_tensor_that_is_no_image_gets_the_hint_that_mends_it(tensor: Tensor, hint: str) -> None:
+    """Clients without this project's library learn it as well."""
+    with pytest.raises(InvalidRequestError, match=hint) as caught:
+        decode(Image(tensor=tensor), max_pixels=LIMIT)
+    assert caught.value.field == "image.tensor"

@@ -159,8 +159,8 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
 
 
 GARBAGE = b"garbage" * 100
-NO_MODEL = b"\x08\x0a\x3a\x03abc"
-"""The two outermost fields of an ONNX model, and no graph inside."""
+NO_MODEL = b"\x08\x0a\x3a\x03abc\x42\x00"
+"""The outermost fields of an ONNX model, and no graph inside."""
 
 
 @pytest.mark.parametrize(

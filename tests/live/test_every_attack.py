@@ -46,7 +46,7 @@ ATTACKS = {
     "patch-rs": ":queries=4",
     "auto": ":iterations=4:restarts=1:pushes=2:queries=4",
 }
-OTHERS = {"zhang-lpips", "zhang-dists", "cumulative-uap", "optimized-uap", "generative-uap"}
+OTHERS = {"zhang-lpips", "zhang-dists", "cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"}
 """These need files: their own tests make them."""
 
 

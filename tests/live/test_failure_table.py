@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -323,28 +324,29 @@ def test_a_killed_worker_is_unavailable_and_comes_back(torchserve_server: LiveSe
     assert set(torchserve_server.worker_pids).isdisjoint(before)
 
 
-def test_hung_workers_are_not_serving(torchserve_server: LiveServer) -> None:
-    """Workers that hold every call: NOT_SERVING within seconds, and calls are refused at once; then back again."""
+def test_callers_of_hung_workers_do_not_time_out_for_long(torchserve_server: LiveServer) -> None:
+    """Workers that hold every call: within seconds health says NOT_SERVING, or others have taken their place."""
     pids = torchserve_server.worker_pids
 
     async def scenario(line: Line) -> None:
         await wait_for_health(line, SERVING)
         for pid in pids:
             psutil.Process(pid).suspend()
-        codes = []
         try:
-            async with asyncio.timeout(30):
-                while await health(line) == SERVING:
-                    codes.append((await failure_of(line.stub.ScoreDefended(request(), timeout=0.5))).code())
-            error = await failure_of(line.stub.ScoreDefended(request(), timeout=20))
-            assert error.code() is grpc.StatusCode.UNAVAILABLE
-            assert "retry_delay" in str(details_of(error)["RetryInfo"])
+            codes = []
+            async with asyncio.timeout(20):
+                while await health(line) == SERVING and grpc.StatusCode.OK not in codes:
+                    codes.append(await line.stub.ScoreDefended(request(), timeout=0.5).code())
+            if grpc.StatusCode.OK not in codes:
+                error = await failure_of(line.stub.ScoreDefended(request(), timeout=20))
+                assert error.code() is grpc.StatusCode.UNAVAILABLE and "RetryInfo" in details_of(error)
         finally:
             for pid in pids:
-                psutil.Process(pid).resume()
-        assert set(codes) <= {grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.UNAVAILABLE} and len(codes) >= 3
-        await wait_for_health(line, SERVING)
+                with suppress(psutil.NoSuchProcess):
+                    psutil.Process(pid).resume()
+        assert len(codes) >= 3 and grpc.StatusCode.DEADLINE_EXCEEDED in codes
         assert await score_again_and_again(line) == pytest.approx(20, abs=1e-3)
+        await wait_for_health(line, SERVING)
 
     torchserve_server.run(scenario)
 

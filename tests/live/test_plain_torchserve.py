@@ -213,7 +213,7 @@ def test_a_bad_form_gets_the_http_status_that_fits(plain: Plain, photo: bytes) -
     junk = httpx.post(url, files={"image": b"junk"}, timeout=60)
     unknown = httpx.post(url, files={"image": photo}, data={"defence": "jpg"}, timeout=60)
     assert (junk.status_code, unknown.status_code) == (400, 404)
-    assert "not a picture" in junk.json()["error"]["message"]
+    assert "not an image" in junk.json()["error"]["message"]
     assert "did you mean jpeg" in unknown.json()["error"]["message"]
 
 

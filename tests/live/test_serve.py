@@ -12,18 +12,21 @@ import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import psutil
 import pytest
 from gateways import Line, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from live_servers import LiveServer
+from live_servers import LiveServer, running_server, table_config
 from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
 import scoreguard_handlers
+from scoreguard.v1.scoring_pb2 import DATA_TYPE_FLOAT32, Image, ScoreDefendedRequest, Tensor
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 
 pytestmark = pytest.mark.live
@@ -160,15 +163,21 @@ def test_kill_9_of_the_gateway_leaves_folders_that_the_next_start_sweeps(store: 
 
 
 def test_large_messages_pass_java_by(store: Path, tmp_path: Path) -> None:
-    """60 MiB there and back, several times: Java holds none of it, and no file of a message stays."""
+    """55 MiB there and back, twice: Java holds none of it, and no file of a message stays."""
+    side = 2200
+    pixels = Tensor(
+        data=np.full((side, side, 3), 0.2, "<f4").tobytes(), shape=[side, side, 3], data_type=DATA_TYPE_FLOAT32
+    )
+    large = ScoreDefendedRequest(image=Image(tensor=pixels), metric="bright", return_purified_image=True)
     unlimited = [("grpc.max_receive_message_length", -1)]
     with served(store, tmp_path) as (process, address):
         java = family(process.pid)["java"]
         before = java.memory_info().rss
         with grpc.insecure_channel(address, options=unlimited) as channel:
-            for _ in range(4):
-                answer = ScoringServiceStub(channel).ScoreDefended(request(request_id="x" * (60 << 20)), timeout=60)
-                assert answer.score == pytest.approx(20, abs=1e-3) and len(answer.request_id) == 60 << 20
+            for _ in range(2):
+                answer = ScoringServiceStub(channel).ScoreDefended(large, timeout=60)
+                assert answer.score == pytest.approx(20, abs=0.5)
+                assert len(answer.purified_image.tensor.data) == side * side * 12
         assert java.memory_info().rss - before < 40 << 20
         assert not list(tmp_path.glob("scoreguard-*/spool/*"))
         process.terminate()
@@ -182,13 +191,11 @@ def test_a_talkative_worker_does_not_fill_the_disk(tmp_path: Path) -> None:
     with zipfile.ZipFile(archive) as zipped:
         handler = zipped.read(HANDLER_FILE)
     replace_entry(archive, HANDLER_FILE, handler + loud)
-    (tmp_path / "tmp").mkdir()
     logs = tmp_path / "logs"
-    with served(tmp_path / "store", tmp_path / "tmp", "--torchserve-log-dir", str(logs)) as (process, _):
+    config = table_config(tmp_path / "store", "torchserve")
+    with running_server(replace(config, torchserve=replace(config.torchserve, log_dir=logs))):
         assert sum(path.stat().st_size for path in logs.iterdir()) < 4 * 4096 * 1024 + 200_000
         assert {"worker.log", "worker.log.old"} <= {path.name for path in logs.iterdir()}
-        process.terminate()
-        process.communicate(timeout=30)
 
 
 @pytest.fixture
@@ -247,9 +254,9 @@ def test_many_callers_at_once_all_get_their_own_answer(server: LiveServer) -> No
     assert server.run(scenario) == pytest.approx([value / 2.55 for value in range(0, 256, 8)], abs=1e-3)
 
 
-def test_a_slow_caller_does_not_hold_up_the_stop(live_store: Path, tmp_path: Path) -> None:
+def test_a_slow_caller_does_not_hold_up_the_stop(store: Path, tmp_path: Path) -> None:
     """When the grace is over, work that still runs is cut off: the command ends, and so does TorchServe."""
-    with served(live_store, tmp_path) as (process, address):
+    with served(store, tmp_path) as (process, address):
         below = family(process.pid)
         with grpc.insecure_channel(address) as channel:
             call = ScoringServiceStub(channel).ScoreDefended.future(slow_request(200), timeout=60)

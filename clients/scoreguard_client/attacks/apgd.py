@@ -2,17 +2,22 @@
 
     z_{t+1} = Clip(x_t + eta * sign(grad Q(x_t))),  x_{t+1} = Clip(x_t + 0.75 (z_{t+1} - x_t) + 0.25 (x_t - x_{t-1}))
 
-eta starts at 2 eps. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22 and
-p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it has
-seen, with that point's gradient, if since the last checkpoint
+eta starts at `start` * eps, 2 eps in the paper. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22
+and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it
+has seen, with that point's gradient, if since the last checkpoint
 
 1. fewer than rho = 0.75 of its steps raised the objective, or
 2. neither its eta was halved nor its best objective rose.
 
 Every picture has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
 ratio, is a loss for classifiers: a metric gives one number, and it is climbed as it is. The steps follow the paper's
-algorithm 1; its authors' code counts exactly rho of the steps as too few, and skips condition 2 at the first
-checkpoint.
+algorithm 1; its authors' code counts exactly rho of the steps as too few, rounds the checkpoints of short runs down to
+whole periods, so that eta halves sooner there, and skips condition 2 at the first checkpoint.
+
+A step of 2 eps ends in a corner of the ball wherever it starts, and a short run has no time to settle after it. On
+`nima` (technical, 224 x 224, eps = 4/255, 25 steps, six NIPS 2017 images) the mean gain is 0.553 of the range with
+start = 2, 0.571 with 1 and 0.581 with 0.5; 0.561 with start = 2 and the checkpoints and count of the authors' code,
+0.540 with PGD. At 100 steps the two schedules are the same.
 """
 
 from __future__ import annotations
@@ -51,14 +56,17 @@ class APGD(RandomStarts):
     """Random starts; 1 in AutoAttack."""
     rho: float = 0.75
     """Share of steps that must raise the objective for eta to stay; 0.75 in the paper."""
+    start: float = 2.0
+    """First eta, in units of eps; 2 in the paper. Runs of a few dozen steps gain more with 0.5."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self.require(0 <= self.rho <= 1, f"rho must be in [0, 1], not {self.rho:g}")
+        self.require(0 < self.start <= 2, f"start must be in (0, 2], not {self.start:g}")
 
     def climb(self, session: Session) -> Best:
         """Steps that adapt."""
-        climb, ends = _Climb(session, self.eps), checkpoints(self.iterations)
+        climb, ends = _Climb(session, self.eps, self.start), checkpoints(self.iterations)
         for taken in range(self.iterations):
             climb.step(first=taken == 0)
             climb.answer(last=taken + 1 == self.iterations)
@@ -78,10 +86,10 @@ def checkpoints(iterations: int) -> tuple[int, ...]:
 class _Climb:
     """Where one restart stands, for each picture of the batch."""
 
-    def __init__(self, session: Session, eps: float) -> None:
+    def __init__(self, session: Session, eps: float, start: float) -> None:
         self.best = Best(session.clean)
         self._session = session
-        self._eta: Images = np.full((len(session.clean), 1, 1, 1), 2 * eps, dtype=np.float32)
+        self._eta: Images = np.full((len(session.clean), 1, 1, 1), start * eps, dtype=np.float32)
         self._images = self._before = random_start(session, eps)
         self._objective, self._gradient = session.value_and_gradient(self._images)
         self._best_gradient: Gradients = self._gradient.copy()

@@ -25,6 +25,7 @@ from scoreguard_client.attacks.ioi import IOI
 from scoreguard_client.attacks.korhonen import Korhonen
 from scoreguard_client.attacks.madc import MADC
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.momentum_uap import MomentumUAP
 from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.attacks.nes import NES
 from scoreguard_client.attacks.onepixel import OnePixel
@@ -55,6 +56,7 @@ CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
         "cumulative-uap": CumulativeUAP,
         "optimized-uap": OptimizedUAP,
         "generative-uap": GenerativeUAP,
+        "momentum-uap": MomentumUAP,
         "pgd": PGD,
         "apgd": APGD,
         "mpgd": MPGD,

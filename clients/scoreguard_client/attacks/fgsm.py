@@ -2,6 +2,8 @@
 
     x' = clip(x + eps * sign(grad Q(x)), 0, 1)
 
+One step may overshoot: the result may score below the clean image, by definition.
+
 Q is the quality. The benchmark's loss 1 - Q / range has the same sign of gradient, so that its range plays no part.
 """
 

@@ -9,6 +9,8 @@ One FGSM step makes x_p; two modules hide it.
 - m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the picture's highest; below 0.01
   it is 0, else its square root. Borders of one pixel are 0, and so are flat pictures: nothing could hide there.
 
+One step may overshoot: the result may score below the clean image, by definition.
+
 The result keeps x's strong frequencies and is mixed from the weak ones of x_p and x by m: x_low + m * x_p,high +
 (1 - m) * x_high, of which the second formula is a rearrangement. No value moves further than the sum of the passed
 coefficients' magnitudes over H * W, which is what the paper's theorem 1 bounds.

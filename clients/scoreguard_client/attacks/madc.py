@@ -15,7 +15,8 @@ picture's seed. At x itself the gradient of the MSE is zero and there is nothing
 The benchmark's description gives the search a precision of 0.04 without a unit. On the scale of 0 to 1 that is
 10/255, the whole radius, and would hold nothing; it is read as 0.04 grey levels, that is 0.4 % of 10/255, and as the
 same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. A picture whose
-moved values all stand at 0 or 1 cannot reach the sphere and ends inside it.
+moved values all stand at 0 or 1 cannot reach the sphere and ends inside it. Where the clean image scores better than
+what the walk ended at, it is handed out (see `clean_candidate`), and its error is 0.
 
 mode=benchmark is that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second on,
 and the error as an upper bound only: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the error

@@ -1,9 +1,9 @@
 """The family of attacks that climb from random points of the ball: what PGD and APGD share.
 
-The best picture of all steps of all restarts is handed out, for each picture of the batch by itself. A step's score
-comes with its gradient, so that only the last picture of a restart costs a question of its own. The base then asks once
-more about what is handed out: behind a random defence the highest of many noisy answers is too high, and the record
-should not hold it.
+The best picture of all steps of all restarts is handed out, for each picture of the batch by itself, or the clean one
+where none is better. A step's score comes with its gradient, so that only the last picture of a restart costs a
+question of its own. The base then asks again about what is handed out: behind a random defence the highest of many
+noisy answers is too high, and the record should not hold it.
 """
 
 from __future__ import annotations

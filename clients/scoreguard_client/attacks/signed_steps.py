@@ -7,6 +7,8 @@ The two modes differ in what is clipped between steps.
 - benchmark: a perturbation p is carried and cut to the eps ball only. The metric sees clip(x + p, 0, 1), and the
   gradient passes that clip straight through, as if it were not there. A pixel that is driven beyond 0 or 1 keeps its
   excess and needs as many steps to come back; the picture handed out is clip(x + p, 0, 1) too.
+
+Both hand out where the walk ends; in paper mode the clean image where that scores better (see `clean_candidate`).
 """
 
 from __future__ import annotations

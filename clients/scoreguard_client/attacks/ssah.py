@@ -12,6 +12,8 @@ that features could change between, and a picture's result would depend on its b
 - paper: the variable is m with x' = (tanh(m) + 1) / 2, so that no clipping is needed; 150 steps.
 - benchmark: the variable is the picture itself, cut to [0, 1] after each step; 10 steps.
 
+The last picture is handed out; in paper mode the clean one where it scores better.
+
 The public code of the benchmark shows the metric the padded picture; here the metric sees the picture as it is.
 """
 

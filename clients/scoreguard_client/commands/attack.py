@@ -25,14 +25,9 @@ INCOMPLETE = 1
 """Exit code where some records failed."""
 
 
-class Draws(click.ParamType[Any]):
-    """A number of draws, or `auto`."""
-
-    name = "integer or auto"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Read it; `auto` is 0 in a plan."""
-        return AUTO if value == "auto" else click.IntRange(min=1).convert(value, param, ctx)
+def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
+    number: Any = click.IntRange(min=1)
+    return AUTO if value == "auto" else int(number.convert(value, option, ctx))
 
 
 def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
@@ -136,9 +131,10 @@ Example:
 )
 @click.option(
     "--crafting-draws",
-    type=Draws(),
-    default=1,
+    default="1",
     show_default=True,
+    callback=_read_draws,
+    metavar="N|auto",
     help="Draws per query of an attack through a random defence (EOT); auto = as many as each image's gradient needs.",
 )
 @click.option(

@@ -42,7 +42,7 @@ def _listing() -> list[str]:
     lines = []
     for name, kind in CATALOGUE.items():
         lines.append(f"{name}: {kind.title}, {kind.year} ({kind.paper})")
-        lines.append(f"  budget {kind.budget}; needs {kind.needs}")
+        lines.append(f"  budget {kind.budget}; needs {_needs(kind)}")
         lines.append(f"  {' '.join(f'{key}={value}' for key, value in _defaults(kind).items())}")
     return lines
 
@@ -54,12 +54,17 @@ def _markdown() -> list[str]:
 
 def _row(name: str, kind: type[Attack]) -> str:
     defaults = ", ".join(f"`{key}` {value}" for key, value in _defaults(kind).items())
-    return f"| `{name}` | {kind.paper} ({kind.year}) | {kind.budget} | {kind.needs} | {defaults} |"
+    return f"| `{name}` | {kind.paper} ({kind.year}) | {kind.budget} | {_needs(kind)} | {defaults} |"
 
 
 def _facts(kind: type[Attack]) -> dict[str, Any]:
     facts = {"title": kind.title, "paper": kind.paper, "year": kind.year, "budget": kind.budget}
-    return facts | {"needs": kind.needs.value, "parameters": _defaults(kind)}
+    return facts | {"needs": kind.needs.value, "chain": kind.wants, "parameters": _defaults(kind)}
+
+
+def _needs(kind: type[Attack]) -> str:
+    """What it must have, and which chain where not every one will do."""
+    return kind.needs if kind.wants == Attack.wants else f"{kind.needs}; {kind.wants}"
 
 
 def _defaults(kind: type[Attack]) -> dict[str, str]:

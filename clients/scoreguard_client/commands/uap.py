@@ -82,11 +82,15 @@ Example:
     metavar="PATH",
     help="Archive or model store for local gradients; ./model_store where present.",
 )
-@click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, or 1 for generative.")
+@click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, for generative 1, for momentum 20.")
 @click.option("--batch", type=_COUNT, default=8, show_default=True, help="Pictures of one step.")
 @click.option("--size", type=_COUNT, default=256, show_default=True, help="Height and width in pixels.")
-@click.option("--bound", type=_POSITIVE, help="Largest absolute value; 0.1, or 10/255 for generative.")
-@click.option("--rate", type=_POSITIVE, help="Step or learning rate; 0.001, for cumulative 0.01 (benchmark: 1).")
+@click.option("--bound", type=_POSITIVE, help="Largest absolute value; 0.1, or 10/255 for generative and momentum.")
+@click.option(
+    "--rate",
+    type=_POSITIVE,
+    help="Step or learning rate; 0.001, for cumulative 0.01 (benchmark: 1), for momentum 1/255.",
+)
 @click.option("--channels", type=_COUNT, default=64, show_default=True, help="Channels of the generator's first layer.")
 @click.option("--draws", type=_COUNT, default=1, show_default=True, help="Draws per question to a random chain (EOT).")
 @click.option("--limit", type=_COUNT, help="Most pictures to take, by name.")

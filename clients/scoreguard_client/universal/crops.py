@@ -2,6 +2,7 @@
 
 - paper: the centre of the picture where it is large enough; a smaller one is first enlarged, keeping its aspect, until
   it is.
+- windows (kind `momentum`): anywhere in the picture, and turned over left to right half of the time.
 - benchmark: the centre only where height and width are both at least twice the size (512 for 256); every other picture
   is squeezed to the square, whatever its aspect.
 
@@ -11,7 +12,7 @@ Resizing is Pillow's bilinear filter on float values, with antialiasing where it
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -48,8 +49,18 @@ class TrainingPictures:
         Raises:
             PictureError: a picture is gone or was changed.
         """
-        pictures = [read_image(self.folder, self.references[place]) for place in places]
-        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in pictures])
+        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in self._read(places)])
+
+    def windows(self, places: Iterable[int], size: int, rng: np.random.Generator) -> Images:
+        """Random windows of some of the images, each flipped or not, (N, 3, size, size).
+
+        Raises:
+            PictureError: an image is gone or was changed.
+        """
+        return np.concatenate([window(picture, size, rng) for picture in self._read(places)])
+
+    def _read(self, places: Iterable[int]) -> Iterator[Picture]:
+        return (read_image(self.folder, self.references[place]) for place in places)
 
 
 def crop(picture: Picture, size: int, *, benchmark: bool = False) -> Images:
@@ -58,10 +69,23 @@ def crop(picture: Picture, size: int, *, benchmark: bool = False) -> Images:
     if benchmark:
         large = min(height, width) >= _ENOUGH * size
         return _centre(values, size) if large else _resized(values, size, size)
-    if min(height, width) < size:
-        scale = size / min(height, width)
-        values = _resized(values, max(size, round(height * scale)), max(size, round(width * scale)))
-    return _centre(values, size)
+    return _centre(_enlarged(values, size), size)
+
+
+def window(picture: Picture, size: int, rng: np.random.Generator) -> Images:
+    """A random square of one image (H, W, 3), flipped left to right half of the time, (1, 3, size, size) in [0, 1]."""
+    values = _enlarged(as_batch([picture]), size)
+    top, left = (int(rng.integers(0, length - size + 1)) for length in values.shape[2:])
+    found = values[:, :, top : top + size, left : left + size]
+    return found[..., ::-1] if rng.integers(0, 2) else found
+
+
+def _enlarged(values: Images, size: int) -> Images:
+    height, width = values.shape[2:]
+    if min(height, width) >= size:
+        return values
+    scale = size / min(height, width)
+    return _resized(values, max(size, round(height * scale)), max(size, round(width * scale)))
 
 
 def _centre(values: Images, size: int) -> Images:

@@ -1,4 +1,4 @@
-"""What the three trainings share: a perturbation that is shown, told gradients, and kept.
+"""What the trainings share: a perturbation that is shown, told gradients, and kept.
 
 The objective is J = mean over pictures of Q(x + u) / span, to be raised; Q is the score with the sign that makes it
 rise with quality (or fall, where the perturbation is to lower it), span the width of the metric's declared range.
@@ -28,6 +28,9 @@ class Learner(ABC):
 
     shows_beyond: ClassVar[bool] = False
     """Whether the benchmark's code shows the metric pictures that are not cut to [0, 1]."""
+
+    augments: ClassVar[bool] = False
+    """Whether each step sees random windows and flips of its images in place of their centres."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe

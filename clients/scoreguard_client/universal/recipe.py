@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """Adam on the perturbation itself."""
     GENERATIVE = "generative"
     """Adam on a network that draws the perturbation."""
+    MOMENTUM = "momentum"
+    """Sign steps with momentum on random windows and flips of the training images."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,8 +47,10 @@ DEFAULTS: Final[Mapping[Kind, Defaults]] = {
     Kind.CUMULATIVE: Defaults(epochs=5, bound=0.1, rate=0.01, benchmark_rate=1.0),
     Kind.OPTIMIZED: Defaults(epochs=5, bound=0.1, rate=0.001, benchmark_rate=0.001),
     Kind.GENERATIVE: Defaults(epochs=1, bound=10 / 255, rate=0.001, benchmark_rate=0.001),
+    Kind.MOMENTUM: Defaults(epochs=20, bound=10 / 255, rate=1 / 255, benchmark_rate=1 / 255),
 }
-"""Epochs, bounds and rates of the public benchmark, except the step of paper mode, for which no number is published."""
+"""Epochs, bounds and rates of the public benchmark, except the step of paper mode, for which no number is published,
+and those of `momentum`, which are ours."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +58,7 @@ class Recipe:
     """How a perturbation is made; equal recipes give equal perturbations."""
 
     kind: str
-    """`cumulative`, `optimized` or `generative`."""
+    """`cumulative`, `optimized`, `generative` or `momentum`."""
     mode: str
     """`paper` or `benchmark`."""
     direction: str
@@ -80,7 +84,7 @@ class Recipe:
     bound: float
     """Largest absolute value, in units of [0, 1]."""
     rate: float
-    """Length of a step (cumulative), or learning rate of Adam."""
+    """Length of a step (cumulative), of the first step (momentum), or learning rate of Adam."""
     channels: int
     """Channels of the generator's first layer; 64 in the benchmark. The other kinds have no network."""
     seed: int
@@ -100,6 +104,8 @@ class Recipe:
         _require(
             whole, f"the generator halves its picture down to one pixel: size must be 64, 128, 256, not {self.size}"
         )
+        published = self.kind != Kind.MOMENTUM or not self.as_benchmark
+        _require(published, "the public benchmark has no momentum training: leave mode=benchmark out")
         _require(0 < self.bound <= 1, f"bound must be in (0, 1], not {self.bound:g}")
         _require(0 < self.rate < float("inf"), f"rate must be above 0, not {self.rate:g}")
         _require(self.seed >= 0, f"seed must not be negative, not {self.seed}")

@@ -1,7 +1,8 @@
 """The training of a universal perturbation: seeded, resumable after every few steps.
 
-The batch of a step, the draws of a random defence and the dropout of a network follow from the recipe's seed and the
-number of the step. A training that was killed goes on from its last checkpoint and ends with the same bytes.
+The batch of a step, its windows and flips, the draws of a random defence and the dropout of a network follow from the
+recipe's seed and the number of the step. A training that was killed goes on from its last checkpoint and ends with the
+same bytes.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from scoreguard_client.universal.cumulative import CumulativeLearner
 from scoreguard_client.universal.errors import CheckpointError, PerturbationError, RecipeError
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.learner import Learner
+from scoreguard_client.universal.momentum import MomentumLearner
 from scoreguard_client.universal.optimized import OptimizedLearner
 from scoreguard_client.universal.recipe import Kind, Recipe
 from scoreguard_client.universal.teacher import Teacher
@@ -39,12 +41,14 @@ LEARNERS: Final[Mapping[str, type[Learner]]] = {
     Kind.CUMULATIVE: CumulativeLearner,
     Kind.OPTIMIZED: OptimizedLearner,
     Kind.GENERATIVE: GenerativeLearner,
+    Kind.MOMENTUM: MomentumLearner,
 }
 """Kind -> training."""
 CHECKPOINT_EVERY: Final = 25
 """Steps between checkpoints; the weights and moments of the generator at 256 x 256 take about 650 MB."""
 _PAPER_BATCHES: Final = 1
 _BENCHMARK_BATCHES: Final = 2
+_WINDOWS: Final = 3
 
 Progress = Callable[[int, str], None]
 """Told how many steps are done and what the mean score was."""
@@ -97,13 +101,20 @@ class Training:
 
     def _step(self, learner: Learner, step: int) -> float:
         recipe = self.recipe
-        clean = self.pictures.crops(batch_places(recipe, step), recipe.size, benchmark=recipe.as_benchmark)
+        clean = self._shown(learner, step)
         moved = clean + learner.perturbation(step)
         shown = np.clip(moved, 0, 1) if learner.clips else moved
         scores, gradients = self.teacher.ask(shown, derive_seed(recipe.seed, "oracle", step))
         _require_finite(gradients)
         learner.learn(self._objective(gradients, moved))
         return float(np.mean(scores))
+
+    def _shown(self, learner: Learner, step: int) -> Images:
+        recipe, places = self.recipe, batch_places(self.recipe, step)
+        if learner.augments:
+            rng = np.random.default_rng([recipe.seed, _WINDOWS, step])
+            return self.pictures.windows(places, recipe.size, rng)
+        return self.pictures.crops(places, recipe.size, benchmark=recipe.as_benchmark)
 
     def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
         facts = self.teacher.facts

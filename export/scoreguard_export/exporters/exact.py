@@ -11,9 +11,8 @@ import contextlib
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-import onnx_ir
 import torch
-from onnxscript import opset20
+from onnxscript import ir, opset20
 from onnxscript.rewriter import _matcher, _pattern_ir
 
 
@@ -37,7 +36,7 @@ def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", p
     """Write a number in the type that it is used in; what is known only when the graph runs is converted there."""
     del layout, device, pin_memory
     if isinstance(s, int | float):
-        number: Any = onnx_ir.tensor(s, dtype=onnx_ir.DataType(dtype))
+        number: Any = ir.tensor(s, dtype=ir.DataType(dtype))
         return opset20.Constant(value=number)
     return opset20.Cast(s, to=dtype)
 

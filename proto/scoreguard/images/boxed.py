@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from PIL import features
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
@@ -15,6 +16,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import flat_rgb, orientation_of, upright
+from scoreguard.v1.errors import ImageError
 
 _READERS: Final[dict[str, Callable[[Source], ImageFile]]] = {
     "WebP": WebPImageFile,
@@ -28,11 +30,13 @@ def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.
     """The values of such a file; of an animated one the first frame.
 
     Raises:
-        ImageError: it has too many pixels; Pillow's own errors where it is damaged.
+        ImageError: it has too many pixels, or this Pillow does not read AVIF; Pillow's own errors where it is damaged.
     """
     if kind == "WebP":
         check_pixels(*_webp_canvas(data), max_pixels)
     if kind == "AVIF":
+        if not features.check("avif"):
+            raise ImageError("this Pillow was built without AVIF: install Pillow's own wheel, or convert it to PNG")
         data = _without_exif(data)
     with _READERS[kind](Source(data, watch)) as image:
         check_pixels(*image.size, max_pixels)
@@ -59,4 +63,5 @@ def _without_exif(data: bytes) -> bytes:
     if begin < 4:
         return data
     end = begin - 4 + int.from_bytes(data[begin - 4 : begin], "big")
-    return data[:begin] + data[begin:end].replace(b"Exif", b"skip") + data[end:]
+    boxes = data[begin:end]
+    return data[:begin] + boxes.replace(b"Exif", b"skip") + data[end:] if b"Exif" in boxes else data

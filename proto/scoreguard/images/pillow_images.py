@@ -36,7 +36,7 @@ def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> Pi
         image.load()
     # Pillow loads late, and on a damaged file its readers raise whatever they stumble over (struct.error, TypeError).
     except Exception as error:
-        raise ImageError(f"the image cannot be loaded: {shown(error, 160)}") from error
+        raise ImageError(f"the image cannot be loaded: {shown(error)}") from error
     if 0 in image.size:
         raise ImageError(f"the image has no pixels: its size is {image.size[0]} x {image.size[1]}")
     image = upright(image, orientation_of(image.info.get("exif")))

@@ -66,7 +66,7 @@ def read_image(
 
 
 def _renamed(error: Exception, kind: str) -> ImageError:
-    text = shown(error, 160)
+    text = shown(error)
     if _UNSUPPORTED.search(text) and not isinstance(error, UnidentifiedImageError):
         return ImageError(f"this {kind} file is of a form that is not read ({text}): {MEND}")
     return ImageError(f"the image is damaged or truncated: {text}")

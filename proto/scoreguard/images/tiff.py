@@ -14,8 +14,11 @@ from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, upright, upright_array, valid_orientation
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError, ImageLimitError
+from scoreguard.v1.shown import shown
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
+MAX_PIECES: Final = 500_000
+"""Most strips or tiles of a TIFF; each costs some microseconds that cannot be interrupted."""
 MEND: Final = "convert it to a 16-bit PNG"
 
 _COLOUR_SPACES: Final = {
@@ -71,12 +74,19 @@ def check_layout(tags: t.Tags, max_pixels: int) -> None:
     """Refuse a first page that is not the image, and tiles that are far larger than it.
 
     Raises:
-        ImageError: a thumbnail, a mask, a raw photograph, or oversized tiles.
+        ImageError: a thumbnail, a mask, a raw photograph, or tiles that are too large or too many.
     """
     if t.DNG_VERSION in tags.values:
         raise ImageError("a DNG raw photograph is not read: develop it to PNG or JPEG")
     if tags.first(t.SUBFILE, 0) & (_REDUCED | _MASK):
         raise ImageError("the TIFF's first page is a thumbnail or a mask: save the full image as its first page")
+    if tags.pieces > MAX_PIECES:
+        raise ImageLimitError(
+            f"the TIFF has {tags.pieces} strips or tiles, the limit is {MAX_PIECES}; save it with larger ones",
+            what="pieces",
+            value=tags.pieces,
+            limit=MAX_PIECES,
+        )
     tile = tags.first(t.TILE_WIDTH, 0) * tags.first(t.TILE_HEIGHT, 0)
     if tile > max_pixels:
         raise ImageLimitError(
@@ -100,7 +110,7 @@ def check_samples(tags: t.Tags) -> int:
     bits = set(tags.values.get(t.BITS, (1,)))
     allowed = {1, 2, 4, 8, 12, 16} if _space(tags) in _GREYS else {1, 2, 4, 8, 16}
     if len(bits) != 1 or not bits <= allowed:
-        depth = " and ".join(str(bit) for bit in sorted(bits))
+        depth = shown(" and ".join(str(bit) for bit in sorted(bits)))
         raise ImageError(f"a TIFF of {depth} bits for each sample is not read: {MEND}")
     return bits.pop()
 

@@ -28,6 +28,7 @@ _PIXEL_TAGS: Final = frozenset(
         *(347, 529),  # JPEG tables, YCbCr coefficients
     }
 )
+_OFFSETS: Final = (273, 324)
 _READ_TAGS: Final = frozenset({SUBFILE, ORIENTATION, DNG_VERSION})
 _BYTES_OF_TYPE: Final = {
     **dict.fromkeys((1, 2, 6, 7), 1),
@@ -49,6 +50,8 @@ class Tags:
     """Whether it is a BigTIFF, with offsets of 64 bits."""
     entries: Mapping[int, bytes]
     """The entry of each tag that makes the pixels, as it stands in the file."""
+    pieces: int
+    """Strips or tiles."""
     values: Mapping[int, tuple[int, ...]]
     """Whole-number values of the tags that have few of them."""
 
@@ -92,7 +95,7 @@ def read_tags(data: bytes) -> Tags:
         raise ValueError(f"its first page claims {count} tags")
     entries: dict[int, bytes] = {}
     values: dict[int, tuple[int, ...]] = {}
-    claimed = 0
+    claimed = pieces = 0
     for at in range(begin, begin + count * size, size):
         tag, kind, number = _unpack(f"{order}HH{wide}", data, at)
         if tag not in _PIXEL_TAGS and tag not in _READ_TAGS:
@@ -108,9 +111,11 @@ def read_tags(data: bytes) -> Tags:
             raise ValueError(f"its tag {tag} lies outside the file")
         if tag in _PIXEL_TAGS:
             entries[tag] = data[at : at + size]
+        if tag in _OFFSETS:
+            pieces = max(pieces, number)
         if (code := _CODES.get(kind)) is not None and number <= 3 * 65536:
             values[tag] = _unpack(f"{order}{number}{code}", data, place)
-    return Tags(order=order, big=big, entries=entries, values=values)
+    return Tags(order=order, big=big, entries=entries, pieces=pieces, values=values)
 
 
 def _unpack(layout: str, data: bytes, at: int) -> tuple[int, ...]:

@@ -12,14 +12,15 @@ from typing import Final
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _IR_VERSION: Final = (1, _VARINT)
 _GRAPH: Final = (7, _BYTES)
-"""Fields of ONNX's ModelProto, with their kinds: every model has these two."""
+_OPSET: Final = (8, _BYTES)
+"""Fields of ONNX's ModelProto, with their kinds: every model has these three."""
 _ZIP: Final = b"PK\x03\x04"
 
 
 def can_be_onnx(data: bytes) -> bool:
     """Whether bytes are a protobuf message with the fields that every ONNX model has."""
     try:
-        return {_IR_VERSION, _GRAPH} <= set(_fields(data))
+        return {_IR_VERSION, _GRAPH, _OPSET} <= set(_fields(data))
     except (ValueError, IndexError):
         return False
 

@@ -49,7 +49,7 @@ AS_PUBLISHED = [
     "advcf:mode=benchmark:iterations=3",
 ]
 """Gradient attacks that hand out what the benchmark's code does, worse than the clean image or not."""
-TRAINED = ["cumulative-uap", "optimized-uap", "generative-uap"]
+TRAINED = ["cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"]
 """Names of attacks whose perturbation is added as it is: the metric is not asked."""
 COMPANIONS = {"niqe": ConstantOracle(4.0)}
 

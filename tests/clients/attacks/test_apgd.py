@@ -194,7 +194,19 @@ def test_a_flat_score_leaves_the_start_and_gives_no_nan(pictures: Images) -> Non
     np.testing.assert_array_equal(result.attacked, oracle.seen[0])
 
 
-@pytest.mark.parametrize("wrong", [{"iterations": 0}, {"restarts": 0}, {"rho": 1.5}, {"rho": -0.1}, {"eps": 0.0}])
+@pytest.mark.parametrize("start", [2.0, 0.5, 0.1])
+def test_the_first_step_is_as_long_as_it_is_told(start: float) -> None:
+    """Cut to the ball: from a point of the box each value moves by start * eps, or to the border."""
+    clean, oracle = np.full((1, 3, 8, 8), 0.5, dtype=np.float32), scripted([])
+    APGD(eps=0.1, start=start, iterations=3)(clean, oracle)
+    wanted = np.minimum(oracle.seen[0] + 0.1 * start, 0.6)
+    np.testing.assert_allclose(oracle.seen[1], wanted, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"start": 0.0}, {"start": 3.0}, {"iterations": 0}, {"restarts": 0}, {"rho": 1.5}, {"rho": -0.1}, {"eps": 0.0}],
+)
 def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
     """The message names the parameter."""
     with pytest.raises(AttackSpecError, match=next(iter(wrong))):

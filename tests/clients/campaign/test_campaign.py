@@ -40,6 +40,7 @@ from scoreguard_client.campaign import (
 from scoreguard_client.campaign.gallery import picture_path
 from scoreguard_client.campaign.images import as_batch, find_images, read_image
 from scoreguard_client.campaign.runner import Progress
+from scoreguard_client.oracles.draws import AUTO, PROBES
 
 Launch = Callable[..., Summary]
 FGSM = "fgsm:direction=up:eps=0.0392156862745"
@@ -138,6 +139,16 @@ def test_random_chains_are_drawn_several_times_with_seeds_of_their_own(
     assert {record.draw for record in records if record.chain != "shift"} == {0}
     seeds = [record.seed for record in records] + [row.seed for row in clean]
     assert len(set(seeds)) == len(seeds)
+
+
+def test_the_draws_of_crafting_may_follow_from_the_gradients_spread(
+    run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """This chain draws without moving the gradient: eight probes say that one draw is enough, and they are counted."""
+    run_campaign(adaptive=True, attacks="fgsm,square:queries=5", defences="none,shift", crafting_draws=AUTO)
+    records = records_of(options.out)
+    spent = {(record.attack.partition(":")[0], record.crafting): record.queries for record in records}
+    assert spent == {("fgsm", "none"): 2, ("fgsm", "shift"): 2 + PROBES, ("square", "none"): 5, ("square", "shift"): 5}
 
 
 def test_running_again_asks_the_server_for_nothing_but_the_catalogue(

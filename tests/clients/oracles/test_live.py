@@ -15,7 +15,7 @@ from scoreguard.v1.scoring_pb2 import ROUNDING_CUBIC, ROUNDING_STRAIGHT_THROUGH
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import NotFoundError, ResourceExhaustedError, ScoringClient, ServerError
 from scoreguard_client.attacks import parse_attack
-from scoreguard_client.oracles import GradientOracle, LiveGradientOracle, LiveScoreOracle
+from scoreguard_client.oracles import DrawingOracle, GradientOracle, LiveGradientOracle, LiveScoreOracle
 from scoreguard_client.oracles.base import Images
 
 CHAIN = parse_chain("dim:factor=0.5")
@@ -96,6 +96,24 @@ def test_random_defences_are_drawn_anew_per_call_and_averaged(
     running.service.requests.clear()
     LiveScoreOracle(client, metric, CHAIN, draws=6).score(pictures)
     assert len(running.service.requests) == len(pictures)
+
+
+def test_each_image_may_have_draws_of_its_own(running: Any, client: ScoringClient, pictures: Images) -> None:
+    """As many calls as draws, counted image by image; a mean of one draw is what that draw alone answers."""
+    metric = client.list_metrics().metric("bright")
+    one = LiveGradientOracle(client, metric, parse_chain("shift"), seed=[1, 2, 3, 4, 5])
+    assert isinstance(one, DrawingOracle)
+    assert one.facts.random
+    several = one.with_draws([1, 4, 1, 2, 1])
+    running.service.requests.clear()
+    scores, gradients = several.gradient(pictures)
+    assert len(running.service.requests) == 9
+    assert several.last_calls.tolist() == [1, 4, 1, 2, 1]
+    assert several.facts.calls_per_question == 4
+    alone = one.gradient(pictures)
+    np.testing.assert_array_equal(scores[[0, 2, 4]], alone[0][[0, 2, 4]])
+    np.testing.assert_array_equal(gradients[[0, 2, 4]], alone[1][[0, 2, 4]])
+    assert not np.isin(scores[[1, 3]], alone[0]).any()
 
 
 def test_square_raises_the_live_score_with_exactly_its_queries(

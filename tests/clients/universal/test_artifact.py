@@ -187,7 +187,7 @@ def test_tiling_is_that_of_numpy_cut_to_size(size: tuple[int, int], target: tupl
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"kind": "magic"}, "kind is cumulative, optimized, generative"),
+        ({"kind": "magic"}, "kind is cumulative, optimized, generative, momentum"),
         ({"epochs": 0}, "epochs"),
         ({"batch": 0}, "batch"),
         ({"pictures": 0}, "pictures"),

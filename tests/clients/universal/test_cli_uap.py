@@ -67,15 +67,18 @@ def test_a_training_and_its_facts_from_the_command_line(train: Run, run: Run, tm
     assert (code, digest in again) == (0, True), "the same command again hands out what is there"
 
 
-@pytest.mark.parametrize(("kind", "direction"), [("cumulative", "up"), ("optimized", "down"), ("generative", "up")])
+@pytest.mark.parametrize(
+    ("kind", "direction"),
+    [("cumulative", "up"), ("optimized", "down"), ("generative", "up"), ("momentum", "down")],
+)
 def test_json_answers_can_be_read_by_programs(kind: str, direction: str, train: Run, run: Run, tmp_path: Path) -> None:
     """One object on standard output, the same facts from both commands."""
     code, out, _ = train("--kind", kind, "--direction", direction, "--channels", 2, "--json")
     answer = json.loads(out)
     assert code == 0
     assert (answer["recipe"]["kind"], answer["recipe"]["direction"]) == (kind, direction)
-    assert answer["recipe"]["epochs"] == (1 if kind == "generative" else 5)
-    assert answer["recipe"]["bound"] == pytest.approx(10 / 255 if kind == "generative" else 0.1)
+    assert answer["recipe"]["epochs"] == {"generative": 1, "momentum": 20}.get(kind, 5)
+    assert answer["recipe"]["bound"] == pytest.approx(10 / 255 if kind in ("generative", "momentum") else 0.1)
     _, out, _ = run("uap", "show", tmp_path / "u.safetensors", "--json")
     assert json.loads(out) == answer
 

@@ -12,7 +12,7 @@ from tests.clients.universal.conftest import write_pictures
 from scoreguard_client import PictureError
 from scoreguard_client.campaign.images import find_images
 from scoreguard_client.oracles.base import Images
-from scoreguard_client.universal.crops import TrainingPictures, crop
+from scoreguard_client.universal.crops import TrainingPictures, crop, window
 
 SIZE = 16
 
@@ -71,6 +71,32 @@ def test_enlarging_is_bilinear(shape: tuple[int, int], benchmark: bool) -> None:
     np.testing.assert_allclose(
         crop(levels, SIZE, benchmark=benchmark)[0], np.clip(wanted, 0, 1).transpose(2, 0, 1), atol=1e-5
     )
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (19, 23), (40, 17)])
+def test_a_window_is_a_piece_of_the_image_or_its_mirror_image(shape: tuple[int, int]) -> None:
+    """At every place that there is, with both senses, and none between the pixels; the same seed cuts the same."""
+    levels = picture(*shape)
+    height, width = shape[0] - SIZE + 1, shape[1] - SIZE + 1
+    pieces = {}
+    for top, left in np.ndindex(height, width):
+        piece = (levels[top : top + SIZE, left : left + SIZE] / np.float32(255)).transpose(2, 0, 1)[None]
+        for flipped in (False, True):
+            bits = np.ascontiguousarray(piece[..., ::-1] if flipped else piece).tobytes()
+            pieces[bits] = (top, left, flipped)
+    rng = np.random.default_rng(4)
+    found = [pieces[np.ascontiguousarray(window(levels, SIZE, rng)).tobytes()] for _ in range(40 * height * width)]
+    assert len(set(found)) == 2 * height * width
+    again = np.random.default_rng(4)
+    assert pieces[np.ascontiguousarray(window(levels, SIZE, again)).tobytes()] == found[0]
+
+
+def test_an_image_that_is_smaller_than_a_window_is_enlarged_first() -> None:
+    """As for the centre."""
+    wide = crop(ramps(8, 24), SIZE)
+    found = window(ramps(8, 24), SIZE, np.random.default_rng(0))
+    assert found.shape == (1, 3, SIZE, SIZE)
+    np.testing.assert_allclose(np.sort(found[0, 0], axis=0), np.sort(wide[0, 0], axis=0), atol=1e-6)
 
 
 def test_float_pictures_keep_their_values() -> None:

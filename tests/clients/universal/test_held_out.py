@@ -15,6 +15,7 @@ from tests.clients.universal.conftest import Train, write_pictures
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.cumulative_uap import CumulativeUAP
 from scoreguard_client.attacks.generative_uap import GenerativeUAP
+from scoreguard_client.attacks.momentum_uap import MomentumUAP
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
 from scoreguard_client.attacks.universal import UniversalAttack
 from scoreguard_export.metrics.catalogue import load_metric
@@ -41,7 +42,9 @@ def blurred(*place: int) -> Bytes:
     return np.asarray(gaussian_filter(crop(*place), sigma=(1, 1, 0)), dtype=np.uint8)
 
 
-@pytest.mark.parametrize(("kind", "rate"), [(CumulativeUAP, 0.01), (OptimizedUAP, 0.005), (GenerativeUAP, 0.002)])
+@pytest.mark.parametrize(
+    ("kind", "rate"), [(CumulativeUAP, 0.01), (OptimizedUAP, 0.005), (GenerativeUAP, 0.002), (MomentumUAP, 0.01)]
+)
 @pytest.mark.parametrize("direction", Direction)
 def test_a_trained_perturbation_moves_lite_on_photographs_that_it_has_not_seen(
     kind: type[UniversalAttack], rate: float, direction: Direction, lite: TorchOracle, train: Train, tmp_path: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +12,13 @@ import numpy as np
 import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
-from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe
+from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe, write_pictures
 
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.campaign.images import as_batch, find_images, read_image
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.errors import RecipeError
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.teacher import oracle_teacher
 from scoreguard_client.universal.training import Training, batch_places
@@ -39,7 +41,7 @@ def batch_of(folder: Path) -> torch.Tensor:
     return torch.from_numpy(as_batch([read_image(folder, image) for image in find_images(folder).images]))
 
 
-@pytest.mark.parametrize("kind", ["cumulative", "optimized"])
+@pytest.mark.parametrize("kind", ["cumulative", "optimized", "momentum"])
 @pytest.mark.parametrize(
     ("higher_is_better", "direction", "sign"), [(True, "up", 1), (False, "up", -1), (True, "down", -1)]
 )
@@ -48,7 +50,8 @@ def test_a_linear_score_has_its_best_perturbation_in_the_corner_of_the_ball(
 ) -> None:
     """The optimum is bound * sign(w), or the other corner where a low score is good or quality is lowered."""
     oracle = LinearOracle(weights=WEIGHTS, higher_is_better=higher_is_better)
-    found = train(oracle, grey_photos, kind=kind, epochs=4, bound=0.1, rate=0.01, direction=direction)
+    rate = 0.02 if kind == "momentum" else 0.01  # Its step decays.
+    found = train(oracle, grey_photos, kind=kind, epochs=4, bound=0.1, rate=rate, direction=direction)
     np.testing.assert_allclose(found.values, sign * 0.1 * np.sign(WEIGHTS), atol=1e-6)
     assert 0.1 - 1e-7 < found.largest <= 0.1
 
@@ -130,6 +133,43 @@ def test_both_modes_do_what_an_independent_loop_does(
     assert np.abs(found.values).max() > 0.01
 
 
+def test_the_momentum_training_does_what_an_independent_loop_does(train: Train, tmp_path: Path) -> None:
+    """Six steps on what the metric was shown: means of gradients of L1 norm 1, nine tenths kept, a step that decays."""
+    levels = np.random.default_rng(5).integers(100, 150, (COUNT, SIZE + 3, SIZE + 5, 3), dtype=np.uint8)
+    folder, shown = write_pictures(tmp_path / "wide", list(levels)), list[torch.Tensor]()
+
+    def seen(pictures: torch.Tensor) -> torch.Tensor:
+        shown.append(pictures.detach().clone())
+        return wavy(pictures)
+
+    found = train(TorchOracle(function=seen), folder, kind="momentum", rate=0.02, epochs=2, batch=2)
+    values, direction = torch.zeros(3, SIZE, SIZE), torch.zeros(3, SIZE, SIZE, dtype=torch.float64)
+    for done, pictures in enumerate(shown):
+        point = pictures.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(wavy(point).sum(), point)
+        slope = slope.double() / slope.double().abs().sum(dim=(1, 2, 3), keepdim=True)
+        direction = 0.9 * direction + slope.mean(dim=0)
+        values = (values + 0.02 * (1 - done / len(shown)) * direction.sign()).clamp(-0.1, 0.1)
+    assert len(shown) == 6
+    np.testing.assert_allclose(found.values, values.numpy(), atol=1e-6)
+
+
+def test_each_step_of_the_momentum_training_sees_windows_of_its_own(train: Train, tmp_path: Path) -> None:
+    """Of one image, shown again and again, no two windows are alike; the others kinds see its centre each time."""
+    levels = np.random.default_rng(5).integers(0, 256, (1, 60, 60, 3), dtype=np.uint8)
+    folder = write_pictures(tmp_path / "one", list(levels))
+    for kind, windows in (("momentum", 6), ("optimized", 1)):
+        flat = LinearOracle(weights=np.zeros_like(WEIGHTS))
+        train(flat, folder, tmp_path / f"{kind}.safetensors", kind=kind, epochs=6, batch=1)
+        assert len({seen.tobytes() for seen in flat.seen}) == windows
+
+
+def test_the_benchmark_has_no_momentum_training() -> None:
+    """The message says what to leave out."""
+    with pytest.raises(RecipeError, match="leave mode=benchmark out"):
+        recipe(kind="momentum", mode="benchmark")
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_modes_of_a_kind_give_different_perturbations(
     kind: str, train: Train, photos: Path, tmp_path: Path
@@ -152,8 +192,7 @@ def test_only_the_benchmarks_accumulation_shows_the_metric_values_beyond_the_ran
             assert beyond is ((kind, mode) == ("cumulative", "benchmark"))
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize(("kind", "mode"), [*itertools.product(KINDS, MODES), ("momentum", "paper")])
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     kind: str, mode: str, train: Train, photos: Path, tmp_path: Path
 ) -> None:
