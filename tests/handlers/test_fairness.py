@@ -7,8 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
-from gateways import Line, connect, connected, request, slow_request
+from gateways import Line, connect, connected, failure_of, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
@@ -57,6 +58,15 @@ async def running(line: Line) -> None:
     async with asyncio.timeout(20):
         while (dispatcher.running, dispatcher.waiting) != (1, LARGE_CALLERS - 1):
             await asyncio.sleep(0.01)
+
+
+async def test_large_work_with_short_deadlines_keeps_nobody(store: Path) -> None:
+    """Four callers give up on half a minute of work each after half a second: the next small one waits a moment."""
+    async with connected(store, workers=1) as line:
+        hasty = [line.stub.ScoreDefended(slow_request(60), timeout=0.5) for _ in range(4)]
+        codes = {(await failure_of(call)).code() for call in hasty}
+        assert codes == {grpc.StatusCode.DEADLINE_EXCEEDED}
+        assert await seconds_of(line.stub.ScoreDefended(request())) < 3
 
 
 async def test_health_waits_for_large_work_that_somebody_waits_for(store: Path) -> None:
