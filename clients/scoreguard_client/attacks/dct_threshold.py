@@ -9,7 +9,7 @@ the gradient's direction is kept, and the budget is spent on what can pass:
     x_{t+1} = x + v_t in a random part of the cells, x_t in the others; the part falls from all to one in twenty
 
 The argmax is taken cell by cell (`thresholds`): for `jpeg` a cell is one minimum coded unit, and the numbers are the
-coefficients of luminance and chrominance; for `quantise` a cell is a pixel. All pictures lie on the 8-bit grid, and the
+coefficients of luminance and chrominance; for `quantise` a cell is a pixel. All images lie on the 8-bit grid, and the
 best that was seen is handed out. Needs a chain whose first step is `jpeg` or `quantise`.
 """
 
@@ -52,7 +52,7 @@ class DCTThreshold(RandomStarts):
     iterations: int = 40
     """Steps of each restart."""
     restarts: int = 1
-    """Runs with other random parts; all begin at the clean picture."""
+    """Runs with other random parts; all begin at the clean image."""
     nu: float = 0.8
     """Share of the last direction that is kept."""
 
@@ -66,7 +66,7 @@ class DCTThreshold(RandomStarts):
         return bool(chain) and rounds(chain[0])
 
     def climb(self, session: Session) -> Best:
-        """Push, from the clean picture."""
+        """Push, from the clean image."""
         walk, best = _Walk(session), Best(session.clean)
         direction = np.zeros_like(session.clean)
         for step in range(self.iterations):
@@ -79,7 +79,7 @@ class DCTThreshold(RandomStarts):
 
 
 class _Walk:
-    """Where the pictures of a batch are."""
+    """Where the images of a batch are."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -96,11 +96,11 @@ class _Walk:
 
     @property
     def images(self) -> Images:
-        """The pictures, on the 8-bit grid and inside the budget."""
+        """The images, on the 8-bit grid and inside the budget."""
         return self._session.region.clip((self._clean + self._changes) / _TOP)
 
     def push(self, direction: Images, share: float) -> None:
-        """Take the best pushes in a random share of the cells of each picture."""
+        """Take the best pushes in a random share of the cells of each image."""
         for place, (thresholds, rng) in enumerate(zip(self._thresholds, self._session.rngs, strict=True)):
             height, width = direction.shape[2:]
             cells = rng.random((-(-height // thresholds.cell), -(-width // thresholds.cell))) < share
@@ -109,7 +109,7 @@ class _Walk:
 
 
 def thresholds_of(step: Step, room: Room) -> Thresholds:
-    """The thresholds of one picture before a step that rounds."""
+    """The thresholds of one image before a step that rounds."""
     if step.name == JPEG:
         return JpegThresholds(codec_of(step), room)
     return QuantiseThresholds(intervals_of(step), room)

@@ -9,7 +9,7 @@ from scoreguard_client.oracles.base import Gradients
 
 
 def unit_l1(gradient: Gradients) -> Gradients:
-    """The gradient of each picture, of L1 norm 1; one that is zero has no direction and stays zero."""
+    """The gradient of each image, of L1 norm 1; one that is zero has no direction and stays zero."""
     norm = totals(np.abs(gradient))
     divisor: Gradients = np.where(norm > 0, norm, 1.0).astype(np.float32)
     return gradient / divisor

@@ -4,7 +4,7 @@
     x_{t+1} = Clip_{x, eps}(x_t + alpha_t * sign(g_{t+1})),  alpha_t = alpha (1 + cos(pi t / iterations)) / 2
 
 Momentum is that of MI-FGSM (Dong et al. 2018), the decay the cosine of Loshchilov and Hutter (2017). The first restart
-begins at the clean picture, the others at random points of the ball, and the best of all steps is handed out. Behind a
+begins at the clean image, the others at random points of the ball, and the best of all steps is handed out. Behind a
 chain that rounds (`jpeg`, `quantise`) gradients take the cubic derivative of rounding unless `rounding` says otherwise;
 behind other chains that parameter changes nothing.
 """
@@ -41,7 +41,7 @@ class MPGD(RandomStarts):
     iterations: int = 60
     """Steps of each restart."""
     restarts: int = 1
-    """Starts: the clean picture, then random points of the ball."""
+    """Starts: the clean image, then random points of the ball."""
     nu: float = 1.0
     """Share of the last direction that is kept."""
     rounding: Rounding = Rounding.CUBIC

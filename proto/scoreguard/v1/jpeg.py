@@ -1,7 +1,7 @@
 """What a JPEG codec does apart from rounding: colour, chroma sampling, 8 × 8 cosine transform; and its derivative.
 
 Source: ITU-T T.81 (1992), Annexes A and K, and JFIF's colour matrix with libjpeg's 16-bit constants; the quality rule
-is libjpeg's. The exported graph computes the pictures; this module says where its coefficients stand between two
+is libjpeg's. The exported graph computes the images; this module says where its coefficients stand between two
 quantisation steps, and how a derivative passes when rounding has one. All arrays are numpy's.
 """
 
@@ -97,7 +97,7 @@ def from_blocks(blocks: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec of one quality and chroma sampling, for pictures of any size."""
+    """A codec of one quality and chroma sampling, for images of any size."""
 
     quality: float
     """libjpeg's quality, 1 to 100."""
@@ -111,7 +111,7 @@ class Codec:
 
     @property
     def unit(self) -> int:
-        """Rows and columns of the smallest picture without padding."""
+        """Rows and columns of the smallest image without padding."""
         return 2 * BLOCK if self.halved else BLOCK
 
     @cached_property
@@ -121,7 +121,7 @@ class Codec:
         return luminance, chrominance, chrominance
 
     def coefficients(self, levels: npt.NDArray[np.uint8]) -> Planes:
-        """Coefficients of 8-bit pictures (N, 3, H, W) in units of their quantisation steps, before they are rounded.
+        """Coefficients of 8-bit images (N, 3, H, W) in units of their quantisation steps, before they are rounded.
 
         The encoder's earlier roundings are in them: those of colours and of halved chrominance.
         """
@@ -137,10 +137,10 @@ class Codec:
         return first, second, third
 
     def pulled_back(self, upstream: Floats, slopes: Planes) -> Floats:
-        """Derivative with respect to the pictures from that with respect to the decoded pictures, both (N, 3, H, W).
+        """Derivative with respect to the images from that with respect to the decoded images, both (N, 3, H, W).
 
         Args:
-            upstream: the derivative with respect to the decoded pictures.
+            upstream: the derivative with respect to the decoded images.
             slopes: the derivative of rounding at each coefficient; 1 everywhere is straight through.
         """
         height, width = upstream.shape[2:]

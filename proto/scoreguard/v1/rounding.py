@@ -74,7 +74,7 @@ def intervals_of(step: Step) -> float:
 
 
 def pulled_back(step: Step, images: Floats, upstream: Floats) -> Floats:
-    """Derivative with respect to a step's pictures by the cubic rule, from that with respect to its result.
+    """Derivative with respect to a step's images by the cubic rule, from that with respect to its result.
 
     Args:
         step: `jpeg` or `quantise`, every parameter filled in.

@@ -1,4 +1,4 @@
-"""What the rounding of a defence is to an attack: numbers of one picture that can be pushed over a threshold."""
+"""What the rounding of a defence is to an attack: numbers of one image that can be pushed over a threshold."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from scoreguard_client.oracles.base import Gradients
 
 Changes = npt.NDArray[np.float32]
-"""Whole levels of 255 to add to one 8-bit picture: (3, H, W)."""
+"""Whole levels of 255 to add to one 8-bit image: (3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """One 8-bit picture, and how far each of its values may go; all (3, H, W)."""
+    """One 8-bit image, and how far each of its values may go; all (3, H, W)."""
 
     levels: npt.NDArray[np.uint8]
-    """The clean picture."""
+    """The clean image."""
     low: Changes
     """Lowest change, at most 0."""
     high: Changes
@@ -27,7 +27,7 @@ class Room:
 
 
 class Thresholds(Protocol):
-    """The thresholds around one clean picture. A cell is a part of the picture whose pushes do not touch the others."""
+    """The thresholds around one clean image. A cell is a part of the image whose pushes do not touch the others."""
 
     cell: int
     """Rows and columns of a cell, in pixels."""

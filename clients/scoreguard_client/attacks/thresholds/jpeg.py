@@ -33,7 +33,7 @@ _PLACES: Final = BLOCK * BLOCK
 
 
 class JpegThresholds:
-    """Those of one picture before one codec."""
+    """Those of one image before one codec."""
 
     def __init__(self, codec: Codec, room: Room) -> None:
         self.cell = codec.unit
@@ -87,7 +87,7 @@ class JpegThresholds:
         return np.clip(moved, self._room.low, self._room.high)
 
     def _bounds(self, changes: Changes, component: int) -> tuple[Floats, Floats]:
-        """Lowest and highest change of each sample of a component; none beyond the picture."""
+        """Lowest and highest change of each sample of a component; none beyond the image."""
         weights = TO_COLOUR[:, component, None, None]
         used = weights != 0
         down, up = self._room.low - changes, self._room.high - changes

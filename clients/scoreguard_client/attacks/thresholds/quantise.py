@@ -1,4 +1,4 @@
-"""The thresholds of a colour quantisation: each value of the picture has its own."""
+"""The thresholds of a colour quantisation: each value of the image has its own."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TOP: Final = np.float32(255)
 
 
 class QuantiseThresholds:
-    """Those of one picture before a quantisation to equally spaced levels."""
+    """Those of one image before a quantisation to equally spaced levels."""
 
     cell = 1
 
@@ -22,7 +22,7 @@ class QuantiseThresholds:
 
         Args:
             intervals: between the lowest and the highest level.
-            room: the picture.
+            room: the image.
         """
         self._room, self._scale = room, np.float32(intervals) / _TOP
 
