@@ -19,7 +19,7 @@ Draw = Callable[[np.random.Generator, int], Pairs]
 """Scores of so many images."""
 
 REAL: Final = Path(__file__).with_name("real_scores.csv")
-"""Clean and attacked scores of 100 photographs on `lite` and `nima`, as `--record` wrote them."""
+"""Clean and attacked scores of 100 photographs on `lite` and `nima`, as `real_scores.py` wrote them."""
 
 
 def normal(rng: np.random.Generator, images: int) -> Pairs:

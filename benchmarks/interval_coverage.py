@@ -18,6 +18,7 @@ from typing import Final
 
 import numpy as np
 from coverage_populations import MADE, Draw, Values, real
+from scipy import stats
 
 from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
@@ -58,6 +59,19 @@ def percentile(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
     return float(low), float(high)
 
 
+def student(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
+    """Student's t interval of the absolute gain alone, for comparison; one row for each image."""
+    interval = stats.ttest_1samp(attacked - clean, 0).confidence_interval(0.95)
+    return float(interval.low), float(interval.high)
+
+
+def fisher(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
+    """Fisher's interval of SROCC with the error that normal scores have, for comparison; one row for each image."""
+    reach = stats.norm.ppf(0.975) / np.sqrt(clusters.count - 3)
+    low, high = np.tanh(np.arctanh(srocc(clean, attacked)) + np.array([-reach, reach]))
+    return float(low), float(high)
+
+
 def gain(clean: Values, attacked: Values) -> Values:
     """Change of each row."""
     return attacked - clean
@@ -81,7 +95,10 @@ STATISTICS: Final[dict[str, Statistic]] = {
     "Gain": mean_of(purification_changes),
     "SROCC": Statistic(value=srocc, interval=correlation_interval),
     "clean": mean_of(lambda clean, attacked: clean),
+    "Student": Statistic(value=mean_of(gain).value, interval=student),
+    "Fisher": Statistic(value=srocc, interval=fisher),
 }
+USUAL: Final = ("percentile", "abs. gain", "rel. gain", "R", "W", "E", "Gain", "SROCC", "clean")
 
 
 def coverage(draw: Draw, images: int, rounds: int, names: list[str], seed: int = SEED) -> dict[str, float]:
@@ -97,7 +114,7 @@ def coverage(draw: Draw, images: int, rounds: int, names: list[str], seed: int =
             # Of scores that are all equal a correlation is undefined, and the report gives no interval.
             given[name] += np.isfinite(low)
             held[name] += low <= truths[name] <= high
-    return {name: count / given[name] if given[name] else float("nan") for name, count in held.items()}
+    return {name: float(count / given[name]) if given[name] else float("nan") for name, count in held.items()}
 
 
 def table(populations: dict[str, Draw], names: list[str], sizes: tuple[int, ...], rounds: int) -> None:
@@ -116,7 +133,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=1000, help="Samples of each cell.")
     parser.add_argument("--sizes", default=",".join(map(str, SIZES)), help="Images of a sample, separated by commas.")
-    parser.add_argument("--statistics", default=",".join(STATISTICS), help="Which numbers, separated by commas.")
+    parser.add_argument("--statistics", default=",".join(USUAL), help=f"Of {', '.join(STATISTICS)}.")
     parser.add_argument("--populations", choices=("made", "real", "all"), default="all")
     options = parser.parse_args()
     chosen = (MADE if options.populations != "real" else {}) | (real() if options.populations != "made" else {})

@@ -26,7 +26,7 @@ LEAST_FOR_LOGARITHMS: Final = 10
 LEAST_FOR_DISTANCE: Final = 20
 """Least images for the interval of a distance, for the same reason."""
 LEAST_FOR_CORRELATION: Final = 30
-"""Least images for the interval of a correlation: 20 hold it in 90 % where an attack succeeds on one image in seven."""
+"""Least images for the interval of a correlation: 20 hold it in 92 % where an attack succeeds on one image in seven."""
 TOO_FEW: Final = "n too small"
 UNDEFINED: Final = "undefined"
 

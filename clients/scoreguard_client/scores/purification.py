@@ -8,9 +8,14 @@ of its table 1 are SSIM / 2 + PSNR / 160, which its code computes and which is t
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from scoreguard_client.scores.scaling import Values
+
+_ZERO: Final = 1e-9
+"""A score up to here is 0 but for rounding, and nothing can be divided by it."""
 
 
 def purification_gain(clean: Values, purified: Values) -> float:
@@ -23,7 +28,7 @@ def purification_gain(clean: Values, purified: Values) -> float:
 
 def purification_changes(clean: Values, purified: Values) -> Values:
     """|f(x) - f(g(x'))| / f(x) of each row; NaN (undefined) where f(x) is 0 or negative."""
-    undefined = ~(clean > 0)
+    undefined = ~(clean > _ZERO)
     return np.where(undefined, np.nan, np.abs(clean - purified) / np.where(undefined, 1.0, clean))
 
 
