@@ -96,6 +96,7 @@ class Auto(LInfAttack):
 
     def run(self, session: Session) -> Found:
         """Run every member, and choose for each picture."""
+        # A chain that draws: the oracle of the session is the place to choose the number of draws, for all members.
         once, gradient = session.value_and_gradient(session.clean)
         again = session.value_and_gradient(session.clean)[0]
         results = [_delegate(member, session) for member in self.members_for(session.oracle.facts.chain)]
