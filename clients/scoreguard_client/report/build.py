@@ -9,6 +9,8 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from scoreguard_client.attacks.auto import Auto
+from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
@@ -133,8 +135,10 @@ def write_tables(report: Report) -> None:
     _write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
 
 
-def _place(plan: Plan, row: Row) -> tuple[int, bool, int]:
-    return plan.attacks.index(row.attack), row.adaptive, plan.defences.index(row.chain)
+def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
+    """The strongest known attack leads: a defence is worth what it keeps against that one."""
+    follows = kind_of(row.attack) is not Auto
+    return follows, plan.attacks.index(row.attack), row.adaptive, plan.defences.index(row.chain)
 
 
 def _table_heading() -> list[str]:

@@ -135,10 +135,8 @@ def random_case(seed: int, *, whole: bool) -> Case:
 
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1), whole=st.booleans())
-def test_pushes_stay_in_their_bounds_and_gain_at_least_the_best_single_coefficient_along_its_wave(
-    seed: int, whole: bool
-) -> None:
-    """Never below doing nothing, nor below the plain push of the issue: one coefficient, its wave, clipped."""
+def test_pushes_stay_in_their_bounds_and_never_lose(seed: int, whole: bool) -> None:
+    """Whole levels where asked for; the gain is that of the coefficients of the changed samples, and never below 0."""
     case = random_case(seed, whole=whole)
     blocks, gains = case.blocks, case.gains
     changes = blocks.pushed(gains)
@@ -148,7 +146,7 @@ def test_pushes_stay_in_their_bounds_and_gain_at_least_the_best_single_coefficie
         np.testing.assert_array_equal(changes, np.rint(changes))
     found = blocks.gain(changes, gains)
     assert np.all(found >= 0)
-    # The first answer that was tried, worked out by hand: what a whole push of the greatest reachable gain would give.
+    assert found.mean() > 0
     after = np.rint(blocks.coefficients + changes @ TRANSFORM.T / blocks.steps) - np.rint(blocks.coefficients)
     np.testing.assert_allclose(found, (after * gains).sum(axis=1), rtol=1e-4, atol=1e-4)
 

@@ -496,3 +496,11 @@ def test_a_run_without_records_gives_one_line(make_run: MakeRun, tmp_path: Path)
     """It says what to run first."""
     with pytest.raises(RunError, match="run scoreguard attack first"):
         read_report(make_run([]), QUICK)
+
+
+def test_the_strongest_known_attack_leads_the_table(make_run: MakeRun) -> None:
+    """Whatever its place in the plan: a defence is worth what it keeps against that one."""
+    auto = str(parse_attack("auto"))
+    records = [record(number, attack, "none", "none", 4.0) for attack in (FGSM, auto) for number in range(len(NAMES))]
+    plan = replace(PLAN, attacks=(FGSM, auto), defences=("none",))
+    assert [row.attack for row in read_report(make_run(records, plan=plan), QUICK).rows] == [auto, FGSM]
