@@ -19,7 +19,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +27,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import PIL.Image
 from unseen import LIST, choose, refuse_seen
 
 from scoreguard_client.report import Report, TableOptions, make_report
@@ -41,14 +41,18 @@ UNIVERSAL: Final = {
     "generative": "--epochs 5 --batch 4 --channels 32",
     "momentum": "",
 }
+AUTO: Final = "auto:iterations=15:restarts=1:pushes=15:queries=30"
+"""The strongest known attack on each chain leads the table."""
 GRADIENT: Final = (
     "fgsm,ifgsm,mifgsm,amifgsm:k=0.125,korhonen:iterations=20,ssah:mode=benchmark,madc,zhang-ssim:mode=benchmark,"
-    "advcf:iterations=15,pgd:restarts=1,apgd:iterations=25,ioi"
+    "advcf:iterations=15,pgd:restarts=1,apgd:iterations=25,mpgd:iterations=25,dct-threshold:iterations=15,ioi"
 )
 BLACK_BOX: Final = (
     "square:queries=100,nes:queries=100,spsa:queries=100:pairs=16,simba:queries=100,"
-    "onepixel:queries=100:population=25,patch-rs:queries=100,auto:iterations=15:queries=30"
+    "onepixel:queries=100:population=25,patch-rs:queries=100"
 )
+LONGEST_SIDE: Final = 299
+"""Larger images are reduced to this: the size of the NIPS 2017 set."""
 _DIGITS: Final = 3
 BIN: Final = Path(sys.executable).parent
 
@@ -94,7 +98,9 @@ def gather(plan: Plan, metrics: list[str]) -> None:
     folder = plan.work / "images"
     folder.mkdir(parents=True, exist_ok=True)
     for path in chosen:
-        shutil.copy2(path, folder / path.name)
+        with PIL.Image.open(path) as image:
+            image.thumbnail((LONGEST_SIDE, LONGEST_SIDE), PIL.Image.Resampling.LANCZOS)
+            image.convert("RGB").save(folder / f"{path.stem}.png")
     print(f"{len(chosen)} images in {folder}, none of them in a training list", file=sys.stderr)
 
 
@@ -103,7 +109,8 @@ def build(plan: Plan) -> None:
     names = ["niqe", *plan.metrics.split(",")]
     if all((plan.work / "store" / f"{name}.mar").is_file() for name in names):
         return
-    weights = [word for pair in plan.weights for word in ("--weights", pair)]
+    needed = [pair for pair in plan.weights if pair.partition("=")[0] in names]
+    weights = [word for pair in needed for word in ("--weights", pair)]
     store = ["--model-store", str(plan.work / "store")]
     run("scoreguard-export", "build", "--metrics", ",".join(names), "--defences", "blur,resize,jpeg", *weights, *store)
 
@@ -114,7 +121,7 @@ def attack(plan: Plan, metric: str, address: str) -> None:
     surrogate = ["--surrogate", str(plan.work / "store")]
     run(
         "scoreguard", "attack", "--metric", metric, "--target", address, *surrogate, "--adaptive",
-        "--attacks", ",".join([GRADIENT, *trained, BLACK_BOX]), "--defences", DEFENCES,
+        "--attacks", ",".join([AUTO, GRADIENT, *trained, BLACK_BOX]), "--defences", DEFENCES,
         "--images", str(plan.work / "images"), "--batch", str(plan.batch),
         "--out", str(plan.work / metric),
     )  # fmt: skip
