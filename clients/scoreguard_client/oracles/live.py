@@ -19,7 +19,7 @@ from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
-from scoreguard_client.oracles.seeds import base_seeds, draw_seeds, draws_each
+from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, draws_each
 
 CALLS_IN_FLIGHT: Final = 8
 """Calls that one oracle keeps under way: enough to fill the server's batches."""
@@ -75,7 +75,7 @@ class LiveScoreOracle:
         steps = tuple(complete_step(step, metric, place) for place, step in enumerate(chain))
         calls = draws if random else 1
         self._facts = replace(facts_of(metric), chain=steps, calls_per_question=calls, random=random)
-        self._seed, self._questions, self._in_flight = seed, itertools.count(1), calls_in_flight
+        self._seed, self._questions, self._in_flight = seed, Questions(), calls_in_flight
         self._last_calls = np.zeros(0, dtype=np.int64)
 
     @property
@@ -92,6 +92,7 @@ class LiveScoreOracle:
         twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
         if self._facts.random:
             twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
+            twin._questions = self._questions.apart()
         return twin
 
     @property
@@ -113,7 +114,7 @@ class LiveScoreOracle:
 
     def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[list[_Answer]]:
         """The answers about each image, one for each of its draws."""
-        question = next(self._questions)
+        question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
         seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]

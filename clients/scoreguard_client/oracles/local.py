@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -28,7 +27,7 @@ from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.errors import SurrogateError
-from scoreguard_client.oracles.seeds import base_seeds, draw_seeds, draws_each
+from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, draws_each
 
 if TYPE_CHECKING:
     import torch
@@ -134,7 +133,7 @@ class LocalOracle:
         random = any(is_random(step) for step in self._steps)
         calls = draws if random else 1
         self._draws: int | Sequence[int] = calls
-        self._seed, self._questions = seed, itertools.count(1)
+        self._seed, self._questions = seed, Questions()
         self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
         steps = tuple(step.step for step in self._steps)
@@ -149,7 +148,7 @@ class LocalOracle:
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
         twin = copy.copy(self)
-        twin._seed, twin._questions = seed, itertools.count(1)
+        twin._seed, twin._questions = seed, Questions()
         return twin
 
     def with_rounding(self, rounding: Rounding) -> LocalOracle:
@@ -167,6 +166,7 @@ class LocalOracle:
         twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
         if self._facts.random:
             twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
+            twin._questions = self._questions.apart()
         return twin
 
     @property
@@ -215,7 +215,7 @@ class LocalOracle:
 
     def _drawn(self, images: Images) -> list[tuple[torch.Tensor, list[int]]]:
         """Each image, (1, 3, H, W), with the seeds of its draws."""
-        question = next(self._questions)
+        question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)
         seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]

@@ -10,6 +10,22 @@ _BYTES: Final = 8
 _UNUSED_BITS: Final = 11
 
 
+class Questions:
+    """Numbers the questions of an oracle, so that each draws anew; twins that share one never draw the same twice."""
+
+    def __init__(self, asked: int = 0) -> None:
+        self._asked = asked
+
+    def next(self) -> int:
+        """The number of the next question, from 1."""
+        self._asked += 1
+        return self._asked
+
+    def apart(self) -> Questions:
+        """A count of its own that goes on from here."""
+        return Questions(self._asked)
+
+
 def derive_seed(*parts: object) -> int:
     """A seed in [0, 2^53), which JSON readers and SQLite hold exactly: SHA-256 of the parts in their text form."""
     text = "\x1f".join(str(part) for part in parts)

@@ -22,6 +22,7 @@ SEARCHES = [
     "advcf:iterations=3",
     "pgd:iterations=3",
     "apgd:iterations=9",
+    "mpgd:iterations=4",
     "square:queries=20",
     "square:queries=20:mode=benchmark",
     "nes:queries=45",
@@ -51,6 +52,8 @@ AS_PUBLISHED = [
 """Gradient attacks that hand out what the benchmark's code does, worse than the clean image or not."""
 TRAINED = ["cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"]
 """Names of attacks whose perturbation is added as it is: the metric is not asked."""
+CHAINED = {"dct-threshold:iterations=3": "quantise:levels=16"}
+"""Searches that work through some chains only, each with one."""
 COMPANIONS = {"niqe": ConstantOracle(4.0)}
 
 
@@ -61,4 +64,4 @@ def attack_of(text: str, weights: Path) -> Attack:
 
 def names_listed() -> set[str]:
     """The attacks that are on one of the lists."""
-    return {kind_of(text).name for text in SEARCHES + ONE_STEP + AS_PUBLISHED} | set(TRAINED)
+    return {kind_of(text).name for text in [*SEARCHES, *CHAINED, *ONE_STEP, *AS_PUBLISHED]} | set(TRAINED)

@@ -9,8 +9,18 @@ import numpy as np
 import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, ScoreOnly, TorchOracle
-from tests.clients.attacks.short import AS_PUBLISHED, COMPANIONS, ONE_STEP, SEARCHES, TRAINED, attack_of, names_listed
+from tests.clients.attacks.short import (
+    AS_PUBLISHED,
+    CHAINED,
+    COMPANIONS,
+    ONE_STEP,
+    SEARCHES,
+    TRAINED,
+    attack_of,
+    names_listed,
+)
 
+from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import CATALOGUE, Needs, parse_attack
 from scoreguard_client.attacks.clean_candidate import JUDGING_CALLS
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
@@ -57,13 +67,13 @@ def test_every_attack_of_the_catalogue_is_a_search_or_declared_as_one_that_may_e
     assert names_listed() == set(CATALOGUE)
 
 
-@pytest.mark.parametrize("text", SEARCHES)
-def test_no_search_ends_below_the_clean_image(text: str, pictures: Images, folder: Path) -> None:
+@pytest.mark.parametrize(("text", "chain"), [*((text, "none") for text in SEARCHES), *CHAINED.items()])
+def test_no_search_ends_below_the_clean_image(text: str, chain: str, pictures: Images, folder: Path) -> None:
     """Where every change lowers the score the clean image is handed out, bit for bit, with its own score."""
     large = np.ascontiguousarray(np.tile(pictures, (1, 1, 2, 2)))
     attack = attack_of(text, folder)
     assert attack.keeps_clean
-    result = attack(large, hostile(large), companions=COMPANIONS)
+    result = attack(large, replace(hostile(large), chain=parse_chain(chain)), companions=COMPANIONS)
     np.testing.assert_array_equal(result.attacked, large)
     np.testing.assert_array_equal(result.scores, 0)
 

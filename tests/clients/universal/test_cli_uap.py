@@ -129,7 +129,7 @@ def test_a_server_without_gradients_gives_one_line(
     ("arguments", "said"),
     [
         (["--images", "nowhere"], "not a folder"),
-        (["--images", "."], "holds no picture"),
+        (["--images", "."], "holds no image"),
         (["--metric", "lite", "--surrogate", "nowhere"], "no .mar archive"),
         (["--chain", "nothing"], "no defence 'nothing'"),
         (["--chain", "a b"], "is not a name"),
