@@ -1,10 +1,10 @@
-# Five verbs. `make demo` and `make test` set up everything they need.
+# Six verbs. `make demo` and `make test` set up everything they need.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: install demo test check protos clean
+.PHONY: install demo test slow check protos clean
 
 install: $(READY)
 
@@ -18,7 +18,11 @@ demo: install
 	$(BIN)/python scripts/demo.py
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
+
+# Sampled properties and long searches; continuous integration runs them as well.
+slow: install
+	$(BIN)/python -m pytest -m slow
 
 check: install
 	$(BIN)/ruff check .
