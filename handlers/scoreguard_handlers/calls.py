@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
-from typing import Any, Final, NoReturn, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, Self, TypeVar
 
 import grpc
 from google.rpc import status_pb2
@@ -20,6 +22,8 @@ S = TypeVar("S")
 T = TypeVar("T")
 REQUEST_ID_KEY: Final = "scoreguard-request-id"
 """Trailing metadata: the name under which the server logged a request whose caller gave it none."""
+_LONGEST_COUNT: Final = 10
+"""Characters of a number that is still worth reading."""
 _MOST_ATTEMPTS: Final = 1000
 """More than any channel makes."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
@@ -47,35 +51,55 @@ def status_code(number: int) -> grpc.StatusCode:
     return _CODES.get(number, grpc.StatusCode.UNKNOWN)
 
 
-def seconds_left(context: Context) -> float | None:
-    """Time until the caller gives up; None if it never does."""
-    left = context.time_remaining()
-    return None if left is None or left > _FOREVER_SECONDS else left
+@dataclass(frozen=True, kw_only=True)
+class Caller:
+    """Who calls, and until when: read once, while the call is sure to be there.
 
+    A call that has ended is freed, and asking its context for the peer then ends the process. Work that a call started
+    may go on for a moment after it, so nothing but the method itself may look at the context.
+    """
 
-def attempts_of(context: Context) -> int:
+    peer: str
+    """The connection."""
+    name: str
+    """The token where there is one, so that more connections are no larger share; else the connection."""
+    attempts: int
     """How often the call was sent until it arrived here: gRPC counts what its channels send again in the metadata."""
-    given = str(dict(context.invocation_metadata() or ()).get("grpc-previous-rpc-attempts", "0"))
-    # Anybody may send anything under this name.
-    return 1 + min(int(given), _MOST_ATTEMPTS) if given.isascii() and given.isdecimal() and len(given) < 10 else 1
+    deadline: float | None
+    """When the caller gives up (`time.monotonic`); None = never."""
+
+    @classmethod
+    def of(cls, context: Context) -> Self:
+        """Read it; only at the start of a method, before anything is awaited."""
+        metadata, peer, left = dict(context.invocation_metadata() or ()), context.peer(), context.time_remaining()
+        given = str(metadata.get("grpc-previous-rpc-attempts", "0"))
+        # Anybody may send anything under this name.
+        counts = given.isascii() and given.isdecimal() and len(given) < _LONGEST_COUNT
+        return cls(
+            peer=peer,
+            name=str(metadata.get("authorization") or peer),
+            attempts=1 + min(int(given), _MOST_ATTEMPTS) if counts else 1,
+            deadline=None if left is None or left > _FOREVER_SECONDS else time.monotonic() + left,
+        )
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time until the caller gives up; None if it never does."""
+        return None if self.deadline is None else self.deadline - time.monotonic()
 
 
-def caller_of(context: Context) -> str:
-    """Who calls: the token where there is one, so that more connections are no larger share; else the connection."""
-    metadata = dict(context.invocation_metadata() or ())
-    return str(metadata.get("authorization") or context.peer())
-
-
-async def answer(telemetry: Telemetry, method: str, context: Context, request: Any, work: Awaitable[T]) -> T:
+async def answer(
+    telemetry: Telemetry, method: str, context: Context, caller: Caller, request: Any, work: Awaitable[T]
+) -> T:
     """Await the answer of a unary call; an error ends the call with its code and details."""
-    facts = CallFacts(method=method, peer=context.peer(), request=request)
+    facts = CallFacts(method=method, peer=caller.peer, request=request)
     if not getattr(request, "request_id", ""):
         context.set_trailing_metadata(((REQUEST_ID_KEY, facts.request_id),))
     with telemetry.call(facts):
         try:
             return await work
         except asyncio.CancelledError:
-            left = seconds_left(context)
+            left = caller.seconds_left
             if left is not None and left < AT_THE_DEADLINE_SECONDS:
                 facts.code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise

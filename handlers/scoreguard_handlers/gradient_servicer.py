@@ -5,7 +5,7 @@ from __future__ import annotations
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
 from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem
-from scoreguard_handlers.calls import Context, answer, attempts_of, caller_of, seconds_left
+from scoreguard_handlers.calls import Caller, Context, answer
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.servicer import succeeded
 from scoreguard_handlers.telemetry import Telemetry
@@ -19,10 +19,12 @@ class GradientServicer(GradientServiceServicer):
 
     async def ScoreGradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:  # noqa: N802
         """The score and its derivative with respect to the picture."""
-        return await answer(self._telemetry, "ScoreGradient", context, request, self._gradient(request, context))
+        caller = Caller.of(context)
+        work = self._gradient(request, caller)
+        return await answer(self._telemetry, "ScoreGradient", context, caller, request, work)
 
-    async def _gradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:
-        result = await self._desk.submit(WorkItem(gradient=request), seconds_left(context), caller=caller_of(context))
+    async def _gradient(self, request: ScoreGradientRequest, caller: Caller) -> ScoreGradientResponse:
+        result = await self._desk.submit(WorkItem(gradient=request), caller.seconds_left, caller=caller.name)
         response = succeeded(result).gradient
-        response.attempts = attempts_of(context)
+        response.attempts = caller.attempts
         return response

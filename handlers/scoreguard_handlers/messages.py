@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -47,6 +47,19 @@ class Unreadable:
     """What to tell the caller."""
 
 
+@dataclass(frozen=True)
+class _Call:
+    context: Context
+    method: str
+    """Full name on the wire."""
+    peer: str
+    """Read at the start: of a call that has ended, gRPC can say nothing any more."""
+
+    @classmethod
+    def of(cls, context: Context, method: str) -> Self:
+        return cls(context, method, context.peer())
+
+
 class MessageReader(grpc.aio.ServerInterceptor):
     """Stands before every method of a server and reads its messages."""
 
@@ -75,14 +88,15 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
     def _one_to_one(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> Any:
-            message = await self._first(context, method)
+            call = _Call.of(context, method)
+            message = await self._first(call)
             try:
                 with self._held(message.ByteSize()):
                     answer = await handler.unary_unary(message, context)
             except ResourceLimitError as error:
-                return await self._refuse(context, method, error)
+                return await self._refuse(call, error)
             # gRPC sends it when this returns, and calls back when the caller has taken it.
-            due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, context.peer())
+            due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, call.peer)
             taken: Any = lambda _: due.cancel()  # noqa: E731
             context.add_done_callback(taken)
             return answer
@@ -91,21 +105,23 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
     def _one_to_many(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> None:
-            await self._respond(handler.unary_stream, await self._first(context, method), context)
+            call = _Call.of(context, method)
+            await self._respond(handler.unary_stream, await self._first(call), call)
 
         return behaviour
 
     def _many(self, handler: Any, method: str) -> Any:
         async def behaviour(_: Any, context: Context) -> None:
+            call = _Call.of(context, method)
             try:
                 with self._one_more_stream():
-                    await self._respond(handler.stream_stream, self._messages(context, method), context)
+                    await self._respond(handler.stream_stream, self._messages(call), call)
             except ResourceLimitError as error:
-                await self._refuse(context, method, error)
+                await self._refuse(call, error)
 
         return behaviour
 
-    async def _first(self, context: Context, method: str) -> Any:
+    async def _first(self, call: _Call) -> Any:
         """The only message of a call, or the end of the call."""
         seconds = self._config.message_seconds
         try:
@@ -113,10 +129,10 @@ class MessageReader(grpc.aio.ServerInterceptor):
                 await self._arriving.acquire()
         except TimeoutError:
             problem = f"too many requests are arriving: no place for this one within {seconds:g} s; try again later"
-            return await self._refuse(context, method, ResourceLimitError(problem, metadata=_AGAIN))
+            return await self._refuse(call, ResourceLimitError(problem, metadata=_AGAIN))
         try:
             async with asyncio.timeout(seconds):
-                message = await _read(context)
+                message = await _read(call.context)
         except TimeoutError:
             self._memory.soon()
             problem = f"the request was not complete after {seconds:g} s; send it faster or make it smaller"
@@ -125,33 +141,33 @@ class MessageReader(grpc.aio.ServerInterceptor):
             self._arriving.release()
         if message is grpc.aio.EOF:
             message = Unreadable(error=InvalidRequestError("the call ended without a request"))
-        return await self._readable(context, method, message)
+        return await self._readable(call, message)
 
-    async def _messages(self, context: Context, method: str) -> AsyncIterator[Any]:
+    async def _messages(self, call: _Call) -> AsyncIterator[Any]:
         """The messages of a stream; in our own streams, bytes that are none have their place among the answers."""
         seconds = self._config.stream_idle_seconds
         while True:
             try:
                 async with asyncio.timeout(seconds):
-                    message = await _read(context)
+                    message = await _read(call.context)
             except TimeoutError:
                 self._memory.soon()
                 problem = f"the stream brought no complete request for {seconds:g} s; open a new one"
-                message = await self._refuse(context, method, TooLateError(problem))
+                message = await self._refuse(call, TooLateError(problem))
             if message is grpc.aio.EOF:
                 return
-            yield message if method.startswith(_OURS) else await self._readable(context, method, message)
+            yield message if call.method.startswith(_OURS) else await self._readable(call, message)
 
-    async def _respond(self, method: Any, request: Any, context: Context) -> None:
+    async def _respond(self, method: Any, request: Any, call: _Call) -> None:
         """Answer with whatever kind of method it is: one that yields, or one that writes by itself."""
         if not inspect.isasyncgenfunction(method):
-            await method(request, context)
+            await method(request, call.context)
             return
-        loop, peer = asyncio.get_running_loop(), context.peer()
-        async for response in method(request, context):
-            due = loop.call_later(self._config.answer_seconds, self._hang_up, peer)
+        loop = asyncio.get_running_loop()
+        async for response in method(request, call.context):
+            due = loop.call_later(self._config.answer_seconds, self._hang_up, call.peer)
             try:
-                await context.write(response)
+                await call.context.write(response)
             except Exception as error:
                 # Nobody is there any more; gRPC would log its own failure to write as ours.
                 raise asyncio.CancelledError from error
@@ -193,17 +209,17 @@ class MessageReader(grpc.aio.ServerInterceptor):
         finally:
             self._open_streams -= 1
 
-    async def _readable(self, context: Context, method: str, message: Any) -> Any:
+    async def _readable(self, call: _Call, message: Any) -> Any:
         if isinstance(message, Unreadable):
-            return await self._refuse(context, method, message.error)
+            return await self._refuse(call, message.error)
         return message
 
-    async def _refuse(self, context: Context, method: str, error: ServingError) -> Any:
-        facts = CallFacts(method=method.rpartition("/")[2], peer=context.peer(), unreadable=True)
+    async def _refuse(self, call: _Call, error: ServingError) -> Any:
+        facts = CallFacts(method=call.method.rpartition("/")[2], peer=call.peer, unreadable=True)
         facts.code, facts.message = status_code(error.code), str(error)
         with self._telemetry.call(facts):
             pass
-        return await refuse(context, error)
+        return await refuse(call.context, error)
 
 
 async def _read(context: Context) -> Any:

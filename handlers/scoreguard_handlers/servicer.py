@@ -22,14 +22,12 @@ from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
 from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
 from scoreguard_handlers.call_log import CallFacts
 from scoreguard_handlers.calls import (
+    Caller,
     Context,
     StatusError,
     answer,
-    attempts_of,
-    caller_of,
     each,
     in_order,
-    seconds_left,
     status_code,
     status_of,
 )
@@ -50,30 +48,35 @@ class ScoringServicer(ScoringServiceServicer):
         self, request: ScoreDefendedRequest, context: Context
     ) -> ScoreDefendedResponse:
         """Purify one picture and score the result."""
-        return await answer(self._telemetry, "ScoreDefended", context, request, self._score(request, context))
+        caller = Caller.of(context)
+        work = self._score(request, caller)
+        return await answer(self._telemetry, "ScoreDefended", context, caller, request, work)
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
-        return await answer(self._telemetry, "Purify", context, request, self._purify(request, context))
+        caller = Caller.of(context)
+        return await answer(self._telemetry, "Purify", context, caller, request, self._purify(request, caller))
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
     ) -> ScoreDefendedBatchResponse:
         """Score N pictures, each with its own status."""
-        work = self._score_all(request, context)
-        return await answer(self._telemetry, "ScoreDefendedBatch", context, request, work)
+        caller = Caller.of(context)
+        work = self._score_all(request, caller)
+        return await answer(self._telemetry, "ScoreDefendedBatch", context, caller, request, work)
 
     async def ScoreDefendedStream(  # noqa: N802
         self, request_iterator: AsyncIterator[ScoreDefendedStreamRequest | Unreadable], context: Context
     ) -> AsyncIterator[ScoreDefendedStreamResponse]:
         """Score a stream of pictures in order, each with its own status."""
-        call = CallFacts(method="ScoreDefendedStream", peer=context.peer(), extra={"items": 0})
+        caller = Caller.of(context)
+        call = CallFacts(method="ScoreDefendedStream", peer=caller.peer, extra={"items": 0})
 
         async def one(message: ScoreDefendedStreamRequest | Unreadable) -> ScoreDefendedStreamResponse:
             call.extra["items"] += 1
             if isinstance(message, Unreadable):
-                return ScoreDefendedStreamResponse(result=self._refused(ScoreDefendedRequest(), context, message.error))
-            return ScoreDefendedStreamResponse(result=await self._result(message.request, context))
+                return ScoreDefendedStreamResponse(result=self._refused(ScoreDefendedRequest(), caller, message.error))
+            return ScoreDefendedStreamResponse(result=await self._result(message.request, caller))
 
         with self._telemetry.call(call):
             async for response in in_order(request_iterator, one, self._desk.window):
@@ -81,38 +84,38 @@ class ScoringServicer(ScoringServiceServicer):
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
         """Say what is deployed."""
-        return await answer(self._telemetry, "ListMetrics", context, request, self._list())
+        return await answer(self._telemetry, "ListMetrics", context, Caller.of(context), request, self._list())
 
-    async def _score(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResponse:
-        response = succeeded(await self._submit(WorkItem(score=request), context)).score
-        response.attempts = attempts_of(context)
+    async def _score(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResponse:
+        response = succeeded(await self._submit(WorkItem(score=request), caller)).score
+        response.attempts = caller.attempts
         return response
 
-    async def _purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:
-        return succeeded(await self._submit(WorkItem(purify=request), context)).purify
+    async def _purify(self, request: PurifyRequest, caller: Caller) -> PurifyResponse:
+        return succeeded(await self._submit(WorkItem(purify=request), caller)).purify
 
-    async def _submit(self, item: WorkItem, context: Context) -> WorkResult:
-        return await self._desk.submit(item, seconds_left(context), caller=caller_of(context))
+    async def _submit(self, item: WorkItem, caller: Caller) -> WorkResult:
+        return await self._desk.submit(item, caller.seconds_left, caller=caller.name)
 
-    async def _score_all(self, request: ScoreDefendedBatchRequest, context: Context) -> ScoreDefendedBatchResponse:
+    async def _score_all(self, request: ScoreDefendedBatchRequest, caller: Caller) -> ScoreDefendedBatchResponse:
         check_batch(len(request.requests))
 
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
-            return await self._result(item, context)
+            return await self._result(item, caller)
 
         results = in_order(each(request.requests), one, self._desk.window)
         return ScoreDefendedBatchResponse(results=[result async for result in results])
 
-    async def _result(self, request: ScoreDefendedRequest, context: Context) -> ScoreDefendedResult:
+    async def _result(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResult:
         try:
-            return ScoreDefendedResult(response=await self._score(request, context))
+            return ScoreDefendedResult(response=await self._score(request, caller))
         except Exception as error:  # whatever it was, the other items go on
-            return self._refused(request, context, error)
+            return self._refused(request, caller, error)
 
-    def _refused(self, request: ScoreDefendedRequest, context: Context, error: Exception) -> ScoreDefendedResult:
+    def _refused(self, request: ScoreDefendedRequest, caller: Caller, error: Exception) -> ScoreDefendedResult:
         """An item's error, which is logged like a call's."""
         status = status_of(error)
-        item = CallFacts(method="item", peer=context.peer(), request=request, message=status.message)
+        item = CallFacts(method="item", peer=caller.peer, request=request, message=status.message)
         item.code = status_code(status.code)
         self._telemetry.log.ended(item)
         return ScoreDefendedResult(status=status)
