@@ -80,7 +80,7 @@ BAD_REQUESTS = {
     "unknown defence": (request(chain="gian"), code_pb2.NOT_FOUND, "defences[0].name", "did you mean gain?"),
     "out of range": (request(chain="gain:factor=3"), code_pb2.INVALID_ARGUMENT, "factor", "0 to 2"),
     "unknown parameter": (request(chain="gain:facter=1"), code_pb2.INVALID_ARGUMENT, "facter", "factor"),
-    "has no image": (ScoreDefendedRequest(metric="bright"), code_pb2.INVALID_ARGUMENT, "image", "no picture"),
+    "has no image": (ScoreDefendedRequest(metric="bright"), code_pb2.INVALID_ARGUMENT, "image", "has no image"),
     "not a picture": (
         ScoreDefendedRequest(metric="bright", image=Image(encoded=b"hello")), code_pb2.INVALID_ARGUMENT, "image", "",
     ),

@@ -129,7 +129,7 @@ def test_a_purified_picture_can_be_a_png(worker: Worker) -> None:
 
 BAD_ITEMS = {
     "empty work": (WorkItem(), code_pb2.INVALID_ARGUMENT, "empty"),
-    "no picture": (score_item(image=Image()), code_pb2.INVALID_ARGUMENT, "no picture"),
+    "no image": (score_item(image=Image()), code_pb2.INVALID_ARGUMENT, "has no image"),
     "other metric": (
         WorkItem(score=ScoreDefendedRequest(image=picture(), metric="brightnes")),
         code_pb2.NOT_FOUND,
