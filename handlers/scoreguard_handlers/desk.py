@@ -50,6 +50,7 @@ class Desk:
             for metric in catalogue
         }
         telemetry.watch(self.dispatchers)
+        backend.on_down(self._all_unavailable)
 
     @property
     def window(self) -> int:
@@ -92,6 +93,10 @@ class Desk:
     def on_unavailable(self, listener: Listener) -> None:
         """Be told the metric whose worker did not answer."""
         self._on_unavailable.append(listener)
+
+    def _all_unavailable(self) -> None:
+        for metric in self.dispatchers:
+            _tell(self._on_unavailable, metric)
 
     def _find(self, item: WorkItem) -> Deployment:
         request = request_of(item)

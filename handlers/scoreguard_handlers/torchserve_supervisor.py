@@ -47,6 +47,7 @@ class TorchServeSupervisor:
         self._config, self._metrics, self._policy = config, metrics, policy
         self._restarts: deque[float] = deque()
         self._listeners: list[Callable[[TorchServeProcess], None]] = []
+        self._on_end: list[Callable[[], None]] = []
         self._task = asyncio.create_task(self._watch(), name="torchserve-supervisor")
 
     @classmethod
@@ -62,6 +63,10 @@ class TorchServeSupervisor:
         """Be told of the TorchServe that took the place of one that ended."""
         self._listeners.append(listener)
 
+    def on_end(self, listener: Callable[[], None]) -> None:
+        """Be told when TorchServe ends on its own."""
+        self._on_end.append(listener)
+
     async def given_up(self) -> str:
         """Wait until no further restart is allowed, and say why TorchServe ended."""
         return await asyncio.shield(self._task)
@@ -76,6 +81,8 @@ class TorchServeSupervisor:
     async def _watch(self) -> str:
         while True:
             why = await self.server.ended()
+            for told in self._on_end:
+                told()
             await self.server.stop()  # its workers and its folder
             while (pause := self._next_pause()) is not None:
                 logger.warning("%s; starting it again in %g s", why, pause)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 import pytest
 from google.rpc import error_details_pb2
@@ -45,6 +45,9 @@ class GatedBackend:
         self.error: Exception | None = None
         self.answers_too_few = 0
         self.timing: StageTiming | None = None
+
+    def on_down(self, listener: Callable[[], None]) -> None:
+        """It stays up."""
 
     async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
         """Answer when the gate is open."""

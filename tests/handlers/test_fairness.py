@@ -14,12 +14,14 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest
-from scoreguard_handlers.config import HealthConfig
+from scoreguard_handlers.config import AdmissionConfig, HealthConfig
 
 SERVICE = "scoreguard.v1.ScoringService"
 LARGE_CALLERS = 8
-STEPS = 1
-"""Of each large request: half a second of work and more."""
+STEPS = 2
+"""Of each large request: some tenths of a second of work, more on a slow machine."""
+LANE = AdmissionConfig(lane_seconds=0.05)
+"""What counts as large on any machine."""
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +42,7 @@ async def seconds_of(call: Any) -> float:
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_a_small_caller_does_not_wait_behind_large_ones(store: Path, workers: int) -> None:
     """Beside eight large requests a small one waits for one of them at most; with two workers, for none."""
-    async with connected(store, workers=workers) as line:
+    async with connected(store, workers=workers, admission=LANE) as line:
         await line.stub.ScoreDefended(slow_request(STEPS))
         large = [
             asyncio.create_task(seconds_of(line.stub.ScoreDefended(slow_request(STEPS)))) for _ in range(LARGE_CALLERS)
@@ -72,9 +74,9 @@ async def test_large_work_with_short_deadlines_keeps_nobody(store: Path) -> None
 async def test_health_waits_for_large_work_that_somebody_waits_for(store: Path) -> None:
     """The only worker is at a large image for longer than any canary may take: that is no reason to fail."""
     hasty = HealthConfig(period_seconds=0.05, canary_timeout_seconds=0.1, stall_seconds=0.2, stall_timeouts=1)
-    async with connected(store, workers=1, health=hasty) as line:
+    async with connected(store, workers=1, health=hasty, admission=LANE) as line:
         stub: Any = health_pb2_grpc.HealthStub(line.channel)
-        large = asyncio.create_task(seconds_of(line.stub.ScoreDefended(slow_request(3))))
+        large = asyncio.create_task(seconds_of(line.stub.ScoreDefended(slow_request(12))))
         states = set()
         while not large.done():
             states.add((await stub.Check(health_pb2.HealthCheckRequest(service=SERVICE))).status)

@@ -47,7 +47,7 @@ def lines_of(store: Path, tmp_path: Path, *options: str) -> list[str]:
             stub = ScoringServiceStub(channel)
             calls: list[tuple[Any, str]] = [
                 (request(request_id="good", chain="gain:factor=0.5"), "first"),
-                (slow_request(16, size=512), "first"),
+                (slow_request(60, size=512), "first"),
                 (request(metric=FORGED[:100], request_id=FORGED), "first"),
                 (request(), "guessed"),
                 (ScoreDefendedRequest(metric="bright"), "first"),

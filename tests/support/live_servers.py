@@ -126,7 +126,7 @@ def table_config(store: Path, backend: str) -> ServeConfig:
         port=0,
         workers=1,
         max_message_bytes=4 << 20,
-        admission=AdmissionConfig(queue_limit=2, max_batch=1, default_deadline_seconds=30),
+        admission=AdmissionConfig(queue_limit=2, max_batch=1, default_deadline_seconds=30, lane_seconds=0.05),
         health=HealthConfig(period_seconds=0.5, retry_seconds=0.2, stall_seconds=3),
         torchserve=TorchServeConfig(any_handler=True, overdue_seconds=2),
     )

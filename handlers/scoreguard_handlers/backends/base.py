@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
@@ -43,6 +44,10 @@ class Backend(Protocol):
         Raises:
             BackendUnavailableError: none is.
         """
+        ...
+
+    def on_down(self, listener: Callable[[], None]) -> None:
+        """Be told at once when no worker of any metric is up any more."""
         ...
 
     async def failed(self) -> str:

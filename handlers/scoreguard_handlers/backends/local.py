@@ -7,7 +7,7 @@ and what takes too much memory takes the whole process. TorchServe's worker proc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, Self
 
@@ -62,6 +62,9 @@ class LocalBackend:
 
     async def ready(self, metric: str) -> None:
         """Threads of this process are up for as long as it is."""
+
+    def on_down(self, listener: Callable[[], None]) -> None:
+        """Never: the workers are threads of this process."""
 
     async def failed(self) -> str:
         """Never: what breaks this backend ends the process."""

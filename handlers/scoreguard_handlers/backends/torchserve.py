@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Self
 
@@ -116,6 +116,10 @@ class TorchServeBackend:
         if READY not in states:
             why = self.server.last_error()
             raise BackendUnavailableError(f"no worker of {metric!r} is ready" + (f": {why}" if why else ""))
+
+    def on_down(self, listener: Callable[[], None]) -> None:
+        """Be told when TorchServe ends on its own; it is started again."""
+        self._supervisor.on_end(listener)
 
     async def failed(self) -> str:
         """Wait until TorchServe has ended once too often."""
