@@ -24,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+from process_memory import memory_by_role
 
 from scoreguard_client import AsyncScoringClient, ConnectionConfig, PictureLike, RetryConfig
 from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
@@ -127,28 +128,6 @@ async def sample_until_cancelled(process: psutil.Process, every: float, samples:
         row = " ".join(f"{samples[-1].get(name, 0.0):8.0f}" for name in COLUMNS)
         print(f"{time.monotonic() - start:6.0f} {row}", flush=True)
         await asyncio.sleep(every)
-
-
-def memory_by_role(process: psutil.Process) -> dict[str, float]:
-    """Proportional set sizes of a process and its descendants, in MB, by what each is."""
-    memory: dict[str, float] = {}
-    for member in [process, *process.children(recursive=True)]:
-        try:
-            role, size = role_of(member, process), member.memory_full_info().pss / 1e6
-        except psutil.NoSuchProcess:
-            continue
-        memory[role] = memory.get(role, 0.0) + size
-    return {**memory, "all": sum(memory.values())}
-
-
-def role_of(member: psutil.Process, gateway: psutil.Process) -> str:
-    """Gateway, JVM, worker, or something else."""
-    if member.pid == gateway.pid:
-        return "gateway"
-    words = member.cmdline()
-    if any("org.pytorch.serve.ModelServer" in word for word in words):
-        return "JVM"
-    return "workers" if any("model_service_worker" in word for word in words) else "helpers"
 
 
 if __name__ == "__main__":

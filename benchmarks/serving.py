@@ -29,6 +29,7 @@ from pathlib import Path
 
 import grpc
 import psutil
+from process_memory import memory_by_role
 
 from scoreguard.v1.archive import archives_in, find_archive
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
@@ -82,7 +83,7 @@ def main() -> None:
             for count in counts:
                 asyncio.run(load(plan, pictures, address, count, plan.warm_up))
         rounds = [measure_round(plan, pictures, counts, targets) for _ in range(plan.rounds)]
-        memory = {name: tree_memory(process) for name, (_, process) in servers.items()}
+        memory = {name: memory_by_role(process) for name, (_, process) in servers.items()}
     show(plan, rounds, memory)
 
 
@@ -232,25 +233,6 @@ async def load(plan: Plan, pictures: Sequence[bytes], address: str, callers: int
         return await run_load(
             client, pictures, metric=plan.metric, defences=plan.defence, callers=callers, seconds=seconds
         )
-
-
-def tree_memory(process: psutil.Process) -> dict[str, float]:
-    """Proportional memory of a process and its descendants, in MB, by what each is."""
-    memory: dict[str, float] = {}
-    for member in [process, *process.children(recursive=True)]:
-        kind = role(member, process)
-        memory[kind] = memory.get(kind, 0.0) + member.memory_full_info().pss / 1e6
-    return {**memory, "all": sum(memory.values())}
-
-
-def role(member: psutil.Process, gateway: psutil.Process) -> str:
-    """Gateway, JVM or worker."""
-    if member.pid == gateway.pid:
-        return "gateway"
-    words = member.cmdline()
-    if any("org.pytorch.serve.ModelServer" in word for word in words):
-        return "JVM"
-    return "workers" if any("model_service_worker" in word for word in words) else "helpers"
 
 
 def show(plan: Plan, rounds: Sequence[Round], memory: dict[str, dict[str, float]]) -> None:
