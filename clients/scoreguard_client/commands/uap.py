@@ -147,6 +147,8 @@ def _as_enums(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _begin(shown: Meter, training: Training) -> Any:
+    for entry in training.left_out:
+        click.echo(f"left out: {entry.name}: {entry.error}", err=True)
     shown.begin(training.recipe.steps)
     return shown.advance
 

@@ -86,13 +86,15 @@ def train(
     if options.out.suffix != FILE_SUFFIX:
         raise RecipeError(f"--out must end in {FILE_SUFFIX}, not {options.out.name}")
     teacher = _teacher(options, client)
-    pictures = TrainingPictures(folder=options.images, references=find_images(options.images, options.limit).images)
+    found = find_images(options.images, options.limit)
+    pictures = TrainingPictures(folder=options.images, references=found.images)
     training = Training(
         recipe=_recipe(options, teacher, pictures),
         pictures=pictures,
         teacher=teacher,
         out=options.out,
         checkpoint_every=options.checkpoint_every,
+        left_out=found.left_out,
     )
     return training.run(start(training))
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.errors import OracleAnswerError
+from scoreguard_client.campaign.images import LeftOut
 from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.universal.artifact import (
@@ -68,6 +69,8 @@ class Training:
     """Where the perturbation goes; the checkpoint lies beside it."""
     checkpoint_every: int = CHECKPOINT_EVERY
     """Steps between checkpoints."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files of the image folder that cannot be read."""
 
     @property
     def checkpoint(self) -> Path:

@@ -67,6 +67,14 @@ def test_a_training_and_its_facts_from_the_command_line(train: Run, run: Run, tm
     assert (code, digest in again) == (0, True), "the same command again hands out what is there"
 
 
+def test_a_file_that_cannot_be_read_is_left_out_by_name(train: Run, photos: Path) -> None:
+    """The training goes on with the others, and says so."""
+    (photos / "cut.png").write_bytes(b"\x89PNG\r\n\x1a\n")
+    code, _, err = train("--epochs", 1)
+    assert code == 0
+    assert "left out: cut.png: " in err
+
+
 @pytest.mark.parametrize(
     ("kind", "direction"),
     [("cumulative", "up"), ("optimized", "down"), ("generative", "up"), ("momentum", "down")],
