@@ -10,9 +10,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import io
 import json
-import math
 import statistics
 import subprocess
 import sys
@@ -23,11 +21,10 @@ from pathlib import Path
 from typing import Any
 
 import grpc
-import numpy as np
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from PIL import Image as PillowImage
+from memory import photograph
 
-from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
+from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard.v1.spec import parse_chain
 
@@ -150,14 +147,8 @@ async def watch_health(channel: grpc.aio.Channel, stop: float) -> int:
 
 def request(plan: Plan, megapixels: float) -> ScoreDefendedRequest:
     """A request with a smooth random JPEG, 4:3."""
-    height = int(math.sqrt(megapixels * 1e6 * 3 / 4))
-    width = height * 4 // 3
-    coarse = np.random.default_rng(0).integers(0, 256, (height // 64 + 2, width // 64 + 2, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    image = PillowImage.fromarray(coarse).resize((width, height), PillowImage.Resampling.BICUBIC)
-    image.save(buffer, "JPEG", quality=90)
     steps = [step.to_message() for step in parse_chain(plan.defence)]
-    return ScoreDefendedRequest(image=Image(encoded=buffer.getvalue()), metric=plan.metric, defences=steps)
+    return ScoreDefendedRequest(image=photograph(megapixels), metric=plan.metric, defences=steps)
 
 
 if __name__ == "__main__":

@@ -159,10 +159,11 @@ class Runner:
     def _accepted(self, unit: Unit, scorer: Scorer, done: set[RecordKey]) -> Unit:
         """The unit without the images whose clean score failed; their records say so."""
         refusals = {image: scorer.refusal(unit, image) for image in unit.images}
-        for image, error in refusals.items():
-            if error is not None:
-                self.store.add_records(_undone(scorer.failed(replace(unit, images=(image,)), error), done))
-        return replace(unit, images=tuple(image for image, error in refusals.items() if error is None))
+        refused = {image: error for image, error in refusals.items() if error is not None}
+        if refused:
+            alone = (scorer.failed(replace(unit, images=(image,)), error) for image, error in refused.items())
+            self.store.add_records(_undone([record for records in alone for record in records], done))
+        return replace(unit, images=tuple(image for image in unit.images if image not in refused))
 
     def _remaining(self, unit: Unit, missing: set[RecordKey]) -> Unit:
         # A batch that is kept has them all; otherwise only what is missing is attacked.

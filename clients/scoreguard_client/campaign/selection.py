@@ -75,10 +75,10 @@ def written_out_attacks(text: str, is_there: Callable[[str], bool]) -> tuple[str
         The list, and the attacks that `all` leaves out with the reason.
     """
     named = {part.strip().split(":")[0] for part in text.split(",")}
-    reasons = {name: _why_not(kind, is_there) for name, kind in CATALOGUE.items() if name not in named}
-    runnable = [name for name, reason in reasons.items() if not reason]
     if ALL not in named:
         return text, ()
+    reasons = {name: _why_not(kind, is_there) for name, kind in CATALOGUE.items() if name not in named}
+    runnable = [name for name, reason in reasons.items() if not reason]
     left_out = tuple(LeftOut(name=name, error=reason) for name, reason in reasons.items() if reason)
     return _replaced(text, runnable), left_out
 

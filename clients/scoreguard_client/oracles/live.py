@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Final, Self, TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
 from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.spec import Step, format_chain
@@ -19,6 +18,7 @@ from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.drawing import Drawing
 from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, draws_each
 
 CALLS_IN_FLIGHT: Final = 8
@@ -42,7 +42,7 @@ def is_random(metric: MetricDescription, chain: Sequence[Step]) -> bool:
     return any(metric.defence(step.name).random for step in chain)
 
 
-class LiveScoreOracle:
+class LiveScoreOracle(Drawing):
     """f(g(x)) from the endpoint, float32 values unrounded; several calls are under way at once."""
 
     def __init__(
@@ -70,35 +70,13 @@ class LiveScoreOracle:
             ParameterError: a parameter of the chain is unknown or out of range.
         """
         random = is_random(metric, chain)
-        self._draws: int | Sequence[int] = draws if random else 1
+        self._draws = draws if random else 1
         self._client, self._chain = client, format_chain(chain)
         steps = tuple(complete_step(step, metric, place) for place, step in enumerate(chain))
         calls = draws if random else 1
         self._facts = replace(facts_of(metric), chain=steps, calls_per_question=calls, random=random)
         self._seed, self._questions, self._in_flight = seed, Questions(), calls_in_flight
         self._last_calls = np.zeros(0, dtype=np.int64)
-
-    @property
-    def facts(self) -> OracleFacts:
-        """The metric's range and direction."""
-        return self._facts
-
-    def with_draws(self, draws: int | Sequence[int]) -> Self:
-        """The same oracle with so many draws a question, or with a number for each image; fixed chains keep one.
-
-        Raises:
-            ValueError: a number is below 1.
-        """
-        twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
-        if self._facts.random:
-            twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
-            twin._questions = self._questions.apart()
-        return twin
-
-    @property
-    def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each picture, (N,): its draws, and each time that one was sent again."""
-        return self._last_calls
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W).

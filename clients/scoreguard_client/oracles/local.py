@@ -26,6 +26,7 @@ from scoreguard.v1.rounding import Rounding, pass_cubic, rounds
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.oracles.drawing import Drawing
 from scoreguard_client.oracles.errors import SurrogateError
 from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, draws_each
 
@@ -81,7 +82,7 @@ class _Graphs:
         return joined
 
 
-class LocalOracle:
+class LocalOracle(Drawing):
     """f(g(x)) and its gradient, from an archive.
 
     Defences marked BPDA pass the gradient as if they were the identity (Athalye et al., ICML 2018). Random defences are
@@ -132,18 +133,13 @@ class LocalOracle:
         self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
         random = any(is_random(step) for step in self._steps)
         calls = draws if random else 1
-        self._draws: int | Sequence[int] = calls
+        self._draws = calls
         self._seed, self._questions = seed, Questions()
         self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
         steps = tuple(step.step for step in self._steps)
         facts = facts_of(archive.manifest)
         self._facts = replace(facts, chain=steps, calls_per_question=calls, random=random)
-
-    @property
-    def facts(self) -> OracleFacts:
-        """The metric's range and direction."""
-        return self._facts
 
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
@@ -156,23 +152,6 @@ class LocalOracle:
         twin = copy.copy(self)
         twin._rounding = rounding
         return twin
-
-    def with_draws(self, draws: int | Sequence[int]) -> LocalOracle:
-        """The same graphs with so many draws a question, or with a number for each image; fixed chains keep one.
-
-        Raises:
-            ValueError: a number is below 1.
-        """
-        twin, most = copy.copy(self), max(draws_each(draws, 1 if isinstance(draws, int) else len(draws)))
-        if self._facts.random:
-            twin._draws, twin._facts = draws, replace(self._facts, calls_per_question=most)
-            twin._questions = self._questions.apart()
-        return twin
-
-    @property
-    def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each picture, (N,)."""
-        return self._last_calls
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
