@@ -15,6 +15,9 @@ from tests.clients.attacks.short import AS_PUBLISHED, COMPANIONS, ONE_STEP, SEAR
 from scoreguard_client.attacks import Attack, parse_attack
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 
+ON_VGG16 = ["zhang-lpips:iterations=2", "zhang-dists:iterations=2"]
+"""Their convolutions run on several threads, and have given another last bit for the same image: rarely."""
+
 
 @dataclass(kw_only=True)
 class OneByOne:
@@ -78,10 +81,21 @@ def require_equal_bits(found: npt.NDArray[np.floating], wanted: npt.NDArray[np.f
     assert found.tobytes() == np.ascontiguousarray(wanted).tobytes()
 
 
-@pytest.mark.parametrize("text", SEARCHES + ONE_STEP + AS_PUBLISHED)
+@pytest.mark.parametrize("text", [text for text in SEARCHES + ONE_STEP + AS_PUBLISHED if text not in ON_VGG16])
 def test_the_last_bit_of_an_attack_does_not_depend_on_its_batch(text: str, folder: Path) -> None:
     """Batches of one, three and four, and another order; the metric itself is asked image by image."""
     require_the_same_in_every_batch(attack_of(text, folder), images_of(29, 31))
+
+
+@pytest.mark.parametrize("text", ON_VGG16)
+def test_an_attack_on_the_features_of_a_network_does_not_depend_on_its_batch(text: str, folder: Path) -> None:
+    """But for last bits: an image moves by a thousandth of a level on average at most."""
+    attack, images, oracle = attack_of(text, folder), images_of(29, 31), curved()
+    whole = attack(images, oracle, seeds=[7, 8, 9, 10]).attacked
+    for places in ([0], [1, 2, 3], [3, 0, 2, 1]):
+        part = attack(images[places], oracle, seeds=[[7, 8, 9, 10][place] for place in places]).attacked
+        assert np.abs(part - whole[places]).mean(axis=(1, 2, 3)).max() < 1e-3 / 255
+    assert np.abs(whole - images).mean() > 1e-3  # it is an attack
 
 
 @pytest.mark.parametrize("name", TRAINED)
