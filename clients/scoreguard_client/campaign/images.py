@@ -12,6 +12,7 @@ import numpy as np
 
 from scoreguard.images import SUFFIXES, image_files
 from scoreguard.v1.codec import Picture
+from scoreguard.v1.shown import path_text
 from scoreguard_client._exceptions import PictureError
 from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.campaign.errors import PlanError
@@ -76,8 +77,7 @@ def name_of(path: Path, folder: Path) -> str:
 
     Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
     """
-    raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
-    return raw.decode("utf-8", "backslashreplace")
+    return path_text(path.relative_to(folder).as_posix())
 
 
 def path_of(folder: Path, name: str) -> Path:
