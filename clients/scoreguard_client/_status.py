@@ -10,12 +10,13 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from scoreguard_client._exceptions import BY_CODE, InternalError, ServerError
-from scoreguard_client._targets import proxy_of
+from scoreguard_client._targets import listens, proxy_of
 
 _TLS_MARKS: Final = ("ssl", "tls", "handshake", "certificate")
 _UNRESOLVED_MARKS: Final = ("errors resolving", "dns resolution failed", "domain name not found", "lookup failed")
 _FOREIGN_MARKS: Final = ("failed parsing http/2", "http1.x server", "settings frame")
 """What gRPC says of a peer that is no HTTP/2 server."""
+_REFUSED_MARK: Final = "connection refused"
 _TOO_LARGE: Final = re.compile(
     r"(?P<verb>Sent|Received) message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)", re.IGNORECASE
 )
@@ -38,7 +39,7 @@ def from_status(status: status_pb2.Status) -> ServerError:
 
 
 def from_rpc_error(
-    error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False
+    error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False, has_tls: bool = False
 ) -> ServerError:
     """The exception for a call that failed; where the server itself did not speak, the message says what to do."""
     call: Any = error
@@ -53,7 +54,7 @@ def from_rpc_error(
     elif code == code_pb2.DEADLINE_EXCEEDED:
         message = f"no answer from {target} within {timeout:g} s"
     elif code == code_pb2.UNAVAILABLE:
-        message = _unreachable(target, detail)
+        message = _unreachable(target, detail, has_tls)
     else:
         message = _too_large(detail) or detail
     translated = from_status(status_pb2.Status(code=code, message=message))
@@ -75,17 +76,19 @@ def _unauthenticated(target: str, has_token: bool) -> str:
     return f"{target} asks for a token: give --token-file, SCOREGUARD_TOKEN, or ConnectionConfig(token=...)"
 
 
-def _unreachable(target: str, detail: str) -> str:
+def _unreachable(target: str, detail: str, has_tls: bool) -> str:
     text = detail.lower()
     proxy = proxy_of(target)
     host = target.rpartition(":")[0]
     through = f" (through the proxy of {proxy}; no_grpc_proxy={host} avoids it)" if proxy else ""
     if any(mark in text for mark in _UNRESOLVED_MARKS):
         return f"cannot find the host of {target}: check its name{through}"
-    if any(mark in text for mark in _FOREIGN_MARKS):
+    # Of a name with two addresses gRPC reports the one that failed last, which may not be the one that somebody has.
+    is_taken = _REFUSED_MARK in text and listens(target)
+    if any(mark in text for mark in _FOREIGN_MARKS) or (is_taken and not has_tls):
         what = "another program, or a server that wants --tls"
         return f"what listens on {target} does not speak plain gRPC: {what}{through}"
-    if any(mark in text for mark in _TLS_MARKS):
+    if any(mark in text for mark in _TLS_MARKS) or is_taken:
         return f"no TLS connection to {target}: check the certificates and that both sides use TLS ({detail}){through}"
     return f"cannot reach {target}: is scoreguard-serve running?{through}"
 

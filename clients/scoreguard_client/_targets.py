@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import re
+import socket
 import urllib.parse
 from collections.abc import Mapping
 from typing import Final
@@ -31,7 +32,7 @@ def check_target(target: str) -> None:
     if not text:
         raise ConfigurationError(f"name the server as host:port, for example {EXAMPLE}")
     if text.lower().startswith(_WEB):
-        bare = text.split("://", 1)[1].rstrip("/")
+        bare = text.split("://", 1)[1].partition("/")[0]
         raise ConfigurationError(f"{text!r} is a web address: write {bare!r}; --tls (or TLSConfig) turns TLS on")
     if text.lower().startswith(_SCHEMES):
         return
@@ -77,7 +78,22 @@ def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
     return ""
 
 
+def listens(target: str, timeout: float = 0.5) -> bool:
+    """Whether anything on this machine accepts connections at a target; False for other machines."""
+    match = _HOST_PORT.match(target.strip())
+    if match is None or not is_loopback(target):
+        return False
+    try:
+        # Every address of the name is tried, 127.0.0.1 and ::1.
+        with socket.create_connection((match["host"].strip("[]"), int(match["port"])), timeout):
+            return True
+    except OSError:
+        return False
+
+
 def _advice(text: str) -> str:
+    if "/" in text:
+        return f"write {text.partition('/')[0]!r}"
     if text.count(":") > 1:
         return f"an IPv6 address goes in brackets, for example [{text}]:50051 or [::1]:50051"
     if ":" not in text:

@@ -215,6 +215,7 @@ def _failure_of(
         timeout=timeout,
         purpose=method.purpose,
         has_token=bool(transport.config.token),
+        has_tls=transport.config.tls is not None,
     )
 
 

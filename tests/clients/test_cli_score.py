@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -98,6 +99,31 @@ def test_a_single_picture_that_fails_has_its_json_object(metric: str, run: Any, 
     assert (code, record["picture"]) == (2, str(picture))
     assert record["error"]["message"] in err
     assert record["error"]["code"] == ("NOT_FOUND" if metric == "nope" else "")
+
+
+@pytest.mark.parametrize("options", [["--metric", "bright"], []], ids=["named metric", "only metric"])
+def test_without_a_server_each_input_has_its_json_object(options: list[str], run: Any, photo: Path) -> None:
+    """A program that reads the lines finds every input again; the line for people is written once."""
+    code, out, err = run("score", photo, photo, "--json", "--target", "localhost:1", *options)
+    records = [json.loads(line) for line in out.splitlines()]
+    assert (code, len(err.splitlines())) == (2, 1)
+    assert [(record["picture"], record["error"]["code"]) for record in records] == [(str(photo), "UNAVAILABLE")] * 2
+
+
+def test_a_name_that_is_not_utf8_is_printed_with_escapes(run: Any, photo: Path, tmp_path: Path) -> None:
+    """As in the records of campaigns, and JSON has no lone surrogates, which other readers refuse."""
+    latin = tmp_path / os.fsdecode(b"caf\xe9.png")
+    latin.write_bytes(photo.read_bytes())
+    _, out, _ = run("score", latin, latin, "--metric", "bright", "--json")
+    assert [json.loads(line)["picture"] for line in out.splitlines()] == [f"{tmp_path}/caf\\xe9.png"] * 2
+    _, table, _ = run("score", latin, latin, "--metric", "bright")
+    assert table.count(r"caf\xe9.png") == 2
+
+
+def test_an_error_names_its_picture_once(run: Any, photo: Path, tmp_path: Path) -> None:
+    """The message has the name already."""
+    _, _, err = run("score", photo, tmp_path / "missing.png", "--metric", "bright")
+    assert err == f"error: cannot read {tmp_path}/missing.png: No such file or directory\n"
 
 
 def test_the_only_metric_needs_no_name(run: Any, photo: Path) -> None:

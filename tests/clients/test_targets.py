@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from scoreguard_client import ConfigurationError, ConnectionConfig, RetryConfig, ScoringClient, UnavailableError
+from scoreguard_client._status import _unreachable
 from scoreguard_client._targets import check_target, is_loopback, proxy_of
 
 ONCE = ConnectionConfig(retry=RetryConfig(attempts=1), timeout_seconds=20)
@@ -35,7 +36,8 @@ def test_an_address_is_accepted(target: str) -> None:
         ("localhost:", "is not host:port"),
         ("localhost:port", "is not host:port"),
         ("localhost:70000", "a number from 1 to 65535"),
-        ("localhost:50051/path", "is not host:port"),
+        ("localhost:50051/path", "is not host:port: write 'localhost:50051'"),
+        ("https://scores.example:443/a/b?c", "write 'scores.example:443'; --tls"),
     ],
 )
 def test_a_wrong_address_is_refused_with_advice(target: str, advice: str) -> None:
@@ -113,6 +115,24 @@ def test_another_program_on_the_port_is_not_called_a_missing_server(web_server: 
         client.list_metrics()
     assert "does not speak plain gRPC" in str(caught.value)
     assert "is scoreguard-serve running" not in str(caught.value)
+
+
+def test_another_program_is_seen_whichever_address_fails_last(web_server: int) -> None:
+    """`localhost` has two addresses, and gRPC reports the last failure: often that nobody listens on the other one."""
+    for _ in range(12):
+        with ScoringClient(f"localhost:{web_server}", ONCE) as client, pytest.raises(UnavailableError) as caught:
+            client.list_metrics()
+        assert "does not speak plain gRPC" in str(caught.value), caught.value.metadata
+
+
+def test_whoever_asks_for_tls_is_not_told_to_ask_for_it() -> None:
+    """A program that accepts, where gRPC saw the refusal of the name's other address only."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        target = f"localhost:{server.getsockname()[1]}"
+        detail = "failed to connect to all addresses; last error: Connection refused"
+        assert "does not speak plain gRPC" in _unreachable(target, detail, has_tls=False)
+        assert "no TLS connection to" in _unreachable(target, detail, has_tls=True)
+    assert "is scoreguard-serve running" in _unreachable(target, detail, has_tls=True)
 
 
 def test_an_unknown_host_is_named() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.images import SUFFIXES, image_files
+from scoreguard.images import SUFFIXES, image_files, is_image_path
 from scoreguard.v1.codec import Picture
+from scoreguard.v1.shown import path_text
 from scoreguard_client._exceptions import PictureError
 from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.campaign.errors import PlanError
@@ -52,10 +54,10 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
     if not folder.is_dir():
         raise PlanError(f"{folder} is not a folder of images")
     paths = image_files(folder, recursive=True)
-    if not paths:
+    left_out = _out_of_reach(folder)
+    if not paths and not left_out:
         raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
     images: dict[str, ImageRef] = {}
-    left_out: list[LeftOut] = []
     for path in paths:
         if limit is not None and len(images) == limit:
             break
@@ -71,13 +73,25 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
     return FoundImages(images=tuple(images.values()), left_out=tuple(left_out))
 
 
+def _out_of_reach(folder: Path) -> list[LeftOut]:
+    """Folders that may not be read, and images by their names that are no files: links that lead nowhere, pipes."""
+    errors: list[OSError] = []
+    found: list[Path] = []
+    for directory, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [path for name in names if is_image_path(path := Path(directory, name)) and not path.is_file()]
+    return [
+        *(LeftOut(name=name_of(Path(error.filename), folder), error=f"{error.strerror}") for error in errors),
+        *(LeftOut(name=name_of(path, folder), error="it is no file, or a link that leads nowhere") for path in found),
+    ]
+
+
 def name_of(path: Path, folder: Path) -> str:
     """The name of an image in records: its path below the folder with forward slashes, printable in any encoding.
 
     Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
     """
-    raw = path.relative_to(folder).as_posix().encode("utf-8", "surrogateescape")
-    return raw.decode("utf-8", "backslashreplace")
+    return path_text(path.relative_to(folder).as_posix())
 
 
 def path_of(folder: Path, name: str) -> Path:

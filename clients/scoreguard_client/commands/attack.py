@@ -51,6 +51,12 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _as_text(value: Any) -> Any:
+    if isinstance(value, dict) and "name" not in value:
+        value = [{name: parameters} for name, parameters in value.items()]
+    if value in ([], {}):
+        raise PlanError("a plan lists no attack or no defence: leave the key out, or write none")
+    if isinstance(value, dict):
+        return _item(value)
     return ",".join(map(_item, value)) if isinstance(value, list) else value
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from scoreguard import console
+from scoreguard.v1.shown import path_text
 from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
@@ -69,33 +70,50 @@ def command(
     config: ConnectionConfig,
     **smoothing: float | None,
 ) -> int:
-    """Score PICTUREs (PNG, JPEG, WebP, TIFF or BMP files) on a server."""
+    """Score PICTUREs (image files) on a server."""
     if save_purified is not None and len(pictures) > 1:
         raise click.UsageError("--save-purified takes one picture")
-    smooth = _smoothing(**smoothing)
+    options = SharedOptions(
+        metric=metric,
+        defences=defences,
+        seed=seed,
+        return_undefended=undefended,
+        return_purified=save_purified is not None,
+        smoothing=_smoothing(**smoothing),
+    )
     with ScoringClient(target, config) as client:
-        options = SharedOptions(
-            metric=chosen_metric(client, metric),
-            defences=defences,
-            seed=seed,
-            return_undefended=undefended,
-            return_purified=save_purified is not None,
-            smoothing=smooth,
-        )
+        outcomes = _outcomes(client, options, pictures, config.timeout_seconds, each=as_json)
+        named = zip(map(path_text, pictures), outcomes, strict=True)
+        return _show_all(named, as_json, save_purified)
+
+
+def _outcomes(
+    client: ScoringClient, options: SharedOptions, pictures: Sequence[str], timeout: float, *, each: bool
+) -> Iterator[Outcome]:
+    """One outcome for each picture; what ends the work is the outcome of all that are left.
+
+    Raises:
+        ScoreguardError: no picture got an answer of its own, unless `each` must have one.
+    """
+    left = len(pictures)
+    try:
+        chosen = replace(options, metric=chosen_metric(client, options.metric))
         # What is written has 8 bits, so that is what should travel.
-        requests = [replace(options.request_of(picture), purified_format="png") for picture in pictures]
-        outcomes = _outcomes(client, requests, config.timeout_seconds)
-        return _show_all(zip(pictures, outcomes, strict=True), as_json, save_purified)
+        requests = [replace(chosen.request_of(picture), purified_format="png") for picture in pictures]
+        for outcome in _scored(client, requests, timeout):
+            left -= 1
+            yield outcome
+    except ScoreguardError as error:
+        if left == len(pictures) > 1 and not each:
+            raise
+        yield from [error] * left
 
 
-def _outcomes(client: ScoringClient, requests: Sequence[ScoreRequest], timeout: float) -> Iterator[Outcome]:
+def _scored(client: ScoringClient, requests: Sequence[ScoreRequest], timeout: float) -> Iterator[Outcome]:
     if len(requests) > 1:
         yield from client.score_stream(requests, timeout=timeout * len(requests))
-        return
-    try:
+    else:
         yield client.score_prepared(PreparedScore.of(requests[0]))
-    except ScoreguardError as error:
-        yield error
 
 
 def _smoothing(smoothing: float | None, **others: float | None) -> Smoothing | None:
@@ -110,12 +128,15 @@ def _smoothing(smoothing: float | None, **others: float | None) -> Smoothing | N
 def _show_all(pairs: Iterator[tuple[str, Outcome]], as_json: bool, save_purified: Path | None) -> int:
     scored: list[tuple[str, Score]] = []
     failed = 0
+    said: Outcome | None = None
     for name, outcome in pairs:
         if as_json:
             click.echo(console.json_text(_record(name, outcome)))
         if isinstance(outcome, ScoreguardError):
             failed += 1
-            click.echo(f"error: {name}: {outcome}", err=True)
+            if outcome is not said:
+                said = outcome
+                click.echo(f"error: {outcome}" if name in str(outcome) else f"error: {name}: {outcome}", err=True)
             continue
         scored.append((name, outcome))
         if save_purified is not None:

@@ -1,4 +1,4 @@
-"""WebP, AVIF, BMP and GIF: Pillow reads them in 8 bits, rightly."""
+"""AVIF, BMP and GIF: Pillow reads them in 8 bits, rightly."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
-from PIL.WebPImagePlugin import WebPImageFile
 
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import flat_rgb, orientation_of, upright
 from scoreguard.v1.errors import ImageError
 
 _READERS: Final[dict[str, Callable[[Source], ImageFile]]] = {
-    "WebP": WebPImageFile,
     "AVIF": AvifImageFile,
     "BMP": BmpImageFile,
     "GIF": GifImageFile,
 }
+_BMP_WITH_OPACITY: Final = 56
+"""Shortest header that has a mask of the opacity."""
 
 
 def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
@@ -32,26 +32,22 @@ def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.
     Raises:
         ImageError: it has too many pixels, or this Pillow does not read AVIF; Pillow's own errors where it is damaged.
     """
-    if kind == "WebP":
-        check_pixels(*_webp_canvas(data), max_pixels)
     if kind == "AVIF":
         if not features.check("avif"):
             raise ImageError("this Pillow was built without AVIF: install Pillow's own wheel, or convert it to PNG")
         data = _without_exif(data)
+    if kind == "BMP":
+        _check_bmp(data)
     with _READERS[kind](Source(data, watch)) as image:
         check_pixels(*image.size, max_pixels)
         return flat_rgb(upright(image, orientation_of(image.info.get("exif"))))
 
 
-def _webp_canvas(data: bytes) -> tuple[int, int]:
-    """Width and height from the header: the decoder allocates the canvas as soon as it is made."""
-    form = data[12:16]
-    if form == b"VP8X":
-        return int.from_bytes(data[24:27], "little") + 1, int.from_bytes(data[27:30], "little") + 1
-    if form == b"VP8L":
-        packed = int.from_bytes(data[21:25], "little")
-        return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1
-    return int.from_bytes(data[26:28], "little") & 0x3FFF, int.from_bytes(data[28:30], "little") & 0x3FFF
+def _check_bmp(data: bytes) -> None:
+    """Refuse opacity in 16 bits, which Pillow drops."""
+    size, bits, mask = (int.from_bytes(data[at : at + n], "little") for at, n in ((14, 4), (28, 2), (66, 4)))
+    if size >= _BMP_WITH_OPACITY and bits == 16 and mask:
+        raise ImageError("a BMP of 16 bits with opacity is not read: convert it to PNG")
 
 
 def _without_exif(data: bytes) -> bytes:

@@ -21,7 +21,11 @@ MAX_SCANS: Final = 100
 
 _SOS: Final = b"\xff\xda"
 _EXIF: Final = b"Exif\0\0"
-_FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0)})
+_FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC9, 0xCC)})
+_OTHER_FRAMES: Final = {
+    **dict.fromkeys((0xC5, 0xC6, 0xC7, 0xCD, 0xCE, 0xCF), "a hierarchical JPEG"),
+    0xF7: "a JPEG-LS image",
+}
 _SEQUENTIAL: Final = frozenset({0xC0, 0xC1, 0xC9})
 _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
@@ -81,6 +85,8 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
             break
         if end < begin + 2:
             break
+        if marker in _OTHER_FRAMES:
+            raise ImageError(f"{_OTHER_FRAMES[marker]} is not read: convert it to PNG")
         if marker in _FRAMES:
             components = _check_frame(data[begin:end], max_pixels)
             is_sequential = marker in _SEQUENTIAL

@@ -44,11 +44,25 @@ _OTHERS: Final = (
     ("a Radiance HDR image", b"#?"),
     ("a DDS texture", b"DDS "),
     ("a QOI image", b"qoif"),
+    ("a JPEG XR image", b"II\xbc"),
+    ("a GIMP document", b"gimp xcf"),
+    ("a FITS image", b"SIMPLE  ="),
+    ("a NumPy array", b"\x93NUMPY"),
     ("a Windows icon", b"\0\0\1\0"),
     ("a PDF document", b"%PDF"),
     ("an SVG drawing", b"<svg"),
     ("an XML or SVG document", b"<?xml"),
 )
+_NO_IMAGES: Final = (
+    ("a ZIP archive is not read: unpack it first", b"pk\3\4"),
+    ("a gzip archive is not read: unpack it first", b"\x1f\x8b"),
+    *(("a Web page is not read: fetch the image itself", start) for start in (b"<!doctype html", b"<html")),
+    *(
+        ("base64 text is not read: decode it to the bytes of the image", start)
+        for start in (b"data:image/", b"ivborw0kggo", b"/9j/")
+    ),
+)
+"""What is often sent in place of an image, in lower case."""
 
 
 def kind_of(data: bytes) -> str:
@@ -71,6 +85,9 @@ def kind_of(data: bytes) -> str:
     other = next((name for name, start in _OTHERS if data.startswith(start)), None)
     if other:
         raise ImageError(f"{other} is not read: {MEND}")
+    begin = data[:16].lower()
+    if (problem := next((text for text, start in _NO_IMAGES if begin.startswith(start)), None)) is not None:
+        raise ImageError(problem)
     raise ImageError(f"not an image of {', '.join(KINDS)}: {len(data)} bytes that begin with '{shown(data, 24)}'")
 
 

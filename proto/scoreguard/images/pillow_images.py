@@ -14,7 +14,7 @@ from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
 from scoreguard.v1.shown import shown
 
-_DEEP_FORMATS = ("PNG", "TIFF", "PPM")
+_READ_FROM_FILE = ("PNG", "TIFF", "PPM", "BMP")
 _EIGHT_BIT, _SIXTEEN_BIT = 255, 65535
 
 
@@ -53,7 +53,7 @@ def _unloaded_file(image: PillowImage.Image) -> bytes | None:
     """The file of an image that was only opened; None where Pillow reads it as this package does."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
         return None
-    if image.format not in _DEEP_FORMATS or image.tell() != 0:
+    if image.format not in _READ_FROM_FILE or image.tell() != 0:
         return None
     place = image.fp.tell()
     image.fp.seek(0)

@@ -21,7 +21,9 @@ from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
 
 _START: Final = 8
-_KEPT: Final = (b"IHDR", b"PLTE", b"tRNS", b"IDAT")
+_DATA: Final = b"IDAT"
+_BY_COLOUR: Final = {b"PLTE": b"\3", b"tRNS": b"\0\2\3"}
+"""Chunks that make pixels of some colour types only; in a file of another type they say nothing."""
 _HEADER_SIZE: Final = 13
 _GREY, _RGB, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 4, 6
 _DEEP: Final = 16
@@ -90,10 +92,10 @@ def _take_apart(data: bytes, watch: Watch) -> _Png:
             header = data[begin:end]
         elif kind == b"eXIf":
             exif = data[begin:end]
-        elif kind in _KEPT:
+        elif kind == _DATA or header[9:10] in _BY_COLOUR.get(kind, b""):
             body.append(view[begin - _START : end + 4])
             key = data[begin:end] if kind == b"tRNS" else key
-        elif not kind[:1].islower():
+        elif kind not in _BY_COLOUR and not kind[:1].islower():
             raise ValueError(f"it has an unknown critical chunk {kind!r}")
     if len(header) != _HEADER_SIZE:
         raise ValueError("it has no valid header")

@@ -16,6 +16,7 @@ from scoreguard.images.png import read_png
 from scoreguard.images.pnm import read_pnm
 from scoreguard.images.source import MAX_PIXELS, MAX_SECONDS, Check, Watch, never
 from scoreguard.images.tiff import read_tiff
+from scoreguard.images.webp import read_webp
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
 from scoreguard.v1.shown import shown
@@ -25,6 +26,7 @@ _READERS: Final[dict[str, Callable[..., Picture]]] = {
     "JPEG": read_jpeg,
     "TIFF": read_tiff,
     "PPM": read_pnm,
+    "WebP": read_webp,
 }
 _UNSUPPORTED: Final = re.compile(r"unsupported|unknown|not supported|cannot handle", re.IGNORECASE)
 

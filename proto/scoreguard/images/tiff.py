@@ -30,7 +30,22 @@ _COLOUR_SPACES: Final = {
     32845: "a LogLuv image",
     34892: "a linear raw image",
 }
-_READ_SPACES: Final = (WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB)
+_COLOURS_OF: Final = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
+"""The colour spaces that are read, and how many samples make a colour."""
+_MOST_EXTRAS: Final = {WHITE_IS_ZERO: 0, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 2, YCBCR: 0, LAB: 0}
+"""How many samples may stand beside the colours."""
+_READ_COMPRESSIONS: Final = frozenset({*range(1, 9), 32771, 32773, 32946, 34925, 50000})
+"""None, fax, LZW, JPEG, Deflate, PackBits, LZMA, Zstandard."""
+_COMPRESSIONS: Final = {
+    **dict.fromkeys((9, 10, 34661), "JBIG"),
+    **dict.fromkeys((33003, 33004, 33005, 34712), "JPEG 2000"),
+    **dict.fromkeys((22610, 34934), "JPEG XR"),
+    **dict.fromkeys((50002, 52546), "JPEG XL"),
+    34887: "LERC",
+    34892: "lossy JPEG of raw photographs",
+    34933: "PNG",
+    50001: "WebP",
+}
 _GREYS: Final = (WHITE_IS_ZERO, BLACK_IS_ZERO)
 _SAMPLE_FORMATS: Final = {
     2: "signed integers",
@@ -42,6 +57,10 @@ _SAMPLE_FORMATS: Final = {
 _UNSIGNED: Final = 1
 _UNCOMPRESSED: Final = 1
 _SEPARATE: Final = 2
+_COEFFICIENTS: Final = (0.299, 0.587, 0.114)
+_BLACK_WHITE: Final = (0, 255, 128, 255, 128, 255)
+_STRAIGHT_ALPHA: Final = 2
+_LOW_BIT_FIRST: Final = 2
 _REDUCED, _MASK = 1, 4
 _PREMULTIPLIED: Final = "RGBa;16"
 
@@ -60,8 +79,10 @@ def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
     width, height = tags.first(t.WIDTH, 0), tags.first(t.HEIGHT, 0)
     check_pixels(width, height, max_pixels)
     check_layout(tags, max_pixels)
+    check_compression(tags)
     depth = check_samples(tags)
     check_colours(tags, depth)
+    check_planes(tags)
     orientation = valid_orientation(tags.first(t.ORIENTATION, 1))
     if depth <= 8:
         with _open(tags.rewritten(data), watch) as image:
@@ -97,6 +118,18 @@ def check_layout(tags: t.Tags, max_pixels: int) -> None:
         )
 
 
+def check_compression(tags: t.Tags) -> None:
+    """Refuse compressions that Pillow's wheels do not decode.
+
+    Raises:
+        ImageError: of which kind, and what to do.
+    """
+    compression = tags.first(t.COMPRESSION, _UNCOMPRESSED)
+    if compression not in _READ_COMPRESSIONS:
+        name = _COMPRESSIONS.get(compression, f"method {compression}")
+        raise ImageError(f"a TIFF compressed by {name} is not read: save it with Deflate or LZW, or {MEND}")
+
+
 def check_samples(tags: t.Tags) -> int:
     """The bits of a sample: 1, 2, 4, 8, 12 or 16.
 
@@ -124,9 +157,14 @@ def check_colours(tags: t.Tags, depth: int) -> None:
     if t.PHOTOMETRIC not in tags.values:
         raise ImageError(f"the TIFF does not say what its samples mean (no PhotometricInterpretation): {MEND}")
     space = _space(tags)
-    if space not in _READ_SPACES:
+    if space not in _COLOURS_OF:
         name = _COLOUR_SPACES.get(space, f"a TIFF of colour space {space}")
         raise ImageError(f"{name} is not read: convert it to PNG or JPEG")
+    extras = tags.first(t.SAMPLES, 1) - _COLOURS_OF[space]
+    if extras < 0:
+        raise ValueError(f"it has {tags.first(t.SAMPLES, 1)} samples for each pixel instead of {_COLOURS_OF[space]}")
+    if extras > _MOST_EXTRAS[space]:
+        raise ImageError(f"a TIFF with {extras} more sample(s) for each pixel than its colours is not read: {MEND}")
     if depth > 8 and (tags.first(t.PLANAR, 1) == _SEPARATE or space == CMYK):
         what = "CMYK" if space == CMYK else "separate planes"
         raise ImageError(f"a TIFF of {depth} bits in {what} is not read: convert it to a 16-bit PNG")
@@ -134,10 +172,39 @@ def check_colours(tags: t.Tags, depth: int) -> None:
         raise ImageError("the TIFF's colour map has 8 bits where 16 are defined: convert it to PNG")
     if space == CMYK and tags.first(t.INK_SET, 1) != 1:
         raise ImageError("a TIFF of inks other than CMYK is not read: convert it to PNG")
-    if space == YCBCR and tags.first(t.COMPRESSION, 1) == _UNCOMPRESSED:
-        black_white = tags.values.get(t.REFERENCE_BLACK_WHITE)
-        if tags.values.get(t.SUBSAMPLING, (2, 2)) != (1, 1) or black_white is not None:
-            raise ImageError("an uncompressed TIFF of subsampled YCbCr is not read: convert it to PNG")
+    if space == YCBCR and tags.first(t.COMPRESSION, 1) == _UNCOMPRESSED and not _is_plain_ycbcr(tags):
+        raise ImageError(
+            "an uncompressed TIFF of subsampled YCbCr, or of other coefficients or range than JPEG's, is not read: "
+            "convert it to PNG"
+        )
+
+
+def _is_plain_ycbcr(tags: t.Tags) -> bool:
+    """Whether each pixel has its YCbCr as JPEG defines it, which is all that Pillow reads where libtiff does not."""
+    coefficients = tags.fractions.get(t.COEFFICIENTS, _COEFFICIENTS)
+    black_white = tags.values.get(t.REFERENCE_BLACK_WHITE, tags.fractions.get(t.REFERENCE_BLACK_WHITE, _BLACK_WHITE))
+    return (
+        tags.values.get(t.SUBSAMPLING, (2, 2)) == (1, 1)
+        and np.allclose(coefficients, _COEFFICIENTS, atol=1e-3)
+        and black_white == _BLACK_WHITE
+    )
+
+
+def check_planes(tags: t.Tags) -> None:
+    """Refuse separate planes but those of plain colours and of RGB with straight opacity: Pillow mixes up the others.
+
+    Raises:
+        ImageError: what to do.
+    """
+    samples = tags.first(t.SAMPLES, 1)
+    if tags.first(t.PLANAR, 1) != _SEPARATE or samples == 1:
+        return
+    space = _space(tags)
+    is_rgba = space == RGB and tags.values.get(t.EXTRA_SAMPLES) == (_STRAIGHT_ALPHA,)
+    if samples != _COLOURS_OF[space] + is_rgba:
+        raise ImageError("a TIFF of opacity or further samples in separate planes is not read: save it interleaved")
+    if tags.first(t.FILL_ORDER, 1) == _LOW_BIT_FIRST:
+        raise ImageError("a TIFF of separate planes with the low bit first is not read: save it interleaved")
 
 
 def _space(tags: t.Tags) -> int:

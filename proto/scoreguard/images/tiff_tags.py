@@ -9,23 +9,24 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC = 256, 257, 258, 259, 262
 FILL_ORDER, ORIENTATION, SAMPLES, ROWS_PER_STRIP, PLANAR = 266, 274, 277, 278, 284
 COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT = 320, 322, 323, 332, 338, 339
-SUBFILE, SUBSAMPLING, REFERENCE_BLACK_WHITE, DNG_VERSION = 254, 530, 532, 50706
+SUBFILE, COEFFICIENTS, SUBSAMPLING, REFERENCE_BLACK_WHITE, DNG_VERSION = 254, 529, 530, 532, 50706
 
 _PIXEL_TAGS: Final = frozenset(
     {
         *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
         *(COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT),
-        *(SUBSAMPLING, REFERENCE_BLACK_WHITE),
+        *(COEFFICIENTS, SUBSAMPLING, REFERENCE_BLACK_WHITE),
         *(273, 279, 324, 325),  # where strips and tiles lie
         *(292, 293),  # fax options
         317,  # predictor
         *range(512, 522),  # JPEG of the old style
-        *(347, 529),  # JPEG tables, YCbCr coefficients
+        347,  # JPEG tables
     }
 )
 _OFFSETS: Final = (273, 324)
@@ -37,7 +38,9 @@ _BYTES_OF_TYPE: Final = {
     **dict.fromkeys((5, 10, 12, 16, 17, 18), 8),
 }
 _CODES: Final = {1: "B", 3: "H", 4: "I", 16: "Q"}
+_RATIONAL: Final = 5
 _MOST_TAGS: Final = 4096
+_MOST_FRACTIONS: Final = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +57,8 @@ class Tags:
     """Strips or tiles."""
     values: Mapping[int, tuple[int, ...]]
     """Whole-number values of the tags that have few of them."""
+    fractions: Mapping[int, tuple[float, ...]]
+    """Values of the tags that are fractions; infinite where a denominator is 0."""
 
     def first(self, tag: int, otherwise: int) -> int:
         """A tag's first value."""
@@ -95,6 +100,7 @@ def read_tags(data: bytes) -> Tags:
         raise ValueError(f"its first page claims {count} tags")
     entries: dict[int, bytes] = {}
     values: dict[int, tuple[int, ...]] = {}
+    fractions: dict[int, tuple[float, ...]] = {}
     claimed = pieces = 0
     for at in range(begin, begin + count * size, size):
         tag, kind, number = _unpack(f"{order}HH{wide}", data, at)
@@ -115,7 +121,11 @@ def read_tags(data: bytes) -> Tags:
             pieces = max(pieces, number)
         if (code := _CODES.get(kind)) is not None and number <= 3 * 65536:
             values[tag] = _unpack(f"{order}{number}{code}", data, place)
-    return Tags(order=order, big=big, entries=entries, pieces=pieces, values=values)
+        elif kind == _RATIONAL and number <= _MOST_FRACTIONS:
+            parts = _unpack(f"{order}{2 * number}I", data, place)
+            pairs = zip(parts[::2], parts[1::2], strict=True)
+            fractions[tag] = tuple(above / below if below else inf for above, below in pairs)
+    return Tags(order=order, big=big, entries=entries, pieces=pieces, values=values, fractions=fractions)
 
 
 def _unpack(layout: str, data: bytes, at: int) -> tuple[int, ...]:

@@ -58,6 +58,8 @@ def upright_array(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any
 
 def flat_rgb(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
     """(H, W, 3) in 8 bits: transparency over white, every colour space converted by Pillow."""
+    if image.mode == "La":
+        image = image.convert("LA")  # Pillow converts premultiplied grey to nothing else
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = PillowImage.new("RGBA", layer.size, "white")

@@ -22,3 +22,8 @@ def shown(value: object, limit: int = LIMIT) -> str:
         text, is_cut = text[: limit + 1], len(text) > limit
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return escaped if len(escaped) <= limit and not is_cut else escaped[: limit - len(_MORE)] + _MORE
+
+
+def path_text(path: str) -> str:
+    """A file's path as text that can be encoded: bytes that are not UTF-8 are written as backslash escapes."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable
 from dataclasses import replace
@@ -86,6 +87,40 @@ def test_a_file_that_was_cut_short_is_left_out_by_name(run_campaign: Launch, her
     assert [entry.name for entry in summary.left_out] == ["b.png"]
     with Store.open(here.out) as store:
         assert [entry["name"] for entry in store.facts["left_out"]] == ["b.png"]
+
+
+def test_what_has_the_name_of_an_image_and_is_no_file_is_left_out_by_name(folder: Path) -> None:
+    """Links that lead nowhere or to themselves, and pipes; a folder of such a name is a folder."""
+    (folder / "gone.png").symlink_to("nowhere.png")
+    (folder / "loop.png").symlink_to("loop.png")
+    os.mkfifo(folder / "pipe.jpg")
+    save(folder / "b.png" / "inner.png")
+    found = find_images(folder)
+    assert {image.name for image in found.images} == {"a.png", "b.png/inner.png"}
+    assert sorted(left.name for left in found.left_out) == ["gone.png", "loop.png", "pipe.jpg"]
+    assert {left.error for left in found.left_out} == {"it is no file, or a link that leads nowhere"}
+
+
+@pytest.mark.skipif(os.name != "posix" or os.getuid() != 0, reason="takes another user, which root alone can become")
+def test_a_folder_that_may_not_be_read_is_left_out_by_name() -> None:
+    """Python's own walk passes over it without a word."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        save(folder / "a.png")
+        save(folder / "closed" / "b.png")
+        (folder / "closed").chmod(0)
+        folder.chmod(0o755)
+        reading, writing = os.pipe()
+        if (child := os.fork()) == 0:
+            os.setuid(65534)
+            found = find_images(folder)
+            os.write(writing, repr([[image.name for image in found.images], *found.left_out]).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        said = os.read(reading, 4096).decode()
+        os.close(reading)
+        os.close(writing)
+    assert said == "[['a.png'], LeftOut(name='closed', error='Permission denied')]"
 
 
 @pytest.mark.parametrize(("name", "form"), [("b.gif", "GIF"), ("c.ppm", "PPM"), ("d.jfif", "JPEG")])

@@ -49,6 +49,8 @@ def test_all_defences_are_none_and_every_deployed_one(run_campaign: Launch, opti
         ([{"ifgsm": {"eps": "8/255", "iterations": 20}}, {"fgsm": None}], "ifgsm:eps=8/255:iterations=20,fgsm"),
         ([{"name": "ifgsm", "eps": 0.1}], "ifgsm:eps=0.1"),
         (["none", [{"blur": {"sigma": 1.5}}, "jpeg"]], "none,blur:sigma=1.5+jpeg"),
+        ({"fgsm": None, "ifgsm": {"eps": "8/255"}}, "fgsm,ifgsm:eps=8/255"),
+        ({"name": "ifgsm", "eps": "8/255"}, "ifgsm:eps=8/255"),
         (7, 7),
     ],
 )
@@ -61,6 +63,8 @@ def test_a_plan_lists_texts_mappings_or_steps(written: Any, text: object) -> Non
     ("written", "said"),
     [
         ([{"ifgsm": {"eps": 1}, "fgsm": {}}], "no attack and no defence"),
+        ([], "lists no attack or no defence"),
+        ({}, "lists no attack or no defence"),
         ([{"ifgsm": 3}], "must be a mapping"),
         ([{"optimized-uap": {"file": "a:b.npy"}}], "marks"),
     ],

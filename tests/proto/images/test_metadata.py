@@ -121,6 +121,19 @@ def test_damaged_chunks_of_a_png_are_ignored(chunk: bytes) -> None:
     np.testing.assert_array_equal(read_image(PLAIN[:end] + chunk + PLAIN[end:]), expected)
 
 
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("colour", [0, 2, 4, 6])
+def test_a_palette_that_makes_no_pixel_does_not_decide(colour: int, depth: int) -> None:
+    """Colours may suggest a palette for poor displays; a damaged one is ignored. So is a key beside opacity."""
+    values = samples(depth, {0: 1, 2: 3, 4: 2, 6: 4}[colour])
+    expected = read_image(png(values, depth, colour))
+    chunks = [png_chunk(b"PLTE", b"abc", crc=1), png_chunk(b"PLTE", b"abcd"), png_chunk(b"PLTE", b"")]
+    if colour in (4, 6):
+        chunks += [png_chunk(b"tRNS", b"\0", crc=1), png_chunk(b"tRNS", b"\0\1" * 3)]
+    for chunk in chunks:
+        np.testing.assert_array_equal(read_image(png(values, depth, colour, before=chunk)), expected)
+
+
 def test_an_unfinished_end_of_a_png_is_ignored() -> None:
     """Without IEND, cut off inside it, or with something behind it."""
     end = PLAIN.rindex(b"IEND") - 4
