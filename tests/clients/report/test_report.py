@@ -56,18 +56,25 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
     assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
 
 
-def many_records(count: int = 32) -> list[Record]:
+def many_records(count: int = 60) -> list[Record]:
     """FGSM undefended on more images, gains that differ."""
     rng = np.random.default_rng(0)
     records = (record(number % len(NAMES), FGSM, "none", "none", float(rng.normal(20, 5))) for number in range(count))
     return [
-        replace(one, image=f"image{number}", clean_defended=float(rng.uniform(20, 70)), psnr=float(rng.normal(32, 1)))
+        replace(
+            one,
+            image=f"image{number}",
+            clean_defended=float(rng.uniform(20, 70)),
+            psnr=float(rng.normal(32, 1)),
+            ssim=float(rng.uniform(0.8, 0.9)),
+            purified_psnr=float(rng.normal(16, 1)),
+        )
         for number, one in enumerate(records)
     ]
 
 
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
-    """Thirty-two images give an interval to each column."""
+    """Sixty images give an interval to each column."""
     (row,) = read_report(make_run(many_records()), QUICK).rows
     for key, estimate in row.scores.items():
         if key == "draw_spread":  # one draw has none
