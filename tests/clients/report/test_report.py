@@ -434,6 +434,17 @@ def test_the_text_table_fits_its_line(width: int, headings: tuple[str, ...], mak
         assert heading in text
 
 
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 139, 140, 160, 200])
+def test_on_any_terminal_every_chain_and_number_can_be_read_whole(width: int, make_run: MakeRun) -> None:
+    """Lines break between parameters, never inside one; no digit is cut, no column vanishes."""
+    chain = "diffpure:t=10:steps=5+jpeg:quality=50:subsampling=444"
+    text = printed(read_report(make_run(labels={"none": "none", DIM: chain}), QUICK), width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("FGSM", "adaptive", "diffpure:", "t=10:", "steps=5+", "quality=50:", "subsampling=444", "0.200"):
+        assert part in text
+
+
 def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:
     """NaN and infinity become null."""
     one_picture = [record(0, FGSM, "none", "none", 20.0)]
