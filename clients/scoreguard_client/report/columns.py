@@ -12,7 +12,6 @@ from scoreguard_client.report.digits import decimals_of_column, decimals_of_rang
 from scoreguard_client.report.numbers import Numbers
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import (
-    LEAST_FOR_LOGARITHMS,
     Estimate,
     correlation_estimate,
     distance_estimate,
@@ -58,7 +57,7 @@ def _mean(values: Callable[[Numbers], Values]) -> Callable[[Numbers], Estimate]:
 
 def _r(numbers: Numbers) -> Estimate:
     values = r_values(numbers.u, numbers.v, mode=numbers.r_mode)
-    return mean_estimate(values, numbers.images, least=LEAST_FOR_LOGARITHMS)
+    return mean_estimate(values, numbers.images, changes=numbers.v - numbers.u)
 
 
 def _spread(numbers: Numbers) -> Estimate:

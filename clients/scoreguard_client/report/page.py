@@ -19,7 +19,7 @@ from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import Exhibit, Levels
 from scoreguard_client.report.table import Row
 from scoreguard_client.report.text import interval, value
-from scoreguard_client.scores.estimates import Estimate
+from scoreguard_client.scores.estimates import LEAST_APART, Estimate
 
 _WIDEST: Final = 256
 _DEEPEST: Final = 0.38
@@ -44,6 +44,7 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
         columns=COLUMNS,
         exhibits=shown,
         chart=_data_url(chart.read_bytes()),
+        least_apart=LEAST_APART,
     )
     path.write_text(page, encoding="utf-8")
 

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import re
+import textwrap
+from dataclasses import dataclass, replace
 from typing import Final
 
+from rich.console import Console
 from rich.markup import escape
+from rich.measure import Measurement
 from rich.table import Table
 
 from scoreguard_client.report.build import Report
@@ -15,32 +20,90 @@ from scoreguard_client.scores.estimates import Estimate
 
 MISSING: Final = "–"
 _WITH_INTERVAL: Final = "absolute_gain"
-_NARROW: Final = ("clean_mean", "attacked_mean", "absolute_gain", "r_score")
-_WIDE: Final = 140
+_NARROWER: Final = (
+    ("clean_mean", "attacked_mean", "absolute_gain", "r_score"),
+    ("attacked_mean", "absolute_gain", "r_score"),
+    ("attacked_mean", "absolute_gain"),
+    ("absolute_gain",),
+)
+"""What is left of the columns on narrower and narrower terminals."""
+_NAME: Final = 16
+"""Characters of a line of an attack's name where lines are short; longer words stay whole."""
+_NO_END: Final = 10_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Layout:
+    """Which columns a table has, and where the names in front of them may break."""
+
+    keys: tuple[str, ...]
+    with_interval: bool = False
+    name: int = _NO_END
+    """Characters of a line of an attack's name."""
+    chain: int = _NO_END
+    """Characters of a line of a chain; a parameter and its value stay together."""
 
 
 def text_table(report: Report, width: int | None = None) -> Table:
     """The columns that fit, and of the intervals the absolute gain's; everything is in the page and in the CSV.
 
+    Nothing in it is cut: where lines are short there are fewer columns, and chains break between their parameters.
+
     Args:
         report: the table.
         width: characters of a line; None where lines may be as long as they need to be, as in a file.
     """
-    wide = width is None or width >= _WIDE
-    columns = [column for column in COLUMNS if (column.brief if wide else column.key in _NARROW)]
+    brief = tuple(column.key for column in COLUMNS if column.brief)
+    layouts = [_Layout(keys=brief, with_interval=True), *(_Layout(keys=keys) for keys in _NARROWER)]
+    if width is None:
+        return _table(report, layouts[0])
+    for layout in layouts:
+        if _width(table := _table(report, layout)) <= width:
+            return table
+        tight = replace(layout, name=_NAME, chain=1)
+        if (spare := width - _width(_table(report, tight))) >= 0:
+            longest = max(len(part) for row in report.rows for part in _parts(report.label(row.chain)))
+            return _table(report, replace(tight, chain=longest + spare))
+    return _table(report, tight)
+
+
+def _table(report: Report, layout: _Layout) -> Table:
+    columns = [column for column in COLUMNS if column.key in layout.keys]
     table = Table(title=f"{report.metric_title}: robustness", header_style="bold")
     table.add_column("attack", no_wrap=True)
-    table.add_column("defence", overflow="fold")
+    table.add_column("defence", no_wrap=True)
     for column in columns:
         table.add_column(column.label, justify="right", no_wrap=True)
-    table.add_column("n", justify="right")
+    table.add_column("n", justify="right", no_wrap=True)
     for place, row in enumerate(report.rows):
         if place and row.attack != report.rows[place - 1].attack:
             table.add_section()
         name = report.attack_name(row.attack) + (" adaptive" if row.adaptive else "")
-        cells = (_cell(report, row, column, with_interval=wide) for column in columns)
-        table.add_row(name, report.label(row.chain), *cells, str(row.images))
+        lines = textwrap.fill(name, layout.name, break_long_words=False, break_on_hyphens=False)
+        cells = (_cell(report, row, column, with_interval=layout.with_interval) for column in columns)
+        table.add_row(escape(lines), escape(_broken(report.label(row.chain), layout.chain)), *cells, str(row.images))
     return table
+
+
+def _width(table: Table) -> int:
+    """Characters of a line of a table in which nothing is cut."""
+    console = Console(width=_NO_END)
+    return Measurement.get(console, console.options, table).maximum
+
+
+def _parts(chain: str) -> list[str]:
+    """What stays together: a name or one parameter, with the sign that leads to the next."""
+    return re.findall(r"[^:+]+[:+]?", chain)
+
+
+def _broken(chain: str, width: int) -> str:
+    """A chain in lines of so many characters, longer where a part is."""
+    lines = [""]
+    for part in _parts(chain):
+        if lines[-1] and len(lines[-1] + part) > width:
+            lines.append("")
+        lines[-1] += part
+    return "\n".join(lines)
 
 
 def number(value: float, decimals: int) -> str:

@@ -1,13 +1,14 @@
 """Numbers with 95 % intervals, of the kinds whose coverage was measured: docs/intervals.md has the table.
 
 Percentile bootstrap intervals, which this project printed before, hold the true value less often than they say: 58 to
-87 % of the time at 6 images. Each kind here holds it in 93 % or more, on every kind of campaign that was tried, from
-its least number of images on. With fewer images there is no interval, and the estimate says so.
+87 % of the time at 6 images. Each kind here holds it in 93 % or more on every kind of campaign that was tried, where it
+is given: from `LEAST_IMAGES` images on, a correlation from `LEAST_FOR_CORRELATION`, if at least `LEAST_APART` of them
+differ from the rest. Elsewhere there is no interval, and the estimate says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,15 +19,18 @@ from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.intervals import correlation_interval, distance_interval, mean_interval
 from scoreguard_client.scores.scaling import Values
 
-LEAST_FOR_MEAN: Final = 20
-"""Least images for the interval of a mean. Where an attack succeeds on one image in seven, 10 images hold the true gain
-in 78 % of the cases and 15 in 88 %, whatever the kind: too many samples have no such image. 20 hold it in 93 %."""
-LEAST_FOR_LOGARITHMS: Final = 10
-"""Least images for the interval of R: its logarithms are nearly symmetric, and 10 images hold it in 93 % or more."""
-LEAST_FOR_DISTANCE: Final = 20
-"""Least images for the interval of a distance, for the same reason."""
-LEAST_FOR_CORRELATION: Final = 30
-"""Least images for the interval of a correlation: 20 hold it in 92 % where an attack succeeds on one image in seven."""
+LEAST_IMAGES: Final = 30
+"""Least images for the interval of a mean or a distance. Where an attack succeeds on one image in ten, or leaves one
+score in ten as it was, too many samples of 20 have no such image, and all that they say is wrong: 83 to 89 % of their
+intervals hold the true gain or R. Of 30 images 94 % do."""
+LEAST_FOR_CORRELATION: Final = 50
+"""Least images for the interval of a correlation: one image out of its place moves it more than any moves a mean. Of 30
+images 82 to 88 % hold it where an attack succeeds on one in ten."""
+LEAST_APART: Final = 3
+"""Least images apart from those whose value is the same. Where an attack moves one score in twenty or fewer, a sample
+holds the true mean only if it has a few of these, whatever its size."""
+_SAME: Final = 1e-6
+"""Values this close are the same: scores are float32, and no gain of a millionth of the range is any."""
 TOO_FEW: Final = "n too small"
 UNDEFINED: Final = "undefined"
 
@@ -47,19 +51,20 @@ class Estimate:
     """Images for which the number is undefined; one is enough to make the whole undefined."""
 
 
-def mean_estimate(values: Values, clusters: Clusters, *, least: int = LEAST_FOR_MEAN) -> Estimate:
+def mean_estimate(values: Values, clusters: Clusters, *, changes: Values | None = None) -> Estimate:
     """Mean of the rows; undefined where a row is NaN or infinite.
 
     Args:
         values: one number for each row.
         clusters: the image of each row.
-        least: images below which there is no interval.
+        changes: v - u of each row, where the values are made of it and hide that it is the same for most.
     """
     bad = ~np.isfinite(values)
     if bad.any():
         return undefined(clusters.holding(bad))
     value = float(values.mean())
-    return _estimate(value, clusters, least, lambda: mean_interval(values, clusters))
+    deciding = [values] if changes is None else [values, changes]
+    return _estimate(value, clusters, deciding, lambda: mean_interval(values, clusters))
 
 
 def distance_estimate(
@@ -80,7 +85,7 @@ def distance_estimate(
     return _estimate(
         value,
         clusters,
-        LEAST_FOR_DISTANCE,
+        [attacked - clean],
         lambda: distance_interval(signed, clean, attacked, clusters, power=power),
     )
 
@@ -90,7 +95,10 @@ def correlation_estimate(first: Values, second: Values, clusters: Clusters) -> E
     value = srocc(first, second)
     if not np.isfinite(value):
         return undefined(clusters.count)
-    return _estimate(value, clusters, LEAST_FOR_CORRELATION, lambda: correlation_interval(first, second, clusters))
+    deciding = [first, second, second - first]
+    return _estimate(
+        value, clusters, deciding, lambda: correlation_interval(first, second, clusters), LEAST_FOR_CORRELATION
+    )
 
 
 def undefined(images: int = 0) -> Estimate:
@@ -98,8 +106,22 @@ def undefined(images: int = 0) -> Estimate:
     return Estimate(value=float("nan"), note=UNDEFINED, undefined=images)
 
 
-def _estimate(value: float, clusters: Clusters, least: int, interval: Callable[[], tuple[float, float]]) -> Estimate:
-    if clusters.count < least:
+def _estimate(
+    value: float,
+    clusters: Clusters,
+    deciding: Sequence[Values],
+    interval: Callable[[], tuple[float, float]],
+    least: int = LEAST_IMAGES,
+) -> Estimate:
+    if clusters.count < least or any(_apart(rows, clusters) < LEAST_APART for rows in deciding):
         return Estimate(value=value, note=TOO_FEW)
     low, high = interval()
     return Estimate(value=value, low=low, high=high)
+
+
+def _apart(values: Values, clusters: Clusters) -> int:
+    """Images besides the largest group whose means are the same."""
+    means = np.sort(clusters.sums(values) / clusters.sizes)
+    reach = means + _SAME * np.maximum(1, np.abs(means))
+    same = np.searchsorted(means, reach, side="right") - np.arange(len(means))
+    return len(means) - int(same.max())

@@ -56,6 +56,9 @@ TO_COLOUR: Final[Floats] = np.array(
     [[65536, 0, 91881], [65536, -22554, -46802], [65536, 116130, 0]], np.float32
 ) / np.float32(1 << 16)
 """Y, Cb, Cr → R, G, B."""
+LEAST_SLOPE: Final = np.float32(0.01)
+"""What is left of the cubic slope close to the middle between two thresholds. Where all numbers stand there exactly, as
+in flat images, in posterised ones and in 8-bit images before 256 levels, a slope of 0 would lead nowhere."""
 _HALVES: Final[Floats] = np.array([0.5, 0.5 - 2**-16, 0.5 - 2**-16], np.float32).reshape(3, 1, 1, 1)
 """libjpeg rounds an exact half of chrominance down."""
 _MIDDLE: Final = np.float32(128)
@@ -161,8 +164,8 @@ class Codec:
 
 
 def cubic_slopes(numbers: Sequence[Floats]) -> tuple[Floats, ...]:
-    """3 (x - round(x))^2 of each number: the derivative of round(x) + (x - round(x))^3."""
-    return tuple(np.float32(3) * np.square(x - np.rint(x)) for x in numbers)
+    """3 (x - round(x))^2 of each number, the derivative of round(x) + (x - round(x))^3; `LEAST_SLOPE` at least."""
+    return tuple(np.maximum(np.float32(3) * np.square(x - np.rint(x)), LEAST_SLOPE) for x in numbers)
 
 
 def sum_of_squares(planes: Floats) -> Floats:

@@ -3,7 +3,8 @@
 - `straight-through`: 1, as the exported graphs have it (Bengio et al. 2013). It does not know how far the next
   threshold is.
 - `cubic`: 3 (x - round(x))^2, that of round(x) + (x - round(x))^3 (Shin and Song, "JPEG-resistant adversarial images",
-  2017): zero in the middle between two thresholds and 3/4 at them, so that a gradient moves what can pass one.
+  2017): 3/4 at the thresholds and next to nothing in the middle between two, so that a gradient moves what can pass
+  one. Nothing at all would stop where all numbers stand in the middle, so it is `LEAST_SLOPE` at least.
 
 The value of a step is its graph's in both cases, to the last bit: only the way back differs. It applies to the
 coefficients of `jpeg` and to the levels of `quantise`; other roundings inside `jpeg` stay straight through.
@@ -32,7 +33,7 @@ class Rounding(StrEnum):
     STRAIGHT_THROUGH = "straight-through"
     """1."""
     CUBIC = "cubic"
-    """3 (x - round(x))^2."""
+    """3 (x - round(x))^2, `scoreguard.v1.jpeg.LEAST_SLOPE` at least."""
 
     def to_message(self) -> scoring_pb2.Rounding.ValueType:
         """The wire form."""

@@ -104,7 +104,7 @@ class _RoundingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumT
     ROUNDING_STRAIGHT_THROUGH: _Rounding.ValueType  # 1
     """1."""
     ROUNDING_CUBIC: _Rounding.ValueType  # 2
-    """3 (x - round(x))^2, that of round(x) + (x - round(x))^3."""
+    """3 (x - round(x))^2, that of round(x) + (x - round(x))^3, and 0.01 at least."""
 
 class Rounding(_Rounding, metaclass=_RoundingEnumTypeWrapper):
     """The derivative that a gradient takes through the rounding of `jpeg` and `quantise`; values do not depend on it."""
@@ -114,7 +114,7 @@ ROUNDING_UNSPECIFIED: Rounding.ValueType  # 0
 ROUNDING_STRAIGHT_THROUGH: Rounding.ValueType  # 1
 """1."""
 ROUNDING_CUBIC: Rounding.ValueType  # 2
-"""3 (x - round(x))^2, that of round(x) + (x - round(x))^3."""
+"""3 (x - round(x))^2, that of round(x) + (x - round(x))^3, and 0.01 at least."""
 Global___Rounding: typing_extensions.TypeAlias = Rounding
 
 @typing.final

@@ -20,6 +20,7 @@ from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_STRAIGHT_THROUGH, Defen
 from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import MissingExtraError
+from scoreguard_client.attacks import parse_attack
 from scoreguard_client.oracles import LocalOracle, SurrogateError, find_surrogate
 from scoreguard_client.oracles.base import GradientOracle, Images, Scores
 from scoreguard_export.defences.jpeg import Jpeg
@@ -132,12 +133,23 @@ def test_another_derivative_of_rounding_changes_the_gradient_and_no_bit_of_a_sco
 
 
 def test_through_a_quantisation_the_cubic_gradient_is_worked_out_by_hand(rounding_archive: Archive) -> None:
-    """D energy / d level = 200 y / n, times 3 (4 x - round(4 x))^2."""
+    """D energy / d level = 200 y / n, times 3 (4 x - round(4 x))^2 or a hundredth."""
     pictures = np.random.default_rng(6).random((2, 3, 5, 4), dtype=np.float32)
     oracle = LocalOracle(rounding_archive, parse_chain("quantise:levels=5"), rounding=Rounding.CUBIC)
     levels = np.rint(pictures * 4)
-    expected = 200 * levels / 4 / pictures[0].size * 3 * (pictures * 4 - levels) ** 2
+    expected = 200 * levels / 4 / pictures[0].size * np.maximum(3 * (pictures * 4 - levels) ** 2, 0.01)
     np.testing.assert_allclose(oracle.gradient(pictures)[1], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("chain", ["quantise:levels=256", "jpeg:quality=50", "jpeg:quality=50:subsampling=444"])
+def test_mpgd_climbs_from_an_image_whose_numbers_all_stand_between_two_thresholds(
+    chain: str, rounding_archive: Archive
+) -> None:
+    """A flat 8-bit image, where the cubic slope alone is 0 everywhere."""
+    grey = np.full((1, 3, 32, 32), 128 / 255, np.float32)
+    oracle = LocalOracle(rounding_archive, parse_chain(chain))
+    result = parse_attack("mpgd:iterations=5:eps=8/255")(grey, oracle)
+    assert result.scores[0] > oracle.score(grey)[0]
 
 
 def test_the_facts_tell_the_chain_with_every_parameter(rounding_archive: Archive) -> None:

@@ -56,18 +56,25 @@ def test_every_number_of_a_row_is_what_its_column_says(make_run: MakeRun) -> Non
     assert (row.images, row.records, row.failed, row.queries) == (6, 6, 0, 5)
 
 
-def many_records(count: int = 32) -> list[Record]:
+def many_records(count: int = 60) -> list[Record]:
     """FGSM undefended on more images, gains that differ."""
     rng = np.random.default_rng(0)
     records = (record(number % len(NAMES), FGSM, "none", "none", float(rng.normal(20, 5))) for number in range(count))
     return [
-        replace(one, image=f"image{number}", clean_defended=float(rng.uniform(20, 70)), psnr=float(rng.normal(32, 1)))
+        replace(
+            one,
+            image=f"image{number}",
+            clean_defended=float(rng.uniform(20, 70)),
+            psnr=float(rng.normal(32, 1)),
+            ssim=float(rng.uniform(0.8, 0.9)),
+            purified_psnr=float(rng.normal(16, 1)),
+        )
         for number, one in enumerate(records)
     ]
 
 
 def test_intervals_hold_the_value_and_are_there_for_every_number(make_run: MakeRun) -> None:
-    """Thirty-two images give an interval to each column."""
+    """Sixty images give an interval to each column."""
     (row,) = read_report(make_run(many_records()), QUICK).rows
     for key, estimate in row.scores.items():
         if key == "draw_spread":  # one draw has none
@@ -425,6 +432,17 @@ def test_the_text_table_fits_its_line(width: int, headings: tuple[str, ...], mak
     assert max(map(len, text.splitlines())) <= width
     for heading in ("FGSM adaptive", "dim", *headings):
         assert heading in text
+
+
+@pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 139, 140, 160, 200])
+def test_on_any_terminal_every_chain_and_number_can_be_read_whole(width: int, make_run: MakeRun) -> None:
+    """Lines break between parameters, never inside one; no digit is cut, no column vanishes."""
+    chain = "diffpure:t=10:steps=5+jpeg:quality=50:subsampling=444"
+    text = printed(read_report(make_run(labels={"none": "none", DIM: chain}), QUICK), width)
+    assert "…" not in text
+    assert max(map(len, text.splitlines())) <= width
+    for part in ("FGSM", "adaptive", "diffpure:", "t=10:", "steps=5+", "quality=50:", "subsampling=444", "0.200"):
+        assert part in text
 
 
 def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:

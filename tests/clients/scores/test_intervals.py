@@ -14,14 +14,14 @@ from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import (
     LEAST_FOR_CORRELATION,
-    LEAST_FOR_DISTANCE,
-    LEAST_FOR_MEAN,
+    LEAST_IMAGES,
     Estimate,
     correlation_estimate,
     distance_estimate,
     mean_estimate,
 )
 from scoreguard_client.scores.intervals import correlation_interval, distance_interval, mean_interval
+from scoreguard_client.scores.r_score import r_values
 from scoreguard_client.scores.scaling import Values
 
 PROMISED = 0.93
@@ -68,7 +68,7 @@ def test_repeating_the_rows_of_an_image_does_not_make_an_interval_narrower() -> 
         assert kind(np.repeat(clean, 20), np.repeat(attacked, 20), copies) == pytest.approx(single, rel=1e-6)
 
 
-@pytest.mark.parametrize(("population", "images"), [("skewed", 20), ("ceiling", 30), ("five draws", 20)])
+@pytest.mark.parametrize(("population", "images"), [("skewed", 30), ("ceiling", 30), ("five draws", 30)])
 def test_intervals_of_means_hold_the_truth_as_often_as_they_promise(population: str, images: int) -> None:
     """Over 400 samples, within two simulation errors; the percentile bootstrap does not for the skewed ones."""
     shares = interval_coverage.coverage(MADE[population], images, 400, [*MEANS, "percentile"])
@@ -89,7 +89,7 @@ def test_intervals_of_distances_and_correlations_hold_the_truth_as_often_as_they
 @pytest.mark.parametrize("population", list(MADE))
 def test_every_interval_holds_from_its_least_number_of_images_on(population: str) -> None:
     """Over 1000 samples of means and 300 of the others, for each made population."""
-    for images in (20, 30, 100):
+    for images in (LEAST_IMAGES, 100):
         means = interval_coverage.coverage(MADE[population], images, 1000, list(MEANS))
         assert min(means.values()) >= PROMISED - 0.016, (images, means)
         names = ["W", "E", "SROCC"] if images >= LEAST_FOR_CORRELATION else ["W", "E"]
@@ -110,7 +110,7 @@ def estimates(count: int) -> dict[str, Estimate]:
 
 @pytest.mark.parametrize(
     ("kind", "least"),
-    [("mean", LEAST_FOR_MEAN), ("distance", LEAST_FOR_DISTANCE), ("correlation", LEAST_FOR_CORRELATION)],
+    [("mean", LEAST_IMAGES), ("distance", LEAST_IMAGES), ("correlation", LEAST_FOR_CORRELATION)],
 )
 def test_below_its_least_number_of_images_a_number_has_no_interval(kind: str, least: int) -> None:
     """It has one from there on, and says why before; one image is no exception."""
@@ -138,6 +138,56 @@ def test_the_sign_of_a_distance_is_left_open_where_the_mean_change_is() -> None:
     assert low == -high < 0
     low, high = distance_interval(energy_score, clean, clean - 0.2, each(40), power=2)
     assert low < high < 0
+
+
+@pytest.mark.parametrize("share", [0.02, 0.05, 0.1, 1 / 7, 1 / 3])
+@pytest.mark.parametrize("images", [LEAST_IMAGES, 100])
+def test_an_effect_on_few_images_is_held_as_often_as_promised_or_has_no_interval(share: float, images: int) -> None:
+    """Searches hand the clean image back where they find nothing: many changes are exactly 0, and rare ones decide."""
+    rng, held = np.random.default_rng([images, int(1000 * share)]), []
+    truth = share * np.exp(-1.5 + 0.5**2 / 2)
+    for _ in range(600):
+        changes = np.where(rng.random(images) < share, rng.lognormal(-1.5, 0.5, images), 0.0)
+        estimate = mean_estimate(changes, each(images))
+        if np.isfinite(estimate.low):
+            held.append(estimate.low <= truth <= estimate.high)
+    assert not held or np.mean(held) >= PROMISED - 2 * np.sqrt(PROMISED * (1 - PROMISED) / len(held))
+
+
+@pytest.mark.parametrize("unchanged", [0.1, 1 / 7, 0.9])
+def test_r_is_held_as_often_as_promised_where_some_scores_do_not_change(unchanged: float) -> None:
+    """A score that stays as it was has an R of about 6, the others of about 0.5: few of the one kind decide."""
+    rng, held = np.random.default_rng(int(1000 * unchanged)), []
+
+    def sample(count: int) -> Values:
+        clean = rng.uniform(0.4, 0.8, count)
+        return r_values(clean, clean + np.where(rng.random(count) < unchanged, 0.0, rng.uniform(0.05, 0.2, count)))
+
+    truth = float(sample(300_000).mean())
+    for _ in range(600):
+        low, high = mean_interval(sample(LEAST_IMAGES), each(LEAST_IMAGES))
+        held.append(low <= truth <= high)
+    assert np.mean(held) >= PROMISED - 0.021
+
+
+@pytest.mark.parametrize("others", [0, 2, 3])
+def test_where_fewer_than_three_images_differ_from_the_rest_there_is_no_interval(others: int) -> None:
+    """Of a mean, a distance and a correlation alike; rounding errors are no difference, rows of one image one image."""
+    rng = np.random.default_rng(3)
+    clean, changes = rng.uniform(0.3, 0.6, 60), rng.normal(0, 1e-9, 60)
+    changes[:others] = 0.2
+    images, flat = each(60), 0.5 + changes
+    given = {
+        "mean": mean_estimate(changes, images),
+        "rows": mean_estimate(np.repeat(changes, 5), Clusters(list(np.repeat([str(n) for n in range(60)], 5)))),
+        "distance": distance_estimate(wasserstein_score, clean, clean + changes, images),
+        "R": mean_estimate(r_values(clean, clean + changes), images, changes=changes),
+        "correlation": correlation_estimate(clean, flat, images),
+        "correlation with the clean scores": correlation_estimate(clean, clean + changes, images),
+    }
+    assert {name: estimate.note for name, estimate in given.items()} == dict.fromkeys(
+        given, "n too small" if others < 3 else ""
+    )
 
 
 def test_values_that_are_all_equal_have_an_interval_of_no_width() -> None:
