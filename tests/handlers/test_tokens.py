@@ -15,6 +15,7 @@ from gateways import Line, connected, metrics_of, request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
+from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest
 from scoreguard_handlers.config import SecurityConfig
 from scoreguard_handlers.errors import StartupError
 
@@ -66,6 +67,25 @@ async def test_several_or_endless_tokens_are_refused(store: Path, tmp_path: Path
         assert await code_of(line, *both) is UNAUTHENTICATED
         assert await code_of(line, ("authorization", f"Bearer {'x' * 7000}")) is UNAUTHENTICATED
         assert await code_of(line, ("authorization", f"Bearer {'x' * 50_000}")) is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_revoked_token_ends_its_open_streams(store: Path, tmp_path: Path) -> None:
+    """The next message is refused, and so is the stream: one that is kept open would be a token for ever."""
+    tokens = write_tokens(tmp_path / "tokens", "first\nsecond\n")
+    message = ScoreDefendedStreamRequest(request=request())
+    async with connected(store, security=SecurityConfig(tokens_file=tokens)) as line:
+        stream = line.stub.ScoreDefendedStream(metadata=[("authorization", "Bearer first")])
+        other = line.stub.ScoreDefendedStream(metadata=[("authorization", "Bearer second")])
+        for call in (stream, other):
+            await call.write(message)
+            assert (await call.read()).result.response.score == pytest.approx(20, abs=1e-3)
+        write_tokens(tokens, "second\n")
+        await stream.write(message)
+        assert await stream.code() is UNAUTHENTICATED
+        await other.write(message)
+        assert (await other.read()).result.response.score == pytest.approx(20, abs=1e-3)
+        await other.done_writing()
+        assert await other.code() is OK
 
 
 def _folder_instead(path: Path) -> None:
@@ -175,7 +195,7 @@ async def test_a_folder_in_which_everybody_may_replace_the_file_stops_the_start(
     """The folder's permissions are part of the file's."""
     tokens = write_tokens(tmp_path / "tokens", "first\n")
     tmp_path.chmod(0o777)
-    with pytest.raises(StartupError, match="on the way to the tokens file .*, may be written by everybody"):
+    with pytest.raises(StartupError, match=r"on the way to the tokens file .*, may be written by everybody"):
         async with connected(store, security=SecurityConfig(tokens_file=tokens)):
             pass
 
