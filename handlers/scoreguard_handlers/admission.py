@@ -25,7 +25,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, StageTiming
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import MIB, AdmissionConfig
 from scoreguard_handlers.cost import Estimate, Rates
@@ -42,7 +42,7 @@ from scoreguard_handlers.fair_queue import FairQueue
 from scoreguard_handlers.memory import MemoryBudget
 from scoreguard_handlers.poison import PoisonList
 from scoreguard_handlers.rate_limit import RateLimit
-from scoreguard_handlers.request_check import request_of
+from scoreguard_handlers.request_check import Request, kind_of
 from scoreguard_handlers.slots import Slots
 
 QUEUE_STAGE: Final = "queue"
@@ -61,7 +61,10 @@ _WARNINGS: Final = RateLimit()
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Pending:
-    item: WorkItem
+    request: Request
+    """As it arrived: a copy beside each image that waits would double the gateway's memory."""
+    id: int
+    deadline_unix_seconds: float
     answer: asyncio.Future[WorkResult]
     group: Hashable
     size: int
@@ -119,15 +122,15 @@ class Dispatcher:
     def has_all_at_large_work(self) -> bool:
         """Whether every worker is at large work that callers still wait for: nothing else can be answered meanwhile."""
         now, running = time.time(), [pending for batch in self._calls.values() for pending in batch]
-        return self._slots.all_at_large_work and all(pending.item.deadline_unix_seconds > now for pending in running)
+        return self._slots.all_at_large_work and all(pending.deadline_unix_seconds > now for pending in running)
 
     async def submit(
-        self, item: WorkItem, seconds: float | None, *, caller: str = "", estimate: Estimate | None = None
+        self, request: Request, seconds: float | None, *, caller: str = "", estimate: Estimate | None = None
     ) -> WorkResult:
         """Wait for a worker and its answer. A caller who leaves takes his work along: it is stopped.
 
         Args:
-            item: the piece of work; its deadline and id are filled in.
+            request: the piece of work.
             seconds: time that the caller waits; None = the default.
             caller: whose work this is; callers share the workers evenly.
             estimate: what it will cost; None = next to nothing.
@@ -136,8 +139,7 @@ class Dispatcher:
             ServingError: refused, too late, or failed as a whole; an item's own failure is in the result.
         """
         seconds = self._clip(seconds)
-        item.deadline_unix_seconds, item.id = time.time() + seconds, 1 + secrets.randbits(_ID_BITS)
-        pending = self._pending(item, caller, estimate or Estimate())
+        pending = self._pending(request, seconds, caller, estimate or Estimate())
         self._check_admission(seconds, pending)
         self._waiting.put(pending)
         self._waiting_bytes += pending.size
@@ -160,14 +162,16 @@ class Dispatcher:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds
         return min(wanted, self._config.max_deadline_seconds)
 
-    def _pending(self, item: WorkItem, caller: str, estimate: Estimate) -> _Pending:
+    def _pending(self, request: Request, seconds: float, caller: str, estimate: Estimate) -> _Pending:
         cost = self._rates.seconds(estimate)
         is_large = cost > self._config.lane_seconds or not self._memory.is_small(estimate.memory_bytes)
         return _Pending(
-            item=item,
+            request=request,
+            id=1 + secrets.randbits(_ID_BITS),
+            deadline_unix_seconds=time.time() + seconds,
             answer=asyncio.get_running_loop().create_future(),
-            group=object() if is_large else _group_of(item),
-            size=item.ByteSize(),
+            group=object() if is_large else _group_of(request),
+            size=request.ByteSize(),
             caller=caller,
             estimate=estimate,
             seconds=cost,
@@ -180,7 +184,7 @@ class Dispatcher:
         if seconds <= 0:
             raise TooLateError("the deadline had passed when the request arrived; allow more time")
         self._check_memory(pending.estimate.memory_bytes)
-        self._poison.check(pending.item)
+        self._poison.check(pending.request)
         if self.waiting >= self._config.queue_limit:
             self._make_room(pending.caller)
         if self._waiting_bytes + pending.size > max(self._config.queue_bytes, pending.size):
@@ -282,7 +286,7 @@ class Dispatcher:
         self._calls.pop(call, None)
         for pending in batch:
             pending.is_running = False
-            self._backend.board.forget(pending.item.id)
+            self._backend.board.forget(pending.id)
             self._memory.leave(pending)
         self._hand_out()
 
@@ -291,7 +295,7 @@ class Dispatcher:
         if pending in self._waiting:
             self._remove(pending)
         elif pending.is_running and pending.answer.cancelled():
-            self._backend.board.leave(pending.item.id)
+            self._backend.board.leave(pending.id)
 
     def _remove(self, pending: _Pending) -> None:
         self._waiting.leave(pending)
@@ -301,7 +305,7 @@ class Dispatcher:
     async def _run(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
         try:
-            response = await self._backend.run(self.metric, WorkerRequest(items=[pending.item for pending in batch]))
+            response = await self._backend.run(self.metric, _call_of(batch))
             if len(response.results) != len(batch):
                 raise ChainFailedError(f"the worker gave {len(response.results)} answers to {len(batch)} requests")
         except WorkerDiedError as error:
@@ -331,7 +335,7 @@ class Dispatcher:
 
     def _blame(self, batch: list[_Pending], error: WorkerDiedError) -> None:
         """Whose work killed the worker hears of it; the rest is done again, one piece at a time."""
-        suspects = [pending for pending in batch if pending.item.id in error.items] or batch
+        suspects = [pending for pending in batch if pending.id in error.items] or batch
         if len(suspects) > 1 and not any(pending.tried for pending in suspects):
             suspects = []  # alone, the guilty one will be found
         for pending in batch:
@@ -346,7 +350,7 @@ class Dispatcher:
         if error.was_overdue:
             return None
         large = pending.estimate.memory_bytes * _SUSPECT_SHARE > self._memory.limit_bytes
-        return self._poison.blame(pending.item, large=large)
+        return self._poison.blame(pending.request, large=large)
 
 
 def _fail(batch: list[_Pending], error: ServingError) -> None:
@@ -355,9 +359,16 @@ def _fail(batch: list[_Pending], error: ServingError) -> None:
             pending.answer.set_exception(error)
 
 
-def _group_of(item: WorkItem) -> Hashable:
+def _call_of(batch: list[_Pending]) -> WorkerRequest:
+    call = WorkerRequest()
+    for pending in batch:
+        item = call.items.add(id=pending.id, deadline_unix_seconds=pending.deadline_unix_seconds)
+        getattr(item, kind_of(pending.request)).CopyFrom(pending.request)
+    return call
+
+
+def _group_of(request: Request) -> Hashable:
     """Only requests of the same cost share a call: a cheap one must not wait for an expensive neighbour."""
-    request = request_of(item)
     if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
         return object()  # the answer is big: it travels alone
     if request.HasField("smoothing"):

@@ -17,6 +17,11 @@ _OPEN: Final = ("/grpc.health.", "/grpc.reflection.")
 _ADVICE: Final = "send the metadata 'authorization: Bearer TOKEN'"
 
 
+def is_open_to_all(method: str) -> bool:
+    """Whether a method, by its full name, wants no token."""
+    return method.startswith(_OPEN)
+
+
 class TokenInterceptor(grpc.aio.ServerInterceptor):
     """Refuses calls that carry no accepted token with UNAUTHENTICATED."""
 
@@ -26,22 +31,26 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
         """Pass the call on, or answer it here."""
         method = handler_call_details.method
-        if method.startswith(_OPEN):
+        if is_open_to_all(method):
             return await continuation(handler_call_details)
-        reason = self._reason(handler_call_details.invocation_metadata or ())
+        reason = self.reason_against(handler_call_details.invocation_metadata or ())
         if not reason:
             return await continuation(handler_call_details)
 
         async def refused(_: Any, context: Context) -> NoReturn:
-            self._telemetry.rejected(method=method, peer=context.peer(), reason=reason)
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, _ADVICE)
-            raise RuntimeError("abort returned")  # it never does
+            await self.reject(context, method, context.peer(), reason)
 
         # This kind of handler answers before the caller's first message.
         return grpc.stream_unary_rpc_method_handler(refused)
 
-    def _reason(self, metadata: Any) -> str:
-        """Why the call is refused, in a word; empty where it is not. gRPC bounds the size of the metadata."""
+    async def reject(self, context: Context, method: str, peer: str, reason: str) -> NoReturn:
+        """End a call, and note it."""
+        self._telemetry.rejected(method=method, peer=peer, reason=reason)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, _ADVICE)
+        raise RuntimeError("abort returned")  # it never does
+
+    def reason_against(self, metadata: Any) -> str:
+        """Why a call is refused, in a word; empty where it is not. gRPC bounds the size of the metadata."""
         values = [value for key, value in metadata if key == "authorization"]
         if not values:
             return "missing"

@@ -11,7 +11,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import PurifyRequest
-from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
+from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.admission import Dispatcher
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.catalogue import Catalogue, Deployment
@@ -19,7 +19,7 @@ from scoreguard_handlers.config import MAX_PIXELS, AdmissionConfig
 from scoreguard_handlers.cost import estimate
 from scoreguard_handlers.errors import ServingError, TooLateError
 from scoreguard_handlers.memory import MemoryBudget
-from scoreguard_handlers.request_check import check_counts, request_of
+from scoreguard_handlers.request_check import Request, check_counts
 from scoreguard_handlers.telemetry import Telemetry
 
 _AT_THE_DEADLINE_SECONDS: Final = 0.2
@@ -57,7 +57,7 @@ class Desk:
         """Items of one call that may be under way; its own items must not overflow the queue."""
         return min(self.config.window, self.config.queue_limit)
 
-    async def submit(self, item: WorkItem, seconds: float | None, *, caller: str = "") -> WorkResult:
+    async def submit(self, request: Request, seconds: float | None, *, caller: str = "") -> WorkResult:
         """Have one piece of work of a caller done within `seconds` (None = the default).
 
         Raises:
@@ -65,10 +65,10 @@ class Desk:
         """
         metric, started = "", time.monotonic()
         try:
-            deployment = self._find(item)
-            metric, steps = deployment.archive.name, deployment.checker.check(item)
-            cost = await estimate(request_of(item), steps, metric=metric, max_pixels=self._max_pixels)
-            result = await self.dispatchers[metric].submit(item, seconds, caller=caller, estimate=cost)
+            deployment = self._find(request)
+            metric, steps = deployment.archive.name, deployment.checker.check(request)
+            cost = await estimate(request, steps, metric=metric, max_pixels=self._max_pixels)
+            result = await self.dispatchers[metric].submit(request, seconds, caller=caller, estimate=cost)
         except asyncio.CancelledError:
             if seconds is not None and time.monotonic() - started > seconds - _AT_THE_DEADLINE_SECONDS:
                 _tell(self._on_late, metric)
@@ -98,8 +98,7 @@ class Desk:
         for metric in self.dispatchers:
             _tell(self._on_unavailable, metric)
 
-    def _find(self, item: WorkItem) -> Deployment:
-        request = request_of(item)
+    def _find(self, request: Request) -> Deployment:
         check_counts(request)
         if isinstance(request, PurifyRequest) and not request.metric:
             deployment = self.catalogue.find_holding(request.defences)

@@ -131,6 +131,8 @@ def _checked(config: ServeConfig) -> TokenFile | None:
     """The tokens, after everything that an operator may have got wrong was looked at."""
     if config.gradients and not _is_installed("torch"):
         raise StartupError("--gradients needs pip install 'scoreguard[serve]' (no module torch)")
+    if config.port and config.port == config.metrics_port:
+        raise StartupError(f"--port and --metrics-port are both {config.port}: choose another --metrics-port")
     check_port_free(config.host, config.port)
     check_exposure(config)
     check_tls(config.security)
@@ -163,9 +165,9 @@ def _files_named() -> Iterator[None]:
 def _build(
     config: ServeConfig, desk: Desk, monitor: HealthMonitor, telemetry: Telemetry, tokens: TokenFile | None
 ) -> grpc.aio.Server:
-    reader = MessageReader(config.connections, config.max_message_bytes, telemetry)
-    door = [TokenInterceptor(tokens, telemetry)] if tokens else []
-    server = grpc.aio.server(interceptors=[*door, reader], options=server_options(config))
+    door = TokenInterceptor(tokens, telemetry) if tokens else None
+    reader = MessageReader(config.connections, config.max_message_bytes, telemetry, door)
+    server = grpc.aio.server(interceptors=[door, reader] if door else [reader], options=server_options(config))
     add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, config), server)
     if config.gradients:
         add_GradientServiceServicer_to_server(GradientServicer(desk, telemetry), server)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
 from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
-from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.calls import Caller, Context, answer
 from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.servicer import succeeded
@@ -24,7 +23,7 @@ class GradientServicer(GradientServiceServicer):
         return await answer(self._telemetry, "ScoreGradient", context, caller, request, work)
 
     async def _gradient(self, request: ScoreGradientRequest, caller: Caller) -> ScoreGradientResponse:
-        result = await self._desk.submit(WorkItem(gradient=request), caller.seconds_left, caller=caller.name)
+        result = await self._desk.submit(request, caller.seconds_left, caller=caller.name)
         response = succeeded(result).gradient
         response.attempts = caller.attempts
         return response

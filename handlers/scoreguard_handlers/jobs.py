@@ -72,8 +72,8 @@ def prepare(
     """
     deadline = Deadline(item.deadline_unix_seconds, partial(gone, item.id) if item.id else None)
     deadline.check(DECODE_STAGE)
-    steps = checker.check(item)
     request = request_of(item)
+    steps = checker.check(request)
     started = time.perf_counter()
     picture = decode(request.image, max_pixels=max_pixels, deadline=deadline)
     planes = picture.planes()

@@ -21,6 +21,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from scoreguard.v1.limits import LIMITS
+from scoreguard_handlers.auth import TokenInterceptor, is_open_to_all
 from scoreguard_handlers.call_log import CallFacts, peer_of
 from scoreguard_handlers.calls import Context, refuse, status_code
 from scoreguard_handlers.config import ConnectionConfig
@@ -63,8 +64,15 @@ class _Call:
 class MessageReader(grpc.aio.ServerInterceptor):
     """Stands before every method of a server and reads its messages."""
 
-    def __init__(self, config: ConnectionConfig, max_message_bytes: int, telemetry: Telemetry) -> None:
-        self._config, self._telemetry = config, telemetry
+    def __init__(
+        self,
+        config: ConnectionConfig,
+        max_message_bytes: int,
+        telemetry: Telemetry,
+        door: TokenInterceptor | None = None,
+    ) -> None:
+        """Keep the limits; `door` is asked again about each message of a stream, whose token may be revoked."""
+        self._config, self._telemetry, self._door = config, telemetry, door
         self._arriving = asyncio.Semaphore(max(_FEWEST_AT_ONCE, config.unfinished_bytes // max_message_bytes))
         self._open_streams = self._held_bytes = 0
         self._memory, self._limit = MemoryReturn(), RateLimit()
@@ -156,7 +164,15 @@ class MessageReader(grpc.aio.ServerInterceptor):
                 message = await self._refuse(call, TooLateError(problem))
             if message is grpc.aio.EOF:
                 return
+            await self._check_token(call)
             yield message if call.method.startswith(_OURS) else await self._readable(call, message)
+
+    async def _check_token(self, call: _Call) -> None:
+        """End a stream whose token was revoked since it was opened."""
+        if self._door and not is_open_to_all(call.method):
+            reason = self._door.reason_against(call.context.invocation_metadata() or ())
+            if reason:
+                await self._door.reject(call.context, call.method, call.peer, reason)
 
     async def _respond(self, method: Any, request: Any, call: _Call) -> None:
         """Answer with whatever kind of method it is: one that yields, or one that writes by itself."""

@@ -12,7 +12,7 @@ import time
 
 from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import PoisonError
-from scoreguard_handlers.request_check import request_of
+from scoreguard_handlers.request_check import Request, kind_of
 
 _DEATHS = 2
 _REMEMBERED = 1024
@@ -27,29 +27,29 @@ class PoisonList:
         self._deaths: dict[bytes, tuple[int, float]] = {}
         self._sizes: set[int] = set()
 
-    def check(self, item: WorkItem) -> None:
+    def check(self, request: Request) -> None:
         """Refuse what is known to take workers down.
 
         Raises:
             PoisonError: this is.
         """
         self._forget_old()
-        if _size(item) not in self._sizes:  # a digest of every large image would take its time
+        if _size(request) not in self._sizes:  # a digest of every large image would take its time
             return
-        deaths, _ = self._deaths.get(_digest(item), (0, 0.0))
+        deaths, _ = self._deaths.get(_digest(request), (0, 0.0))
         if deaths >= _DEATHS:
             raise self._error()
 
-    def blame(self, item: WorkItem, *, large: bool) -> PoisonError | None:
+    def blame(self, request: Request, *, large: bool) -> PoisonError | None:
         """Count a death over a piece of work; the error if it was one too many."""
         self._forget_old()
-        digest = _digest(item)
+        digest = _digest(request)
         deaths, _ = self._deaths.pop(digest, (0, 0.0))
         deaths = max(deaths + 1, _DEATHS if large else 0)
         if len(self._deaths) >= _REMEMBERED:
             del self._deaths[next(iter(self._deaths))]
         self._deaths[digest] = deaths, time.monotonic()
-        self._sizes.add(_size(item))
+        self._sizes.add(_size(request))
         return self._error() if deaths >= _DEATHS else None
 
     def _forget_old(self) -> None:
@@ -69,16 +69,16 @@ class PoisonList:
         )
 
 
-def _size(item: WorkItem) -> int:
-    image = request_of(item).image
+def _size(request: Request) -> int:
+    image = request.image
     return len(image.encoded) or len(image.tensor.data)
 
 
-def _digest(item: WorkItem) -> bytes:
+def _digest(request: Request) -> bytes:
     """Of the work without what differs when the same is sent again."""
     work = WorkItem()
-    work.CopyFrom(item)
-    request = request_of(work)
-    request.ClearField("request_id")
-    request.ClearField("seed")
-    return hashlib.blake2b(request.SerializeToString(deterministic=True), digest_size=16).digest()
+    bare = getattr(work, kind_of(request))
+    bare.CopyFrom(request)
+    bare.ClearField("request_id")
+    bare.ClearField("seed")
+    return hashlib.blake2b(work.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Final
 
@@ -23,6 +23,11 @@ from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
 
 Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
+_KINDS: Final[Mapping[type[Request], str]] = {
+    ScoreDefendedRequest: "score",
+    PurifyRequest: "purify",
+    ScoreGradientRequest: "gradient",
+}
 _KEPT_CHAINS: Final = 256
 
 
@@ -37,6 +42,11 @@ def request_of(item: WorkItem) -> Request:
         raise InvalidRequestError("the piece of work is empty: set score, purify or gradient")
     request: Request = getattr(item, kind)
     return request
+
+
+def kind_of(request: Request) -> str:
+    """Name of the field of a `WorkItem` that holds such a request."""
+    return _KINDS[type(request)]
 
 
 def smoothing_of(request: Request) -> Smoothing | None:
@@ -104,14 +114,13 @@ class RequestChecker:
         self._defences = {artifact.facts.name: artifact for artifact in manifest.defences}
         self._resolve_kept = lru_cache(_KEPT_CHAINS)(self._resolve)
 
-    def check(self, item: WorkItem) -> tuple[ResolvedStep, ...]:
-        """Check a piece of work and resolve its chain.
+    def check(self, request: Request) -> tuple[ResolvedStep, ...]:
+        """Check a request and resolve its chain.
 
         Raises:
             InvalidRequestError: no image, no defence to purify with, or a parameter or smoothing that is wrong.
             UnknownNameError: a metric or defence that the archive does not hold.
         """
-        request = request_of(item)
         check_counts(request)
         if request.metric not in {"", self._metric}:
             raise UnknownNameError("metric", request.metric, [self._metric], field="metric")

@@ -19,7 +19,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
-from scoreguard.v1.worker_pb2 import WorkItem, WorkResult
+from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.call_log import CallFacts
 from scoreguard_handlers.calls import (
     Caller,
@@ -87,15 +87,15 @@ class ScoringServicer(ScoringServiceServicer):
         return await answer(self._telemetry, "ListMetrics", context, Caller.of(context), request, self._list())
 
     async def _score(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResponse:
-        response = succeeded(await self._submit(WorkItem(score=request), caller)).score
+        response = succeeded(await self._submit(request, caller)).score
         response.attempts = caller.attempts
         return response
 
     async def _purify(self, request: PurifyRequest, caller: Caller) -> PurifyResponse:
-        return succeeded(await self._submit(WorkItem(purify=request), caller)).purify
+        return succeeded(await self._submit(request, caller)).purify
 
-    async def _submit(self, item: WorkItem, caller: Caller) -> WorkResult:
-        return await self._desk.submit(item, caller.seconds_left, caller=caller.name)
+    async def _submit(self, request: ScoreDefendedRequest | PurifyRequest, caller: Caller) -> WorkResult:
+        return await self._desk.submit(request, caller.seconds_left, caller=caller.name)
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, caller: Caller) -> ScoreDefendedBatchResponse:
         check_batch(len(request.requests))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hmac
 import logging
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -16,6 +17,9 @@ from scoreguard_handlers.errors import StartupError
 
 logger = logging.getLogger(__name__)
 _ROOT: Final = 0
+_LARGEST_BYTES: Final = 1 << 20
+_TOKEN: Final = re.compile(r"[!-~]+\Z")
+"""What can travel in metadata: anything else is a damaged file or a comment behind a token."""
 Stamp = tuple[int, ...]
 
 
@@ -80,25 +84,56 @@ def _stamp(path: Path) -> Stamp:
 
 def _read(path: Path) -> tuple[bytes, ...]:
     try:
-        with path.open("rb") as file:
-            _check_owner(path, os.fstat(file.fileno()))
-            lines = [line.strip() for line in file.read().decode().splitlines()]
+        # A pipe would keep everybody waiting for what comes out of it.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+            _check_file(path, os.fstat(file.fileno()))
+            _check_way(path, path)
+            # Editors on Windows begin a text file with a mark that would be part of the first token.
+            text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StartupError(f"the tokens file {path} is not text: {error.reason}") from error
     except OSError as error:
         raise StartupError(f"cannot read the tokens file {path}: {error.strerror}") from error
-    tokens = tuple(line.encode() for line in lines if line and not line.startswith("#"))
+    return _tokens_in(path, text)
+
+
+def _tokens_in(path: Path, text: str) -> tuple[bytes, ...]:
+    tokens = []
+    for number, line in enumerate(text.split("\n"), start=1):
+        token = line.strip(" \t\r")
+        if not token or token.startswith("#"):
+            continue
+        if not _TOKEN.match(token):
+            raise StartupError(f"line {number} of the tokens file {path} is no token: printable ASCII, no spaces")
+        tokens.append(token.encode())
     if not tokens:
         raise StartupError(f"the tokens file {path} holds no token; write one a line")
-    return tokens
+    return tuple(tokens)
 
 
-def _check_owner(path: Path, facts: os.stat_result) -> None:
+def _check_file(path: Path, facts: os.stat_result) -> None:
     """Whoever may write the file may let himself in."""
+    if not stat.S_ISREG(facts.st_mode):
+        raise StartupError(f"the tokens file {path} is not a regular file")
+    if facts.st_size > _LARGEST_BYTES:
+        raise StartupError(f"the tokens file {path} has {facts.st_size} bytes: the limit is {_LARGEST_BYTES}")
     if facts.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
         raise StartupError(f"the tokens file {path} may be written by others: chmod go-w it")
     if facts.st_uid not in {_ROOT, os.geteuid()}:
         raise StartupError(f"the tokens file {path} belongs to user {facts.st_uid}: chown it to this user or to root")
-    folder = path.resolve().parent.stat()
-    if folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX:
-        raise StartupError(f"the folder of the tokens file {path} may be written by everybody: chmod o-w it")
+
+
+def _check_way(path: Path, tokens: Path) -> None:
+    """Whoever may put a link or another folder on the way to the file chooses the file.
+
+    The links are followed one by one: the folder that a link stands in counts as well as the one it leads to.
+    """
+    for place in (way := path.absolute(), *way.parents):
+        facts = place.lstat()
+        if stat.S_ISLNK(facts.st_mode):
+            if facts.st_uid not in {_ROOT, os.geteuid()}:
+                raise StartupError(f"{place}, on the way to the tokens file {tokens}, is a link of user {facts.st_uid}")
+            _check_way(place.parent / place.readlink(), tokens)
+        elif place != way and facts.st_mode & stat.S_IWOTH and not facts.st_mode & stat.S_ISVTX:
+            where = f"{place}, on the way to the tokens file {tokens},"
+            raise StartupError(f"{where} may be written by everybody: chmod o-w it")

@@ -79,12 +79,11 @@ class GatedBackend:
         return
 
 
-def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> WorkItem:
+def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> ScoreDefendedRequest:
     """A piece of work that can be told from others."""
-    request = ScoreDefendedRequest(
+    return ScoreDefendedRequest(
         request_id=name, image=Image(encoded=b"x" * size), defences=[DefenceStep(name=step) for step in steps]
     )
-    return WorkItem(score=request)
 
 
 async def settle() -> None:
@@ -93,9 +92,11 @@ async def settle() -> None:
         await asyncio.sleep(0)
 
 
-def submit_all(dispatcher: Dispatcher, items: list[WorkItem], seconds: float = 10) -> list[asyncio.Task[WorkResult]]:
-    """Submit items in order, each as a caller of its own."""
-    return [asyncio.create_task(dispatcher.submit(item, seconds)) for item in items]
+def submit_all(
+    dispatcher: Dispatcher, requests: list[ScoreDefendedRequest], seconds: float = 10
+) -> list[asyncio.Task[WorkResult]]:
+    """Submit requests in order, each as a caller of its own."""
+    return [asyncio.create_task(dispatcher.submit(request, seconds)) for request in requests]
 
 
 async def test_a_full_queue_refuses_with_both_numbers() -> None:
@@ -229,8 +230,8 @@ async def test_a_smoothed_request_travels_alone() -> None:
     backend = GatedBackend()
     items = [item_named(name) for name in ("head", "s1", "p1", "s2", "p2")]
     for item in items:
-        if item.score.request_id.startswith("s"):
-            item.score.smoothing.SetInParent()
+        if item.request_id.startswith("s"):
+            item.smoothing.SetInParent()
     callers = submit_all(Dispatcher("m", backend, AdmissionConfig()), items)
     await settle()
     backend.gate.set()
@@ -244,7 +245,7 @@ async def test_requests_with_big_answers_travel_alone() -> None:
     dispatcher = Dispatcher("m", backend, AdmissionConfig())
     items = [item_named(str(i)) for i in range(4)]
     for item in items:
-        item.score.return_purified_image = True
+        item.return_purified_image = True
     callers = submit_all(dispatcher, items)
     await settle()
     backend.gate.set()

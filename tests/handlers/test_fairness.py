@@ -73,7 +73,7 @@ async def test_large_work_with_short_deadlines_keeps_nobody(store: Path) -> None
 
 async def test_health_waits_for_large_work_that_somebody_waits_for(store: Path) -> None:
     """The only worker is at a large image for longer than any canary may take: that is no reason to fail."""
-    hasty = HealthConfig(period_seconds=0.05, canary_timeout_seconds=0.1, stall_seconds=0.2, stall_timeouts=1)
+    hasty = HealthConfig(period_seconds=0.05, canary_timeout_seconds=0.5, stall_seconds=0.5, stall_timeouts=1)
     async with connected(store, workers=1, health=hasty, admission=LANE) as line:
         stub: Any = health_pb2_grpc.HealthStub(line.channel)
         large = asyncio.create_task(seconds_of(line.stub.ScoreDefended(slow_request(12))))

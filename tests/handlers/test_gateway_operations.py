@@ -185,6 +185,16 @@ def has_ipv6() -> bool:
     return True
 
 
+async def test_one_port_for_calls_and_metrics_is_refused(store: Path) -> None:
+    """Each would get one of the host's addresses, and a caller's luck would decide whom he reaches."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with pytest.raises(StartupError, match=f"--port and --metrics-port are both {port}"):
+        async with connected(store, port=port, metrics_port=port):
+            pass
+
+
 async def test_a_taken_metrics_port_is_refused_in_one_line(store: Path) -> None:
     """Before a worker is started, with the option to change."""
     with socket.socket() as taken:

@@ -14,7 +14,7 @@ from gateways import connected, eventually, failure_of, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
 from scoreguard_handlers.backends.local import LocalBackend
 from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
@@ -127,8 +127,8 @@ async def test_one_metric_that_hangs_does_not_take_the_others_down(store: Path) 
         await eventually(lambda: state(f"{SERVICE}/bright", NOT_SERVING))
         assert await state(f"{SERVICE}/dark") == await state(SERVICE) == await state("") == SERVING
         with pytest.raises(BackendUnavailableError, match="bright cannot score now"):
-            await desk.submit(WorkItem(score=request()), 5)
-        assert (await desk.submit(WorkItem(score=request(metric="dark")), 5)).score.score == pytest.approx(80, abs=0.1)
+            await desk.submit(request(), 5)
+        assert (await desk.submit(request(metric="dark"), 5)).score.score == pytest.approx(80, abs=0.1)
 
 
 async def test_callers_without_an_answer_turn_readiness_off(store: Path) -> None:
@@ -137,7 +137,7 @@ async def test_callers_without_an_answer_turn_readiness_off(store: Path) -> None
         backend.fault = "hung"
         for _ in range(20):
             with suppress(TooLateError, BackendUnavailableError):
-                await desk.submit(WorkItem(score=request()), 0.1)
+                await desk.submit(request(), 0.1)
         await eventually(lambda: state(SERVICE, NOT_SERVING))
         assert "nothing was answered in time" in str(desk.dispatchers["bright"].refusal)
         backend.fault = ""
@@ -152,7 +152,7 @@ async def test_a_deadline_that_grpc_sees_first_counts_as_well(store: Path) -> No
             for _ in range(12):
                 with suppress(TimeoutError, BackendUnavailableError):
                     async with asyncio.timeout(0.08):
-                        await desk.submit(WorkItem(score=request()), 100 if left_early else 0.1)
+                        await desk.submit(request(), 100 if left_early else 0.1)
             if left_early:
                 assert await state(SERVICE) == SERVING
         await eventually(lambda: state(SERVICE, NOT_SERVING))
@@ -163,15 +163,15 @@ async def test_answers_in_time_keep_readiness_among_time_outs(store: Path) -> No
     async with watched(store, STALL) as (_, desk, state):
         for _ in range(12):
             with suppress(TooLateError):
-                await desk.submit(WorkItem(score=slow_request(2, size=512)), 0.05)
-            await desk.submit(WorkItem(score=request()), 20)
+                await desk.submit(slow_request(2, size=512), 0.05)
+            await desk.submit(request(), 20)
             assert await state(SERVICE) == SERVING
 
 
 async def test_busy_workers_that_answer_are_ready(store: Path) -> None:
     """While every worker is busy for longer than the span and nobody's time runs out, the metric is SERVING."""
     async with watched(store, STALL) as (_, desk, state):
-        work = asyncio.create_task(desk.submit(WorkItem(score=slow_request(8, size=512)), 60))
+        work = asyncio.create_task(desk.submit(slow_request(8, size=512), 60))
         while not work.done():
             assert await state(SERVICE) == SERVING
             await asyncio.sleep(0.05)

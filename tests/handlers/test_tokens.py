@@ -15,6 +15,7 @@ from gateways import Line, connected, metrics_of, request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
+from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest
 from scoreguard_handlers.config import SecurityConfig
 from scoreguard_handlers.errors import StartupError
 
@@ -68,9 +69,43 @@ async def test_several_or_endless_tokens_are_refused(store: Path, tmp_path: Path
         assert await code_of(line, ("authorization", f"Bearer {'x' * 50_000}")) is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
+async def test_a_revoked_token_ends_its_open_streams(store: Path, tmp_path: Path) -> None:
+    """The next message is refused, and so is the stream: one that is kept open would be a token for ever."""
+    tokens = write_tokens(tmp_path / "tokens", "first\nsecond\n")
+    message = ScoreDefendedStreamRequest(request=request())
+    async with connected(store, security=SecurityConfig(tokens_file=tokens)) as line:
+        stream = line.stub.ScoreDefendedStream(metadata=[("authorization", "Bearer first")])
+        other = line.stub.ScoreDefendedStream(metadata=[("authorization", "Bearer second")])
+        for call in (stream, other):
+            await call.write(message)
+            assert (await call.read()).result.response.score == pytest.approx(20, abs=1e-3)
+        write_tokens(tokens, "second\n")
+        await stream.write(message)
+        assert await stream.code() is UNAUTHENTICATED
+        await other.write(message)
+        assert (await other.read()).result.response.score == pytest.approx(20, abs=1e-3)
+        await other.done_writing()
+        assert await other.code() is OK
+
+
 def _folder_instead(path: Path) -> None:
     path.unlink()
     path.mkdir()
+
+
+def _pipe_instead(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _link_in_an_open_folder(path: Path) -> None:
+    folder = path.with_name("open")
+    folder.mkdir()
+    folder.chmod(0o777)
+    write_tokens(path.with_name("other"), "s3cret\n")
+    (folder / "tokens").symlink_to(path.with_name("other"))
+    path.unlink()
+    path.symlink_to(folder / "tokens")
 
 
 SPOILED: dict[str, Callable[[Path], object]] = {
@@ -78,7 +113,12 @@ SPOILED: dict[str, Callable[[Path], object]] = {
     "only comments": lambda path: write_tokens(path, "# first\n"),
     "deleted": Path.unlink,
     "damaged": lambda path: path.write_bytes(b"\xff\xfe\x00first"),
+    "filled with zeros": lambda path: path.write_bytes(bytes(7)),
+    "a comment behind a token": lambda path: write_tokens(path, "s3cret # Alice\n"),
+    "endless": lambda path: write_tokens(path, "s3cret\n" * 200_000),
     "a folder": _folder_instead,
+    "a pipe": _pipe_instead,
+    "a link to another file of ours in a folder that everybody may write": _link_in_an_open_folder,
     "writable by the group": lambda path: write_tokens(path, "first\n", 0o620),
     "writable by everybody": lambda path: path.chmod(0o602),
 }
@@ -99,6 +139,8 @@ async def test_a_spoiled_tokens_file_refuses_everybody(
         assert 'scoreguard_rejected_callers_total{reason="closed"} 3.0' in await metrics_of(line)
         if tokens.is_dir():
             tokens.rmdir()
+        elif tokens.is_symlink() or tokens.is_fifo():
+            tokens.unlink()
         write_tokens(tokens, "s3cret\n")
         assert await code_of(line, bearer) is OK
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
@@ -118,6 +160,28 @@ async def test_a_tokens_file_of_another_user_is_refused(store: Path, tmp_path: P
             pass
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives a link to another user")
+async def test_a_link_of_another_user_is_refused(store: Path, tmp_path: Path) -> None:
+    """Whoever owns the link chooses the file, such as one of root's that anybody can read."""
+    write_tokens(tmp_path / "real", "first\n")
+    link = tmp_path / "tokens"
+    link.symlink_to(tmp_path / "real")
+    os.chown(link, 12345, -1, follow_symlinks=False)
+    with pytest.raises(StartupError, match="is a link of user 12345"):
+        async with connected(store, security=SecurityConfig(tokens_file=link)):
+            pass
+
+
+async def test_links_and_marks_of_ones_own_do_no_harm(store: Path, tmp_path: Path) -> None:
+    """A link of ours, as Kubernetes mounts secrets, and the mark that editors on Windows begin a file with."""
+    write_tokens(tmp_path / "real", "\ufefffirst\r\nsecond\r\n")
+    link = tmp_path / "tokens"
+    link.symlink_to("real")
+    async with connected(store, security=SecurityConfig(tokens_file=link)) as line:
+        assert await code_of(line, ("authorization", "Bearer first")) is OK
+        assert await code_of(line, ("authorization", "Bearer second")) is OK
+
+
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
 async def test_a_tokens_file_that_others_may_write_stops_the_start(store: Path, tmp_path: Path, mode: int) -> None:
     """One line says what to change."""
@@ -131,7 +195,7 @@ async def test_a_folder_in_which_everybody_may_replace_the_file_stops_the_start(
     """The folder's permissions are part of the file's."""
     tokens = write_tokens(tmp_path / "tokens", "first\n")
     tmp_path.chmod(0o777)
-    with pytest.raises(StartupError, match="folder of the tokens file"):
+    with pytest.raises(StartupError, match=r"on the way to the tokens file .*, may be written by everybody"):
         async with connected(store, security=SecurityConfig(tokens_file=tokens)):
             pass
 

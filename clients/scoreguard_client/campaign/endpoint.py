@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Final
 
 from scoreguard.v1.codec import Picture
@@ -21,9 +19,7 @@ from scoreguard_client._exceptions import (
 )
 from scoreguard_client._models import FloatPicture
 from scoreguard_client.campaign.errors import ServerGoneError, may_pass
-
-CALLS_IN_FLIGHT: Final = 8
-"""Calls under way at once: enough to fill the server's batches."""
+from scoreguard_client.oracles.in_flight import pool_for
 
 FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
 """Errors that everything after them would meet too."""
@@ -68,17 +64,8 @@ class Answer:
 class Endpoint:
     """Scores jobs concurrently. Errors of one picture come back as text; a server that is gone ends the campaign."""
 
-    def __init__(self, client: ScoringClient, metric: str, *, calls_in_flight: int = CALLS_IN_FLIGHT) -> None:
+    def __init__(self, client: ScoringClient, metric: str) -> None:
         self._client, self._metric = client, metric
-        self._pool = ThreadPoolExecutor(calls_in_flight, thread_name_prefix="scoreguard-campaign")
-
-    def __enter__(self) -> Endpoint:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._pool.shutdown(wait=True, cancel_futures=True)
 
     def score(self, jobs: Iterable[Job]) -> list[Answer]:
         """Answers in the order of the jobs.
@@ -86,7 +73,9 @@ class Endpoint:
         Raises:
             ServerError: the server cannot be reached, or lets this caller do nothing.
         """
-        return list(self._pool.map(self._score_one, jobs))
+        jobs = list(jobs)
+        with pool_for(job.picture for job in jobs) as pool:
+            return list(pool.map(self._score_one, jobs))
 
     def wait(self, seconds: float, archive_sha256: str) -> None:
         """Wait until a server that has gone is back, with the archive that the campaign attacks.

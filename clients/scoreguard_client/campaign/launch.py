@@ -136,12 +136,12 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         "left_out": [asdict(entry) for entry in left_out],
         "rounding": [chain for chain in plan.defences if rounds(chain, metric)],
     }
-    with Store.create(options.out, plan, facts) as store, Endpoint(client, metric.name) as endpoint:
+    with Store.create(options.out, plan, facts) as store:
         runner = Runner(
             plan=plan,
             store=store,
             gallery=Gallery(options.out, shown, options.keep_all),
-            endpoint=endpoint,
+            endpoint=Endpoint(client, metric.name),
             crafter=Crafter(
                 plan=plan,
                 client=client,

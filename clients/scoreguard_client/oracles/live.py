@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import numpy as np
 
@@ -19,10 +17,8 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.drawing import Drawing
+from scoreguard_client.oracles.in_flight import CALLS_IN_FLIGHT, pool_for
 from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, draws_each
-
-CALLS_IN_FLIGHT: Final = 8
-"""Calls that one oracle keeps under way: enough to fill the server's batches."""
 
 _Answer = TypeVar("_Answer", Score, Gradient)
 
@@ -63,7 +59,7 @@ class LiveScoreOracle(Drawing):
             chain: the defences before it.
             seed: where the draws of random defences start, one for all pictures or one for each; each call draws anew.
             draws: draws per call whose mean is the score; deterministic chains take one.
-            calls_in_flight: calls under way at once.
+            calls_in_flight: calls under way at once; fewer where images are large.
 
         Raises:
             NotFoundError: a defence of the chain is not deployed before this metric.
@@ -97,7 +93,7 @@ class LiveScoreOracle(Drawing):
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
         seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
         places = [place for place, number in enumerate(draws) for _ in range(number)]
-        with _pool(self._in_flight) as pool:
+        with pool_for(pictures, self._in_flight) as pool:
             found = list(pool.map(call, [pictures[place] for place in places], itertools.chain.from_iterable(seeds)))
         answers: list[list[_Answer]] = [[] for _ in draws]
         for place, answer in zip(places, found, strict=True):
@@ -132,13 +128,3 @@ class LiveGradientOracle(LiveScoreOracle):
         return self._client.gradient(
             picture, metric=self._facts.metric, defences=self._chain, seed=seed, rounding=self._rounding
         )
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="scoreguard-oracle")
-    try:
-        yield pool
-    finally:
-        # After a failure the calls that have not started are not worth starting.
-        pool.shutdown(wait=True, cancel_futures=True)
