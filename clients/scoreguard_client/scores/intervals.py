@@ -29,8 +29,9 @@ Interval = tuple[float, float]
 
 CONFIDENCE: Final = 0.95
 _ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-_FLAT: Final = 1e-9
-"""Share of the sample's spread below which a resample counts as constant, and says nothing."""
+_FLAT: Final = 1e-3
+"""Share of the sample's error below which that of a resample says nothing: it holds none of the few images that differ
+from the rest, and what is left of its spread is the noise of float32."""
 
 
 def mean_interval(values: Values, clusters: Clusters) -> Interval:
