@@ -13,6 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 BAD_INPUT = 2
 INTERRUPTED = 130
@@ -35,6 +36,15 @@ def output() -> Console:
 
     console = Console()
     return console if console.is_terminal else Console(width=_UNFOLDED)
+
+
+def width_of(table: Table) -> int:
+    """Characters of a line of a table in which nothing is folded or cut."""
+    from rich.console import Console
+    from rich.measure import Measurement
+
+    console = Console(width=_UNFOLDED)
+    return Measurement.get(console, console.options, table).maximum
 
 
 def json_text(content: Any) -> str:

@@ -8,11 +8,10 @@ import textwrap
 from dataclasses import dataclass, replace
 from typing import Final
 
-from rich.console import Console
 from rich.markup import escape
-from rich.measure import Measurement
 from rich.table import Table
 
+from scoreguard.console import width_of
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.table import Row
@@ -58,10 +57,10 @@ def text_table(report: Report, width: int | None = None) -> Table:
     if width is None:
         return _table(report, layouts[0])
     for layout in layouts:
-        if _width(table := _table(report, layout)) <= width:
+        if width_of(table := _table(report, layout)) <= width:
             return table
         tight = replace(layout, name=_NAME, chain=1)
-        if (spare := width - _width(_table(report, tight))) >= 0:
+        if (spare := width - width_of(_table(report, tight))) >= 0:
             longest = max(len(part) for row in report.rows for part in _parts(report.label(row.chain)))
             return _table(report, replace(tight, chain=longest + spare))
     return _table(report, tight)
@@ -83,12 +82,6 @@ def _table(report: Report, layout: _Layout) -> Table:
         cells = (_cell(report, row, column, with_interval=layout.with_interval) for column in columns)
         table.add_row(escape(lines), escape(_broken(report.label(row.chain), layout.chain)), *cells, str(row.images))
     return table
-
-
-def _width(table: Table) -> int:
-    """Characters of a line of a table in which nothing is cut."""
-    console = Console(width=_NO_END)
-    return Measurement.get(console, console.options, table).maximum
 
 
 def _parts(chain: str) -> list[str]:
