@@ -123,6 +123,8 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
     else:
         _return_large_blocks()
         options.enable_cpu_mem_arena = False
+        # From the second input of a shape on, all tensors of a run would lie in one block, gaps included.
+        options.enable_mem_pattern = False
     if frugal:
         # Weights stay as they are stored, in half precision.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
