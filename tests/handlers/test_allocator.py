@@ -54,7 +54,7 @@ def test_freed_buffers_go_back_although_small_ones_live_on() -> None:
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="elsewhere freed memory may stay")
 def test_an_image_that_waits_for_a_worker_is_held_once(tmp_path: Path) -> None:
-    """Twenty arrays of 4 MB behind a busy worker take 80 MB of the gateway and not 160."""
+    """Twenty arrays of 4 MB behind a busy worker take 110 to 135 MB of the gateway; held twice they took 198 to 212."""
     write_tiny_archive(tmp_path)
     arguments = command(tmp_path, "--workers", "1")
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment()) as server:
@@ -64,7 +64,7 @@ def test_an_image_that_waits_for_a_worker_is_held_once(tmp_path: Path) -> None:
             held = asyncio.run(megabytes_of_waiting(20, address, process))
         finally:
             server.kill()
-    assert 75 < held < 120
+    assert 75 < held < 165
 
 
 async def megabytes_of_waiting(count: int, address: str, process: psutil.Process) -> float:
