@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from onnx import TensorProto, helper
+from onnx import NodeProto, TensorProto, helper
 
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.deadline import Deadline
@@ -71,17 +71,22 @@ print((resident() - before) / image.nbytes)
 STEPS = 6
 
 
+def largest_of(nodes: list[NodeProto]) -> bytes:
+    """A model from an image through nodes to the largest value of what the last one gives."""
+    nodes = [*nodes, helper.make_node("ReduceMax", [nodes[-1].output[0]], ["purified"], keepdims=0)]
+    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
+    largest = helper.make_tensor_value_info("purified", TensorProto.FLOAT, [])
+    graph = helper.make_graph(nodes, "largest", [image], [largest])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
+    model.ir_version = 10
+    return model.SerializeToString()
+
+
 def shifting() -> bytes:
     """A graph whose steps each need a picture's memory, and whose result is small."""
     nodes = [helper.make_node("Exp", ["image"], ["step0"])]
     nodes += [helper.make_node("Add", [f"step{n}", "image"], [f"step{n + 1}"]) for n in range(STEPS)]
-    nodes.append(helper.make_node("ReduceMax", [f"step{STEPS}"], ["purified"], keepdims=0))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    largest = helper.make_tensor_value_info("purified", TensorProto.FLOAT, [])
-    graph = helper.make_graph(nodes, "shifting", [image], [largest])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    return model.SerializeToString()
+    return largest_of(nodes)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
@@ -122,13 +127,7 @@ def growing() -> bytes:
     """A graph whose steps take 1, 2, 4 and 8 pictures' memory; of two neighbours no more than 12 at once."""
     nodes = [helper.make_node("Exp", ["image"], ["step0"])]
     nodes += [helper.make_node("Concat", [f"step{n}"] * 2, [f"step{n + 1}"], axis=0) for n in range(3)]
-    nodes.append(helper.make_node("ReduceMax", ["step3"], ["purified"], keepdims=0))
-    image = helper.make_tensor_value_info("image", TensorProto.FLOAT, ["batch", 3, "height", "width"])
-    largest = helper.make_tensor_value_info("purified", TensorProto.FLOAT, [])
-    graph = helper.make_graph(nodes, "growing", [image], [largest])
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)])
-    model.ir_version = 10
-    return model.SerializeToString()
+    return largest_of(nodes)
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
