@@ -68,6 +68,38 @@ def one_in_seven(rng: np.random.Generator, images: int) -> Pairs:
     return _mixed(rng, images, 1 / 7)
 
 
+def one_in_ten(rng: np.random.Generator, images: int) -> Pairs:
+    """One image in ten gains ten times as much as the others."""
+    return _mixed(rng, images, 1 / 10)
+
+
+def one_in_twenty(rng: np.random.Generator, images: int) -> Pairs:
+    """One image in twenty gains ten times as much as the others."""
+    return _mixed(rng, images, 1 / 20)
+
+
+def one_in_twenty_alone(rng: np.random.Generator, images: int) -> Pairs:
+    """One image in twenty gains, and the score of no other changes at all."""
+    return _alone(rng, images, 1 / 20)
+
+
+def one_in_fifty_alone(rng: np.random.Generator, images: int) -> Pairs:
+    """One image in fifty gains, and the score of no other changes at all."""
+    return _alone(rng, images, 1 / 50)
+
+
+def one_in_ten_stays(rng: np.random.Generator, images: int) -> Pairs:
+    """One score in ten stays exactly as it was, the others gain around a tenth of the scale."""
+    clean, attacked = normal(rng, images)
+    return clean, np.where(rng.random(images) < 1 / 10, clean, attacked)
+
+
+def one_in_seven_stays(rng: np.random.Generator, images: int) -> Pairs:
+    """The same for one score in seven."""
+    clean, attacked = normal(rng, images)
+    return clean, np.where(rng.random(images) < 1 / 7, clean, attacked)
+
+
 def draws(rng: np.random.Generator, images: int) -> Pairs:
     """Five draws of a random defence on each image."""
     clean, attacked = skewed(rng, images)
@@ -81,6 +113,11 @@ def _mixed(rng: np.random.Generator, images: int, share: float) -> Pairs:
     return clean, clean + np.where(rng.random(images) < share, large, small)
 
 
+def _alone(rng: np.random.Generator, images: int, share: float) -> Pairs:
+    clean = rng.beta(6, 3, images)
+    return clean, clean + np.where(rng.random(images) < share, rng.normal(0.3, 0.1, images), 0)
+
+
 MADE: Final[dict[str, Draw]] = {
     "normal": normal,
     "skewed": skewed,
@@ -92,6 +129,17 @@ MADE: Final[dict[str, Draw]] = {
     "one in seven": one_in_seven,
     "five draws": draws,
 }
+
+
+RARE: Final[dict[str, Draw]] = {
+    "one in ten": one_in_ten,
+    "one in twenty": one_in_twenty,
+    "one in twenty alone": one_in_twenty_alone,
+    "one in fifty alone": one_in_fifty_alone,
+    "one in ten stays": one_in_ten_stays,
+    "one in seven stays": one_in_seven_stays,
+}
+"""Where what matters happens to few images."""
 
 
 def real() -> dict[str, Draw]:
