@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 import numpy as np
@@ -14,11 +15,14 @@ Picture = npt.NDArray[np.floating[Any]]
 IDENTICAL_PSNR: Final = 150.0
 """PSNR in dB that stands for identical pictures, where it is infinite (the code of arXiv 2404.06957)."""
 _WINDOW: Final = 7
+_BAND_PIXELS: Final = 2_000_000
+"""Pixels that are compared at once: double precision and SSIM's moments take some 150 bytes for each."""
 
 
 def psnr(reference: Picture, picture: Picture) -> float:
     """Peak signal-to-noise ratio in dB for a peak of 1; `IDENTICAL_PSNR` at most."""
-    error = np.mean((reference.astype(np.float64) - picture.astype(np.float64)) ** 2)
+    squares = sum(float(((a - b) ** 2).sum()) for a, b in _bands(reference, picture))
+    error = squares / reference.size
     return IDENTICAL_PSNR if error == 0 else float(min(-10 * np.log10(error), IDENTICAL_PSNR))
 
 
@@ -27,18 +31,27 @@ def ssim(reference: Picture, picture: Picture) -> float:
 
     Pictures with a side below 7 pixels take the largest odd window that fits.
     """
-    side = min(_WINDOW, *reference.shape[:2])
+    side: int = min(_WINDOW, *reference.shape[:2])
     window = side if side % 2 else side - 1
-    return float(
-        structural_similarity(  # type: ignore[no-untyped-call]
-            reference.astype(np.float64), picture.astype(np.float64), channel_axis=2, data_range=1.0, win_size=window
-        )
-    )
+    total = 0.0
+    for a, b in _bands(reference, picture, overlap=window - 1):
+        mean = structural_similarity(a, b, channel_axis=2, data_range=1.0, win_size=window)  # type: ignore[no-untyped-call]
+        total += (len(a) - window + 1) * float(mean)
+    return total / (len(reference) - window + 1)
 
 
 def l_infinity(reference: Picture, picture: Picture) -> float:
     """Largest absolute difference of any value."""
-    return float(np.abs(reference.astype(np.float64) - picture.astype(np.float64)).max())
+    return max(float(np.abs(a - b).max()) for a, b in _bands(reference, picture))
+
+
+def _bands(reference: Picture, picture: Picture, overlap: int = 0) -> Iterator[tuple[Picture, Picture]]:
+    """The two in double precision, a few rows at a time; each band begins with the last rows of the one before."""
+    height, width = reference.shape[:2]
+    rows = max(_BAND_PIXELS // width, overlap + 1)
+    for top in range(0, height - overlap, rows):
+        band = slice(top, top + rows + overlap)
+        yield reference[band].astype(np.float64), picture[band].astype(np.float64)
 
 
 def like(reference: Picture, picture: Picture) -> Picture:

@@ -15,6 +15,7 @@ from scipy import stats
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from scoreguard_client import scores
+from scoreguard_client.scores import fidelity
 from scoreguard_client.scores.fidelity import IDENTICAL_PSNR, like
 from scoreguard_client.scores.scaling import Values
 
@@ -191,6 +192,27 @@ def test_correlations_are_scipys(data: st.DataObject, first: Values) -> None:
     assert scores.srocc(first, second) == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-6)
     assert np.isnan(scores.srocc(first, np.ones_like(first)))
     assert np.isnan(scores.plcc(first[:1], second[:1]))
+
+
+@pytest.mark.parametrize(("height", "rows"), [(7, 1), (8, 3), (40, 7), (41, 7), (41, 13), (41, 41), (41, 100)])
+def test_a_large_picture_is_compared_a_few_rows_at_a_time(
+    height: int, rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The numbers are those of the whole picture, whatever the bands."""
+    rng = np.random.default_rng(1)
+    clean = rng.random((height, 20, 3)).astype(np.float32)
+    other = np.clip(clean + rng.normal(0, 0.05, clean.shape), 0, 1).astype(np.float32)
+    other[-1] = 1 - other[-1]  # what the last row adds must not be lost
+    whole = [score(clean, other) for score in (scores.psnr, scores.ssim, scores.l_infinity)]
+    monkeypatch.setattr(fidelity, "_BAND_PIXELS", rows * 20)
+    banded = [score(clean, other) for score in (scores.psnr, scores.ssim, scores.l_infinity)]
+    assert banded == pytest.approx(whole, rel=1e-12)
+    assert banded[1] == pytest.approx(
+        structural_similarity(  # type: ignore[no-untyped-call]
+            clean.astype(np.float64), other.astype(np.float64), channel_axis=2, data_range=1
+        ),
+        rel=1e-12,
+    )
 
 
 def test_fidelity_is_scikit_images() -> None:
