@@ -19,6 +19,9 @@ from scoreguard.v1.errors import ImageError, ImageLimitError
 MAX_SCANS: Final = 100
 """Most scans of a JPEG; encoders write 1 to about 20, and each one costs a walk over the whole image."""
 
+MAX_SEGMENTS: Final = 50_000
+"""Most segments before the first scan; a file of 64 MiB with metadata in every place it can have has some thousands."""
+
 _SOS: Final = b"\xff\xda"
 _EXIF: Final = b"Exif\0\0"
 _FRAMES: Final = frozenset({*range(0xC0, 0xC4), *range(0xC9, 0xCC)})
@@ -70,11 +73,15 @@ def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.u
 def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     """Walk over the segments up to the first scan; a file without one is left to the decoder's judgement."""
     kept, exif, adobe, at, copied = [], b"", False, 2, 0
-    components = 0
+    components = segments = header = 0
     is_sequential = single = False
     while (found := _NEXT_SEGMENT.search(data, at)) is not None:
         watch.look()
-        marker, begin = found[1][0], found.end()
+        segments += 1
+        if segments > MAX_SEGMENTS:
+            raise _too_many("segments", MAX_SEGMENTS)
+        # Where the markers that stand alone and what fills gaps are passed over, a header is longer than its segments.
+        marker, begin = found[1][0], (header := found.end())
         if marker in _ALONE:
             at = begin
             continue
@@ -102,7 +109,7 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     if not single and data.count(_SOS, at) > MAX_SCANS:
         _check_scans(data, at, watch)
     file = b"".join([*kept, data[copied:]]) if kept else data
-    return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and at < _SHORT_HEADER)
+    return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and header < _SHORT_HEADER)
 
 
 def _is_metadata(marker: int, size: int) -> bool:
@@ -129,9 +136,9 @@ def _check_scans(data: bytes, at: int, watch: Watch) -> None:
             at += max(int.from_bytes(data[at : at + 2], "big"), 2)
         scans += found[1] == _SOS[1:]
         if scans > MAX_SCANS:
-            raise ImageLimitError(
-                f"the JPEG has more than {MAX_SCANS} scans; save it again with an ordinary encoder",
-                what="scans",
-                value=scans,
-                limit=MAX_SCANS,
-            )
+            raise _too_many("scans", MAX_SCANS)
+
+
+def _too_many(what: str, limit: int) -> ImageLimitError:
+    text = f"the JPEG has more than {limit} {what}; save it again with an ordinary encoder"
+    return ImageLimitError(text, what=what, value=limit + 1, limit=limit)

@@ -21,9 +21,12 @@ _BETWEEN: Final = rb"(?:\s|#[^\r\n]*[\r\n])+"
 _SIZE: Final = re.compile(rb"P([1-6])" + _BETWEEN + rb"(\d{1,10})" + _BETWEEN + rb"(\d{1,10})(?=\s|#)")
 _WHITE: Final = re.compile(_BETWEEN + rb"(\d{1,10})\s")
 _BITMAPS: Final = (1, 4)
+_PLAIN: Final = (1, 2, 3)
 _PLAIN_COLOURS, _BINARY_GREY, _BINARY_COLOURS = 3, 5, 6
 _EIGHT_BIT, _SIXTEEN_BIT = 255, 65535
 _HEADER_LIMIT: Final = 65536
+_COMMENT: Final = re.compile(rb"#[^\r\n]*")
+_LOOK_EVERY: Final = 4096
 
 
 def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
@@ -47,10 +50,21 @@ def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
             return _binary(data, white.end(), (height, width, 1 if form == _BINARY_GREY else 3), top)
         if form == _PLAIN_COLOURS and top > _EIGHT_BIT:
             raise ImageError("a plain PPM deeper than 8 bits is not read: save it as binary PPM (P6) or 16-bit PNG")
-    with PpmImageFile(Source(data, watch)) as image:
+    with PpmImageFile(Source(_without_comments(data, watch) if form in _PLAIN else data, watch)) as image:
         if image.mode.startswith("I"):
             return deep_rgb(np.asarray(image)[..., None], top=_SIXTEEN_BIT)
         return flat_rgb(image)
+
+
+def _without_comments(data: bytes, watch: Watch) -> bytes:
+    """A plain file without its comments: Pillow copies what is left of the file for each one, and cannot be stopped."""
+    kept, at = bytearray(), 0
+    for number, comment in enumerate(_COMMENT.finditer(data)):
+        if number % _LOOK_EVERY == 0:
+            watch.look()
+        kept += data[at : comment.start()]
+        at = comment.end()
+    return bytes(kept + data[at:]) if at else data
 
 
 def _binary(data: bytes, begin: int, shape: tuple[int, int, int], top: int) -> Picture:

@@ -15,7 +15,7 @@ import pytest
 from tests.proto.images.files import bmp, gif, packed, photo, png, png_chunk, pnm, samples, saved, tiff
 
 from scoreguard.images import read_image, read_pillow
-from scoreguard.images.jpeg import MAX_SCANS
+from scoreguard.images.jpeg import MAX_SCANS, MAX_SEGMENTS
 from scoreguard.v1.errors import ImageError, ImageLimitError
 
 END = b"\xff\xd9"
@@ -44,6 +44,31 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded() -> None:
             read_image(data)
         assert time.process_time() - started < 1
         assert caught.value.what == "scans"
+
+
+@pytest.mark.parametrize("segment", [b"\xff\xfe\0\2", b"\xff\xdb\0\2", b"\xff\xdd\0\4\0\0", b"\xff\xe5\0\2"])
+def test_a_jpeg_of_too_many_segments_is_refused_before_it_is_decoded(segment: bytes) -> None:
+    """Comments, tables, restart intervals and markers: millions cost seconds and say nothing."""
+    data = saved(photo(), "JPEG")
+    own = 10
+    assert read_image(data[:2] + segment * (MAX_SEGMENTS - own) + data[2:]).shape == read_image(data).shape
+    started = time.process_time()
+    with pytest.raises(ImageLimitError, match=f"more than {MAX_SEGMENTS} segments; save it again"):
+        read_image(data[:2] + segment * 1_000_000 + data[2:])
+    assert time.process_time() - started < 1
+
+
+@pytest.mark.parametrize("form", [1, 2, 3])
+def test_the_comments_of_a_plain_file_cost_no_more_than_its_samples(form: int) -> None:
+    """Half a million comments between the samples; a number ends where a comment begins."""
+    levels = samples(1 if form == 1 else 8, 3 if form == 3 else 1)
+    data = pnm(form, levels, 1 if form == 1 else 255)
+    plain, begin = read_image(data), data.index(b"\n", data.index(b"\n", 3) + 1 if form != 1 else 3) + 1
+    body = b"#x\n".join(token + b"\n" for token in data[begin:].split())
+    started = time.process_time()
+    np.testing.assert_array_equal(read_image(data[:begin] + b"#\n" * 500_000 + body), plain)
+    np.testing.assert_array_equal(read_image(data[:begin] + data[begin:].replace(b" ", b"#x\n")), plain)
+    assert time.process_time() - started < 2
 
 
 def test_bytes_that_look_like_scans_do_not_count() -> None:
@@ -115,6 +140,9 @@ def slow_files() -> dict[str, bytes]:
         "jpeg scans": many_scans(40, (900, 700)),
         "jpeg junk": b"\xff\xd8\xff" + b"\0" * 500_000,
         "jpeg segments": b"\xff\xd8" + b"\xff\xdd\0\4\0\0" * 100_000,
+        "jpeg markers": saved(photo(), "JPEG").replace(b"\xff\xdb", b"\xff\xd0" * 200_000 + b"\xff\xdb", 1),
+        "jpeg fill": saved(photo(), "JPEG").replace(b"\xff\xdb", b"\xff" * 400_000 + b"\xff\xdb", 1),
+        "plain pgm comments": b"P2\n5 5\n255\n" + b"#\n" * 100_000 + b"1 " * 25,
         "gif comment": b"GIF89a" + struct.pack("<HHBBB", 5, 5, 0, 0, 0) + b"!\xfe" + b"\1x" * 300_000 + b"\0;",
         "bmp runs": b"BM" + struct.pack("<IHHI", 14 + len(info) + len(run), 0, 0, 14 + len(info)) + info + run,
         "plain ppm": pnm(3, np.zeros((700, 900, 3), int), 255),
