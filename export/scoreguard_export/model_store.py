@@ -7,6 +7,8 @@ from string import Template
 from typing import Final
 from urllib.parse import quote
 
+from scoreguard.v1.shown import shown
+
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
 _DIRECT_BYTES: Final = 256 << 20
@@ -61,10 +63,35 @@ def write_server_files(model_store: Path) -> list[Path]:
 
     A relative path is found from the folder that TorchServe is started in.
     """
+    files = _server_files(model_store)
+    for path, text in files.items():
+        path.write_text(text)
+    return list(files)
+
+
+def edited_server_files(model_store: Path) -> list[str]:
+    """What differs in the two files from what a build writes: `file: setting`, or the file where it is no setting.
+
+    An operator may have good reasons; in a store from elsewhere such a line can run code (`vmargs`) or open ports. A
+    file that is not there is not listed.
+    """
+    return [name for path, text in _server_files(model_store).items() for name in _differences(path, text)]
+
+
+def _server_files(model_store: Path) -> dict[Path, str]:
     config, log = model_store / CONFIG_NAME, model_store / LOG_CONFIG_NAME
-    config.write_text(_CONFIG.substitute(java_options=_java_options(log)))
-    log.write_text(_LOG)
-    return [config, log]
+    return {config: _CONFIG.substitute(java_options=_java_options(log)), log: _LOG}
+
+
+def _differences(path: Path, expected: str) -> list[str]:
+    if not path.is_file():
+        return []
+    found = path.read_text(errors="replace")
+    if path.name != CONFIG_NAME:
+        return [path.name] if found != expected else []
+    lines = set(found.splitlines()) ^ set(expected.splitlines())
+    names = {shown(line.partition("=")[0].strip()) for line in lines if line.strip() and not line.startswith("#")}
+    return [f"{path.name}: {name}" for name in sorted(names)]
 
 
 def _java_options(log_config: Path) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreguard.v1.archive import Archive, archives_in
+from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
 from scoreguard.v1.errors import ContractError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles
 from scoreguard_export.defences.base import Defence
@@ -51,14 +51,16 @@ class Verified:
 
 
 def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
-    """Check every archive of a model store.
+    """Check every archive of a model store, and that plain TorchServe would load nothing else from it.
 
     Raises:
         IntegrityError: a file was changed, is missing or was added.
         ParityError: a graph differs from its module.
         ArchiveError: a fact is not the catalogue's, a file is no graph, or a golden vector does not score as recorded.
     """
-    return [verify_archive(archive, done) for archive in archives_in(model_store)]
+    archives = archives_in(model_store)
+    check_nothing_else(model_store)
+    return [verify_archive(archive, done) for archive in archives]
 
 
 def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label: None) -> Verified:

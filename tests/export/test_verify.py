@@ -17,6 +17,7 @@ from scoreguard.v1.errors import ContractError, IntegrityError
 from scoreguard.v1.mar import torchserve_files
 from scoreguard_export.cli import main
 from scoreguard_export.errors import ExportError
+from scoreguard_export.model_store import write_server_files
 from scoreguard_export.verify import Verified, verify_archive, verify_store
 
 DEFENCES = ("flip", "quantise", "fcn-filter", "ffdnet", "diffpure-edge")
@@ -134,6 +135,42 @@ def test_an_edited_manifest_is_found(edit: Edit, message: str, mar: Path) -> Non
     with pytest.raises((ExportError, ContractError), match=message) as caught:
         verify_archive(Archive(mar))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["evil", "evil.tar.gz", "evil.model"])
+def test_what_torchserve_would_load_beside_the_archives_is_refused(name: str, mar: Path) -> None:
+    """`torchserve --models all` loads folders and archives of other kinds from a model store, and runs their code."""
+    place = mar.parent / name
+    place.mkdir() if name == "evil" else place.write_bytes(b"x")
+    with pytest.raises(IntegrityError, match=rf"{name}: no archive, and `torchserve --models all` would run"):
+        verify_store(mar.parent)
+
+
+def test_what_torchserve_leaves_alone_is_no_fault(mar: Path) -> None:
+    """Notes, and hidden folders."""
+    (mar.parent / "README.md").write_text("notes")
+    (mar.parent / ".git").mkdir()
+    (verified,) = verify_store(mar.parent)
+    assert verified.path == mar
+
+
+def test_edited_settings_of_plain_torchserve_are_named(mar: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Java's options run code, and an address opens a port: not refused, since operators edit them as well."""
+    config, log = write_server_files(mar.parent)
+    assert "notice" not in notices(mar.parent, capsys)
+    config.write_text(config.read_text().replace("http://127.0.0.1:8080", "http://0.0.0.0:8080") + "plugins_path=x\n")
+    log.write_text("<Configuration/>")
+    assert "config.properties: inference_address, config.properties: plugins_path, log4j2.xml;" in notices(
+        mar.parent, capsys
+    )
+
+
+def notices(store: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """What `verify` writes beside its answer, where nothing is wrong."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["verify", "--model-store", str(store)])
+    assert stopped.value.code == 0
+    return capsys.readouterr().err
 
 
 def test_an_edited_handler_is_found(mar: Path) -> None:

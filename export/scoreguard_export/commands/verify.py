@@ -19,6 +19,7 @@ from scoreguard.v1.archive import archives_in
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model_store: Path, as_json: bool) -> None:
     """Confirm digests, parity and golden vectors of every archive in a model store."""
+    from scoreguard_export.model_store import edited_server_files
     from scoreguard_export.progress import counted
     from scoreguard_export.verify import verify_store
 
@@ -26,6 +27,12 @@ def command(model_store: Path, as_json: bool) -> None:
     total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)
     with counted("verify", total) as done:
         results = verify_store(model_store, done)
+    if edited := edited_server_files(model_store):
+        click.echo(
+            f"notice: {model_store}: not what this version writes: {', '.join(edited)}; read it before plain "
+            "torchserve runs by it",
+            err=True,
+        )
     if as_json:
         click.echo(json.dumps([asdict(result) for result in results], indent=2, default=str))
         return

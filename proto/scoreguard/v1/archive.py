@@ -25,6 +25,8 @@ FORMAT: Final = 1
 """The layout that this version writes and reads."""
 MANIFEST_NAME: Final = "manifest.json"
 SUFFIX: Final = ".mar"
+_LOADED_TOO: Final = (".model", ".tar.gz")
+"""Endings of other files that `torchserve --models all` loads from a model store; it loads folders as well."""
 
 
 def sha256_of(data: bytes) -> str:
@@ -136,6 +138,19 @@ def archives_in(model_store: Path) -> list[Archive]:
         if not path.is_file():
             raise IntegrityError(f"{path} is no file: a model store holds archives as scoreguard-export writes them")
     return [Archive(path) for path in paths]
+
+
+def check_nothing_else(model_store: Path) -> None:
+    """Refuse what plain `torchserve --models all` would load and run beside the archives.
+
+    Raises:
+        IntegrityError: a folder, or a file of another kind of archive, that is not hidden.
+    """
+    for path in sorted(model_store.iterdir()):
+        if not path.name.startswith(".") and (path.is_dir() or path.name.endswith(_LOADED_TOO)):
+            raise IntegrityError(
+                f"{path}: no archive, and `torchserve --models all` would run what is in it; move it elsewhere"
+            )
 
 
 def find_archive(archives: Iterable[Archive], metric: str) -> Archive | None:
