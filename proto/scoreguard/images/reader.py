@@ -46,7 +46,7 @@ def read_image(
         (H, W, 3) RGB, read-only or not: uint8, or float32 in [0, 1] where the file is deeper than 8 bits.
 
     Raises:
-        ImageLimitError: too many pixels or scans, or too long to decode.
+        ImageLimitError: too many pixels, scans, segments or strips, or too long to decode.
         ImageError: not an image, damaged, or of a kind that is not read rightly.
         Exception: whatever `check` raises.
     """
