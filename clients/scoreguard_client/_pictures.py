@@ -20,7 +20,7 @@ from scoreguard.v1 import codec
 from scoreguard.v1.array_hints import range_hint, shape_hint, type_hint
 from scoreguard.v1.errors import ImageError
 from scoreguard.v1.scoring_pb2 import Image
-from scoreguard.v1.shown import shown
+from scoreguard.v1.shown import shown, shown_path
 from scoreguard_client._exceptions import PictureError
 
 __all__ = ["PictureLike"]
@@ -45,7 +45,7 @@ def to_image(picture: PictureLike) -> Image:
         return Image(encoded=_check_file(bytes(picture), ""))
     if isinstance(picture, (str, os.PathLike)):
         path = Path(picture)
-        return Image(encoded=_check_file(read_bytes(path), f"{shown(path)}: "))
+        return Image(encoded=_check_file(read_bytes(path), f"{shown_path(path)}: "))
     hint = ": pass a tensor as tensor.detach().cpu().numpy()" if hasattr(picture, "__array__") else ""
     raise PictureError(f"an image is an array, a Pillow image, a path or bytes, not {type(picture).__name__}{hint}")
 
@@ -95,7 +95,7 @@ def from_file(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> codec
     try:
         return read_image(data, max_pixels=max_pixels)
     except ImageError as error:
-        raise PictureError(f"{shown(path)}: {error}") from error
+        raise PictureError(f"{shown_path(path)}: {error}") from error
 
 
 def read_bytes(path: Path) -> bytes:
@@ -109,7 +109,7 @@ def read_bytes(path: Path) -> bytes:
     # A path with a zero byte, as from bytes that were meant as a file, is a ValueError.
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PictureError(f"cannot read {shown(path)}: {reason or error}") from error
+        raise PictureError(f"cannot read {shown_path(path)}: {reason or error}") from error
 
 
 def to_pillow(picture: npt.NDArray[np.float32]) -> PIL.Image.Image:

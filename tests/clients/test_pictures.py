@@ -121,6 +121,17 @@ def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes, message: s
         to_image(content)
 
 
+def test_a_file_deep_in_folders_is_named_whole(tmp_path: Path) -> None:
+    """Its name stands at the end, where other echoes are cut; a line break in it is escaped."""
+    folder = tmp_path / ("deep" * 20) / ("deeper" * 20)
+    folder.mkdir(parents=True)
+    (folder / "photo\n1.png").write_bytes(b"")
+    with pytest.raises(PictureError, match=r"deeper/photo\\n1\.png: the image file is empty"):
+        to_image(folder / "photo\n1.png")
+    with pytest.raises(PictureError, match=r"deeper/photo2\.png: No such file"):
+        to_image(folder / "photo2.png")
+
+
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     """The line names the path and the reason."""
     with pytest.raises(PictureError, match=r"cannot read .*missing\.png: No such file"):
@@ -129,7 +140,7 @@ def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
         to_image(tmp_path)
 
 
-@pytest.mark.parametrize("thing", [None, 3, [[1, 2]], object()], ids=repr)
+@pytest.mark.parametrize("thing", [None, 3, [[1, 2]], object()], ids=["None", "a number", "a list", "an object"])
 def test_anything_else_is_refused_by_type(thing: Any) -> None:
     """The line names what a picture can be."""
     with pytest.raises(PictureError, match="an image is an array"):

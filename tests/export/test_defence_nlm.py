@@ -61,12 +61,12 @@ def test_it_is_the_formula(patch: int, search: int) -> None:
 def test_it_is_opencvs_on_photographs(
     patch: int, level: float, search: int, height: int, width: int, photo: int
 ) -> None:
-    """Within two levels of 255 everywhere, half a level in the mean: OpenCV rounds distances, weights and result."""
+    """Within three levels of 255 everywhere, half a level in the mean: OpenCV rounds distances, weights and result."""
     picture = crop(photo, 11, 17, height, width)
     expected = np.asarray(cv2.fastNlMeansDenoising(picture, None, level, patch, search))
     output = denoised(to_batch(picture), patch, level / 255.0, float(search))[0].permute(1, 2, 0).numpy() * 255.0
     difference = np.abs(output - expected)
-    assert difference.max() < 2.0
+    assert difference.max() < 3.0
     assert difference.mean() < 0.5
 
 

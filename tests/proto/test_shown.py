@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreguard.v1.shown import LIMIT, shown
+from scoreguard.v1.shown import LIMIT, PATH_LIMIT, shown, shown_path
 
 
 @pytest.mark.parametrize(
@@ -41,3 +41,18 @@ def test_no_value_is_longer_than_the_limit(value: object, limit: int) -> None:
     assert len(text) <= limit
     assert len(text.splitlines()) <= 1
     text.encode("utf-8")
+
+
+@given(st.text(), st.text(alphabet="abc.", min_size=1, max_size=40))
+def test_a_path_keeps_its_end(folder: str, name: str) -> None:
+    """One printable line within the limit, cut at the front if at all."""
+    text = shown_path(f"{folder}/{name}")
+    assert len(text) <= PATH_LIMIT
+    assert text.endswith(f"/{name}")
+    assert text == shown(f"{folder}/{name}", 10**6) or text.startswith("…")
+    text.encode("utf-8")
+
+
+def test_a_long_path_is_cut_at_its_front() -> None:
+    """The beginning says least."""
+    assert shown_path(Path("x" * 200, "photo.png")) == "…" + "x" * (PATH_LIMIT - 11) + "/photo.png"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 LIMIT: Final = 80
+PATH_LIMIT: Final = 120
 _MORE: Final = "…"
 
 
@@ -22,6 +23,15 @@ def shown(value: object, limit: int = LIMIT) -> str:
         text, is_cut = text[: limit + 1], len(text) > limit
     escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
     return escaped if len(escaped) <= limit and not is_cut else escaped[: limit - len(_MORE)] + _MORE
+
+
+def shown_path(path: object) -> str:
+    """A path of the user's own as text of at most `PATH_LIMIT` characters, cut at its front: the name is at its end."""
+    text = str(path)
+    escaped = shown(text[-PATH_LIMIT:], PATH_LIMIT * len("\\U0010ffff"))
+    if len(text) <= PATH_LIMIT and len(escaped) <= PATH_LIMIT:
+        return escaped
+    return _MORE + escaped[len(_MORE) - PATH_LIMIT :]
 
 
 def path_text(path: str) -> str:
