@@ -17,12 +17,18 @@ $(READY): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python scripts/demo.py
 
+# Tests without a server share the processors, one thread each; those with one have the machine to themselves, since
+# some of them measure who waits how long.
+TOGETHER = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
+WITHOUT_SERVER = tests/proto tests/export tests/clients tests/test_architecture.py tests/test_extras.py
+
 test: install
-	$(BIN)/python -m pytest -m "not slow"
+	$(TOGETHER) -m "not slow" $(WITHOUT_SERVER)
+	$(BIN)/python -m pytest -m "not slow" tests/handlers tests/live
 
 # Sampled properties and long searches; continuous integration runs them as well.
 slow: install
-	$(BIN)/python -m pytest -m slow
+	$(TOGETHER) -m slow tests
 
 check: install
 	$(BIN)/ruff check .

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,15 @@ from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Score
 
 ON_VGG16 = ["zhang-lpips:iterations=2", "zhang-dists:iterations=2"]
 """Their convolutions run on several threads, and have given another last bit for the same image: rarely."""
+
+
+@pytest.fixture(autouse=True)
+def several_threads() -> Iterator[None]:
+    """Sums are split by threads: with one there would be nothing to find."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
 
 
 @dataclass(kw_only=True)
