@@ -16,8 +16,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.tiles import in_tiles
 from scoreguard.v1.manifest_pb2 import Tiling
-from scoreguard.v1.tiles import in_tiles
 
 Arrays = dict[str, npt.NDArray[np.float32]]
 _STATUS: Final = Path("/proc/self/status")
@@ -54,8 +54,8 @@ def _loaders() -> dict[str, Callable[[str], Callable[[Arrays], Any]]]:
 
 def _onnx(path: str) -> Callable[[Arrays], Any]:
     """The server's own engine."""
-    from scoreguard_handlers.deadline import Deadline
-    from scoreguard_handlers.engines.onnx_graph import OnnxGraph
+    from scoreguard_handlers.worker.deadline import Deadline
+    from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 
     graph = OnnxGraph(Path(path).read_bytes(), threads=1)
     return lambda inputs: graph.run(inputs, Deadline())

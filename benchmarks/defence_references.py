@@ -21,7 +21,7 @@ import torch
 from PIL import Image, ImageFilter
 from skimage import restoration
 
-from scoreguard.torchvision import torchvision_operators
+from scoreguard.support.torchvision import torchvision_operators
 
 Planes = npt.NDArray[np.float32]
 """(1, 3, H, W) in [0, 1]."""

@@ -40,8 +40,8 @@ from defence_tables import memory_table, speed_table, study_table
 from PIL import Image
 from skimage import data as photographs
 
+from scoreguard.chain.tiles import in_tiles
 from scoreguard.v1.manifest_pb2 import Tiling
-from scoreguard.v1.tiles import in_tiles
 from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
 from scoreguard_export.errors import ExportError

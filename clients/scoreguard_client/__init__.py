@@ -3,7 +3,7 @@
 The names below are the client library; neither torch nor a server is needed for them.
 """
 
-from scoreguard.v1.smoothing import Smoothing
+from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from scoreguard.v1.parameters import Allowed, complete
+from scoreguard.chain.parameters import Allowed, complete
 from scoreguard.v1.spec import Step
 from scoreguard_client._models import MetricDescription, ParameterDescription
 

@@ -6,9 +6,9 @@ import time
 from collections.abc import Generator, Iterable, Iterator
 from types import TracebackType
 
-from scoreguard.v1.rounding import Rounding
+from scoreguard.chain.rounding import Rounding
+from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
-from scoreguard.v1.smoothing import Smoothing
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError

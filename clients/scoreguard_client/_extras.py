@@ -27,7 +27,7 @@ def require_piq(purpose: str) -> Any:
         MissingExtraError: piq, or torchvision which it imports, is not installed.
     """
     try:
-        from scoreguard.piq import import_piq
+        from scoreguard.support.piq import import_piq
 
         return import_piq()
     except ImportError as error:

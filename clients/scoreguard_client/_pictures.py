@@ -16,11 +16,11 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.images import MAX_PIXELS, kind_of, read_image, read_pillow
+from scoreguard.images.array_hints import range_hint, shape_hint, type_hint
+from scoreguard.support.shown import shown, shown_path
 from scoreguard.v1 import codec
-from scoreguard.v1.array_hints import range_hint, shape_hint, type_hint
 from scoreguard.v1.errors import ImageError
 from scoreguard.v1.scoring_pb2 import Image
-from scoreguard.v1.shown import shown, shown_path
 from scoreguard_client._exceptions import PictureError
 
 __all__ = ["PictureLike"]

@@ -16,16 +16,16 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import PIL.Image
 
+from scoreguard.chain.rounding import Rounding
+from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError, SpecError
-from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import (
     DefenceStep,
     PurifyRequest,
     ScoreDefendedRequest,
     ScoreGradientRequest,
 )
-from scoreguard.v1.smoothing import Smoothing
 from scoreguard.v1.spec import Step, parse_chain
 from scoreguard_client._exceptions import InvalidRequestError, PictureError
 from scoreguard_client._pictures import PictureLike, to_image

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import click
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client._exceptions import MissingExtraError, ScoreguardError
 

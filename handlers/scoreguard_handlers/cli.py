@@ -14,19 +14,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import IntegrityError
-from scoreguard_handlers.allocator import return_memory_early
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.config_file import build, read_file
 from scoreguard_handlers.errors import ServingError, StartupError
+from scoreguard_handlers.gateway.allocator import return_memory_early
 from scoreguard_handlers.logs import logging_to_stderr
 from scoreguard_handlers.options import given, option
 from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
-    from scoreguard_handlers.gateway import RunningGateway
+    from scoreguard_handlers.gateway.service import RunningGateway
 
 EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metrics-port 9090"
 
@@ -92,7 +92,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
     if config.backend == "torchserve":
         return_memory_early()
     try:
-        from scoreguard_handlers.gateway import serve
+        from scoreguard_handlers.gateway.service import serve
     except ModuleNotFoundError as error:
         raise StartupError(
             f"scoreguard-serve needs pip install 'scoreguard[serve]' (no module {error.name})"

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 
 import yaml
 
-from scoreguard.v1.shown import shown
+from scoreguard.support.shown import shown
 from scoreguard_handlers.config import Range, ServeConfig
 from scoreguard_handlers.errors import StartupError
 

@@ -25,9 +25,9 @@ from typing import ClassVar, Final
 
 from google.rpc import code_pb2
 
+from scoreguard.support.shown import shown
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.limits import LIMITS
-from scoreguard.v1.shown import shown
 from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ import PIL.Image
 import pytest
 import yaml
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.cli import command

@@ -33,7 +33,7 @@ from scoreguard_client import (
 from scoreguard_client._exceptions import BY_CODE
 from scoreguard_client._status import from_status
 from scoreguard_handlers import errors as serving
-from scoreguard_handlers.status import to_status
+from scoreguard_handlers.worker.status import to_status
 
 GREY = np.full((4, 6, 3), 51, np.uint8)
 FAST = RetryConfig(initial_backoff_seconds=0.01, max_backoff_seconds=0.02)

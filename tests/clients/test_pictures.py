@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as hnp
 from scoreguard.v1 import codec
 from scoreguard_client import AsyncScoringClient, PictureError, ScoreRequest, ScoringClient
 from scoreguard_client._pictures import from_pillow, to_image, to_pillow
-from scoreguard_handlers import pictures as server_pictures
+from scoreguard_handlers.worker import pictures as server_pictures
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 UNIT = st.floats(0, 1, width=32)

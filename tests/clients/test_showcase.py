@@ -21,7 +21,7 @@ from scipy.ndimage import uniform_filter
 from tests.conftest import write_tiny_archive as write_brightness
 from tiny_archives import write_tiny_archive as write_faulty
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError, ScoringClient
 from scoreguard_client.campaign import CampaignOptions, Store, launch

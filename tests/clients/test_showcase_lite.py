@@ -14,11 +14,11 @@ from photographs import pillow_jpeg
 from skimage import data
 from skimage.metrics import peak_signal_noise_ratio
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.cli import command
-from scoreguard_export.build import BuildConfig, build
+from scoreguard_export.archive.build import BuildConfig, build
 from scoreguard_handlers.config import ServeConfig
 
 pytestmark = pytest.mark.slow

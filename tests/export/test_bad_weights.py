@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import nn
 
+from scoreguard_export.archive.official import unofficial
 from scoreguard_export.cli import main
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.carn import Carn
@@ -22,8 +23,7 @@ from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.defences.mprnet import MprNet
 from scoreguard_export.defences.realesrgan import RealEsrgan
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
-from scoreguard_export.official import unofficial
+from scoreguard_export.weights.source import WeightsSource
 
 LEARNED: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FbCnn, FcnFilter, FfdNet, MprNet, RealEsrgan]
 State = dict[str, torch.Tensor]

@@ -14,12 +14,12 @@ import pytest
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_export import cli
-from scoreguard_export.build import BuildConfig, build, count_steps
-from scoreguard_export.defence_export import DefenceExporter
+from scoreguard_export.archive.build import BuildConfig, build, count_steps
+from scoreguard_export.archive.defence_export import DefenceExporter
+from scoreguard_export.archive.golden import golden_picture, golden_vectors
+from scoreguard_export.archive.verify import verify_archive
 from scoreguard_export.errors import ExportError
-from scoreguard_export.golden import golden_picture, golden_vectors
 from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_export.verify import verify_archive
 
 COMMAND = [sys.executable, "-c", "from scoreguard_export.cli import main; main()"]
 OPTIONS = ["--metrics", "lite", "--defences", "flip", "--model-store"]

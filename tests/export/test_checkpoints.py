@@ -8,10 +8,10 @@ import pytest
 import torch
 from restorers import generated
 
-from scoreguard_export.checkpoints import read_checkpoint
 from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.checkpoints import read_checkpoint
+from scoreguard_export.weights.source import WeightsSource
 
 SOURCE = WeightsSource(licence="MIT", url="https://example.org/net.pth")
 

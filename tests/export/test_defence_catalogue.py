@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from scoreguard.v1.resolve import STEP_PARAMETER
+from scoreguard.chain.resolve import STEP_PARAMETER
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
 from scoreguard_export.errors import ParameterError, UnknownNameError

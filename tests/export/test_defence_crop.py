@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from photographs import crop, to_batch
 from torch import Tensor
 
+from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.defences.crop import Crop
 from scoreguard_export.errors import ParameterError
 from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import input_names
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import check_parity
 
 DRAW = st.floats(0.0, 1.0, exclude_max=True, width=32)
 

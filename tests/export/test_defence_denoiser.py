@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
 
-from scoreguard.v1.sampling import linear_schedule
+from scoreguard.chain.sampling import linear_schedule
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.denoiser_net import HIGHEST, LOWEST, STRIDE, DenoiserNetwork
 from scoreguard_export.defences.shipped import write_weights
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 @pytest.fixture(scope="module")

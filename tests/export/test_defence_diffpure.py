@@ -16,7 +16,7 @@ import torch
 from photographs import crop, to_batch
 from torch import Tensor
 
-from scoreguard.v1.sampling import step_noise
+from scoreguard.chain.sampling import step_noise
 from scoreguard_export.defences import denoiser_net
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.diffpure import DiffPure, DiffPureEdge, DiffPureUnsharp

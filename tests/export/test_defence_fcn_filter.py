@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.fcn_filter import FcnFilter, FilterNetwork
 from scoreguard_export.defences.shipped import write_weights
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class Published(nn.Module):

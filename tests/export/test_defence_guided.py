@@ -13,7 +13,7 @@ from photographs import crop, to_batch
 from restorers import assert_both_exports_are_it
 from torch import Tensor, nn
 
-from scoreguard.v1.sampling import linear_schedule
+from scoreguard.chain.sampling import linear_schedule
 from scoreguard_export.defences.guided import GuidedDenoiser
 from scoreguard_export.defences.guided_network import GuidedNetwork
 from scoreguard_export.errors import WeightsError

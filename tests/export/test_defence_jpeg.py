@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional
 
-from scoreguard.v1.jpeg import CHROMINANCE_TABLE, LUMINANCE_TABLE
+from scoreguard.chain.jpeg import CHROMINANCE_TABLE, LUMINANCE_TABLE
 from scoreguard_export.defences.jpeg import Jpeg
 from scoreguard_export.defences.jpeg_codec import quantisation_table
 from scoreguard_export.errors import ParameterError

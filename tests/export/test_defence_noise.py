@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from photographs import crop, to_batch
 
+from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.defences.noise import Noise
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import check_parity
 
 
 @settings(max_examples=30, deadline=None)

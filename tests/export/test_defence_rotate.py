@@ -14,12 +14,12 @@ from photographs import crop, to_batch
 from scipy.ndimage import affine_transform
 from torch import Tensor
 
+from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.defences.rotate import Rotate
 from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import input_names
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import check_parity
 
 
 def turned(batch: Tensor, angles: list[float], bilinear: float) -> np.ndarray:

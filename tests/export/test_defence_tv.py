@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from photographs import crop, to_batch
 from skimage.restoration import denoise_tv_chambolle
 
+from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.defences.tv import TotalVariation
 from scoreguard_export.errors import ParameterError
 from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import input_names
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import check_parity
 
 
 def skimage(batch: torch.Tensor, weight: float, iterations: int) -> np.ndarray:

@@ -19,8 +19,8 @@ from file_server import DRIPS, PAUSE, FileServer, closed_port, file_server
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreguard_export.download import Download, fetch
 from scoreguard_export.errors import DigestError, DownloadError
+from scoreguard_export.weights.download import Download, fetch
 
 CONTENT = bytes(range(256)) * 1000
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
@@ -28,7 +28,7 @@ ROOTS = [str(Path(__file__).resolve().parents[2] / folder) for folder in ("proto
 FETCH = """
 import resource, sys
 from pathlib import Path
-from scoreguard_export.download import Download, fetch
+from scoreguard_export.weights.download import Download, fetch
 from scoreguard_export.errors import DownloadError
 if limit := int(sys.argv[3]):
     resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))

@@ -20,9 +20,10 @@ from skimage import data
 from torch import Tensor
 
 from scoreguard_export import cli
+from scoreguard_export.archive.exported import export_graphs
+from scoreguard_export.archive.parity_images import PATTERNS
 from scoreguard_export.commands.fit import command as fit_command
 from scoreguard_export.errors import TrainingError, WeightsError
-from scoreguard_export.exported import export_graphs
 from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.torchscript import export_torchscript
@@ -31,7 +32,6 @@ from scoreguard_export.metrics.niqe import FACTS, Niqe, gaussian_of, squared_dis
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import PATCH, Halving, LocalStatistics, Luminance, NiqeFeatures
 from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
-from scoreguard_export.parity_images import PATTERNS
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import read_live, read_samples, score_file
 

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from scoreguard_export.model_store import CONFIG_NAME, LOG_CONFIG_NAME, write_server_files
+from scoreguard_export.archive.model_store import CONFIG_NAME, LOG_CONFIG_NAME, write_server_files
 
 
 @pytest.mark.parametrize("name", ["plain", "two words", "store #1 50%20", "umlaut-ä", "a=b:c!", "日本"])

@@ -9,6 +9,8 @@ import pytest
 import torch
 from export_samples import Contrast, Dented, Deviation, FrozenSize, Gamma, Grainy, Guarded, Unguarded
 
+from scoreguard_export.archive.parity import check_parity, parity_cases
+from scoreguard_export.archive.parity_images import PATTERNS, patterns, photographs
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.blur import Blur
 from scoreguard_export.defences.catalogue import CATALOGUE
@@ -18,8 +20,6 @@ from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import Content, Exportable, describe, export_case
 from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
-from scoreguard_export.parity import check_parity, parity_cases
-from scoreguard_export.parity_images import PATTERNS, patterns, photographs
 
 CLASSICAL = [name for name, kind in CATALOGUE.items() if not kind.sources]
 """Those without a network. The learned ones are compared in their own files, with weights that are generated."""

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from scoreguard_export.archive.requested import Requested, requested
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.requested import Requested, requested
 
 
 @pytest.fixture(autouse=True)

@@ -18,7 +18,7 @@ from photographs import crop, to_batch
 from PIL import Image
 from safetensors.torch import load_file
 
-from scoreguard.piq import import_piq
+from scoreguard.support.piq import import_piq
 from scoreguard_export.commands.train import command
 from scoreguard_export.defences.fcn_filter import FcnFilter
 from scoreguard_export.errors import TrainingError

@@ -14,11 +14,12 @@ from skimage import data
 from torch import Tensor
 
 from scoreguard_export.errors import TrainingError
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.training.crops import draw_recipe
 from scoreguard_export.training.distortions import DISTORTIONS, WEIGHTS
 from scoreguard_export.training.evaluate_mos import concordance, evaluate_on_human_scores
 from scoreguard_export.training.labels import quality_labels
+from scoreguard_export.weights.source import WeightsSource
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
 needs_data = pytest.mark.skipif(not (SHARED / "mos").is_dir(), reason="shared/data is absent")

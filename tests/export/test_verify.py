@@ -15,10 +15,10 @@ from tampering import entries_of, with_entry, with_manifest, with_rewritten_grap
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import ContractError, IntegrityError
 from scoreguard.v1.mar import torchserve_files
+from scoreguard_export.archive.model_store import write_server_files
+from scoreguard_export.archive.verify import Verified, verify_archive, verify_store
 from scoreguard_export.cli import main
 from scoreguard_export.errors import ExportError
-from scoreguard_export.model_store import write_server_files
-from scoreguard_export.verify import Verified, verify_archive, verify_store
 
 DEFENCES = ("flip", "quantise", "fcn-filter", "ffdnet", "diffpure-edge")
 """Without weights, with shipped weights, with weights by path, and a diffusion with a graph that finishes it."""

@@ -14,11 +14,11 @@ import torch
 from file_server import FileServer, file_server
 from restorers import generated
 
-from scoreguard_export import weights_store
+from scoreguard_export.archive import weights_store
+from scoreguard_export.archive.weights_store import fetched, weights_file, weights_files
 from scoreguard_export.cli import main
 from scoreguard_export.defences.carn import Carn
 from scoreguard_export.errors import UnknownNameError, WeightsError
-from scoreguard_export.weights_store import fetched, weights_file, weights_files
 
 FILES = weights_files()
 TESTED = {

@@ -14,10 +14,7 @@ from hypothesis import strategies as st
 
 from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse, StageTiming
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
-from scoreguard_handlers.admission import Dispatcher
-from scoreguard_handlers.board import MemoryBoard
 from scoreguard_handlers.config import MIB, AdmissionConfig
-from scoreguard_handlers.cost import Estimate
 from scoreguard_handlers.errors import (
     BackendUnavailableError,
     ChainFailedError,
@@ -26,8 +23,11 @@ from scoreguard_handlers.errors import (
     TooLateError,
     WorkerDiedError,
 )
-from scoreguard_handlers.memory import MemoryBudget
-from scoreguard_handlers.status import to_status
+from scoreguard_handlers.gateway.admission import Dispatcher
+from scoreguard_handlers.gateway.cost import Estimate
+from scoreguard_handlers.worker.board import MemoryBoard
+from scoreguard_handlers.worker.memory import MemoryBudget
+from scoreguard_handlers.worker.status import to_status
 
 
 class GatedBackend:

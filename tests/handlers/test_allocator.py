@@ -19,7 +19,7 @@ from tiny_archives import write_tiny_archive
 import scoreguard_handlers
 from scoreguard.v1.scoring_pb2 import DATA_TYPE_UINT8, Image, ScoreDefendedRequest, Tensor
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
-from scoreguard_handlers.allocator import return_memory_early
+from scoreguard_handlers.gateway.allocator import return_memory_early
 
 _SETTLED: Final = 5
 """Looks in a row after which memory that did not change has settled."""
@@ -27,7 +27,7 @@ PROGRAM = """
 import psutil, sys
 from scoreguard.v1.scoring_pb2 import DATA_TYPE_UINT8, Image, ScoreDefendedRequest, Tensor
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
-from scoreguard_handlers.allocator import return_memory_early
+from scoreguard_handlers.gateway.allocator import return_memory_early
 if sys.argv[1] == "early":
     assert return_memory_early()
 megabyte, process = 1 << 20, psutil.Process()

@@ -11,16 +11,16 @@ from google.rpc import code_pb2, status_pb2
 from tests.clients.oracles.toy_archive import write_archive
 from tiny_archives import png, write_tiny_archive
 
+from scoreguard.chain.resolve import resolve_step
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.resolve import resolve_step
 from scoreguard.v1.scoring_pb2 import DefenceStep, Image, PurifyRequest, ScoreDefendedRequest
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_handlers.chain import ChainCall
-from scoreguard_handlers.deadline import Deadline
-from scoreguard_handlers.engines.torch_chain import TorchChain
 from scoreguard_handlers.errors import InvalidRequestError
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.chain import ChainCall
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.torch_chain import TorchChain
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 
 @pytest.fixture(scope="module")

@@ -12,12 +12,12 @@ import pytest
 
 import scoreguard
 import scoreguard_handlers
-from scoreguard_handlers.board import VARIABLE, Board, FolderBoard, MemoryBoard, Note, board_from
+from scoreguard_handlers.worker.board import VARIABLE, Board, FolderBoard, MemoryBoard, Note, board_from
 
 ROOTS = os.pathsep.join(str(Path(str(m.__file__)).parents[1]) for m in (scoreguard_handlers, scoreguard))
 WORKER = """
 import os, signal, sys
-from scoreguard_handlers.board import board_from
+from scoreguard_handlers.worker.board import board_from
 board = board_from()
 with board.working({7: 100.5, 8: 0.0}):
     print(board.gone(7), board.gone(8), flush=True)

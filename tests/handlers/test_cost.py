@@ -22,8 +22,8 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkResult
-from scoreguard_handlers.cost import Estimate, Rates, estimate
-from scoreguard_handlers.request_check import RequestChecker
+from scoreguard_handlers.gateway.cost import Estimate, Rates, estimate
+from scoreguard_handlers.worker.request_check import RequestChecker
 
 
 def file_of(form: str, width: int, height: int) -> Image:

@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from scoreguard_handlers.deadline import Deadline, DeadlineWatch
 from scoreguard_handlers.errors import CallerGoneError, TooLateError
+from scoreguard_handlers.worker.deadline import Deadline, DeadlineWatch
 
 
 def test_a_deadline_that_passed_names_the_stage() -> None:

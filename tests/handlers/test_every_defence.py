@@ -29,9 +29,9 @@ import scoreguard_handlers
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, Tiling
 from scoreguard.v1.worker_pb2 import WorkerRequest
+from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.defences.catalogue import CATALOGUE
 from scoreguard_export.exporters.onnx_graph import export_onnx
-from scoreguard_export.mar import write_mar
 
 ODD = (97, 131)
 SMALL = (45, 61)
@@ -44,7 +44,7 @@ from pathlib import Path
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 worker = Worker.load(Archive(Path(sys.argv[1])), WorkerConfig())
 response = worker.run(WorkerRequest.FromString(sys.stdin.buffer.read()))

@@ -19,16 +19,16 @@ import torch
 from served import SEED, SERVED, Floats, Served, gradient_item, photo_like, planes, step_of
 from torch import Tensor
 
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY
-from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import ROUNDING_CUBIC, ScoreGradientResponse
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.oracles.local import LocalOracle
+from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.defences.base import Differentiability
 from scoreguard_export.defences.catalogue import CATALOGUE
-from scoreguard_export.eager import EagerDefence
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import load_metric
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreguard_handlers.fair_queue import FairQueue
+from scoreguard_handlers.gateway.fair_queue import FairQueue
 
 
 @dataclass(eq=False)

@@ -23,7 +23,7 @@ from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreGradientRequest
 from scoreguard_handlers.config import SecurityConfig, ServeConfig
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.gateway import serve
+from scoreguard_handlers.gateway.service import serve
 
 SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING

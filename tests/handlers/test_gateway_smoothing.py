@@ -17,9 +17,9 @@ from google.rpc import code_pb2
 from PIL import Image
 from tiny_archives import png, write_tiny_archive
 
+from scoreguard.chain.smoothing import noisy_copy
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest
-from scoreguard.v1.smoothing import noisy_copy
 
 
 @pytest_asyncio.fixture

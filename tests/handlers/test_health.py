@@ -16,12 +16,12 @@ from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
 from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
-from scoreguard_handlers.desk import Desk
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
-from scoreguard_handlers.health import HealthMonitor
-from scoreguard_handlers.telemetry import Telemetry
+from scoreguard_handlers.gateway.health import HealthMonitor
+from scoreguard_handlers.gateway.request_router import Desk
+from scoreguard_handlers.gateway.telemetry import Telemetry
+from scoreguard_handlers.worker.catalogue import Catalogue
 
 SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING

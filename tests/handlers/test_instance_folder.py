@@ -13,13 +13,13 @@ import pytest
 import scoreguard
 import scoreguard_handlers
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.instance_folder import MARKER, InstanceFolder, check_space, instance_folder, sweep
+from scoreguard_handlers.torchserve.instance_folder import MARKER, InstanceFolder, check_space, instance_folder, sweep
 
 ROOTS = [str(Path(scoreguard_handlers.__file__).parents[1]), str(Path(next(iter(scoreguard.__path__))).parent)]
 OWNER = """
 import sys, time
 from pathlib import Path
-from scoreguard_handlers.instance_folder import InstanceFolder
+from scoreguard_handlers.torchserve.instance_folder import InstanceFolder
 folder = InstanceFolder.create(Path(sys.argv[1]))
 (folder.path / "large").write_bytes(bytes(1000))
 print(folder.path, flush=True)

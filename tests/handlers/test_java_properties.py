@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from scoreguard_handlers.java_properties import escape_value, render_properties
-from scoreguard_handlers.torchserve_command import find_java
+from scoreguard_handlers.torchserve.command import find_java
+from scoreguard_handlers.torchserve.java_properties import escape_value, render_properties
 
 VALUES = {
     "plain": "/srv/models",

@@ -25,7 +25,7 @@ from gateways import connect, request
 from scoreguard.v1.scoring_pb2 import Smoothing
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.gateway import serve
+from scoreguard_handlers.gateway.service import serve
 
 async def main():
     config = ServeConfig(model_store=Path(sys.argv[1]), backend="local", port=0, workers=1, gradients=bool(sys.argv[2]))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from scoreguard_handlers import memory
 from scoreguard_handlers.config import MIB, AdmissionConfig, ServeConfig
-from scoreguard_handlers.memory import MemoryBudget, default_budget
+from scoreguard_handlers.worker import memory
+from scoreguard_handlers.worker.memory import MemoryBudget, default_budget
 
 
 def test_whoever_waits_longest_is_next() -> None:

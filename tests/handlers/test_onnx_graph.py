@@ -13,8 +13,8 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from scoreguard.v1.archive import Archive
-from scoreguard_handlers.deadline import Deadline
-from scoreguard_handlers.engines.onnx_graph import LARGE, OnnxGraph
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.onnx_graph import LARGE, OnnxGraph
 
 ROOTS = os.pathsep.join(str(Path(__file__).resolve().parents[2] / folder) for folder in ("proto", "handlers"))
 
@@ -52,8 +52,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreguard_handlers.deadline import Deadline
-from scoreguard_handlers.engines.onnx_graph import OnnxGraph
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 
 model, side, count = Path(sys.argv[1]).read_bytes(), int(sys.argv[2]), int(sys.argv[3])
 image = np.ones((1, 3, side, side), np.float32)
@@ -105,8 +105,8 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreguard_handlers.deadline import Deadline
-from scoreguard_handlers.engines.onnx_graph import OnnxGraph
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 
 graph = OnnxGraph(Path(sys.argv[1]).read_bytes(), threads=1, arena=False)
 image = np.ones((1, 3, 1000, 1000), np.float32)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.errors import SmoothingError
-from scoreguard.v1.smoothing import Smoothing
-from scoreguard_handlers.order_statistics import certified_ranks
+from scoreguard_handlers.worker.order_statistics import certified_ranks
 
 settings_that_work = st.builds(
     Smoothing,

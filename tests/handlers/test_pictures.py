@@ -16,9 +16,9 @@ from PIL import Image as PillowImage
 
 from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import DATA_TYPE_UINT8, PRECISION_FLOAT32, PRECISION_UINT8, Image, Tensor
-from scoreguard_handlers.deadline import Deadline
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
-from scoreguard_handlers.pictures import DecodedPicture, decode, encode_png
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.pictures import DecodedPicture, decode, encode_png
 
 LIMIT = 10_000
 colours = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)))

@@ -13,7 +13,7 @@ import scoreguard_handlers
 from scoreguard_handlers.cli import main
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.gateway import serve
+from scoreguard_handlers.gateway.service import serve
 
 # What the standard library of Windows lacks is taken away before the modules of the server are imported.
 IMPORTS = """

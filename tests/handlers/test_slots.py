@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from scoreguard_handlers.slots import Slots
+from scoreguard_handlers.gateway.slots import Slots
 
 
 def filled(workers: int, calls: int, large: int, small: int) -> Slots:

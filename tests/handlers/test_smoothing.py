@@ -18,17 +18,17 @@ from google.rpc import code_pb2, error_details_pb2
 from onnx import TensorProto, helper
 from scipy import stats
 
+from scoreguard.chain.randomness import draw
+from scoreguard.chain.smoothing import noisy_copy
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor, to_tensor
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
-from scoreguard.v1.randomness import draw
 from scoreguard.v1.scoring_pb2 import Image, PurifyRequest, ScoreDefendedRequest, ScoreDefendedResponse
-from scoreguard.v1.smoothing import noisy_copy
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
-from scoreguard_export.mar import write_mar
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_export.archive.mar import write_mar
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 SHAPE = (4, 6, 3)
 VALUES = math.prod(SHAPE)

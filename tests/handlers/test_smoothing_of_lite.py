@@ -10,14 +10,14 @@ import pytest
 import torch
 from photographs import crop, to_batch
 
+from scoreguard.chain.smoothing import noisy_copies
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
-from scoreguard.v1.smoothing import noisy_copies
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 RADIUS = 0.1
 """L2; at σ 0.12 the certified quantiles are Φ(±0.83)."""

@@ -14,7 +14,7 @@ import pytest
 from scoreguard.v1.scoring_pb2 import Image, PurifyRequest, ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
-from scoreguard_handlers.spool import INLINE, INLINE_BYTES, MARK, SPOOLED, VARIABLE, Spool, answer_spooled
+from scoreguard_handlers.torchserve.spool import INLINE, INLINE_BYTES, MARK, SPOOLED, VARIABLE, Spool, answer_spooled
 
 LARGE = 20 << 20
 

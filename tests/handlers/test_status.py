@@ -13,7 +13,7 @@ from scoreguard_handlers.errors import (
     TooLateError,
     UnknownNameError,
 )
-from scoreguard_handlers.status import cut, to_status
+from scoreguard_handlers.worker.status import cut, to_status
 
 FULL = ResourceLimitError("queue full", metadata={"waiting": "2", "limit": "2", "retry_after_seconds": "2.5"})
 

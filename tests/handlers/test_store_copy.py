@@ -15,10 +15,10 @@ from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest
-from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.errors import StartupError
-from scoreguard_handlers.store_copy import StoreWatch, copied_store
+from scoreguard_handlers.gateway.store_copy import StoreWatch, copied_store
+from scoreguard_handlers.worker.catalogue import Catalogue
 
 CHANGES = ("replaced", "written over", "deleted", "truncated", "store deleted")
 

@@ -20,9 +20,9 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
-from scoreguard_handlers.http_form import REPEATED, write_answer
-from scoreguard_handlers.torchserve_entry import DefendedScoreHandler
-from scoreguard_handlers.torchserve_fields import mark_repeated_fields
+from scoreguard_handlers.torchserve.entry import DefendedScoreHandler
+from scoreguard_handlers.torchserve.fields import mark_repeated_fields
+from scoreguard_handlers.torchserve.http_form import REPEATED, write_answer
 
 
 @dataclass

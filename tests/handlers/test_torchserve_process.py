@@ -16,7 +16,6 @@ import grpc
 import pytest
 from tiny_archives import write_tiny_archive
 
-from scoreguard_handlers import child_guard
 from scoreguard_handlers.backends.torchserve import translate
 from scoreguard_handlers.config import AdmissionConfig, ServeConfig, TorchServeConfig
 from scoreguard_handlers.errors import (
@@ -27,11 +26,12 @@ from scoreguard_handlers.errors import (
     StartupError,
     TooLateError,
 )
-from scoreguard_handlers.spool import INLINE_BYTES
-from scoreguard_handlers.torchserve_command import find_java
-from scoreguard_handlers.torchserve_files import InstanceFiles, Ports, environment, java_options, server_properties
-from scoreguard_handlers.torchserve_logs import last_error_in, not_loaded_in
-from scoreguard_handlers.torchserve_process import TorchServeProcess
+from scoreguard_handlers.torchserve import child_guard
+from scoreguard_handlers.torchserve.command import find_java
+from scoreguard_handlers.torchserve.files import InstanceFiles, Ports, environment, java_options, server_properties
+from scoreguard_handlers.torchserve.logs import last_error_in, not_loaded_in
+from scoreguard_handlers.torchserve.process import TorchServeProcess
+from scoreguard_handlers.torchserve.spool import INLINE_BYTES
 
 CONFIG = ServeConfig(model_store=Path("store"), workers=3, admission=AdmissionConfig(max_deadline_seconds=100))
 TRANSLATIONS = {

@@ -13,9 +13,9 @@ import pytest
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from PIL import Image as PillowImage
 
+from scoreguard.chain.randomness import draw
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import from_tensor, to_tensor
-from scoreguard.v1.randomness import draw
 from scoreguard.v1.scoring_pb2 import (
     PURIFIED_FORMAT_PNG,
     DefenceStep,
@@ -26,8 +26,8 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
-from scoreguard_handlers.board import MemoryBoard
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.board import MemoryBoard
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 
 @pytest.fixture(scope="module")

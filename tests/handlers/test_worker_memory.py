@@ -11,7 +11,7 @@ import pytest
 from tiny_archives import write_tiny_archive
 
 from scoreguard_handlers.config import MIB
-from scoreguard_handlers.worker_memory import VARIABLE
+from scoreguard_handlers.torchserve.worker_memory import VARIABLE
 
 PROGRAM = """
 import sys
@@ -23,8 +23,8 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_handlers.worker import Worker, WorkerConfig
-from scoreguard_handlers.worker_memory import limit_memory
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.torchserve.worker_memory import limit_memory
 
 def item(side):
     image = Image(tensor=to_tensor(np.full((side, side, 3), 51, np.uint8)))

@@ -35,9 +35,9 @@ from scoreguard.v1.worker_pb2 import (
     WorkerResponse,
     WorkItem,
 )
-from scoreguard_export.model_store import write_server_files
-from scoreguard_handlers.torchserve_files import Ports
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_export.archive.model_store import write_server_files
+from scoreguard_handlers.torchserve.files import Ports
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 pytestmark = pytest.mark.live
 CHAIN = "jpeg:quality=50"

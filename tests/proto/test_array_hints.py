@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoreguard.v1.array_hints import range_hint, shape_hint, type_hint
+from scoreguard.images.array_hints import range_hint, shape_hint, type_hint
 
 CODE = re.compile(r"(np\.repeat\(.*\)|array(?:\[[^\]]*\]|\.\w+\([^)]*\))+)")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
-from scoreguard import console
+from scoreguard.support import console
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("clients", "export", "handlers")

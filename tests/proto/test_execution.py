@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from scoreguard.v1.execution import graphs_of, is_random, run_step
+from scoreguard.chain.execution import graphs_of, is_random, run_step
+from scoreguard.chain.resolve import ResolvedStep, resolve_step
+from scoreguard.chain.sampling import linear_schedule
 from scoreguard.v1.manifest_pb2 import (
     DISTRIBUTION_STANDARD_NORMAL,
     RANDOM_SHAPE_IMAGE,
@@ -21,8 +23,6 @@ from scoreguard.v1.manifest_pb2 import (
     RandomInput,
     Tiling,
 )
-from scoreguard.v1.resolve import ResolvedStep, resolve_step
-from scoreguard.v1.sampling import linear_schedule
 from scoreguard.v1.scoring_pb2 import DefenceStep
 
 Floats = npt.NDArray[np.float32]

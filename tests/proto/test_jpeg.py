@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from scoreguard.v1.jpeg import TRANSFORM, Codec, from_blocks, repeated, sum_of_squares, to_blocks
+from scoreguard.chain.jpeg import TRANSFORM, Codec, from_blocks, repeated, sum_of_squares, to_blocks
 from scoreguard_export.defences.jpeg import Jpeg
 
 SIZES = [(64, 48), (37, 51), (8, 9), (33, 17)]

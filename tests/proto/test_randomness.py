@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from scoreguard.chain.randomness import draw
 from scoreguard.v1.manifest_pb2 import (
     DISTRIBUTION_STANDARD_NORMAL,
     DISTRIBUTION_UNIFORM,
@@ -12,7 +13,6 @@ from scoreguard.v1.manifest_pb2 import (
     RANDOM_SHAPE_ITEM,
     RandomInput,
 )
-from scoreguard.v1.randomness import draw
 
 NOISE = RandomInput(name="noise", distribution=DISTRIBUTION_STANDARD_NORMAL, shape=RANDOM_SHAPE_IMAGE)
 PLACE = RandomInput(name="place", distribution=DISTRIBUTION_UNIFORM, shape=RANDOM_SHAPE_ITEM)

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scoreguard.chain.resolve import ResolvedStep, resolve_step
+from scoreguard.chain.size_limits import check_fits, check_readable
 from scoreguard.v1.errors import ParameterError, TooSmallError
-from scoreguard.v1.fits import check_fits, check_readable
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant, MetricFacts, ParameterSpec
-from scoreguard.v1.resolve import ResolvedStep, resolve_step
 from scoreguard.v1.scoring_pb2 import DefenceStep
 
 KERNELS = (3.0, 5.0, 9.0)

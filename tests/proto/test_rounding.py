@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from scoreguard.chain.rounding import Rounding, any_rounds, pass_cubic, pulled_back, rounds
 from scoreguard.v1 import scoring_pb2
-from scoreguard.v1.rounding import Rounding, any_rounds, pass_cubic, pulled_back, rounds
 from scoreguard.v1.spec import Step, parse_chain
 from scoreguard_export.defences import jpeg as jpeg_module
 from scoreguard_export.defences.jpeg import Jpeg

@@ -13,9 +13,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreguard.v1.manifest_pb2 import DISTRIBUTION_STANDARD_NORMAL, RANDOM_SHAPE_IMAGE, RandomInput
-from scoreguard.v1.randomness import draw
-from scoreguard.v1.sampling import (
+from scoreguard.chain.randomness import draw
+from scoreguard.chain.sampling import (
     Schedule,
     ancestral_step,
     diffused,
@@ -27,6 +26,7 @@ from scoreguard.v1.sampling import (
     step_noise,
     visited_steps,
 )
+from scoreguard.v1.manifest_pb2 import DISTRIBUTION_STANDARD_NORMAL, RANDOM_SHAPE_IMAGE, RandomInput
 
 Floats = npt.NDArray[np.float64]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scoreguard.v1.shown import LIMIT, PATH_LIMIT, shown, shown_path
+from scoreguard.support.shown import LIMIT, PATH_LIMIT, shown, shown_path
 
 
 @pytest.mark.parametrize(

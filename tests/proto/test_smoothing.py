@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from scoreguard.chain.randomness import draw
+from scoreguard.chain.sampling import step_noise
+from scoreguard.chain.smoothing import MAX_SAMPLES, Smoothing, noisy_copies, noisy_copy
 from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError
 from scoreguard.v1.manifest_pb2 import DISTRIBUTION_STANDARD_NORMAL, RANDOM_SHAPE_IMAGE, RandomInput
-from scoreguard.v1.randomness import draw
-from scoreguard.v1.sampling import step_noise
-from scoreguard.v1.smoothing import MAX_SAMPLES, Smoothing, noisy_copies, noisy_copy
 
 GREY = np.full((3, 16, 18), 0.5, np.float32)
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.ndimage import uniform_filter
 
+from scoreguard.chain.tiles import in_tiles, spans
 from scoreguard.v1.manifest_pb2 import Tiling
-from scoreguard.v1.tiles import in_tiles, spans
 
 RADIUS = 3
 

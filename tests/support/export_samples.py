@@ -18,7 +18,8 @@ from scoreguard_export.defences.base import (
     RandomInput,
     RandomShape,
 )
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.weights.source import WeightsSource
 
 
 def metric_facts(name: str) -> MetricFacts:

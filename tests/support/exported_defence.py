@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from scoreguard_export.archive.parity import check_parity, parity_cases
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity import check_parity, parity_cases
 
 
 def assert_engines_agree(defence: Defence, home: Path) -> float:

@@ -19,7 +19,7 @@ from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard.v1.spec import parse_chain
 from scoreguard_handlers.config import ServeConfig
-from scoreguard_handlers.gateway import RunningGateway, serve
+from scoreguard_handlers.gateway.service import RunningGateway, serve
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from gateways import Line, connect
 from tiny_archives import HANDLER_FILE, replace_entry, write_tiny_archive
 
 from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig, TorchServeConfig
-from scoreguard_handlers.gateway import RunningGateway, serve
+from scoreguard_handlers.gateway.service import RunningGateway, serve
 
 T = TypeVar("T")
 FAULTY_HANDLER = '''"""The usual handler, with faults that a request can ask for by its request_id."""
@@ -24,7 +24,7 @@ import os
 import signal
 import time
 
-from scoreguard_handlers import torchserve_entry
+from scoreguard_handlers.torchserve import entry as torchserve_entry
 
 
 class Faulty(torchserve_entry.DefendedScoreHandler):

@@ -15,12 +15,12 @@ from photographs import to_batch
 from PIL import Image
 from torch import Tensor
 
+from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.signature import Case, input_names, make_inputs
 from scoreguard_export.exporters.torchscript import export_torchscript
-from scoreguard_export.parity_images import photographs
 
 Kind = TypeVar("Kind", bound=LearnedDefence)
 Array = NDArray[np.float64]

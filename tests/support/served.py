@@ -26,12 +26,12 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
-from scoreguard_export.build import BuildConfig, build
+from scoreguard_export.archive.build import BuildConfig, build
+from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, buildable, defence_named
 from scoreguard_export.defences.ffdnet import FfdNet
-from scoreguard_export.eager import EagerDefence
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 Floats = npt.NDArray[np.float32]
 GENERATED = ("ffdnet",)

@@ -36,7 +36,7 @@ from scoreguard.v1.manifest_pb2 import (
     MetricFacts,
     ParameterSpec,
 )
-from scoreguard_export.mar import write_mar
+from scoreguard_export.archive.mar import write_mar
 
 OPSET: Final = 20
 SLOW_NODES: Final = 40

@@ -22,8 +22,8 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.jpeg import repeated
-from scoreguard.v1.rounding import JPEG, codec_of, intervals_of, rounds
+from scoreguard.chain.jpeg import repeated
+from scoreguard.chain.rounding import JPEG, codec_of, intervals_of, rounds
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1

@@ -17,7 +17,7 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.rounding import Rounding
+from scoreguard.chain.rounding import Rounding
 from scoreguard_client.attacks.base import Found
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1

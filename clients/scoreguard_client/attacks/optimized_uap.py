@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from scoreguard_client.attacks.universal import UniversalAttack
-from scoreguard_client.universal.recipe import Kind
+from scoreguard_client.perturbations.recipe import Kind
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.rounding import Rounding, any_rounds
+from scoreguard.chain.rounding import Rounding, any_rounds
 from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchError, QueryBudgetError
 from scoreguard_client.attacks.regions.base import Region
 from scoreguard_client.oracles.base import (

@@ -21,10 +21,10 @@ from scoreguard_client.attacks.base import Attack, Companions, Found, Needs
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
-from scoreguard_client.universal.artifact import UniversalPerturbation, load_perturbation
-from scoreguard_client.universal.errors import PerturbationError
-from scoreguard_client.universal.recipe import Kind
-from scoreguard_client.universal.tiling import tiled
+from scoreguard_client.perturbations.artifact import UniversalPerturbation, load_perturbation
+from scoreguard_client.perturbations.errors import PerturbationError
+from scoreguard_client.perturbations.recipe import Kind
+from scoreguard_client.perturbations.tiling import tiled
 
 _DIGEST: Final = re.compile(r"(?:[0-9a-f]{64})?\Z")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from scoreguard_client.campaign.errors import CampaignError, PlanError, PlanMismatchError, RunError, ServerGoneError
+from scoreguard_client.campaign.errors import PlanMismatchError, RunError, ServerGoneError
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
-from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
+from scoreguard_client.campaign.plan import Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record
 from scoreguard_client.campaign.runner import Progress, Runner, Summary
 from scoreguard_client.campaign.store import Store
+from scoreguard_client.target.errors import CampaignError, PlanError
+from scoreguard_client.target.images import ImageRef
 
 __all__ = [
     "CampaignError",

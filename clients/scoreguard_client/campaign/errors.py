@@ -14,15 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from scoreguard_client._exceptions import ScoreguardError, ServerError
-
-
-class CampaignError(ScoreguardError):
-    """Base of what can go wrong with a campaign."""
-
-
-class PlanError(CampaignError):
-    """A campaign that cannot be planned."""
+from scoreguard_client._exceptions import ServerError
+from scoreguard_client.target.errors import CampaignError
 
 
 class PlanMismatchError(CampaignError):

@@ -15,12 +15,9 @@ from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attacks
 from scoreguard_client.attacks.errors import CompanionMissingError
-from scoreguard_client.campaign.chains import complete_chains
 from scoreguard_client.campaign.crafting import Companion, Crafter, companion_source, gradient_source
 from scoreguard_client.campaign.endpoint import Endpoint
-from scoreguard_client.campaign.errors import PlanError
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.images import FoundImages, LeftOut, find_images
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
@@ -33,6 +30,9 @@ from scoreguard_client.campaign.runner import (
 from scoreguard_client.campaign.selection import ALL, MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
+from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.images import FoundImages, LeftOut, find_images
 
 DEFAULT_SURROGATE: Final = Path("model_store")
 """Model store whose archives serve as surrogates where it is present."""

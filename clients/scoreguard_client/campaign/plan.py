@@ -16,22 +16,9 @@ from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.base import Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.oracles.seeds import derive_seed
+from scoreguard_client.target.images import ImageRef
 
 _SHOWN: Final = 90
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImageRef:
-    """A picture of the campaign."""
-
-    name: str
-    """Path below the picture folder, with forward slashes."""
-    sha256: str
-    """Digest of the file, hexadecimal."""
-    height: int
-    """Height in pixels, EXIF rotation applied."""
-    width: int
-    """Width in pixels, EXIF rotation applied."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,13 +23,13 @@ from scoreguard_client.campaign.crafting import Crafter
 from scoreguard_client.campaign.endpoint import FATAL, Answer, Endpoint
 from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
-from scoreguard_client.campaign.images import LeftOut, as_batch, read_image
-from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
+from scoreguard_client.campaign.plan import Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
 from scoreguard_client.campaign.scoring import CleanTable, Scorer, clean_jobs, fidelity_of_purified
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.oracles.live import is_random
+from scoreguard_client.target.images import ImageRef, LeftOut, as_batch, read_image
 
 PATIENCE_SECONDS: Final = 120.0
 """How long a server that has gone is waited for."""

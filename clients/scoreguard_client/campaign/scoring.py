@@ -16,10 +16,11 @@ from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
 from scoreguard_client.campaign.errors import CleanImageError, may_pass
 from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
-from scoreguard_client.campaign.plan import ImageRef, Plan, Unit
+from scoreguard_client.campaign.plan import Plan, Unit
 from scoreguard_client.campaign.records import CleanScore, Record, RecordKey, is_adaptive
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.scores.fidelity import l_infinity, like, psnr, ssim
+from scoreguard_client.target.images import ImageRef
 
 _Level = TypeVar("_Level", np.uint8, np.float32)
 

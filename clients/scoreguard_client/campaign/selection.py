@@ -11,8 +11,7 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types, parse_attack
-from scoreguard_client.campaign.images import FoundImages, LeftOut
-from scoreguard_client.campaign.plan import ImageRef
+from scoreguard_client.target.images import FoundImages, ImageRef, LeftOut
 
 ALL: Final = "all"
 """Stands for every attack, or every deployed defence."""

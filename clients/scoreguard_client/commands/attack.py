@@ -9,17 +9,17 @@ from typing import Any
 import click
 import yaml
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
-from scoreguard_client.campaign.errors import PlanError
-from scoreguard_client.campaign.images import LeftOut
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
 from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.oracles.draws import AUTO
+from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.images import LeftOut
 
 INCOMPLETE = 1
 """Exit code where some records failed."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
 

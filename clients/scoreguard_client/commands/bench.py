@@ -11,8 +11,8 @@ from typing import Final
 
 import click
 
-from scoreguard import console
 from scoreguard.images import image_files
+from scoreguard.support import console
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig

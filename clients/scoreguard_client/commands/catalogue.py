@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import click
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._models import Catalogue, DefenceDescription, MetricDescription, ParameterDescription

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.text import text_table

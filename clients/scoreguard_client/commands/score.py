@@ -9,9 +9,9 @@ from typing import Any
 
 import click
 
-from scoreguard import console
-from scoreguard.v1.shown import path_text
-from scoreguard.v1.smoothing import Smoothing
+from scoreguard.chain.smoothing import Smoothing
+from scoreguard.support import console
+from scoreguard.support.shown import path_text
 from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig

@@ -9,7 +9,7 @@ from typing import Any
 import click
 from rich.table import Table
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.campaign.launch import Gradients

@@ -9,17 +9,17 @@ import click
 import numpy as np
 import PIL.Image
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
 from scoreguard_client.campaign.launch import Gradients
 from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._progress import Meter, meter
-from scoreguard_client.universal.artifact import UniversalPerturbation, load_perturbation
-from scoreguard_client.universal.errors import PerturbationError
+from scoreguard_client.perturbations.artifact import UniversalPerturbation, load_perturbation
+from scoreguard_client.perturbations.errors import PerturbationError
+from scoreguard_client.perturbations.recipe import Kind
 from scoreguard_client.universal.launch import TrainingOptions, train
-from scoreguard_client.universal.recipe import Kind
 from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
 
 _PATH = click.Path(path_type=Path)

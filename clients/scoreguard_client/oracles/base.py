@@ -9,7 +9,7 @@ from typing import Protocol, Self, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.rounding import Rounding
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.spec import Step
 
 Images = npt.NDArray[np.float32]

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from scoreguard.v1.rounding import Rounding
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient

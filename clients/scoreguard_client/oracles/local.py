@@ -17,12 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.execution import graphs_of, is_random, run_step
+from scoreguard.chain.resolve import ResolvedStep, resolve_step
+from scoreguard.chain.rounding import Rounding, pass_cubic, rounds
+from scoreguard.chain.size_limits import check_fits, check_readable
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
-from scoreguard.v1.execution import graphs_of, is_random, run_step
-from scoreguard.v1.fits import check_fits, check_readable
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
-from scoreguard.v1.resolve import ResolvedStep, resolve_step
-from scoreguard.v1.rounding import Rounding, pass_cubic, rounds
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores

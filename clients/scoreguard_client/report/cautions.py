@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from scoreguard.v1.rounding import any_rounds
+from scoreguard.chain.rounding import any_rounds
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack, Direction, Needs

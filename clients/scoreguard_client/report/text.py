@@ -11,7 +11,7 @@ from typing import Final
 from rich.markup import escape
 from rich.table import Table
 
-from scoreguard.console import width_of
+from scoreguard.support.console import width_of
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.table import Row

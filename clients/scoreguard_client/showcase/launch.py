@@ -15,11 +15,9 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, FloatPicture, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attack
-from scoreguard_client.campaign.chains import complete_chains
 from scoreguard_client.campaign.crafting import Crafter, companion_source, gradient_source
-from scoreguard_client.campaign.images import as_batch, image_ref, read_image
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for, without_idle
-from scoreguard_client.campaign.plan import ImageRef, Plan
+from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.scoring import unit_values
 from scoreguard_client.scores.fidelity import l_infinity
 from scoreguard_client.showcase.cards import Card, Facts, Showcase
@@ -27,6 +25,8 @@ from scoreguard_client.showcase.details import Window, busiest, parse_window
 from scoreguard_client.showcase.errors import ShowcaseError
 from scoreguard_client.showcase.pictures import amplification
 from scoreguard_client.showcase.studio import Studio
+from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.images import ImageRef, as_batch, image_ref, read_image
 
 DEFAULT_ATTACK: Final = "ifgsm:eps=8/255"
 

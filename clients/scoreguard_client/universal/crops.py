@@ -21,9 +21,8 @@ import numpy as np
 import PIL.Image
 
 from scoreguard.v1.codec import Picture
-from scoreguard_client.campaign.images import as_batch, read_image
-from scoreguard_client.campaign.plan import ImageRef
 from scoreguard_client.oracles.base import Images
+from scoreguard_client.target.images import ImageRef, as_batch, read_image
 
 _ENOUGH: Final = 2
 """The benchmark crops where half the height and half the width reach the size."""

@@ -10,15 +10,15 @@ from scoreguard.v1.archive import SUFFIX
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.attacks.base import Direction, Mode
-from scoreguard_client.campaign.chains import complete_chains
-from scoreguard_client.campaign.images import find_images
 from scoreguard_client.campaign.launch import DEFAULT_SURROGATE, Gradients
 from scoreguard_client.oracles.local import find_surrogate
-from scoreguard_client.universal.artifact import SUFFIX as FILE_SUFFIX
-from scoreguard_client.universal.artifact import UniversalPerturbation
+from scoreguard_client.perturbations.artifact import SUFFIX as FILE_SUFFIX
+from scoreguard_client.perturbations.artifact import UniversalPerturbation
+from scoreguard_client.perturbations.errors import RecipeError
+from scoreguard_client.perturbations.recipe import DEFAULTS, Kind, Recipe
+from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.images import find_images
 from scoreguard_client.universal.crops import TrainingPictures
-from scoreguard_client.universal.errors import RecipeError
-from scoreguard_client.universal.recipe import DEFAULTS, Kind, Recipe
 from scoreguard_client.universal.teacher import Teacher, live_teacher, local_teacher
 from scoreguard_client.universal.training import CHECKPOINT_EVERY, Progress, Training
 

@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.oracles.base import Gradients
-from scoreguard_client.universal.recipe import Recipe
-from scoreguard_client.universal.tiling import Perturbation
+from scoreguard_client.perturbations.recipe import Recipe
+from scoreguard_client.perturbations.tiling import Perturbation
 
 State = dict[str, npt.NDArray[Any]]
 """All that a training needs to go on, by name."""

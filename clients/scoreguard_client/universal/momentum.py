@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.oracles.base import Gradients
+from scoreguard_client.perturbations.recipe import Recipe
+from scoreguard_client.perturbations.tiling import Perturbation
 from scoreguard_client.universal.learner import Learner, State
-from scoreguard_client.universal.recipe import Recipe
-from scoreguard_client.universal.tiling import Perturbation
 
 _KEPT: Final = 0.9
 """Share of the last direction that is kept."""

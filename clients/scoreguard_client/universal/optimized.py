@@ -19,10 +19,10 @@ import numpy.typing as npt
 
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients
+from scoreguard_client.perturbations.recipe import Recipe
+from scoreguard_client.perturbations.tiling import Perturbation
 from scoreguard_client.universal.adam import adam_arrays, restore_adam, tensor_of
 from scoreguard_client.universal.learner import Learner, State
-from scoreguard_client.universal.recipe import Recipe
-from scoreguard_client.universal.tiling import Perturbation
 
 
 class OptimizedLearner(Learner):

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.errors import OracleAnswerError
-from scoreguard_client.campaign.images import LeftOut
 from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.oracles.seeds import derive_seed
-from scoreguard_client.universal.artifact import (
+from scoreguard_client.perturbations.artifact import (
     UniversalPerturbation,
     load_perturbation,
     partial_path,
@@ -28,14 +27,15 @@ from scoreguard_client.universal.artifact import (
     save_perturbation,
     write_safetensors,
 )
+from scoreguard_client.perturbations.errors import CheckpointError, PerturbationError, RecipeError
+from scoreguard_client.perturbations.recipe import Kind, Recipe
+from scoreguard_client.target.images import LeftOut
 from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.cumulative import CumulativeLearner
-from scoreguard_client.universal.errors import CheckpointError, PerturbationError, RecipeError
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.learner import Learner
 from scoreguard_client.universal.momentum import MomentumLearner
 from scoreguard_client.universal.optimized import OptimizedLearner
-from scoreguard_client.universal.recipe import Kind, Recipe
 from scoreguard_client.universal.teacher import Teacher
 
 LEARNERS: Final[Mapping[str, type[Learner]]] = {

@@ -35,10 +35,10 @@ def command(
     as_json: bool,
 ) -> None:
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
-    from scoreguard_export.build import BuildConfig, build, count_steps
-    from scoreguard_export.official import unofficial
+    from scoreguard_export.archive.build import BuildConfig, build, count_steps
+    from scoreguard_export.archive.official import unofficial
+    from scoreguard_export.archive.requested import requested
     from scoreguard_export.progress import counted
-    from scoreguard_export.requested import requested
 
     asked = requested(metrics, defences, weights, lambda line: click.echo(line, err=True))
     for notice in unofficial(asked.weights):

@@ -10,11 +10,11 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.table import Table
 
-from scoreguard.console import output
+from scoreguard.support.console import output
+from scoreguard_export.archive.facts import exported_facts, metric_message
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.facts import exported_facts, metric_message
 from scoreguard_export.metrics.base import MetricFacts
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 

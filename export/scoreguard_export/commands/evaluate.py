@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
-from scoreguard import console
+from scoreguard.support import console
 
 if TYPE_CHECKING:
     from scoreguard_export.training.evaluate_mos import AgreementRow

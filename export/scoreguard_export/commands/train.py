@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from scoreguard.console import output
+from scoreguard.support.console import output
 from scoreguard_export.training.checkpoint import torch_threads
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.denoising import LEVELS, DenoisingRow, compare

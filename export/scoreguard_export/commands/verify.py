@@ -19,9 +19,9 @@ from scoreguard.v1.archive import archives_in
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model_store: Path, as_json: bool) -> None:
     """Confirm digests, parity and golden vectors of every archive in a model store."""
-    from scoreguard_export.model_store import edited_server_files
+    from scoreguard_export.archive.model_store import edited_server_files
+    from scoreguard_export.archive.verify import verify_store
     from scoreguard_export.progress import counted
-    from scoreguard_export.verify import verify_store
 
     manifests = [archive.manifest for archive in archives_in(model_store)]
     total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)

@@ -9,11 +9,11 @@ from typing import Any
 import click
 from rich.table import Table
 
-from scoreguard import console
-from scoreguard_export import weights_store
-from scoreguard_export.download import Download
+from scoreguard.support import console
+from scoreguard_export.archive import weights_store
+from scoreguard_export.archive.weights_store import Fetched, WeightsFile
 from scoreguard_export.progress import transferred
-from scoreguard_export.weights_store import Fetched, WeightsFile
+from scoreguard_export.weights.download import Download
 
 _UNKNOWN = "not known"
 _folder = click.option(

@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Self
 from torch import Tensor, nn
 
 from scoreguard_export.errors import ParameterError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class Differentiability(StrEnum):

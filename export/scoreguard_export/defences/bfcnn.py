@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 _DEPTH = 20
 _WIDTH = 64

@@ -19,7 +19,7 @@ from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.carn_network import CarnM
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class Carn(LearnedDefence):

@@ -3,7 +3,7 @@
     x' = clip₀₁(x − σ·n(x, σ))
 
 The network is this project's own (`denoiser_net`), trained on photographs by `scoreguard-export train diffusion`. With
-the noise of step t, σ_t = ½·√((1 − ᾱ_t)/ᾱ_t), it is the x̂₀ of Ho et al. 2020 (eq. 15): `scoreguard.v1.sampling`.
+the noise of step t, σ_t = ½·√((1 − ᾱ_t)/ᾱ_t), it is the x̂₀ of Ho et al. 2020 (eq. 15): `scoreguard.chain.sampling`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.denoiser_net import STRIDE, DenoiserNetwork
 from scoreguard_export.defences.shipped import SHIPPED, ShippedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class Denoiser(ShippedDefence):

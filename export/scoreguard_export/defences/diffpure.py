@@ -3,7 +3,7 @@
     y = x + σ_t·ε,   x' = the sampler's way from step t to step 0, which asks a denoiser at every step
 
 The samplers are DDPM's (Ho et al. 2020) and DDIM's (Song et al. 2021); their formulas, and the loop around the exported
-denoiser, are in `scoreguard.v1.sampling`. The paper solves the reverse process as a differential equation; the later
+denoiser, are in `scoreguard.chain.sampling`. The paper solves the reverse process as a differential equation; the later
 benchmarks take DDPM's steps, as is done here.
 """
 
@@ -16,14 +16,14 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from scoreguard.v1.execution import LEVELS
-from scoreguard.v1.sampling import Schedule, linear_schedule, purified_ddim, purified_ddpm, step_noise
+from scoreguard.chain.execution import LEVELS
+from scoreguard.chain.sampling import Schedule, linear_schedule, purified_ddim, purified_ddpm, step_noise
 from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter, Tiles
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.diffpure_finish import EDGE_PARAMETERS, UNSHARP_PARAMETERS, EdgeFinish, UnsharpFinish
 from scoreguard_export.defences.guided import GuidedDenoiser
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 _STEPS = 1000
 _SHIPPED_STEPS = 150

@@ -21,7 +21,7 @@ from scoreguard_export.defences.base import DefenceFacts, Differentiability, Par
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.defences.libraries import library
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class FbCnn(LearnedDefence):

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.shipped import SHIPPED, ShippedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 _WIDE, _NARROW, _SLOPE = 64, 16, 0.2
 

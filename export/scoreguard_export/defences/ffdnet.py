@@ -18,7 +18,7 @@ from torch.nn import functional
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 _DEPTH = 12
 _WIDTH = 96

@@ -1,7 +1,7 @@
 """Guided diffusion's 256 × 256 model as a denoiser (Dhariwal & Nichol, NeurIPS 2021; arXiv 2105.05233).
 
 The weights are OpenAI's unconditional ImageNet model, which DiffPure (Nie et al. 2022) purifies with. A picture p in
-[0, 1] with noise of standard deviation s added is a state of its process, up to a factor (`scoreguard.v1.sampling`):
+[0, 1] with noise of standard deviation s added is a state of its process, up to a factor (`scoreguard.chain.sampling`):
 
     ᾱ = 1/(1 + 4s²),   x_t = √ᾱ·(2p − 1),   x̂₀ = (x_t − √(1 − ᾱ)·ε(x_t, t))/√ᾱ,   x' = clip₀₁((x̂₀ + 1)/2)
 
@@ -17,12 +17,12 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from scoreguard.v1.sampling import linear_schedule
+from scoreguard.chain.sampling import linear_schedule
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter, Tiles
 from scoreguard_export.defences.guided_network import GuidedNetwork
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 class GuidedDenoiser(LearnedDefence):

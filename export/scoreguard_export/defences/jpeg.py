@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scoreguard.v1.jpeg import CHROMINANCE_TABLE, LUMINANCE_TABLE
+from scoreguard.chain.jpeg import CHROMINANCE_TABLE, LUMINANCE_TABLE
 from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.jpeg_codec import (
     TRANSFORM,

@@ -9,10 +9,10 @@ from typing import ClassVar, Self
 
 from torch import Tensor, nn
 
-from scoreguard_export.checkpoints import advice, fill, read_checkpoint
 from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.checkpoints import advice, fill, read_checkpoint
+from scoreguard_export.weights.source import WeightsSource
 
 _TILE = 1024
 """Side of a tile in pixels: a map of 64 channels of it takes 256 MiB."""

@@ -6,7 +6,7 @@ import importlib
 import warnings
 from types import ModuleType
 
-from scoreguard.torchvision import torchvision_operators
+from scoreguard.support.torchvision import torchvision_operators
 from scoreguard_export.errors import MissingExtraError
 
 

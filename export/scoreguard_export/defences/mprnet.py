@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Tiles
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.defences.mprnet_network import MprNetwork
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 
 def _mirrored(image: Tensor, axis: int) -> Tensor:

@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.source import WeightsSource
 
 _SCALE = 4
 _DEPTH = 34

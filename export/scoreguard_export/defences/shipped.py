@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from scoreguard_export.checkpoints import advice, fill
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import WeightsSource
+from scoreguard_export.weights.checkpoints import advice, fill
+from scoreguard_export.weights.source import WeightsSource
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 """Where the shipped weights are."""

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from scoreguard.v1.execution import INEXACT_OPTIMISERS
+from scoreguard.chain.execution import INEXACT_OPTIMISERS
 from scoreguard_export.exporters.quiet import quiet
 
 Engine = Callable[[tuple[Tensor, ...]], Tensor]

@@ -9,6 +9,8 @@ from typing import Self
 
 from torch import Tensor, nn
 
+from scoreguard_export.weights.source import WeightsSource
+
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRange:
@@ -21,27 +23,6 @@ class ScoreRange:
     def width(self) -> float:
         """High − low."""
         return self.high - self.low
-
-
-@dataclass(frozen=True, kw_only=True)
-class WeightsSource:
-    """Where the weights of a metric or a defence live."""
-
-    licence: str
-    """Licence of the weights, as their publisher names it."""
-    shipped: Path | None = None
-    """File inside this package; None where the weights are not ours to ship."""
-    download: str = ""
-    """Address that serves a file which loads as it is; empty where none is known."""
-    url: str = ""
-    """How to come by the official file, in words or by a page, where `download` does not say it all."""
-    sha256: str = ""
-    """Digest of the file at `download`, or of the one that `url` describes, hexadecimal; empty where not known."""
-
-    @property
-    def origin(self) -> str:
-        """Where the official file is from."""
-        return self.url or self.download
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreguard_export.checkpoints import advice
 from scoreguard_export.errors import UnknownNameError, WeightsError
 from scoreguard_export.metrics import cnniqa, lite, nima, niqe
 from scoreguard_export.metrics.base import Metric, MetricFacts
+from scoreguard_export.weights.checkpoints import advice
 
 
 @dataclass(frozen=True, kw_only=True)

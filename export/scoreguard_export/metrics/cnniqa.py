@@ -19,8 +19,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreguard_export.checkpoints import load_checkpoint
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.weights.checkpoints import load_checkpoint
+from scoreguard_export.weights.source import WeightsSource
 
 PATCH = 32
 

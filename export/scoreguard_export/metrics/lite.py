@@ -20,7 +20,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.weights.source import WeightsSource
 
 _STAGES = ((24,), (48, 48), (80, 80), (128,))
 """Widths of the convolutions of each stage; the first of a stage halves the size."""

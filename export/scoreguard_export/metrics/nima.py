@@ -15,8 +15,9 @@ from typing import Self
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.checkpoints import load_checkpoint
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.weights.checkpoints import load_checkpoint
+from scoreguard_export.weights.source import WeightsSource
 
 SIDE = 224
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)

@@ -23,8 +23,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange, WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
+from scoreguard_export.weights.source import WeightsSource
 
 FACTS = MetricFacts(
     name="niqe",

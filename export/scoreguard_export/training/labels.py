@@ -15,7 +15,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from scoreguard.piq import import_piq
+from scoreguard.support.piq import import_piq
 from scoreguard_export.errors import TrainingError
 
 

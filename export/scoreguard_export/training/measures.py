@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import ModuleType
 
-from scoreguard.piq import import_piq
+from scoreguard.support.piq import import_piq
 from scoreguard_export.errors import TrainingError
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
-from scoreguard_handlers.board import Board
+from scoreguard_handlers.worker.board import Board
 
 THREAD_NAME: Final = "scoreguard-chain"
 """How the names of threads that run graphs in this process begin."""

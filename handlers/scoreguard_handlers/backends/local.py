@@ -13,10 +13,10 @@ from typing import Protocol, Self
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
 from scoreguard_handlers.backends.base import THREAD_NAME
-from scoreguard_handlers.board import Board, MemoryBoard
-from scoreguard_handlers.catalogue import Catalogue
 from scoreguard_handlers.config import ServeConfig
-from scoreguard_handlers.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.board import Board, MemoryBoard
+from scoreguard_handlers.worker.catalogue import Catalogue
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
 
 
 class Runner(Protocol):

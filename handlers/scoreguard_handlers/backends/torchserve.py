@@ -17,8 +17,7 @@ from scoreguard.v1.worker_pb2 import (
     WorkerRequest,
     WorkerResponse,
 )
-from scoreguard_handlers.board import FolderBoard
-from scoreguard_handlers.catalogue import Catalogue
+from scoreguard_handlers.backends.hung_workers import HungWorkers
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import (
     BackendUnavailableError,
@@ -28,11 +27,12 @@ from scoreguard_handlers.errors import (
     TooLateError,
     WorkerDiedError,
 )
-from scoreguard_handlers.hung_workers import HungWorkers
-from scoreguard_handlers.spool import Spool
-from scoreguard_handlers.torchserve_files import LOOPBACK
-from scoreguard_handlers.torchserve_process import READY, TorchServeProcess
-from scoreguard_handlers.torchserve_supervisor import TorchServeSupervisor
+from scoreguard_handlers.torchserve.files import LOOPBACK
+from scoreguard_handlers.torchserve.process import READY, TorchServeProcess
+from scoreguard_handlers.torchserve.spool import Spool
+from scoreguard_handlers.torchserve.supervisor import TorchServeSupervisor
+from scoreguard_handlers.worker.board import FolderBoard
+from scoreguard_handlers.worker.catalogue import Catalogue
 
 PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 _MARGIN_SECONDS: Final = 2.0

@@ -6,8 +6,8 @@ import re
 from pathlib import Path
 from typing import Final
 
+from scoreguard.support.shown import shown
 from scoreguard.v1.errors import ImageError
-from scoreguard.v1.shown import shown
 
 KINDS: Final = ("PNG", "JPEG", "WebP", "AVIF", "TIFF", "BMP", "PPM", "GIF")
 """The kinds that are read. PPM stands for PBM and PGM as well."""

@@ -10,9 +10,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from scoreguard.images.reader import read_image
 from scoreguard.images.source import MAX_PIXELS, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, orientation_of, upright
+from scoreguard.support.shown import shown
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
-from scoreguard.v1.shown import shown
 
 _READ_FROM_FILE = ("PNG", "TIFF", "PPM", "BMP")
 _EIGHT_BIT, _SIXTEEN_BIT = 255, 65535

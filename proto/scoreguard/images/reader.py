@@ -17,9 +17,9 @@ from scoreguard.images.pnm import read_pnm
 from scoreguard.images.source import MAX_PIXELS, MAX_SECONDS, Check, Watch, never
 from scoreguard.images.tiff import read_tiff
 from scoreguard.images.webp import read_webp
+from scoreguard.support.shown import shown
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError
-from scoreguard.v1.shown import shown
 
 _READERS: Final[dict[str, Callable[..., Picture]]] = {
     "PNG": read_png,

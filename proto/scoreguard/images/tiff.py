@@ -12,9 +12,9 @@ from PIL.TiffImagePlugin import TiffImageFile
 from scoreguard.images import tiff_tags as t
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, upright, upright_array, valid_orientation
+from scoreguard.support.shown import shown
 from scoreguard.v1.codec import Picture
 from scoreguard.v1.errors import ImageError, ImageLimitError
-from scoreguard.v1.shown import shown
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 MAX_PIECES: Final = 500_000

@@ -8,6 +8,7 @@ from typing import Final, cast
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.support.shown import shown
 from scoreguard.v1.errors import PayloadError
 from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.scoring_pb2 import (
@@ -16,7 +17,6 @@ from scoreguard.v1.scoring_pb2 import (
     DataType,
     Tensor,
 )
-from scoreguard.v1.shown import shown
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""

@@ -13,7 +13,7 @@ ContractError
 
 from __future__ import annotations
 
-from scoreguard.v1.shown import shown
+from scoreguard.support.shown import shown
 
 
 class ContractError(ValueError):

@@ -18,7 +18,7 @@ _VERSION: Final = "1.0"
 
 _HANDLER: Final = '''"""TorchServe imports this file by its stem; everything it does lives in the installed package."""
 
-from scoreguard_handlers import torchserve_entry
+from scoreguard_handlers.torchserve import entry as torchserve_entry
 
 
 class DefendedScore(torchserve_entry.DefendedScoreHandler):

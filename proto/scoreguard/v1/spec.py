@@ -11,9 +11,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from scoreguard.support.shown import shown
 from scoreguard.v1.errors import SpecError
 from scoreguard.v1.scoring_pb2 import DefenceStep
-from scoreguard.v1.shown import shown
 
 UNDEFENDED = "none"
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")

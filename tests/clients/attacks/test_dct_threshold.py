@@ -16,7 +16,7 @@ from PIL import Image
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import TorchOracle
 
-from scoreguard.v1.jpeg import TRANSFORM, Codec, Floats
+from scoreguard.chain.jpeg import TRANSFORM, Codec, Floats
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import AttackSpecError, ChainMismatchError, parse_attack
 from scoreguard_client.attacks.apgd import APGD

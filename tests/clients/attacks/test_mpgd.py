@@ -9,7 +9,7 @@ import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
-from scoreguard.v1.rounding import Rounding
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.spec import Step, parse_chain
 from scoreguard_client.attacks import AttackSpecError, Direction, parse_attack
 from scoreguard_client.attacks.mpgd import MPGD

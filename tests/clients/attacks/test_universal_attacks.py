@@ -22,8 +22,8 @@ from scoreguard_client.attacks.generative_uap import GenerativeUAP
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
 from scoreguard_client.attacks.universal import UniversalAttack
 from scoreguard_client.oracles.base import Images
-from scoreguard_client.universal.artifact import save_perturbation
-from scoreguard_client.universal.errors import PerturbationError
+from scoreguard_client.perturbations.artifact import save_perturbation
+from scoreguard_client.perturbations.errors import PerturbationError
 
 KINDS: list[type[UniversalAttack]] = [CumulativeUAP, OptimizedUAP, GenerativeUAP]
 Values = npt.NDArray[np.float32]

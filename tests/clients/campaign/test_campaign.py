@@ -38,9 +38,9 @@ from scoreguard_client.campaign import (
     launch,
 )
 from scoreguard_client.campaign.gallery import picture_path
-from scoreguard_client.campaign.images import as_batch, find_images, read_image
 from scoreguard_client.campaign.runner import Progress
 from scoreguard_client.oracles.draws import AUTO, PROBES
+from scoreguard_client.target.images import as_batch, find_images, read_image
 
 Launch = Callable[..., Summary]
 FGSM = "fgsm:direction=up:eps=0.0392156862745"

@@ -19,12 +19,12 @@ import pytest
 from google.rpc import code_pb2, status_pb2
 from tests.clients.campaign.conftest import Launch
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.campaign import CampaignOptions, PlanError, Record, Store
-from scoreguard_client.campaign.images import find_images, name_of, path_of, read_image
 from scoreguard_client.cli import command
+from scoreguard_client.target.images import find_images, name_of, path_of, read_image
 
 LATIN = os.fsdecode(b"caf\xe9.png")
 

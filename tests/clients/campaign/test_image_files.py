@@ -11,8 +11,8 @@ import PIL.Image
 import pytest
 
 from scoreguard_client.campaign import PlanError
-from scoreguard_client.campaign.images import find_images, read_image
 from scoreguard_client.commands.bench import _folder
+from scoreguard_client.target.images import find_images, read_image
 
 
 def chunk(kind: bytes, data: bytes) -> bytes:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from google.rpc import code_pb2, status_pb2
 
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.errors import ParameterError
-from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.scoring_pb2 import ROUNDING_CUBIC, ROUNDING_STRAIGHT_THROUGH
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import NotFoundError, ResourceExhaustedError, ScoringClient, ServerError

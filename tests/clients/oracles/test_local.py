@@ -14,10 +14,10 @@ import pytest
 import torch
 from tests.clients.oracles.toy_archive import Defence, write_archive
 
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError, ParameterError
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_STRAIGHT_THROUGH, DefenceFacts, ParameterSpec
-from scoreguard.v1.rounding import Rounding
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client import MissingExtraError
 from scoreguard_client.attacks import parse_attack

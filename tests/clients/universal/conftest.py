@@ -12,11 +12,11 @@ import numpy.typing as npt
 import PIL.Image
 import pytest
 
-from scoreguard_client.campaign.images import find_images
 from scoreguard_client.oracles.base import GradientOracle
-from scoreguard_client.universal.artifact import UniversalPerturbation
+from scoreguard_client.perturbations.artifact import UniversalPerturbation
+from scoreguard_client.perturbations.recipe import Recipe
+from scoreguard_client.target.images import find_images
 from scoreguard_client.universal.crops import TrainingPictures
-from scoreguard_client.universal.recipe import Recipe
 from scoreguard_client.universal.teacher import oracle_teacher
 from scoreguard_client.universal.training import Training
 

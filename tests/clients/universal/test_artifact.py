@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clients.universal.conftest import recipe
 
-from scoreguard_client.universal.artifact import load_perturbation, save_perturbation
-from scoreguard_client.universal.errors import PerturbationError, RecipeError
-from scoreguard_client.universal.recipe import Recipe
-from scoreguard_client.universal.tiling import tiled
+from scoreguard_client.perturbations.artifact import load_perturbation, save_perturbation
+from scoreguard_client.perturbations.errors import PerturbationError, RecipeError
+from scoreguard_client.perturbations.recipe import Recipe
+from scoreguard_client.perturbations.tiling import tiled
 
 
 def values(seed: int = 0, shape: tuple[int, ...] = (3, 8, 8)) -> npt.NDArray[np.float32]:

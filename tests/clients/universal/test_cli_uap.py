@@ -14,12 +14,12 @@ import PIL.Image
 import pytest
 from tests.clients.oracles.toy_archive import write_archive
 
-from scoreguard import console
+from scoreguard.support import console
 from scoreguard.v1.archive import sha256_of
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.cli import command
-from scoreguard_client.universal.artifact import load_perturbation, save_perturbation
+from scoreguard_client.perturbations.artifact import load_perturbation, save_perturbation
 
 Run = Callable[..., tuple[int, str, str]]
 

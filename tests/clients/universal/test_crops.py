@@ -10,8 +10,8 @@ import pytest
 from tests.clients.universal.conftest import write_pictures
 
 from scoreguard_client import PictureError
-from scoreguard_client.campaign.images import find_images
 from scoreguard_client.oracles.base import Images
+from scoreguard_client.target.images import find_images
 from scoreguard_client.universal.crops import TrainingPictures, crop, window
 
 SIZE = 16

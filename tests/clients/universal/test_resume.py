@@ -21,7 +21,7 @@ from torch import Tensor
 
 from scoreguard.v1 import archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry, GraphFiles, MetricArtifact, MetricFacts
-from scoreguard_client.universal.errors import CheckpointError
+from scoreguard_client.perturbations.errors import CheckpointError
 from scoreguard_client.universal.teacher import local_teacher
 
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"

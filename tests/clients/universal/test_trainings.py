@@ -15,10 +15,10 @@ from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe, write_pictures
 
 from scoreguard_client.attacks.errors import OracleAnswerError
-from scoreguard_client.campaign.images import as_batch, find_images, read_image
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
+from scoreguard_client.perturbations.errors import RecipeError
+from scoreguard_client.target.images import as_batch, find_images, read_image
 from scoreguard_client.universal.crops import TrainingPictures
-from scoreguard_client.universal.errors import RecipeError
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.teacher import oracle_teacher
 from scoreguard_client.universal.training import Training, batch_places

@@ -13,7 +13,7 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.jpeg import (
+from scoreguard.chain.jpeg import (
     BLOCK,
     TO_COLOUR,
     TRANSFORM,

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.jpeg import BLOCK, TRANSFORM, Floats
+from scoreguard.chain.jpeg import BLOCK, TRANSFORM, Floats
 
 _TOGETHER: Final = (1, 2, 4, 8)
 """Coefficients of a block that are pushed together."""

@@ -1,0 +1,1 @@
+"""Universal perturbations as artifacts: files, recipes, tiling."""

@@ -1,0 +1,1 @@
+"""What is attacked: images, and chains of a deployed metric."""

@@ -1,0 +1,145 @@
+"""The clean pictures of a campaign: found in a folder, identified by digest, read as RGB."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from scoreguard.images import SUFFIXES, image_files, is_image_path
+from scoreguard.support.shown import path_text
+from scoreguard.v1.codec import Picture
+from scoreguard_client._exceptions import PictureError
+from scoreguard_client._pictures import from_file, read_bytes
+from scoreguard_client.oracles.base import Images
+from scoreguard_client.target.errors import PlanError
+
+TOP: Final = 255
+_ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
+"""How a byte of a file name that is not UTF-8 is written in a record."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageRef:
+    """A picture of the campaign."""
+
+    name: str
+    """Path below the picture folder, with forward slashes."""
+    sha256: str
+    """Digest of the file, hexadecimal."""
+    height: int
+    """Height in pixels, EXIF rotation applied."""
+    width: int
+    """Width in pixels, EXIF rotation applied."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """A file that looks like an image by its name and cannot be attacked."""
+
+    name: str
+    """Path below the image folder."""
+    error: str
+    """Why, in one line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FoundImages:
+    """What a folder holds."""
+
+    images: tuple[ImageRef, ...]
+    """The images, by name."""
+    left_out: tuple[LeftOut, ...] = ()
+    """Files with an image's name that cannot be read; one bad file does not affect the rest."""
+
+
+def find_images(folder: Path, limit: int | None = None) -> FoundImages:
+    """The images below a folder, by name; with a limit the first ones that can be read.
+
+    Raises:
+        PlanError: the folder is missing or holds no image that can be read.
+    """
+    if not folder.is_dir():
+        raise PlanError(f"{folder} is not a folder of images")
+    paths = image_files(folder, recursive=True)
+    left_out = _out_of_reach(folder)
+    if not paths and not left_out:
+        raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    images: dict[str, ImageRef] = {}
+    for path in paths:
+        if limit is not None and len(images) == limit:
+            break
+        name = name_of(path, folder)
+        try:
+            if name in images:
+                raise PictureError(f"{name} is the name of two files")
+            images[name] = image_ref(path, folder)
+        except PictureError as error:
+            left_out.append(LeftOut(name=name, error=str(error)))
+    if not images:
+        raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
+    return FoundImages(images=tuple(images.values()), left_out=tuple(left_out))
+
+
+def _out_of_reach(folder: Path) -> list[LeftOut]:
+    """Folders that may not be read, and images by their names that are no files: links that lead nowhere, pipes."""
+    errors: list[OSError] = []
+    found: list[Path] = []
+    for directory, folders, names in os.walk(folder, onerror=errors.append):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        found += [path for name in names if is_image_path(path := Path(directory, name)) and not path.is_file()]
+    return [
+        *(LeftOut(name=name_of(Path(error.filename), folder), error=f"{error.strerror}") for error in errors),
+        *(LeftOut(name=name_of(path, folder), error="it is no file, or a link that leads nowhere") for path in found),
+    ]
+
+
+def name_of(path: Path, folder: Path) -> str:
+    """The name of an image in records: its path below the folder with forward slashes, printable in any encoding.
+
+    Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
+    """
+    return path_text(path.relative_to(folder).as_posix())
+
+
+def path_of(folder: Path, name: str) -> Path:
+    """The file of an image by its name in records."""
+    path = folder / name
+    if _ESCAPED.search(name) is None or path.is_file():
+        return path
+    return folder / _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
+
+
+def read_image(folder: Path, image: ImageRef) -> Picture:
+    """The values of a picture, (H, W, 3): uint8, or float32 for 16-bit files.
+
+    Raises:
+        PictureError: the file is gone, or is not the one of the plan.
+    """
+    path = path_of(folder, image.name)
+    data = read_bytes(path)
+    if hashlib.sha256(data).hexdigest() != image.sha256:
+        raise PictureError(f"{image.name} was changed since the campaign was planned")
+    return from_file(path, data)
+
+
+def as_batch(pictures: list[Picture]) -> Images:
+    """Pictures of one size as (N, 3, H, W) float32 in [0, 1]."""
+    unit = [picture / np.float32(TOP) if picture.dtype == np.uint8 else picture for picture in pictures]
+    return np.ascontiguousarray(np.stack(unit).transpose(0, 3, 1, 2), dtype=np.float32)
+
+
+def image_ref(path: Path, folder: Path) -> ImageRef:
+    """A picture below a folder, identified by its digest and size.
+
+    Raises:
+        PictureError: the file cannot be read, or is not a picture.
+    """
+    data = read_bytes(path)
+    height, width, _ = from_file(path, data).shape
+    return ImageRef(name=name_of(path, folder), sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)

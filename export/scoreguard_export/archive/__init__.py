@@ -1,0 +1,1 @@
+"""Archives: built, described, compared with their modules, and verified."""

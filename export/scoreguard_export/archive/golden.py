@@ -1,0 +1,99 @@
+"""Golden vectors: a picture in every archive, with the scores that a right server gives for it.
+
+The scores come from the eager modules, not from the exported graphs, so a canary that scores right has also confirmed
+the export.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+
+from scoreguard.v1.manifest_pb2 import DefenceFacts, GoldenVector
+from scoreguard.v1.spec import Step, format_chain
+from scoreguard_export.archive.eager import EagerDefence
+from scoreguard_export.metrics.base import Metric
+
+PICTURE: Final = "golden/picture.png"
+_LEAST_SIDE: Final = 96
+_SEED: Final = 20240410
+_RELATIVE_TOLERANCE: Final = 2e-3
+"""Of the declared range. A rounding inside a defence may fall to the other side on another processor."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class GoldenPicture:
+    """The canary: gradients, edges and texture, so that every defence changes it."""
+
+    png: bytes
+    image: torch.Tensor
+    """(1, 3, side, side) in [0, 1]: the values that the file decodes to."""
+
+
+def golden_picture(minimum_size: int = 1) -> GoldenPicture:
+    """Make the canary; always the same picture for a metric's minimum size.
+
+    Its side is 96 pixels, or twice the metric's minimum where that is more: a defence may halve it.
+    """
+    values = _values(max(_LEAST_SIDE, 2 * minimum_size))
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "PNG")
+    image = torch.from_numpy(values.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None].contiguous()
+    return GoldenPicture(png=buffer.getvalue(), image=image)
+
+
+def is_golden_picture(png: bytes, picture: GoldenPicture) -> bool:
+    """Whether a file shows the canary; another version of Pillow may have packed it otherwise."""
+    try:
+        with Image.open(io.BytesIO(png)) as image:
+            values = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
+    except Exception:  # a file of anything else fails in as many ways as there are files
+        return False
+    return bool(np.array_equal(values, picture.image[0].permute(1, 2, 0).numpy()))
+
+
+def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], picture: GoldenPicture) -> list[GoldenVector]:
+    """The canary's score undefended and behind each defence alone, at the default parameters where they fit it.
+
+    A defence that leaves less than the metric reads has no vector.
+    """
+    tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
+    with torch.no_grad():
+        scores = {"": metric(picture.image)}
+        purified = dict(_purified(defence, picture.image) for defence in defences)
+        least = metric.facts.minimum_size
+        scores.update({text: metric(image) for text, image in purified.items() if min(image.shape[2:]) >= least})
+    return [
+        GoldenVector(image=PICTURE, defences=text, seed=_SEED, score=float(score), tolerance=tolerance)
+        for text, score in scores.items()
+    ]
+
+
+def _purified(defence: EagerDefence, image: torch.Tensor) -> tuple[str, torch.Tensor]:
+    """The step in its text form, and what it makes of the canary."""
+    parameters = _fitting(defence.artifact.facts, min(image.shape[2:]))
+    step = Step(name=defence.name, parameters=tuple(parameters.items()))
+    return format_chain([step]), defence.purify(image, _SEED, **parameters)
+
+
+def _fitting(facts: DefenceFacts, side: int) -> dict[str, float]:
+    """Half the side for every length whose default is larger than the canary."""
+    return {p.name: side // 2 for p in facts.parameters if p.at_most_side and p.default_value > side}
+
+
+def _values(side: int) -> npt.NDArray[np.uint8]:
+    rows, columns = np.mgrid[0:side, 0:side] / side
+    waves = np.sin(40 * rows * columns) * 0.15
+    disc = ((rows - 0.6) ** 2 + (columns - 0.4) ** 2 < 0.06) * 0.35
+    noise = np.random.Generator(np.random.Philox(key=[_SEED, 0])).normal(0, 0.03, (side, side, 3))
+    base = np.stack([0.3 + 0.5 * rows, 0.6 - 0.3 * columns, 0.4 + 0.2 * rows * columns], axis=2)
+    picture = base + (waves + disc)[..., None] * np.array([1.0, 0.7, -0.5]) + noise
+    levels: npt.NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    return levels

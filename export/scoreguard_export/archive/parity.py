@@ -1,0 +1,221 @@
+"""Proves that an exported graph is the module: both are run at sizes, batches and parameters unlike the export's.
+
+The export is where images silently go wrong: a frozen size, a pool or a resize that is right only at the captured
+size, a constant that is lost. So every case here has another size than `export_case`: the smallest allowed, odd, not
+square, in batches of 1 and 3; and every setting of the parameters meets images that are flat, striped or otherwise
+plain as well as textured ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final
+
+import torch
+from torch import Tensor
+
+from scoreguard.v1 import manifest_pb2
+from scoreguard_export.archive.parity_images import PATTERNS, patterns, photographs
+from scoreguard_export.defences.base import Defence, Differentiability, Parameter
+from scoreguard_export.errors import ModuleError, ParityError
+from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
+from scoreguard_export.exporters.signature import (
+    Case,
+    Content,
+    Exportable,
+    describe,
+    input_names,
+    make_inputs,
+    output_name,
+)
+
+_GRADIENT_TOLERANCE: Final = 1e-4
+"""Largest difference of a gradient, relative to its largest value."""
+_EAGER: Final = "eager"
+LOADING: Final = "load"
+"""The case of an error that comes before the first one."""
+
+
+def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
+    """Compare both exported graphs with the eager module, and the TorchScript gradient with the eager one.
+
+    The error of a case is the largest absolute difference of any output value; the tolerance is the facts'.
+
+    Args:
+        module: In evaluation mode; on the CPU.
+        torchscript: File written by `export_torchscript`.
+        onnx: File written by `export_onnx`.
+        seed: Of the images and of the random inputs.
+
+    Returns:
+        One record for each engine and case.
+
+    Raises:
+        ModuleError: the module itself fails, or gives a value or a gradient that is not finite.
+        ParityError: a graph fails to load or to run, or gives another shape, a value that is not finite, or too large
+            a difference.
+    """
+    script = _loaded(module, "torchscript", lambda: load_torchscript(torchscript))
+    engines = {"torchscript": script, "onnx": _loaded(module, "onnx", lambda: load_onnx(onnx, input_names(module)))}
+    records = [record for case in parity_cases(module) for record in _compare(module, engines, case, seed)]
+    for case in _gradient_cases(module):
+        _check_gradient(module, script, case, seed)
+    return records
+
+
+def parity_cases(module: Exportable) -> list[Case]:
+    """List the cases: every size with the defaults, each other setting at two of the sizes, and all with patterns."""
+    least = module.facts.minimum_size
+    sizes = [
+        (1, least, least),
+        (3, (least + 1) | 1, 2 * least + 5),
+        (1, least + 101, least + 58),
+        (3, least + 37, least + 16),
+        (1, least + 230, least + 347),
+    ]
+    cases = [Case(batch=n, height=height, width=width) for n, height, width in sizes]
+    for index, setting in enumerate(_settings(module)):
+        for n, height, width in (sizes[index % 4], sizes[(index + 1) % 4]):
+            cases.append(Case(batch=n, height=height, width=width, parameters=setting))
+    smallest = Case(batch=len(PATTERNS), height=least, width=least, content=Content.PATTERNS)
+    return [*cases, smallest, *_pattern_cases(module)]
+
+
+def _pattern_cases(module: Exportable) -> list[Case]:
+    """Patterns of every setting at one size: for a metric one that holds several of the smallest images it reads."""
+    least = module.facts.minimum_size
+    height, width = (least + 29, least + 13) if isinstance(module, Defence) else (2 * least + 41, 2 * least + 17)
+    return [
+        Case(batch=len(PATTERNS), height=height, width=width, parameters=setting, content=Content.PATTERNS)
+        for setting in ({}, *_settings(module))
+    ]
+
+
+def _gradient_cases(module: Exportable) -> list[Case]:
+    """Photographs with the defaults, and patterns of every setting; none where the gradient is not the graph's."""
+    if isinstance(module, Defence) and module.facts.differentiability is Differentiability.BPDA_IDENTITY:
+        return []
+    return [parity_cases(module)[3], *_pattern_cases(module)]
+
+
+def _settings(module: Exportable) -> Iterator[Mapping[str, float]]:
+    """Move one graph parameter at a time to its minimum, its maximum and a value between."""
+    if not isinstance(module, Defence):
+        return
+    defaults = {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
+    for parameter in module.facts.graph_parameters:
+        for value in (parameter.minimum, parameter.maximum, _between(parameter)):
+            yield {**defaults, parameter.name: value}
+
+
+def _between(parameter: Parameter) -> float:
+    value = parameter.minimum + 0.37 * (parameter.maximum - parameter.minimum)
+    return float(round(value)) if parameter.integer else value
+
+
+def case_inputs(module: Exportable, case: Case, seed: int) -> tuple[Tensor, ...]:
+    """The inputs of a case, in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
+    if case.content is Content.PATTERNS:
+        images = patterns(case.height, case.width, seed)
+    else:
+        images = photographs(case.batch, case.height, case.width, seed)
+    return make_inputs(module, case, images, seed)
+
+
+def _loaded(module: Exportable, name: str, load: Callable[[], Engine]) -> Engine:
+    try:
+        return load()
+    except Exception as error:
+        raise ParityError(describe(module), name, LOADING, str(error)) from error
+
+
+def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:
+    try:
+        output: object = engine(inputs)
+        if not isinstance(output, Tensor):
+            raise TypeError(f"it gives {type(output).__name__}, and no tensor")
+        return output
+    except Exception as error:
+        if name == _EAGER:
+            raise ModuleError(describe(module), str(case), f"the module fails to run: {error}") from error
+        raise ParityError(describe(module), name, str(case), f"it fails to run: {error}") from error
+
+
+def _eager(module: Exportable) -> Engine:
+    return lambda inputs: module(*inputs)
+
+
+def _compare(
+    module: Exportable, engines: Mapping[str, Engine], case: Case, seed: int
+) -> Iterator[manifest_pb2.ParityCase]:
+    inputs = case_inputs(module, case, seed)
+    with torch.no_grad():
+        expected = _attempt(module, _EAGER, _eager(module), case, inputs)
+        if image := _not_finite(expected, case):
+            raise ModuleError(describe(module), str(case), f"the module's {_output(module)} is not finite on {image}")
+        for name, engine in engines.items():
+            error = _difference(module, name, case, expected, _attempt(module, name, engine, case, inputs))
+            yield _record(module, name, case, error)
+
+
+def _record(module: Exportable, name: str, case: Case, error: float) -> manifest_pb2.ParityCase:
+    tolerance = module.facts.parity_tolerance
+    if error > tolerance:
+        raise ParityError(describe(module), name, str(case), f"by {error:.3g}, allowed {tolerance:.3g}")
+    return manifest_pb2.ParityCase(
+        engine=name,
+        batch=case.batch,
+        height=case.height,
+        width=case.width,
+        parameters=dict(case.parameters),
+        max_abs_error=error,
+        tolerance=tolerance,
+        content=case.content,
+    )
+
+
+def _difference(module: Exportable, name: str, case: Case, expected: Tensor, given: Tensor) -> float:
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        found = f"it gives {given.dtype} {tuple(given.shape)}, the module {expected.dtype} {tuple(expected.shape)}"
+        raise ParityError(describe(module), name, str(case), found)
+    if image := _not_finite(given, case):
+        raise ParityError(describe(module), name, str(case), f"its {_output(module)} is not finite on {image}")
+    return float((given.double() - expected.double()).abs().max())
+
+
+def _output(module: Exportable) -> str:
+    """What a module gives, in words."""
+    return {"score": "score", "purified": "purified image"}[output_name(module)]
+
+
+def _not_finite(values: Tensor, case: Case) -> str:
+    """Name the first image whose values are not all finite; empty where there is none."""
+    wrong = ~values.isfinite().flatten(1).all(dim=1) if values.dim() > 1 else ~values.isfinite()
+    if not bool(wrong.any()):
+        return ""
+    index = int(wrong.nonzero()[0])
+    return f"the {list(PATTERNS)[index]} image" if case.content is Content.PATTERNS else "a photographic image"
+
+
+def _check_gradient(module: Exportable, engine: Engine, case: Case, seed: int) -> None:
+    expected = _gradient(_eager(module), module, _EAGER, case, seed)
+    if image := _not_finite(expected, case):
+        raise ModuleError(describe(module), str(case), f"the module's gradient is not finite on {image}")
+    given = _gradient(engine, module, "torchscript", case, seed)
+    error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
+    if not error <= _GRADIENT_TOLERANCE:
+        found = f"the gradient differs by {error:.3g} of its largest value, allowed {_GRADIENT_TOLERANCE:.3g}"
+        raise ParityError(describe(module), "torchscript", str(case), found)
+
+
+def _gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: int) -> Tensor:
+    """With respect to the images and to every other input of their shape: (N, values)."""
+    inputs = case_inputs(module, case, seed)
+    images = [value.requires_grad_() for value in inputs if value.dim() == 4]
+    output = _attempt(module, name, engine, case, inputs)
+    if not output.requires_grad:
+        return torch.cat([torch.zeros_like(image).flatten(1) for image in images], dim=1)
+    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
+    gradients = torch.autograd.grad((output * weights).sum(), images, allow_unused=True, materialize_grads=True)
+    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)

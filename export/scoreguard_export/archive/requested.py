@@ -1,0 +1,84 @@
+"""What a command line asks to build: names to lists, and weights that were given, fetched or are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from scoreguard_export.archive.weights_store import fetched
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.defences.catalogue import buildable
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+
+EVERYTHING: Final = "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Requested:
+    """A request, resolved."""
+
+    metrics: tuple[str, ...]
+    """Names; unknown ones are for the build to refuse."""
+    defences: tuple[str, ...]
+    """Names, likewise."""
+    weights: Mapping[str, Path]
+    """Files by name, the given ones before the fetched ones."""
+
+
+def requested(metrics: str, defences: str, weights: tuple[str, ...], notice: Callable[[str], None]) -> Requested:
+    """Resolve a request. `all` leaves out what has no weights, and says so.
+
+    Args:
+        metrics: Names separated by commas, or `all`.
+        defences: Likewise.
+        weights: NAME=FILE each, or FILE where one metric is built.
+        notice: Told what is left out, one line each.
+
+    Raises:
+        WeightsError: a file without a name where several metrics are built, or two fetched files of one name.
+    """
+    every = _names(metrics, METRICS)
+    files = {**_fetched(every, _names(defences, DEFENCES)), **dict(_weights(text, every) for text in weights)}
+    return Requested(
+        metrics=_with_weights(metrics, every, _scorable(files), notice),
+        defences=_with_weights(defences, _names(defences, DEFENCES), buildable(files), notice),
+        weights=files,
+    )
+
+
+def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
+    if text == EVERYTHING:
+        return tuple(catalogue)
+    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
+
+
+def _fetched(metrics: tuple[str, ...], defences: tuple[str, ...]) -> dict[str, Path]:
+    """What `weights get` has fetched of what is to be built."""
+    needed = [name for name in metrics if name in METRICS]
+    needed += [name for defence in defences if defence in DEFENCES for name in DEFENCES[defence].sources]
+    return fetched(dict.fromkeys(needed))
+
+
+def _scorable(files: Mapping[str, Path]) -> tuple[str, ...]:
+    return tuple(name for name, entry in METRICS.items() if name in files or entry.facts.weights.shipped)
+
+
+def _with_weights(
+    text: str, names: tuple[str, ...], found: tuple[str, ...], notice: Callable[[str], None]
+) -> tuple[str, ...]:
+    """The names; of `all` those that have weights."""
+    if text != EVERYTHING:
+        return names
+    if missing := [name for name in names if name not in found]:
+        notice(f"skipped, no weights (scoreguard-export weights list): {', '.join(missing)}")
+    return found
+
+
+def _weights(text: str, metrics: tuple[str, ...]) -> tuple[str, Path]:
+    name, equals, path = text.rpartition("=")
+    if not equals and len(metrics) != 1:
+        raise WeightsError(f"--weights {text}: write NAME={text}, several metrics are built")
+    return (name or metrics[0]), Path(path)

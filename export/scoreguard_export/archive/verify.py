@@ -1,0 +1,196 @@
+"""An archive, checked again after its build: what is in it, its facts, parity of every graph, and the golden vectors.
+
+The archive decides what is checked. Defences without weights are rebuilt from the catalogue, where it knows them. The
+weights of the metric and of learned defences may not be at hand any more, so their TorchScript form stands for the
+module: the ONNX form must agree with it, and it must give the golden scores.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
+from scoreguard.v1.errors import ContractError
+from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles
+from scoreguard_export.archive.eager import EagerDefence
+from scoreguard_export.archive.golden import golden_picture, golden_vectors, is_golden_picture
+from scoreguard_export.archive.manifest_facts import (
+    compare_defence,
+    compare_metric,
+    defence_facts,
+    finish_facts,
+    metric_facts,
+)
+from scoreguard_export.archive.parity import LOADING, check_parity
+from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric, load_script
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.errors import ArchiveError, ExportError, ParityError, one_line
+from scoreguard_export.exporters.signature import Exportable, describe
+from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verified:
+    """An archive that is what it says."""
+
+    metric: str
+    path: Path
+    files: int
+    """Files whose digest was confirmed."""
+    graphs: int
+    """Modules whose two graphs were compared."""
+    largest_error: float
+    """Largest difference found, in the units of its module."""
+    not_compared: tuple[str, ...]
+    """The metric and the defences that this catalogue does not know: their facts were taken from the manifest."""
+
+
+def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
+    """Check every archive of a model store, and that plain TorchServe would load nothing else from it.
+
+    Raises:
+        IntegrityError: a file was changed, is missing or was added.
+        ParityError: a graph differs from its module.
+        ArchiveError: a fact is not the catalogue's, a file is no graph, or a golden vector does not score as recorded.
+    """
+    archives = archives_in(model_store)
+    check_nothing_else(model_store)
+    return [verify_archive(archive, done) for archive in archives]
+
+
+def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label: None) -> Verified:
+    """Check one archive; raises as `verify_store` does."""
+    archive.verify()
+    archive.verify_torchserve_files()
+    metric = _metric(archive)
+    defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
+    _check_golden(archive, metric, defences)
+    errors = []
+    for module, graphs in _modules(archive, metric, defences):
+        errors.append(_parity(archive, module, graphs))
+        done(describe(module))
+    unknown = [archive.name] if archive.name not in METRICS else []
+    unknown += [defence.name for defence in defences if defence.name not in DEFENCES]
+    return Verified(
+        metric=archive.name,
+        path=archive.path,
+        files=len(archive.manifest.files),
+        graphs=len(errors),
+        largest_error=max(errors),
+        not_compared=tuple(unknown),
+    )
+
+
+def _modules(
+    archive: Archive, metric: Metric, defences: Sequence[EagerDefence]
+) -> Iterator[tuple[Exportable, GraphFiles]]:
+    yield metric, archive.manifest.metric.graphs
+    seen: set[str] = set()
+    for defence in defences:
+        for graphs in _graphs(defence.artifact):
+            if graphs.torchscript not in seen:
+                yield defence.modules[graphs.torchscript], graphs
+            seen.add(graphs.torchscript)
+
+
+def _graphs(artifact: DefenceArtifact) -> Iterator[GraphFiles]:
+    for variant in artifact.variants:
+        yield variant.graphs
+        if variant.HasField("finish"):
+            yield variant.finish
+
+
+def _metric(archive: Archive) -> Metric:
+    artifact = archive.manifest.metric
+    if archive.name in METRICS:
+        facts = METRICS[archive.name].facts
+        compare_metric(artifact.facts, facts, archive.path)
+    else:
+        facts = metric_facts(artifact, archive.path)
+    return ScriptedMetric(load_script(archive, artifact.graphs.torchscript), facts).eval()
+
+
+def _eager(archive: Archive, artifact: DefenceArtifact) -> EagerDefence:
+    """The modules of a defence: the catalogue's where they have no weights, else what the archive holds."""
+    kind = DEFENCES.get(artifact.facts.name)
+    if kind is not None:
+        compare_defence(artifact, kind, archive.path)
+    modules: dict[str, Defence] = {}
+    for variant in artifact.variants:
+        modules[variant.graphs.torchscript] = _graph(archive, artifact, variant, kind)
+        if variant.HasField("finish"):
+            modules[variant.finish.torchscript] = _finish(archive, artifact, variant, kind)
+    return EagerDefence(artifact=artifact, modules=modules)
+
+
+def _graph(archive: Archive, artifact: DefenceArtifact, variant: DefenceVariant, kind: type[Defence] | None) -> Defence:
+    structural = dict(variant.structural)
+    if kind is not None and not kind.sources:
+        return kind(**structural).eval()
+    facts = kind.graph_facts(structural) if kind else defence_facts(artifact, variant, archive.path)
+    # The weights of a diffusion are its denoiser's, which has no variants.
+    structural = {} if artifact.facts.HasField("diffusion") else structural
+    return ScriptedDefence(load_script(archive, variant.graphs.torchscript), facts, structural).eval()
+
+
+def _finish(
+    archive: Archive, artifact: DefenceArtifact, variant: DefenceVariant, kind: type[Defence] | None
+) -> Defence:
+    if kind is not None and (finish := kind.finish()) is not None:
+        return finish
+    facts = finish_facts(artifact, variant, archive.path)
+    return ScriptedDefence(load_script(archive, variant.finish.torchscript), facts, {}).eval()
+
+
+def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
+    with tempfile.TemporaryDirectory() as folder:
+        torchscript, onnx = Path(folder) / "module.pt", Path(folder) / "module.onnx"
+        torchscript.write_bytes(archive.read(graphs.torchscript))
+        onnx.write_bytes(archive.read(graphs.onnx))
+        try:
+            return max(case.max_abs_error for case in check_parity(module, torchscript, onnx))
+        except ParityError as error:
+            if error.case != LOADING:
+                error.args = (f"{archive.path}: {error}",)
+                raise
+            name = graphs.onnx if error.engine == "onnx" else graphs.torchscript
+            raise ArchiveError(
+                f"{archive.path}: {name} is no graph that {error.engine} can load: {error.reason}"
+            ) from error
+
+
+def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefence]) -> None:
+    picture, path = golden_picture(metric.facts.minimum_size), archive.path
+    try:
+        expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
+    except (ExportError, ContractError):
+        raise
+    except Exception as error:  # torch's errors share no base
+        raise ArchiveError(f"{path}: the golden picture cannot be scored: {one_line(str(error))}") from error
+    found = {vector.defences: vector for vector in archive.manifest.golden_vectors}
+    if missing := sorted(expected.keys() - found.keys()):
+        raise ArchiveError(f"{path}: the golden score behind {_behind(missing[0])} is missing; build the archive again")
+    for name, vector in found.items():
+        if name not in expected or not is_golden_picture(archive.read(vector.image), picture):
+            raise ArchiveError(f"{path}: the golden score behind {_behind(name)} is none of ours; build it again")
+        _compare_golden(vector, expected[name], path)
+
+
+def _compare_golden(found: GoldenVector, expected: GoldenVector, path: Path) -> None:
+    what = f"{path}: the golden picture behind {_behind(found.defences)}"
+    if found.seed != expected.seed or found.tolerance > expected.tolerance * (1.0 + 1e-9):
+        raise ArchiveError(
+            f"{what} may be off by {found.tolerance:g} with seed {found.seed}, an export allows "
+            f"{expected.tolerance:g} with {expected.seed}; build the archive again"
+        )
+    if not abs(expected.score - found.score) <= expected.tolerance:
+        raise ArchiveError(f"{what} scores {expected.score:.6g}, not {found.score:.6g}; build the archive again")
+
+
+def _behind(chain: str) -> str:
+    return chain or "no defence"

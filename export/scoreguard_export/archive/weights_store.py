@@ -1,0 +1,176 @@
+"""Official weights on this machine: which there are, fetching them, and finding what was fetched.
+
+A fetched file lies in the folder of weights under the name that `--weights NAME=PATH` takes, with the suffix of its
+address: `carn.pth`. The folder is $SCOREGUARD_WEIGHTS, or `weights` in the platform's folder for a user's data.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Final
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
+from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.weights.download import Download, Progress, fetch, sha256_of_file
+from scoreguard_export.weights.source import WeightsSource
+
+FOLDER_VARIABLE: Final = "SCOREGUARD_WEIGHTS"
+_SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
+"""Of files that a metric or a defence can read."""
+_RESTRICTED: Final = ("non-commercial", "research use")
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class WeightsFile:
+    """A file of weights that a metric or a defence can be built from."""
+
+    name: str
+    """As `--weights NAME=PATH` takes it."""
+    users: tuple[str, ...]
+    """The metrics and defences that read it."""
+    source: WeightsSource
+
+    @property
+    def restricted(self) -> bool:
+        """Whether the licence forbids commercial use, or grants none."""
+        return any(words in self.source.licence for words in _RESTRICTED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fetched:
+    """A file that is in its place."""
+
+    path: Path
+    sha256: str
+    checked: bool
+    """Whether the digest was known beforehand, and agrees."""
+    downloaded: bool
+    """False where the file was there before."""
+
+
+def weights_files() -> dict[str, WeightsFile]:
+    """Every file of weights by name: those of metrics, then those of defences."""
+    files: dict[str, WeightsFile] = {}
+    for user, name, source in _sources():
+        users = files[name].users if name in files else ()
+        files[name] = WeightsFile(name=name, users=(*users, user), source=source)
+    return files
+
+
+def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
+    for name, entry in METRICS.items():
+        yield f"metric {name}", name, entry.facts.weights
+    for user, defence in DEFENCES.items():
+        for name, source in defence.sources.items():
+            yield f"defence {user}", name, source
+
+
+def weights_file(name: str) -> WeightsFile:
+    """The file of a name.
+
+    Raises:
+        UnknownNameError: there is none; the message lists the near ones.
+    """
+    files = weights_files()
+    if name not in files:
+        raise UnknownNameError("weights", name, files)
+    return files[name]
+
+
+def default_folder() -> Path:
+    """Where fetched weights are kept."""
+    given = os.environ.get(FOLDER_VARIABLE)
+    return Path(given) if given else platformdirs.user_data_path("scoreguard", appauthor=False) / "weights"
+
+
+def found(name: str, folder: Path | None = None) -> Path | None:
+    """The fetched file of a name, or None.
+
+    Raises:
+        WeightsError: several files have the name, with different suffixes.
+    """
+    folder = folder or default_folder()
+    paths = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
+    if len(paths) > 1:
+        raise WeightsError(f"{' and '.join(map(str, paths))} are both weights of {name}: remove all but one")
+    return paths[0] if paths else None
+
+
+def fetched(names: Iterable[str], folder: Path | None = None) -> dict[str, Path]:
+    """The fetched files of those names that have one.
+
+    Names whose weights are shipped are left out: what a build makes of them must not depend on what was fetched once.
+
+    Raises:
+        UnknownNameError: a name without weights.
+        WeightsError: several files have one name, with different suffixes.
+    """
+    wanted = [name for name in names if weights_file(name).source.shipped is None]
+    return {name: path for name in wanted if (path := found(name, folder)) is not None}
+
+
+def address_of(file: WeightsFile, url: str = "") -> str:
+    """Where a file is fetched from: the address given, else the catalogue's.
+
+    Raises:
+        WeightsError: neither is there, or the one given is no address.
+    """
+    if url and urlsplit(url).scheme not in ("http", "https"):
+        raise WeightsError(f"--url {url} is no address: it begins with https://")
+    if address := url or file.source.download:
+        return address
+    if file.source.shipped:
+        raise WeightsError(f"the weights of {file.name} are shipped: there is nothing to fetch")
+    raise WeightsError(
+        f"no address serves the weights of {file.name} as they are: they are {file.source.origin} "
+        f"(licence: {file.source.licence}); give your own address by --url, or your file by "
+        f"--weights {file.name}=PATH"
+    )
+
+
+def digest_of(file: WeightsFile, sha256: str = "") -> str:
+    """The digest that a file must have: the one given, else the catalogue's, empty where neither is known.
+
+    Raises:
+        WeightsError: the one given is not 64 hexadecimal digits.
+    """
+    if sha256 and not _DIGEST.fullmatch(sha256.lower()):
+        raise WeightsError(f"--sha256 {sha256} is no digest: it has 64 hexadecimal digits")
+    return sha256.lower() or file.source.sha256
+
+
+def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
+    """Fetch a file of weights, unless it is there already.
+
+    Raises:
+        WeightsError: the file is there with another digest than it must have.
+        DownloadError: it cannot be fetched; DigestError where it is another file than meant.
+    """
+    present = found(file.name, download.path.parent)
+    sha256 = fetch(download, progress) if present is None else sha256_of_file(present)
+    if download.sha256 and sha256 != download.sha256:
+        raise WeightsError(f"{present} has the sha256 {sha256}, not {download.sha256}: remove it to fetch it again")
+    return Fetched(
+        path=present or download.path, sha256=sha256, checked=bool(download.sha256), downloaded=present is None
+    )
+
+
+def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha256: str = "") -> Download:
+    """What fetching a file will do.
+
+    Raises:
+        WeightsError: there is no address, the one given is none, or the digest given is none.
+    """
+    address = address_of(file, url)
+    suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
+    path = (folder or default_folder()) / f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
+    return Download(url=address, path=path, sha256=digest_of(file, sha256))

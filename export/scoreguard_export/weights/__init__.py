@@ -1,0 +1,1 @@
+"""Weights: where they live, how they are fetched and read."""

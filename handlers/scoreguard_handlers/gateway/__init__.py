@@ -1,0 +1,1 @@
+"""The typed gRPC service in front of the workers."""

@@ -1,0 +1,84 @@
+"""What took a worker down is not given to the next one.
+
+A worker's death does not say why: the kernel kills the one that takes too much memory with the same signal as an
+operator does. So work that would take much memory is blamed at once, and other work at the second death over it: the
+first is UNAVAILABLE, which callers send again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+
+from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.errors import PoisonError
+from scoreguard_handlers.worker.request_check import Request, kind_of
+
+_DEATHS = 2
+_REMEMBERED = 1024
+"""Deaths that are kept; the oldest are forgotten first."""
+
+
+class PoisonList:
+    """Pieces of work that took workers down, by a digest of what decides how they run."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._deaths: dict[bytes, tuple[int, float]] = {}
+        self._sizes: set[int] = set()
+
+    def check(self, request: Request) -> None:
+        """Refuse what is known to take workers down.
+
+        Raises:
+            PoisonError: this is.
+        """
+        self._forget_old()
+        if _size(request) not in self._sizes:  # a digest of every large image would take its time
+            return
+        deaths, _ = self._deaths.get(_digest(request), (0, 0.0))
+        if deaths >= _DEATHS:
+            raise self._error()
+
+    def blame(self, request: Request, *, large: bool) -> PoisonError | None:
+        """Count a death over a piece of work; the error if it was one too many."""
+        self._forget_old()
+        digest = _digest(request)
+        deaths, _ = self._deaths.pop(digest, (0, 0.0))
+        deaths = max(deaths + 1, _DEATHS if large else 0)
+        if len(self._deaths) >= _REMEMBERED:
+            del self._deaths[next(iter(self._deaths))]
+        self._deaths[digest] = deaths, time.monotonic()
+        self._sizes.add(_size(request))
+        return self._error() if deaths >= _DEATHS else None
+
+    def _forget_old(self) -> None:
+        horizon = time.monotonic() - self._seconds
+        while self._deaths:
+            oldest = next(iter(self._deaths))
+            if self._deaths[oldest][1] > horizon:
+                return
+            del self._deaths[oldest]
+        self._sizes.clear()
+
+    def _error(self) -> PoisonError:
+        return PoisonError(
+            f"this request took its worker down, most likely out of memory: it is refused for {self._seconds:g} s; "
+            "send a smaller image or a shorter chain",
+            metadata={"refused_seconds": f"{self._seconds:g}"},
+        )
+
+
+def _size(request: Request) -> int:
+    image = request.image
+    return len(image.encoded) or len(image.tensor.data)
+
+
+def _digest(request: Request) -> bytes:
+    """Of the work without what differs when the same is sent again."""
+    work = WorkItem()
+    bare = getattr(work, kind_of(request))
+    bare.CopyFrom(request)
+    bare.ClearField("request_id")
+    bare.ClearField("seed")
+    return hashlib.blake2b(work.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -1,0 +1,114 @@
+"""The TorchServe side: what an archive's handler file inherits from.
+
+TorchServe hands over a list of dictionaries, one per request. Under `data` lies a serialized `WorkerRequest` (the
+gateway, or any gRPC caller of `Predictions`); anything else, and all that HTTP brings, is a form with an image. This
+class needs no TorchServe to be imported or tested; it only speaks to the `context` that TorchServe passes in.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from google.protobuf.message import DecodeError
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
+from scoreguard_handlers.torchserve.fields import came_over_http, mark_repeated_fields
+from scoreguard_handlers.torchserve.http_form import read_form, write_answer
+from scoreguard_handlers.torchserve.response_limit import limit_from, within
+from scoreguard_handlers.torchserve.spool import INLINE, SPOOLED, answer_spooled
+from scoreguard_handlers.torchserve.worker_memory import limit_memory
+from scoreguard_handlers.worker.board import board_from
+from scoreguard_handlers.worker.status import to_status
+from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+
+
+class Context(Protocol):
+    """The part of TorchServe's context that is used."""
+
+    @property
+    def system_properties(self) -> Mapping[str, Any]:
+        """`model_dir`: the folder that TorchServe unpacked the archive into."""
+
+    def get_all_request_header(self, idx: int) -> Mapping[str, Any]:
+        """Headers of one request; those of its fields, as dictionaries, are among them."""
+
+    def set_response_status(self, code: int, phrase: str, idx: int) -> None:
+        """Set the HTTP status of one request."""
+
+    def set_response_content_type(self, request_id: int, value: str) -> None:
+        """Set the content type of one response."""
+
+
+class DefendedScoreHandler:
+    """Chains defences and metric for one archive."""
+
+    def __init__(self) -> None:
+        self._worker: Worker | None = None
+
+    def initialize(self, context: Context) -> None:
+        """Load the archive from TorchServe's model folder and score the canary.
+
+        Raises:
+            IntegrityError: a file is not what the manifest says, or the canary scores wrong.
+        """
+        archive = Archive(Path(str(context.system_properties["model_dir"])))
+        self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
+        self._worker.canary()
+        mark_repeated_fields()
+        limit_memory()
+        # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
+        logging.getLogger().setLevel(logging.WARNING)
+
+    def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
+        """Answer every request of TorchServe's batch: protobuf to protobuf, form to JSON."""
+        return [self._answer(request, index, context) for index, request in enumerate(data)]
+
+    def run(self, request: WorkerRequest) -> WorkerResponse:
+        """Answer one wire request."""
+        if self._worker is None:
+            raise RuntimeError("the handler was not initialized")
+        return self._worker.run(request)
+
+    def _answer(self, request: Mapping[str, Any], index: int, context: Context) -> bytes:
+        if not came_over_http(context.get_all_request_header(index)):
+            if isinstance(payload := request.get(INLINE), bytes | bytearray):
+                return self._answer_wire(bytes(payload))
+            if isinstance(name := request.get(SPOOLED), bytes | bytearray):
+                return self._answer_spooled(bytes(name))
+        return self._answer_form(request, index, context)
+
+    def _answer_wire(self, payload: bytes) -> bytes:
+        try:
+            response = self.run(WorkerRequest.FromString(payload))
+            return within(response, limit_from()).SerializeToString()
+        except DecodeError:
+            error = InvalidRequestError("the payload under 'data' is not a scoreguard.v1.WorkerRequest", field="data")
+            return WorkerResponse(results=[_status_result(error)]).SerializeToString()
+
+    def _answer_spooled(self, name: bytes) -> bytes:
+        try:
+            return answer_spooled(name, self._answer_wire)
+        except ServingError as error:
+            return WorkerResponse(results=[_status_result(error)]).SerializeToString()
+
+    def _answer_form(self, form: Mapping[str, Any], index: int, context: Context) -> bytes:
+        answer = write_answer(self._score_form(form))
+        context.set_response_content_type(index, "application/json")
+        context.set_response_status(answer.status, answer.phrase, index)
+        return answer.body
+
+    def _score_form(self, form: Mapping[str, Any]) -> WorkResult:
+        try:
+            metric = self._worker.archive.name if self._worker else ""
+            return self.run(WorkerRequest(items=[read_form(form, metric)])).results[0]
+        except Exception as error:  # raised, it would fail the whole batch, and answer without JSON
+            return _status_result(as_serving_error(error))
+
+
+def _status_result(error: ServingError) -> WorkResult:
+    return WorkResult(status=to_status(error))

@@ -1,0 +1,40 @@
+"""Keeping answers small enough for what carries them: TorchServe's Java side dies of a message larger than its heap."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+from scoreguard.v1.worker_pb2 import WorkerResponse, WorkResult
+from scoreguard_handlers.errors import ResourceLimitError
+from scoreguard_handlers.worker.status import to_status
+
+VARIABLE: Final = "SCOREGUARD_MAX_RESPONSE_BYTES"
+"""How TorchServe's workers are told; 0 or nothing = no limit."""
+
+
+def limit_from(environment: Mapping[str, str] = os.environ) -> int:
+    """The limit of this worker, in bytes."""
+    return int(environment.get(VARIABLE) or 0)
+
+
+def within(response: WorkerResponse, limit: int) -> WorkerResponse:
+    """The same answers, where one that goes beyond the limit is replaced by RESOURCE_EXHAUSTED with both sizes."""
+    if not limit or response.ByteSize() <= limit:
+        return response
+    kept, total = WorkerResponse(), 0
+    for result in response.results:
+        size = result.ByteSize()
+        fits = total + size <= limit
+        total += size if fits else 0
+        kept.results.append(result if fits else _refusal(size, limit))
+    return kept
+
+
+def _refusal(size: int, limit: int) -> WorkResult:
+    error = ResourceLimitError(
+        f"the answer has {size} bytes, the limit is {limit}: ask for a PNG, or send a smaller picture",
+        metadata={"size_bytes": str(size), "limit_bytes": str(limit)},
+    )
+    return WorkResult(status=to_status(error))

@@ -1,0 +1,1 @@
+"""What scores: an archive, its chain, and one request after another."""

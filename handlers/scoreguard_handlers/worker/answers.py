@@ -1,0 +1,129 @@
+"""From what the chain gave to the response of one item, written where it will be sent from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from scoreguard.chain.resolve import ResolvedStep
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.manifest_pb2 import GraphFiles
+from scoreguard.v1.scoring_pb2 import (
+    DATA_TYPE_FLOAT32,
+    PURIFIED_FORMAT_PNG,
+    Certificate,
+    Image,
+    Provenance,
+    PurifiedFormat,
+    PurifyRequest,
+    ScoreDefendedRequest,
+    StageTiming,
+    StepProvenance,
+    Tensor,
+)
+from scoreguard.v1.worker_pb2 import WorkResult
+from scoreguard_handlers.worker.arrays import Array
+from scoreguard_handlers.worker.chain import ChainResult
+from scoreguard_handlers.worker.jobs import DECODE_STAGE, Job
+from scoreguard_handlers.worker.pictures import encode_png
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What produced the numbers of one call: the part of the provenance that its items share."""
+
+    archive: Archive
+    engine: str
+    threads: int
+    torchscript: bool = False
+    """Whether the TorchScript graphs ran, not the ONNX ones."""
+
+    def provenance(self, job: Job) -> Provenance:
+        """Enough to repeat the answer to one job."""
+        height, width = job.shape[1:]
+        return Provenance(
+            metric_sha256=self._digest(self.archive.manifest.metric.graphs),
+            steps=[self._step(step) for step in job.steps],
+            engine=self.engine,
+            threads=self.threads,
+            seed=job.seed,
+            precision=job.precision,
+            decoder=job.decoder,
+            height=height,
+            width=width,
+        )
+
+    def _step(self, step: ResolvedStep) -> StepProvenance:
+        return StepProvenance(step=step.step.to_message(), sha256=self._digest(step.variant.graphs))
+
+    def _digest(self, graphs: GraphFiles) -> str:
+        return self.archive.digest_of(graphs.torchscript if self.torchscript else graphs.onnx)
+
+
+def write_score(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
+    """Response to a score request; `place` is the job's place in the batch."""
+    request = cast(ScoreDefendedRequest, job.request)
+    response = answer.score
+    response.score = float(result.scores[place])
+    response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.scores)))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = request.request_id
+    response.higher_is_better = origin.archive.manifest.metric.facts.higher_is_better
+    if result.undefended is not None:
+        response.undefended_score = float(result.undefended[place])
+    if request.return_purified_image:
+        write_image(response.purified_image, result.purified[place], request.purified_format)
+
+
+def write_smoothed(answer: WorkResult, job: Job, result: ChainResult, certificate: Certificate, origin: Origin) -> None:
+    """Response to a score request with smoothing."""
+    write_score(answer, job, result, 0, origin)
+    answer.score.certificate.CopyFrom(certificate)
+
+
+def write_purified(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
+    """Response to a purify request; `place` is the job's place in the batch."""
+    request = cast(PurifyRequest, job.request)
+    response = answer.purify
+    response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.purified)))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = request.request_id
+    write_image(response.purified_image, result.purified[place], request.purified_format)
+
+
+def write_gradient(
+    answer: WorkResult, job: Job, score: float, gradient: Array, milliseconds: float, origin: Origin
+) -> None:
+    """Response to a gradient request; `gradient` is (3, H, W)."""
+    response = answer.gradient
+    response.score = score
+    response.timings.extend(stage_timings(job, {"gradient": milliseconds}, 1))
+    response.provenance.CopyFrom(origin.provenance(job))
+    response.request_id = job.request.request_id
+    write_tensor(response.gradient, gradient)
+
+
+def stage_timings(job: Job, stages: Mapping[str, float], batch: int) -> list[StageTiming]:
+    """Time of each stage; one that ran for a batch counts its share."""
+    shares = {stage: milliseconds / batch for stage, milliseconds in stages.items()}
+    return [
+        StageTiming(stage=stage, milliseconds=spent)
+        for stage, spent in {DECODE_STAGE: job.decode_milliseconds, **shares}.items()
+    ]
+
+
+def write_image(image: Image, planes: Array, form: PurifiedFormat.ValueType) -> None:
+    """(3, H, W) in the form that the caller asked for."""
+    if form == PURIFIED_FORMAT_PNG:
+        image.encoded = encode_png(planes.transpose(1, 2, 0))
+    else:
+        write_tensor(image.tensor, planes)
+
+
+def write_tensor(tensor: Tensor, planes: Array) -> None:
+    """(3, H, W) as (H, W, 3), in place: a message that is built apart is copied into the one that holds it."""
+    pixels = planes.transpose(1, 2, 0)
+    tensor.data_type = DATA_TYPE_FLOAT32
+    tensor.shape.extend(pixels.shape)
+    tensor.data = pixels.astype("<f4", copy=False).tobytes()

@@ -1,0 +1,136 @@
+"""One ONNX graph on ONNX Runtime's CPU provider (or CUDA where that build is installed)."""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import cache
+from typing import Final
+
+import onnxruntime
+
+from scoreguard.chain.execution import INEXACT_OPTIMISERS
+from scoreguard_handlers.errors import ResourceLimitError
+from scoreguard_handlers.worker.arrays import Array
+from scoreguard_handlers.worker.deadline import WATCH, Deadline
+
+LARGE: Final = 2**29
+"""Bytes of a model from which memory counts for more than speed: its weights would be held two or three times."""
+LARGE_INPUT: Final = 2**25
+"""Bytes of an input, about 3 megapixels, from which memory counts for more than speed; see `OnnxGraph`."""
+_SHRINK_FROM: Final = 2**26
+"""Bytes of an input after which an arena gives its memory back to the system."""
+_FATAL: Final = 4
+_M_MMAP_THRESHOLD: Final = -3
+"""From glibc's malloc.h."""
+_LARGE_BLOCK: Final = 2**22
+_OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
+
+
+class OnnxGraph:
+    """A loaded graph with one output; safe to run from several threads.
+
+    With an arena, memory is kept for the next run and taken in steps that double: fast for small images. Without,
+    each tensor is the system's while it is needed and no longer: half the memory, for half as much time again.
+    """
+
+    def __init__(self, model: bytes, *, threads: int, large: int = LARGE, arena: bool = True) -> None:
+        frugal, self._arena = len(model) >= large, arena
+        options = _options(threads, frugal=frugal, arena=arena)
+        with _in_a_file(model) if frugal else nullcontext(model) as source:
+            self._session = onnxruntime.InferenceSession(
+                source, options, providers=_providers(), disabled_optimizers=INEXACT_OPTIMISERS
+            )
+        self._output = [self._session.get_outputs()[0].name]
+
+    @property
+    def engine(self) -> str:
+        """Engine, version and provider."""
+        return f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
+
+    def run(self, inputs: Mapping[str, Array], deadline: Deadline) -> Array:
+        """Run the graph; stop between two nodes when the deadline passes.
+
+        Raises:
+            TooLateError: the deadline passed.
+            CallerGoneError: the caller left.
+            ResourceLimitError: not enough memory.
+        """
+        run_options = _run_options(inputs, arena=self._arena)
+
+        def stop() -> None:
+            run_options.terminate = True
+
+        try:
+            with WATCH.watch(deadline, stop):
+                output: Array = self._session.run(self._output, inputs, run_options)[0]
+        except Exception as error:
+            if deadline.passed:
+                raise deadline.error("while a graph was running; the work was stopped") from error
+            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
+                raise ResourceLimitError("out of memory while running a graph; send a smaller image") from error
+            raise
+        return output
+
+
+@contextmanager
+def _in_a_file(model: bytes) -> Iterator[str]:
+    """ONNX Runtime reads a file piece by piece; bytes it copies first."""
+    with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
+        file.write(model)
+        file.flush()
+        yield file.name
+
+
+def _run_options(inputs: Mapping[str, Array], *, arena: bool) -> onnxruntime.RunOptions:
+    options = onnxruntime.RunOptions()
+    options.log_severity_level = _FATAL
+    if arena and any(array.nbytes >= _SHRINK_FROM for array in inputs.values()):
+        options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+@cache
+def _share_arena() -> None:
+    """One arena for all graphs of the process: of its own, each would keep what its largest picture took."""
+    kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
+    unlimited = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
+    onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), unlimited)
+
+
+@cache
+def _return_large_blocks() -> None:
+    """Have the C library give each large block back to the system: by itself it raises the limit to 32 MiB."""
+    library = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if library is not None and hasattr(library, "mallopt"):
+        library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
+
+
+def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.log_severity_level = _FATAL
+    # Idle threads that spin would take the processor from the other workers.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    if arena:
+        _share_arena()
+        options.add_session_config_entry("session.use_env_allocators", "1")
+    else:
+        _return_large_blocks()
+        options.enable_cpu_mem_arena = False
+        # From the second input of a shape on, all tensors of a run would lie in one block, gaps included.
+        options.enable_mem_pattern = False
+    if frugal:
+        # Weights stay as they are stored, in half precision.
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return options
+
+
+def _providers() -> list[str]:
+    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
+    return [name for name in wanted if name in onnxruntime.get_available_providers()]

@@ -1,0 +1,100 @@
+"""A piece of work, checked and decoded: ready for the chain."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from scoreguard.chain.randomness import SEED_BITS
+from scoreguard.chain.resolve import ResolvedStep
+from scoreguard.chain.smoothing import Smoothing
+from scoreguard.v1.scoring_pb2 import Precision, ScoreDefendedRequest
+from scoreguard.v1.spec import format_chain
+from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.worker.arrays import Array
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.pictures import decode
+from scoreguard_handlers.worker.request_check import Request, RequestChecker, request_of, smoothing_of
+
+DECODE_STAGE = "decode"
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Job:
+    """One picture on its way through the chain."""
+
+    index: int
+    """Place of the item in the call."""
+    request: Request
+    steps: tuple[ResolvedStep, ...]
+    seed: int
+    """The caller's seed, or one that was drawn here."""
+    smoothing: Smoothing | None
+    """What to smooth with; None = the chain runs once."""
+    precision: Precision.ValueType
+    """Whether the image's values were 8-bit integers or floats."""
+    decoder: str
+    """Library that decoded it; empty for a raw tensor."""
+    shape: tuple[int, ...]
+    """(3, H, W)."""
+    deadline: Deadline
+    decode_milliseconds: float
+    _planes: list[Array]
+
+    def take_planes(self) -> Array:
+        """(3, H, W) in [0, 1], once: what was taken is held by nobody else, so that it can be freed early."""
+        return self._planes.pop()
+
+    @property
+    def has_planes(self) -> bool:
+        """Whether they were not taken yet."""
+        return bool(self._planes)
+
+    @property
+    def group(self) -> Hashable:
+        """Jobs that may run as one batch have equal groups."""
+        if self.smoothing is not None:
+            return self  # its own noisy copies are batch enough
+        wants = self.request.return_undefended_score if isinstance(self.request, ScoreDefendedRequest) else False
+        return (type(self.request).__name__, self.shape, format_chain(s.step for s in self.steps), wants)
+
+
+def prepare(
+    item: WorkItem, index: int, checker: RequestChecker, *, max_pixels: int, gone: Callable[[int], bool]
+) -> Job:
+    """Check, resolve and decode one piece of work; `gone` says of its id whether its caller has left.
+
+    Raises:
+        ServingError: the item is wrong, too large, or too late.
+    """
+    deadline = Deadline(item.deadline_unix_seconds, partial(gone, item.id) if item.id else None)
+    deadline.check(DECODE_STAGE)
+    request = request_of(item)
+    steps = checker.check(request)
+    started = time.perf_counter()
+    picture = decode(request.image, max_pixels=max_pixels, deadline=deadline)
+    planes = picture.planes()
+    return Job(
+        index=index,
+        request=request,
+        steps=steps,
+        seed=request.seed if request.HasField("seed") else secrets.randbits(SEED_BITS),
+        smoothing=smoothing_of(request),
+        precision=picture.precision,
+        decoder=picture.decoder,
+        shape=planes.shape,
+        deadline=deadline,
+        decode_milliseconds=(time.perf_counter() - started) * 1000,
+        _planes=[planes],
+    )
+
+
+def latest_deadline(jobs: Sequence[Job]) -> Deadline:
+    """The moment after which nobody waits for any of the jobs."""
+    moments = [job.deadline.unix_seconds for job in jobs]
+    left = [job.deadline.gone for job in jobs]
+    gone = None if None in left else lambda: all(each() for each in left if each is not None)
+    return Deadline(0.0 if 0 in moments else max(moments), gone)

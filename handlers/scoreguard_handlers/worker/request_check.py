@@ -1,0 +1,162 @@
+"""A piece of work against the manifest of the archive that would do it: everything that needs no pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Final
+
+from scoreguard.chain.resolve import ResolvedStep, resolve_step
+from scoreguard.chain.rounding import Rounding
+from scoreguard.chain.smoothing import Smoothing
+from scoreguard.v1.errors import ParameterError, SmoothingError
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.manifest_pb2 import ArchiveManifest
+from scoreguard.v1.scoring_pb2 import (
+    DefenceStep,
+    PurifyRequest,
+    ScoreDefendedRequest,
+    ScoreGradientRequest,
+)
+from scoreguard.v1.spec import Step
+from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
+
+Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
+_KINDS: Final[Mapping[type[Request], str]] = {
+    ScoreDefendedRequest: "score",
+    PurifyRequest: "purify",
+    ScoreGradientRequest: "gradient",
+}
+_KEPT_CHAINS: Final = 256
+
+
+def request_of(item: WorkItem) -> Request:
+    """The request inside a piece of work.
+
+    Raises:
+        InvalidRequestError: there is none.
+    """
+    kind = item.WhichOneof("work")
+    if kind is None:
+        raise InvalidRequestError("the piece of work is empty: set score, purify or gradient")
+    request: Request = getattr(item, kind)
+    return request
+
+
+def kind_of(request: Request) -> str:
+    """Name of the field of a `WorkItem` that holds such a request."""
+    return _KINDS[type(request)]
+
+
+def smoothing_of(request: Request) -> Smoothing | None:
+    """What to smooth with, the defaults filled in; None where the chain runs once.
+
+    Raises:
+        InvalidRequestError: no certificate can come of it.
+    """
+    if not (isinstance(request, ScoreDefendedRequest) and request.HasField("smoothing")):
+        return None
+    smoothing = Smoothing.from_message(request.smoothing)
+    try:
+        smoothing.check()
+    except SmoothingError as error:
+        raise InvalidRequestError(str(error), field=f"smoothing.{error.option}") from error
+    return smoothing
+
+
+def rounding_of(request: Request) -> Rounding:
+    """The derivative of rounding that a gradient takes; straight through where nothing was said.
+
+    Raises:
+        InvalidRequestError: a number that this version does not know.
+    """
+    if not isinstance(request, ScoreGradientRequest):
+        return Rounding.STRAIGHT_THROUGH
+    try:
+        return Rounding.from_message(request.rounding)
+    except ValueError as error:
+        raise InvalidRequestError(str(error), field="rounding") from error
+
+
+def check_counts(request: Request) -> None:
+    """Refuse what is too long or too many, before anything looks at the contents.
+
+    Raises:
+        InvalidRequestError: a limit is passed; the message has both numbers.
+    """
+    _at_most(len(request.request_id), LIMITS.request_id_characters, "the request_id", "characters", "request_id")
+    _at_most(len(request.metric), LIMITS.name_characters, "the metric's name", "characters", "metric")
+    _at_most(len(request.image.tensor.shape), LIMITS.tensor_dimensions, "the shape", "dimensions", "image.tensor.shape")
+    _at_most(len(request.defences), LIMITS.steps, "the chain", "steps", "defences")
+    for index, step in enumerate(request.defences):
+        field = f"defences[{index}]"
+        _at_most(len(step.name), LIMITS.name_characters, "a defence's name", "characters", f"{field}.name")
+        _at_most(len(step.parameters), LIMITS.parameters, f"step {index + 1}", "parameters", f"{field}.parameters")
+        longest = max(map(len, step.parameters), default=0)
+        _at_most(longest, LIMITS.name_characters, "a parameter's name", "characters", f"{field}.parameters")
+
+
+def check_batch(items: int) -> None:
+    """Refuse a batch of too many items.
+
+    Raises:
+        InvalidRequestError: there are more than the limit.
+    """
+    _at_most(items, LIMITS.batch_items, "the batch", "items", "requests")
+
+
+class RequestChecker:
+    """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
+
+    def __init__(self, manifest: ArchiveManifest) -> None:
+        self._metric = manifest.metric.facts.name
+        self._defences = {artifact.facts.name: artifact for artifact in manifest.defences}
+        self._resolve_kept = lru_cache(_KEPT_CHAINS)(self._resolve)
+
+    def check(self, request: Request) -> tuple[ResolvedStep, ...]:
+        """Check a request and resolve its chain.
+
+        Raises:
+            InvalidRequestError: no image, no defence to purify with, or a parameter or smoothing that is wrong.
+            UnknownNameError: a metric or defence that the archive does not hold.
+        """
+        check_counts(request)
+        if request.metric not in {"", self._metric}:
+            raise UnknownNameError("metric", request.metric, [self._metric], field="metric")
+        if request.image.WhichOneof("payload") is None:
+            raise InvalidRequestError("the request has no image: set image.encoded or image.tensor", field="image")
+        if isinstance(request, PurifyRequest) and not request.defences:
+            raise InvalidRequestError("purify needs at least one defence", field="defences")
+        smoothing_of(request)
+        rounding_of(request)
+        return self.resolve(request.defences)
+
+    def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:
+        """Find and fill in every step of a chain.
+
+        Raises:
+            InvalidRequestError: a parameter that is wrong.
+            UnknownNameError: a defence that the archive does not hold.
+        """
+        return self._resolve_kept(tuple(Step.from_message(step) for step in steps))
+
+    def _resolve(self, steps: tuple[Step, ...]) -> tuple[ResolvedStep, ...]:
+        return tuple(self._resolve_step(step, index) for index, step in enumerate(steps))
+
+    def _resolve_step(self, step: Step, index: int) -> ResolvedStep:
+        if step.name not in self._defences:
+            raise UnknownNameError("defence", step.name, self._defences, field=f"defences[{index}].name")
+        try:
+            return resolve_step(step.to_message(), self._defences[step.name], index)
+        except ParameterError as error:
+            raise InvalidRequestError(str(error), field=f"defences[{index}].parameters.{error.parameter}") from error
+
+
+def _at_most(count: int, limit: int, what: str, unit: str, field: str) -> None:
+    if count > limit:
+        raise InvalidRequestError(
+            f"{what} has {count} {unit}: the limit is {limit}",
+            field=field,
+            metadata={"count": str(count), "limit": str(limit)},
+        )

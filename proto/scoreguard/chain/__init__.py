@@ -1,0 +1,1 @@
+"""What running a chain means, for all sides: parameters, sizes, tiles, sampling, randomness, smoothing."""

@@ -1,0 +1,116 @@
+"""The derivative that a gradient takes through rounding, whose own is zero almost everywhere.
+
+- `straight-through`: 1, as the exported graphs have it (Bengio et al. 2013). It does not know how far the next
+  threshold is.
+- `cubic`: 3 (x - round(x))^2, that of round(x) + (x - round(x))^3 (Shin and Song, "JPEG-resistant adversarial images",
+  2017): 3/4 at the thresholds and next to nothing in the middle between two, so that a gradient moves what can pass
+  one. Nothing at all would stop where all numbers stand in the middle, so it is `LEAST_SLOPE` at least.
+
+The value of a step is its graph's in both cases, to the last bit: only the way back differs. It applies to the
+coefficients of `jpeg` and to the levels of `quantise`; other roundings inside `jpeg` stay straight through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import Any, Final
+
+import numpy as np
+
+from scoreguard.chain.jpeg import Codec, Floats, cubic_slopes
+from scoreguard.v1 import scoring_pb2
+from scoreguard.v1.spec import Step
+
+JPEG: Final = "jpeg"
+QUANTISE: Final = "quantise"
+TOP: Final = 255
+
+
+class Rounding(StrEnum):
+    """Which derivative rounding takes."""
+
+    STRAIGHT_THROUGH = "straight-through"
+    """1."""
+    CUBIC = "cubic"
+    """3 (x - round(x))^2, `scoreguard.chain.jpeg.LEAST_SLOPE` at least."""
+
+    def to_message(self) -> scoring_pb2.Rounding.ValueType:
+        """The wire form."""
+        return scoring_pb2.ROUNDING_CUBIC if self is Rounding.CUBIC else scoring_pb2.ROUNDING_STRAIGHT_THROUGH
+
+    @staticmethod
+    def from_message(rounding: int) -> Rounding:
+        """Read the wire form.
+
+        Raises:
+            ValueError: a number that this version does not know.
+        """
+        known: dict[int, Rounding] = {scoring_pb2.ROUNDING_UNSPECIFIED: Rounding.STRAIGHT_THROUGH}
+        known.update((kind.to_message(), kind) for kind in Rounding)
+        if rounding not in known:
+            raise ValueError(f"no rounding {rounding}; there are {', '.join(f'{k} ({v})' for k, v in known.items())}")
+        return known[rounding]
+
+
+def rounds(step: Step) -> bool:
+    """Whether a step rounds what it is given so coarsely that the derivative matters."""
+    return step.name in (JPEG, QUANTISE)
+
+
+def any_rounds(chain: Iterable[Step]) -> bool:
+    """Whether a step of a chain does."""
+    return any(rounds(step) for step in chain)
+
+
+def codec_of(step: Step) -> Codec:
+    """The codec of a `jpeg` step with every parameter filled in."""
+    parameters = dict(step.parameters)
+    return Codec(parameters["quality"], parameters["subsampling"])
+
+
+def intervals_of(step: Step) -> float:
+    """Intervals between the levels of a `quantise` step with every parameter filled in."""
+    return float(np.clip(np.rint(dict(step.parameters)["levels"]), 2, TOP + 1)) - 1
+
+
+def pulled_back(step: Step, images: Floats, upstream: Floats) -> Floats:
+    """Derivative with respect to a step's images by the cubic rule, from that with respect to its result.
+
+    Args:
+        step: `jpeg` or `quantise`, every parameter filled in.
+        images: what the step is given, (N, 3, H, W).
+        upstream: the derivative with respect to what it gives, (N, 3, H, W).
+    """
+    if step.name == QUANTISE:
+        (slope,) = cubic_slopes([images * np.float32(intervals_of(step))])
+        return upstream * slope
+    codec = codec_of(step)
+    luminance, blueness, redness = cubic_slopes(
+        codec.coefficients(np.rint(np.clip(images, 0, 1) * np.float32(TOP)).astype(np.uint8))
+    )
+    return codec.pulled_back(upstream, (luminance, blueness, redness))
+
+
+def pass_cubic(torch: Any, step: Step, images: Any, purified: Any) -> Any:
+    """Tensors: `purified`, with a gradient that goes to `images` by the cubic rule.
+
+    Args:
+        torch: the module; this package does not import it.
+        step: `jpeg` or `quantise`, every parameter filled in.
+        images: what the step was given, (N, 3, H, W), on the CPU.
+        purified: what it gave, without a gradient of its own.
+    """
+
+    class Cubic(torch.autograd.Function):  # type: ignore[misc]
+        @staticmethod
+        def forward(ctx: Any, images: Any, purified: Any) -> Any:
+            ctx.save_for_backward(images)
+            return purified.clone()
+
+        @staticmethod
+        def backward(ctx: Any, gradient: Any) -> tuple[Any, None]:
+            (given,) = ctx.saved_tensors
+            return torch.from_numpy(pulled_back(step, given.detach().numpy(), gradient.numpy())), None
+
+    return Cubic.apply(images, purified)
