@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Literal
@@ -10,6 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.support.near import near_names
 from scoreguard.v1.spec import Step
 from scoreguard_client._exceptions import NotFoundError
 
@@ -308,7 +308,7 @@ class Catalogue:
 
 
 def _unknown(kind: str, name: str, known: Collection[str]) -> NotFoundError:
-    near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
+    near = near_names(name, known)
     hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {', '.join(sorted(known))}"
     metadata = {"kind": kind, "name": name, "near": ",".join(near), "known": ",".join(sorted(known))}
     return NotFoundError(f"unknown {kind} {name!r}: {hint}", field=kind, metadata=metadata)

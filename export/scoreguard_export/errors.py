@@ -1,7 +1,6 @@
 """What can go wrong at build time.
 
 ExportError
-├── UnknownNameError      a metric or defence that no catalogue has
 ├── ParameterError        a structural value for which a defence has no graph
 ├── MissingExtraError     a library of an optional part of the installation
 ├── WeightsError          weights that are missing, of the wrong digest or of the wrong shape
@@ -16,7 +15,6 @@ ExportError
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 
@@ -28,16 +26,6 @@ def one_line(text: str, limit: int = 300) -> str:
 
 class ExportError(Exception):
     """Base of every error of this package; the message is one line that says what to do."""
-
-
-class UnknownNameError(ExportError):
-    """A name that the catalogue does not have."""
-
-    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
-        self.kind, self.name, self.known = kind, name, sorted(known)
-        near = difflib.get_close_matches(name, self.known, n=3, cutoff=0.4)
-        hint = f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(self.known)}"
-        super().__init__(f"unknown {kind} {name!r}: {hint}")
 
 
 class ParameterError(ExportError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import NoneType, UnionType
@@ -11,6 +10,7 @@ from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_or
 
 import yaml
 
+from scoreguard.support.near import near_names
 from scoreguard.support.shown import shown
 from scoreguard_handlers.config import Range, ServeConfig
 from scoreguard_handlers.errors import StartupError
@@ -124,7 +124,7 @@ def _flat(path: Path, content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
 
 def _read_value(path: Path, known: Mapping[str, Knob], key: str, value: Any) -> Any:
     if key not in known:
-        near = difflib.get_close_matches(shown(key), known, n=3, cutoff=0.5)
+        near = near_names(shown(key), known)
         hint = f"did you mean {', '.join(near)}?" if near else "docs/operations.md lists the keys"
         raise StartupError(f"{path}: unknown key {shown(key)}: {hint}")
     try:

@@ -18,16 +18,15 @@ UnreadableGraphError                             an archive whose graph no engin
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Iterable, Mapping
 from typing import ClassVar, Final
 
 from google.rpc import code_pb2
 
+from scoreguard.support.near import near_names
 from scoreguard.support.shown import shown
 from scoreguard.v1.errors import IntegrityError
-from scoreguard.v1.limits import LIMITS
 from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -72,9 +71,7 @@ class UnknownNameError(ServingError):
 
     def __init__(self, kind: str, name: str, known: Iterable[str], *, field: str = "") -> None:
         names = sorted(known)
-        # Comparing takes time with the square of the length.
-        comparable = len(name) <= LIMITS.name_characters
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4) if comparable else []
+        near = near_names(name, names)
         hint = f"did you mean {', '.join(near)}?" if near else f"deployed: {shown(', '.join(names), _LIST_LIMIT)}"
         super().__init__(
             f"unknown {kind} '{shown(name)}': {hint}",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard.chain.resolve import STEP_PARAMETER
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
-from scoreguard_export.errors import ParameterError, UnknownNameError
+from scoreguard_export.errors import ParameterError
 from scoreguard_export.exporters.signature import Case, make_inputs
 
 HEAVY = [name for name, kind in CATALOGUE.items() if any(source.shipped is None for source in kind.sources.values())]

@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 
-from scoreguard_export.errors import UnknownNameError
+from scoreguard.catalogue import UnknownNameError
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE, load_metric, metric_named
 from scoreguard_export.metrics.cnniqa import CnnIqa

@@ -14,11 +14,12 @@ import torch
 from file_server import FileServer, file_server
 from restorers import generated
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import fetched, weights_file, weights_files
 from scoreguard_export.cli import main
 from scoreguard_export.defences.carn import Carn
-from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard_export.errors import WeightsError
 
 FILES = weights_files()
 TESTED = {

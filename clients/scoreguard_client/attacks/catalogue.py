@@ -2,74 +2,49 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from enum import StrEnum
 from fractions import Fraction
-from types import MappingProxyType
 from typing import Any, Final, get_type_hints
 
-from scoreguard_client.attacks.advcf import AdvCF
-from scoreguard_client.attacks.amifgsm import AMIFGSM
-from scoreguard_client.attacks.apgd import APGD
-from scoreguard_client.attacks.auto import Auto
+from scoreguard.catalogue import Catalogue
+from scoreguard.support.near import did_you_mean
 from scoreguard_client.attacks.base import Attack
-from scoreguard_client.attacks.cumulative_uap import CumulativeUAP
-from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.errors import AttackSpecError
-from scoreguard_client.attacks.fgsm import FGSM
-from scoreguard_client.attacks.generative_uap import GenerativeUAP
-from scoreguard_client.attacks.ifgsm import IFGSM
-from scoreguard_client.attacks.ioi import IOI
-from scoreguard_client.attacks.korhonen import Korhonen
-from scoreguard_client.attacks.madc import MADC
-from scoreguard_client.attacks.mifgsm import MIFGSM
-from scoreguard_client.attacks.momentum_uap import MomentumUAP
-from scoreguard_client.attacks.mpgd import MPGD
-from scoreguard_client.attacks.nes import NES
-from scoreguard_client.attacks.onepixel import OnePixel
-from scoreguard_client.attacks.optimized_uap import OptimizedUAP
-from scoreguard_client.attacks.patch import PatchRS
-from scoreguard_client.attacks.pgd import PGD
-from scoreguard_client.attacks.simba import SimBA
-from scoreguard_client.attacks.spsa import SPSA
-from scoreguard_client.attacks.square import Square
-from scoreguard_client.attacks.ssah import SSAH
-from scoreguard_client.attacks.zhang_dists import ZhangDISTS
-from scoreguard_client.attacks.zhang_lpips import ZhangLPIPS
-from scoreguard_client.attacks.zhang_ssim import ZhangSSIM
 
-CATALOGUE: Final[Mapping[str, type[Attack]]] = MappingProxyType(
-    {
-        "fgsm": FGSM,
-        "ifgsm": IFGSM,
-        "mifgsm": MIFGSM,
-        "amifgsm": AMIFGSM,
-        "korhonen": Korhonen,
-        "ssah": SSAH,
-        "madc": MADC,
-        "zhang-ssim": ZhangSSIM,
-        "zhang-lpips": ZhangLPIPS,
-        "zhang-dists": ZhangDISTS,
-        "advcf": AdvCF,
-        "cumulative-uap": CumulativeUAP,
-        "optimized-uap": OptimizedUAP,
-        "generative-uap": GenerativeUAP,
-        "momentum-uap": MomentumUAP,
-        "pgd": PGD,
-        "apgd": APGD,
-        "mpgd": MPGD,
-        "dct-threshold": DCTThreshold,
-        "ioi": IOI,
-        "square": Square,
-        "nes": NES,
-        "spsa": SPSA,
-        "simba": SimBA,
-        "onepixel": OnePixel,
-        "patch-rs": PatchRS,
-        "auto": Auto,
-    }
+CATALOGUE: Final = Catalogue[Attack](
+    kind="attack",
+    base=Attack,
+    own={
+        "fgsm": "scoreguard_client.attacks.fgsm:FGSM",
+        "ifgsm": "scoreguard_client.attacks.ifgsm:IFGSM",
+        "mifgsm": "scoreguard_client.attacks.mifgsm:MIFGSM",
+        "amifgsm": "scoreguard_client.attacks.amifgsm:AMIFGSM",
+        "korhonen": "scoreguard_client.attacks.korhonen:Korhonen",
+        "ssah": "scoreguard_client.attacks.ssah:SSAH",
+        "madc": "scoreguard_client.attacks.madc:MADC",
+        "zhang-ssim": "scoreguard_client.attacks.zhang_ssim:ZhangSSIM",
+        "zhang-lpips": "scoreguard_client.attacks.zhang_lpips:ZhangLPIPS",
+        "zhang-dists": "scoreguard_client.attacks.zhang_dists:ZhangDISTS",
+        "advcf": "scoreguard_client.attacks.advcf:AdvCF",
+        "cumulative-uap": "scoreguard_client.attacks.cumulative_uap:CumulativeUAP",
+        "optimized-uap": "scoreguard_client.attacks.optimized_uap:OptimizedUAP",
+        "generative-uap": "scoreguard_client.attacks.generative_uap:GenerativeUAP",
+        "momentum-uap": "scoreguard_client.attacks.momentum_uap:MomentumUAP",
+        "pgd": "scoreguard_client.attacks.pgd:PGD",
+        "apgd": "scoreguard_client.attacks.apgd:APGD",
+        "mpgd": "scoreguard_client.attacks.mpgd:MPGD",
+        "dct-threshold": "scoreguard_client.attacks.dct_threshold:DCTThreshold",
+        "ioi": "scoreguard_client.attacks.ioi:IOI",
+        "square": "scoreguard_client.attacks.square:Square",
+        "nes": "scoreguard_client.attacks.nes:NES",
+        "spsa": "scoreguard_client.attacks.spsa:SPSA",
+        "simba": "scoreguard_client.attacks.simba:SimBA",
+        "onepixel": "scoreguard_client.attacks.onepixel:OnePixel",
+        "patch-rs": "scoreguard_client.attacks.patch:PatchRS",
+        "auto": "scoreguard_client.attacks.auto:Auto",
+    },
 )
 """Name -> class: those of the studies first, then further gradient attacks, black-box attacks, and the ensemble."""
 
@@ -96,7 +71,7 @@ def kind_of(text: str) -> type[Attack]:
     """
     name = text.strip().split(":")[0]
     if name not in CATALOGUE:
-        raise AttackSpecError(text, f"no attack {name!r}; {_near(name, CATALOGUE)}")
+        raise AttackSpecError(text, f"no attack {name!r}; {did_you_mean(name, CATALOGUE)}")
     return CATALOGUE[name]
 
 
@@ -120,16 +95,11 @@ def _parse_pair(pair: str, text: str, types: Mapping[str, type]) -> tuple[str, A
     if not equals:
         raise AttackSpecError(text, f"{pair!r} is not key=value")
     if key not in types:
-        raise AttackSpecError(text, f"no parameter {key!r}; {_near(key, types)}")
+        raise AttackSpecError(text, f"no parameter {key!r}; {did_you_mean(key, types)}")
     try:
         return key, _reader(types[key])(value)
     except (ValueError, ZeroDivisionError):
         raise AttackSpecError(text, f"{value!r} is no value for {key!r}; it takes {_form(types[key])}") from None
-
-
-def _near(name: str, names: Mapping[str, object]) -> str:
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {', '.join(close)}?" if close else f"there are {', '.join(names)}"
 
 
 def _reader(kind: type) -> Callable[[str], Any]:

@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, MetricArtifact
 from scoreguard_export.archive.defence_export import DefenceExporter, ExportedDefence
@@ -18,7 +19,7 @@ from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.archive.model_store import write_server_files
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import chosen_variants, defence_named
-from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard_export.errors import WeightsError
 from scoreguard_export.exporters.onnx_graph import OPSET
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
@@ -126,7 +127,7 @@ def _refuse_stray_weights(config: BuildConfig) -> None:
     asked = {*config.metrics, *(name for defence in config.defences for name in defence_named(defence).sources)}
     for name in config.weights:
         if name not in known:
-            raise UnknownNameError("weights", name, known)
+            raise UnknownNameError("weights", name, sorted(known))
         if name not in asked:
             what = "--metrics" if name in METRICS else "--defences"
             raise WeightsError(f"--weights names {name!r}, which nothing needs that is built: see {what}")

@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 import platformdirs
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch, sha256_of_file
 from scoreguard_export.weights.source import WeightsSource
@@ -82,7 +83,7 @@ def weights_file(name: str) -> WeightsFile:
     """
     files = weights_files()
     if name not in files:
-        raise UnknownNameError("weights", name, files)
+        raise UnknownNameError("weights", name, list(files))
     return files[name]
 
 

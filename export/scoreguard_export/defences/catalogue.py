@@ -4,62 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
+from scoreguard.catalogue import Catalogue
 from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.bfcnn import BfCnn
-from scoreguard_export.defences.bilateral import Bilateral
-from scoreguard_export.defences.blur import Blur
-from scoreguard_export.defences.carn import Carn
-from scoreguard_export.defences.crop import Crop
-from scoreguard_export.defences.denoiser import Denoiser
-from scoreguard_export.defences.diffpure import DiffPure, DiffPureEdge, DiffPureUnsharp
-from scoreguard_export.defences.fbcnn import FbCnn
-from scoreguard_export.defences.fcn_filter import FcnFilter
-from scoreguard_export.defences.ffdnet import FfdNet
-from scoreguard_export.defences.flip import Flip
-from scoreguard_export.defences.jpeg import Jpeg
-from scoreguard_export.defences.median import Median
-from scoreguard_export.defences.mprnet import MprNet
-from scoreguard_export.defences.nlm import NonLocalMeans
-from scoreguard_export.defences.noise import Noise
-from scoreguard_export.defences.quantise import Quantise
-from scoreguard_export.defences.realesrgan import RealEsrgan
-from scoreguard_export.defences.resize import Resize
-from scoreguard_export.defences.rotate import Rotate
-from scoreguard_export.defences.tv import TotalVariation
-from scoreguard_export.defences.unsharp import Unsharp
-from scoreguard_export.defences.upscale import Upscale
-from scoreguard_export.defences.wavelet import Wavelet
-from scoreguard_export.errors import UnknownNameError
 
-CATALOGUE: dict[str, type[Defence]] = {
-    "bilateral": Bilateral,
-    "blur": Blur,
-    "flip": Flip,
-    "jpeg": Jpeg,
-    "median": Median,
-    "nlm": NonLocalMeans,
-    "quantise": Quantise,
-    "resize": Resize,
-    "tv": TotalVariation,
-    "unsharp": Unsharp,
-    "upscale": Upscale,
-    "wavelet": Wavelet,
-    "crop": Crop,
-    "noise": Noise,
-    "rotate": Rotate,
-    "denoiser": Denoiser,
-    "diffpure": DiffPure,
-    "diffpure-edge": DiffPureEdge,
-    "diffpure-unsharp": DiffPureUnsharp,
-    "fcn-filter": FcnFilter,
-    "bfcnn": BfCnn,
-    "carn": Carn,
-    "fbcnn": FbCnn,
-    "ffdnet": FfdNet,
-    "mprnet": MprNet,
-    "realesrgan": RealEsrgan,
-}
+CATALOGUE: Final = Catalogue[Defence](
+    kind="defence",
+    base=Defence,
+    own={
+        "bilateral": "scoreguard_export.defences.bilateral:Bilateral",
+        "blur": "scoreguard_export.defences.blur:Blur",
+        "flip": "scoreguard_export.defences.flip:Flip",
+        "jpeg": "scoreguard_export.defences.jpeg:Jpeg",
+        "median": "scoreguard_export.defences.median:Median",
+        "nlm": "scoreguard_export.defences.nlm:NonLocalMeans",
+        "quantise": "scoreguard_export.defences.quantise:Quantise",
+        "resize": "scoreguard_export.defences.resize:Resize",
+        "tv": "scoreguard_export.defences.tv:TotalVariation",
+        "unsharp": "scoreguard_export.defences.unsharp:Unsharp",
+        "upscale": "scoreguard_export.defences.upscale:Upscale",
+        "wavelet": "scoreguard_export.defences.wavelet:Wavelet",
+        "crop": "scoreguard_export.defences.crop:Crop",
+        "noise": "scoreguard_export.defences.noise:Noise",
+        "rotate": "scoreguard_export.defences.rotate:Rotate",
+        "denoiser": "scoreguard_export.defences.denoiser:Denoiser",
+        "diffpure": "scoreguard_export.defences.diffpure:DiffPure",
+        "diffpure-edge": "scoreguard_export.defences.diffpure:DiffPureEdge",
+        "diffpure-unsharp": "scoreguard_export.defences.diffpure:DiffPureUnsharp",
+        "fcn-filter": "scoreguard_export.defences.fcn_filter:FcnFilter",
+        "bfcnn": "scoreguard_export.defences.bfcnn:BfCnn",
+        "carn": "scoreguard_export.defences.carn:Carn",
+        "fbcnn": "scoreguard_export.defences.fbcnn:FbCnn",
+        "ffdnet": "scoreguard_export.defences.ffdnet:FfdNet",
+        "mprnet": "scoreguard_export.defences.mprnet:MprNet",
+        "realesrgan": "scoreguard_export.defences.realesrgan:RealEsrgan",
+    },
+)
 
 
 def defence_named(name: str) -> type[Defence]:
@@ -68,10 +49,7 @@ def defence_named(name: str) -> type[Defence]:
     Raises:
         UnknownNameError: no defence has this name; the message lists the near ones.
     """
-    try:
-        return CATALOGUE[name]
-    except KeyError:
-        raise UnknownNameError("defence", name, CATALOGUE) from None
+    return CATALOGUE[name]
 
 
 def buildable(files: Mapping[str, Path]) -> tuple[str, ...]:

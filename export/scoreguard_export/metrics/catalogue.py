@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard.catalogue import UnknownNameError
+from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics import cnniqa, lite, nima, niqe
 from scoreguard_export.metrics.base import Metric, MetricFacts
 from scoreguard_export.weights.checkpoints import advice
@@ -39,7 +40,7 @@ def metric_named(name: str) -> CatalogueEntry:
         UnknownNameError: the catalogue has no such metric; the message lists near names.
     """
     if name not in CATALOGUE:
-        raise UnknownNameError("metric", name, CATALOGUE)
+        raise UnknownNameError("metric", name, list(CATALOGUE))
     return CATALOGUE[name]
 
 

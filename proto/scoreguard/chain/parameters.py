@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from scoreguard.support.near import near_names
 from scoreguard.support.shown import shown
 from scoreguard.v1.errors import ParameterError
-from scoreguard.v1.limits import LIMITS
 from scoreguard.v1.spec import Step
 
 
@@ -68,8 +67,7 @@ def in_chain(place: int | None) -> str:
 
 def _refuse_unknown(defence: str, name: str, known: Sequence[str], place: int | None) -> None:
     if name not in known:
-        comparable = len(name) <= LIMITS.name_characters  # comparing takes time with the square of the length
-        near = (difflib.get_close_matches(name, known, n=3, cutoff=0.4) if comparable else []) or known or ["none"]
+        near = near_names(name, known) or known or ["none"]
         which = f"defence {defence!r}{in_chain(place)}"
         problem = f"{which} has no parameter '{shown(name)}': it takes {', '.join(near)}"
         raise ParameterError(defence, name, problem)

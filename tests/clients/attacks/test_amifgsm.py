@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard_client.attacks import MIFGSM, AttackSpecError, CompanionMissingError, Mode
 from scoreguard_client.attacks.amifgsm import AMIFGSM, NaturalnessError
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
-from scoreguard_export.errors import UnknownNameError, WeightsError
+from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import load_metric
 
 STEPS = 10 / 255

@@ -1,0 +1,27 @@
+"""Names like one that is not known: what a message proposes."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Final
+
+_ALIKE: Final = 0.4
+_MOST: Final = 3
+_LONGEST: Final = 128
+"""Comparing takes time that grows with the square of the length, and no name is longer."""
+
+
+def near_names(name: str, known: Iterable[str]) -> list[str]:
+    """The known names that are most like one, best first; upper and lower case are alike."""
+    by_lower = {other.lower(): other for other in known}
+    if len(name) > _LONGEST:
+        return []
+    return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=_MOST, cutoff=_ALIKE)]
+
+
+def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
+    """`did you mean jpeg?`, or `known: …` with all names where none is like it; `what` stands for `known` there."""
+    every = list(known)
+    near = near_names(name, every)
+    return f"did you mean {', '.join(near)}?" if near else f"{what}: {', '.join(every) or 'none'}"
