@@ -115,7 +115,7 @@ def test_a_flat_picture_has_a_finite_gradient() -> None:
 def test_a_missing_file_says_which_is_needed(tmp_path: Path) -> None:
     """The message names the file, its source, its licence and the option."""
     with pytest.raises(WeightsError, match=r"absent\.pth.*--weights.*lidq92/CNNIQA.*licence") as caught:
-        CnnIqa.from_weights(tmp_path / "absent.pth")
+        CnnIqa.from_weights({"cnniqa": tmp_path / "absent.pth"})
     assert "\n" not in str(caught.value)
 
 
@@ -134,7 +134,7 @@ def test_another_checkpoint_is_refused(tmp_path: Path, change: dict[str, object]
     path = tmp_path / "other.pth"
     torch.save({name: value for name, value in state.items() if value is not None}, path)
     with pytest.raises(WeightsError, match=message):
-        CnnIqa.from_weights(path)
+        CnnIqa.from_weights({"cnniqa": path})
 
 
 def test_a_pickle_of_a_module_is_never_loaded(tmp_path: Path) -> None:
@@ -142,14 +142,14 @@ def test_a_pickle_of_a_module_is_never_loaded(tmp_path: Path) -> None:
     path = tmp_path / "module.pth"
     torch.save(CnnIqa(), path)
     with pytest.raises(WeightsError, match="not a checkpoint of tensors alone"):
-        CnnIqa.from_weights(path)
+        CnnIqa.from_weights({"cnniqa": path})
 
 
 @needs_data
 def test_official_weights_give_the_recorded_scores() -> None:
     """Ten NIPS 2017 pictures score as an earlier implementation of the same rule did."""
     recorded = json.loads((SHARED / "benchmark" / "metric_ranges_nips2017.json").read_text())["cnniqa_live"]
-    metric = CnnIqa.from_weights(WEIGHTS)
+    metric = CnnIqa.from_weights({"cnniqa": WEIGHTS})
     for name, score in list(recorded["per_image"].items())[:10]:
         assert score_file(metric, SHARED / "images" / "nips2017" / name) == pytest.approx(score, abs=1e-3)
 
@@ -157,7 +157,10 @@ def test_official_weights_give_the_recorded_scores() -> None:
 @needs_data
 def test_official_weights_agree_with_people_on_live() -> None:
     """The rows whose DMOS is beyond doubt are ranked as the publisher's test does."""
-    rows = {(row.dataset, row.group): row for row in evaluate_on_human_scores(CnnIqa.from_weights(WEIGHTS), SHARED)}
+    rows = {
+        (row.dataset, row.group): row
+        for row in evaluate_on_human_scores(CnnIqa.from_weights({"cnniqa": WEIGHTS}), SHARED)
+    }
     certain = rows["LIVE subset", "bijection"]
     assert certain.count == 10
     assert certain.srocc is not None and certain.srocc >= 0.97

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_export.metrics.lite import FACTS, Lite
+from scoreguard_export.metrics.lite import Lite
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
@@ -44,7 +44,7 @@ def _batch(picture: np.ndarray) -> Tensor:
 
 def test_the_shipped_weights_are_small_and_complete() -> None:
     """The file has at most 2 MB and at most a million trained numbers."""
-    shipped = FACTS.weights.shipped
+    shipped = Lite.sources["lite"].shipped
     assert shipped is not None
     assert shipped.stat().st_size < 2_000_000
     assert sum(p.numel() for p in Lite().parameters()) < 1_000_000
@@ -68,7 +68,7 @@ def test_scores_stay_in_the_declared_range(
     with torch.no_grad():
         scores = lite(image)
     assert scores.shape == (count,)
-    assert bool(((scores >= FACTS.score_range.low) & (scores <= FACTS.score_range.high)).all())
+    assert bool(((scores >= Lite.facts.score_range.low) & (scores <= Lite.facts.score_range.high)).all())
 
 
 def test_a_picture_scores_the_same_alone_and_in_a_batch(lite: Lite) -> None:
@@ -111,7 +111,7 @@ def test_a_flat_picture_has_a_finite_gradient(lite: Lite) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     """The message says which file is missing and how to make one."""
     with pytest.raises(WeightsError, match=r"absent\.safetensors.*scoreguard-export train lite"):
-        Lite.from_weights(tmp_path / "absent.safetensors")
+        Lite.from_weights({"lite": tmp_path / "absent.safetensors"})
 
 
 def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ def test_a_file_of_another_kind_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "text.safetensors"
     path.write_text("no weights")
     with pytest.raises(WeightsError, match="not a safetensors file"):
-        Lite.from_weights(path)
+        Lite.from_weights({"lite": path})
 
 
 def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
     path = tmp_path / "other.safetensors"
     save_file({"output.weight": torch.zeros(2, 2)}, path)
     with pytest.raises(WeightsError, match="another network") as caught:
-        Lite.from_weights(path)
+        Lite.from_weights({"lite": path})
     assert "\n" not in str(caught.value)
 
 

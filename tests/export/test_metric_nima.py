@@ -100,7 +100,7 @@ def test_without_weights_the_message_says_where_they_are_from(name: str) -> None
 def test_official_weights_give_the_published_values(name: str, least_plcc: float, largest_mae: float) -> None:
     """Published float scores of Stable Diffusion pictures; the weights here come from an 8-bit model."""
     weights, published = FILES[name]
-    folder, metric = SHARED / "mos" / "avt_ai_images", load_metric(name, SHARED / "weights" / weights)
+    folder, metric = SHARED / "mos" / "avt_ai_images", load_metric(name, {name: SHARED / "weights" / weights})
     rows = json.loads((folder / published).read_text())
     known = {row["image_id"]: row["mean_score_prediction"] for row in rows}
     paths = {name: folder / f"stable_diffusion_{name}.png" for name in known}

@@ -28,7 +28,7 @@ from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscr
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_export.metrics.niqe import FACTS, Niqe, gaussian_of, squared_distance
+from scoreguard_export.metrics.niqe import Niqe, gaussian_of, squared_distance
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import PATCH, Halving, LocalStatistics, Luminance, NiqeFeatures
 from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
@@ -73,7 +73,7 @@ def _levels(height: int, width: int, seed: int = 0) -> np.ndarray:
 @needs_data
 def test_the_official_model_gives_the_published_values_of_generated_pictures() -> None:
     """24 Stable Diffusion pictures of avt_ai_images, scored by their authors with IQA-PyTorch."""
-    metric, folder = load_metric("niqe", OFFICIAL), SHARED / "mos" / "avt_ai_images"
+    metric, folder = load_metric("niqe", {"niqe": OFFICIAL}), SHARED / "mos" / "avt_ai_images"
     with (folder / "iqa.csv").open(newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if (r["model"], r["metric"]) == ("stable_diffusion", "NIQE")]
     present = [r for r in rows if (folder / f"stable_diffusion_{r['img_id']}").is_file()]
@@ -90,7 +90,7 @@ def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> 
     """Five pictures. A third of I19 has no deviation, whose sign the official code leaves to rounding: 8.67 to 9.07."""
     with (SHARED / "conformance" / "results_official.csv").open(newline="") as stream:
         published = next(row for row in csv.DictReader(stream) if row["Method"] == "niqe")
-    mine = score_file(load_metric("niqe", OFFICIAL), SHARED / "conformance" / f"{name}_dist.png")
+    mine = score_file(load_metric("niqe", {"niqe": OFFICIAL}), SHARED / "conformance" / f"{name}_dist.png")
     assert mine == pytest.approx(float(published[f"{name}.bmp"]), abs=0.05)
 
 
@@ -98,7 +98,7 @@ def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> 
 @pytest.mark.slow
 def test_the_shipped_model_agrees_with_the_official_one() -> None:
     """Rank correlation over all labelled pictures, none of which the shipped model was fitted to."""
-    shipped, official = load_metric("niqe"), load_metric("niqe", OFFICIAL)
+    shipped, official = load_metric("niqe"), load_metric("niqe", {"niqe": OFFICIAL})
     paths = [picture.path for picture in read_live(SHARED) + read_samples(SHARED)]
     paths += sorted((SHARED / "mos" / "avt_ai_images").glob("*.png"))
     mine, theirs = ([score_file(metric, path) for path in paths] for metric in (shipped, official))
@@ -234,7 +234,7 @@ def test_a_constant_picture_has_a_finite_score_and_gradient(niqe: Niqe, level: f
     score.sum().backward()
     assert image.grad is not None
     assert bool(image.grad.isfinite().all())
-    assert 10.0 < float(score.detach()) < FACTS.score_range.high
+    assert 10.0 < float(score.detach()) < Niqe.facts.score_range.high
     assert float(score.detach()) == pytest.approx(float(niqe(torch.full((1, 3, 96, 96), 0.5))), abs=1e-5)
 
 
@@ -339,7 +339,7 @@ def test_both_engines_score_images_with_flat_patches(engines: dict[str, Engine],
     for name, image in flat_patches(photo).items():
         expected = float(niqe(_batch(image)))
         scores = {engine: float(run((_batch(image),))) for engine, run in engines.items()}
-        assert scores == {engine: pytest.approx(expected, abs=FACTS.parity_tolerance) for engine in engines}, name
+        assert scores == {engine: pytest.approx(expected, abs=Niqe.facts.parity_tolerance) for engine in engines}, name
         if name.startswith("flat"):
             assert expected == pytest.approx(18.41, abs=0.01)
         if name == "gradient":
@@ -353,12 +353,12 @@ def test_a_flat_patch_in_a_batch_leaves_the_others_as_they_are(
     batch = torch.cat([_batch(photo[:192, :192]), _batch(np.ones((192, 192, 3), np.float32))])
     expected = niqe(batch)
     for run in engines.values():
-        assert torch.allclose(run((batch,)), expected, atol=FACTS.parity_tolerance)
+        assert torch.allclose(run((batch,)), expected, atol=Niqe.facts.parity_tolerance)
 
 
 def test_the_shipped_model_is_what_its_record_says() -> None:
     """More patches than features, photographs by name, and no picture that the human scores show."""
-    path = FACTS.weights.shipped
+    path = Niqe.sources["niqe"].shipped
     assert path is not None
     record, model = json.loads(path.with_suffix(".json").read_text()), load_file(path)
     assert record["photos"] == ["nips2017", "kodak24", "scikit-image"]
@@ -398,7 +398,7 @@ def test_a_wrong_or_missing_model_is_refused_in_one_line(tmp_path: Path, name: s
     """The message names the file and both ways to get a right one; no pickle is read."""
     _broken_files(tmp_path)
     with pytest.raises(WeightsError, match=message) as caught:
-        load_metric("niqe", tmp_path / name)
+        load_metric("niqe", {"niqe": tmp_path / name})
     assert "\n" not in str(caught.value)
     assert name in str(caught.value)
     assert "scoreguard-export fit niqe" in str(caught.value)
@@ -424,7 +424,7 @@ def test_the_fit_command_gives_equal_bytes_and_a_model_that_scores(tmp_path: Pat
     assert record["photographs"] == 3
     assert record["excluded"] == ["rocket"]
     assert record["command"] == "scoreguard-export fit niqe --exclude rocket --sharpness 0.2"
-    assert float(load_metric("niqe", tmp_path / "a" / "niqe.safetensors")(_noise(1, 96, 96))) > 0.0
+    assert float(load_metric("niqe", {"niqe": tmp_path / "a" / "niqe.safetensors"})(_noise(1, 96, 96))) > 0.0
 
 
 def test_the_fit_is_the_mean_and_covariance_of_sharp_patches(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_run_learns_and_writes_weights_that_load(trained: Path) -> None:
     losses = [report["loss"] for report in content["history"]]
     assert len(losses) == 4
     assert losses[-1] < losses[0]
-    assert not Lite.from_weights(trained / "w.safetensors").training
+    assert not Lite.from_weights({"lite": trained / "w.safetensors"}).training
 
 
 def test_the_record_says_how_the_weights_came_to_be(trained: Path) -> None:

@@ -19,7 +19,6 @@ from scoreguard_export.training.crops import draw_recipe
 from scoreguard_export.training.distortions import DISTORTIONS, WEIGHTS
 from scoreguard_export.training.evaluate_mos import concordance, evaluate_on_human_scores
 from scoreguard_export.training.labels import quality_labels
-from scoreguard_export.weights.source import WeightsSource
 
 SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
 needs_data = pytest.mark.skipif(not (SHARED / "mos").is_dir(), reason="shared/data is absent")
@@ -106,14 +105,8 @@ class _Brightness(Metric):
             higher_is_better=higher_is_better,
             input_rule="RGB at native size",
             minimum_size=1,
-            weights=WeightsSource(licence="none"),
             parity_tolerance=1e-6,
         )
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> _Brightness:
-        """No weights are needed."""
-        return cls(higher_is_better=facts.higher_is_better)
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""

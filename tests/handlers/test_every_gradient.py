@@ -71,7 +71,7 @@ class Precise(EagerDefence):
 @pytest.fixture(scope="module")
 def precise_metric() -> Metric:
     """The shipped metric in double precision."""
-    return load_metric("lite", None).double()
+    return load_metric("lite").double()
 
 
 @pytest.fixture(autouse=True)
@@ -198,7 +198,7 @@ def test_the_gradient_through_the_loop_is_that_of_the_eager_loop(served: Served,
     picture, chain = photo_like(40, 45), f"{name}:{sampler}"
     (step,) = parse_chain(chain)
     leaf = torch.from_numpy(planes(picture)).requires_grad_()
-    score = load_metric("lite", None)(served.eager(name).purify(leaf, SEED, **dict(step.parameters)))
+    score = load_metric("lite")(served.eager(name).purify(leaf, SEED, **dict(step.parameters)))
     (expected,) = torch.autograd.grad(score.sum(), leaf)
     given = served.gradient(picture, chain)
     assert given.score == pytest.approx(float(score.detach()), abs=2e-3)

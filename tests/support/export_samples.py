@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +17,6 @@ from scoreguard_export.defences.base import (
     RandomShape,
 )
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
 
 
 def metric_facts(name: str) -> MetricFacts:
@@ -33,7 +30,6 @@ def metric_facts(name: str) -> MetricFacts:
         higher_is_better=True,
         input_rule="native size",
         minimum_size=16,
-        weights=WeightsSource(licence="Apache-2.0"),
         parity_tolerance=1e-4,
     )
 
@@ -48,11 +44,6 @@ class Contrast(Metric):
         self.first, self.second = nn.Conv2d(3, 8, 3, stride=2, padding=1), nn.Conv2d(8, 4, 3)
         for weight in self.parameters():
             weight.data = torch.rand(weight.shape, generator=generator) - 0.5
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Not read from a file."""
-        return cls()
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
@@ -103,7 +94,7 @@ class Uncapturable(Contrast):
 class Grainy(Defence):
     """Adds noise of a given strength, scaled by one more number for each picture."""
 
-    facts: ClassVar[DefenceFacts] = DefenceFacts(
+    facts = DefenceFacts(
         name="grainy",
         title="Grainy",
         paper="none",
@@ -140,11 +131,6 @@ class Faint(Metric):
         self.facts = metric_facts("faint")
         self.terms, self.factors, self.dtype = list(terms), list(factors), dtype
 
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Not read from a file."""
-        return cls((), (), torch.float64)
-
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch; the logarithm shows what of the terms is left on black images."""
         value = image.to(self.dtype).mean(dim=(1, 2, 3))
@@ -158,7 +144,7 @@ class Faint(Metric):
 class Gamma(Defence):
     """x^γ: its derivative at black is infinite for γ below 1."""
 
-    facts: ClassVar[DefenceFacts] = DefenceFacts(
+    facts = DefenceFacts(
         name="gamma",
         title="Gamma",
         paper="none",
@@ -181,11 +167,6 @@ class Deviation(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.facts = metric_facts("deviation")
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Not read from a file."""
-        return cls()
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""

@@ -13,7 +13,7 @@ from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, MetricArtifact
 from scoreguard_export.archive.defence_export import DefenceExporter, ExportedDefence
 from scoreguard_export.archive.exported import ExportedGraphs, export_graphs
-from scoreguard_export.archive.facts import metric_message
+from scoreguard_export.archive.facts import licence_of, metric_message
 from scoreguard_export.archive.golden import PICTURE, golden_picture, golden_vectors
 from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.archive.model_store import write_server_files
@@ -72,7 +72,7 @@ def build(config: BuildConfig, done: Step = lambda label: None) -> list[BuiltArc
         WeightsError: weights are missing, or are not what the method needs.
         ParityError: an exported graph differs from its module.
     """
-    metrics = {name: load_metric(name, config.weights.get(name)) for name in config.metrics}
+    metrics = {name: load_metric(name, config.weights) for name in config.metrics}
     _refuse_stray_weights(config)
     config.model_store.mkdir(parents=True, exist_ok=True)
     exporter = DefenceExporter(weights=config.weights, done=done, default_only=config.default_variants)
@@ -89,10 +89,10 @@ def _build_archive(
     graphs, picture = export_graphs(metric), golden_picture(metric.facts.minimum_size)
     files: dict[str, bytes] = {PICTURE: picture.png}
     artifact = MetricArtifact(
-        facts=metric_message(metric.facts),
+        facts=metric_message(metric.facts, licence_of(metric)),
         graphs=_add_graphs(files, "metric", graphs),
         parity=graphs.parity,
-        weights_sha256=sha256_of(_weights_path(metric, config).read_bytes()),
+        weights_sha256=_weights_digest(metric, config.weights),
     )
     for defence in defences:
         files.update(defence.files)
@@ -115,19 +115,21 @@ def _add_graphs(files: dict[str, bytes], stem: str, graphs: ExportedGraphs) -> G
     return paths
 
 
-def _weights_path(metric: Metric, config: BuildConfig) -> Path:
-    path = config.weights.get(metric.facts.name) or metric.facts.weights.shipped
-    if path is None:
-        raise WeightsError(f"no weights for {metric.facts.name}")
-    return path
+def _weights_digest(metric: Metric, files: Mapping[str, Path]) -> str:
+    """Digest of the weights file; of several the digest of their digests, empty where the metric needs none."""
+    digests = [sha256_of(path.read_bytes()) for path in metric.located(files).values()]
+    return digests[0] if len(digests) == 1 else sha256_of("".join(digests).encode()) if digests else ""
 
 
 def _refuse_stray_weights(config: BuildConfig) -> None:
-    known = {*METRICS, *(name for defence in DEFENCES.values() for name in defence.sources)}
-    asked = {*config.metrics, *(name for defence in config.defences for name in defence_named(defence).sources)}
+    modules = [*METRICS.values(), *DEFENCES.values()]
+    known = {name for module in modules for name in module.sources}
+    built = [*(METRICS[name] for name in config.metrics), *(defence_named(name) for name in config.defences)]
+    asked = {name for module in built for name in module.sources}
     for name in config.weights:
         if name not in known:
             raise UnknownNameError("weights", name, sorted(known))
         if name not in asked:
-            what = "--metrics" if name in METRICS else "--defences"
+            of_metric = any(name in metric.sources for metric in METRICS.values())
+            what = "--metrics" if of_metric else "--defences"
             raise WeightsError(f"--weights names {name!r}, which nothing needs that is built: see {what}")

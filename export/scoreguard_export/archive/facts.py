@@ -14,6 +14,7 @@ from scoreguard_export.defences.base import (
     RandomShape,
     Tiles,
 )
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import MetricFacts
 
 DIFFERENTIABILITY: Final = {
@@ -28,8 +29,8 @@ DISTRIBUTION: Final = {
 SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.RANDOM_SHAPE_ITEM}
 
 
-def metric_message(facts: MetricFacts) -> pb.MetricFacts:
-    """A metric's facts."""
+def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
+    """A metric's facts, with the licence of its weights."""
     return pb.MetricFacts(
         name=facts.name,
         title=facts.title,
@@ -40,8 +41,13 @@ def metric_message(facts: MetricFacts) -> pb.MetricFacts:
         higher_is_better=facts.higher_is_better,
         input_rule=facts.input_rule,
         minimum_size=facts.minimum_size,
-        weights_licence=facts.weights.licence,
+        weights_licence=licence,
     )
+
+
+def licence_of(module: type[GraphModule] | GraphModule) -> str:
+    """The licences of a module's weights; empty where it has none."""
+    return "; ".join(dict.fromkeys(source.licence for source in module.sources.values()))
 
 
 def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:

@@ -29,7 +29,6 @@ from scoreguard_export.defences.base import (
 )
 from scoreguard_export.errors import ArchiveError
 from scoreguard_export.metrics.base import MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
 
 Named = TypeVar("Named")
 _LARGEST_METRIC_TOLERANCE: Final = 1e-3
@@ -109,7 +108,6 @@ def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
         higher_is_better=facts.higher_is_better,
         input_rule=facts.input_rule,
         minimum_size=facts.minimum_size,
-        weights=WeightsSource(licence=facts.weights_licence),
         parity_tolerance=_tolerance(artifact.parity, _LARGEST_METRIC_TOLERANCE * span.width, f"{path}: {facts.name}"),
     )
 

@@ -57,13 +57,13 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
 
 def _fetched(metrics: tuple[str, ...], defences: tuple[str, ...]) -> dict[str, Path]:
     """What `weights get` has fetched of what is to be built."""
-    needed = [name for name in metrics if name in METRICS]
+    needed = [name for metric in metrics if metric in METRICS for name in METRICS[metric].sources]
     needed += [name for defence in defences if defence in DEFENCES for name in DEFENCES[defence].sources]
     return fetched(dict.fromkeys(needed))
 
 
 def _scorable(files: Mapping[str, Path]) -> tuple[str, ...]:
-    return tuple(name for name, entry in METRICS.items() if name in files or entry.facts.weights.shipped)
+    return tuple(name for name, metric in METRICS.items() if metric.at_hand(files))
 
 
 def _with_weights(

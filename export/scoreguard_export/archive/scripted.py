@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Self
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +22,6 @@ class ScriptedMetric(Metric):
         super().__init__()
         self.facts, self.script = facts, script
 
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Read a TorchScript file."""
-        return cls(torch.jit.load(path, map_location="cpu"), facts)  # type: ignore[no-untyped-call]
-
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
         score: Tensor = self.script(image)
@@ -37,8 +30,6 @@ class ScriptedMetric(Metric):
 
 class ScriptedDefence(Defence):
     """A defence's TorchScript form in the place of its module; nothing of the catalogue is built for it."""
-
-    facts: DefenceFacts  # type: ignore[misc]  # of one defence, where a class has them for all
 
     def __init__(self, script: nn.Module, facts: DefenceFacts, structural: Mapping[str, float]) -> None:
         nn.Module.__init__(self)  # the manifest says which variants there are: no facts of a class to check them by

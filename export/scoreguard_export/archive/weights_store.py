@@ -68,8 +68,9 @@ def weights_files() -> dict[str, WeightsFile]:
 
 
 def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
-    for name, entry in METRICS.items():
-        yield f"metric {name}", name, entry.facts.weights
+    for user, metric in METRICS.items():
+        for name, source in metric.sources.items():
+            yield f"metric {user}", name, source
     for user, defence in DEFENCES.items():
         for name, source in defence.sources.items():
             yield f"defence {user}", name, source

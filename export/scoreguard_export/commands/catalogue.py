@@ -11,11 +11,11 @@ from google.protobuf.message import Message
 from rich.table import Table
 
 from scoreguard.support.console import output
-from scoreguard_export.archive.facts import exported_facts, metric_message
+from scoreguard_export.archive.facts import exported_facts, licence_of, metric_message
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.metrics.base import MetricFacts
+from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 
 
@@ -27,7 +27,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
 
     A TorchScript and an ONNX graph are exported of each defence: ONNX Runtime scores, TorchScript gives gradients.
     """
-    metrics, defences = [entry.facts for entry in METRICS.values()], list(DEFENCES.values())
+    metrics, defences = list(METRICS.values()), list(DEFENCES.values())
     if as_markdown:
         click.echo("\n".join(markdown(defences)))
         return
@@ -39,9 +39,9 @@ def command(as_json: bool, as_markdown: bool) -> None:
     console.print(_defence_table(defences))
 
 
-def _content(metrics: list[MetricFacts], defences: list[type[Defence]]) -> dict[str, Any]:
+def _content(metrics: list[type[Metric]], defences: list[type[Defence]]) -> dict[str, Any]:
     return {
-        "metrics": [_plain(metric_message(facts)) for facts in metrics],
+        "metrics": [_plain(metric_message(metric.facts, licence_of(metric))) for metric in metrics],
         "defences": [_with_weights(defence) for defence in defences],
     }
 
@@ -58,9 +58,10 @@ def _plain(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
 
 
-def _metric_table(metrics: list[MetricFacts]) -> Table:
+def _metric_table(metrics: list[type[Metric]]) -> Table:
     table = Table("metric", "method (year)", "range", "better", "reads", "weights", title="Metrics")
-    for facts in metrics:
+    for metric in metrics:
+        facts = metric.facts
         low, high = facts.score_range.low, facts.score_range.high
         table.add_row(
             facts.name,
@@ -68,9 +69,15 @@ def _metric_table(metrics: list[MetricFacts]) -> Table:
             f"{low:g} to {high:g}",
             "higher" if facts.higher_is_better else "lower",
             facts.input_rule,
-            "shipped" if facts.weights.shipped else f"by --weights; {facts.weights.licence}",
+            _weights_of(metric),
         )
     return table
+
+
+def _weights_of(metric: type[Metric]) -> str:
+    if not metric.sources:
+        return "none"
+    return "shipped" if metric.at_hand({}) else f"by --weights; {licence_of(metric)}"
 
 
 def _defence_table(defences: list[type[Defence]]) -> Table:

@@ -28,10 +28,11 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
     """Rank correlation of METRIC with human scores, by data set and distortion; 1 = full agreement."""
+    from scoreguard_export.graph_module import NO_FILES
     from scoreguard_export.metrics.catalogue import load_metric
     from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
-    rows = evaluate_on_human_scores(load_metric(metric, weights), data)
+    rows = evaluate_on_human_scores(load_metric(metric, {metric: weights} if weights else NO_FILES), data)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:

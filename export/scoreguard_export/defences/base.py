@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, ClassVar, Self
+from typing import Any, Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from scoreguard_export.errors import ParameterError
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.graph_module import GraphFacts, GraphModule
 
 
 class Differentiability(StrEnum):
@@ -89,21 +88,13 @@ def switch(name: str, description: str, *, default: bool) -> Parameter:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DefenceFacts:
-    """What is known about a defence before any export."""
+class DefenceFacts(GraphFacts):
+    """What is known about a defence before any export; the tolerance is in pixel units of [0, 1]."""
 
-    name: str
-    title: str
-    paper: str
-    year: int
     parameters: tuple[Parameter, ...] = ()
     random_inputs: tuple[RandomInput, ...] = ()
     differentiability: Differentiability
     size_preserving: bool
-    minimum_size: int
-    """Smallest height and width, in pixels."""
-    parity_tolerance: float
-    """Largest difference between an exported graph and the eager module, in pixel units of [0, 1]."""
 
     @property
     def structural(self) -> tuple[Parameter, ...]:
@@ -133,7 +124,7 @@ class Tiles:
     """Tiles begin at multiples of this."""
 
 
-class Defence(nn.Module, ABC):
+class Defence(GraphModule):
     """g: RGB float32 pictures (N, 3, H, W) in [0, 1] → the same layout and range.
 
     The constructor takes the structural parameters by keyword. `forward` takes the pictures, then one float32
@@ -141,14 +132,7 @@ class Defence(nn.Module, ABC):
     graph has exactly these inputs, named `image`, the parameters' names and the random inputs' names.
     """
 
-    facts: ClassVar[DefenceFacts]
-    sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})
-    """The weights files by the name that `--weights NAME=PATH` gives them; none for a classical method."""
-
-    @classmethod
-    def at_hand(cls, files: Mapping[str, Path]) -> bool:
-        """Whether some variant can be built: the first weights file, which all need, is shipped or given."""
-        return all(name in files or source.shipped for name, source in list(cls.sources.items())[:1])
+    facts: DefenceFacts
 
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:

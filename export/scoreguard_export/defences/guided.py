@@ -22,6 +22,7 @@ from scoreguard_export.defences.base import DefenceFacts, Differentiability, Par
 from scoreguard_export.defences.guided_network import GuidedNetwork
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
+from scoreguard_export.graph_module import NO_FILES
 from scoreguard_export.weights.source import WeightsSource
 
 
@@ -84,7 +85,7 @@ class GuidedDenoiser(LearnedDefence):
         return Tiles(size=256, overlap=32, multiple=cls.stride)
 
     @classmethod
-    def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
+    def from_weights(cls, files: Mapping[str, Path] = NO_FILES, **structural: float) -> Self:
         """Build the denoiser in evaluation mode, its convolutions' weights rounded to half precision.
 
         Args:

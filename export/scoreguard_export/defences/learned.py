@@ -10,8 +10,8 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 
 from scoreguard_export.defences.base import Defence, Tiles
-from scoreguard_export.errors import WeightsError
-from scoreguard_export.weights.checkpoints import advice, fill, read_checkpoint
+from scoreguard_export.graph_module import NO_FILES
+from scoreguard_export.weights.checkpoints import fill, read_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 _TILE = 1024
@@ -55,7 +55,7 @@ class LearnedDefence(Defence):
     @classmethod
     def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
         """The weights files that a variant is built from, by name."""
-        return {name: files[name] for name in cls.needed(structural)}
+        return cls.located(files, cls.needed(structural))
 
     @classmethod
     def needed(cls, structural: Mapping[str, float]) -> tuple[str, ...]:
@@ -69,15 +69,16 @@ class LearnedDefence(Defence):
         Raises:
             WeightsError: the first file is not among them.
         """
-        cls._require(files, tuple(cls.sources)[:1])
-        return [variant for variant in cls.facts.variants() if set(cls.needed(variant)) <= set(files)]
+        cls.located(files, tuple(cls.sources)[:1])
+        there = {name for name, source in cls.sources.items() if name in files or source.shipped}
+        return [variant for variant in cls.facts.variants() if set(cls.needed(variant)) <= there]
 
     @classmethod
-    def from_weights(cls, files: Mapping[str, Path], **structural: float) -> Self:
+    def from_weights(cls, files: Mapping[str, Path] = NO_FILES, **structural: float) -> Self:
         """Build a variant in evaluation mode.
 
         Args:
-            files: Weights files by name, at least those that the variant needs.
+            files: Weights files by name, those that the variant needs; shipped ones may be left out.
             structural: The structural parameters; those left out take their defaults.
 
         Raises:
@@ -85,21 +86,23 @@ class LearnedDefence(Defence):
             WeightsError: a file is not given, missing, unreadable, or holds other names or shapes.
         """
         defence = cls(**structural)
-        needed = cls.needed(defence.structural)
-        cls._require(files, needed)
-        states = {name: read_checkpoint(files[name], name, cls.sources[name]) for name in needed}
+        paths = cls.located(files, cls.needed(defence.structural))
+        states = {name: cls.read(name, path) for name, path in paths.items()}
         for name, state in states.items():
-            fill(defence.network, state, files[name], name, cls.sources[name])
+            fill(defence.network, state, paths[name], name, cls.sources[name])
         if len(states) > 1:
             defence.network.load_state_dict(defence.combined(states))
         return defence.eval().requires_grad_(False)
 
+    @classmethod
+    def read(cls, name: str, path: Path) -> dict[str, Tensor]:
+        """The tensors of a weights file, here of an official checkpoint.
+
+        Raises:
+            WeightsError: the file is missing, or holds no dictionary of tensors.
+        """
+        return read_checkpoint(path, name, cls.sources[name])
+
     def combined(self, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Make one set of weights of several files, by name; all have the network's names and shapes."""
         raise NotImplementedError
-
-    @classmethod
-    def _require(cls, files: Mapping[str, Path], names: tuple[str, ...]) -> None:
-        for name in names:
-            if name not in files:
-                raise WeightsError(f"the weights of {name} are not shipped: {advice(name, cls.sources[name])}")

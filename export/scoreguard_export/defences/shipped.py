@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.weights.checkpoints import advice, fill
+from scoreguard_export.weights.checkpoints import advice
 from scoreguard_export.weights.source import WeightsSource
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
@@ -23,45 +22,9 @@ class ShippedDefence(LearnedDefence):
     """A defence with one weights file, the shipped one where none is given."""
 
     @classmethod
-    def weights_path(cls, files: Mapping[str, Path] | None = None) -> Path:
-        """The file given by the defence's name, else the shipped one.
-
-        Raises:
-            WeightsError: neither is there to give.
-        """
-        (name, source), *_ = cls.sources.items()
-        path = (files or {}).get(name, source.shipped)
-        if path is None:
-            raise WeightsError(f"no weights of {name}: {advice(name, source)}")
-        return path
-
-    @classmethod
-    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
-        """The weights file, given or shipped, by the name of the defence."""
-        return {next(iter(cls.sources)): cls.weights_path(files)}
-
-    @classmethod
-    def variants(cls, files: Mapping[str, Path] | None = None) -> list[dict[str, float]]:
-        """The structural variants: all of them, since no file need be given."""
-        return cls.facts.variants()
-
-    @classmethod
-    def from_weights(cls, files: Mapping[str, Path] | None = None, **structural: float) -> Self:
-        """Build a variant in evaluation mode.
-
-        Args:
-            files: Weights file by the name of the defence; empty = the shipped one. Safetensors, or a dictionary of
-                tensors saved by torch, alone or as `model` of a checkpoint.
-            structural: The structural parameters; those left out take their defaults.
-
-        Raises:
-            ParameterError: a structural value that has no exported variant.
-            WeightsError: the file is missing, unreadable, or holds other names or shapes.
-        """
-        defence, path = cls(**structural), cls.weights_path(files)
-        (name, source), *_ = cls.sources.items()
-        fill(defence.network, read_weights(path, name, source), path, name, source)
-        return defence.eval().requires_grad_(False)
+    def read(cls, name: str, path: Path) -> dict[str, Tensor]:
+        """The tensors of safetensors, or of a dictionary saved by torch, alone or as `model` of a checkpoint."""
+        return read_weights(path, name, cls.sources[name])
 
 
 def read_weights(path: Path, name: str, source: WeightsSource) -> dict[str, Tensor]:

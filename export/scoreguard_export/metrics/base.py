@@ -1,20 +1,22 @@
-"""What every metric is: a module from pictures to scores, with its scientific facts beside it."""
+"""What every metric is: a module from images to scores, with its scientific facts beside it."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from torch import Tensor, nn
+from torch import Tensor
 
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
+from scoreguard_export.weights.checkpoints import load_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRange:
-    """The declared range of a score; an attacked picture may leave it only where the method is unbounded."""
+    """The declared range of a score; an attacked image may leave it only where the method is unbounded."""
 
     low: float
     high: float
@@ -26,43 +28,45 @@ class ScoreRange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class MetricFacts:
-    """What is known about a metric before any export."""
+class MetricFacts(GraphFacts):
+    """What is known about a metric before any export; the tolerance is in score units."""
 
-    name: str
-    """Catalogue name."""
-    title: str
-    """Name in prose."""
-    paper: str
-    """Source of the method."""
-    year: int
     score_range: ScoreRange
     higher_is_better: bool
     input_rule: str
-    """How the metric reads a picture."""
-    minimum_size: int
-    """Smallest height and width, in pixels."""
-    weights: WeightsSource
-    parity_tolerance: float
-    """Largest difference between an exported graph and the eager module, in score units."""
+    """How the metric reads an image."""
 
 
-class Metric(nn.Module, ABC):
-    """f: RGB float32 pictures (N, 3, H, W) in [0, 1] → scores (N,).
+class Metric(GraphModule):
+    """f: RGB float32 images (N, 3, H, W) in [0, 1] → scores (N,).
 
-    Normalisation and resizing are part of the module, hence of the exported graph.
+    Normalisation and resizing are part of the module, hence of the exported graph. The constructor takes no arguments.
     """
 
     facts: MetricFacts
 
     @classmethod
-    @abstractmethod
-    def from_weights(cls, path: Path, facts: MetricFacts) -> Self:
-        """Build the module in evaluation mode from a weights file.
+    def from_weights(cls, files: Mapping[str, Path] = NO_FILES) -> Self:
+        """Build the module in evaluation mode.
+
+        Args:
+            files: weights files by the names of `sources`; shipped ones may be left out.
+
+        Raises:
+            WeightsError: a file is neither given nor shipped, is missing, unreadable, or holds other shapes.
+        """
+        metric = cls()
+        for name, path in cls.located(files).items():
+            metric.load(name, path)
+        return metric.eval()
+
+    def load(self, name: str, path: Path) -> None:
+        """Fill the module from one weights file, here a checkpoint that has exactly the module's tensors.
 
         Raises:
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
+        load_checkpoint(self, path, name, self.sources[name])
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:

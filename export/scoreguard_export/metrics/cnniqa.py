@@ -12,36 +12,16 @@ gradient passes straight through: on 8-bit pictures the graph reads exactly what
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Self
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.checkpoints import load_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 PATCH = 32
-
-FACTS = MetricFacts(
-    name="cnniqa",
-    title="CNNIQA",
-    paper="Kang, Ye, Li, Doermann: Convolutional Neural Networks for No-Reference Image Quality Assessment. CVPR",
-    year=2014,
-    # The scale of LIVE's DMOS. The network's output is unbounded; on natural pictures it lies well inside.
-    score_range=ScoreRange(low=0.0, high=100.0),
-    higher_is_better=False,
-    input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
-    minimum_size=PATCH + 1,
-    weights=WeightsSource(
-        licence="none stated by the publisher: research use",
-        download="https://github.com/lidq92/CNNIQA/raw/fb36830fc6491ef8db2dc651aaad94cdbee131fa/models/CNNIQA-LIVE",
-        sha256="79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
-    ),
-    parity_tolerance=1e-2,
-)
 
 
 def grey_levels(image: Tensor) -> Tensor:
@@ -62,28 +42,38 @@ def patches_of(grey: Tensor) -> Tensor:
 class CnnIqa(Metric):
     """Predicted DMOS on the scale of LIVE, 0 (best) to about 100; lower is better."""
 
+    facts = MetricFacts(
+        name="cnniqa",
+        title="CNNIQA",
+        paper="Kang, Ye, Li, Doermann: Convolutional Neural Networks for No-Reference Image Quality Assessment. CVPR",
+        year=2014,
+        # The scale of LIVE's DMOS. The network's output is unbounded; on natural pictures it lies well inside.
+        score_range=ScoreRange(low=0.0, high=100.0),
+        higher_is_better=False,
+        input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
+        minimum_size=PATCH + 1,
+        parity_tolerance=1e-2,
+    )
+    sources = MappingProxyType(
+        {
+            "cnniqa": WeightsSource(
+                licence="none stated by the publisher: research use",
+                download="https://github.com/lidq92/CNNIQA/raw/fb36830fc6491ef8db2dc651aaad94cdbee131fa/models/CNNIQA-LIVE",
+                sha256="79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
+            )
+        }
+    )
+
     neighbours: Tensor
 
-    def __init__(self, facts: MetricFacts = FACTS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.facts = facts
         self.conv1 = nn.Conv2d(1, 50, 7)
         self.fc1 = nn.Linear(100, 800)
         self.fc2 = nn.Linear(800, 800)
         self.fc3 = nn.Linear(800, 1)
         # Nine kernels, each picks one pixel of the 3×3 window.
         self.register_buffer("neighbours", torch.eye(9).reshape(9, 1, 3, 3), persistent=False)
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
-        """Build the module in evaluation mode from the official checkpoint.
-
-        Raises:
-            WeightsError: the file is missing, unreadable, or holds other shapes.
-        """
-        metric = cls(facts)
-        load_checkpoint(metric, path, facts.name, facts.weights)
-        return metric.eval()
 
     def normalised(self, patches: Tensor) -> Tensor:
         """(x − mean) / (deviation + 1) over 3×3 windows; a symmetric border of one pixel repeats the edge."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
 
 import torch
 from safetensors import SafetensorError
@@ -27,22 +27,6 @@ _STAGES = ((24,), (48, 48), (80, 80), (128,))
 """Widths of the convolutions of each stage; the first of a stage halves the size."""
 
 _HIDDEN = 64
-
-FACTS = MetricFacts(
-    name="lite",
-    title="Lite",
-    paper="scoreguard's own; trained by `scoreguard-export train lite`",
-    year=2026,
-    score_range=ScoreRange(low=0.0, high=100.0),
-    higher_is_better=True,
-    input_rule="RGB at native size, the whole picture at once",
-    minimum_size=32,
-    weights=WeightsSource(
-        licence="Apache-2.0",
-        shipped=Path(__file__).resolve().parents[1] / "weights" / "lite.safetensors",
-    ),
-    parity_tolerance=1e-3,
-)
 
 
 def _layer(inputs: int, outputs: int, kernel: int, stride: int) -> nn.Sequential:
@@ -70,31 +54,47 @@ def _mean_and_deviation(features: Tensor) -> Tensor:
 class Lite(Metric):
     """Score in [0, 100], higher is better."""
 
-    def __init__(self, facts: MetricFacts = FACTS) -> None:
+    facts = MetricFacts(
+        name="lite",
+        title="Lite",
+        paper="scoreguard's own; trained by `scoreguard-export train lite`",
+        year=2026,
+        score_range=ScoreRange(low=0.0, high=100.0),
+        higher_is_better=True,
+        input_rule="RGB at native size, the whole picture at once",
+        minimum_size=32,
+        parity_tolerance=1e-3,
+    )
+    sources = MappingProxyType(
+        {
+            "lite": WeightsSource(
+                licence="Apache-2.0",
+                shipped=Path(__file__).resolve().parents[1] / "weights" / "lite.safetensors",
+            )
+        }
+    )
+
+    def __init__(self) -> None:
         super().__init__()
-        self.facts = facts
         self.stages = nn.ModuleList(_stages())
         self.hidden = nn.Linear(2 * sum(widths[-1] for widths in _STAGES), _HIDDEN)
         self.output = nn.Linear(_HIDDEN, 1)
 
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
-        """Build the module in evaluation mode from a safetensors file that the training wrote.
+    def load(self, name: str, path: Path) -> None:
+        """Fill the module from a safetensors file that the training wrote.
 
         Raises:
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
-        metric = cls(facts)
         advice = "make it with `scoreguard-export train lite`"
         try:
-            metric.load_state_dict(load_file(path))
+            self.load_state_dict(load_file(path))
         except FileNotFoundError as error:
-            raise WeightsError(f"no weights of {facts.name} at {path}: {advice}") from error
+            raise WeightsError(f"no weights of {name} at {path}: {advice}") from error
         except (OSError, SafetensorError) as error:
             raise WeightsError(f"{path} is not a safetensors file: {advice}") from error
         except RuntimeError as error:
-            raise WeightsError(f"{path} holds the weights of another network than {facts.name}: {advice}") from error
-        return metric.eval()
+            raise WeightsError(f"{path} holds the weights of another network than {name}: {advice}") from error
 
     def logit(self, image: Tensor) -> Tensor:
         """The score before it is bounded, (N,)."""

@@ -9,14 +9,12 @@ The weights are idealo's (image-quality-assessment), with batch norm folded: `te
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
-from typing import Self
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.checkpoints import load_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 SIDE = 224
@@ -24,34 +22,6 @@ _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 _REPOSITORY = "https://github.com/idealo/image-quality-assessment"
 _CONVERTED = "folded and dequantised from the TFLite model of MichaelLedger/image-quality-assessment-exercise"
-
-FACTS = MetricFacts(
-    name="nima",
-    title="NIMA technical (MobileNet)",
-    paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
-    year=2018,
-    score_range=ScoreRange(low=1.0, high=10.0),
-    higher_is_better=True,
-    input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
-    minimum_size=32,
-    weights=WeightsSource(
-        licence="Apache-2.0",
-        url=f"nima_mobilenet_technical.pt, {_CONVERTED}; trained by {_REPOSITORY}",
-        sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
-    ),
-    parity_tolerance=1e-3,
-)
-
-AESTHETIC_FACTS = replace(
-    FACTS,
-    name="nima-aesthetic",
-    title="NIMA aesthetic (MobileNet)",
-    weights=WeightsSource(
-        licence="Apache-2.0",
-        url=f"nima_mobilenet_aesthetic.pt, {_CONVERTED}; trained by {_REPOSITORY}",
-        sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
-    ),
-)
 
 
 def nearest_rows(like: Tensor, size: int) -> Tensor:
@@ -79,11 +49,31 @@ def _convolution(inputs: int, outputs: int, stride: int, groups: int) -> nn.Conv
 class Nima(Metric):
     """Mean predicted rating in [1, 10], higher is better."""
 
+    facts = MetricFacts(
+        name="nima",
+        title="NIMA technical (MobileNet)",
+        paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
+        year=2018,
+        score_range=ScoreRange(low=1.0, high=10.0),
+        higher_is_better=True,
+        input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
+        minimum_size=32,
+        parity_tolerance=1e-3,
+    )
+    sources = MappingProxyType(
+        {
+            "nima": WeightsSource(
+                licence="Apache-2.0",
+                url=f"nima_mobilenet_technical.pt, {_CONVERTED}; trained by {_REPOSITORY}",
+                sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
+            )
+        }
+    )
+
     ratings: Tensor
 
-    def __init__(self, facts: MetricFacts = FACTS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.facts = facts
         layers: list[nn.Module] = [_convolution(3, _WIDTHS[0], 2, 1)]
         for inputs, outputs, stride in zip(_WIDTHS[:-1], _WIDTHS[1:], _STRIDES, strict=True):
             layers += [_convolution(inputs, inputs, stride, inputs), nn.Conv2d(inputs, outputs, 1)]
@@ -92,17 +82,6 @@ class Nima(Metric):
         self.pad = nn.ZeroPad2d((0, 1, 0, 1))  # TensorFlow's "same" for an even size and stride 2
         self.register_buffer("ratings", torch.arange(1.0, 11.0), persistent=False)
         self.strided = tuple(layer.stride == (2, 2) for layer in layers)
-
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
-        """Build the module in evaluation mode from a converted checkpoint.
-
-        Raises:
-            WeightsError: the file is missing, unreadable, or holds other shapes.
-        """
-        metric = cls(facts)
-        load_checkpoint(metric, path, facts.name, facts.weights)
-        return metric.eval()
 
     def distribution(self, image: Tensor) -> Tensor:
         """(N, 10) probabilities of the ratings 1..10."""
@@ -114,3 +93,18 @@ class Nima(Metric):
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch (N, 3, H, W) in [0, 1] of any size."""
         return (self.distribution(image) * self.ratings).sum(dim=1)
+
+
+class NimaAesthetic(Nima):
+    """The same network with the weights that were trained on AVA."""
+
+    facts = replace(Nima.facts, name="nima-aesthetic", title="NIMA aesthetic (MobileNet)")
+    sources = MappingProxyType(
+        {
+            "nima-aesthetic": WeightsSource(
+                licence="Apache-2.0",
+                url=f"nima_mobilenet_aesthetic.pt, {_CONVERTED}; trained by {_REPOSITORY}",
+                sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
+            )
+        }
+    )

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Self
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -27,31 +27,13 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
 from scoreguard_export.weights.source import WeightsSource
 
-FACTS = MetricFacts(
-    name="niqe",
-    title="NIQE",
-    paper="Mittal, Soundararajan, Bovik: Making a Completely Blind Image Quality Analyzer. IEEE SPL 20(3)",
-    year=2013,
-    # A distance has no upper bound. The benchmark of adversarial defences for quality metrics (MSU) publishes 1.41 to
-    # 28.74 as its range. With the official model the strongest white noise of LIVE reaches 62, a flat picture 30.3;
-    # with the shipped one 28.4 and 18.4.
-    score_range=ScoreRange(low=0.0, high=30.0),
-    higher_is_better=False,
-    input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
-    minimum_size=PATCH,
-    weights=WeightsSource(
-        licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
-        shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
-        download="https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
-        "niqe_pris_params.npz",
-        sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
-    ),
-    parity_tolerance=1e-3,
-)
-
 _FLAT_WEIGHT = 1e-9
 """Of a flat patch, beside 1 of any other: it decides where every patch is flat, and nowhere else."""
-_ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {FACTS.weights.download}"
+_OFFICIAL = (
+    "https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
+    "niqe_pris_params.npz"
+)
+_ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {_OFFICIAL}"
 
 
 def squared_distance(difference: Tensor, covariance: Tensor) -> Tensor:
@@ -93,26 +75,47 @@ def _summed(rows: Tensor, count: int) -> Tensor:
 class Niqe(Metric):
     """Distance from pristine statistics, 0 upwards; lower is better."""
 
+    facts = MetricFacts(
+        name="niqe",
+        title="NIQE",
+        paper="Mittal, Soundararajan, Bovik: Making a Completely Blind Image Quality Analyzer. IEEE SPL 20(3)",
+        year=2013,
+        # A distance has no upper bound. The benchmark of adversarial defences for quality metrics (MSU) publishes 1.41
+        # to 28.74 as its range. With the official model the strongest white noise of LIVE reaches 62, a flat image
+        # 30.3; with the shipped one 28.4 and 18.4.
+        score_range=ScoreRange(low=0.0, high=30.0),
+        higher_is_better=False,
+        input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
+        minimum_size=PATCH,
+        parity_tolerance=1e-3,
+    )
+    sources = MappingProxyType(
+        {
+            "niqe": WeightsSource(
+                licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
+                shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
+                download=_OFFICIAL,
+                sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+            )
+        }
+    )
+
     mean: Tensor
     covariance: Tensor
 
-    def __init__(self, facts: MetricFacts = FACTS) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.facts = facts
         self.luminance, self.features = Luminance(), NiqeFeatures()
         self.register_buffer("mean", torch.zeros(FEATURES, dtype=torch.float64))
         self.register_buffer("covariance", torch.eye(FEATURES, dtype=torch.float64))
 
-    @classmethod
-    def from_weights(cls, path: Path, facts: MetricFacts = FACTS) -> Self:
-        """Build the module in evaluation mode from a fitted model (safetensors) or the official one (.npz).
+    def load(self, name: str, path: Path) -> None:
+        """Take a fitted model (safetensors) or the official one (.npz).
 
         Raises:
             WeightsError: the file is missing, unreadable, holds other shapes, or no covariance.
         """
-        metric = cls(facts)
-        metric.load_state_dict(_checked(_read(path), path))
-        return metric.eval()
+        self.load_state_dict(_checked(_read(path), path))
 
     def distance_of(self, grey: Tensor) -> Tensor:
         """Score luminance (N, 1, H, W), levels 0..255, in double precision."""
@@ -129,9 +132,9 @@ def _read(path: Path) -> dict[str, Tensor]:
     try:
         return _read_official(path) if path.suffix == ".npz" else load_file(path)
     except FileNotFoundError as error:
-        raise WeightsError(f"no model of {FACTS.name} at {path}: {_ADVICE}") from error
+        raise WeightsError(f"no model of niqe at {path}: {_ADVICE}") from error
     except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise WeightsError(f"{path} is not a model of {FACTS.name}: {_ADVICE}") from error
+        raise WeightsError(f"{path} is not a model of niqe: {_ADVICE}") from error
 
 
 def _read_official(path: Path) -> dict[str, Tensor]:
@@ -143,7 +146,7 @@ def _read_official(path: Path) -> dict[str, Tensor]:
 def _checked(model: dict[str, Tensor], path: Path) -> dict[str, Tensor]:
     shapes = {name: tuple(value.shape) for name, value in model.items()}
     if shapes != {"mean": (FEATURES,), "covariance": (FEATURES, FEATURES)}:
-        raise WeightsError(f"{path} is not a model of {FACTS.name}, its shapes are {shapes}: {_ADVICE}")
+        raise WeightsError(f"{path} is not a model of niqe, its shapes are {shapes}: {_ADVICE}")
     model = {name: value.to(torch.float64) for name, value in model.items()}
     covariance = model["covariance"]
     symmetric = torch.allclose(covariance, covariance.T)

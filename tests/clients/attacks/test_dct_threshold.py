@@ -53,7 +53,7 @@ def copies(quality: int) -> tuple[Images, Images]:
 
 def behind_jpeg() -> TorchOracle:
     """The shipped metric behind JPEG 50, rounding straight through."""
-    metric, codec = load_metric("lite", None), Jpeg()
+    metric, codec = load_metric("lite"), Jpeg()
 
     def score(pictures: torch.Tensor) -> torch.Tensor:
         return metric(codec(pictures, torch.tensor(50.0)))  # type: ignore[no-any-return]
