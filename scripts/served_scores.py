@@ -27,8 +27,8 @@ def images() -> Iterator[tuple[str, FloatPicture]]:
     """(H, W, 3) in [0, 1]: four photographs and noise, no two of one size; small enough for every defence."""
     for number, name in enumerate(("astronaut", "coffee", "chelsea", "retina")):
         photo = getattr(skimage.data, name)()
-        yield name, (photo[60 : 260 + 9 * number, 60 : 280 - 7 * number, :3] / 255).astype(np.float32)
-    yield "noise", np.random.default_rng(SEED).random((201, 223, 3), dtype=np.float32)
+        yield name, (photo[5 : 265 + 9 * number, 20 : 330 - 7 * number, :3] / 255).astype(np.float32)
+    yield "noise", np.random.default_rng(SEED).random((261, 293, 3), dtype=np.float32)
 
 
 def chains(metric: MetricDescription) -> Iterator[str]:

@@ -277,7 +277,11 @@ def _flags(found: Found, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
 
 
 def _text(value: object) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)
+    """A value as text that is read back exactly; floats as short as that allows."""
+    if not isinstance(value, float):
+        return str(value)
+    short = f"{value:.12g}"
+    return short if float(short) == value else repr(value)
 
 
 def _checked(images: Images) -> Images:

@@ -52,6 +52,11 @@ class SignedSteps(LInfAttack):
         """One gradient for each step."""
         return self.iterations
 
+    def asked_at(self, images: Images, direction: Gradients) -> Images:
+        """Where the gradient is asked, in [0, 1]: at the images themselves, unless a method looks ahead."""
+        del direction
+        return images
+
     @abstractmethod
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
         """The next direction from the last one and the new gradient."""
@@ -64,14 +69,15 @@ class SignedSteps(LInfAttack):
     def _walk_picture(self, session: Session) -> Images:
         images, direction = session.clean, np.zeros_like(session.clean)
         for _ in range(self.iterations):
-            direction = self.accumulate(direction, session.gradient(images))
+            direction = self.accumulate(direction, session.gradient(self.asked_at(images, direction)))
             images = session.region.clip(images + self._step(direction))
         return images
 
     def _walk_perturbation(self, session: Session) -> Images:
         perturbation, direction = np.zeros_like(session.clean), np.zeros_like(session.clean)
         for _ in range(self.iterations):
-            direction = self.accumulate(direction, session.gradient(np.clip(session.clean + perturbation, 0, 1)))
+            seen = np.clip(session.clean + perturbation, 0, 1)
+            direction = self.accumulate(direction, session.gradient(self.asked_at(seen, direction)))
             moved = perturbation + self._step(direction)
             perturbation = np.clip(moved, -self.eps, self.eps, dtype=np.float32)
         return session.region.clip(session.clean + perturbation)

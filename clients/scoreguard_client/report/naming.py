@@ -35,7 +35,7 @@ def _parameters(attack: str) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """0.0392156862745 is 10/255 to anybody in the field."""
+    """0.0392156862745098 is 10/255 to anybody in the field."""
     try:
         levels = Fraction(text) * _LEVELS
     except ValueError:

@@ -206,7 +206,7 @@ def test_fractions_whole_numbers_and_modes_are_read() -> None:
     ("text", "said"),
     [
         ("ifgms", "did you mean ifgsm"),
-        ("zzz", "there are fgsm"),
+        ("zzz", "known: fgsm"),
         ("ifgsm:esp=0.1", "did you mean eps"),
         ("ifgsm:eps", "not key=value"),
         ("ifgsm:eps=big", "a number or a fraction"),

@@ -43,7 +43,7 @@ from scoreguard_client.oracles.draws import AUTO, PROBES
 from scoreguard_client.target.images import as_batch, find_images, read_image
 
 Launch = Callable[..., Summary]
-FGSM = "fgsm:direction=up:eps=0.0392156862745"
+FGSM = "fgsm:direction=up:eps=0.0392156862745098"
 DIM = "dim:factor=0.5:level=1"
 
 

@@ -1,0 +1,1 @@
+"""Two metrics, a defence and an attack that scoreguard finds by entry points."""
