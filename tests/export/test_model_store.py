@@ -24,6 +24,14 @@ def test_java_gets_the_log_configuration_as_one_word_whatever_the_path(tmp_path:
     assert unquote(words[-1]) == f"-Dlog4j.configurationFile={store / LOG_CONFIG_NAME}"
 
 
+def test_torchserve_finds_it_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that was built under a relative path names its files by absolute ones."""
+    monkeypatch.chdir(tmp_path)
+    Path("store").mkdir()
+    write_server_files(Path("store"))
+    assert f"-Dlog4j.configurationFile={tmp_path.as_posix()}/store/" in Path("store", CONFIG_NAME).read_text()
+
+
 def test_the_configuration_is_loopback_and_its_memory_has_limits(tmp_path: Path) -> None:
     """Nothing listens beyond the machine; heap and direct memory are bounded."""
     write_server_files(tmp_path)

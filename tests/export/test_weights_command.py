@@ -158,9 +158,9 @@ def test_another_file_than_the_catalogue_means_is_removed(
             r"no address serves the weights of mprnet.*swz30/MPRNet.*non-commercial.*--url.*--weights mprnet=",
         ),
         (["lite"], r"the weights of lite are shipped: there is nothing to fetch"),
-        (["carn", "--url", "carn.pth"], r"--url carn\.pth is no address"),
-        (["carn", "--url", "file:///etc/hostname"], r"is no address"),
-        (["carn", "--sha256", "abc"], r"--sha256 abc is no digest"),
+        (["carn", "--url", "carn.pth"], r"--url must start with http:// or https://, not carn\.pth"),
+        (["carn", "--url", "file:///etc/hostname"], r"must start with http:// or https://, not file:"),
+        (["carn", "--sha256", "abc"], r"--sha256 must be 64 hexadecimal digits, not abc"),
     ],
 )
 def test_what_cannot_be_fetched_says_what_to_do(

@@ -59,9 +59,9 @@ _LOG: Final = """\
 
 
 def write_server_files(model_store: Path) -> list[Path]:
-    """Write `config.properties` and `log4j2.xml`; the first names the second by the path as it was given.
+    """Write `config.properties` and `log4j2.xml`; the first names the second by its absolute path.
 
-    A relative path is found from the folder that TorchServe is started in.
+    TorchServe may be started in any folder; a store that is moved needs `config.properties` written again.
     """
     files = _server_files(model_store)
     for path, text in files.items():
@@ -80,7 +80,7 @@ def edited_server_files(model_store: Path) -> list[str]:
 
 def _server_files(model_store: Path) -> dict[Path, str]:
     config, log = model_store / CONFIG_NAME, model_store / LOG_CONFIG_NAME
-    return {config: _CONFIG.substitute(java_options=_java_options(log)), log: _LOG}
+    return {config: _CONFIG.substitute(java_options=_java_options(log.absolute())), log: _LOG}
 
 
 def _differences(path: Path, expected: str) -> list[str]:

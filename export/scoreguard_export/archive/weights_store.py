@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard.support.shown import shown
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
@@ -127,7 +128,7 @@ def address_of(file: WeightsFile, url: str = "") -> str:
         WeightsError: neither is there, or the one given is no address.
     """
     if url and urlsplit(url).scheme not in ("http", "https"):
-        raise WeightsError(f"--url {url} is no address: it begins with https://")
+        raise WeightsError(f"--url must start with http:// or https://, not {shown(url)}")
     if address := url or file.source.download:
         return address
     if file.source.shipped:
@@ -146,7 +147,7 @@ def digest_of(file: WeightsFile, sha256: str = "") -> str:
         WeightsError: the one given is not 64 hexadecimal digits.
     """
     if sha256 and not _DIGEST.fullmatch(sha256.lower()):
-        raise WeightsError(f"--sha256 {sha256} is no digest: it has 64 hexadecimal digits")
+        raise WeightsError(f"--sha256 must be 64 hexadecimal digits, not {shown(sha256)}")
     return sha256.lower() or file.source.sha256
 
 
