@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final
+from typing import Final, Self
 
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError, UnavailableError
@@ -32,6 +32,10 @@ class BaseClient:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r}, {self._config!r})"
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, ConnectionConfig]]:
+        """Pickled or copied, it is an address and options (the token too); the copy connects anew."""
+        return type(self), (self._target, self._config)
 
     def _deadline(self, timeout: float | None) -> float:
         return self._config.timeout_seconds if timeout is None else timeout

@@ -25,6 +25,8 @@ from typing import Final
 
 from google.rpc import code_pb2
 
+from scoreguard.support.picklable import PicklableError
+
 __all__ = [
     "CancelledError",
     "ConfigurationError",
@@ -45,7 +47,7 @@ __all__ = [
 ]
 
 
-class ScoreguardError(Exception):
+class ScoreguardError(PicklableError):
     """Base of every error of this package; the message is one line that says what to do."""
 
 

@@ -17,6 +17,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from scoreguard.support.picklable import PicklableError
+
 
 def one_line(text: str, limit: int = 300) -> str:
     """Fold a library's message to one line of at most `limit` characters."""
@@ -24,7 +26,7 @@ def one_line(text: str, limit: int = 300) -> str:
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
-class ExportError(Exception):
+class ExportError(PicklableError):
     """Base of every error of this package; the message is one line that says what to do."""
 
 

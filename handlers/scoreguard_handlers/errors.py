@@ -25,6 +25,7 @@ from typing import ClassVar, Final
 from google.rpc import code_pb2
 
 from scoreguard.support.near import near_names
+from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_handlers.rate_limit import RateLimit
@@ -37,7 +38,7 @@ _LIST_LIMIT: Final = 300
 _BUGS: Final = RateLimit()
 
 
-class ServingError(Exception):
+class ServingError(PicklableError):
     """Base of every error that travels to a caller; the message is one line that says what to do."""
 
     code: ClassVar[int] = code_pb2.UNKNOWN
@@ -171,7 +172,7 @@ class UnreadableGraphError(IntegrityError):
         super().__init__(f"the archive of {metric!r}: {path} cannot be loaded: {reason}; build the archive again")
 
 
-class StartupError(Exception):
+class StartupError(PicklableError):
     """The server cannot start; the message is one line that says what to do."""
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import inspect
 import io
+import multiprocessing
+import pickle
 import socket
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +40,7 @@ from scoreguard_client import (
     UnsupportedError,
 )
 from scoreguard_client._responses import to_score
+from scoreguard_client.oracles.live import LiveScoreOracle
 
 GREY = np.full((4, 6, 3), 51, np.uint8)  # 51 / 255 = 0.2, so `bright` is 20.
 
@@ -51,6 +56,27 @@ def on_both(target: str, method: str, *args: Any, **options: Any) -> list[Any]:
     with ScoringClient(target) as client:
         result = getattr(client, method)(*args, **options)
         return [list(result) if inspect.isgenerator(result) else result, asyncio.run(on_async())]
+
+
+@pytest.mark.parametrize("copied", [copy.deepcopy, lambda client: pickle.loads(pickle.dumps(client))])
+def test_a_client_can_be_copied_and_pickled(copied: Callable[[ScoringClient], ScoringClient], running: Any) -> None:
+    """It is an address and options; the copy has a connection of its own."""
+    config = ConnectionConfig(timeout_seconds=9, token="secret")
+    with ScoringClient(running.target, config) as client, copied(client) as other:
+        assert (other.target, other.config) == (client.target, config)
+        client.close()
+        assert other.score(GREY, metric="bright").score == pytest.approx(20)
+
+
+def test_a_client_and_what_is_built_on_it_work_in_another_process(running: Any) -> None:
+    """Spawned, not forked: everything is pickled on the way there, and the answer or the error on the way back."""
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=spawn) as pool, ScoringClient(running.target) as client:
+        oracle = LiveScoreOracle(client, client.list_metrics().metric("bright"))
+        images = np.full((1, 3, 4, 6), 0.2, np.float32)
+        assert pool.submit(oracle.score, images).result(timeout=60) == pytest.approx([20])
+        with pytest.raises(NotFoundError, match="brigth"):
+            pool.submit(client.score, GREY, metric="brigth").result(timeout=60)
 
 
 def png(array: Any) -> bytes:

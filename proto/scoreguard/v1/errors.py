@@ -13,10 +13,11 @@ ContractError
 
 from __future__ import annotations
 
+from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
 
 
-class ContractError(ValueError):
+class ContractError(PicklableError, ValueError):
     """Base of every error of this package; the message is one line."""
 
 
