@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from scoreguard_export.archive.official import unofficial
+from scoreguard_export.archive.digest_check import unofficial
 from scoreguard_export.cli import main
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.carn import Carn

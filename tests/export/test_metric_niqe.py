@@ -20,7 +20,7 @@ from skimage import data
 from torch import Tensor
 
 from scoreguard_export import cli
-from scoreguard_export.archive.exported import export_graphs
+from scoreguard_export.archive.export_graphs import export_graphs
 from scoreguard_export.archive.parity_images import PATTERNS
 from scoreguard_export.commands.fit import command as fit_command
 from scoreguard_export.errors import TrainingError, WeightsError

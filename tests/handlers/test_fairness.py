@@ -56,7 +56,7 @@ async def test_a_small_caller_does_not_wait_behind_large_ones(store: Path, worke
 
 async def running(line: Line) -> None:
     """Wait until a large request is under way and the others wait."""
-    dispatcher = line.gateway.desk.dispatchers["bright"]
+    dispatcher = line.gateway.router.dispatchers["bright"]
     async with asyncio.timeout(20):
         while (dispatcher.running, dispatcher.waiting) != (1, LARGE_CALLERS - 1):
             await asyncio.sleep(0.01)
@@ -98,7 +98,7 @@ async def test_a_batch_of_many_is_one_caller(store: Path) -> None:
         batch = asyncio.create_task(
             note("batch", line.stub.ScoreDefendedBatch(ScoreDefendedBatchRequest(requests=messages)))
         )
-        dispatcher = line.gateway.desk.dispatchers["bright"]
+        dispatcher = line.gateway.router.dispatchers["bright"]
         async with asyncio.timeout(20):
             while dispatcher.waiting < 8:
                 await asyncio.sleep(0.01)

@@ -272,7 +272,7 @@ async def test_requests_under_way_are_bounded_in_bytes(store: Path) -> None:
     slow = ScoreDefendedBatchRequest(requests=[*batch.requests, slow_request(4, size=512)])
     async with connected(store, connections=ConnectionConfig(held_bytes=300_000)) as line:
         under_way = asyncio.ensure_future(_await(line.stub.ScoreDefendedBatch(slow)))
-        await eventually(lambda: _true(line.gateway.desk.dispatchers["bright"].running > 0))
+        await eventually(lambda: _true(line.gateway.router.dispatchers["bright"].running > 0))
         error = await failure_of(line.stub.ScoreDefendedBatch(batch))
         assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert details_of(error)["RetryInfo"].retry_delay.seconds == 1

@@ -43,7 +43,7 @@ async def test_draining_says_not_serving_and_finishes_the_work(store: Path) -> N
         async with serve(ServeConfig(model_store=store, backend="local", port=0)) as gateway:
             line = await stack.enter_async_context(connect(gateway))
             work = asyncio.create_task(_await(line.stub.ScoreDefended(slow_request(4, size=512))))
-            await eventually(lambda: _true(gateway.desk.dispatchers["bright"].running == 1))
+            await eventually(lambda: _true(gateway.router.dispatchers["bright"].running == 1))
             states = health_pb2_grpc.HealthStub(line.channel).Watch(health_pb2.HealthCheckRequest(service=SERVICE))
             assert (await states.read()).status == SERVING
             leaving = asyncio.create_task(_read_status(states))

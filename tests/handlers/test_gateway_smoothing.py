@@ -85,7 +85,7 @@ async def test_the_callers_deadline_ends_it(line: Line) -> None:
     error = await failure_of(line.stub.ScoreDefended(slow, timeout=0.5))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
     async with asyncio.timeout(10):
-        while line.gateway.desk.dispatchers["bright"].running:
+        while line.gateway.router.dispatchers["bright"].running:
             await asyncio.sleep(0.01)
 
 

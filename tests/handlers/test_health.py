@@ -19,7 +19,7 @@ from scoreguard_handlers.backends.local import LocalBackend
 from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
 from scoreguard_handlers.gateway.health import HealthMonitor
-from scoreguard_handlers.gateway.request_router import Desk
+from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.catalogue import Catalogue
 
@@ -83,13 +83,13 @@ class State(Protocol):
 
 
 @asynccontextmanager
-async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[SwitchedBackend, Desk, State]]:
-    """A desk with its monitor, on a backend whose faults are up to the test."""
+async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[SwitchedBackend, RequestRouter, State]]:
+    """A router with its monitor, on a backend whose faults are up to the test."""
     catalogue, telemetry = Catalogue.open(store), Telemetry()
     local = await LocalBackend.start(catalogue, ServeConfig(model_store=store))
     backend = SwitchedBackend(local._runners, workers=1)
-    desk = Desk(catalogue, backend, AdmissionConfig(), telemetry)
-    monitor = HealthMonitor(desk, health, [SERVICE], telemetry)
+    router = RequestRouter(catalogue, backend, AdmissionConfig(), telemetry)
+    monitor = HealthMonitor(router, health, [SERVICE], telemetry)
     await monitor.start()
 
     async def state(name: str, expected: int | None = None) -> Any:
@@ -97,7 +97,7 @@ async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[Swit
         return answer.status if expected is None else answer.status == expected
 
     try:
-        yield backend, desk, state
+        yield backend, router, state
     finally:
         backend.fault = ""
         await monitor.stop()
@@ -108,51 +108,51 @@ async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[Swit
 @pytest.mark.parametrize("fault", ["gone", "wrong", "unforeseen"])
 async def test_readiness_follows_the_canary(store: Path, fault: str) -> None:
     """A worker that is gone, fails oddly, or scores wrong turns readiness off and calls away; and back on."""
-    async with watched(store, QUICK) as (backend, desk, state):
+    async with watched(store, QUICK) as (backend, router, state):
         assert await state(SERVICE) == SERVING
         backend.fault = fault
         await eventually(lambda: state(SERVICE, NOT_SERVING))
-        assert isinstance(desk.dispatchers["bright"].refusal, BackendUnavailableError)
+        assert isinstance(router.dispatchers["bright"].refusal, BackendUnavailableError)
         assert await state("liveness") == SERVING
         backend.fault = ""
         await eventually(lambda: state(SERVICE, SERVING))
-        assert desk.dispatchers["bright"].refusal is None
+        assert router.dispatchers["bright"].refusal is None
 
 
 async def test_one_metric_that_hangs_does_not_take_the_others_down(store: Path) -> None:
     """Its own name falls and its calls are refused at once; the other metric and the whole stay SERVING and score."""
     write_tiny_archive(store, "dark")
-    async with watched(store, ONE_HANGS) as (backend, desk, state):
+    async with watched(store, ONE_HANGS) as (backend, router, state):
         backend.fault = "hung"
         await eventually(lambda: state(f"{SERVICE}/bright", NOT_SERVING))
         assert await state(f"{SERVICE}/dark") == await state(SERVICE) == await state("") == SERVING
         with pytest.raises(BackendUnavailableError, match="bright cannot score now"):
-            await desk.submit(request(), 5)
-        assert (await desk.submit(request(metric="dark"), 5)).score.score == pytest.approx(80, abs=0.1)
+            await router.submit(request(), 5)
+        assert (await router.submit(request(metric="dark"), 5)).score.score == pytest.approx(80, abs=0.1)
 
 
 async def test_callers_without_an_answer_turn_readiness_off(store: Path) -> None:
     """Workers that hang under load: after the stated span without an answer in time, NOT_SERVING; and back on."""
-    async with watched(store, STALL) as (backend, desk, state):
+    async with watched(store, STALL) as (backend, router, state):
         backend.fault = "hung"
         for _ in range(20):
             with suppress(TooLateError, BackendUnavailableError):
-                await desk.submit(request(), 0.1)
+                await router.submit(request(), 0.1)
         await eventually(lambda: state(SERVICE, NOT_SERVING))
-        assert "nothing was answered in time" in str(desk.dispatchers["bright"].refusal)
+        assert "nothing was answered in time" in str(router.dispatchers["bright"].refusal)
         backend.fault = ""
         await eventually(lambda: state(SERVICE, SERVING))
 
 
 async def test_a_deadline_that_grpc_sees_first_counts_as_well(store: Path) -> None:
     """GRPC cancels a call at its deadline, as it does when the caller hangs up; only the first says something."""
-    async with watched(store, STALL) as (backend, desk, state):
+    async with watched(store, STALL) as (backend, router, state):
         backend.fault = "hung"
         for left_early in (True, False):
             for _ in range(12):
                 with suppress(TimeoutError, BackendUnavailableError):
                     async with asyncio.timeout(0.08):
-                        await desk.submit(request(), 100 if left_early else 0.1)
+                        await router.submit(request(), 100 if left_early else 0.1)
             if left_early:
                 assert await state(SERVICE) == SERVING
         await eventually(lambda: state(SERVICE, NOT_SERVING))
@@ -160,18 +160,18 @@ async def test_a_deadline_that_grpc_sees_first_counts_as_well(store: Path) -> No
 
 async def test_answers_in_time_keep_readiness_among_time_outs(store: Path) -> None:
     """Callers with too short a deadline say nothing about the metric while others are answered."""
-    async with watched(store, STALL) as (_, desk, state):
+    async with watched(store, STALL) as (_, router, state):
         for _ in range(12):
             with suppress(TooLateError):
-                await desk.submit(slow_request(2, size=512), 0.05)
-            await desk.submit(request(), 20)
+                await router.submit(slow_request(2, size=512), 0.05)
+            await router.submit(request(), 20)
             assert await state(SERVICE) == SERVING
 
 
 async def test_busy_workers_that_answer_are_ready(store: Path) -> None:
     """While every worker is busy for longer than the span and nobody's time runs out, the metric is SERVING."""
-    async with watched(store, STALL) as (_, desk, state):
-        work = asyncio.create_task(desk.submit(slow_request(8, size=512), 60))
+    async with watched(store, STALL) as (_, router, state):
+        work = asyncio.create_task(router.submit(slow_request(8, size=512), 60))
         while not work.done():
             assert await state(SERVICE) == SERVING
             await asyncio.sleep(0.05)

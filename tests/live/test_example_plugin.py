@@ -72,7 +72,8 @@ class Installed:
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Installed:
     """The example, by pip."""
     folder = tmp_path_factory.mktemp("site")
-    line = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(folder), str(EXAMPLE)]
+    options = ["--quiet", "--no-deps", "--no-build-isolation", "--target", str(folder)]
+    line = [sys.executable, "-m", "pip", "install", *options, str(EXAMPLE)]
     done = subprocess.run(line, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return Installed(folder=folder)
@@ -129,10 +130,10 @@ def test_a_package_that_cannot_be_imported_is_named_and_breaks_nothing(installed
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[scoreguard.metrics]\nbad = no_such_module:Bad\n")
     broken = Installed(folder=tmp_path)
-    names = [
-        metric["name"] for metric in json.loads(broken.done("scoreguard_export", "catalogue", "--json"))["metrics"]
-    ]
+    listed = broken.run("scoreguard_export", "catalogue", "--json")
+    names = [metric["name"] for metric in json.loads(listed.stdout)["metrics"]]
     assert "bad" not in names and "lite" in names
+    assert listed.stderr.startswith("notice: metric bad of the package broken cannot be used: ModuleNotFoundError")
     words = ["build", "--metrics", "bad", "--defences", "flip", "--model-store", str(tmp_path / "store")]
     asked = broken.run("scoreguard_export", *words)
     (line,) = asked.stderr.strip().splitlines()

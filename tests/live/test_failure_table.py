@@ -43,7 +43,7 @@ async def score(line: Line, message: Any, **options: Any) -> float:
 
 async def wait_for(line: Line, *, running: int, waiting: int) -> None:
     """Wait until the queue looks like this."""
-    dispatcher = line.gateway.desk.dispatchers["bright"]
+    dispatcher = line.gateway.router.dispatchers["bright"]
     async with asyncio.timeout(20):
         while (dispatcher.running, dispatcher.waiting) != (running, waiting):
             await asyncio.sleep(0.005)

@@ -31,6 +31,7 @@ def command(as_json: bool, markdown: bool) -> None:
 
     Every attack also takes direction=up (the default) or down.
     """
+    console.say_broken(CATALOGUE)
     if as_json:
         click.echo(console.json_text({name: _facts(kind) for name, kind in CATALOGUE.items()}))
         return

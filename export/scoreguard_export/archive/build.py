@@ -12,7 +12,7 @@ from scoreguard.catalogue import UnknownNameError
 from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, MetricArtifact
 from scoreguard_export.archive.defence_export import DefenceExporter, ExportedDefence
-from scoreguard_export.archive.exported import ExportedGraphs, export_graphs
+from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
 from scoreguard_export.archive.facts import licence_of, metric_message
 from scoreguard_export.archive.golden import PICTURE, golden_picture, golden_vectors
 from scoreguard_export.archive.mar import write_mar

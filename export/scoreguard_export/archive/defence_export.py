@@ -9,7 +9,7 @@ from pathlib import Path
 from scoreguard.v1.archive import sha256_of
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, Diffusion, GraphFiles, WeightsFile
 from scoreguard_export.archive.eager import EagerDefence
-from scoreguard_export.archive.exported import ExportedGraphs, export_graphs
+from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
 from scoreguard_export.archive.facts import exported_facts, tiling_message
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import chosen_variants, defence_named

@@ -36,7 +36,7 @@ def command(
 ) -> None:
     """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
     from scoreguard_export.archive.build import BuildConfig, build, count_steps
-    from scoreguard_export.archive.official import unofficial
+    from scoreguard_export.archive.digest_check import unofficial
     from scoreguard_export.archive.requested import requested
     from scoreguard_export.progress import counted
 

@@ -10,7 +10,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.table import Table
 
-from scoreguard.support.console import output
+from scoreguard.support.console import output, say_broken
 from scoreguard_export.archive.facts import exported_facts, licence_of, metric_message
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.defences.base import Defence
@@ -27,6 +27,7 @@ def command(as_json: bool, as_markdown: bool) -> None:
 
     A TorchScript and an ONNX graph are exported of each defence: ONNX Runtime scores, TorchScript gives gradients.
     """
+    say_broken(METRICS, DEFENCES)
     metrics, defences = list(METRICS.values()), list(DEFENCES.values())
     if as_markdown:
         click.echo("\n".join(markdown(defences)))

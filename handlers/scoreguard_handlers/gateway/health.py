@@ -27,7 +27,7 @@ from scoreguard.v1.worker_pb2 import WorkerRequest
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
 from scoreguard_handlers.gateway.pulse import Pulse
-from scoreguard_handlers.gateway.request_router import Desk
+from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.canary import check_golden, golden_item
 from scoreguard_handlers.worker.catalogue import Deployment
@@ -44,18 +44,20 @@ logger = logging.getLogger(__name__)
 class HealthMonitor:
     """Checks every metric now and then, and keeps the health service honest."""
 
-    def __init__(self, desk: Desk, config: HealthConfig, services: Iterable[str], telemetry: Telemetry) -> None:
+    def __init__(
+        self, router: RequestRouter, config: HealthConfig, services: Iterable[str], telemetry: Telemetry
+    ) -> None:
         self.servicer = health.aio.HealthServicer()
-        self._desk, self._config, self._telemetry = desk, config, telemetry
+        self._router, self._config, self._telemetry = router, config, telemetry
         self._names = ["", *services]
-        self._watches = [_MetricWatch(desk, config, deployment) for deployment in desk.catalogue.values()]
+        self._watches = [_MetricWatch(router, config, deployment) for deployment in router.catalogue.values()]
         self._tasks: list[asyncio.Task[None]] = []
         self._announcing = asyncio.Lock()
         pulses = {watch.metric: watch.pulse for watch in self._watches}
         suspicions = {watch.metric: watch.suspicion for watch in self._watches}
-        desk.on_answer(lambda metric: pulses[metric].answered())
-        desk.on_late(lambda metric: pulses[metric].late())
-        desk.on_unavailable(lambda metric: suspicions[metric].set())
+        router.on_answer(lambda metric: pulses[metric].answered())
+        router.on_late(lambda metric: pulses[metric].late())
+        router.on_unavailable(lambda metric: suspicions[metric].set())
 
     async def start(self) -> None:
         """Score every golden vector once, then keep checking.
@@ -100,14 +102,14 @@ class HealthMonitor:
 class _MetricWatch:
     """Finds out whether one metric can score; its dispatcher refuses calls while it cannot."""
 
-    def __init__(self, desk: Desk, config: HealthConfig, deployment: Deployment) -> None:
+    def __init__(self, router: RequestRouter, config: HealthConfig, deployment: Deployment) -> None:
         self.metric = deployment.archive.name
         self.pulse = Pulse(config)
         self.suspicion = asyncio.Event()
         """Set when a worker failed a call."""
         self.is_ready = True
-        self._backend, self._config, self._deployment = desk.backend, config, deployment
-        self._dispatcher = desk.dispatchers[self.metric]
+        self._backend, self._config, self._deployment = router.backend, config, deployment
+        self._dispatcher = router.dispatchers[self.metric]
         self._turns = itertools.count()
 
     async def first(self) -> None:

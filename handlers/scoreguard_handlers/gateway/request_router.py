@@ -1,4 +1,4 @@
-"""The front desk: finds the metric of a request, checks what needs no pixels, and queues it."""
+"""Request router: finds the metric of a request, runs the checks that need no pixels, and queues it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _AT_THE_DEADLINE_SECONDS: Final = 0.2
 Listener = Callable[[str], None]
 
 
-class Desk:
+class RequestRouter:
     """Everything between a request and its worker."""
 
     def __init__(

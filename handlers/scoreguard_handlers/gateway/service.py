@@ -37,7 +37,7 @@ from scoreguard_handlers.gateway.listening import (
     server_options,
 )
 from scoreguard_handlers.gateway.messages import MessageReader
-from scoreguard_handlers.gateway.request_router import Desk
+from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.servicer import ScoringServicer
 from scoreguard_handlers.gateway.store_copy import StoreWatch, copied_store
 from scoreguard_handlers.gateway.telemetry import Telemetry, metrics_page
@@ -62,7 +62,7 @@ class RunningGateway:
     """Names of the deployed metrics."""
     backend: Backend
     """Where the chain runs."""
-    desk: Desk
+    router: RequestRouter
     """Queues, for tests and reports."""
     metrics_port: int | None
     """Port of the Prometheus page, if there is one."""
@@ -89,19 +89,21 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
             backend = await start_backend(catalogue, config)
         stack.push_async_callback(backend.close)
         memory = MemoryBudget(default_budget(config, len(catalogue)))
-        desk = Desk(catalogue, backend, config.admission, telemetry, memory=memory, max_pixels=config.max_pixels)
-        monitor = HealthMonitor(desk, config.health, _readiness_names(config), telemetry)
+        router = RequestRouter(
+            catalogue, backend, config.admission, telemetry, memory=memory, max_pixels=config.max_pixels
+        )
+        monitor = HealthMonitor(router, config.health, _readiness_names(config), telemetry)
         await monitor.start()
         stack.push_async_callback(monitor.stop)
-        server = _build(config, desk, monitor, telemetry, tokens)
+        server = _build(config, router, monitor, telemetry, tokens)
         port = open_port(server, config)
         await server.start()
-        stack.push_async_callback(_stop, server, port, desk, monitor, config)
+        stack.push_async_callback(_stop, server, port, router, monitor, config)
         gateway = RunningGateway(
             address=authority(config.host, port),
             metrics=tuple(catalogue),
             backend=backend,
-            desk=desk,
+            router=router,
             metrics_port=metrics_port,
         )
         facts = {"address": gateway.address, "backend": backend.name, "metrics": ",".join(catalogue)}
@@ -163,14 +165,14 @@ def _files_named() -> Iterator[None]:
 
 
 def _build(
-    config: ServeConfig, desk: Desk, monitor: HealthMonitor, telemetry: Telemetry, tokens: TokenFile | None
+    config: ServeConfig, router: RequestRouter, monitor: HealthMonitor, telemetry: Telemetry, tokens: TokenFile | None
 ) -> grpc.aio.Server:
     door = TokenInterceptor(tokens, telemetry) if tokens else None
     reader = MessageReader(config.connections, config.max_message_bytes, telemetry, door)
     server = grpc.aio.server(interceptors=[door, reader] if door else [reader], options=server_options(config))
-    add_ScoringServiceServicer_to_server(ScoringServicer(desk, telemetry, config), server)
+    add_ScoringServiceServicer_to_server(ScoringServicer(router, telemetry, config), server)
     if config.gradients:
-        add_GradientServiceServicer_to_server(GradientServicer(desk, telemetry), server)
+        add_GradientServiceServicer_to_server(GradientServicer(router, telemetry), server)
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
     if config.reflection:
         names = (*_readiness_names(config), health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -184,7 +186,9 @@ def _readiness_names(config: ServeConfig) -> list[str]:
     return [str(services[name].full_name) for name in names]
 
 
-async def _stop(server: grpc.aio.Server, port: int, desk: Desk, monitor: HealthMonitor, config: ServeConfig) -> None:
+async def _stop(
+    server: grpc.aio.Server, port: int, router: RequestRouter, monitor: HealthMonitor, config: ServeConfig
+) -> None:
     """Leave in four steps: say so, serve on until balancers have noticed, refuse and finish, close.
 
     Cancelled, it goes on with the last step.
@@ -192,7 +196,7 @@ async def _stop(server: grpc.aio.Server, port: int, desk: Desk, monitor: HealthM
     try:
         await monitor.stop()
         await asyncio.sleep(config.drain_seconds)
-        drains = [asyncio.create_task(dispatcher.drain()) for dispatcher in desk.dispatchers.values()]
+        drains = [asyncio.create_task(dispatcher.drain()) for dispatcher in router.dispatchers.values()]
         _, late = await asyncio.wait(drains, timeout=config.grace_seconds)
         for drain in late:
             drain.cancel()

@@ -1,4 +1,4 @@
-"""ScoringService: the public methods on top of the desk."""
+"""ScoringService: the public methods on top of the request router."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from scoreguard_handlers.gateway.calls import (
     status_of,
 )
 from scoreguard_handlers.gateway.messages import Unreadable
-from scoreguard_handlers.gateway.request_router import Desk
+from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.request_check import check_batch
 
@@ -41,8 +41,8 @@ from scoreguard_handlers.worker.request_check import check_batch
 class ScoringServicer(ScoringServiceServicer):
     """Answers the calls of one server."""
 
-    def __init__(self, desk: Desk, telemetry: Telemetry, config: ServeConfig) -> None:
-        self._desk, self._telemetry, self._config = desk, telemetry, config
+    def __init__(self, router: RequestRouter, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._router, self._telemetry, self._config = router, telemetry, config
 
     async def ScoreDefended(  # noqa: N802
         self, request: ScoreDefendedRequest, context: Context
@@ -79,7 +79,7 @@ class ScoringServicer(ScoringServiceServicer):
             return ScoreDefendedStreamResponse(result=await self._result(message.request, caller))
 
         with self._telemetry.call(call):
-            async for response in in_order(request_iterator, one, self._desk.window):
+            async for response in in_order(request_iterator, one, self._router.window):
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
@@ -95,7 +95,7 @@ class ScoringServicer(ScoringServiceServicer):
         return succeeded(await self._submit(request, caller)).purify
 
     async def _submit(self, request: ScoreDefendedRequest | PurifyRequest, caller: Caller) -> WorkResult:
-        return await self._desk.submit(request, caller.seconds_left, caller=caller.name)
+        return await self._router.submit(request, caller.seconds_left, caller=caller.name)
 
     async def _score_all(self, request: ScoreDefendedBatchRequest, caller: Caller) -> ScoreDefendedBatchResponse:
         check_batch(len(request.requests))
@@ -103,7 +103,7 @@ class ScoringServicer(ScoringServiceServicer):
         async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
             return await self._result(item, caller)
 
-        results = in_order(each(request.requests), one, self._desk.window)
+        results = in_order(each(request.requests), one, self._router.window)
         return ScoreDefendedBatchResponse(results=[result async for result in results])
 
     async def _result(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResult:
@@ -121,7 +121,7 @@ class ScoringServicer(ScoringServiceServicer):
         return ScoreDefendedResult(status=status)
 
     async def _list(self) -> ListMetricsResponse:
-        metrics = [deployment.describe() for deployment in self._desk.catalogue.values()]
+        metrics = [deployment.describe() for deployment in self._router.catalogue.values()]
         return ListMetricsResponse(
             metrics=metrics,
             server_version=server_version(),

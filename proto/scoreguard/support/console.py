@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+    from scoreguard.catalogue import Catalogue
+
 BAD_INPUT = 2
 INTERRUPTED = 130
 DISTRIBUTION = "scoreguard"
@@ -45,6 +47,12 @@ def width_of(table: Table) -> int:
 
     console = Console(width=_UNFOLDED)
     return Measurement.get(console, console.options, table).maximum
+
+
+def say_broken(*catalogues: Catalogue[Any]) -> None:
+    """One line on stderr for each class of another package that is left out of a list."""
+    for error in (error for catalogue in catalogues for error in catalogue.broken()):
+        click.echo(f"notice: {error}", err=True)
 
 
 def json_text(content: Any) -> str:
