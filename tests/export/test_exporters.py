@@ -80,6 +80,28 @@ def test_bytes_depend_on_the_module_alone(two_exports: tuple[Path, list[str], li
     assert first == second
 
 
+COMPILED = """
+import hashlib, sys
+from pathlib import Path
+from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.metrics.catalogue import load_metric
+
+export_torchscript(load_metric("lite"), Path(sys.argv[1]))
+print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
+"""
+
+
+def test_a_compiled_layer_is_written_alike_whatever_the_hash_seed(tmp_path: Path) -> None:
+    """The compiler writes the constants of a convolution in the order of a set: of seven names."""
+    roots = os.pathsep.join(str(ROOT / part) for part in ("proto", "export"))
+    command = [sys.executable, "-W", "ignore", "-c", COMPILED, str(tmp_path / "graph.pt")]
+    digests = set()
+    for seed in ("1", "2", "3"):
+        environment = {**os.environ, "PYTHONPATH": roots, "PYTHONHASHSEED": seed}
+        digests.add(subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout)
+    assert len(digests) == 1
+
+
 def contents(path: Path) -> list[bytes]:
     """The bytes of a file, or of each entry of a zip."""
     if not zipfile.is_zipfile(path):

@@ -71,7 +71,7 @@ def _traced(module: Exportable) -> bytes:
 
 def _saved(build: Callable[[], Any]) -> bytes:
     buffer = io.BytesIO()
-    with _fresh_names():
+    with _fresh_names(), _ordered_sets():
         torch.jit.save(build(), buffer)
     return buffer.getvalue()
 
@@ -110,6 +110,24 @@ def _fresh_names() -> Iterator[None]:
         for home, values in kept.items():
             for name, value in values.items():
                 setattr(home, name, value)
+
+
+class _OrderedSet(set[Any]):
+    """A set that is walked in one order, whatever the process's hash seed."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(sorted(super().__iter__(), key=str))
+
+
+@contextlib.contextmanager
+def _ordered_sets() -> Iterator[None]:
+    """Let the compiler walk its sets of names in order: it writes a layer's constants as it finds them."""
+    module: Any = _recursive
+    module.set = _OrderedSet
+    try:
+        yield
+    finally:
+        del module.set
 
 
 def _normalised(archive: bytes) -> bytes:
