@@ -140,8 +140,8 @@ def slow_files() -> dict[str, bytes]:
         "jpeg scans": many_scans(40, (900, 700)),
         "jpeg junk": b"\xff\xd8\xff" + b"\0" * 500_000,
         "jpeg segments": b"\xff\xd8" + b"\xff\xdd\0\4\0\0" * 100_000,
-        "jpeg markers": saved(photo(), "JPEG").replace(b"\xff\xdb", b"\xff\xd0" * 200_000 + b"\xff\xdb", 1),
-        "jpeg fill": saved(photo(), "JPEG").replace(b"\xff\xdb", b"\xff" * 400_000 + b"\xff\xdb", 1),
+        "jpeg markers": saved(photo(), "JPEG").replace(b"\xff\xda", b"\xff\xd0" * 200_000 + b"\xff\xda", 1),
+        "jpeg fill": saved(photo(), "JPEG").replace(b"\xff\xda", b"\xff" * 400_000 + b"\xff\xda", 1),
         "plain pgm comments": b"P2\n5 5\n255\n" + b"#\n" * 100_000 + b"1 " * 25,
         "gif comment": b"GIF89a" + struct.pack("<HHBBB", 5, 5, 0, 0, 0) + b"!\xfe" + b"\1x" * 300_000 + b"\0;",
         "bmp runs": b"BM" + struct.pack("<IHHI", 14 + len(info) + len(run), 0, 0, 14 + len(info)) + info + run,
@@ -165,6 +165,19 @@ def test_reading_stops_where_the_check_says_so(data: bytes) -> None:
     with pytest.raises(TooLateError):
         read_image(data, check=check)
     assert calls == 3
+
+
+@pytest.mark.parametrize("name", ["jpeg markers", "jpeg fill"])
+def test_a_header_that_is_long_without_segments_has_moments_to_stop(name: str) -> None:
+    """Pillow walks over it byte by byte: it is looked at all along, not only before and after."""
+    calls = 0
+
+    def check() -> None:
+        nonlocal calls
+        calls += 1
+
+    read_image(slow_files()[name], check=check)
+    assert calls > 1000
 
 
 def test_reading_gives_up_after_its_time() -> None:
