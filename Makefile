@@ -20,11 +20,11 @@ demo: install
 # Tests without a server share the processors, one thread each; those with one have the machine to themselves, since
 # some of them measure who waits how long.
 TOGETHER = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
-WITHOUT_SERVER = tests/proto tests/export tests/clients tests/test_architecture.py tests/test_extras.py
+WITH_SERVER = tests/handlers tests/live
 
 test: install
-	$(TOGETHER) -m "not slow" $(WITHOUT_SERVER)
-	$(BIN)/python -m pytest -m "not slow" tests/handlers tests/live
+	$(TOGETHER) -m "not slow" tests $(WITH_SERVER:%=--ignore %)
+	$(BIN)/python -m pytest -m "not slow" $(WITH_SERVER)
 
 # Sampled properties and long searches; continuous integration runs them as well.
 slow: install
