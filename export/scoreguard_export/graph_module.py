@@ -45,9 +45,14 @@ class GraphModule(nn.Module, ABC):
     """The weights files by the name that `--weights NAME=PATH` gives them; none where the method needs none."""
 
     @classmethod
+    def available(cls, files: Mapping[str, Path]) -> set[str]:
+        """Names of the weights files that are given or shipped."""
+        return {name for name, source in cls.sources.items() if name in files or source.shipped}
+
+    @classmethod
     def at_hand(cls, files: Mapping[str, Path]) -> bool:
         """Whether some variant can be built: the first weights file, which all need, is shipped or given."""
-        return all(name in files or source.shipped for name, source in list(cls.sources.items())[:1])
+        return set(list(cls.sources)[:1]) <= cls.available(files)
 
     @classmethod
     def located(cls, files: Mapping[str, Path], names: Iterable[str] | None = None) -> dict[str, Path]:

@@ -91,8 +91,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
             PluginError: the distribution that has it cannot be used.
             DuplicateNameError: any name is taken twice.
         """
-        if name not in self._places:
-            raise UnknownNameError(self.kind, name, list(self._places))
+        self._require(name)
         found = self._find(name)
         if isinstance(found, PluginError):
             raise found
@@ -100,13 +99,13 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
 
     def __iter__(self) -> Iterator[str]:
         """Names that can be used: our own as they are listed, then others' by name."""
-        return (name for name in self._places if name in self._own or not isinstance(self._find(name), PluginError))
+        return filter(self._usable, self._places)
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
 
     def __contains__(self, name: object) -> bool:
-        return name in self._places and (name in self._own or not isinstance(self._find(str(name)), PluginError))
+        return name in self._places and self._usable(str(name))
 
     def package(self, name: str) -> str:
         """The distribution that has a name.
@@ -114,8 +113,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
         Raises:
             UnknownNameError: nobody has it.
         """
-        if name not in self._places:
-            raise UnknownNameError(self.kind, name, list(self._places))
+        self._require(name)
         return self._places[name].package
 
     def broken(self) -> list[PluginError]:
@@ -131,6 +129,14 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
             if places.setdefault(point.name, place) != place:
                 raise DuplicateNameError(self.kind, point.name, (places[point.name].package, place.package))
         return places
+
+    def _require(self, name: str) -> None:
+        if name not in self._places:
+            raise UnknownNameError(self.kind, name, list(self._places))
+
+    def _usable(self, name: str) -> bool:
+        """Whether a name that somebody has can be used; our own can, and are not imported to tell."""
+        return name in self._own or not isinstance(self._find(name), PluginError)
 
     def _find(self, name: str) -> type[T] | PluginError:
         if name not in self._loaded:

@@ -70,8 +70,8 @@ class LearnedDefence(Defence):
             WeightsError: the first file is not among them.
         """
         cls.located(files, tuple(cls.sources)[:1])
-        there = {name for name, source in cls.sources.items() if name in files or source.shipped}
-        return [variant for variant in cls.facts.variants() if set(cls.needed(variant)) <= there]
+        there = cls.available(files)
+        return [variant for variant in cls.facts.variants() if there.issuperset(cls.needed(variant))]
 
     @classmethod
     def from_weights(cls, files: Mapping[str, Path] = NO_FILES, **structural: float) -> Self:

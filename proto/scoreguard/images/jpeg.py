@@ -73,15 +73,14 @@ def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.u
 def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     """Walk over the segments up to the first scan; a file without one is left to the decoder's judgement."""
     kept, exif, adobe, at, copied = [], b"", False, 2, 0
-    components = segments = header = 0
+    components = segments = begin = 0
     is_sequential = single = False
     while (found := _NEXT_SEGMENT.search(data, at)) is not None:
         watch.look()
         segments += 1
         if segments > MAX_SEGMENTS:
             raise _too_many("segments", MAX_SEGMENTS)
-        # Where the markers that stand alone and what fills gaps are passed over, a header is longer than its segments.
-        marker, begin = found[1][0], (header := found.end())
+        marker, begin = found[1][0], found.end()
         if marker in _ALONE:
             at = begin
             continue
@@ -109,7 +108,8 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     if not single and data.count(_SOS, at) > MAX_SCANS:
         _check_scans(data, at, watch)
     file = b"".join([*kept, data[copied:]]) if kept else data
-    return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and header < _SHORT_HEADER)
+    # Lone markers and what fills gaps make a header longer than its segments, so it ends where the scan begins.
+    return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and begin < _SHORT_HEADER)
 
 
 def _is_metadata(marker: int, size: int) -> bool:

@@ -64,7 +64,8 @@ def _without_comments(data: bytes, watch: Watch) -> bytes:
             watch.look()
         kept += data[at : comment.start()]
         at = comment.end()
-    return bytes(kept + data[at:]) if at else data
+    kept += data[at:]
+    return bytes(kept)
 
 
 def _binary(data: bytes, begin: int, shape: tuple[int, int, int], top: int) -> Picture:

@@ -20,8 +20,8 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
     return [by_lower[near] for near in difflib.get_close_matches(name.lower(), by_lower, n=_MOST, cutoff=_ALIKE)]
 
 
-def did_you_mean(name: str, known: Iterable[str], what: str = "known") -> str:
-    """`did you mean jpeg?`, or `known: …` with all names where none is like it; `what` stands for `known` there."""
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """`did you mean jpeg?`, or all known names where none is like it."""
     every = list(known)
     near = near_names(name, every)
-    return f"did you mean {', '.join(near)}?" if near else f"{what}: {', '.join(every) or 'none'}"
+    return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(every) or 'none'}"
