@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from scoreguard.v1 import manifest_pb2 as pb
-from scoreguard.v1.archive import Archive
+from scoreguard.v1.archive import FORMAT, Archive
 from scoreguard.v1.mar import torchserve_files
 
 DATA = Path(__file__).resolve().parents[1] / "../shared/data"
@@ -41,16 +42,27 @@ def tiny_archive(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture(scope="session")
-def lite_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def lite_store(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Path:
     """What `scoreguard-export build --default-variants` makes of the shipped metric and every defence in `SERVED`.
 
-    Built once for the session: it takes about a minute.
+    Built in pytest's cache, where the next session and the other processes of this one find what did not change.
     """
-    from served import build_lite  # the tests of the client run without torch
+    from filelock import FileLock  # the tests of the client run with the base installation
+    from served import build_lite
 
-    path = tmp_path_factory.mktemp("lite") / "model_store"
-    build_lite(path)
-    return path
+    from scoreguard_export.archive.model_store import write_server_files
+    from scoreguard_export.archive.prune import prune
+
+    assert pytestconfig.cache is not None
+    cached = Path(pytestconfig.cache.mkdir("stores")) / "lite"
+    cached.mkdir(exist_ok=True)
+    home = tmp_path_factory.mktemp("lite")
+    with FileLock(cached.with_suffix(".lock")):
+        build_lite(cached / "model_store")
+        prune(cached / "model_store")
+        shutil.copytree(cached, home, dirs_exist_ok=True)
+    write_server_files(home / "model_store")
+    return home / "model_store"
 
 
 def write_tiny_archive(path: Path) -> Archive:
@@ -63,7 +75,7 @@ def write_tiny_archive(path: Path) -> Archive:
         "golden.png": _golden(),
     }
     manifest = pb.ArchiveManifest(
-        format=1,
+        format=FORMAT,
         metric=pb.MetricArtifact(
             facts=pb.MetricFacts(
                 name="brightness", title="Brightness", range_high=100, higher_is_better=True, minimum_size=2

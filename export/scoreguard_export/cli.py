@@ -26,6 +26,7 @@ class _Entry:
 COMMANDS: Final = {
     "build": _Entry(summary="Export metrics and defences to archives that the server serves.", extra="export"),
     "verify": _Entry(summary="Confirm every archive of a model store.", extra="export"),
+    "prune": _Entry(summary="Remove graphs that no archive of a model store uses.", extra="export"),
     "catalogue": _Entry(summary="List every metric and defence with its facts.", extra="export"),
     "weights": _Entry(summary="List and fetch official weights.", extra="export"),
     "train": _Entry(summary="Train a shipped metric or defence.", extra="train"),

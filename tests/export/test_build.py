@@ -15,14 +15,23 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_export import cli
 from scoreguard_export.archive.build import BuildConfig, build, count_steps
-from scoreguard_export.archive.defence_export import DefenceExporter
+from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence
+from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.golden import golden_picture, golden_vectors
 from scoreguard_export.archive.verify import verify_archive
+from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.errors import ExportError
 from scoreguard_export.metrics.catalogue import load_metric
 
 COMMAND = [sys.executable, "-c", "from scoreguard_export.cli import main; main()"]
-OPTIONS = ["--metrics", "lite", "--defences", "flip", "--model-store"]
+OPTIONS = ["--metrics", "lite", "--defences", "flip", "--self-contained", "--model-store"]
+
+
+def eager(name: str) -> EagerDefence:
+    """The modules of a defence's default variant."""
+    kind = defence_named(name)
+    exported = DefenceExporter(weights={}).export(kind, chosen_variants(name, {}, default_only=True))
+    return eager_defence(kind, exported.artifact, {})
 
 
 def run(*words: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -175,7 +184,7 @@ def test_a_failed_build_leaves_the_old_archive(store: Path, tmp_path: Path) -> N
 
 def test_the_golden_picture_is_large_enough_to_be_halved_before_the_metric() -> None:
     """NIQE reads 96 pixels: its picture has 192, and a defence that leaves too little has no vector."""
-    metric, halve = load_metric("niqe"), DefenceExporter(weights={}, default_only=True).export("resize").eager
+    metric, halve = load_metric("niqe"), eager("resize")
     picture = golden_picture(metric.facts.minimum_size)
     assert picture.image.shape == (1, 3, 192, 192)
     assert [vector.defences for vector in golden_vectors(metric, [halve], picture)] == ["", "resize"]

@@ -13,8 +13,9 @@ import pytest
 from onnx import NodeProto, TensorProto, helper
 
 from scoreguard.v1.archive import Archive
+from scoreguard_handlers.worker.artifacts import LARGE
 from scoreguard_handlers.worker.deadline import Deadline
-from scoreguard_handlers.worker.engines.onnx_graph import LARGE, OnnxGraph
+from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 
 ROOTS = os.pathsep.join(str(Path(__file__).resolve().parents[2] / folder) for folder in ("proto", "handlers"))
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from scoreguard.v1.archive import Archive
+
 MANIFEST = "manifest.json"
 
 
@@ -24,6 +26,15 @@ def write_entries(archive: Path, entries: Mapping[str, bytes]) -> None:
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
         for name, data in entries.items():
             target.writestr(name, data)
+
+
+def packed(source: Path, target: Path) -> Path:
+    """A copy of an archive that holds the files inside which it shares with others in its model store."""
+    archive = Archive(source)
+    shared = {entry.path: archive.read(entry.path) for entry in archive.manifest.files if entry.shared}
+    write_entries(target, entries_of(source) | shared)
+    with_manifest(target, lambda manifest: [entry.pop("shared", None) for entry in manifest["files"]])
+    return target
 
 
 def with_entry(archive: Path, name: str, data: bytes) -> None:

@@ -9,7 +9,8 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.archive import Archive, sha256_of
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from scoreguard.v1.archive import sha256_of
+from scoreguard.support.digests import sha256_of
 from scoreguard_client._exceptions import MissingExtraError
 from scoreguard_client.perturbations.errors import PerturbationError, RecipeError
 from scoreguard_client.perturbations.recipe import Recipe

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scoreguard.v1.archive import Archive, sha256_of
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription

@@ -1,4 +1,7 @@
-"""Metrics and defences to archives: export, compare with the eager modules, record, pack."""
+"""Metrics and defences to archives: export, compare with the eager modules, record, pack.
+
+What an earlier build of the same store made is taken from it where nothing changed that decides the result.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,20 @@ from pathlib import Path
 from typing import Final
 
 from scoreguard.catalogue import UnknownNameError
-from scoreguard.v1.archive import FORMAT, SUFFIX, sha256_of
-from scoreguard.v1.manifest_pb2 import ArchiveManifest, GraphFiles, MetricArtifact
-from scoreguard_export.archive.defence_export import DefenceExporter, ExportedDefence
-from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
-from scoreguard_export.archive.facts import licence_of, metric_message
-from scoreguard_export.archive.golden import PICTURE, golden_picture, golden_vectors
+from scoreguard.v1.archive import FORMAT, SUFFIX
+from scoreguard.v1.manifest_pb2 import ArchiveManifest, BuildRecord, GoldenVector
+from scoreguard_export.archive.blob_store import BlobStore
+from scoreguard_export.archive.build_records import BuildRecords
+from scoreguard_export.archive.build_steps import BuildSteps, Made
+from scoreguard_export.archive.golden import PICTURE, golden_picture
 from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.archive.model_store import write_server_files
+from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.exporters.onnx_graph import OPSET
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
-from scoreguard_export.metrics.catalogue import load_metric
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 Step = Callable[[str], None]
@@ -36,13 +38,15 @@ class BuildConfig:
     metrics: tuple[str, ...]
     """Catalogue names; one archive each."""
     defences: tuple[str, ...]
-    """Catalogue names; every archive carries them all."""
+    """Catalogue names; every archive offers them all."""
     model_store: Path
     """Folder that TorchServe serves."""
     weights: Mapping[str, Path] = field(default_factory=dict)
     """Weights files by name, of metrics and defences, for those that are not shipped."""
     default_variants: bool = False
     """Whether to export each defence with its default structural parameters only: a faster build, a smaller archive."""
+    self_contained: bool = False
+    """Whether each archive holds its graphs itself: one file that can be moved alone, as large as all its graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,71 +58,92 @@ class BuiltArchive:
     sha256: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class Built:
+    """What a build did."""
+
+    archives: tuple[BuiltArchive, ...]
+    exported: tuple[str, ...]
+    """Names of the metrics and defences that were exported."""
+    kept: tuple[str, ...]
+    """Names of those that an earlier build had made of the same code, weights and libraries."""
+
+
 def count_steps(config: BuildConfig) -> int:
-    """Graph pairs that the build exports: what a progress bar counts."""
+    """Graph pairs of the build, made or kept: what a progress bar counts."""
     variants = (chosen_variants(n, config.weights, default_only=config.default_variants) for n in config.defences)
     return len(config.metrics) + sum(len(chosen) for chosen in variants)
 
 
-def build(config: BuildConfig, done: Step = lambda label: None) -> list[BuiltArchive]:
+def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
     """Write one archive per metric, and the server's files beside them.
 
     Args:
         config: what to build.
-        done: told the name of each graph pair that is exported and agrees with its module.
+        done: told the name of each graph pair that agrees with its module.
 
     Raises:
         UnknownNameError: a name that no catalogue has.
         WeightsError: weights are missing, or are not what the method needs.
         ParityError: an exported graph differs from its module.
+        IntegrityError: the model store cannot be written.
     """
-    metrics = {name: load_metric(name, config.weights) for name in config.metrics}
-    _refuse_stray_weights(config)
-    config.model_store.mkdir(parents=True, exist_ok=True)
-    exporter = DefenceExporter(weights=config.weights, done=done, default_only=config.default_variants)
-    defences = [exporter.export(name) for name in config.defences]
-    archives = [_build_archive(metric, config, defences, done) for metric in metrics.values()]
-    write_server_files(config.model_store)
-    return archives
-
-
-def _build_archive(
-    metric: Metric, config: BuildConfig, defences: Sequence[ExportedDefence], done: Step
-) -> BuiltArchive:
-    name = metric.facts.name
-    graphs, picture = export_graphs(metric), golden_picture(metric.facts.minimum_size)
-    files: dict[str, bytes] = {PICTURE: picture.png}
-    artifact = MetricArtifact(
-        facts=metric_message(metric.facts, licence_of(metric)),
-        graphs=_add_graphs(files, "metric", graphs),
-        parity=graphs.parity,
-        weights_sha256=_weights_digest(metric, config.weights),
+    steps = BuildSteps(
+        records=BuildRecords(BlobStore(config.model_store)),
+        weights=config.weights,
+        done=done,
+        default_variants=config.default_variants,
     )
-    for defence in defences:
-        files.update(defence.files)
+    _check(config)
+    for name in config.metrics:
+        steps.load(METRICS[name])
+    metrics = [steps.metric(METRICS[name]) for name in config.metrics]
+    defences = [steps.defence(defence_named(name)) for name in config.defences]
+    archives = [_archive(metric, defences, steps, config) for metric in metrics]
+    write_server_files(config.model_store)
+    made = {made.name: made.kept for made in metrics} | {made.name: made.kept for made in defences}
+    return Built(
+        archives=tuple(archives),
+        exported=tuple(name for name, kept in made.items() if not kept),
+        kept=tuple(name for name, kept in made.items() if kept),
+    )
+
+
+def _archive(
+    metric: Made[Metric], defences: Sequence[Made[Defence]], steps: BuildSteps, config: BuildConfig
+) -> BuiltArchive:
+    facts = metric.record.metric.facts
+    records: list[BuildRecord] = [metric.record, *(defence.record for defence in defences)]
     manifest = ArchiveManifest(
         format=FORMAT,
-        metric=artifact,
-        defences=[defence.artifact for defence in defences],
-        golden_vectors=golden_vectors(metric, [defence.eager for defence in defences], picture),
+        metric=metric.record.metric,
+        defences=[defence.record.defence for defence in defences],
+        golden_vectors=_golden_vectors(metric, defences, steps),
+        files={entry.path: entry for record in records for entry in record.files}.values(),
         library_versions={library: version(library) for library in _LIBRARIES},
     )
-    path = config.model_store / f"{name}{SUFFIX}"
-    sha256 = write_mar(path, manifest, files)
-    done(name)
-    return BuiltArchive(metric=name, path=path, sha256=sha256)
+    path = config.model_store / f"{facts.name}{SUFFIX}"
+    files = {PICTURE: golden_picture(facts.minimum_size).png}
+    if config.self_contained:
+        blobs = steps.records.blobs
+        files |= {entry.path: blobs.read(entry) for entry in manifest.files}
+        del manifest.files[:]
+    return BuiltArchive(metric=facts.name, path=path, sha256=write_mar(path, manifest, files))
 
 
-def _add_graphs(files: dict[str, bytes], stem: str, graphs: ExportedGraphs) -> GraphFiles:
-    paths = GraphFiles(torchscript=f"{stem}.pt", onnx=f"{stem}.onnx", onnx_opset=OPSET)
-    files[paths.torchscript], files[paths.onnx] = graphs.torchscript, graphs.onnx
-    return paths
+def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], steps: BuildSteps) -> list[GoldenVector]:
+    """The metric's own score first, then that behind each defence."""
+    scores = [steps.golden(metric, defence) for defence in (None, *defences)]
+    return [score.vector for score in scores if score.HasField("vector")]
 
 
-def _weights_digest(metric: Metric, files: Mapping[str, Path]) -> str:
-    """Digest of the weights file; of several the digest of their digests, empty where the metric needs none."""
-    digests = [sha256_of(path.read_bytes()) for path in metric.located(files).values()]
-    return digests[0] if len(digests) == 1 else sha256_of("".join(digests).encode()) if digests else ""
+def _check(config: BuildConfig) -> None:
+    """Find what cannot be built before anything is written."""
+    for name in config.metrics:
+        METRICS[name].located(config.weights)
+    for name in config.defences:
+        chosen_variants(name, config.weights, default_only=config.default_variants)
+    _refuse_stray_weights(config)
 
 
 def _refuse_stray_weights(config: BuildConfig) -> None:

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scoreguard.v1.archive import sha256_of
+from scoreguard.support.digests import sha256_of_file
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, Diffusion, GraphFiles, WeightsFile
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
 from scoreguard_export.archive.facts import exported_facts, tiling_message
+from scoreguard_export.archive.fingerprint import code_digest
 from scoreguard_export.defences.base import Defence
-from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.exporters.onnx_graph import OPSET
+
+Structural = Mapping[str, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,8 +26,6 @@ class ExportedDefence:
     """Its part of the manifest."""
     files: Mapping[str, bytes]
     """The graphs, by their path in an archive."""
-    eager: EagerDefence
-    """The modules that they were made from."""
 
 
 @dataclass(kw_only=True)
@@ -36,74 +36,74 @@ class DefenceExporter:
     """Weights files by name, for those that are not shipped."""
     done: Callable[[str], None] = lambda label: None
     """Told the name of each variant that is exported and agrees with its module."""
-    default_only: bool = False
-    """Whether to export the default structural variant of each defence alone."""
     _known: dict[str, ExportedGraphs] = field(default_factory=dict)
 
-    def export(self, name: str) -> ExportedDefence:
-        """Export every variant that the weights at hand allow.
+    def export(self, kind: type[Defence], variants: Sequence[Structural]) -> ExportedDefence:
+        """Export the variants given.
 
         Raises:
-            UnknownNameError: no defence has this name.
             WeightsError: weights are missing, or are not what the method needs.
             ParityError: an exported graph differs from its module.
         """
-        kind = defence_named(name)
-        artifact = DefenceArtifact(facts=exported_facts(kind))
+        artifact = DefenceArtifact(facts=exported_facts(kind), code_sha256=code_digest(kind))
         files: dict[str, bytes] = {}
-        modules: dict[str, Defence] = {}
-        for structural in chosen_variants(name, self.weights, default_only=self.default_only):
-            module = kind.from_weights(self.weights, **structural)
-            artifact.variants.append(self._variant(kind, module, structural, files, modules))
-            self.done(_stem(name, structural))
+        for structural in variants:
+            artifact.variants.append(self._variant(kind, structural, files))
+            self.done(stem(kind.facts.name, structural))
         _keep_what_was_exported(artifact)
         artifact.weights.extend(self._weights_of(kind, artifact))
-        return ExportedDefence(artifact=artifact, files=files, eager=EagerDefence(artifact=artifact, modules=modules))
+        return ExportedDefence(artifact=artifact, files=files)
 
-    def _variant(
-        self,
-        kind: type[Defence],
-        module: Defence,
-        structural: dict[str, float],
-        files: dict[str, bytes],
-        modules: dict[str, Defence],
-    ) -> DefenceVariant:
-        graph, finish = module.graph(), module.finish()
+    def _variant(self, kind: type[Defence], structural: Structural, files: dict[str, bytes]) -> DefenceVariant:
         variant = DefenceVariant(structural=structural)
-        exported = self._exported(graph, variant.graphs, files, modules)
-        variant.parity.extend(exported.parity)
-        if finish:
-            variant.parity.extend(self._exported(finish, variant.finish, files, modules).parity)
         note_exceptions(variant, kind, structural)
+        for module, graphs in _graphs_of(kind.from_weights(self.weights, **structural), variant):
+            name = graphs.torchscript
+            if name not in self._known:
+                self._known[name] = export_graphs(module)
+            exported = self._known[name]
+            variant.parity.extend(exported.parity)
+            files[graphs.torchscript], files[graphs.onnx] = exported.torchscript, exported.onnx
         return variant
-
-    def _exported(
-        self, module: Defence, graphs: GraphFiles, files: dict[str, bytes], modules: dict[str, Defence]
-    ) -> ExportedGraphs:
-        stem = f"defences/{_stem(module.facts.name, module.structural)}"
-        if stem not in self._known:
-            self._known[stem] = export_graphs(module)
-        exported = self._known[stem]
-        graphs.CopyFrom(GraphFiles(torchscript=f"{stem}.pt", onnx=f"{stem}.onnx", onnx_opset=OPSET))
-        files[graphs.torchscript], files[graphs.onnx] = exported.torchscript, exported.onnx
-        modules[graphs.torchscript] = module
-        return exported
 
     def _weights_of(self, kind: type[Defence], artifact: DefenceArtifact) -> list[WeightsFile]:
         used: dict[str, Path] = {}
         for variant in artifact.variants:
             used.update(kind.used(self.weights, dict(variant.structural)))
         return [
-            WeightsFile(name=name, sha256=sha256_of(path.read_bytes()), licence=kind.sources[name].licence)
+            WeightsFile(name=name, sha256=sha256_of_file(path), licence=kind.sources[name].licence)
             for name, path in used.items()
         ]
 
 
-def _stem(name: str, structural: Mapping[str, float]) -> str:
+def eager_defence(kind: type[Defence], artifact: DefenceArtifact, weights: Mapping[str, Path]) -> EagerDefence:
+    """The modules that an exported defence was made from.
+
+    Raises:
+        WeightsError: weights are missing, or are not what the method needs.
+    """
+    modules: dict[str, Defence] = {}
+    for variant in artifact.variants:
+        built = kind.from_weights(weights, **dict(variant.structural))
+        modules.update({graphs.torchscript: module for module, graphs in _graphs_of(built, DefenceVariant())})
+    return EagerDefence(artifact=artifact, modules=modules)
+
+
+def stem(name: str, structural: Structural) -> str:
+    """A variant's name: the defence's and the values of its structural parameters."""
     return "-".join([name, *(f"{key}{value:g}" for key, value in structural.items())])
 
 
-def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Mapping[str, float]) -> None:
+def _graphs_of(module: Defence, variant: DefenceVariant) -> Iterator[tuple[Defence, GraphFiles]]:
+    """The modules that are exported for a variant, each with where its graphs lie, which is noted in the variant."""
+    for part, graphs in ((module.graph(), variant.graphs), (module.finish(), variant.finish)):
+        if part is not None:
+            path = f"defences/{stem(part.facts.name, part.structural)}"
+            graphs.CopyFrom(GraphFiles(torchscript=f"{path}.pt", onnx=f"{path}.onnx", onnx_opset=OPSET))
+            yield part, graphs
+
+
+def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Structural) -> None:
     """Tiles and steps of a variant that are not those of the facts."""
     usual = kind.facts.variants()[0]
     tiles, schedule = kind.tiles(structural), kind.schedule(structural)

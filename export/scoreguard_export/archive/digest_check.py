@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from scoreguard.support.digests import sha256_of_file
 from scoreguard_export.archive.weights_store import weights_files
-from scoreguard_export.weights.download import sha256_of_file
 
 
 def unofficial(files: Mapping[str, Path]) -> list[str]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
-from scoreguard.v1.manifest_pb2 import DefenceFacts, GoldenVector
+from scoreguard.v1.manifest_pb2 import DefenceFacts, GoldenScore, GoldenVector
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.metrics.base import Metric
@@ -64,16 +64,19 @@ def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], picture: Go
 
     A defence that leaves less than the metric reads has no vector.
     """
+    scores = [golden_score(metric, defence, picture) for defence in (None, *defences)]
+    return [score.vector for score in scores if score.HasField("vector")]
+
+
+def golden_score(metric: Metric, defence: EagerDefence | None, picture: GoldenPicture) -> GoldenScore:
+    """The canary's score undefended or behind one defence; without a vector where too little of the image is left."""
     tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
     with torch.no_grad():
-        scores = {"": metric(picture.image)}
-        purified = dict(_purified(defence, picture.image) for defence in defences)
-        least = metric.facts.minimum_size
-        scores.update({text: metric(image) for text, image in purified.items() if min(image.shape[2:]) >= least})
-    return [
-        GoldenVector(image=PICTURE, defences=text, seed=_SEED, score=float(score), tolerance=tolerance)
-        for text, score in scores.items()
-    ]
+        text, image = _purified(defence, picture.image) if defence else ("", picture.image)
+        if min(image.shape[2:]) < metric.facts.minimum_size:
+            return GoldenScore()
+        score = float(metric(image))
+    return GoldenScore(vector=GoldenVector(image=PICTURE, defences=text, seed=_SEED, score=score, tolerance=tolerance))
 
 
 def _purified(defence: EagerDefence, image: torch.Tensor) -> tuple[str, torch.Tensor]:

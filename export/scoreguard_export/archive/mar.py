@@ -14,35 +14,45 @@ from pathlib import Path
 from typing import Final
 
 from google.protobuf import json_format
+from google.protobuf.message import Message
 
-from scoreguard.v1.archive import MANIFEST_NAME, sha256_of
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.archive import MANIFEST_NAME
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.mar import torchserve_files
+from scoreguard_export.archive.blob_store import write_whole
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _READABLE: Final = 0o644 << 16
 
 
 def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes]) -> str:
-    """Write an archive atomically; the manifest gets the digests of the files.
+    """Write an archive, whole or not at all; one that is there with the same content is left as it is.
+
+    Args:
+        path: The `.mar` file.
+        manifest: Lists the files that archives share; those inside the archive are added to it, with their digests.
+        files: What lies inside the archive, by path.
 
     Returns:
         SHA-256 of the archive, hexadecimal.
+
+    Raises:
+        IntegrityError: it cannot be written.
     """
+    inside = [FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data)) for name, data in files.items()]
+    entries = sorted([*(entry for entry in manifest.files if entry.shared), *inside], key=lambda entry: entry.path)
     del manifest.files[:]
-    manifest.files.extend(
-        FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data)) for name, data in sorted(files.items())
-    )
-    data = _zipped({**files, **torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: manifest_json(manifest)})
-    partial = path.with_name(path.name + ".partial")
-    partial.write_bytes(data)
-    partial.replace(path)
+    manifest.files.extend(entries)
+    data = _zipped({**files, **torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: message_json(manifest)})
+    if not (path.is_file() and path.read_bytes() == data):
+        write_whole(path, data)
     return sha256_of(data)
 
 
-def manifest_json(manifest: ArchiveManifest) -> bytes:
-    """Canonical JSON of a manifest, keys sorted."""
-    content = json_format.MessageToDict(manifest, preserving_proto_field_name=True)
+def message_json(message: Message) -> bytes:
+    """Canonical JSON of a message, keys sorted."""
+    content = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
 

@@ -1,8 +1,12 @@
 """An archive, checked again after its build: what is in it, its facts, parity of every graph, and the golden vectors.
 
-The archive decides what is checked. Defences without weights are rebuilt from the catalogue, where it knows them. The
-weights of the metric and of learned defences may not be at hand any more, so their TorchScript form stands for the
-module: the ONNX form must agree with it, and it must give the golden scores.
+The archive decides what is checked, and holds all that this needs: sizes, parameters, tolerances, golden images. The
+weights may not be at hand any more, so the TorchScript form of a graph stands for its module: the ONNX form must agree
+with it, and it must give the golden scores.
+
+What was exported by the very code of this catalogue is held to more: its facts must be the catalogue's, and a defence
+without weights is built anew and compared with both its graphs. What other code exported (another version, a plug-in
+that is not installed) is named, so that nobody takes its facts for checked.
 """
 
 from __future__ import annotations
@@ -14,8 +18,9 @@ from pathlib import Path
 
 from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
 from scoreguard.v1.errors import ContractError
-from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles
+from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles, MetricArtifact
 from scoreguard_export.archive.eager import EagerDefence
+from scoreguard_export.archive.fingerprint import code_digest
 from scoreguard_export.archive.golden import golden_picture, golden_vectors, is_golden_picture
 from scoreguard_export.archive.manifest_facts import (
     compare_defence,
@@ -47,7 +52,7 @@ class Verified:
     largest_error: float
     """Largest difference found, in the units of its module."""
     not_compared: tuple[str, ...]
-    """The metric and the defences that this catalogue does not know: their facts were taken from the manifest."""
+    """The metric and the defences that other code than this catalogue's exported: their facts are the manifest's."""
 
 
 def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
@@ -74,15 +79,15 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
     for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
         done(describe(module))
-    unknown = [archive.name] if archive.name not in METRICS else []
-    unknown += [defence.name for defence in defences if defence.name not in DEFENCES]
+    foreign = [archive.name] if _same_metric(archive.manifest.metric) is None else []
+    foreign += [defence.name for defence in defences if _same_defence(defence.artifact) is None]
     return Verified(
         metric=archive.name,
         path=archive.path,
         files=len(archive.manifest.files),
         graphs=len(errors),
         largest_error=max(errors),
-        not_compared=tuple(unknown),
+        not_compared=tuple(foreign),
     )
 
 
@@ -107,17 +112,29 @@ def _graphs(artifact: DefenceArtifact) -> Iterator[GraphFiles]:
 
 def _metric(archive: Archive) -> Metric:
     artifact = archive.manifest.metric
-    if archive.name in METRICS:
-        facts = METRICS[archive.name].facts
+    if (kind := _same_metric(artifact)) is not None:
+        facts = kind.facts
         compare_metric(artifact.facts, facts, archive.path)
     else:
         facts = metric_facts(artifact, archive.path)
     return ScriptedMetric(load_script(archive, artifact.graphs.torchscript), facts).eval()
 
 
+def _same_metric(artifact: MetricArtifact) -> type[Metric] | None:
+    """The catalogue's metric, if it is the code that exported this one."""
+    kind = METRICS.get(artifact.facts.name)
+    return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
+
+
+def _same_defence(artifact: DefenceArtifact) -> type[Defence] | None:
+    """The catalogue's defence, if it is the code that exported this one."""
+    kind = DEFENCES.get(artifact.facts.name)
+    return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
+
+
 def _eager(archive: Archive, artifact: DefenceArtifact) -> EagerDefence:
     """The modules of a defence: the catalogue's where they have no weights, else what the archive holds."""
-    kind = DEFENCES.get(artifact.facts.name)
+    kind = _same_defence(artifact)
     if kind is not None:
         compare_defence(artifact, kind, archive.path)
     modules: dict[str, Defence] = {}

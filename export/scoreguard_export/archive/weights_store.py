@@ -17,11 +17,12 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard.support.digests import sha256_of_file
 from scoreguard.support.shown import shown
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
-from scoreguard_export.weights.download import Download, Progress, fetch, sha256_of_file
+from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.source import WeightsSource
 
 FOLDER_VARIABLE: Final = "SCOREGUARD_WEIGHTS"

@@ -25,6 +25,7 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--default-variants", is_flag=True, help="Only the default of each structural parameter: faster, smaller."
 )
+@click.option("--self-contained", is_flag=True, help="Graphs inside each archive: files that can be moved one by one.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     metrics: str,
@@ -32,9 +33,13 @@ def command(
     model_store: Path,
     weights: tuple[str, ...],
     default_variants: bool,
+    self_contained: bool,
     as_json: bool,
 ) -> None:
-    """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric."""
+    """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric.
+
+    What an earlier build in the same folder made of the same code, weights and libraries is not made again.
+    """
     from scoreguard_export.archive.build import BuildConfig, build, count_steps
     from scoreguard_export.archive.digest_check import unofficial
     from scoreguard_export.archive.requested import requested
@@ -49,11 +54,13 @@ def command(
         model_store=model_store,
         weights=asked.weights,
         default_variants=default_variants,
+        self_contained=self_contained,
     )
     with counted("export", count_steps(config)) as done:
-        archives = build(config, done)
+        built = build(config, done)
     if as_json:
-        click.echo(json.dumps([asdict(archive) for archive in archives], indent=2, default=str))
+        click.echo(json.dumps([asdict(archive) for archive in built.archives], indent=2, default=str))
         return
-    for archive in archives:
+    for archive in built.archives:
         click.echo(f"{archive.path}  sha256 {archive.sha256}")
+    click.echo(f"exported: {len(built.exported)}, unchanged since an earlier build: {len(built.kept)}", err=True)

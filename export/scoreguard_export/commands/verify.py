@@ -16,17 +16,22 @@ from scoreguard.v1.archive import archives_in
 
 @click.command(epilog="Example: scoreguard-export verify --model-store model_store")
 @click.option("--model-store", type=click.Path(path_type=Path), default=Path("model_store"), show_default=True)
+@click.option("--same-code", is_flag=True, help="Refuse what other code than this version's exported.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(model_store: Path, as_json: bool) -> None:
+def command(model_store: Path, same_code: bool, as_json: bool) -> None:
     """Confirm digests, parity and golden vectors of every archive in a model store."""
     from scoreguard_export.archive.model_store import edited_server_files
     from scoreguard_export.archive.verify import verify_store
+    from scoreguard_export.errors import ArchiveError
     from scoreguard_export.progress import counted
 
     manifests = [archive.manifest for archive in archives_in(model_store)]
     total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)
     with counted("verify", total) as done:
         results = verify_store(model_store, done)
+    if same_code and (foreign := {result.path: result.not_compared for result in results if result.not_compared}):
+        path, names = next(iter(foreign.items()))
+        raise ArchiveError(f"{path}: exported by other code than this version's: {', '.join(names)}")
     if edited := edited_server_files(model_store):
         click.echo(
             f"notice: {model_store}: not what this version writes: {', '.join(edited)}; read it before plain "
@@ -43,4 +48,7 @@ def command(model_store: Path, as_json: bool) -> None:
         )
         if result.not_compared:
             names = ", ".join(result.not_compared)
-            click.echo(f"notice: {result.path}: the catalogue does not know {names}: facts were not compared", err=True)
+            click.echo(
+                f"notice: {result.path}: exported by other code than this version's: {names}; facts were not compared",
+                err=True,
+            )

@@ -6,7 +6,6 @@ which address and version) and `.net.pth.lock` (held while a download runs).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,6 +17,7 @@ from typing import BinaryIO, Final
 import requests
 from filelock import FileLock, Timeout
 
+from scoreguard.support.digests import sha256_of_file
 from scoreguard_export.errors import DigestError, DownloadError
 
 Progress = Callable[[int, int | None], None]
@@ -59,12 +59,6 @@ class Download:
         """Remove what came so far."""
         self.partial.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
-
-
-def sha256_of_file(path: Path) -> str:
-    """SHA-256 of a file of any size, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def fetch(download: Download, progress: Progress = lambda done, total: None) -> str:

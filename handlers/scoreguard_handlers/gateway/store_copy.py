@@ -1,25 +1,29 @@
 """The archives as they were at the start: what is served does not change while the model store does.
 
-Each archive is copied into a temporary folder of this instance. A hard link would do for a store that is rebuilt by
-replacing files, as `scoreguard-export build` does it, but not for one whose files are written over in place.
+Each archive is copied into a temporary folder of this instance: a store may be written over in place. The files that
+archives share are linked there, so that they outlive their removal from the store, or copied where that folder is on
+another disk. They are named by their digests: nobody has a reason to write one over, and a worker refuses one that was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from scoreguard.support.digests import sha256_of_file
 from scoreguard.v1.archive import SUFFIX, Archive
+from scoreguard.v1.blobs import FOLDER, blob_path
 from scoreguard.v1.errors import IntegrityError
 from scoreguard_handlers.config import MIB
 from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.torchserve.instance_folder import check_space, instance_folder
-from scoreguard_handlers.worker.catalogue import Catalogue, Deployment, digest_of
+from scoreguard_handlers.worker.catalogue import Catalogue, Deployment
 
 WATCH_SECONDS: Final = 5.0
 _MARGIN_BYTES: Final = MIB
@@ -41,8 +45,12 @@ def copied_store(catalogue: Catalogue, base: Path | None = None) -> Iterator[Cat
         IntegrityError: an archive changed since it was verified.
     """
     with instance_folder(base) as folder:
-        size = sum(deployment.archive.path.stat().st_size for deployment in catalogue.values())
-        check_space(folder, size + _MARGIN_BYTES, "a copy of the archives")
+        shared = {path.name: path for deployment in catalogue.values() for path in _shared(deployment.archive)}
+        missing = _linked(shared.values(), folder / FOLDER)
+        copied = [*missing, *(deployment.archive.path for deployment in catalogue.values())]
+        check_space(folder, sum(path.stat().st_size for path in copied) + _MARGIN_BYTES, "a copy of the archives")
+        for path in missing:
+            _copy_file(path, folder / FOLDER / path.name)
         yield Catalogue(_copy(deployment, folder) for deployment in catalogue.values())
 
 
@@ -73,14 +81,36 @@ class StoreWatch:
             reported = changed
 
 
-def _copy(deployment: Deployment, folder: Path) -> Deployment:
-    source = deployment.archive.path
-    target = folder / source.name
+def _shared(archive: Archive) -> list[Path]:
+    return [blob_path(archive.blobs, entry) for entry in archive.manifest.files if entry.shared]
+
+
+def _linked(paths: Iterable[Path], folder: Path) -> list[Path]:
+    """Link files into a folder; those that cannot be, on another disk or of another user, are to be copied."""
+    folder.mkdir()
+    missing = []
+    for path in paths:
+        try:
+            os.link(path, folder / path.name)
+        except OSError:
+            missing.append(path)
+    return missing
+
+
+def _copy_file(source: Path, target: Path) -> None:
     try:
         shutil.copyfile(source, target)
     except OSError as error:
-        raise StartupError(f"{source} cannot be copied to {folder.parent}: {error.strerror}; set TMPDIR") from error
-    if digest_of(target) != deployment.sha256:
+        raise StartupError(
+            f"{source} cannot be copied to {target.parent}: {error.strerror or error}; set TMPDIR"
+        ) from error
+
+
+def _copy(deployment: Deployment, folder: Path) -> Deployment:
+    source = deployment.archive.path
+    target = folder / source.name
+    _copy_file(source, target)
+    if sha256_of_file(target) != deployment.sha256:
         raise IntegrityError(f"{source} changed while the server started; start it again")
     return Deployment(archive=Archive(target), sha256=deployment.sha256)
 

@@ -20,6 +20,7 @@ from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_ser
 from scoreguard_handlers.torchserve.fields import came_over_http, mark_repeated_fields
 from scoreguard_handlers.torchserve.http_form import read_form, write_answer
 from scoreguard_handlers.torchserve.response_limit import limit_from, within
+from scoreguard_handlers.torchserve.shared_files import blob_folder
 from scoreguard_handlers.torchserve.spool import INLINE, SPOOLED, answer_spooled
 from scoreguard_handlers.torchserve.worker_memory import limit_memory
 from scoreguard_handlers.worker.board import board_from
@@ -56,7 +57,7 @@ class DefendedScoreHandler:
         Raises:
             IntegrityError: a file is not what the manifest says, or the canary scores wrong.
         """
-        archive = Archive(Path(str(context.system_properties["model_dir"])))
+        archive = Archive(Path(str(context.system_properties["model_dir"])), blob_folder())
         self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
         self._worker.canary()
         mark_repeated_fields()

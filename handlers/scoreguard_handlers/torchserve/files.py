@@ -16,8 +16,9 @@ from xml.sax.saxutils import quoteattr
 
 import scoreguard
 import scoreguard_handlers
+from scoreguard.v1.blobs import FOLDER
 from scoreguard_handlers.config import MIB, ServeConfig
-from scoreguard_handlers.torchserve import worker_memory
+from scoreguard_handlers.torchserve import shared_files, worker_memory
 from scoreguard_handlers.torchserve.java_properties import render_properties
 from scoreguard_handlers.torchserve.response_limit import VARIABLE as RESPONSE_LIMIT
 from scoreguard_handlers.torchserve.spool import INLINE_BYTES
@@ -262,6 +263,7 @@ def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0
         worker_memory.VARIABLE: str(memory_bytes),
         RESPONSE_LIMIT: str(config.max_message_bytes + MIB),
         SPOOL: str(files.spool),
+        shared_files.VARIABLE: str(config.model_store.resolve() / FOLDER),
         "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
     }
 

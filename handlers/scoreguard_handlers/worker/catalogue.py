@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Final, Self
 
+from scoreguard.support.digests import sha256_of_file
 from scoreguard.support.shown import shown
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
@@ -123,10 +123,4 @@ def _open(archive: Archive, any_handler: bool) -> Deployment:
         archive.verify_torchserve_files()
     if archive.path.stem != archive.name:
         raise StartupError(f"{archive.path} holds the metric {archive.name!r}: name the file {archive.name}.mar")
-    return Deployment(archive=archive, sha256=digest_of(archive.path))
-
-
-def digest_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return Deployment(archive=archive, sha256=sha256_of_file(archive.path))

@@ -1,13 +1,14 @@
 """Reading an archive: the manifest, and files that are what the manifest says.
 
-An archive is a `.mar` file (a zip) or the folder that TorchServe unpacked it into. Nothing in it is used before its
-digest is confirmed, and nothing else may be in it.
+An archive is a `.mar` file (a zip) or the folder that TorchServe unpacked it into. Its graphs lie in it, or in the
+folder that the archives of a model store share (`blobs`): the manifest says which. Nothing is used before its digest is
+confirmed, and nothing else may be in an archive.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterable
+import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,23 +16,21 @@ from typing import Final
 
 from google.protobuf import json_format
 
-from scoreguard.v1 import mar
+from scoreguard.support.digests import sha256_of
+from scoreguard.support.shown import shown
+from scoreguard.v1 import blobs, mar
 from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.graph_files import Data
 from scoreguard.v1.manifest_check import LARGEST_MANIFEST, check_manifest, kinds_of, size_limit
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.members import members_of, read_member
 
-FORMAT: Final = 1
-"""The layout that this version writes and reads."""
+FORMAT: Final = 2
+"""The layout that this version writes and reads. 1 had every graph inside every archive."""
 MANIFEST_NAME: Final = "manifest.json"
 SUFFIX: Final = ".mar"
 _LOADED_TOO: Final = (".model", ".tar.gz")
 """Endings of other files that `torchserve --models all` loads from a model store; it loads folders as well."""
-
-
-def sha256_of(data: bytes) -> str:
-    """Digest, hexadecimal."""
-    return hashlib.sha256(data).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,13 @@ class Archive:
 
     path: Path
     """The `.mar` file or the unpacked folder."""
+    blob_folder: Path | None = None
+    """The folder of shared files; None = `.blobs` beside the archive."""
+
+    @property
+    def blobs(self) -> Path:
+        """Where the files lie that this archive shares with others."""
+        return self.blob_folder or self.path.parent / blobs.FOLDER
 
     @cached_property
     def manifest(self) -> ArchiveManifest:
@@ -50,12 +56,13 @@ class Archive:
         """
         data = read_member(self.path, MANIFEST_NAME, LARGEST_MANIFEST)
         try:
-            manifest = json_format.Parse(data, ArchiveManifest())
-        except (json_format.ParseError, UnicodeDecodeError, RecursionError) as error:
+            content = json.loads(data)
+            check_format(content, self.path)
+            return json_format.ParseDict(content, ArchiveManifest())
+        except (json_format.ParseError, ValueError, RecursionError) as error:
+            if isinstance(error, IntegrityError):
+                raise
             raise IntegrityError(f"{self.path}: manifest.json cannot be read: {error}") from error
-        if manifest.format != FORMAT:
-            raise IntegrityError(f"{self.path}: format {manifest.format} is not {FORMAT}; build the archive again")
-        return manifest
 
     @cached_property
     def _entries(self) -> dict[str, FileEntry]:
@@ -72,9 +79,12 @@ class Archive:
         Raises:
             IntegrityError: the manifest does not list the file.
         """
+        return self._entry(name).sha256
+
+    def _entry(self, name: str) -> FileEntry:
         if name not in self._entries:
             raise IntegrityError(f"{self.path}: the manifest does not list {name}")
-        return self._entries[name].sha256
+        return self._entries[name]
 
     def read(self, name: str) -> bytes:
         """The bytes of a listed file, digest confirmed.
@@ -82,10 +92,37 @@ class Archive:
         Raises:
             IntegrityError: the file is missing, not listed, changed, or larger than its kind may be.
         """
-        expected, data = self.digest_of(name), read_member(self.path, name, size_limit(self.manifest, name))
-        if sha256_of(data) != expected:
+        entry, limit = self._entry(name), size_limit(self.manifest, name)
+        if entry.shared:
+            with blobs.opened_blob(self.path, self.blobs, entry) as content:
+                data = content[:]
+        else:
+            data = read_member(self.path, name, limit)
+        if sha256_of(data) != entry.sha256:
             raise IntegrityError(f"{self.path}: {name} was changed after the export; build the archive again")
         return data
+
+    def size_of(self, name: str) -> int:
+        """Bytes of a listed file.
+
+        Raises:
+            IntegrityError: the manifest does not list the file.
+        """
+        return self._entry(name).size_bytes
+
+    def shared_file(self, name: str) -> Path | None:
+        """The path of a listed file that archives share, digest confirmed; None where it lies inside this one.
+
+        For files that an engine reads better by itself than from memory: the largest.
+
+        Raises:
+            IntegrityError: the file is missing, not listed or changed.
+        """
+        entry = self._entry(name)
+        if not entry.shared:
+            return None
+        blobs.confirm(self.path, self.blobs, entry)
+        return blobs.blob_path(self.blobs, entry)
 
     def verify(self) -> None:
         """Confirm that the manifest is one that an export writes, that it names what is there, digests and graphs.
@@ -96,10 +133,17 @@ class Archive:
         check_manifest(self.manifest, self.path)
         self._check_members()
         kinds = kinds_of(self.manifest)
-        for name in self._entries:
-            data = self.read(name)
-            if name in kinds and not kinds[name](data):
-                raise IntegrityError(f"{self.path}: {name} is no graph; build the archive again")
+        for entry in self._entries.values():
+            if not self._right_kind(entry, kinds.get(entry.path, lambda data: True)):
+                raise IntegrityError(f"{self.path}: {entry.path} is no graph; build the archive again")
+
+    def _right_kind(self, entry: FileEntry, right: Callable[[Data], bool]) -> bool:
+        """Whether a file, whose digest is confirmed here, is of its kind."""
+        if not entry.shared:
+            return right(self.read(entry.path))
+        blobs.confirm(self.path, self.blobs, entry)
+        with blobs.opened_blob(self.path, self.blobs, entry) as content:
+            return right(content)
 
     def verify_torchserve_files(self) -> None:
         """Confirm that TorchServe would run this version's handler, with its settings, and no other code.
@@ -113,16 +157,35 @@ class Archive:
 
     def _check_members(self) -> None:
         sizes, own = members_of(self.path), {*mar.NAMES, MANIFEST_NAME}
-        if unexpected := sorted(sizes.keys() - self._entries.keys() - own):
+        inside = {name: entry for name, entry in self._entries.items() if not entry.shared}
+        if unexpected := sorted(sizes.keys() - inside.keys() - own):
             raise IntegrityError(f"{self.path}: {unexpected[0]} is not in the manifest: an archive holds nothing else")
-        if missing := sorted((self._entries.keys() | own) - sizes.keys()):
+        if missing := sorted((inside.keys() | own) - sizes.keys()):
             raise IntegrityError(f"{self.path}: {missing[0]} is missing; build the archive again")
-        for name, entry in self._entries.items():
+        for name, entry in inside.items():
             if sizes[name] != entry.size_bytes:
                 raise IntegrityError(
                     f"{self.path}: {name} was changed after the export: it has {sizes[name]} bytes, not "
                     f"{entry.size_bytes}; build the archive again"
                 )
+
+
+def check_format(content: object, path: Path) -> None:
+    """Refuse a manifest of another layout by the command that builds the archive again.
+
+    Args:
+        content: What the manifest's JSON holds.
+        path: Of the archive.
+
+    Raises:
+        IntegrityError: it is of another format, or none.
+    """
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != FORMAT:
+        raise IntegrityError(
+            f"{path}: an archive of format {shown(str(found), 20)}, this version reads {FORMAT}; build it again: "
+            f"scoreguard-export build --metrics {shown(path.stem, 40)} --model-store {path.parent}"
+        )
 
 
 def archives_in(model_store: Path) -> list[Archive]:

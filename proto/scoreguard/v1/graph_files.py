@@ -7,7 +7,11 @@ altogether is found here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from mmap import mmap
 from typing import Final
+
+Data = bytes | mmap
+"""The content of a file, read or mapped."""
 
 _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _IR_VERSION: Final = (1, _VARINT)
@@ -17,7 +21,7 @@ _OPSET: Final = (8, _BYTES)
 _ZIP: Final = b"PK\x03\x04"
 
 
-def can_be_onnx(data: bytes) -> bool:
+def can_be_onnx(data: Data) -> bool:
     """Whether bytes are a protobuf message with the fields that every ONNX model has."""
     try:
         return {_IR_VERSION, _GRAPH, _OPSET} <= set(_fields(data))
@@ -25,12 +29,12 @@ def can_be_onnx(data: bytes) -> bool:
         return False
 
 
-def can_be_torchscript(data: bytes) -> bool:
+def can_be_torchscript(data: Data) -> bool:
     """Whether bytes begin as a zip file, which is what TorchScript is kept in."""
-    return data.startswith(_ZIP)
+    return data[: len(_ZIP)] == _ZIP
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int]]:
+def _fields(data: Data) -> Iterator[tuple[int, int]]:
     """Number and kind of each field of a message, which must end where the data do."""
     place = 0
     while place < len(data):
@@ -50,7 +54,7 @@ def _fields(data: bytes) -> Iterator[tuple[int, int]]:
         raise ValueError("the last field is cut off")
 
 
-def _varint(data: bytes, place: int) -> tuple[int, int]:
+def _varint(data: Data, place: int) -> tuple[int, int]:
     """A number of seven bits a byte, and where the next one begins."""
     value = 0
     for count in range(10):

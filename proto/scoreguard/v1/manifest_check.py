@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from scoreguard.v1.errors import ContractError, IntegrityError
-from scoreguard.v1.graph_files import can_be_onnx, can_be_torchscript
+from scoreguard.v1.graph_files import Data, can_be_onnx, can_be_torchscript
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, GoldenVector, GraphFiles
 from scoreguard.v1.members import MIB, check_name
 from scoreguard.v1.spec import parse_chain
@@ -64,9 +64,9 @@ def _check_files(manifest: ArchiveManifest, path: Path) -> None:
         raise IntegrityError(f"{path}: the manifest lists a file twice; build the archive again")
 
 
-def kinds_of(manifest: ArchiveManifest) -> dict[str, Callable[[bytes], bool]]:
+def kinds_of(manifest: ArchiveManifest) -> dict[str, Callable[[Data], bool]]:
     """How each graph file of an archive is told from something else."""
-    kinds: dict[str, Callable[[bytes], bool]] = {}
+    kinds: dict[str, Callable[[Data], bool]] = {}
     for graphs in _graphs(manifest):
         kinds |= {graphs.torchscript: can_be_torchscript, graphs.onnx: can_be_onnx}
     return {name: kind for name, kind in kinds.items() if name}

@@ -145,7 +145,7 @@ class ArchiveManifest(google.protobuf.message.Message):
 
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileEntry]:
-        """Digest of every file in the archive except this manifest and TorchServe's own."""
+        """Digest of every file of the archive except this manifest and TorchServe's own."""
 
     @property
     def library_versions(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
@@ -175,9 +175,10 @@ class MetricArtifact(google.protobuf.message.Message):
     FACTS_FIELD_NUMBER: builtins.int
     GRAPHS_FIELD_NUMBER: builtins.int
     PARITY_FIELD_NUMBER: builtins.int
-    WEIGHTS_SHA256_FIELD_NUMBER: builtins.int
-    weights_sha256: builtins.str
-    """SHA-256 of the weights file that the metric was built from, hexadecimal."""
+    WEIGHTS_FIELD_NUMBER: builtins.int
+    CODE_SHA256_FIELD_NUMBER: builtins.int
+    code_sha256: builtins.str
+    """SHA-256 of the source code that defines it, hexadecimal: facts can be compared with those of the same code only."""
     @property
     def facts(self) -> Global___MetricFacts:
         """Facts that do not depend on the export."""
@@ -190,16 +191,21 @@ class MetricArtifact(google.protobuf.message.Message):
     def parity(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ParityCase]:
         """How closely the graphs agree with the eager module."""
 
+    @property
+    def weights(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WeightsFile]:
+        """The weights files that the metric was built from; empty where it has none."""
+
     def __init__(
         self,
         *,
         facts: Global___MetricFacts | None = ...,
         graphs: Global___GraphFiles | None = ...,
         parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
-        weights_sha256: builtins.str = ...,
+        weights: collections.abc.Iterable[Global___WeightsFile] | None = ...,
+        code_sha256: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts", "graphs", b"graphs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["facts", b"facts", "graphs", b"graphs", "parity", b"parity", "weights_sha256", b"weights_sha256"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["code_sha256", b"code_sha256", "facts", b"facts", "graphs", b"graphs", "parity", b"parity", "weights", b"weights"]) -> None: ...
 
 Global___MetricArtifact: typing_extensions.TypeAlias = MetricArtifact
 
@@ -212,6 +218,9 @@ class DefenceArtifact(google.protobuf.message.Message):
     FACTS_FIELD_NUMBER: builtins.int
     VARIANTS_FIELD_NUMBER: builtins.int
     WEIGHTS_FIELD_NUMBER: builtins.int
+    CODE_SHA256_FIELD_NUMBER: builtins.int
+    code_sha256: builtins.str
+    """SHA-256 of the source code that defines it, hexadecimal: facts can be compared with those of the same code only."""
     @property
     def facts(self) -> Global___DefenceFacts:
         """Facts that do not depend on the export."""
@@ -230,9 +239,10 @@ class DefenceArtifact(google.protobuf.message.Message):
         facts: Global___DefenceFacts | None = ...,
         variants: collections.abc.Iterable[Global___DefenceVariant] | None = ...,
         weights: collections.abc.Iterable[Global___WeightsFile] | None = ...,
+        code_sha256: builtins.str = ...,
     ) -> None: ...
     def HasField(self, field_name: typing.Literal["facts", b"facts"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["facts", b"facts", "variants", b"variants", "weights", b"weights"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["code_sha256", b"code_sha256", "facts", b"facts", "variants", b"variants", "weights", b"weights"]) -> None: ...
 
 Global___DefenceArtifact: typing_extensions.TypeAlias = DefenceArtifact
 
@@ -705,19 +715,86 @@ class FileEntry(google.protobuf.message.Message):
     PATH_FIELD_NUMBER: builtins.int
     SHA256_FIELD_NUMBER: builtins.int
     SIZE_BYTES_FIELD_NUMBER: builtins.int
+    SHARED_FIELD_NUMBER: builtins.int
     path: builtins.str
     """Path inside the archive."""
     sha256: builtins.str
     """SHA-256, hexadecimal."""
     size_bytes: builtins.int
     """Length in bytes."""
+    shared: builtins.bool
+    """Whether the file is kept once for all archives of the model store, under its digest, and not inside this one."""
     def __init__(
         self,
         *,
         path: builtins.str = ...,
         sha256: builtins.str = ...,
         size_bytes: builtins.int = ...,
+        shared: builtins.bool = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["path", b"path", "sha256", b"sha256", "size_bytes", b"size_bytes"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["path", b"path", "sha256", b"sha256", "shared", b"shared", "size_bytes", b"size_bytes"]) -> None: ...
 
 Global___FileEntry: typing_extensions.TypeAlias = FileEntry
+
+@typing.final
+class BuildRecord(google.protobuf.message.Message):
+    """What one step of a build made, kept in the model store for the next build. A record is found by a digest of all that
+    decides the result: code, libraries, weights and options.
+    """
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: builtins.int
+    DEFENCE_FIELD_NUMBER: builtins.int
+    GOLDEN_FIELD_NUMBER: builtins.int
+    FILES_FIELD_NUMBER: builtins.int
+    @property
+    def metric(self) -> Global___MetricArtifact:
+        """A metric."""
+
+    @property
+    def defence(self) -> Global___DefenceArtifact:
+        """A defence."""
+
+    @property
+    def golden(self) -> Global___GoldenScore:
+        """A golden score; without one where the defence leaves less of the golden image than the metric reads."""
+
+    @property
+    def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileEntry]:
+        """The graphs of the artifact."""
+
+    def __init__(
+        self,
+        *,
+        metric: Global___MetricArtifact | None = ...,
+        defence: Global___DefenceArtifact | None = ...,
+        golden: Global___GoldenScore | None = ...,
+        files: collections.abc.Iterable[Global___FileEntry] | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["artifact", b"artifact", "defence", b"defence", "golden", b"golden", "metric", b"metric"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["artifact", b"artifact", "defence", b"defence", "files", b"files", "golden", b"golden", "metric", b"metric"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["artifact", b"artifact"]) -> typing.Literal["metric", "defence", "golden"] | None: ...
+
+Global___BuildRecord: typing_extensions.TypeAlias = BuildRecord
+
+@typing.final
+class GoldenScore(google.protobuf.message.Message):
+    """The golden vector of one chain, if it has one."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    VECTOR_FIELD_NUMBER: builtins.int
+    @property
+    def vector(self) -> Global___GoldenVector:
+        """The vector; absent where the metric cannot read what the defence leaves."""
+
+    def __init__(
+        self,
+        *,
+        vector: Global___GoldenVector | None = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["vector", b"vector"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["vector", b"vector"]) -> None: ...
+
+Global___GoldenScore: typing_extensions.TypeAlias = GoldenScore

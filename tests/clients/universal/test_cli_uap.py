@@ -15,7 +15,7 @@ import pytest
 from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.support import console
-from scoreguard.v1.archive import sha256_of
+from scoreguard.support.digests import sha256_of
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.cli import command

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from pathlib import Path
 from typing import Final
 
 import onnxruntime
@@ -15,10 +16,9 @@ import onnxruntime
 from scoreguard.chain.execution import INEXACT_OPTIMISERS
 from scoreguard_handlers.errors import ResourceLimitError
 from scoreguard_handlers.worker.arrays import Array
+from scoreguard_handlers.worker.artifacts import LARGE
 from scoreguard_handlers.worker.deadline import WATCH, Deadline
 
-LARGE: Final = 2**29
-"""Bytes of a model from which memory counts for more than speed: its weights would be held two or three times."""
 LARGE_INPUT: Final = 2**25
 """Bytes of an input, about 3 megapixels, from which memory counts for more than speed; see `OnnxGraph`."""
 _SHRINK_FROM: Final = 2**26
@@ -37,8 +37,9 @@ class OnnxGraph:
     each tensor is the system's while it is needed and no longer: half the memory, for half as much time again.
     """
 
-    def __init__(self, model: bytes, *, threads: int, large: int = LARGE, arena: bool = True) -> None:
-        frugal, self._arena = len(model) >= large, arena
+    def __init__(self, model: bytes | Path, *, threads: int, large: int = LARGE, arena: bool = True) -> None:
+        size = model.stat().st_size if isinstance(model, Path) else len(model)
+        frugal, self._arena = size >= large, arena
         options = _options(threads, frugal=frugal, arena=arena)
         with _in_a_file(model) if frugal else nullcontext(model) as source:
             self._session = onnxruntime.InferenceSession(
@@ -77,8 +78,11 @@ class OnnxGraph:
 
 
 @contextmanager
-def _in_a_file(model: bytes) -> Iterator[str]:
+def _in_a_file(model: bytes | Path) -> Iterator[str | Path]:
     """ONNX Runtime reads a file piece by piece; bytes it copies first."""
+    if isinstance(model, Path):
+        yield model
+        return
     with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
         file.write(model)
         file.flush()

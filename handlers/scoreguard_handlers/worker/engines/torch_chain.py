@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -101,7 +102,8 @@ class TorchChain:
         return images + (purified - images).detach()
 
 
-def _load(data: bytes) -> torch.jit.ScriptModule:
-    module: torch.jit.ScriptModule = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
+def _load(source: bytes | Path) -> torch.jit.ScriptModule:
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    module: torch.jit.ScriptModule = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
     module.eval()
     return module

@@ -1,0 +1,77 @@
+"""Writing the files that the archives of a model store share, and removing those that none uses any more."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from scoreguard.support.digests import sha256_of, sha256_of_file
+from scoreguard.v1.blobs import FOLDER, blob_path
+from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.manifest_pb2 import FileEntry
+
+
+@dataclass(frozen=True)
+class BlobStore:
+    """The shared files of a model store: each once, under its digest."""
+
+    model_store: Path
+
+    @property
+    def folder(self) -> Path:
+        """Where they lie."""
+        return self.model_store / FOLDER
+
+    def add(self, name: str, data: bytes) -> FileEntry:
+        """Write a file, unless it is there already.
+
+        Args:
+            name: Its path in the archives that use it.
+            data: Its content.
+        """
+        entry = FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data), shared=True)
+        if not self.holds(entry):
+            write_whole(blob_path(self.folder, entry), data)
+        return entry
+
+    def holds(self, entry: FileEntry) -> bool:
+        """Whether a file is there and unchanged."""
+        path = blob_path(self.folder, entry)
+        try:
+            return path.stat().st_size == entry.size_bytes and sha256_of_file(path) == entry.sha256
+        except OSError:
+            return False
+
+    def read(self, entry: FileEntry) -> bytes:
+        """The content of a file that the store holds."""
+        return blob_path(self.folder, entry).read_bytes()
+
+    def unused(self, used: Iterable[FileEntry]) -> list[Path]:
+        """What lies here beside the files given."""
+        names = {entry.sha256 for entry in used}
+        return sorted(path for path in self.folder.glob("*") if path.name not in names)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever sees half of it, not even another build of the same store.
+
+    Raises:
+        IntegrityError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
+            try:
+                partial.write(data)
+                partial.flush()
+                Path(partial.name).chmod(0o644)
+                Path(partial.name).replace(path)
+            except BaseException:
+                with contextlib.suppress(OSError):
+                    Path(partial.name).unlink()
+                raise
+    except OSError as error:
+        raise IntegrityError(f"{path} cannot be written: {error.strerror or error}") from error

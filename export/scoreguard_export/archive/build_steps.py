@@ -1,0 +1,149 @@
+"""The steps of a build: a metric, a defence, a golden score; each made, or taken from the build before."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from scoreguard.support.digests import sha256_of_file
+from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact, WeightsFile
+from scoreguard_export.archive.build_records import BuildRecords
+from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
+from scoreguard_export.archive.eager import EagerDefence
+from scoreguard_export.archive.export_graphs import export_graphs
+from scoreguard_export.archive.facts import licence_of, metric_message
+from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
+from scoreguard_export.archive.golden import golden_picture, golden_score
+from scoreguard_export.defences.base import Defence
+from scoreguard_export.defences.catalogue import chosen_variants
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.exporters.onnx_graph import OPSET
+from scoreguard_export.graph_module import GraphModule
+from scoreguard_export.metrics.base import Metric
+
+Kind = TypeVar("Kind", bound=GraphModule)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Made(Generic[Kind]):
+    """A metric or a defence of a build."""
+
+    kind: type[Kind]
+    key: str
+    """Digest of all that decides the record."""
+    record: BuildRecord
+    kept: bool
+    """Whether an earlier build made it."""
+
+    @property
+    def name(self) -> str:
+        """Catalogue name."""
+        return self.kind.facts.name
+
+
+@dataclass(kw_only=True)
+class BuildSteps:
+    """Makes what the records do not have."""
+
+    records: BuildRecords
+    weights: Mapping[str, Path]
+    """Weights files by name, for those that are not shipped."""
+    done: Callable[[str], None] = lambda label: None
+    """Told the name of each graph pair that agrees with its module."""
+    default_variants: bool = False
+    """Whether to export the default structural variant of each defence alone."""
+    _metrics: dict[str, Metric] = field(default_factory=dict)
+    _eager: dict[str, EagerDefence] = field(default_factory=dict)
+
+    def load(self, kind: type[Metric]) -> None:
+        """Read a metric's weights, unless no export needs them: bad ones are found before anything is written.
+
+        Raises:
+            WeightsError: weights are missing, or are not what the method needs.
+        """
+        key = self._key(kind)
+        if self.records.find(key) is None:
+            self._loaded(kind, key)
+
+    def metric(self, kind: type[Metric]) -> Made[Metric]:
+        """A metric's graphs and facts.
+
+        Raises:
+            WeightsError: weights are missing, or are not what the method needs.
+            ParityError: an exported graph differs from its module.
+        """
+        key = self._key(kind)
+        record = self.records.find(key)
+        kept = record is not None
+        if record is None:
+            record = self._export_metric(kind, key)
+        self.done(kind.facts.name)
+        return Made(kind=kind, key=key, record=record, kept=kept)
+
+    def defence(self, kind: type[Defence]) -> Made[Defence]:
+        """A defence's graphs and facts; raises as `metric` does."""
+        variants = chosen_variants(kind.facts.name, self.weights, default_only=self.default_variants)
+        key = self._key(kind, variants=variants)
+        record = self.records.find(key)
+        if record is not None:
+            for structural in variants:
+                self.done(stem(kind.facts.name, structural))
+            return Made(kind=kind, key=key, record=record, kept=True)
+        exported = self._exporter.export(kind, variants)
+        record = self.records.keep(key, BuildRecord(defence=exported.artifact), exported.files)
+        return Made(kind=kind, key=key, record=record, kept=False)
+
+    def golden(self, metric: Made[Metric], defence: Made[Defence] | None) -> GoldenScore:
+        """The golden score of a metric, alone or behind a defence."""
+        key = combined(golden=metric.key, behind=defence.key if defence else "")
+        if (record := self.records.find(key)) is not None:
+            return record.golden
+        picture = golden_picture(metric.record.metric.facts.minimum_size)
+        score = golden_score(
+            self._loaded(metric.kind, metric.key), self._eager_of(defence) if defence else None, picture
+        )
+        return self.records.keep(key, BuildRecord(golden=score), {}).golden
+
+    @cached_property
+    def _exporter(self) -> DefenceExporter:
+        return DefenceExporter(weights=self.weights, done=self.done)
+
+    def _key(self, kind: type[GraphModule], **options: object) -> str:
+        files = {name: path for name, path in self._files(kind).items() if path is not None}
+        try:
+            return export_key(kind, files, **options)
+        except OSError as error:
+            raise WeightsError(f"{error.filename} cannot be read: {error.strerror or error}") from error
+
+    def _files(self, kind: type[GraphModule]) -> dict[str, Path | None]:
+        """The weights files at hand of a class."""
+        return {name: self.weights.get(name) or source.shipped for name, source in kind.sources.items()}
+
+    def _export_metric(self, kind: type[Metric], key: str) -> BuildRecord:
+        metric = self._loaded(kind, key)
+        graphs = export_graphs(metric)
+        artifact = MetricArtifact(
+            facts=metric_message(metric.facts, licence_of(metric)),
+            graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET),
+            parity=graphs.parity,
+            weights=[
+                WeightsFile(name=name, sha256=sha256_of_file(path), licence=kind.sources[name].licence)
+                for name, path in kind.located(self.weights).items()
+            ],
+            code_sha256=code_digest(kind),
+        )
+        files = {artifact.graphs.torchscript: graphs.torchscript, artifact.graphs.onnx: graphs.onnx}
+        return self.records.keep(key, BuildRecord(metric=artifact), files)
+
+    def _loaded(self, kind: type[Metric], key: str) -> Metric:
+        if key not in self._metrics:
+            self._metrics[key] = kind.from_weights(self.weights)
+        return self._metrics[key]
+
+    def _eager_of(self, made: Made[Defence]) -> EagerDefence:
+        if made.key not in self._eager:
+            self._eager[made.key] = eager_defence(made.kind, made.record.defence, self.weights)
+        return self._eager[made.key]

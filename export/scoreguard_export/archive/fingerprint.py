@@ -1,0 +1,143 @@
+"""What decides the graphs of a module: its source code, the exporter's, the libraries of both, and its weights.
+
+The code of a class is the file that defines it and every file of the same packages that this one imports, directly or
+not. Files are read, not imported.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import platform
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import cache
+from importlib.metadata import PackageNotFoundError, packages_distributions, version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+from scoreguard.support.digests import sha256_of_file
+
+OWN: Final = ("scoreguard", "scoreguard_export")
+_EXPORTER: Final = (
+    "scoreguard_export.archive.defence_export",
+    "scoreguard_export.archive.export_graphs",
+    "scoreguard_export.archive.golden",
+)
+"""What makes artifacts of modules."""
+_IMPORTERS: Final = ("import_module", "library")
+"""Functions whose first argument is a module that they import."""
+
+
+def code_digest(kind: type) -> str:
+    """SHA-256 of the source code that defines a class, hexadecimal; libraries of others are not part of it."""
+    return _digest_of(_sources([kind.__module__]))
+
+
+def export_key(kind: type, weights: Mapping[str, Path], **options: object) -> str:
+    """SHA-256 of all that decides what the export of a class gives.
+
+    Args:
+        kind: A metric or a defence.
+        weights: The files that it may read, by name; their content counts, not their paths.
+        options: Of the build.
+
+    Raises:
+        OSError: a file of weights cannot be read.
+    """
+    roots = [kind.__module__, *_EXPORTER]
+    return combined(
+        kind=f"{kind.__module__}:{kind.__qualname__}",
+        code=_digest_of(_sources(roots)),
+        libraries=_libraries(roots),
+        python=platform.python_version_tuple()[:2],
+        machine=platform.machine(),
+        weights={name: sha256_of_file(path) for name, path in sorted(weights.items())},
+        options=options,
+    )
+
+
+def combined(**parts: object) -> str:
+    """One digest of several parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def _digest_of(sources: Mapping[str, Path]) -> str:
+    return combined(**{name: _file_digest(path) for name, path in sorted(sources.items())})
+
+
+@cache
+def _file_digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _sources(roots: Iterable[str]) -> dict[str, Path]:
+    """The files of modules and of what they import from the same packages, by module name."""
+    packages = {*OWN, *(root.partition(".")[0] for root in roots)}
+    found: dict[str, Path] = {}
+    waiting = list(roots)
+    while waiting:
+        module = waiting.pop()
+        if module in found or module.partition(".")[0] not in packages or (path := _file_of(module)) is None:
+            continue
+        found[module] = path
+        waiting += _imported(path, module)
+    return found
+
+
+@cache
+def _file_of(module: str) -> Path | None:
+    """The source file of a module; None where the name is no module, but something inside one."""
+    try:
+        spec = find_spec(module)
+    except ModuleNotFoundError:
+        return None
+    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+
+
+@cache
+def _imported(path: Path, module: str) -> tuple[str, ...]:
+    """Names of the modules, and of what may be one, that a file imports."""
+    return tuple(
+        dict.fromkeys(name for node in ast.walk(ast.parse(path.read_bytes())) for name in _names(node, module))
+    )
+
+
+def _names(node: ast.AST, module: str) -> Iterator[str]:
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ""
+        if node.level:
+            parent = module.rsplit(".", node.level)[0]
+            base = f"{parent}.{base}" if base else parent
+        yield base
+        yield from (f"{base}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.Call) and ast.unparse(node.func).rpartition(".")[2] in _IMPORTERS:
+        first = node.args[0] if node.args else None
+        if isinstance(first, ast.Constant) and isinstance(first.value, str):
+            yield first.value
+
+
+def _libraries(roots: Iterable[str]) -> dict[str, str]:
+    """Versions of the distributions whose modules are imported by the code of `roots`."""
+    sources = _sources(roots)
+    tops = {name.partition(".")[0] for module, path in sources.items() for name in _imported(path, module)}
+    others = tops - {module.partition(".")[0] for module in sources} - sys.stdlib_module_names
+    return {name: found for top in sorted(others) for name, found in _versions(top)}
+
+
+@cache
+def _versions(top: str) -> tuple[tuple[str, str], ...]:
+    """The distributions that have a top-level package, with their versions."""
+    try:
+        return ((top, version(top)),)
+    except PackageNotFoundError:
+        return tuple((name, version(name)) for name in sorted(set(_distributions().get(top, ()))))
+
+
+@cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
