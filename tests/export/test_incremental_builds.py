@@ -24,9 +24,13 @@ from scoreguard_export.cli import main
 DEFENCES = ("flip", "quantise")
 
 
-def built(store: Path, *, metrics: tuple[str, ...] = ("lite",), **options: bool) -> Built:
+def built(store: Path, *, metrics: tuple[str, ...] = ("lite",), self_contained: bool = False) -> Built:
     """Build `lite` behind two defences that need no time."""
-    return build(BuildConfig(metrics=metrics, defences=DEFENCES, model_store=store, default_variants=True, **options))
+    return build(
+        BuildConfig(
+            metrics=metrics, defences=DEFENCES, model_store=store, default_variants=True, self_contained=self_contained
+        )
+    )
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tiny_archives import write_tiny_archive
 
-from scoreguard.support.digests import sha256_of
+from scoreguard.support.digests import sha256_of, sha256_of_file
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.blobs import FOLDER, MissingBlobError
 from scoreguard.v1.errors import IntegrityError
@@ -138,8 +138,12 @@ def test_two_archives_may_share_a_file_that_is_read_once(shared: Archive, monkey
     from scoreguard.v1 import blobs
 
     read: list[Path] = []
-    known = blobs.sha256_of_file
-    monkeypatch.setattr(blobs, "sha256_of_file", lambda path: read.append(path) or known(path))
+
+    def counted(path: Path) -> str:
+        read.append(path)
+        return sha256_of_file(path)
+
+    monkeypatch.setattr(blobs, "sha256_of_file", counted)
     blobs._CONFIRMED.clear()
     other = Archive(Path(shutil.copy(shared.path, shared.path.with_name("other.mar"))))
     shared.verify()

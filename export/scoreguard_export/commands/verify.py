@@ -30,8 +30,8 @@ def command(model_store: Path, same_code: bool, as_json: bool) -> None:
     with counted("verify", total) as done:
         results = verify_store(model_store, done)
     if same_code and (foreign := {result.path: result.not_compared for result in results if result.not_compared}):
-        path, names = next(iter(foreign.items()))
-        raise ArchiveError(f"{path}: exported by other code than this version's: {', '.join(names)}")
+        path, parts = next(iter(foreign.items()))
+        raise ArchiveError(f"{path}: exported by other code than this version's: {', '.join(parts)}")
     if edited := edited_server_files(model_store):
         click.echo(
             f"notice: {model_store}: not what this version writes: {', '.join(edited)}; read it before plain "

@@ -15,6 +15,7 @@ import torch
 from google.protobuf import json_format
 from torch import Tensor, nn
 
+from scoreguard.support.digests import sha256_of
 from scoreguard.v1 import archive, manifest_pb2
 from scoreguard.v1.manifest_pb2 import (
     DIFFERENTIABILITY_BPDA_IDENTITY,
@@ -138,7 +139,7 @@ def write_archive(
             module if isinstance(module, torch.jit.ScriptModule) else torch.jit.script(module.eval()), str(path)
         )
         data = path.read_bytes()
-        files.append(FileEntry(path=path.name, sha256=archive.sha256_of(data), size_bytes=len(data)))
+        files.append(FileEntry(path=path.name, sha256=sha256_of(data), size_bytes=len(data)))
         return GraphFiles(torchscript=path.name)
 
     facts = MetricFacts(name=name, range_low=0, range_high=100, higher_is_better=True, minimum_size=1)

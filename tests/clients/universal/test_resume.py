@@ -19,6 +19,7 @@ from tests.clients.oracles.toy_archive import write_archive
 from tests.clients.universal.conftest import SIZE, Train, recipe, write_pictures
 from torch import Tensor
 
+from scoreguard.support.digests import sha256_of
 from scoreguard.v1 import archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry, GraphFiles, MetricArtifact, MetricFacts
 from scoreguard_client.perturbations.errors import CheckpointError
@@ -151,7 +152,7 @@ def write_network(folder: Path) -> archive.Archive:
             facts=MetricFacts(name="network", range_high=100, higher_is_better=True, minimum_size=1),
             graphs=GraphFiles(torchscript="metric.pt"),
         ),
-        files=[FileEntry(path="metric.pt", sha256=archive.sha256_of(data), size_bytes=len(data))],
+        files=[FileEntry(path="metric.pt", sha256=sha256_of(data), size_bytes=len(data))],
     )
     (folder / archive.MANIFEST_NAME).write_text(json_format.MessageToJson(manifest))
     return archive.Archive(folder)
