@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from scoreguard.support import console
-from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.errors import ContractError
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.config_file import build, read_file
@@ -126,7 +126,7 @@ def ready_line(gateway: RunningGateway, *, as_json: bool) -> str:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `scoreguard-serve`."""
-    code = console.run(command, errors=(StartupError, IntegrityError, ServingError), argv=argv)
+    code = console.run(command, errors=(StartupError, ContractError, ServingError), argv=argv)
     if argv is None and any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate()):
         # A graph that nobody waits for any more runs on until its deadline; it must not keep the process.
         sys.stdout.flush()

@@ -13,7 +13,6 @@ ServingError
 └── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
     └── NotFiniteError                           a stage gave a value that is not a finite number
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
-UnreadableGraphError                             an archive whose graph no engine can load
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from google.rpc import code_pb2
 from scoreguard.support.near import near_names
 from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
-from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.errors import EngineError, NoGradientError
 from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -163,15 +162,6 @@ class NotFiniteError(ChainFailedError):
     reason = "NOT_FINITE"
 
 
-class UnreadableGraphError(IntegrityError):
-    """A file of an archive that is what its manifest says, and no graph."""
-
-    def __init__(self, metric: str, path: str, error: Exception) -> None:
-        self.metric, self.path = metric, path
-        reason = " ".join(str(error).split())[:160]
-        super().__init__(f"the archive of {metric!r}: {path} cannot be loaded: {reason}; build the archive again")
-
-
 class StartupError(PicklableError):
     """The server cannot start; the message is one line that says what to do."""
 
@@ -184,7 +174,9 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):
         failure = error
-    elif isinstance(error, UnreadableGraphError):
+    elif isinstance(error, NoGradientError):
+        failure = NotDeployedError(str(error))
+    elif isinstance(error, EngineError):
         failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):
         failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")

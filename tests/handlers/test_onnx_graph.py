@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from onnx import NodeProto, TensorProto, helper
 
+from scoreguard.chain.graph_cache import LARGE
 from scoreguard.v1.archive import Archive
-from scoreguard_handlers.worker.artifacts import LARGE
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 

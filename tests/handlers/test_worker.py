@@ -252,3 +252,5 @@ def test_the_environment_configures_a_worker() -> None:
     environment = {"SCOREGUARD_THREADS": "3", "SCOREGUARD_GRADIENTS": "1"}
     assert WorkerConfig.from_environment(environment) == WorkerConfig(threads=3, gradients=True)
     assert WorkerConfig.from_environment({}) == WorkerConfig()
+    environment = {"SCOREGUARD_DEVICE": "cuda:1", "SCOREGUARD_CHECKPOINT": "1", "SCOREGUARD_GRADIENTS": "0"}
+    assert WorkerConfig.from_environment(environment) == WorkerConfig(device="cuda:1", checkpoint=True)

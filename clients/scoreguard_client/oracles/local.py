@@ -7,22 +7,20 @@ of the deployed metric gives its exact gradient, and an archive of another metri
 from __future__ import annotations
 
 import copy
-import io
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 
-from scoreguard.chain.execution import graphs_of, is_random, run_step
-from scoreguard.chain.resolve import ResolvedStep, resolve_step
-from scoreguard.chain.rounding import Rounding, pass_cubic, rounds
-from scoreguard.chain.size_limits import check_fits, check_readable
+from scoreguard.chain.execution import graphs_of, is_random
+from scoreguard.chain.resolve import resolve_step
+from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
-from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, ArchiveManifest, DefenceArtifact, GraphFiles
+from scoreguard.v1.errors import EngineError
+from scoreguard.v1.manifest_pb2 import ArchiveManifest, DefenceArtifact
 from scoreguard.v1.spec import Step
 from scoreguard_client._extras import require_torch
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
@@ -51,37 +49,6 @@ def find_surrogate(path: Path, metric: str) -> Archive:
     return archive
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Graphs:
-    """The graphs of a chain as an engine, on tensors."""
-
-    torch: Any
-    loaded: dict[str, torch.jit.ScriptModule]
-    checkpoint: bool
-
-    def run(self, graphs: GraphFiles, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """Run one graph; the inputs come in its order."""
-        graph = self.loaded[graphs.torchscript]
-        if not (self.checkpoint and self.torch.is_grad_enabled()):
-            return _run(graph, *inputs.values())
-        from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
-
-        # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
-        with set_checkpoint_early_stop(enable=False):
-            result: torch.Tensor = checkpoint(_run, graph, *inputs.values(), use_reentrant=False)
-        return result
-
-    def array(self, values: npt.NDArray[np.float32]) -> torch.Tensor:
-        """A tensor of numpy's values."""
-        tensor: torch.Tensor = self.torch.from_numpy(values)
-        return tensor
-
-    def join(self, parts: Sequence[torch.Tensor], axis: int) -> torch.Tensor:
-        """Concatenation."""
-        joined: torch.Tensor = self.torch.cat(list(parts), dim=axis)
-        return joined
-
-
 class LocalOracle(Drawing):
     """f(g(x)) and its gradient, from an archive.
 
@@ -103,6 +70,7 @@ class LocalOracle(Drawing):
         threads: int | None = None,
         checkpoint: bool = False,
         rounding: Rounding = Rounding.STRAIGHT_THROUGH,
+        device: str = "cpu",
     ) -> None:
         """Load and check the graphs.
 
@@ -115,31 +83,36 @@ class LocalOracle(Drawing):
             checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
                 the same gradient, in the memory of one step (for long or large purifiers), for one more forward pass.
             rounding: the derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it.
+            device: where the graphs run, as torch names it; only "cpu" is promised.
 
         Raises:
             MissingExtraError: torch is not installed.
             IntegrityError: the archive cannot be read, or a file was changed.
+            EngineError: a file is no graph, or the device cannot be used.
             SurrogateError: the archive lacks a defence of the chain.
             ParameterError: a parameter of the chain is unknown or out of range.
         """
         self._torch = require_torch("a local surrogate")
+        from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs, usable_device
+
         if threads is not None:
             self._torch.set_num_threads(threads)
-        self._steps = tuple(
+        steps = tuple(
             resolve_step(step.to_message(), _defence(archive, step.name), place) for place, step in enumerate(chain)
         )
-        self._metric, self._metric_facts = archive.manifest.metric.graphs, archive.manifest.metric.facts
-        paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
-        self._engine = _Graphs(torch=self._torch, loaded=_load(self._torch, archive, paths), checkpoint=checkpoint)
-        random = any(is_random(step) for step in self._steps)
+        target, metric = usable_device(device), archive.manifest.metric
+        graphs = archive_graphs(archive, target)
+        for files in (metric.graphs, *(files for step in steps for files in graphs_of(step))):
+            graphs[files.torchscript]  # loaded now: a file that was changed is found before any question
+        engine = TorchEngine(modules=graphs, device=target, checkpoint=checkpoint)
+        self._chain = DifferentiableChain(engine=engine, metric=metric, steps=steps, rounding=rounding)
+        random = any(is_random(step) for step in steps)
         calls = draws if random else 1
         self._draws = calls
         self._seed, self._questions = seed, Questions()
-        self._rounding = rounding
         self._last_calls = np.zeros(0, dtype=np.int64)
-        steps = tuple(step.step for step in self._steps)
         facts = facts_of(archive.manifest)
-        self._facts = replace(facts, chain=steps, calls_per_question=calls, random=random)
+        self._facts = replace(facts, chain=tuple(step.step for step in steps), calls_per_question=calls, random=random)
 
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
         """The same graphs with draws that start from another seed, or from one for each picture."""
@@ -150,12 +123,12 @@ class LocalOracle(Drawing):
     def with_rounding(self, rounding: Rounding) -> LocalOracle:
         """The same graphs and draws with another derivative of rounding."""
         twin = copy.copy(self)
-        twin._rounding = rounding
+        twin._chain = replace(self._chain, rounding=rounding)
         return twin
 
     def score(self, images: Images) -> Scores:
         """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
-        with self._torch.no_grad(), self._steady():
+        with self._torch.no_grad(), _as_surrogate_errors():
             return np.array([self._score_one(*asked) for asked in self._drawn(images)], dtype=np.float64)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
@@ -166,71 +139,40 @@ class LocalOracle(Drawing):
             ParameterError: a length among the parameters of a step is larger than the pictures are there.
             SurrogateError: a graph fails, or no gradient can pass a step.
         """
-        with self._steady():
+        with _as_surrogate_errors():
             answers = [self._gradient_one(*asked) for asked in self._drawn(images)]
         scores = np.array([score for score, _ in answers], dtype=np.float64)
         return scores, np.concatenate([gradient for _, gradient in answers])
 
     def _score_one(self, image: torch.Tensor, seeds: Sequence[int]) -> float:
-        scores = self._torch.cat([self._forward(image, [seed]) for seed in seeds])
+        scores = self._torch.cat([self._chain.score(image, [seed]) for seed in seeds])
         return float(scores.double().mean())
 
     def _gradient_one(self, image: torch.Tensor, seeds: Sequence[int]) -> tuple[float, Gradients]:
-        picture = image.clone().requires_grad_()
-        total, gradient = self._torch.zeros(1, dtype=self._torch.float64), self._torch.zeros_like(picture)
+        total, gradient = self._torch.zeros(1, dtype=self._torch.float64), self._torch.zeros_like(image)
         for seed in seeds:
-            score = self._forward(picture, [seed])
-            # The gradients of the weights, which `backward` would compute too, are not asked for.
-            mean = score.sum() / len(seeds)
-            gradient += self._torch.autograd.grad(mean, picture, allow_unused=True, materialize_grads=True)[0]
-            total += score.detach().double()
-        return float(total / len(seeds)), gradient.detach().numpy()
+            score, term = self._chain.gradient(image, [seed], draws=len(seeds))
+            gradient += term
+            total += score.double().cpu()
+        return float(total / len(seeds)), gradient.cpu().numpy()
 
-    def _steady(self) -> AbstractContextManager[None]:
-        # The optimising executor rewrites a graph after its first run, which changes the last bits: a resumed campaign
-        # would differ from one that was never stopped. It gains nothing here: the time is in the convolutions.
-        steady: AbstractContextManager[None] = self._torch.jit.optimized_execution(False)
-        return steady
-
-    def _drawn(self, images: Images) -> list[tuple[torch.Tensor, list[int]]]:
+    def _drawn(self, images: Images) -> Iterator[tuple[torch.Tensor, list[int]]]:
         """Each image, (1, 3, H, W), with the seeds of its draws."""
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)
-        seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
-        return list(zip(self._torch.from_numpy(images).split(1), seeds, strict=True))
-
-    def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        for place, step in enumerate(self._steps):
-            check_fits(step, images.shape[-2:], place)
-            images = self._purify(step, images, seeds, place)
-        check_readable(self._metric_facts, images.shape[-2:])
-        score: torch.Tensor = self._engine.run(self._metric, {"image": images})
-        return score
-
-    def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
-        bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
-        cubic = self._rounding is Rounding.CUBIC and rounds(step.step)
-        with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not (bpda or cubic)):
-            purified: torch.Tensor = run_step(self._engine, images, step, seeds, place)
-        if cubic:
-            soft: torch.Tensor = pass_cubic(self._torch, step.step, images, purified)
-            return soft
-        if not bpda:
-            return purified
-        if purified.shape != images.shape:
-            name = step.facts.name
-            raise SurrogateError(f"defence {name!r} changes the picture's size, so no gradient can pass it as identity")
-        straight: torch.Tensor = _pass_straight(self._torch, images, purified)
-        return straight
+        for place, (base, number) in enumerate(zip(bases, draws, strict=True)):
+            # Of its own, an image lies in memory as it would alone.
+            yield self._chain.engine.array(images[place : place + 1].copy()), draw_seeds(base, question, number)
 
 
-def _load(torch: Any, archive: Archive, paths: Iterable[str]) -> dict[str, torch.jit.ScriptModule]:
-    loaded = {}
-    for path in dict.fromkeys(paths):
-        loaded[path] = torch.jit.load(io.BytesIO(archive.read(path)), map_location="cpu")
-        loaded[path].eval()
-    return loaded
+@contextmanager
+def _as_surrogate_errors() -> Iterator[None]:
+    """A graph that fails, or that no gradient can pass, is a surrogate that cannot stand in for the target."""
+    try:
+        yield
+    except EngineError as error:
+        raise SurrogateError(f"the surrogate cannot answer: {error}") from error
 
 
 def facts_of(manifest: ArchiveManifest) -> OracleFacts:
@@ -250,31 +192,3 @@ def _defence(archive: Archive, name: str) -> DefenceArtifact:
             return artifact
     names = ", ".join(artifact.facts.name for artifact in archive.manifest.defences) or "none"
     raise SurrogateError(f"{archive.path}: no defence {name!r} in this archive; there are {names}")
-
-
-def _run(graph: torch.jit.ScriptModule, *inputs: torch.Tensor) -> torch.Tensor:
-    try:
-        result: torch.Tensor = graph(*inputs)
-    except RuntimeError as error:
-        # torch wraps a whole stack of the graph's code around the cause, which comes last.
-        cause = str(error).strip().splitlines()[-1]
-        raise SurrogateError(
-            f"the surrogate cannot read a picture of shape {tuple(inputs[0].shape)}: {cause}"
-        ) from error
-    return result
-
-
-def _pass_straight(module: Any, images: torch.Tensor, purified: torch.Tensor) -> torch.Tensor:
-    class Identity(module.autograd.Function):  # type: ignore[misc]
-        @staticmethod
-        def forward(ctx: Any, images: torch.Tensor, purified: torch.Tensor) -> torch.Tensor:
-            del ctx, images
-            return purified.clone()
-
-        @staticmethod
-        def backward(ctx: Any, gradient: torch.Tensor) -> tuple[torch.Tensor, None]:
-            del ctx
-            return gradient, None
-
-    result: torch.Tensor = Identity.apply(images, purified)
-    return result

@@ -1,24 +1,22 @@
-"""The eager modules as an engine: what a chain would give if nothing had been exported."""
+"""The eager modules in the place of their graphs: what a chain would give if nothing had been exported."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from scoreguard.chain.execution import run_step
 from scoreguard.chain.resolve import resolve_step
-from scoreguard.v1.manifest_pb2 import DefenceArtifact, GraphFiles
+from scoreguard.chain.torchscript import TorchEngine
+from scoreguard.v1.manifest_pb2 import DefenceArtifact
 from scoreguard.v1.scoring_pb2 import DefenceStep
 from scoreguard_export.defences.base import Defence
 
 
 @dataclass(frozen=True, kw_only=True)
-class EagerDefence:
+class EagerDefence(TorchEngine):
     """A defence that runs by its modules: whole, in tiles or by a sampler, as its artifact says."""
 
     artifact: DefenceArtifact
@@ -40,20 +38,7 @@ class EagerDefence:
 
         Raises:
             ParameterError: a parameter is unknown or out of range.
+            EngineError: a module fails.
         """
         step = resolve_step(DefenceStep(name=self.name, parameters=parameters), self.artifact)
-        purified: Tensor = run_step(self, image, step, [seed] * len(image), 0)
-        return purified
-
-    def run(self, graphs: GraphFiles, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Run one module; the inputs come in the order of its graph."""
-        result: Tensor = self.modules[graphs.torchscript](*inputs.values())
-        return result
-
-    def array(self, values: npt.NDArray[np.float32]) -> Tensor:
-        """A tensor of numpy's values."""
-        return torch.from_numpy(values)
-
-    def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
-        """Concatenation."""
-        return torch.cat(list(parts), dim=axis)
+        return run_step(self, image, step, [seed] * len(image), 0)

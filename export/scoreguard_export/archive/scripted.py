@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
+from scoreguard.chain.torchscript import archive_graphs
 from scoreguard.v1.archive import Archive
+from scoreguard.v1.errors import EngineError
 from scoreguard_export.defences.base import Defence, DefenceFacts
-from scoreguard_export.errors import ArchiveError, one_line
+from scoreguard_export.errors import ArchiveError
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.metrics.base import Metric, MetricFacts
 
@@ -48,12 +48,8 @@ def load_script(archive: Archive, name: str) -> nn.Module:
         IntegrityError: the file is not what the manifest says.
         ArchiveError: it is no TorchScript.
     """
-    data = archive.read(name)
     try:
         with quiet():
-            script: nn.Module = torch.jit.load(io.BytesIO(data), map_location="cpu")  # type: ignore[no-untyped-call]
-    except Exception as error:  # a file of anything else fails in as many ways as there are files
-        raise ArchiveError(
-            f"{archive.path}: {name} is not TorchScript that torch {torch.__version__} can load: {one_line(str(error))}"
-        ) from error
-    return script.eval()
+            return archive_graphs(archive)[name]
+    except EngineError as error:
+        raise ArchiveError(f"{archive.path}: {error}") from error

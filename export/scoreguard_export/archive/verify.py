@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
-from scoreguard.v1.errors import ContractError
+from scoreguard.v1.errors import ContractError, EngineError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles, MetricArtifact
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.fingerprint import code_digest
@@ -185,9 +185,9 @@ def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefe
     picture, path = golden_picture(metric.facts.minimum_size), archive.path
     try:
         expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
-    except (ExportError, ContractError):
-        raise
     except Exception as error:  # torch's errors share no base
+        if isinstance(error, (ExportError, ContractError)) and not isinstance(error, EngineError):
+            raise
         raise ArchiveError(f"{path}: the golden picture cannot be scored: {one_line(str(error))}") from error
     found = {vector.defences: vector for vector in archive.manifest.golden_vectors}
     if missing := sorted(expected.keys() - found.keys()):

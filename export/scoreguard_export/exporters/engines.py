@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from scoreguard.chain.execution import INEXACT_OPTIMISERS
+from scoreguard.chain.torchscript import load_graph, steady
 from scoreguard_export.exporters.quiet import quiet
 
 Engine = Callable[[tuple[Tensor, ...]], Tensor]
@@ -28,10 +29,10 @@ def load_torchscript(path: Path) -> Engine:
         RuntimeError: the file is not TorchScript.
     """
     with quiet():
-        script = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        script = load_graph(path.read_bytes())
 
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
-        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        with steady():
             output: Tensor = script(*inputs)
         return output
 

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from scoreguard.chain.execution import run_step
+from scoreguard.chain.graph_cache import GraphCache
 from scoreguard.chain.resolve import ResolvedStep
 from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard_handlers.errors import ServingError, as_serving_error
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.artifacts import GraphCache
 from scoreguard_handlers.worker.deadline import Deadline
-from scoreguard_handlers.worker.engines.onnx_graph import LARGE_INPUT, OnnxGraph
+from scoreguard_handlers.worker.engines.onnx_graph import LARGE_INPUT, OnnxGraph, onnx_graphs
 from scoreguard_handlers.worker.finite import check_finite
 from scoreguard_handlers.worker.size_check import METRIC_STAGE, check_metric, check_step
 
@@ -74,8 +74,7 @@ class Graphs:
     def of(cls, archive: Archive, threads: int) -> Graphs:
         """Those of an archive; none is loaded before it is needed."""
         return cls(
-            usual=GraphCache(archive, lambda model: OnnxGraph(model, threads=threads)),
-            frugal=GraphCache(archive, lambda model: OnnxGraph(model, threads=threads, arena=False)),
+            usual=onnx_graphs(archive, threads=threads), frugal=onnx_graphs(archive, threads=threads, arena=False)
         )
 
     def for_inputs(self, inputs: Mapping[str, Array]) -> GraphCache[OnnxGraph]:
@@ -101,7 +100,7 @@ class Stage:
         self.deadline.check(self.name)
         started = time.perf_counter()
         try:
-            return self.graphs.for_inputs(inputs).get(graphs.onnx).run(inputs, self.deadline)
+            return self.graphs.for_inputs(inputs)[graphs.onnx].run(inputs, self.deadline)
         except Exception as error:
             if isinstance(error, ServingError):
                 error.metadata.setdefault("stage", self.name)
@@ -130,7 +129,7 @@ class Chain:
     @property
     def engine(self) -> str:
         """Engine, version and provider of the graphs."""
-        return self._graphs.usual.get(self._metric_graphs.onnx).engine
+        return self._graphs.usual[self._metric_graphs.onnx].engine
 
     def purify(self, images: Array, call: ChainCall) -> ChainResult:
         """g(x) for a batch (N, 3, H, W).

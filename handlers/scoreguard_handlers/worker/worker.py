@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self
 
@@ -50,13 +50,20 @@ class WorkerConfig:
     """Pictures of one size that run as one batch; worth raising on a GPU only."""
     gradients: bool = False
     """Whether gradients are computed."""
+    checkpoint: bool = False
+    """Whether a gradient runs each graph again in its backward pass: the memory of one graph instead of all, the same
+    numbers, for one more forward pass."""
+    device: str = "cpu"
+    """Where gradients are computed, as torch names it; only the CPU is promised. Scores are ONNX Runtime's."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SCOREGUARD_THREADS, _MAX_PIXELS, _GRAPH_BATCH and _GRADIENTS: how TorchServe's workers are told."""
-        given = {name: environment.get(f"SCOREGUARD_{name.upper()}", "") for name in cls.__dataclass_fields__}
-        values: dict[str, Any] = {name: int(text) for name, text in given.items() if text}
-        return cls(**{**values, "gradients": bool(values.get("gradients"))})
+        """Read SCOREGUARD_THREADS and so on, a variable for each field: how TorchServe's workers are told."""
+        values: dict[str, Any] = {}
+        for name, default in asdict(cls()).items():
+            if text := environment.get(f"SCOREGUARD_{name.upper()}", ""):
+                values[name] = text if isinstance(default, str) else type(default)(int(text))
+        return cls(**values)
 
 
 class Worker:
@@ -74,9 +81,15 @@ class Worker:
 
         Raises:
             IntegrityError: the archive is not what its manifest says.
+            EngineError: its graph cannot be loaded, or gradients cannot be computed on the device.
         """
         archive.verify()
-        return cls(archive, config, board)
+        worker = cls(archive, config, board)
+        if config.gradients and config.device != WorkerConfig.device:
+            from scoreguard.chain.torchscript import usable_device
+
+            usable_device(config.device)  # else the first caller of ScoreGradient would learn of it
+        return worker
 
     @property
     def manifest(self) -> ArchiveManifest:
@@ -113,7 +126,8 @@ class Worker:
     def _torch_chain(self) -> TorchChain:
         from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 
-        return TorchChain(self.archive, threads=self.config.threads)
+        config = self.config
+        return TorchChain(self.archive, threads=config.threads, device=config.device, checkpoint=config.checkpoint)
 
     def _prepare(self, item: WorkItem, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
         """Decode an item and add it to its group; the group's key, or None where the item failed."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -90,27 +90,3 @@ def pulled_back(step: Step, images: Floats, upstream: Floats) -> Floats:
         codec.coefficients(np.rint(np.clip(images, 0, 1) * np.float32(TOP)).astype(np.uint8))
     )
     return codec.pulled_back(upstream, (luminance, blueness, redness))
-
-
-def pass_cubic(torch: Any, step: Step, images: Any, purified: Any) -> Any:
-    """Tensors: `purified`, with a gradient that goes to `images` by the cubic rule.
-
-    Args:
-        torch: the module; this package does not import it.
-        step: `jpeg` or `quantise`, every parameter filled in.
-        images: what the step was given, (N, 3, H, W), on the CPU.
-        purified: what it gave, without a gradient of its own.
-    """
-
-    class Cubic(torch.autograd.Function):  # type: ignore[misc]
-        @staticmethod
-        def forward(ctx: Any, images: Any, purified: Any) -> Any:
-            ctx.save_for_backward(images)
-            return purified.clone()
-
-        @staticmethod
-        def backward(ctx: Any, gradient: Any) -> tuple[Any, None]:
-            (given,) = ctx.saved_tensors
-            return torch.from_numpy(pulled_back(step, given.detach().numpy(), gradient.numpy())), None
-
-    return Cubic.apply(images, purified)

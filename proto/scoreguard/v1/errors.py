@@ -8,13 +8,20 @@ ContractError
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
 ├── ImageError       a file that is no image, is damaged, or cannot be read rightly
 │   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
-└── IntegrityError   an archive that is not what its manifest says
+├── IntegrityError   an archive that is not what its manifest says
+└── EngineError      what an engine cannot do: load or run a graph, use a device
+    └── NoGradientError  a step that no gradient can pass
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
+
+_PROBLEM_LIMIT: Final = 300
+"""Characters of what a library says."""
 
 
 class ContractError(PicklableError, ValueError):
@@ -74,3 +81,20 @@ class ImageLimitError(ImageError):
 
 class IntegrityError(ContractError):
     """An archive that cannot be read or is not what its manifest says."""
+
+
+class EngineError(ContractError):
+    """What an engine cannot do: load or run a graph, or use a device."""
+
+    def __init__(self, subject: str, problem: str, advice: str = "") -> None:
+        self.subject, self.problem, self.advice = subject, shown(problem, _PROBLEM_LIMIT), advice
+        super().__init__(f"{subject} {self.problem}{'; ' if advice else ''}{advice}")
+
+
+class NoGradientError(EngineError):
+    """A step that has no derivative and changes the size of an image: no gradient can pass it as the identity."""
+
+    def __init__(self, step: str, defence: str) -> None:
+        self.step, self.defence = step, defence
+        problem = f"defence {defence!r} changes the picture's size and has no derivative"
+        super().__init__(f"no gradient through {step}:", problem, "leave it out, or attack by scores")

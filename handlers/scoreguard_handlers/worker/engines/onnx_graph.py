@@ -7,16 +7,17 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Final
 
 import onnxruntime
 
 from scoreguard.chain.execution import INEXACT_OPTIMISERS
+from scoreguard.chain.graph_cache import LARGE, GraphCache
+from scoreguard.v1.archive import Archive
 from scoreguard_handlers.errors import ResourceLimitError
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.artifacts import LARGE
 from scoreguard_handlers.worker.deadline import WATCH, Deadline
 
 LARGE_INPUT: Final = 2**25
@@ -75,6 +76,12 @@ class OnnxGraph:
                 raise ResourceLimitError("out of memory while running a graph; send a smaller image") from error
             raise
         return output
+
+
+def onnx_graphs(archive: Archive, *, threads: int, arena: bool = True) -> GraphCache[OnnxGraph]:
+    """The ONNX graphs of an archive by their paths, loaded when they are first asked for."""
+    refusal = f"is no graph that onnxruntime {onnxruntime.__version__} can load"
+    return GraphCache(archive, partial(OnnxGraph, threads=threads, arena=arena), refusal)
 
 
 @contextmanager

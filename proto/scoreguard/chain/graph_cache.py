@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 
 from scoreguard.v1.archive import Archive
-from scoreguard_handlers.errors import ServingError, UnreadableGraphError
+from scoreguard.v1.errors import EngineError
 
 Graph = TypeVar("Graph")
 LARGE: Final = 2**29
@@ -16,18 +16,26 @@ LARGE: Final = 2**29
 
 
 class GraphCache(Generic[Graph]):
-    """Graphs by their path in the archive, each loaded once."""
+    """Graphs by their path in the archive, each loaded once; safe to use from several threads."""
 
-    def __init__(self, archive: Archive, load: Callable[[bytes | Path], Graph]) -> None:
-        self._archive, self._load = archive, load
+    def __init__(self, archive: Archive, load: Callable[[bytes | Path], Graph], refusal: str) -> None:
+        """Remember where the graphs are; none is loaded yet.
+
+        Args:
+            archive: where they are.
+            load: makes a graph of a file's bytes, or of the path of a large file.
+            refusal: what is wrong with a file that `load` does not take: "is no graph that onnxruntime 1.20 can load".
+        """
+        self._archive, self._load, self._refusal = archive, load, refusal
         self._graphs: dict[str, Graph] = {}
         self._lock = threading.Lock()
 
-    def get(self, path: str) -> Graph:
+    def __getitem__(self, path: str) -> Graph:
         """The graph stored under `path`.
 
         Raises:
-            IntegrityError: the file is not what the manifest says, or no graph.
+            IntegrityError: the file is not what the manifest says.
+            EngineError: it is, and is no graph.
         """
         graph = self._graphs.get(path)
         if graph is None:
@@ -40,10 +48,11 @@ class GraphCache(Generic[Graph]):
         source = self._source(path)
         try:
             return self._load(source)
-        except (MemoryError, ServingError):
+        except MemoryError:
             raise
         except Exception as error:  # the engines' errors share no base
-            raise UnreadableGraphError(self._archive.name, path, error) from error
+            problem = f"{self._refusal}: {' '.join(str(error).split())}"
+            raise EngineError(path, problem, f"build the archive of {self._archive.name!r} again") from error
 
     def _source(self, path: str) -> bytes | Path:
         """The content; of a large file that archives share its place: engines read it from there without a copy."""

@@ -1,0 +1,203 @@
+"""A chain on TorchScript graphs, and its gradient: the same on the server, in the client and at build time.
+
+torch is imported here and in `bpda`, nowhere else in this package, so whoever needs no gradient never loads it.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
+
+from scoreguard.chain.bpda import pass_cubic, pass_identity
+from scoreguard.chain.execution import run_step
+from scoreguard.chain.graph_cache import GraphCache
+from scoreguard.chain.resolve import ResolvedStep
+from scoreguard.chain.rounding import Rounding, rounds
+from scoreguard.chain.size_limits import check_fits, check_readable
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.errors import EngineError, NoGradientError
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, GraphFiles, MetricArtifact
+
+CPU: Final = torch.device("cpu")
+Floats = npt.NDArray[np.float32]
+
+
+class Modules(Protocol):
+    """What runs, by the path of the TorchScript file: the file's graph, or a module that takes the same inputs."""
+
+    def __getitem__(self, path: str, /) -> Callable[..., Tensor]:
+        """The module that is, or was exported to, a file."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class TorchEngine:
+    """Runs graphs on tensors, which stay on its device; an `execution.Engine`."""
+
+    modules: Modules
+    """On the same device."""
+    device: torch.device = CPU
+    """Where tensors are made."""
+    checkpoint: bool = False
+    """Whether a backward pass runs each graph again instead of keeping what is inside: the same gradient, in the memory
+    of one graph, for one more forward pass."""
+
+    def run(self, graphs: GraphFiles, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Run one graph; the inputs come in its order.
+
+        Raises:
+            IntegrityError: its file is not what the manifest says.
+            EngineError: it cannot be loaded, or fails on these inputs.
+        """
+        call = partial(_run, graphs.torchscript, self.modules[graphs.torchscript])
+        if not (self.checkpoint and torch.is_grad_enabled()):
+            return call(*inputs.values())
+        # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
+        with set_checkpoint_early_stop(enable=False):
+            result: Tensor = checkpoint(call, *inputs.values(), use_reentrant=False)
+        return result
+
+    def array(self, values: Floats) -> Tensor:
+        """A tensor of numpy's values; on the CPU they share memory."""
+        return torch.from_numpy(values if values.flags.writeable else values.copy()).to(self.device)
+
+    def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
+        """Concatenation."""
+        return torch.cat(list(parts), dim=axis)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DifferentiableChain:
+    """f(g(x)) and its gradient: defences, then the metric."""
+
+    engine: TorchEngine
+    """Runs their graphs."""
+    metric: MetricArtifact
+    """f."""
+    steps: Sequence[ResolvedStep] = ()
+    """The defences, in order."""
+    rounding: Rounding = Rounding.STRAIGHT_THROUGH
+    """The derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it."""
+
+    def score(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
+        """Scores (N,), through which autograd can go back unless it is switched off.
+
+        Args:
+            images: (N, 3, H, W) in [0, 1], on the engine's device.
+            seeds: one for each image.
+
+        Raises:
+            TooSmallError: a stage reads no images as small as they are there.
+            ParameterError: a length among the parameters of a step is larger than the images are there.
+            NoGradientError: a gradient is wanted and cannot pass a step.
+            EngineError: a graph fails.
+        """
+        with steady():
+            for place, step in enumerate(self.steps):
+                self.before_step(step, images.shape[2:], place)
+                images = self._purify(images, step, seeds, place)
+            self.before_metric(images.shape[2:])
+            return self.engine.run(self.metric.graphs, {"image": images}).reshape(len(images))
+
+    def gradient(self, images: Tensor, seeds: Sequence[int], *, draws: int = 1) -> tuple[Tensor, Tensor]:
+        """Scores (N,), and d score / d image (N, 3, H, W) divided by `draws`: one term of a mean over draws.
+
+        Raises:
+            ContractError: as `score` does.
+        """
+        leaf = images.detach().requires_grad_()
+        # The executor is steady in the backward pass too, where checkpointed graphs run again.
+        with torch.enable_grad(), steady():
+            scores = self.score(leaf, seeds)
+            if not scores.requires_grad:  # every graph gave a constant
+                return scores, torch.zeros_like(leaf)
+            # The images of a batch do not see each other, so the sum has every image's own derivative. That of the
+            # weights, which `backward` would compute too, is not asked for.
+            mean = scores.sum() / draws
+            (gradient,) = torch.autograd.grad(mean, leaf, allow_unused=True, materialize_grads=True)
+        return scores.detach(), gradient
+
+    def before_step(self, step: ResolvedStep, size: Sequence[int], place: int) -> None:
+        """Refuse images of a height and width that a step cannot purify; raises as `check_fits` does."""
+        check_fits(step, size, place)
+
+    def before_metric(self, size: Sequence[int]) -> None:
+        """Refuse images of a height and width that the metric cannot score; raises as `check_readable` does."""
+        check_readable(self.metric.facts, size)
+
+    def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], place: int) -> Tensor:
+        cubic = self.rounding is Rounding.CUBIC and rounds(step.step)
+        bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
+        if not (torch.is_grad_enabled() and (cubic or bpda)):
+            return run_step(self.engine, images, step, seeds, place)
+        with torch.no_grad():
+            purified = run_step(self.engine, images, step, seeds, place)
+        if cubic:
+            return pass_cubic(step.step, images, purified)
+        if purified.shape != images.shape:
+            raise NoGradientError(str(step.step), step.facts.name)
+        return pass_identity(images, purified)
+
+
+def steady() -> AbstractContextManager[None]:
+    """Switch the optimising executor off: it rewrites a graph after its first run, which changes the last bits.
+
+    The same question would get another answer, and a resumed campaign would differ from one that was never stopped.
+    Nothing is lost: the time is in the convolutions.
+    """
+    off: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
+    return off
+
+
+def archive_graphs(archive: Archive, device: torch.device = CPU) -> GraphCache[torch.jit.ScriptModule]:
+    """The TorchScript graphs of an archive by their paths, loaded to a device when they are first asked for."""
+    refusal = f"is not TorchScript that torch {torch.__version__} can load"
+    return GraphCache(archive, partial(load_graph, device=device), refusal)
+
+
+def load_graph(source: bytes | Path, device: torch.device = CPU) -> torch.jit.ScriptModule:
+    """One graph of a file or of its bytes, ready to run; torch raises errors of several kinds for what is none."""
+    file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
+    graph: torch.jit.ScriptModule = torch.jit.load(file, map_location=device)  # type: ignore[no-untyped-call]
+    return graph.eval()
+
+
+def usable_device(name: str) -> torch.device:
+    """The device of a name such as "cpu" or "cuda:0"; only "cpu" is promised to work.
+
+    Raises:
+        EngineError: torch knows no such device, or cannot bring a number there and back.
+    """
+    try:
+        device = torch.device(name)
+        torch.zeros(1).to(device).cpu()
+    except (RuntimeError, AssertionError) as error:  # a torch that was built without a device asserts it
+        raise EngineError(f"device {name!r}", f"cannot be used: {cause_of(error)}", "use 'cpu'") from error
+    return device
+
+
+def cause_of(error: Exception) -> str:
+    """What torch says went wrong, in one line: it wraps a stack of the graph's code around it, and appends advice."""
+    text = str(error).strip()
+    if "in the TorchScript interpreter" in text:
+        text = text.rpartition("Error: ")[2]
+    return next(iter(text.splitlines()), type(error).__name__)
+
+
+def _run(path: str, module: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    try:
+        return module(*inputs)
+    except RuntimeError as error:
+        shape = tuple(inputs[0].shape)
+        raise EngineError(path, f"cannot run on an image of shape {shape}: {cause_of(error)}") from error
