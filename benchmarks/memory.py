@@ -28,7 +28,8 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 SMALL = 0.2
 CASES = (

@@ -37,7 +37,8 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_client import AsyncScoringClient, ConnectionConfig, RetryConfig
 from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 BACKENDS = ("torchserve", "local")
 PEER = "bare gRPC"

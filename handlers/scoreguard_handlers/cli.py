@@ -18,11 +18,13 @@ from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import MIB, ServeConfig
-from scoreguard_handlers.config_file import build, read_file
+from scoreguard_handlers.config_file import Values, build, read_file
+from scoreguard_handlers.config_text import config_text
+from scoreguard_handlers.environment import PREFIX, read_environment
 from scoreguard_handlers.errors import ServingError, StartupError
 from scoreguard_handlers.gateway.allocator import return_memory_early
 from scoreguard_handlers.logs import logging_to_stderr
-from scoreguard_handlers.options import given, option
+from scoreguard_handlers.options import ServeCommand, further_options, given, option
 from scoreguard_handlers.platform_check import check_platform
 
 if TYPE_CHECKING:
@@ -31,10 +33,10 @@ if TYPE_CHECKING:
 EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metrics-port 9090"
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=ServeCommand, epilog=EPILOG)
 @click.option(
-    "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="YAML file with any field of the configuration; options here win over it.",
+    "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar=f"{PREFIX}CONFIG",
+    help="TOML or YAML file with any field of the configuration; environment variables and options win over it.",
 )  # fmt: skip
 @option("--model-store", "model_store", "Folder of the .mar archives.")
 @option("--backend", "backend", "Where chains run.")
@@ -62,24 +64,41 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @option("--torchserve-log-dir", "torchserve.log_dir", "Keep TorchServe's logs here.")
 @option("--log-format", "log.format", "Form of the log on standard error.")
 @option("--verbose", "log.verbose", "Log the start, each call and each reload, not only warnings.")
+@click.option("--show-config", is_flag=True, help="Print the configuration as TOML, with where each value is from.")
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @console.version_option("scoreguard-serve")
 @click.pass_context
 def command(context: click.Context, /, **options: Any) -> int:
     """Score images behind purification defences over gRPC, until SIGTERM or Ctrl-C."""
-    config = config_from(context)
+    layers = layers_of(context)
+    config = build(*layers.values())
+    if options["show_config"]:
+        click.echo(config_text(config, layers), nl=False)
+        return 0
     with logging_to_stderr(config.log):
         return asyncio.run(run_until_stopped(config, as_json=options["as_json"]))
 
 
+command.params[-3:-3] = further_options(command)
+
+
 def config_from(context: click.Context) -> ServeConfig:
-    """The configuration that the file and the options describe.
+    """The configuration that file, environment and options describe; raises as `layers_of` does."""
+    return build(*layers_of(context).values())
+
+
+def layers_of(context: click.Context) -> dict[str, Values]:
+    """What sets fields, by where it is from; a later one wins.
 
     Raises:
-        StartupError: the file has a key or a value that the configuration does not.
+        StartupError: the file or a variable has a value that the configuration does not take, or the file such a key.
     """
     path: Path | None = context.params["config_file"]
-    return build(read_file(path) if path is not None else {}, given(context))
+    return {
+        "file": read_file(path) if path is not None else {},
+        "environment": read_environment(),
+        "option": given(context),
+    }
 
 
 async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:

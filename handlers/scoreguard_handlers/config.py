@@ -1,13 +1,13 @@
 """Every knob of the service, with its default, its range and why it is that.
 
-`scoreguard-serve` takes its options and their defaults from here, and `--config FILE` its keys: one field, one key.
+One field is one key of a `--config FILE`, one environment variable, and one option of `scoreguard-serve`.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
@@ -184,8 +184,28 @@ class TorchServeConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ServeConfig:
-    """One running service."""
+class WorkerConfig:
+    """How one worker runs."""
+
+    threads: Count = 1
+    """Threads of one graph run; on a CPU more workers beat more threads."""
+    max_pixels: Count = MAX_PIXELS
+    """Largest image, refused before it is decoded."""
+    graph_batch: Count = 1
+    """Images of one size and chain that run as one batch; worth raising on a GPU only, where an answer then depends on
+    its neighbours in the last bits."""
+    gradients: bool = False
+    """Whether GradientService is served: white-box access, for research only."""
+    checkpoint: bool = False
+    """Whether a gradient runs each graph again in its backward pass: the memory of one graph instead of all, the same
+    numbers, for one more forward pass."""
+    device: str = "cpu"
+    """Where gradients are computed, as torch names it; only the CPU is promised. Scores are ONNX Runtime's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(WorkerConfig):
+    """One running service; the fields of a worker are those of all its workers."""
 
     model_store: Path
     """Folder of the archives."""
@@ -197,15 +217,9 @@ class ServeConfig:
     """Port to listen on; 0 = a free one."""
     workers: Count = field(default_factory=lambda: usable_cores())
     """Workers of each metric; default = the cores that this process may use."""
-    threads: Count = 1
-    """Threads of one graph run; on a CPU more workers beat more threads."""
-    max_pixels: Count = MAX_PIXELS
-    """Largest picture, refused before it is decoded."""
     max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
     both sizes. Above half a MiB they go to TorchServe's workers as files in the temporary folder."""
-    gradients: bool = False
-    """Whether GradientService is served: white-box access, for research only."""
     reflection: bool = True
     """Whether tools such as grpcurl may list the services."""
     metrics_port: Port | None = None
@@ -226,6 +240,11 @@ class ServeConfig:
     """Log lines."""
     torchserve: TorchServeConfig = field(default_factory=TorchServeConfig)
     """Ignored by the local backend."""
+
+    @property
+    def worker(self) -> WorkerConfig:
+        """What each worker is told."""
+        return WorkerConfig(**{field.name: getattr(self, field.name) for field in fields(WorkerConfig)})
 
 
 def usable_cores() -> int:

@@ -1,81 +1,24 @@
-"""From keys to a configuration: the fields of `ServeConfig` as YAML, and the command line's values over them."""
+"""From keys to a configuration: the fields of `ServeConfig` in a TOML or YAML file, and other layers over them."""
 
 from __future__ import annotations
 
 import dataclasses
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import NoneType, UnionType
-from typing import Annotated, Any, Final, Literal, Union, cast, get_args, get_origin, get_type_hints
+from typing import Any, Final, get_type_hints
 
 import yaml
 
 from scoreguard.support.near import near_names
 from scoreguard.support.shown import shown
-from scoreguard_handlers.config import Range, ServeConfig
+from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
+from scoreguard_handlers.knobs import Knob, knobs
 
 Values = Mapping[str, Any]
 """Values by field name; those of a section are a mapping as well."""
-_KINDS: Final = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Knob:
-    """One field of the configuration, with all that its annotation says."""
-
-    key: str
-    """`section.name`, or `name` at the top."""
-    kind: type
-    """bool, int, float, str or Path."""
-    choices: tuple[str, ...]
-    """The only values allowed; empty = any."""
-    range: Range | None
-    optional: bool
-    """Whether None is a value."""
-    default: Any
-    """MISSING where a value must be given."""
-
-    def read(self, value: Any) -> Any:
-        """The value as the field takes it.
-
-        Raises:
-            ValueError: it is of another kind or out of range; the message says what is allowed.
-        """
-        if value is None and self.optional:
-            return None
-        if self.kind is float and isinstance(value, int) and not isinstance(value, bool):
-            value = float(value)
-        if self.kind is Path and isinstance(value, str) and value:
-            value = Path(value)
-        if not isinstance(value, self.kind) or (self.kind is int and isinstance(value, bool)):
-            raise ValueError(f"must be {_KINDS[self.kind]}, not {shown(value)}")
-        if self.choices and value not in self.choices:
-            raise ValueError(f"must be one of {', '.join(self.choices)}, not {shown(value)}")
-        if self.range is not None and not self._is_within(value, self.range):
-            raise ValueError(f"must be {self._allowed(self.range)}, not {shown(value)}")
-        return value
-
-    @staticmethod
-    def _is_within(value: Any, allowed: Range) -> bool:
-        above = value > allowed.low if allowed.above else value >= allowed.low
-        return above and (allowed.high is None or value <= allowed.high)
-
-    @staticmethod
-    def _allowed(allowed: Range) -> str:
-        low = f"above {allowed.low:g}" if allowed.above else f"at least {allowed.low:g}"
-        return low if allowed.high is None else f"{low} and at most {allowed.high:g}"
-
-
-def knobs(kind: type = ServeConfig, section: str = "") -> Iterator[Knob]:
-    """Every field of the configuration, those of the sections included."""
-    hints = get_type_hints(kind, include_extras=True)
-    for field in dataclasses.fields(kind):
-        hint, key = hints[field.name], f"{section}{field.name}"
-        if dataclasses.is_dataclass(hint):
-            yield from knobs(cast(type, hint), f"{key}.")
-        elif field.metadata.get("knob", True):
-            yield _knob(key, hint, field)
+_YAML: Final = (".yaml", ".yml")
 
 
 def build(*layers: Values) -> ServeConfig:
@@ -86,29 +29,35 @@ def build(*layers: Values) -> ServeConfig:
     """
     flat = {key: value for layer in layers for key, value in layer.items()}
     if "model_store" not in flat:
-        raise StartupError("give --model-store, or model_store in the --config file")
+        raise StartupError("give --model-store, SCOREGUARD_MODEL_STORE, or model_store in the --config file")
     made: ServeConfig = _make(ServeConfig, "", flat)
     return made
 
 
 def read_file(path: Path) -> Values:
-    """The values of a YAML file by key; relative paths in it start at its folder.
+    """The values of a file by key; relative paths in it start at its folder. `.yaml` and `.yml` are YAML, others TOML.
 
     Raises:
         StartupError: it cannot be read, or has a key or value that the configuration does not.
     """
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (OSError, UnicodeDecodeError) as error:
-        raise StartupError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
-    except yaml.YAMLError as error:
-        raise StartupError(f"{path} is not YAML: {shown(' '.join(str(error).split()), 200)}") from error
+    content = _content(path)
     if content is None:
         return {}
     if not isinstance(content, dict):
         raise StartupError(f"{path} must hold keys and values, such as 'workers: 2'")
     known = {knob.key: knob for knob in knobs()}
     return {key: _read_value(path, known, key, value) for key, value in _flat(path, content)}
+
+
+def _content(path: Path) -> object:
+    try:
+        text = path.read_text()
+        return yaml.safe_load(text) if path.suffix in _YAML else tomllib.loads(text)
+    except (OSError, UnicodeDecodeError) as error:
+        raise StartupError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not text'}") from error
+    except (yaml.YAMLError, tomllib.TOMLDecodeError) as error:
+        kind = "YAML" if path.suffix in _YAML else "TOML"
+        raise StartupError(f"{path} is not {kind}: {shown(' '.join(str(error).split()), 200)}") from error
 
 
 def _flat(path: Path, content: Mapping[Any, Any]) -> Iterator[tuple[str, Any]]:
@@ -144,18 +93,3 @@ def _make(kind: type, section: str, flat: Values) -> Any:
         elif key in flat:
             given[field.name] = flat[key]
     return kind(**given)
-
-
-def _knob(key: str, hint: Any, field: dataclasses.Field[Any]) -> Knob:
-    optional = get_origin(hint) in {Union, UnionType} and NoneType in get_args(hint)
-    if optional:
-        hint = next(part for part in get_args(hint) if part is not NoneType)
-    allowed: Range | None = None
-    if get_origin(hint) is Annotated:
-        hint, allowed = get_args(hint)
-    choices = get_args(hint) if get_origin(hint) is Literal else ()
-    default = field.default
-    if default is dataclasses.MISSING and field.default_factory is not dataclasses.MISSING:
-        default = field.default_factory()
-    kind = str if choices else hint
-    return Knob(key=key, kind=kind, choices=choices, range=allowed, optional=optional, default=default)

@@ -10,10 +10,10 @@ from typing import Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from scoreguard_handlers.config_file import Knob, Values, knobs
+from scoreguard_handlers.config_file import Values
+from scoreguard_handlers.knobs import Knob, knobs
 
 F = TypeVar("F", bound=Callable[..., Any])
-_GIVEN: Final = {ParameterSource.COMMANDLINE, ParameterSource.ENVIRONMENT}
 _KNOBS: Final = {knob.key: knob for knob in knobs()}
 _FOLDERS: Final = {"model_store", "torchserve.log_dir"}
 _MUST_EXIST: Final = {"model_store", "security.tokens_file", "security.tls_key", "security.tls_cert"}
@@ -25,6 +25,23 @@ class ConfigOption(click.Option):
 
     key: str
     scale: int
+    further: bool = False
+    """Whether it is listed below the others: few need it."""
+
+
+class ServeCommand(click.Command):
+    """A command with an option for every field: those that most need first, the others below them."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write two lists."""
+        usual: list[tuple[str, str]] = []
+        further: list[tuple[str, str]] = []
+        for each in self.get_params(ctx):
+            if (row := each.get_help_record(ctx)) is not None:
+                (further if getattr(each, "further", False) else usual).append(row)
+        for title, rows in (("Options", usual), ("Further options (docs/operations.md says what they do)", further)):
+            with formatter.section(title):
+                formatter.write_dl(rows)
 
 
 def option(flags: str, key: str, text: str, *, scale: int = 1) -> Callable[[F], F]:
@@ -44,14 +61,33 @@ def option(flags: str, key: str, text: str, *, scale: int = 1) -> Callable[[F], 
     return click.option(flags, cls=make, help=text, **extra)  # type: ignore[arg-type]
 
 
+def further_options(command: click.Command) -> list[click.Parameter]:
+    """An option for each field that a command has none for: `--admission-queue-bytes` sets `admission.queue_bytes`."""
+    taken = {each.key for each in command.params if isinstance(each, ConfigOption)}
+    return [_further(key) for key in _KNOBS if key not in taken]
+
+
+def _further(key: str) -> ConfigOption:
+    knob, flag = _KNOBS[key], key.replace(".", "-").replace("_", "-")
+    words = f"--{flag}/--no-{flag}" if knob.kind is bool else f"--{flag}"
+    made = ConfigOption([words], type=None if knob.kind is bool else _type_of(knob, 1), default=knob.default)
+    made.key, made.scale, made.further = key, 1, True
+    made.show_default = knob.default is not None
+    return made
+
+
 def given(context: click.Context) -> Values:
     """The fields that the command line sets, by key."""
-    return {
-        each.key: value * each.scale if each.scale != 1 else value
-        for each in context.command.params
-        if isinstance(each, ConfigOption) and each.name
-        if context.get_parameter_source(each.name) in _GIVEN and (value := context.params[each.name]) is not None
-    }
+    values: dict[str, Any] = {}
+    for each in context.command.params:
+        if isinstance(each, ConfigOption) and _on_the_command_line(each, context):
+            value = context.params[each.name or ""]
+            values[each.key] = value * each.scale if each.scale != 1 else value
+    return values
+
+
+def _on_the_command_line(each: ConfigOption, context: click.Context) -> bool:
+    return context.get_parameter_source(each.name or "") is ParameterSource.COMMANDLINE
 
 
 def _type_of(knob: Knob, scale: int) -> Any:

@@ -16,11 +16,12 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.scoring_pb2 import DefenceStep, Image, PurifyRequest, ScoreDefendedRequest
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import InvalidRequestError
 from scoreguard_handlers.worker.chain import ChainCall
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.engines.torch_chain import TorchChain
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 
 @pytest.fixture(scope="module")

@@ -11,18 +11,20 @@ import click
 import pytest
 
 from scoreguard_handlers.cli import command, config_from, main
-from scoreguard_handlers.config import ServeConfig
-from scoreguard_handlers.config_file import Knob, build, knobs, read_file
+from scoreguard_handlers.config import ServeConfig, WorkerConfig
+from scoreguard_handlers.config_file import build, read_file
+from scoreguard_handlers.environment import read_environment, variable, worker_config, worker_environment
 from scoreguard_handlers.errors import StartupError
+from scoreguard_handlers.knobs import Knob, knobs
 from scoreguard_handlers.options import ConfigOption
 
 PAGE = Path(__file__).resolve().parents[2] / "docs"
 
 
-def configured(tmp_path: Path, text: str, *options: str) -> ServeConfig:
+def configured(tmp_path: Path, text: str, *options: str, name: str = "service.yaml") -> ServeConfig:
     """The configuration of a file and some options."""
-    (tmp_path / "service.yaml").write_text(text)
-    arguments = ["--config", str(tmp_path / "service.yaml"), "--model-store", str(tmp_path), *options]
+    (tmp_path / name).write_text(text)
+    arguments = ["--config", str(tmp_path / name), "--model-store", str(tmp_path), *options]
     with click.Context(command) as context:
         command.parse_args(context, arguments)
         return config_from(context)
@@ -130,17 +132,127 @@ def test_the_page_lists_every_option() -> None:
         re.findall(r"^\| `([\w.]+)` \| (?:`(--[\w-]+)`)? *\|", (PAGE / "operations.md").read_text(), re.MULTILINE)
     )
     options = {each.key: each.opts + each.secondary_opts for each in command.params if isinstance(each, ConfigOption)}
+    connections = {key: options.pop(key) for key in [*options] if key.startswith("connections.")}
+    assert "The option of `connections.held_bytes` is `--connections-held-bytes`" in (PAGE / "limits.md").read_text()
+    assert {key: f"--{key.replace('.', '-').replace('_', '-')}" for key in connections} == {
+        key: flags[0] for key, flags in connections.items()
+    }
     assert {key: flag for key, flag in rows.items() if flag} == {
         key: next(flag for flag in flags if flag in {rows.get(key), flags[-1]}) for key, flags in options.items()
     }
 
 
 def test_the_example_of_the_page_can_be_read(tmp_path: Path) -> None:
-    """The YAML of docs/operations.md is a configuration."""
-    example = re.findall(r"```yaml\n(model_store.*?)```", (PAGE / "operations.md").read_text(), re.DOTALL)[0]
-    config = configured(tmp_path, example)
+    """The TOML of docs/operations.md is a configuration."""
+    example = re.findall(r"```toml\n(model_store.*?)```", (PAGE / "operations.md").read_text(), re.DOTALL)[0]
+    config = configured(tmp_path, example, name="service.toml")
     assert (config.workers, config.drain_seconds, config.health.stall_seconds) == (2, 5, 5)
     assert config.security.tokens_file == tmp_path / "tokens"
+
+
+TOML = """
+port = 7
+device = "cpu"
+[admission]
+window = 5
+[log]
+format = "json"
+"""
+
+
+def test_a_toml_file_says_the_same(tmp_path: Path) -> None:
+    """The form that Python's own tools use; anything that is not called YAML is read as TOML."""
+    for name in ("service.toml", "service.conf"):
+        config = configured(tmp_path, TOML, name=name)
+        assert (config.port, config.admission.window, config.log.format) == (7, 5, "json")
+
+
+WRONG_TOML = {
+    "unknown key": ("wrokers = 2", "unknown key wrokers: did you mean workers"),
+    "wrong kind": ("workers = true", "workers must be a whole number, not True"),
+    "no TOML": ("workers = ", "is not TOML"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG_TOML)
+def test_what_is_wrong_in_toml_is_one_line(tmp_path: Path, case: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """As in YAML: the file, the key, what is allowed, exit code 2."""
+    text, problem = WRONG_TOML[case]
+    (tmp_path / "service.toml").write_text(text)
+    assert main(["--config", str(tmp_path / "service.toml"), "--model-store", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert problem in error and "service.toml" in error
+
+
+def test_every_field_is_an_environment_variable_and_an_option(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """File, then environment, then command line: the later one wins, field by field."""
+    options = {each.key: each for each in command.params if isinstance(each, ConfigOption)}
+    assert options.keys() == {knob.key for knob in knobs()}
+    monkeypatch.setenv("SCOREGUARD_PORT", "8")
+    monkeypatch.setenv("SCOREGUARD_ADMISSION_WINDOW", "6")
+    monkeypatch.setenv("SCOREGUARD_WORKERS", "")
+    config = configured(tmp_path, TOML, "--port", "9", "--admission-max-batch-bytes", "77", name="service.toml")
+    assert (config.port, config.admission.window, config.log.format) == (9, 6, "json")
+    assert config.admission.max_batch_bytes == 77
+
+
+def test_every_variable_sets_its_field() -> None:
+    """What a worker and the service read from the environment are the fields' own values."""
+    others = {knob: _other(knob) for knob in knobs() if knob.key != "model_store"}
+    for knob, value in others.items():
+        assert read_environment(environment={variable(knob.key): str(value)}) == {knob.key: value}, knob.key
+    for text, value in {"true": True, "ON": True, "0": False, "no": False}.items():
+        assert read_environment(environment={"SCOREGUARD_GRADIENTS": text}) == {"gradients": value}
+
+
+WRONG_VARIABLES = {
+    "SCOREGUARD_WORKERS": ("many", "must be a whole number, not many"),
+    "SCOREGUARD_PORT": ("70000", "must be at least 0 and at most 65535"),
+    "SCOREGUARD_GRADIENTS": ("perhaps", "must be true or false, not perhaps"),
+    "SCOREGUARD_BACKEND": ("triton", "must be one of torchserve, local, not triton"),
+    "SCOREGUARD_HEALTH_PERIOD_SECONDS": ("nan", "must be above 0, not nan"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_VARIABLES)
+def test_a_wrong_variable_is_one_line(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2, the variable and what is allowed."""
+    text, problem = WRONG_VARIABLES[name]
+    monkeypatch.setenv(name, text)
+    assert main(["--model-store", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error: the environment variable {name} ") and error.count("\n") == 1
+    assert problem in error
+
+
+def test_the_shown_configuration_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--show-config` starts nothing; its output names where each value is from, and gives the same configuration."""
+    monkeypatch.setenv("SCOREGUARD_LOG_FORMAT", "json")
+    (tmp_path / "service.toml").write_text("port = 7\n[admission]\nwindow = 5\n")
+    words = ["--config", str(tmp_path / "service.toml"), "--model-store", str(tmp_path), "--workers", "3"]
+    assert main([*words, "--show-config"]) == 0
+    shown = capsys.readouterr().out
+    rows = [line for line in shown.splitlines() if " = " in line]
+    origins = {row.split(" ")[0]: row.partition("  # ")[2].partition(",")[0] for row in rows}
+    expected = {"port": "file", "window": "file", "format": "environment", "workers": "option", "threads": "default"}
+    assert {name: origins[name] for name in expected} == expected
+    monkeypatch.delenv("SCOREGUARD_LOG_FORMAT")
+    again = configured(tmp_path, shown, name="shown.toml")
+    assert (again.port, again.admission.window, again.log.format, again.workers) == (7, 5, "json", 3)
+
+
+def test_workers_are_told_by_the_variables_that_an_operator_would_set() -> None:
+    """One loader: what the gateway writes for TorchServe's workers is what they read, field by field."""
+    told = ServeConfig(model_store=Path(), threads=3, gradients=True, graph_batch=4, max_pixels=5, checkpoint=True)
+    assert worker_config(worker_environment(told.worker)) == told.worker
+    assert worker_config({}) == WorkerConfig()
+    with pytest.raises(StartupError, match="SCOREGUARD_THREADS must be at least 1, not 0"):
+        worker_config({"SCOREGUARD_THREADS": "0"})
 
 
 def test_sections_are_one_level_deep() -> None:

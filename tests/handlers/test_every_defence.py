@@ -44,7 +44,8 @@ from pathlib import Path
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 worker = Worker.load(Archive(Path(sys.argv[1])), WorkerConfig())
 response = worker.run(WorkerRequest.FromString(sys.stdin.buffer.read()))

@@ -24,10 +24,11 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import NotFiniteError
 from scoreguard_handlers.torchserve.http_form import write_answer
 from scoreguard_handlers.worker.finite import check_finite
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 BLACK, GREY = 0, 51
 ROOT = 100 * math.sqrt(GREY / 255 - DARKEST)

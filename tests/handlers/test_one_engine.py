@@ -23,11 +23,12 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client.oracles.local import LocalOracle
 from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
 from scoreguard_export.metrics.catalogue import load_metric
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import ChainFailedError, NotDeployedError, as_serving_error
 from scoreguard_handlers.worker.chain import ChainCall
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.engines.torch_chain import TorchChain
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 SEED = 11
 SIZE = (66, 75)

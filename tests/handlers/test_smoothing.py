@@ -28,7 +28,8 @@ from scoreguard.v1.scoring_pb2 import Image, PurifyRequest, ScoreDefendedRequest
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
 from scoreguard_export.archive.mar import write_mar
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 SHAPE = (4, 6, 3)
 VALUES = math.prod(SHAPE)

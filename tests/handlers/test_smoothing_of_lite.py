@@ -17,7 +17,8 @@ from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_export.metrics.catalogue import load_metric
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 RADIUS = 0.1
 """L2; at σ 0.12 the certified quantiles are Φ(±0.83)."""

@@ -73,7 +73,7 @@ def test_the_environment_carries_the_workers_configuration(tmp_path: Path, monke
     monkeypatch.setenv("TS_CONFIG_FILE", "other")
     values = environment(CONFIG, InstanceFiles(folder=tmp_path, logs=tmp_path / "logs"))
     assert "TS_CONFIG_FILE" not in values
-    assert (values["SCOREGUARD_THREADS"], values["SCOREGUARD_GRADIENTS"]) == ("1", "0")
+    assert (values["SCOREGUARD_THREADS"], values["SCOREGUARD_GRADIENTS"]) == ("1", "False")
     assert values["TEMP"] == values["TMPDIR"] == str(tmp_path)
 
 

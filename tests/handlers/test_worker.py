@@ -26,8 +26,10 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.environment import worker_config
 from scoreguard_handlers.worker.board import MemoryBoard
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +252,7 @@ def test_the_canary_confirms_the_archive(worker: Worker) -> None:
 def test_the_environment_configures_a_worker() -> None:
     """TorchServe's workers are told by variables."""
     environment = {"SCOREGUARD_THREADS": "3", "SCOREGUARD_GRADIENTS": "1"}
-    assert WorkerConfig.from_environment(environment) == WorkerConfig(threads=3, gradients=True)
-    assert WorkerConfig.from_environment({}) == WorkerConfig()
+    assert worker_config(environment) == WorkerConfig(threads=3, gradients=True)
+    assert worker_config({}) == WorkerConfig()
     environment = {"SCOREGUARD_DEVICE": "cuda:1", "SCOREGUARD_CHECKPOINT": "1", "SCOREGUARD_GRADIENTS": "0"}
-    assert WorkerConfig.from_environment(environment) == WorkerConfig(device="cuda:1", checkpoint=True)
+    assert worker_config(environment) == WorkerConfig(device="cuda:1", checkpoint=True)

@@ -23,7 +23,8 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 from scoreguard_handlers.torchserve.worker_memory import limit_memory
 
 def item(side):

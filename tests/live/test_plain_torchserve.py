@@ -36,8 +36,9 @@ from scoreguard.v1.worker_pb2 import (
     WorkItem,
 )
 from scoreguard_export.archive.model_store import write_server_files
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.torchserve.files import Ports
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 pytestmark = pytest.mark.live
 CHAIN = "jpeg:quality=50"

@@ -20,7 +20,8 @@ from scoreguard.chain.torchscript import (
     load_graph,
     usable_device,
 )
-from scoreguard.v1.archive import Archive, sha256_of
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import ContractError, EngineError, IntegrityError, NoGradientError, TooSmallError
 from scoreguard.v1.spec import parse_chain
 

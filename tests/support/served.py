@@ -31,7 +31,8 @@ from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, buildable, defence_named
 from scoreguard_export.defences.ffdnet import FfdNet
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 Floats = npt.NDArray[np.float32]
 GENERATED = ("ffdnet",)

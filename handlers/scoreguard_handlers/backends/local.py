@@ -16,7 +16,7 @@ from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.worker.board import Board, MemoryBoard
 from scoreguard_handlers.worker.catalogue import Catalogue
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 
 class Runner(Protocol):
@@ -48,10 +48,9 @@ class LocalBackend:
         Raises:
             IntegrityError: an archive is not what its manifest says.
         """
-        worker_config = WorkerConfig(threads=config.threads, max_pixels=config.max_pixels, gradients=config.gradients)
         board = MemoryBoard()
         runners = {
-            metric: await asyncio.to_thread(Worker.load, deployment.archive, worker_config, board)
+            metric: await asyncio.to_thread(Worker.load, deployment.archive, config.worker, board)
             for metric, deployment in catalogue.items()
         }
         return cls(runners, workers=config.workers, board=board)

@@ -16,6 +16,7 @@ from google.protobuf.message import DecodeError
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard_handlers.environment import worker_config
 from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
 from scoreguard_handlers.torchserve.fields import came_over_http, mark_repeated_fields
 from scoreguard_handlers.torchserve.http_form import read_form, write_answer
@@ -25,7 +26,7 @@ from scoreguard_handlers.torchserve.spool import INLINE, SPOOLED, answer_spooled
 from scoreguard_handlers.torchserve.worker_memory import limit_memory
 from scoreguard_handlers.worker.board import board_from
 from scoreguard_handlers.worker.status import to_status
-from scoreguard_handlers.worker.worker import Worker, WorkerConfig
+from scoreguard_handlers.worker.worker import Worker
 
 
 class Context(Protocol):
@@ -58,7 +59,7 @@ class DefendedScoreHandler:
             IntegrityError: a file is not what the manifest says, or the canary scores wrong.
         """
         archive = Archive(Path(str(context.system_properties["model_dir"])), blob_folder())
-        self._worker = Worker.load(archive, WorkerConfig.from_environment(), board_from())
+        self._worker = Worker.load(archive, worker_config(), board_from())
         self._worker.canary()
         mark_repeated_fields()
         limit_memory()

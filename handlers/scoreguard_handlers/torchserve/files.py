@@ -18,6 +18,7 @@ import scoreguard
 import scoreguard_handlers
 from scoreguard.v1.blobs import FOLDER
 from scoreguard_handlers.config import MIB, ServeConfig
+from scoreguard_handlers.environment import worker_environment
 from scoreguard_handlers.torchserve import shared_files, worker_memory
 from scoreguard_handlers.torchserve.java_properties import render_properties
 from scoreguard_handlers.torchserve.response_limit import VARIABLE as RESPONSE_LIMIT
@@ -257,14 +258,12 @@ def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0
         # Dozens of threads that pass messages on would each keep a heap of their own.
         "MALLOC_ARENA_MAX": "2",
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
-        "SCOREGUARD_THREADS": str(config.threads),
-        "SCOREGUARD_MAX_PIXELS": str(config.max_pixels),
         board.VARIABLE: str(files.board),
         worker_memory.VARIABLE: str(memory_bytes),
         RESPONSE_LIMIT: str(config.max_message_bytes + MIB),
         SPOOL: str(files.spool),
         shared_files.VARIABLE: str(config.model_store.resolve() / FOLDER),
-        "SCOREGUARD_GRADIENTS": "1" if config.gradients else "0",
+        **worker_environment(config.worker),
     }
 
 

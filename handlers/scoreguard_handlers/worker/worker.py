@@ -7,12 +7,10 @@ neighbours, to the last bit.
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -21,6 +19,7 @@ from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
 from scoreguard_handlers.worker.answers import Origin, write_gradient, write_purified, write_score, write_smoothed
 from scoreguard_handlers.worker.arrays import Array
@@ -36,34 +35,6 @@ if TYPE_CHECKING:
     from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 
 Results = Sequence[WorkResult]
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorkerConfig:
-    """How one worker runs."""
-
-    threads: int = 1
-    """Threads of one graph run; several workers share the processor better than several threads do."""
-    max_pixels: int = 50_000_000
-    """Largest picture; refused before it is decoded."""
-    graph_batch: int = 1
-    """Pictures of one size that run as one batch; worth raising on a GPU only."""
-    gradients: bool = False
-    """Whether gradients are computed."""
-    checkpoint: bool = False
-    """Whether a gradient runs each graph again in its backward pass: the memory of one graph instead of all, the same
-    numbers, for one more forward pass."""
-    device: str = "cpu"
-    """Where gradients are computed, as torch names it; only the CPU is promised. Scores are ONNX Runtime's."""
-
-    @classmethod
-    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
-        """Read SCOREGUARD_THREADS and so on, a variable for each field: how TorchServe's workers are told."""
-        values: dict[str, Any] = {}
-        for name, default in asdict(cls()).items():
-            if text := environment.get(f"SCOREGUARD_{name.upper()}", ""):
-                values[name] = text if isinstance(default, str) else type(default)(int(text))
-        return cls(**values)
 
 
 class Worker:
