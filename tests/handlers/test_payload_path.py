@@ -1,4 +1,4 @@
-"""The way of an image through the server: from the bytes that gRPC hands over to what a worker reads."""
+"""The path of an image through the server: from the bytes that gRPC hands over to what a worker reads."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ SMOOTHING: Final = "smoothing"
 
 # Bytes of a worker's memory for one pixel, from `benchmarks/memory.py`.
 _DECODED: Final = 16
-"""Integers while decoding, then float32 planes."""
+"""Integers while decoding, then float32 planes. An array is read where the message lies: its planes alone are 12."""
 _METRIC: Final = 136
 _METRICS: Final = {"lite": 56, "nima": 8, "niqe": 136}
 """Of metrics that were measured; others are taken to be like the largest."""
