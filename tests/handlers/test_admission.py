@@ -12,7 +12,15 @@ from google.rpc import error_details_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse, StageTiming
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.scoring_pb2 import (
+    DefenceStep,
+    Image,
+    ScoreDefendedRequest,
+    ScoreDefendedResponse,
+    StageTiming,
+    Tensor,
+)
 from scoreguard.v1.worker_pb2 import WorkerResponse, WorkResult
 from scoreguard_handlers.config import MIB, AdmissionConfig
 from scoreguard_handlers.errors import (
@@ -28,7 +36,7 @@ from scoreguard_handlers.gateway.cost import Estimate
 from scoreguard_handlers.worker.board import MemoryBoard
 from scoreguard_handlers.worker.memory import MemoryBudget
 from scoreguard_handlers.worker.pieces import Piece
-from scoreguard_handlers.worker.received import Received
+from scoreguard_handlers.worker.received import Received, read_request
 from scoreguard_handlers.worker.status import to_status
 
 
@@ -541,6 +549,25 @@ async def test_large_work_that_took_down_a_worker_is_not_given_to_the_next() -> 
     assert len(backend.seen) == 1
     other = dispatcher.run_in_turn(item_named("other", steps=("blur",)), 10, estimate=LARGE)
     assert await code_of(other) == "OK"
+
+
+@pytest.mark.parametrize("form", ["encoded", "tensor"])
+async def test_poison_is_known_whether_or_not_its_image_was_cut_out(form: str) -> None:
+    """An image is left where it lies in a message above a size, which the length of a request id decides here."""
+    data = bytes(LIMITS.request_bytes - 50)
+    image = Image(encoded=data) if form == "encoded" else Image(tensor=Tensor(data=data, shape=[1, 2, 3]))
+    backend = DyingBackend("poison")
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), memory=MemoryBudget(2000 * MIB))
+
+    async def sent(name: str, image: Image) -> tuple[str, bool]:
+        message = ScoreDefendedRequest(request_id=name, image=image).SerializeToString()
+        request = read_request(message, ScoreDefendedRequest)
+        return await code_of(dispatcher.run_in_turn(request, 10, estimate=LARGE)), request.cut is not None
+
+    assert await sent("poison", image) == ("POISON", False)
+    assert await sent("p" * 200, image) == ("POISON", True)
+    assert await sent("o" * 200, Image(encoded=b"\1" * len(data))) == ("OK", True)
+    assert len(backend.seen) == 2
 
 
 async def test_poison_is_forgotten_after_a_while() -> None:

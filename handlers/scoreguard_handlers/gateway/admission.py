@@ -24,7 +24,7 @@ from typing import Final
 
 from google.rpc import code_pb2
 
-from scoreguard.v1.scoring_pb2 import PurifyRequest, ScoreDefendedRequest, StageTiming
+from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, StageTiming
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import MIB, AdmissionConfig
@@ -51,6 +51,8 @@ QUEUE_STAGE: Final = "queue"
 UNLIMITED: Final = 1 << 60
 _ID_BITS: Final = 62
 _STOPPED: Final = (code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
+_COUNTING: Final = ("score", "gradient")
+"""Answers that say how often the call was sent."""
 _SUSPECT_SHARE: Final = 4
 """Work that takes more than this part of the memory is blamed for a worker's death at once."""
 _DRAIN_SECONDS: Final = 0.01
@@ -393,5 +395,5 @@ def _complete(result: WorkResult, pending: _Pending) -> None:
         return
     answer = getattr(result, str(kind))
     answer.timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=pending.waited_ms))
-    if not isinstance(pending.request.head, PurifyRequest):
+    if kind in _COUNTING:
         answer.attempts = pending.attempts
