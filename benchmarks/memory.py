@@ -19,6 +19,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from scoreguard.v1.archive import Archive
+from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import (
     PURIFIED_FORMAT_PNG,
     Image,
@@ -29,6 +30,7 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.worker.pieces import read_call
 from scoreguard_handlers.worker.worker import Worker
 
 SMALL = 0.2
@@ -45,6 +47,7 @@ class Plan(argparse.Namespace):
     model_store: Path
     metric: str
     megapixels: float
+    form: str
     cases: list[str]
     one: str
 
@@ -55,7 +58,7 @@ def main() -> None:
     if plan.one:
         print(measure(plan, plan.one))
         return
-    print(f"{plan.metric}, one JPEG of {plan.megapixels:g} megapixels")
+    print(f"{plan.metric}, one image ({plan.form}) of {plan.megapixels:g} megapixels")
     print(f"{'asked for':>14} {'chain':>20} {'MB/MP':>6} {'peak MB':>8} {'at rest MB':>10} {'kept MB':>8}")
     for case in plan.cases or (*CASES, *GRADIENT_CASES):
         command = [sys.executable, __file__, *sys.argv[1:], "--one", case]
@@ -68,6 +71,7 @@ def parse() -> Plan:
     parser.add_argument("--model-store", type=Path, default=Path("model_store"))
     parser.add_argument("--metric", default="lite")
     parser.add_argument("--megapixels", type=float, default=12.0)
+    parser.add_argument("--form", choices=["jpeg", "uint8", "float32"], default="jpeg", help="a file, or an array")
     parser.add_argument("--cases", nargs="*", default=[], help='such as "score jpeg" or "purify-png tv"')
     parser.add_argument("--one", default="", help=argparse.SUPPRESS)
     return parser.parse_args(namespace=Plan())
@@ -77,8 +81,8 @@ def measure(plan: Plan, case: str) -> str:
     """One row, from this process."""
     kind, _, chain = case.partition(" ")
     worker = Worker.load(Archive(plan.model_store / f"{plan.metric}.mar"), WorkerConfig(gradients=True))
-    answer(worker, work(kind, chain, SMALL))
-    message = work(kind, chain, plan.megapixels)
+    answer(worker, work(kind, chain, SMALL, plan.form))
+    message = work(kind, chain, plan.megapixels, plan.form)
     Path("/proc/self/clear_refs").write_text("5")
     rest = status("VmRSS")
     answer(worker, message)
@@ -88,15 +92,15 @@ def measure(plan: Plan, case: str) -> str:
 
 def answer(worker: Worker, message: bytes) -> None:
     """What a worker does between bytes and bytes."""
-    response = worker.run(WorkerRequest.FromString(message))
+    response = worker.answer(read_call(message))
     if problem := response.results[0].status.message:
         sys.exit(problem)
     response.SerializeToString()
 
 
-def work(kind: str, chain: str, megapixels: float) -> bytes:
+def work(kind: str, chain: str, megapixels: float, form: str) -> bytes:
     """The bytes of a call with one image."""
-    image, steps = photograph(megapixels), [step.to_message() for step in parse_chain(chain)]
+    image, steps = in_form(photograph(megapixels), form), [step.to_message() for step in parse_chain(chain)]
     if kind == "score":
         item = WorkItem(score=ScoreDefendedRequest(image=image, defences=steps))
     elif kind == "gradient":
@@ -106,6 +110,14 @@ def work(kind: str, chain: str, megapixels: float) -> bytes:
         if kind == "purify-png":
             item.purify.purified_format = PURIFIED_FORMAT_PNG
     return WorkerRequest(items=[item]).SerializeToString()
+
+
+def in_form(file: Image, form: str) -> Image:
+    """The image as it is, or as an array."""
+    if form == "jpeg":
+        return file
+    values = np.asarray(PillowImage.open(io.BytesIO(file.encoded)), np.uint8)
+    return Image(tensor=to_tensor(values if form == "uint8" else values.astype(np.float32) / np.float32(255)))
 
 
 def photograph(megapixels: float) -> Image:

@@ -5,15 +5,23 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from google.rpc import error_details_pb2
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoreguard.v1.scoring_pb2 import DefenceStep, Image, ScoreDefendedRequest, ScoreDefendedResponse, StageTiming
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
+from scoreguard.v1.limits import LIMITS
+from scoreguard.v1.scoring_pb2 import (
+    DefenceStep,
+    Image,
+    ScoreDefendedRequest,
+    ScoreDefendedResponse,
+    StageTiming,
+    Tensor,
+)
+from scoreguard.v1.worker_pb2 import WorkerResponse, WorkResult
 from scoreguard_handlers.config import MIB, AdmissionConfig
 from scoreguard_handlers.errors import (
     BackendUnavailableError,
@@ -27,6 +35,8 @@ from scoreguard_handlers.gateway.admission import Dispatcher
 from scoreguard_handlers.gateway.cost import Estimate
 from scoreguard_handlers.worker.board import MemoryBoard
 from scoreguard_handlers.worker.memory import MemoryBudget
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.received import Received, read_request
 from scoreguard_handlers.worker.status import to_status
 
 
@@ -40,7 +50,7 @@ class GatedBackend:
         self.board = MemoryBoard()
         self.gate = asyncio.Event()
         self.seen: list[list[str]] = []
-        self.items: list[WorkItem] = []
+        self.items: list[Piece] = []
         self.running = self.most_running = 0
         self.error: Exception | None = None
         self.answers_too_few = 0
@@ -49,10 +59,10 @@ class GatedBackend:
     def on_down(self, listener: Callable[[], None]) -> None:
         """It stays up."""
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
         """Answer when the gate is open."""
-        self.seen.append([item.score.request_id for item in request.items])
-        self.items.extend(request.items)
+        self.seen.append([name_of(piece) for piece in pieces])
+        self.items.extend(pieces)
         self.running += 1
         self.most_running = max(self.most_running, self.running)
         await self.gate.wait()
@@ -61,8 +71,7 @@ class GatedBackend:
             raise self.error
         timings = [self.timing] if self.timing else []
         results = [
-            WorkResult(score=ScoreDefendedResponse(request_id=i.score.request_id, timings=timings))
-            for i in request.items
+            WorkResult(score=ScoreDefendedResponse(request_id=name_of(piece), timings=timings)) for piece in pieces
         ]
         return WorkerResponse(results=results[self.answers_too_few :])
 
@@ -79,11 +88,18 @@ class GatedBackend:
         return
 
 
-def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> ScoreDefendedRequest:
+def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> Received[ScoreDefendedRequest]:
     """A piece of work that can be told from others."""
-    return ScoreDefendedRequest(
-        request_id=name, image=Image(encoded=b"x" * size), defences=[DefenceStep(name=step) for step in steps]
+    return Received.of(
+        ScoreDefendedRequest(
+            request_id=name, image=Image(encoded=b"x" * size), defences=[DefenceStep(name=step) for step in steps]
+        )
     )
+
+
+def name_of(piece: Piece) -> str:
+    """What `item_named` was given."""
+    return piece.request.head.request_id if piece.request else ""
 
 
 async def settle() -> None:
@@ -93,10 +109,10 @@ async def settle() -> None:
 
 
 def submit_all(
-    dispatcher: Dispatcher, requests: list[ScoreDefendedRequest], seconds: float = 10
+    dispatcher: Dispatcher, requests: list[Received[ScoreDefendedRequest]], seconds: float = 10
 ) -> list[asyncio.Task[WorkResult]]:
     """Submit requests in order, each as a caller of its own."""
-    return [asyncio.create_task(dispatcher.submit(request, seconds)) for request in requests]
+    return [asyncio.create_task(dispatcher.run_in_turn(request, seconds)) for request in requests]
 
 
 async def test_a_full_queue_refuses_with_both_numbers() -> None:
@@ -106,7 +122,7 @@ async def test_a_full_queue_refuses_with_both_numbers() -> None:
     callers = submit_all(dispatcher, [item_named(str(i)) for i in range(3)])
     await settle()
     with pytest.raises(ResourceLimitError, match="queue full: 2 waiting, limit 2") as caught:
-        await dispatcher.submit(item_named("late"), 1)
+        await dispatcher.run_in_turn(item_named("late"), 1)
     assert (caught.value.metadata["waiting"], caught.value.metadata["limit"]) == ("2", "2")
     backend.gate.set()
     assert [(await caller).score.request_id for caller in callers] == ["0", "1", "2"]
@@ -119,14 +135,14 @@ async def test_a_queue_is_bounded_in_bytes_too() -> None:
     callers = submit_all(dispatcher, [item_named(str(i), size=1000) for i in range(3)])
     await settle()
     with pytest.raises(ResourceLimitError, match=r"queue full: 20\d\d bytes waiting, limit 2500"):
-        await dispatcher.submit(item_named("late", size=1000), 1)
+        await dispatcher.run_in_turn(item_named("late", size=1000), 1)
     callers[2].cancel()
     await settle()
-    callers[2] = asyncio.create_task(dispatcher.submit(item_named("2", size=1000), 10))
+    callers[2] = asyncio.create_task(dispatcher.run_in_turn(item_named("2", size=1000), 10))
     await settle()
     backend.gate.set()
     assert [(await caller).score.request_id for caller in callers] == ["0", "1", "2"]
-    assert (await dispatcher.submit(item_named("huge", size=5000), 10)).score.request_id == "huge"
+    assert (await dispatcher.run_in_turn(item_named("huge", size=5000), 10)).score.request_id == "huge"
 
 
 @pytest.mark.parametrize("seconds", [0.0, -1.0])
@@ -134,7 +150,7 @@ async def test_a_deadline_that_has_passed_is_refused_before_the_queue(seconds: f
     """A request that is late on arrival gets DEADLINE_EXCEEDED and no worker sees it."""
     backend = GatedBackend()
     with pytest.raises(TooLateError):
-        await Dispatcher("m", backend, AdmissionConfig()).submit(item_named("late"), seconds)
+        await Dispatcher("m", backend, AdmissionConfig()).run_in_turn(item_named("late"), seconds)
     assert backend.seen == []
 
 
@@ -144,7 +160,7 @@ async def test_the_deadline_travels_with_the_item(asked: float | None, given_sec
     backend = GatedBackend()
     backend.gate.set()
     config = AdmissionConfig(default_deadline_seconds=7, max_deadline_seconds=20)
-    await Dispatcher("m", backend, config).submit(item_named("a"), asked)
+    await Dispatcher("m", backend, config).run_in_turn(item_named("a"), asked)
     assert backend.items[0].deadline_unix_seconds - time.time() == pytest.approx(given_seconds, abs=0.5)
 
 
@@ -152,10 +168,10 @@ async def test_a_request_that_expires_in_the_queue_never_reaches_a_worker() -> N
     """The deadline counts while waiting, and the place in the queue is free again."""
     backend = GatedBackend()
     dispatcher = Dispatcher("m", backend, AdmissionConfig())
-    first = asyncio.create_task(dispatcher.submit(item_named("first"), 10))
+    first = asyncio.create_task(dispatcher.run_in_turn(item_named("first"), 10))
     await settle()
     with pytest.raises(TooLateError):
-        await dispatcher.submit(item_named("expires"), 0.02)
+        await dispatcher.run_in_turn(item_named("expires"), 0.02)
     assert dispatcher.waiting == 0
     backend.gate.set()
     await first
@@ -206,7 +222,7 @@ async def test_callers_who_come_back_share_a_call_again() -> None:
 
     async def caller(name: str, times: int) -> None:
         for _ in range(times):
-            await dispatcher.submit(item_named(name), 10)
+            await dispatcher.run_in_turn(item_named(name), 10)
 
     await asyncio.gather(caller("a", 5), caller("b", 5), caller("c", 3))
     sizes = [len(call) for call in backend.seen]
@@ -230,8 +246,8 @@ async def test_a_smoothed_request_travels_alone() -> None:
     backend = GatedBackend()
     items = [item_named(name) for name in ("head", "s1", "p1", "s2", "p2")]
     for item in items:
-        if item.request_id.startswith("s"):
-            item.smoothing.SetInParent()
+        if item.head.request_id.startswith("s"):
+            item.head.smoothing.SetInParent()
     callers = submit_all(Dispatcher("m", backend, AdmissionConfig()), items)
     await settle()
     backend.gate.set()
@@ -245,7 +261,7 @@ async def test_requests_with_big_answers_travel_alone() -> None:
     dispatcher = Dispatcher("m", backend, AdmissionConfig())
     items = [item_named(str(i)) for i in range(4)]
     for item in items:
-        item.return_purified_image = True
+        item.head.return_purified_image = True
     callers = submit_all(dispatcher, items)
     await settle()
     backend.gate.set()
@@ -308,7 +324,7 @@ async def test_draining_finishes_what_is_here_and_refuses_what_comes() -> None:
     drain = asyncio.create_task(dispatcher.drain())
     await settle()
     with pytest.raises(BackendUnavailableError, match="stopping"):
-        await dispatcher.submit(item_named("late"), 1)
+        await dispatcher.run_in_turn(item_named("late"), 1)
     assert not drain.done()
     backend.gate.set()
     await drain
@@ -334,7 +350,7 @@ SMALL = Estimate(megapixels=0.1, runs={"metric": 1}, memory_bytes=9 * MIB)
 
 def submit_as(dispatcher: Dispatcher, caller: str, name: str, estimate: Estimate) -> asyncio.Task[WorkResult]:
     """Submit an item of a caller with what it costs."""
-    return asyncio.create_task(dispatcher.submit(item_named(name), 10, caller=caller, estimate=estimate))
+    return asyncio.create_task(dispatcher.run_in_turn(item_named(name), 10, caller=caller, estimate=estimate))
 
 
 async def finish(backend: GatedBackend, callers: list[asyncio.Task[WorkResult]]) -> list[str]:
@@ -495,10 +511,10 @@ class DyingBackend(GatedBackend):
         self.poison, self._says, self._overdue = set(poison), says, overdue
         self.gate.set()
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
         """Die, or answer."""
-        response = await super().run(metric, request)
-        culprits = [item.id for item in request.items if item.score.request_id in self.poison]
+        response = await super().run(metric, pieces)
+        culprits = [piece.id for piece in pieces if name_of(piece) in self.poison]
         if culprits:
             items = culprits if self._says else []
             raise WorkerDiedError("the worker died; try again", items=items, was_overdue=self._overdue)
@@ -518,10 +534,10 @@ async def test_small_work_may_take_down_one_worker_and_not_a_second() -> None:
     """The first death may have been an operator's: UNAVAILABLE, so that callers try again; the second is its own."""
     backend = DyingBackend("poison")
     dispatcher = Dispatcher("m", backend, AdmissionConfig())
-    reasons = [await code_of(dispatcher.submit(item_named("poison", size=100), 10)) for _ in range(4)]
+    reasons = [await code_of(dispatcher.run_in_turn(item_named("poison", size=100), 10)) for _ in range(4)]
     assert reasons == ["BACKEND_UNAVAILABLE", "POISON", "POISON", "POISON"]
     assert len(backend.seen) == 2
-    assert await code_of(dispatcher.submit(item_named("healthy", size=99), 10)) == "OK"
+    assert await code_of(dispatcher.run_in_turn(item_named("healthy", size=99), 10)) == "OK"
 
 
 async def test_large_work_that_took_down_a_worker_is_not_given_to_the_next() -> None:
@@ -531,8 +547,27 @@ async def test_large_work_that_took_down_a_worker_is_not_given_to_the_next() -> 
     assert await code_of(submit_as(dispatcher, "a", "poison", LARGE)) == "POISON"
     assert await code_of(submit_as(dispatcher, "b", "renamed", LARGE)) == "POISON"
     assert len(backend.seen) == 1
-    other = dispatcher.submit(item_named("other", steps=("blur",)), 10, estimate=LARGE)
+    other = dispatcher.run_in_turn(item_named("other", steps=("blur",)), 10, estimate=LARGE)
     assert await code_of(other) == "OK"
+
+
+@pytest.mark.parametrize("form", ["encoded", "tensor"])
+async def test_poison_is_known_whether_or_not_its_image_was_cut_out(form: str) -> None:
+    """An image is left where it lies in a message above a size, which the length of a request id decides here."""
+    data = bytes(LIMITS.request_bytes - 50)
+    image = Image(encoded=data) if form == "encoded" else Image(tensor=Tensor(data=data, shape=[1, 2, 3]))
+    backend = DyingBackend("poison")
+    dispatcher = Dispatcher("m", backend, AdmissionConfig(), memory=MemoryBudget(2000 * MIB))
+
+    async def sent(name: str, image: Image) -> tuple[str, bool]:
+        message = ScoreDefendedRequest(request_id=name, image=image).SerializeToString()
+        request = read_request(message, ScoreDefendedRequest)
+        return await code_of(dispatcher.run_in_turn(request, 10, estimate=LARGE)), request.cut is not None
+
+    assert await sent("poison", image) == ("POISON", False)
+    assert await sent("p" * 200, image) == ("POISON", True)
+    assert await sent("o" * 200, Image(encoded=b"\1" * len(data))) == ("OK", True)
+    assert len(backend.seen) == 2
 
 
 async def test_poison_is_forgotten_after_a_while() -> None:

@@ -23,6 +23,7 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.gateway.cost import Estimate, Rates, estimate
+from scoreguard_handlers.worker.received import Received
 from scoreguard_handlers.worker.request_check import RequestChecker
 
 
@@ -37,7 +38,7 @@ async def cost_of(archive: Archive, request: Any, chain: str = "") -> Estimate:
     """The estimate of a request behind a chain."""
     request.defences.extend(step.to_message() for step in parse_chain(chain))
     steps = RequestChecker(archive.manifest).resolve(request.defences)
-    return await estimate(request, steps, metric="brightness", max_pixels=50_000_000)
+    return await estimate(Received.of(request), steps, metric="brightness", max_pixels=50_000_000)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP", "AVIF", "TIFF", "BMP", "PPM", "GIF"])

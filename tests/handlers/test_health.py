@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ from gateways import connected, eventually, failure_of, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tiny_archives import write_tiny_archive
 
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard.v1.worker_pb2 import WorkerResponse
 from scoreguard_handlers.backends.local import LocalBackend
 from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
@@ -22,6 +22,8 @@ from scoreguard_handlers.gateway.health import HealthMonitor
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.catalogue import Catalogue
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.received import Received
 
 SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -60,15 +62,15 @@ class SwitchedBackend(LocalBackend):
     faulty: Collection[str] = ("bright",)
     """Metrics that have the fault."""
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
         """Score, unless told to be gone or to hang; shift the score when told to be wrong."""
         if metric not in self.faulty:
-            return await super().run(metric, request)
+            return await super().run(metric, pieces)
         while self.fault == "hung":
             await asyncio.sleep(0.01)
         if self.fault in FAULTS:
             raise FAULTS[self.fault]
-        response = await super().run(metric, request)
+        response = await super().run(metric, pieces)
         if self.fault == "wrong":
             response.results[0].score.score += 5
         return response
@@ -127,8 +129,8 @@ async def test_one_metric_that_hangs_does_not_take_the_others_down(store: Path) 
         await eventually(lambda: state(f"{SERVICE}/bright", NOT_SERVING))
         assert await state(f"{SERVICE}/dark") == await state(SERVICE) == await state("") == SERVING
         with pytest.raises(BackendUnavailableError, match="bright cannot score now"):
-            await router.submit(request(), 5)
-        assert (await router.submit(request(metric="dark"), 5)).score.score == pytest.approx(80, abs=0.1)
+            await router.route(Received.of(request()), 5)
+        assert (await router.route(Received.of(request(metric="dark")), 5)).score.score == pytest.approx(80, abs=0.1)
 
 
 async def test_callers_without_an_answer_turn_readiness_off(store: Path) -> None:
@@ -137,7 +139,7 @@ async def test_callers_without_an_answer_turn_readiness_off(store: Path) -> None
         backend.fault = "hung"
         for _ in range(20):
             with suppress(TooLateError, BackendUnavailableError):
-                await router.submit(request(), 0.1)
+                await router.route(Received.of(request()), 0.1)
         await eventually(lambda: state(SERVICE, NOT_SERVING))
         assert "nothing was answered in time" in str(router.dispatchers["bright"].refusal)
         backend.fault = ""
@@ -152,7 +154,7 @@ async def test_a_deadline_that_grpc_sees_first_counts_as_well(store: Path) -> No
             for _ in range(12):
                 with suppress(TimeoutError, BackendUnavailableError):
                     async with asyncio.timeout(0.08):
-                        await router.submit(request(), 100 if left_early else 0.1)
+                        await router.route(Received.of(request()), 100 if left_early else 0.1)
             if left_early:
                 assert await state(SERVICE) == SERVING
         await eventually(lambda: state(SERVICE, NOT_SERVING))
@@ -163,15 +165,15 @@ async def test_answers_in_time_keep_readiness_among_time_outs(store: Path) -> No
     async with watched(store, STALL) as (_, router, state):
         for _ in range(12):
             with suppress(TooLateError):
-                await router.submit(slow_request(2, size=512), 0.05)
-            await router.submit(request(), 20)
+                await router.route(Received.of(slow_request(2, size=512)), 0.05)
+            await router.route(Received.of(request()), 20)
             assert await state(SERVICE) == SERVING
 
 
 async def test_busy_workers_that_answer_are_ready(store: Path) -> None:
     """While every worker is busy for longer than the span and nobody's time runs out, the metric is SERVING."""
     async with watched(store, STALL) as (_, router, state):
-        work = asyncio.create_task(router.submit(slow_request(8, size=512), 60))
+        work = asyncio.create_task(router.route(Received.of(slow_request(8, size=512)), 60))
         while not work.done():
             assert await state(SERVICE) == SERVING
             await asyncio.sleep(0.05)

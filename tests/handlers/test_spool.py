@@ -15,6 +15,8 @@ from scoreguard.v1.scoring_pb2 import Image, PurifyRequest, ScoreDefendedRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
 from scoreguard_handlers.torchserve.spool import INLINE, INLINE_BYTES, MARK, SPOOLED, VARIABLE, Spool, answer_spooled
+from scoreguard_handlers.worker.pieces import pieces_of
+from scoreguard_handlers.worker.wire import Buffer
 
 LARGE = 20 << 20
 
@@ -33,13 +35,13 @@ def carried(folder: Path, request: WorkerRequest, answer: bytes = b"answer") -> 
         if INLINE in fields:
             return answer
 
-        def run(payload: bytes) -> bytes:
+        def run(payload: Buffer) -> bytes:
             assert payload == request.SerializeToString()
             return answer
 
         return answer_spooled(fields[SPOOLED], run, {VARIABLE: str(folder)})
 
-    return asyncio.run(Spool(folder).carry(request, send)), seen
+    return asyncio.run(Spool(folder).carry(pieces_of(request), send)), seen
 
 
 @pytest.mark.parametrize(
@@ -83,7 +85,7 @@ def test_a_caller_who_leaves_leaves_no_file(tmp_path: Path) -> None:
             await asyncio.sleep(60)
             return MARK
 
-        call = asyncio.create_task(Spool(tmp_path).carry(scoring(LARGE), send))
+        call = asyncio.create_task(Spool(tmp_path).carry(pieces_of(scoring(LARGE)), send))
         async with asyncio.timeout(20):
             while not opened:
                 await asyncio.sleep(0.01)

@@ -30,20 +30,20 @@ from scoreguard_handlers.torchserve import entry as torchserve_entry
 class Faulty(torchserve_entry.DefendedScoreHandler):
     """Raises, or dies, where the usual handler never does."""
 
-    def run(self, request):
-        for item in request.items:
-            note = {item.id: item.deadline_unix_seconds}
-            if item.score.request_id == "hang":
+    def run(self, pieces):
+        for piece in pieces:
+            note, name = {piece.id: piece.deadline_unix_seconds}, piece.request.head.request_id
+            if name == "hang":
                 with self._worker._board.working(note):
                     time.sleep(3600)
-            if item.score.request_id == "die":
+            if name == "die":
                 with self._worker._board.working(note):
                     os.kill(os.getpid(), signal.SIGKILL)
-            if item.score.request_id == "raise":
+            if name == "raise":
                 raise ValueError("a bug in the handler")
-            if item.score.request_id == "memory":
+            if name == "memory":
                 raise MemoryError
-        return super().run(request)
+        return super().run(pieces)
 '''
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard.v1.worker_pb2 import WorkerResponse
 from scoreguard_handlers.worker.board import Board
+from scoreguard_handlers.worker.pieces import Piece
 
 THREAD_NAME: Final = "scoreguard-chain"
 """How the names of threads that run graphs in this process begin."""
@@ -29,8 +30,8 @@ class Backend(Protocol):
         """Where workers see who has left."""
         ...
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
-        """Run one worker call.
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
+        """Run one worker call; one result for each piece, in their order.
 
         Raises:
             WorkerDiedError: the worker died; what it was working on is named where that is known.

@@ -7,23 +7,24 @@ and what takes too much memory takes the whole process. TorchServe's worker proc
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol, Self
 
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse
+from scoreguard.v1.worker_pb2 import WorkerResponse
 from scoreguard_handlers.backends.base import THREAD_NAME
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.worker.board import Board, MemoryBoard
 from scoreguard_handlers.worker.catalogue import Catalogue
+from scoreguard_handlers.worker.pieces import Piece
 from scoreguard_handlers.worker.worker import Worker
 
 
 class Runner(Protocol):
     """What a loaded archive can do; thread-safe."""
 
-    def run(self, request: WorkerRequest) -> WorkerResponse:
-        """Answer every item."""
+    def answer(self, pieces: Sequence[Piece]) -> WorkerResponse:
+        """Answer every piece."""
         ...
 
 
@@ -55,9 +56,9 @@ class LocalBackend:
         }
         return cls(runners, workers=config.workers, board=board)
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
-        """Run one call on the pool."""
-        return await asyncio.get_running_loop().run_in_executor(self._pool, self._runners[metric].run, request)
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
+        """Run one call on the pool; the images stay in the callers' messages."""
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._runners[metric].answer, pieces)
 
     async def ready(self, metric: str) -> None:
         """Threads of this process are up for as long as it is."""

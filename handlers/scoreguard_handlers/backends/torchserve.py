@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self
 
 import grpc
 from google.protobuf.message import DecodeError
 
-from scoreguard.v1.worker_pb2 import (
-    TorchServePredictionResponse,
-    TorchServePredictionsRequest,
-    WorkerRequest,
-    WorkerResponse,
-)
+from scoreguard.v1.worker_pb2 import TorchServePredictionResponse, TorchServePredictionsRequest, WorkerResponse
 from scoreguard_handlers.backends.hung_workers import HungWorkers
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import (
@@ -33,8 +28,12 @@ from scoreguard_handlers.torchserve.spool import Spool
 from scoreguard_handlers.torchserve.supervisor import TorchServeSupervisor
 from scoreguard_handlers.worker.board import FolderBoard
 from scoreguard_handlers.worker.catalogue import Catalogue
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.wire import header
 
 PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
+_MAP_VALUE: Final = 2
+"""Number of the value in an entry of a protobuf map; the key is 1."""
 _MARGIN_SECONDS: Final = 2.0
 """A worker that stops, or is ended, after the deadline needs a moment to say so."""
 _OPTIONS: Final = (
@@ -83,7 +82,7 @@ class TorchServeBackend:
         self.board = FolderBoard(server.board)
         self._predict: Any = self._channel.unary_unary(
             PREDICTIONS,
-            request_serializer=TorchServePredictionsRequest.SerializeToString,
+            request_serializer=None,
             response_deserializer=TorchServePredictionResponse.FromString,
         )
 
@@ -93,20 +92,19 @@ class TorchServeBackend:
         closing.add_done_callback(self._closing.discard)
         self._connect(server)
 
-    async def run(self, metric: str, request: WorkerRequest) -> WorkerResponse:
+    async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
         """Run one call on some worker of the metric."""
         # For as long as a worker may be at it, so that what is under way is known.
-        timeout = _timeout_of(request, self._overdue_seconds)
+        timeout = _timeout_of(pieces, self._overdue_seconds)
 
         async def send(fields: Mapping[str, bytes]) -> bytes:
-            message = TorchServePredictionsRequest(model_name=metric, input=fields)
-            reply = await self._predict(message, timeout=timeout, metadata=self._metadata)
+            reply = await self._predict(_prediction(metric, fields), timeout=timeout, metadata=self._metadata)
             return bytes(reply.prediction)
 
         try:
-            return WorkerResponse.FromString(await self._spool.carry(request, send))
+            return WorkerResponse.FromString(await self._spool.carry(pieces, send))
         except grpc.aio.AioRpcError as error:
-            raise self._failure(request, error.code(), error.details() or "") from error
+            raise self._failure(pieces, error.code(), error.details() or "") from error
         except DecodeError as error:
             raise ChainFailedError("the worker answered with bytes that are not a WorkerResponse") from error
 
@@ -131,12 +129,12 @@ class TorchServeBackend:
         await self._channel.close()
         await self._supervisor.stop()
 
-    def _failure(self, request: WorkerRequest, code: grpc.StatusCode, details: str) -> ServingError:
+    def _failure(self, pieces: Sequence[Piece], code: grpc.StatusCode, details: str) -> ServingError:
         """What the status means; of a dead worker, what its note says."""
         error = translate(code, details)
         if not _is_death(code, details):
             return error
-        ids = {item.id for item in request.items}
+        ids = {piece.id for piece in pieces}
         for note in self.board.notes():
             if ids.intersection(note.items):
                 self.board.erase(note.pid)
@@ -171,8 +169,18 @@ def _is_death(code: grpc.StatusCode, details: str) -> bool:
     return "Worker died" in text or (code is grpc.StatusCode.INTERNAL and "no worker" in text.lower())
 
 
-def _timeout_of(request: WorkerRequest, overdue_seconds: float) -> float | None:
-    deadlines = [item.deadline_unix_seconds for item in request.items]
+def _prediction(metric: str, fields: Mapping[str, bytes]) -> bytes:
+    """A serialised `TorchServePredictionsRequest`; protobuf would copy each payload three times."""
+    kind = TorchServePredictionsRequest
+    parts = [kind(model_name=metric).SerializeToString()]
+    for name, payload in fields.items():
+        entry = kind.InputEntry(key=name).SerializeToString() + header(_MAP_VALUE, len(payload))
+        parts += [header(kind.INPUT_FIELD_NUMBER, len(entry) + len(payload)), entry, payload]
+    return b"".join(parts)
+
+
+def _timeout_of(pieces: Sequence[Piece], overdue_seconds: float) -> float | None:
+    deadlines = [piece.deadline_unix_seconds for piece in pieces]
     if not deadlines or 0 in deadlines:
         return None
     return max(0.0, max(deadlines) - time.time()) + overdue_seconds + _MARGIN_SECONDS

@@ -25,7 +25,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, StageTiming
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkResult
+from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import MIB, AdmissionConfig
 from scoreguard_handlers.errors import (
@@ -43,12 +43,16 @@ from scoreguard_handlers.gateway.poison import PoisonList
 from scoreguard_handlers.gateway.slots import Slots
 from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.worker.memory import MemoryBudget
-from scoreguard_handlers.worker.request_check import Request, kind_of
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.received import Received
+from scoreguard_handlers.worker.request_check import Request
 
 QUEUE_STAGE: Final = "queue"
 UNLIMITED: Final = 1 << 60
 _ID_BITS: Final = 62
 _STOPPED: Final = (code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
+_COUNTING: Final = ("score", "gradient")
+"""Answers that say how often the call was sent."""
 _SUSPECT_SHARE: Final = 4
 """Work that takes more than this part of the memory is blamed for a worker's death at once."""
 _DRAIN_SECONDS: Final = 0.01
@@ -61,7 +65,7 @@ _WARNINGS: Final = RateLimit()
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Pending:
-    request: Request
+    request: Received[Request]
     """As it arrived: a copy beside each image that waits would double the gateway's memory."""
     id: int
     deadline_unix_seconds: float
@@ -69,6 +73,7 @@ class _Pending:
     group: Hashable
     size: int
     caller: str
+    attempts: int
     estimate: Estimate
     seconds: float
     is_large: bool
@@ -124,22 +129,29 @@ class Dispatcher:
         now, running = time.time(), [pending for batch in self._calls.values() for pending in batch]
         return self._slots.all_at_large_work and all(pending.deadline_unix_seconds > now for pending in running)
 
-    async def submit(
-        self, request: Request, seconds: float | None, *, caller: str = "", estimate: Estimate | None = None
+    async def run_in_turn(
+        self,
+        request: Received[Request],
+        seconds: float | None,
+        *,
+        caller: str = "",
+        attempts: int = 1,
+        estimate: Estimate | None = None,
     ) -> WorkResult:
-        """Wait for a worker and its answer. A caller who leaves takes his work along: it is stopped.
+        """Queue work, and wait for its turn and the worker's answer. A caller who leaves takes it along: it is stopped.
 
         Args:
             request: the piece of work.
             seconds: time that the caller waits; None = the default.
             caller: whose work this is; callers share the workers evenly.
+            attempts: how often the caller's channel has sent it; the answer repeats it.
             estimate: what it will cost; None = next to nothing.
 
         Raises:
             ServingError: refused, too late, or failed as a whole; an item's own failure is in the result.
         """
         seconds = self._clip(seconds)
-        pending = self._pending(request, seconds, caller, estimate or Estimate())
+        pending = self._pending(request, seconds, caller, attempts, estimate or Estimate())
         self._check_admission(seconds, pending)
         self._waiting.put(pending)
         self._waiting_bytes += pending.size
@@ -162,7 +174,9 @@ class Dispatcher:
         wanted = self._config.default_deadline_seconds if seconds is None else seconds
         return min(wanted, self._config.max_deadline_seconds)
 
-    def _pending(self, request: Request, seconds: float, caller: str, estimate: Estimate) -> _Pending:
+    def _pending(
+        self, request: Received[Request], seconds: float, caller: str, attempts: int, estimate: Estimate
+    ) -> _Pending:
         cost = self._rates.seconds(estimate)
         is_large = cost > self._config.lane_seconds or not self._memory.is_small(estimate.memory_bytes)
         return _Pending(
@@ -170,9 +184,10 @@ class Dispatcher:
             id=1 + secrets.randbits(_ID_BITS),
             deadline_unix_seconds=time.time() + seconds,
             answer=asyncio.get_running_loop().create_future(),
-            group=object() if is_large else _group_of(request),
-            size=request.ByteSize(),
+            group=object() if is_large else _group_of(request.head),
+            size=request.size,
             caller=caller,
+            attempts=attempts,
             estimate=estimate,
             seconds=cost,
             is_large=is_large,
@@ -305,7 +320,7 @@ class Dispatcher:
     async def _run(self, batch: list[_Pending]) -> None:
         started = time.perf_counter()
         try:
-            response = await self._backend.run(self.metric, _call_of(batch))
+            response = await self._backend.run(self.metric, [_piece_of(pending) for pending in batch])
             if len(response.results) != len(batch):
                 raise ChainFailedError(f"the worker gave {len(response.results)} answers to {len(batch)} requests")
         except WorkerDiedError as error:
@@ -324,7 +339,7 @@ class Dispatcher:
             if len(batch) == 1 and result.status.code in _STOPPED:
                 self._rates.stopped(pending.estimate, seconds)
             self._rates.learn(pending.estimate, result)
-            _add_wait(result, pending.waited_ms)
+            _complete(result, pending)
             if not pending.answer.done():
                 pending.answer.set_result(result)
 
@@ -359,12 +374,8 @@ def _fail(batch: list[_Pending], error: ServingError) -> None:
             pending.answer.set_exception(error)
 
 
-def _call_of(batch: list[_Pending]) -> WorkerRequest:
-    call = WorkerRequest()
-    for pending in batch:
-        item = call.items.add(id=pending.id, deadline_unix_seconds=pending.deadline_unix_seconds)
-        getattr(item, kind_of(pending.request)).CopyFrom(pending.request)
-    return call
+def _piece_of(pending: _Pending) -> Piece:
+    return Piece(request=pending.request, id=pending.id, deadline_unix_seconds=pending.deadline_unix_seconds)
 
 
 def _group_of(request: Request) -> Hashable:
@@ -377,7 +388,12 @@ def _group_of(request: Request) -> Hashable:
     return request.return_undefended_score, steps
 
 
-def _add_wait(result: WorkResult, milliseconds: float) -> None:
+def _complete(result: WorkResult, pending: _Pending) -> None:
+    """Add what the gateway knows of the work to the worker's answer."""
     kind = result.WhichOneof("result")
-    if kind not in {None, "status"}:
-        getattr(result, kind).timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=milliseconds))
+    if kind in {None, "status"}:
+        return
+    answer = getattr(result, str(kind))
+    answer.timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=pending.waited_ms))
+    if kind in _COUNTING:
+        answer.attempts = pending.attempts

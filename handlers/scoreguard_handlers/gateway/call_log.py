@@ -11,10 +11,10 @@ from typing import Any, Final
 import grpc
 
 from scoreguard.support.shown import shown
-from scoreguard.v1.scoring_pb2 import ScoreDefendedBatchRequest
 from scoreguard.v1.spec import format_chain
 from scoreguard_handlers.logs import FIELDS, warn
 from scoreguard_handlers.rate_limit import RateLimit
+from scoreguard_handlers.worker.received import ReceivedBatch
 
 logger = logging.getLogger(__name__)
 _MESSAGE_CHARACTERS: Final = 200
@@ -41,7 +41,7 @@ class CallFacts:
     method: str
     peer: str
     request: Any = None
-    """The message, where the call has one."""
+    """The message, or the messages of a batch, where the call has one."""
     request_id: str = ""
     """The caller's name for the request; a new one where it gave none."""
     code: grpc.StatusCode = grpc.StatusCode.OK
@@ -97,7 +97,7 @@ def _facts(call: CallFacts) -> dict[str, Any]:
         "peer": peer_of(call.peer),
         "metric": shown(getattr(request, "metric", "")),
         "chain": shown(format_chain(request.defences)) if hasattr(request, "defences") else "",
-        "items": len(request.requests) if isinstance(request, ScoreDefendedBatchRequest) else "",
+        "items": len(request.requests) if isinstance(request, ReceivedBatch) else "",
         "code": call.code.name,
         "ms": round(call.milliseconds, 1),
         "message": shown(call.message, _MESSAGE_CHARACTERS),

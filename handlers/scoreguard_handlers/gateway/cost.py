@@ -18,9 +18,11 @@ from scoreguard.chain.execution import COUNT_PARAMETER, is_diffusion, tiling_of
 from scoreguard.chain.resolve import STEP_PARAMETER, ResolvedStep
 from scoreguard.images import read_image
 from scoreguard.v1.errors import ImageLimitError
-from scoreguard.v1.scoring_pb2 import PURIFIED_FORMAT_PNG, Image, PurifyRequest, ScoreGradientRequest
+from scoreguard.v1.scoring_pb2 import PURIFIED_FORMAT_PNG, PurifyRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkResult
+from scoreguard_handlers.worker.received import Received
 from scoreguard_handlers.worker.request_check import Request, smoothing_of
+from scoreguard_handlers.worker.wire import Buffer
 
 _AT_ONCE: Final = (b"\x89PNG", b"\xff\xd8")
 """How files begin whose short headers are read in microseconds; all others are read on a thread."""
@@ -41,7 +43,7 @@ SMOOTHING: Final = "smoothing"
 
 # Bytes of a worker's memory for one pixel, from `benchmarks/memory.py`.
 _DECODED: Final = 16
-"""Integers while decoding, then float32 planes."""
+"""Integers while decoding, then float32 planes. An array is read where the message lies: its planes alone are 12."""
 _METRIC: Final = 136
 _METRICS: Final = {"lite": 56, "nima": 8, "niqe": 136}
 """Of metrics that were measured; others are taken to be like the largest."""
@@ -107,29 +109,32 @@ class Rates:
             self._rates |= dict.fromkeys(unknown, left / work)
 
 
-async def estimate(request: Request, steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int) -> Estimate:
+async def estimate(
+    received: Received[Request], steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int
+) -> Estimate:
     """What a request to a metric will cost; a file's header is read on a thread unless that takes microseconds."""
-    pixels = await _pixels(request.image)
+    request, pixels = received.head, await _pixels(received)
     if not 0 < pixels <= max_pixels:
         return Estimate()
     memory = pixels * _bytes(request, steps, metric) + max((_tile_bytes(step, pixels) for step in steps), default=0)
     return Estimate(megapixels=pixels / 1e6, runs=_runs(request, steps), memory_bytes=int(memory))
 
 
-async def _pixels(image: Image) -> int:
+async def _pixels(received: Received[Request]) -> int:
+    image = received.head.image
     if image.WhichOneof("payload") == "tensor":
         shape = image.tensor.shape
         return math.prod(shape[:2]) if len(shape) == 3 and min(shape) > 0 else 0
-    data = image.encoded
-    if len(data) <= _AT_ONCE_BYTES and data.startswith(_AT_ONCE):
+    data = received.image
+    if len(data) <= _AT_ONCE_BYTES and bytes(data[:4]).startswith(_AT_ONCE):
         return _header_pixels(data)
     return await asyncio.to_thread(_header_pixels, data)
 
 
-def _header_pixels(data: bytes) -> int:
+def _header_pixels(data: Buffer) -> int:
     """As the worker will read it: with no pixel allowed, the reader says how many there are and decodes none."""
     try:
-        read_image(data, max_pixels=0, max_seconds=_HEADER_SECONDS)
+        read_image(bytes(data), max_pixels=0, max_seconds=_HEADER_SECONDS)
     except ImageLimitError as error:
         return int(error.value) if error.what == "pixels" else 0
     except Exception:  # whatever is wrong with it, the worker says so in its own words

@@ -3,27 +3,27 @@
 from __future__ import annotations
 
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
-from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
 from scoreguard_handlers.gateway.calls import Caller, Context, answer
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.servicer import succeeded
 from scoreguard_handlers.gateway.telemetry import Telemetry
+from scoreguard_handlers.worker.received import Received
 
 
-class GradientServicer(GradientServiceServicer):
+class GradientServicer:
     """Answers the calls of one server."""
 
     def __init__(self, router: RequestRouter, telemetry: Telemetry) -> None:
         self._router, self._telemetry = router, telemetry
 
-    async def ScoreGradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:  # noqa: N802
+    async def ScoreGradient(  # noqa: N802
+        self, request: Received[ScoreGradientRequest], context: Context
+    ) -> ScoreGradientResponse:
         """The score and its derivative with respect to the picture."""
         caller = Caller.of(context)
         work = self._gradient(request, caller)
-        return await answer(self._telemetry, "ScoreGradient", context, caller, request, work)
+        return await answer(self._telemetry, "ScoreGradient", context, caller, request.head, work)
 
-    async def _gradient(self, request: ScoreGradientRequest, caller: Caller) -> ScoreGradientResponse:
-        result = await self._router.submit(request, caller.seconds_left, caller=caller.name)
-        response = succeeded(result).gradient
-        response.attempts = caller.attempts
-        return response
+    async def _gradient(self, request: Received[ScoreGradientRequest], caller: Caller) -> ScoreGradientResponse:
+        seconds, name, attempts = caller.seconds_left, caller.name, caller.attempts
+        return succeeded(await self._router.route(request, seconds, caller=name, attempts=attempts)).gradient

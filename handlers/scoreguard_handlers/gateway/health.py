@@ -23,13 +23,12 @@ from typing import Final
 from google.rpc import code_pb2
 from grpc_health.v1 import health, health_pb2
 
-from scoreguard.v1.worker_pb2 import WorkerRequest
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
 from scoreguard_handlers.gateway.pulse import Pulse
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
-from scoreguard_handlers.worker.canary import check_golden, golden_item
+from scoreguard_handlers.worker.canary import check_golden, golden_piece
 from scoreguard_handlers.worker.catalogue import Deployment
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -174,11 +173,10 @@ class _MetricWatch:
         if not vectors:
             return
         golden, seconds = vectors[next(self._turns) % len(vectors)], self._config.canary_timeout_seconds
-        item = golden_item(self._deployment.archive, golden)
-        item.deadline_unix_seconds = time.time() + seconds
+        piece = golden_piece(self._deployment.archive, golden, time.time() + seconds)
         try:
             async with asyncio.timeout(seconds):
-                response = await self._backend.run(self.metric, WorkerRequest(items=[item]))
+                response = await self._backend.run(self.metric, [piece])
         except TimeoutError:
             raise TooLateError(f"the canary was not scored within {seconds:g} s") from None
         if response.results and response.results[0].status.code == code_pb2.DEADLINE_EXCEEDED:

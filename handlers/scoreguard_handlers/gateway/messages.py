@@ -32,6 +32,7 @@ from scoreguard_handlers.gateway.skeleton import check_skeleton, not_a_message
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.logs import warn
 from scoreguard_handlers.rate_limit import RateLimit
+from scoreguard_handlers.worker.received import Received, ReceivedBatch
 
 logger = logging.getLogger(__name__)
 _OURS: Final = "/scoreguard."
@@ -99,7 +100,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
             call = _Call.of(context, method)
             message = await self._first(call)
             try:
-                with self._held(message.ByteSize()):
+                with self._held(_size_of(message)):
                     answer = await handler.unary_unary(message, context)
             except ResourceLimitError as error:
                 return await self._refuse(call, error)
@@ -253,9 +254,14 @@ def _ignore_outcome(reading: asyncio.Future[Any]) -> None:
         reading.exception()
 
 
+def _size_of(message: Any) -> int:
+    """Bytes of a request; of a message of our own they are known, where protobuf would write it to count them."""
+    return message.size if isinstance(message, Received | ReceivedBatch) else message.ByteSize()
+
+
 def _reader_of(deserialise: Any) -> Callable[[bytes], Any]:
     """The same deserialiser, with limits, and a value for what it cannot read."""
-    descriptor = deserialise.__self__.DESCRIPTOR
+    descriptor = getattr(deserialise, "__self__", deserialise).DESCRIPTOR
 
     def read(data: bytes) -> Any:
         try:

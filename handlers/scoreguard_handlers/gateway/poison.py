@@ -12,6 +12,7 @@ import time
 
 from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import PoisonError
+from scoreguard_handlers.worker.received import Received
 from scoreguard_handlers.worker.request_check import Request, kind_of
 
 _DEATHS = 2
@@ -27,20 +28,20 @@ class PoisonList:
         self._deaths: dict[bytes, tuple[int, float]] = {}
         self._sizes: set[int] = set()
 
-    def check(self, request: Request) -> None:
+    def check(self, request: Received[Request]) -> None:
         """Refuse what is known to take workers down.
 
         Raises:
             PoisonError: this is.
         """
         self._forget_old()
-        if _size(request) not in self._sizes:  # a digest of every large image would take its time
+        if len(request.image) not in self._sizes:  # a digest of every large image would take its time
             return
         deaths, _ = self._deaths.get(_digest(request), (0, 0.0))
         if deaths >= _DEATHS:
             raise self._error()
 
-    def blame(self, request: Request, *, large: bool) -> PoisonError | None:
+    def blame(self, request: Received[Request], *, large: bool) -> PoisonError | None:
         """Count a death over a piece of work; the error if it was one too many."""
         self._forget_old()
         digest = _digest(request)
@@ -49,7 +50,7 @@ class PoisonList:
         if len(self._deaths) >= _REMEMBERED:
             del self._deaths[next(iter(self._deaths))]
         self._deaths[digest] = deaths, time.monotonic()
-        self._sizes.add(_size(request))
+        self._sizes.add(len(request.image))
         return self._error() if deaths >= _DEATHS else None
 
     def _forget_old(self) -> None:
@@ -69,16 +70,18 @@ class PoisonList:
         )
 
 
-def _size(request: Request) -> int:
-    image = request.image
-    return len(image.encoded) or len(image.tensor.data)
-
-
-def _digest(request: Request) -> bytes:
+def _digest(request: Received[Request]) -> bytes:
     """Of the work without what differs when the same is sent again."""
     work = WorkItem()
-    bare = getattr(work, kind_of(request))
-    bare.CopyFrom(request)
+    bare = getattr(work, kind_of(request.head))
+    bare.CopyFrom(request.head)
     bare.ClearField("request_id")
     bare.ClearField("seed")
-    return hashlib.blake2b(work.SerializeToString(deterministic=True), digest_size=16).digest()
+    # Whether the image's bytes are in the head depends on the size of the message.
+    if bare.image.WhichOneof("payload") == "encoded":
+        bare.image.encoded = b""
+    else:
+        bare.image.tensor.ClearField("data")
+    digest = hashlib.blake2b(work.SerializeToString(deterministic=True), digest_size=16)
+    digest.update(request.image)
+    return digest.digest()

@@ -20,6 +20,7 @@ from scoreguard_handlers.gateway.cost import estimate
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.catalogue import Catalogue, Deployment
 from scoreguard_handlers.worker.memory import MemoryBudget
+from scoreguard_handlers.worker.received import Received
 from scoreguard_handlers.worker.request_check import Request, check_counts
 
 _AT_THE_DEADLINE_SECONDS: Final = 0.2
@@ -57,18 +58,27 @@ class RequestRouter:
         """Items of one call that may be under way; its own items must not overflow the queue."""
         return min(self.config.window, self.config.queue_limit)
 
-    async def submit(self, request: Request, seconds: float | None, *, caller: str = "") -> WorkResult:
-        """Have one piece of work of a caller done within `seconds` (None = the default).
+    async def route(
+        self, request: Received[Request], seconds: float | None, *, caller: str = "", attempts: int = 1
+    ) -> WorkResult:
+        """Find who can do a piece of work, check it, estimate its cost, and pass it on.
+
+        Args:
+            request: the piece of work.
+            seconds: time that the caller waits; None = the default.
+            caller: whose work this is.
+            attempts: how often the caller's channel has sent it.
 
         Raises:
             ServingError: it was not done; the result's status says so where the worker found the fault.
         """
         metric, started = "", time.monotonic()
         try:
-            deployment = self._find(request)
-            metric, steps = deployment.archive.name, deployment.checker.check(request)
+            deployment = self._find(request.head)
+            metric, steps = deployment.archive.name, deployment.checker.check(request.head)
             cost = await estimate(request, steps, metric=metric, max_pixels=self._max_pixels)
-            result = await self.dispatchers[metric].submit(request, seconds, caller=caller, estimate=cost)
+            dispatcher = self.dispatchers[metric]
+            result = await dispatcher.run_in_turn(request, seconds, caller=caller, attempts=attempts, estimate=cost)
         except asyncio.CancelledError:
             if seconds is not None and time.monotonic() - started > seconds - _AT_THE_DEADLINE_SECONDS:
                 _tell(self._on_late, metric)

@@ -19,7 +19,6 @@ from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from scoreguard.v1 import scoring_pb2
-from scoreguard.v1.scoring_pb2_grpc import add_GradientServiceServicer_to_server, add_ScoringServiceServicer_to_server
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
@@ -37,6 +36,7 @@ from scoreguard_handlers.gateway.listening import (
     server_options,
 )
 from scoreguard_handlers.gateway.messages import MessageReader
+from scoreguard_handlers.gateway.methods import add_service
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.servicer import ScoringServicer
 from scoreguard_handlers.gateway.store_copy import StoreWatch, copied_store
@@ -170,9 +170,10 @@ def _build(
     door = TokenInterceptor(tokens, telemetry) if tokens else None
     reader = MessageReader(config.connections, config.max_message_bytes, telemetry, door)
     server = grpc.aio.server(interceptors=[door, reader] if door else [reader], options=server_options(config))
-    add_ScoringServiceServicer_to_server(ScoringServicer(router, telemetry, config), server)
+    services = scoring_pb2.DESCRIPTOR.services_by_name
+    add_service(server, services["ScoringService"], ScoringServicer(router, telemetry, config))
     if config.gradients:
-        add_GradientServiceServicer_to_server(GradientServicer(router, telemetry), server)
+        add_service(server, services["GradientService"], GradientServicer(router, telemetry))
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
     if config.reflection:
         names = (*_readiness_names(config), health.SERVICE_NAME, reflection.SERVICE_NAME)

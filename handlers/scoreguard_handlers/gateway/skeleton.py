@@ -7,21 +7,11 @@ where the limit is passed.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cache
-from typing import Final
-
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor
 
 from scoreguard.v1.limits import LIMITS
 from scoreguard_handlers.errors import InvalidRequestError
-
-_IMAGE_BYTES: Final = {"scoreguard.v1.Image.encoded", "scoreguard.v1.Tensor.data"}
-_VARINT, _FIXED64, _LENGTH, _GROUP, _GROUP_END, _FIXED32 = range(6)
-_SIZES: Final = {_FIXED64: 8, _FIXED32: 4, _GROUP: 0, _GROUP_END: 0}
-_LAST_BYTE: Final = 0x80
-_LONGEST_VARINT: Final = 10
-Plan = Mapping[int, Descriptor | None]
+from scoreguard_handlers.worker.wire import BYTES, SIZES, VARINT, plan_of, read_varint
 
 
 def check_skeleton(data: bytes, descriptor: Descriptor) -> None:
@@ -56,14 +46,14 @@ def _count(data: memoryview, descriptor: Descriptor, limit: int) -> int:
     Raises:
         IndexError: the bytes end in the middle of something, or hold what no message holds.
     """
-    plan, position, total = _plan(descriptor), 0, 0
+    plan, position, total = plan_of(descriptor), 0, 0
     while position < len(data) and total <= limit:
         start = position
-        tag, position = _varint(data, position)
+        tag, position = read_varint(data, position)
         wire_type = tag & 7
         total += LIMITS.field_bytes
-        if wire_type == _LENGTH:
-            length, position = _varint(data, position)
+        if wire_type == BYTES:
+            length, position = read_varint(data, position)
             content, position = position, position + length
             inner = plan.get(tag >> 3, descriptor)
             if inner is descriptor:  # nothing in it is looked at
@@ -71,7 +61,7 @@ def _count(data: memoryview, descriptor: Descriptor, limit: int) -> int:
             elif inner is not None:
                 total += content - start + _count(data[content:position], inner, limit - total)
         else:
-            position = _varint(data, position)[1] if wire_type == _VARINT else position + _size(wire_type)
+            position = read_varint(data, position)[1] if wire_type == VARINT else position + _size(wire_type)
             total += position - start
         if position > len(data):
             raise IndexError
@@ -79,35 +69,11 @@ def _count(data: memoryview, descriptor: Descriptor, limit: int) -> int:
 
 
 def _size(wire_type: int) -> int:
-    if wire_type not in _SIZES:
+    if wire_type not in SIZES:
         raise IndexError
-    return _SIZES[wire_type]
-
-
-def _varint(data: memoryview, position: int) -> tuple[int, int]:
-    if (value := data[position]) < _LAST_BYTE:  # nearly all are this short
-        return value, position + 1
-    value = 0
-    for place in range(_LONGEST_VARINT):
-        byte = data[position + place]
-        value |= (byte & ~_LAST_BYTE) << (7 * place)
-        if byte < _LAST_BYTE:
-            return value, position + place + 1
-    raise IndexError
-
-
-@cache
-def _plan(descriptor: Descriptor) -> Plan:
-    """What to do with a field: absent = count it, a descriptor = look inside, None = image bytes."""
-    plan: dict[int, Descriptor | None] = {}
-    for field in descriptor.fields:
-        if field.full_name in _IMAGE_BYTES:
-            plan[field.number] = None
-        elif field.type == FieldDescriptor.TYPE_MESSAGE and _plan(field.message_type):
-            plan[field.number] = field.message_type
-    return plan
+    return SIZES[wire_type]
 
 
 def _holds_requests(descriptor: Descriptor) -> bool:
-    plan = _plan(descriptor)
+    plan = plan_of(descriptor)
     return any(field.number in plan and field.is_repeated for field in descriptor.fields)

@@ -15,17 +15,19 @@ from typing import Any, Protocol
 from google.protobuf.message import DecodeError
 
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard.v1.worker_pb2 import WorkerResponse, WorkResult
 from scoreguard_handlers.environment import worker_config
 from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
 from scoreguard_handlers.torchserve.fields import came_over_http, mark_repeated_fields
 from scoreguard_handlers.torchserve.http_form import read_form, write_answer
-from scoreguard_handlers.torchserve.response_limit import limit_from, within
+from scoreguard_handlers.torchserve.response_limit import limit_from, serialised
 from scoreguard_handlers.torchserve.shared_files import blob_folder
 from scoreguard_handlers.torchserve.spool import INLINE, SPOOLED, answer_spooled
 from scoreguard_handlers.torchserve.worker_memory import limit_memory
 from scoreguard_handlers.worker.board import board_from
+from scoreguard_handlers.worker.pieces import Piece, read_call
 from scoreguard_handlers.worker.status import to_status
+from scoreguard_handlers.worker.wire import Buffer
 from scoreguard_handlers.worker.worker import Worker
 
 
@@ -70,24 +72,23 @@ class DefendedScoreHandler:
         """Answer every request of TorchServe's batch: protobuf to protobuf, form to JSON."""
         return [self._answer(request, index, context) for index, request in enumerate(data)]
 
-    def run(self, request: WorkerRequest) -> WorkerResponse:
-        """Answer one wire request."""
+    def run(self, pieces: Sequence[Piece]) -> WorkerResponse:
+        """Answer the pieces of one call."""
         if self._worker is None:
             raise RuntimeError("the handler was not initialized")
-        return self._worker.run(request)
+        return self._worker.answer(pieces)
 
     def _answer(self, request: Mapping[str, Any], index: int, context: Context) -> bytes:
         if not came_over_http(context.get_all_request_header(index)):
             if isinstance(payload := request.get(INLINE), bytes | bytearray):
-                return self._answer_wire(bytes(payload))
+                return self._answer_wire(payload)
             if isinstance(name := request.get(SPOOLED), bytes | bytearray):
                 return self._answer_spooled(bytes(name))
         return self._answer_form(request, index, context)
 
-    def _answer_wire(self, payload: bytes) -> bytes:
+    def _answer_wire(self, payload: Buffer) -> bytes:
         try:
-            response = self.run(WorkerRequest.FromString(payload))
-            return within(response, limit_from()).SerializeToString()
+            return serialised(self.run(read_call(payload)), limit_from())
         except DecodeError:
             error = InvalidRequestError("the payload under 'data' is not a scoreguard.v1.WorkerRequest", field="data")
             return WorkerResponse(results=[_status_result(error)]).SerializeToString()
@@ -107,7 +108,7 @@ class DefendedScoreHandler:
     def _score_form(self, form: Mapping[str, Any]) -> WorkResult:
         try:
             metric = self._worker.archive.name if self._worker else ""
-            return self.run(WorkerRequest(items=[read_form(form, metric)])).results[0]
+            return self.run([Piece.of(read_form(form, metric))]).results[0]
         except Exception as error:  # raised, it would fail the whole batch, and answer without JSON
             return _status_result(as_serving_error(error))
 

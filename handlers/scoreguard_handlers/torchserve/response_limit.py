@@ -19,10 +19,13 @@ def limit_from(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get(VARIABLE) or 0)
 
 
-def within(response: WorkerResponse, limit: int) -> WorkerResponse:
-    """The same answers, where one that goes beyond the limit is replaced by RESOURCE_EXHAUSTED with both sizes."""
-    if not limit or response.ByteSize() <= limit:
-        return response
+def serialised(response: WorkerResponse, limit: int) -> bytes:
+    """The answers as bytes, where one that goes beyond the limit is replaced by RESOURCE_EXHAUSTED with both sizes."""
+    written = response.SerializeToString()  # asked for its size, protobuf would write it as well
+    return written if not limit or len(written) <= limit else _within(response, limit).SerializeToString()
+
+
+def _within(response: WorkerResponse, limit: int) -> WorkerResponse:
     kept, total = WorkerResponse(), 0
     for result in response.results:
         size = result.ByteSize()

@@ -1,23 +1,26 @@
 """Large messages between gateway and worker as files, so that TorchServe's Java side only ever carries small ones.
 
 Java would hold up to five copies of a message, and keeps the memory. A message above `INLINE_BYTES`, and one whose
-answer may be, lies in a file of this instance's folder; TorchServe passes on its name. The worker writes the answer
-into the same open file: where the gateway has given up and unlinked it, the answer vanishes with it.
+answer may be, lies in a file of this instance's folder; TorchServe passes on its name. The gateway writes the requests
+there as they came, which is the only copy that is made of an image: the worker maps the file. The worker writes the
+answer into the same open file: where the gateway has given up and unlinked it, the answer vanishes with it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
+import mmap
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
+from scoreguard_handlers.worker.pieces import Piece, write_call
+from scoreguard_handlers.worker.wire import Buffer
 
 VARIABLE: Final = "SCOREGUARD_SPOOL"
 """How TorchServe's workers learn of the folder; nothing = no files are read."""
@@ -39,42 +42,44 @@ class Spool:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    async def carry(self, request: WorkerRequest, send: Send) -> bytes:
-        """Send a request in the form that fits its size, and give back the answer's bytes.
+    async def carry(self, pieces: Sequence[Piece], send: Send) -> bytes:
+        """Send a worker call in the form that fits its size, and give back the answer's bytes.
 
         Args:
-            request: what a worker shall do.
+            pieces: what a worker shall do.
             send: passes the fields of TorchServe's request on and returns the worker's answer.
 
         Raises:
             ResourceLimitError: the folder is full.
         """
-        payload = request.SerializeToString()
-        if len(payload) <= INLINE_BYTES and not any(_may_answer_large(item) for item in request.items):
-            return await send({INLINE: payload})
-        return await self._carry_in_file(payload, send)
+        parts = write_call(pieces)
+        if sum(map(len, parts)) <= INLINE_BYTES and not any(piece.may_answer_large for piece in pieces):
+            return await send({INLINE: b"".join(parts)})
+        return await self._carry_in_file(parts, send)
 
-    async def _carry_in_file(self, payload: bytes, send: Send) -> bytes:
+    async def _carry_in_file(self, parts: Sequence[Buffer], send: Send) -> bytes:
         name = secrets.token_hex(16)
         path = self.folder / name
         try:
             # Opened here, written on a thread: a caller who leaves meanwhile leaves no file behind.
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            await asyncio.to_thread(_write_and_close, file, payload)
+            await asyncio.to_thread(_write_and_close, file, parts)
             answer = await send({SPOOLED: name.encode()})
             return await asyncio.to_thread(path.read_bytes) if answer == MARK else answer
         except OSError as error:
-            raise _full(error, len(payload)) from error
+            raise _full(error, sum(map(len, parts))) from error
         finally:
             path.unlink(missing_ok=True)
 
 
-def answer_spooled(name: bytes, answer: Callable[[bytes], bytes], environment: Mapping[str, str] = os.environ) -> bytes:
+def answer_spooled(
+    name: bytes, answer: Callable[[Buffer], bytes], environment: Mapping[str, str] = os.environ
+) -> bytes:
     """The worker's side: read the message, answer it, leave the answer in the same file.
 
     Args:
         name: of the file.
-        answer: turns the bytes of a request into those of its response.
+        answer: turns the bytes of a request, which are gone when it returns, into those of its response.
         environment: names the folder.
 
     Returns:
@@ -89,7 +94,7 @@ def answer_spooled(name: bytes, answer: Callable[[bytes], bytes], environment: M
         raise InvalidRequestError("this server reads no files by name; send the request under 'data'", field=SPOOLED)
     try:
         with (Path(folder) / text).open("r+b", buffering=0) as file:
-            response = answer(file.readall())
+            response = answer(_mapped(file.fileno()))
             file.seek(0)
             file.truncate()
             _write(file.fileno(), response)
@@ -98,18 +103,20 @@ def answer_spooled(name: bytes, answer: Callable[[bytes], bytes], environment: M
     return MARK
 
 
-def _may_answer_large(item: WorkItem) -> bool:
-    return item.WhichOneof("work") in {"purify", "gradient"} or item.score.return_purified_image
+def _mapped(file: int) -> Buffer:
+    """The bytes of a file where the system has them. It may be made shorter only when nobody reads them any more."""
+    return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if os.fstat(file).st_size else b""
 
 
-def _write_and_close(file: int, payload: bytes) -> None:
+def _write_and_close(file: int, parts: Sequence[Buffer]) -> None:
     try:
-        _write(file, payload)
+        for part in parts:
+            _write(file, part)
     finally:
         os.close(file)
 
 
-def _write(file: int, payload: bytes) -> None:
+def _write(file: int, payload: Buffer) -> None:
     rest = memoryview(payload)
     while rest:
         rest = rest[os.write(file, rest) :]

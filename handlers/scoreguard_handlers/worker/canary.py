@@ -7,19 +7,20 @@ from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.manifest_pb2 import GoldenVector
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
 from scoreguard.v1.spec import parse_chain
-from scoreguard.v1.worker_pb2 import WorkerResponse, WorkItem
+from scoreguard.v1.worker_pb2 import WorkerResponse
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.received import Received
 
 
-def golden_item(archive: Archive, golden: GoldenVector) -> WorkItem:
+def golden_piece(archive: Archive, golden: GoldenVector, deadline_unix_seconds: float = 0.0) -> Piece:
     """The piece of work that scores a golden vector."""
-    return WorkItem(
-        score=ScoreDefendedRequest(
-            image=Image(encoded=archive.read(golden.image)),
-            metric=archive.name,
-            defences=[step.to_message() for step in parse_chain(golden.defences)],
-            seed=golden.seed,
-        )
+    request = ScoreDefendedRequest(
+        image=Image(encoded=archive.read(golden.image)),
+        metric=archive.name,
+        defences=[step.to_message() for step in parse_chain(golden.defences)],
+        seed=golden.seed,
     )
+    return Piece(request=Received.of(request), deadline_unix_seconds=deadline_unix_seconds)
 
 
 def check_golden(archive: Archive, golden: GoldenVector, response: WorkerResponse) -> None:

@@ -13,11 +13,12 @@ from scoreguard.chain.resolve import ResolvedStep
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import Precision, ScoreDefendedRequest
 from scoreguard.v1.spec import format_chain
-from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard_handlers.errors import InvalidRequestError
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.pictures import decode
-from scoreguard_handlers.worker.request_check import Request, RequestChecker, request_of, smoothing_of
+from scoreguard_handlers.worker.pieces import Piece
+from scoreguard_handlers.worker.request_check import Request, RequestChecker, smoothing_of
 
 DECODE_STAGE = "decode"
 
@@ -29,6 +30,7 @@ class Job:
     index: int
     """Place of the item in the call."""
     request: Request
+    """What is asked; not the image's bytes."""
     steps: tuple[ResolvedStep, ...]
     seed: int
     """The caller's seed, or one that was drawn here."""
@@ -62,20 +64,20 @@ class Job:
         return (type(self.request).__name__, self.shape, format_chain(s.step for s in self.steps), wants)
 
 
-def prepare(
-    item: WorkItem, index: int, checker: RequestChecker, *, max_pixels: int, gone: Callable[[int], bool]
-) -> Job:
+def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: int, gone: Callable[[int], bool]) -> Job:
     """Check, resolve and decode one piece of work; `gone` says of its id whether its caller has left.
 
     Raises:
-        ServingError: the item is wrong, too large, or too late.
+        ServingError: the piece is wrong, too large, or too late.
     """
-    deadline = Deadline(item.deadline_unix_seconds, partial(gone, item.id) if item.id else None)
+    deadline = Deadline(piece.deadline_unix_seconds, partial(gone, piece.id) if piece.id else None)
     deadline.check(DECODE_STAGE)
-    request = request_of(item)
+    if piece.request is None:
+        raise InvalidRequestError("the piece of work is empty: set score, purify or gradient")
+    request = piece.request.head
     steps = checker.check(request)
     started = time.perf_counter()
-    picture = decode(request.image, max_pixels=max_pixels, deadline=deadline)
+    picture = decode(request.image, piece.request.image, max_pixels=max_pixels, deadline=deadline)
     planes = picture.planes()
     return Job(
         index=index,

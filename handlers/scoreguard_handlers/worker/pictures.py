@@ -24,6 +24,7 @@ from scoreguard.v1.errors import ImageError, ImageLimitError, PayloadError
 from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image, Precision, Tensor
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
 from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.wire import Buffer
 
 _STAGE: Final = "decode"
 _NEVER: Final = Deadline()
@@ -48,13 +49,20 @@ class DecodedPicture:
         """(3, H, W) float32 in [0, 1], contiguous: what a graph reads."""
         planes = self.values.transpose(2, 0, 1)
         if self.values.dtype != np.uint8:
-            return np.ascontiguousarray(planes, dtype=np.float32)
+            # Always a copy, and so aligned: the values may lie anywhere in the message that brought them.
+            return np.array(planes, np.float32, order="C")
         out = np.empty(planes.shape, np.float32)
         return np.divide(planes, np.float32(255), out=out, casting="unsafe")
 
 
-def decode(image: Image, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedPicture:
+def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedPicture:
     """Read the image of a request, unless nobody waits for it any more.
+
+    Args:
+        image: says of what form, shape and type the image is.
+        data: its bytes; None = they are in `image`.
+        max_pixels: largest image.
+        deadline: when nobody waits for it any more.
 
     Raises:
         InvalidRequestError: no image, one that cannot be read rightly, or values that are not in [0, 1].
@@ -63,9 +71,10 @@ def decode(image: Image, *, max_pixels: int, deadline: Deadline = _NEVER) -> Dec
     """
     form = image.WhichOneof("payload")
     if form == "encoded":
-        return DecodedPicture(values=_decode_file(image.encoded, max_pixels, deadline), decoder=_decoder())
+        file = image.encoded if data is None else bytes(data)
+        return DecodedPicture(values=_decode_file(file, max_pixels, deadline), decoder=_decoder())
     if form == "tensor":
-        return DecodedPicture(values=_read_tensor(image.tensor, max_pixels), decoder="")
+        return DecodedPicture(values=_read_tensor(image.tensor, data, max_pixels), decoder="")
     raise InvalidRequestError("the request has no image: set image.encoded or image.tensor", field=_FIELD)
 
 
@@ -93,9 +102,9 @@ def _decode_file(data: bytes, max_pixels: int, deadline: Deadline) -> Picture:
         raise InvalidRequestError(str(error), field=f"{_FIELD}.encoded") from error
 
 
-def _read_tensor(tensor: Tensor, max_pixels: int) -> Picture:
+def _read_tensor(tensor: Tensor, data: Buffer | None, max_pixels: int) -> Picture:
     try:
-        values = from_tensor(tensor)
+        values = from_tensor(tensor, data)
         check_pixels(values.shape[1], values.shape[0], max_pixels)
     except PayloadError as error:
         hint = shape_hint(tuple(tensor.shape))

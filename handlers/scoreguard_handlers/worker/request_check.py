@@ -19,7 +19,6 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreGradientRequest,
 )
 from scoreguard.v1.spec import Step
-from scoreguard.v1.worker_pb2 import WorkItem
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
 
 Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
@@ -29,19 +28,6 @@ _KINDS: Final[Mapping[type[Request], str]] = {
     ScoreGradientRequest: "gradient",
 }
 _KEPT_CHAINS: Final = 256
-
-
-def request_of(item: WorkItem) -> Request:
-    """The request inside a piece of work.
-
-    Raises:
-        InvalidRequestError: there is none.
-    """
-    kind = item.WhichOneof("work")
-    if kind is None:
-        raise InvalidRequestError("the piece of work is empty: set score, purify or gradient")
-    request: Request = getattr(item, kind)
-    return request
 
 
 def kind_of(request: Request) -> str:

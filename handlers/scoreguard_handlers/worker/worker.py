@@ -18,15 +18,16 @@ from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkItem, WorkResult
+from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
 from scoreguard_handlers.worker.answers import Origin, write_gradient, write_purified, write_score, write_smoothed
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.board import Board, MemoryBoard
-from scoreguard_handlers.worker.canary import check_golden, golden_item
+from scoreguard_handlers.worker.canary import check_golden, golden_piece
 from scoreguard_handlers.worker.chain import Chain, ChainCall, ChainResult
 from scoreguard_handlers.worker.jobs import Job, latest_deadline, prepare
+from scoreguard_handlers.worker.pieces import Piece, pieces_of
 from scoreguard_handlers.worker.request_check import RequestChecker, rounding_of
 from scoreguard_handlers.worker.smoothing import score_smoothed
 from scoreguard_handlers.worker.status import to_status
@@ -68,20 +69,24 @@ class Worker:
         return self.archive.manifest
 
     def run(self, request: WorkerRequest) -> WorkerResponse:
-        """Answer every item with a result or a status; never raises for bad input.
+        """Answer every item of a wire request."""
+        return self.answer(pieces_of(request))
+
+    def answer(self, pieces: Sequence[Piece]) -> WorkerResponse:
+        """Answer every piece with a result or a status; never raises for bad input.
 
         An image is decoded when its turn has come, and each result is written where it will be sent from: large images
         are held once.
         """
         response = WorkerResponse()
-        results = [response.results.add() for _ in request.items]
+        results = [response.results.add() for _ in pieces]
         groups: dict[Hashable, list[Job]] = {}
-        for index, item in enumerate(request.items):
-            key = self._prepare(item, index, groups, results[index])
+        for index, piece in enumerate(pieces):
+            key = self._prepare(piece, index, groups, results[index])
             if len(groups.get(key, ())) == self.config.graph_batch:
-                self._run_group(groups.pop(key), results, request.items)
+                self._run_group(groups.pop(key), results, pieces)
         for group in groups.values():
-            self._run_group(group, results, request.items)
+            self._run_group(group, results, pieces)
         return response
 
     def canary(self) -> None:
@@ -91,7 +96,7 @@ class Worker:
             IntegrityError: a score is not the one that was recorded at export.
         """
         for golden in self.manifest.golden_vectors:
-            check_golden(self.archive, golden, self.run(WorkerRequest(items=[golden_item(self.archive, golden)])))
+            check_golden(self.archive, golden, self.answer([golden_piece(self.archive, golden)]))
 
     @cached_property
     def _torch_chain(self) -> TorchChain:
@@ -100,22 +105,22 @@ class Worker:
         config = self.config
         return TorchChain(self.archive, threads=config.threads, device=config.device, checkpoint=config.checkpoint)
 
-    def _prepare(self, item: WorkItem, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
-        """Decode an item and add it to its group; the group's key, or None where the item failed."""
+    def _prepare(self, piece: Piece, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
+        """Decode an image and add it to its group; the group's key, or None where the piece failed."""
         try:
-            with self._board.working({item.id: item.deadline_unix_seconds}):
-                job = self._job(item, index)
+            with self._board.working({piece.id: piece.deadline_unix_seconds}):
+                job = self._job(piece, index)
         except Exception as error:
             _fail(result, error)
             return None
         groups.setdefault(job.group, []).append(job)
         return job.group
 
-    def _job(self, item: WorkItem, index: int) -> Job:
-        return prepare(item, index, self._checker, max_pixels=self.config.max_pixels, gone=self._board.gone)
+    def _job(self, piece: Piece, index: int) -> Job:
+        return prepare(piece, index, self._checker, max_pixels=self.config.max_pixels, gone=self._board.gone)
 
-    def _run_group(self, jobs: Sequence[Job], results: Results, items: Sequence[WorkItem]) -> None:
-        notes = {items[job.index].id: job.deadline.unix_seconds for job in jobs}
+    def _run_group(self, jobs: Sequence[Job], results: Results, pieces: Sequence[Piece]) -> None:
+        notes = {pieces[job.index].id: job.deadline.unix_seconds for job in jobs}
         try:
             with self._board.working(notes):
                 self._write_answers(jobs, results)
@@ -124,12 +129,12 @@ class Worker:
                 _fail(results[jobs[0].index], error)
                 return
             for job in jobs:
-                self._run_alone(items, job.index, results)
+                self._run_alone(pieces, job.index, results)
 
-    def _run_alone(self, items: Sequence[WorkItem], index: int, results: Results) -> None:
+    def _run_alone(self, pieces: Sequence[Piece], index: int, results: Results) -> None:
         alone: dict[Hashable, list[Job]] = {}
-        if (key := self._prepare(items[index], index, alone, results[index])) is not None:
-            self._run_group(alone[key], results, items)
+        if (key := self._prepare(pieces[index], index, alone, results[index])) is not None:
+            self._run_group(alone[key], results, pieces)
 
     def _write_answers(self, jobs: Sequence[Job], results: Results) -> None:
         if isinstance(jobs[0].request, ScoreGradientRequest):

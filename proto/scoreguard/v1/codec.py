@@ -42,8 +42,15 @@ def to_tensor(array: Picture) -> Tensor:
     raise PayloadError(f"a picture must be uint8 or float32, not {array.dtype}")
 
 
-def from_tensor(tensor: Tensor) -> Picture:
-    """View the values of a tensor without copying; the view is read-only.
+def from_tensor(tensor: Tensor, data: bytes | bytearray | memoryview | None = None) -> Picture:
+    """The values of a tensor.
+
+    Args:
+        tensor: a tensor in the form of `to_tensor`.
+        data: its bytes, where the caller has them outside of the message; reading them out of it makes a copy.
+
+    Returns:
+        (height, width, 3): a view of the bytes, read-only where they are.
 
     Raises:
         PayloadError: the type is missing, the shape is not (height, width, 3), or the length does not fit.
@@ -56,6 +63,7 @@ def from_tensor(tensor: Tensor) -> Picture:
     if len(shape) != _RANK or shape[2] != _CHANNELS or min(shape) < 1:
         raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shown(shape)}")
     expected = math.prod(shape) * dtype.itemsize
-    if len(tensor.data) != expected:
-        raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(tensor.data)}")
-    return cast(Picture, np.frombuffer(tensor.data, dtype).reshape(shape))
+    held = tensor.data if data is None else data
+    if len(held) != expected:
+        raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(held)}")
+    return cast(Picture, np.frombuffer(held, dtype).reshape(shape))

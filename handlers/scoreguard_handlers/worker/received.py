@@ -1,0 +1,107 @@
+"""A request as it came: what is asked, the bytes of its image where they lie, and the message to pass on unchanged."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Final, Generic, Self, TypeVar
+
+from scoreguard.v1.scoring_pb2 import (
+    Image,
+    PurifyRequest,
+    ScoreDefendedBatchRequest,
+    ScoreDefendedRequest,
+    ScoreDefendedStreamRequest,
+    ScoreGradientRequest,
+)
+from scoreguard_handlers.worker.request_check import Request
+from scoreguard_handlers.worker.wire import Buffer, nested_messages, parse_without_image
+
+R = TypeVar("R", ScoreDefendedRequest, PurifyRequest, ScoreGradientRequest)
+R_co = TypeVar("R_co", bound=Request, covariant=True)
+_REQUESTS: Final = ScoreDefendedBatchRequest.REQUESTS_FIELD_NUMBER
+_REQUEST: Final = ScoreDefendedStreamRequest.REQUEST_FIELD_NUMBER
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Received(Generic[R_co]):
+    """One request. A large image is held once, in the bytes that came."""
+
+    head: R_co
+    """What is asked. Of a large image only its form, shape and type are here; `image` has the bytes."""
+    cut: memoryview | None = None
+    """The image's bytes, where they are not in the head."""
+    came_as: Buffer | None = None
+    """The message on the wire; None = it was made here."""
+
+    @classmethod
+    def of(cls, message: R_co) -> Self:  # type: ignore[misc]  # what is frozen may be read as any wider type
+        """A request that was made here."""
+        return cls(head=message)
+
+    @cached_property
+    def wire(self) -> Buffer:
+        """The serialised message, image included."""
+        return self.head.SerializeToString() if self.came_as is None else self.came_as
+
+    @property
+    def size(self) -> int:
+        """Bytes of the message."""
+        return len(self.wire)
+
+    @property
+    def image(self) -> Buffer:
+        """The bytes of `image.encoded` or `image.tensor.data`; empty where there are none."""
+        return image_bytes(self.head.image) if self.cut is None else self.cut
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ReceivedBatch:
+    """The requests of one call of ScoreDefendedBatch."""
+
+    requests: list[Received[ScoreDefendedRequest]]
+    """In order; their images lie in the message of the call."""
+    size: int
+    """Bytes of that message."""
+
+
+def read_request(data: Buffer, kind: type[R]) -> Received[R]:
+    """Parse a request.
+
+    Raises:
+        DecodeError: the bytes are not such a message.
+    """
+    head, image = parse_without_image(data, kind)
+    return Received(head=head, cut=image, came_as=data)
+
+
+def read_batch(data: bytes) -> ReceivedBatch:
+    """Parse the requests of a batch.
+
+    Raises:
+        DecodeError: the bytes are not such a message.
+    """
+    parts = nested_messages(data, ScoreDefendedBatchRequest, _REQUESTS)
+    if parts is None:
+        requests = [Received.of(request) for request in ScoreDefendedBatchRequest.FromString(data).requests]
+    else:
+        requests = [read_request(part, ScoreDefendedRequest) for part in parts]
+    return ReceivedBatch(requests=requests, size=len(data))
+
+
+def read_stream_message(data: bytes) -> Received[ScoreDefendedRequest]:
+    """Parse one message of a stream.
+
+    Raises:
+        DecodeError: the bytes are not such a message.
+    """
+    parts = nested_messages(data, ScoreDefendedStreamRequest, _REQUEST)
+    if parts is None or len(parts) > 1:  # protobuf merges what is given twice
+        return Received.of(ScoreDefendedStreamRequest.FromString(data).request)
+    return read_request(parts[0] if parts else b"", ScoreDefendedRequest)
+
+
+def image_bytes(image: Image) -> bytes:
+    """A copy of the bytes of an image message; empty where there are none."""
+    form = image.WhichOneof("payload")
+    return b"" if form is None else image.encoded if form == "encoded" else image.tensor.data
