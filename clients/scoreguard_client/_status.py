@@ -50,7 +50,7 @@ def from_rpc_error(
     elif rich is not None:
         return from_status(rich)
     elif code == code_pb2.UNIMPLEMENTED:
-        message = f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
+        message = unsupported(target, purpose)
     elif code == code_pb2.DEADLINE_EXCEEDED:
         message = f"no answer from {target} within {timeout:g} s"
     elif code == code_pb2.UNAVAILABLE:
@@ -61,6 +61,11 @@ def from_rpc_error(
     translated.metadata["detail"] = detail
     translated.unreachable = code == code_pb2.UNAVAILABLE
     return translated
+
+
+def unsupported(target: str, purpose: str) -> str:
+    """What to say of a call that is not answered there at all."""
+    return f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
 
 
 def _rich_status(call: Any) -> status_pb2.Status | None:

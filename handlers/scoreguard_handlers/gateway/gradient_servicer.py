@@ -4,26 +4,21 @@ from __future__ import annotations
 
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
 from scoreguard.v1.scoring_pb2_grpc import GradientServiceServicer
+from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.calls import Caller, Context, answer
 from scoreguard_handlers.gateway.request_router import RequestRouter
-from scoreguard_handlers.gateway.servicer import succeeded
 from scoreguard_handlers.gateway.telemetry import Telemetry
 
 
 class GradientServicer(GradientServiceServicer):
     """Answers the calls of one server."""
 
-    def __init__(self, router: RequestRouter, telemetry: Telemetry) -> None:
-        self._router, self._telemetry = router, telemetry
+    def __init__(self, router: RequestRouter, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._telemetry, self._answers = telemetry, Answers(router, config)
 
     async def ScoreGradient(self, request: ScoreGradientRequest, context: Context) -> ScoreGradientResponse:  # noqa: N802
         """The score and its derivative with respect to the picture."""
         caller = Caller.of(context)
-        work = self._gradient(request, caller)
+        work = self._answers.gradient(request, caller)
         return await answer(self._telemetry, "ScoreGradient", context, caller, request, work)
-
-    async def _gradient(self, request: ScoreGradientRequest, caller: Caller) -> ScoreGradientResponse:
-        result = await self._router.submit(request, caller.seconds_left, caller=caller.name)
-        response = succeeded(result).gradient
-        response.attempts = caller.attempts
-        return response

@@ -172,7 +172,7 @@ def _build(
     server = grpc.aio.server(interceptors=[door, reader] if door else [reader], options=server_options(config))
     add_ScoringServiceServicer_to_server(ScoringServicer(router, telemetry, config), server)
     if config.gradients:
-        add_GradientServiceServicer_to_server(GradientServicer(router, telemetry), server)
+        add_GradientServiceServicer_to_server(GradientServicer(router, telemetry, config), server)
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
     if config.reflection:
         names = (*_readiness_names(config), health.SERVICE_NAME, reflection.SERVICE_NAME)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from importlib.metadata import PackageNotFoundError, version
+
+from google.rpc import status_pb2
 
 from scoreguard.v1.scoring_pb2 import (
     ListMetricsRequest,
@@ -14,55 +15,46 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedBatchResponse,
     ScoreDefendedRequest,
     ScoreDefendedResponse,
-    ScoreDefendedResult,
     ScoreDefendedStreamRequest,
     ScoreDefendedStreamResponse,
 )
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceServicer
-from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.call_log import CallFacts
-from scoreguard_handlers.gateway.calls import (
-    Caller,
-    Context,
-    StatusError,
-    answer,
-    each,
-    in_order,
-    status_code,
-    status_of,
-)
+from scoreguard_handlers.gateway.calls import Caller, Context, answer, status_code
 from scoreguard_handlers.gateway.messages import Unreadable
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.gateway.telemetry import Telemetry
-from scoreguard_handlers.worker.request_check import check_batch
 
 
 class ScoringServicer(ScoringServiceServicer):
     """Answers the calls of one server."""
 
     def __init__(self, router: RequestRouter, telemetry: Telemetry, config: ServeConfig) -> None:
-        self._router, self._telemetry, self._config = router, telemetry, config
+        self._telemetry = telemetry
+        self._answers = Answers(router, config, self._refused)
 
     async def ScoreDefended(  # noqa: N802
         self, request: ScoreDefendedRequest, context: Context
     ) -> ScoreDefendedResponse:
         """Purify one picture and score the result."""
         caller = Caller.of(context)
-        work = self._score(request, caller)
+        work = self._answers.score(request, caller)
         return await answer(self._telemetry, "ScoreDefended", context, caller, request, work)
 
     async def Purify(self, request: PurifyRequest, context: Context) -> PurifyResponse:  # noqa: N802
         """Purify one picture."""
         caller = Caller.of(context)
-        return await answer(self._telemetry, "Purify", context, caller, request, self._purify(request, caller))
+        work = self._answers.purify(request, caller)
+        return await answer(self._telemetry, "Purify", context, caller, request, work)
 
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ScoreDefendedBatchRequest, context: Context
     ) -> ScoreDefendedBatchResponse:
         """Score N pictures, each with its own status."""
         caller = Caller.of(context)
-        work = self._score_all(request, caller)
+        work = self._answers.score_all(request, caller)
         return await answer(self._telemetry, "ScoreDefendedBatch", context, caller, request, work)
 
     async def ScoreDefendedStream(  # noqa: N802
@@ -72,79 +64,22 @@ class ScoringServicer(ScoringServiceServicer):
         caller = Caller.of(context)
         call = CallFacts(method="ScoreDefendedStream", peer=caller.peer, extra={"items": 0})
 
-        async def one(message: ScoreDefendedStreamRequest | Unreadable) -> ScoreDefendedStreamResponse:
-            call.extra["items"] += 1
-            if isinstance(message, Unreadable):
-                return ScoreDefendedStreamResponse(result=self._refused(ScoreDefendedRequest(), caller, message.error))
-            return ScoreDefendedStreamResponse(result=await self._result(message.request, caller))
+        async def counted() -> AsyncIterator[ScoreDefendedStreamRequest | Unreadable]:
+            async for message in request_iterator:
+                call.extra["items"] += 1
+                yield message
 
         with self._telemetry.call(call):
-            async for response in in_order(request_iterator, one, self._router.window):
+            async for response in self._answers.stream(counted(), caller):
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
         """Say what is deployed."""
-        return await answer(self._telemetry, "ListMetrics", context, Caller.of(context), request, self._list())
+        work = self._answers.catalogue()
+        return await answer(self._telemetry, "ListMetrics", context, Caller.of(context), request, work)
 
-    async def _score(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResponse:
-        response = succeeded(await self._submit(request, caller)).score
-        response.attempts = caller.attempts
-        return response
-
-    async def _purify(self, request: PurifyRequest, caller: Caller) -> PurifyResponse:
-        return succeeded(await self._submit(request, caller)).purify
-
-    async def _submit(self, request: ScoreDefendedRequest | PurifyRequest, caller: Caller) -> WorkResult:
-        return await self._router.submit(request, caller.seconds_left, caller=caller.name)
-
-    async def _score_all(self, request: ScoreDefendedBatchRequest, caller: Caller) -> ScoreDefendedBatchResponse:
-        check_batch(len(request.requests))
-
-        async def one(item: ScoreDefendedRequest) -> ScoreDefendedResult:
-            return await self._result(item, caller)
-
-        results = in_order(each(request.requests), one, self._router.window)
-        return ScoreDefendedBatchResponse(results=[result async for result in results])
-
-    async def _result(self, request: ScoreDefendedRequest, caller: Caller) -> ScoreDefendedResult:
-        try:
-            return ScoreDefendedResult(response=await self._score(request, caller))
-        except Exception as error:  # whatever it was, the other items go on
-            return self._refused(request, caller, error)
-
-    def _refused(self, request: ScoreDefendedRequest, caller: Caller, error: Exception) -> ScoreDefendedResult:
-        """An item's error, which is logged like a call's."""
-        status = status_of(error)
+    def _refused(self, request: ScoreDefendedRequest, caller: Caller, status: status_pb2.Status) -> None:
+        """An item's error is logged like a call's."""
         item = CallFacts(method="item", peer=caller.peer, request=request, message=status.message)
         item.code = status_code(status.code)
         self._telemetry.log.ended(item)
-        return ScoreDefendedResult(status=status)
-
-    async def _list(self) -> ListMetricsResponse:
-        metrics = [deployment.describe() for deployment in self._router.catalogue.values()]
-        return ListMetricsResponse(
-            metrics=metrics,
-            server_version=server_version(),
-            gradients=self._config.gradients,
-            max_message_bytes=self._config.max_message_bytes,
-            max_pixels=self._config.max_pixels,
-        )
-
-
-def succeeded(result: WorkResult) -> WorkResult:
-    """The same result, if it is not a status.
-
-    Raises:
-        StatusError: it is.
-    """
-    if result.WhichOneof("result") in {None, "status"}:
-        raise StatusError(result.status)
-    return result
-
-
-def server_version() -> str:
-    """Version of the installed distribution; 0 where the sources run uninstalled."""
-    try:
-        return version("scoreguard")
-    except PackageNotFoundError:
-        return "0"

@@ -8,7 +8,8 @@ ContractError
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
 ├── ImageError       a file that is no image, is damaged, or cannot be read rightly
 │   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
-└── IntegrityError   an archive that is not what its manifest says
+├── IntegrityError   an archive that is not what its manifest says
+└── CannotServeError  a service in this process that cannot be opened
 """
 
 from __future__ import annotations
@@ -74,3 +75,7 @@ class ImageLimitError(ImageError):
 
 class IntegrityError(ContractError):
     """An archive that cannot be read or is not what its manifest says."""
+
+
+class CannotServeError(ContractError):
+    """A service in this process that cannot be opened; the message is one line that says what to do."""
