@@ -8,6 +8,7 @@ from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client import _fork  # noqa: F401  # the first of ours: gRPC reads the environment when it is imported
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient
+from scoreguard_client._batches import Layout
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig, TLSConfig
 from scoreguard_client._exceptions import (
@@ -61,6 +62,7 @@ __all__ = [
     "Gradient",
     "InternalError",
     "InvalidRequestError",
+    "Layout",
     "MetricDescription",
     "MissingExtraError",
     "NotDeployedError",

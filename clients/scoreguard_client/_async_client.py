@@ -11,6 +11,7 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import AsyncCalls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
@@ -23,7 +24,6 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
-    check_items,
     gradient_request,
     purify_request,
 )
@@ -130,6 +130,7 @@ class AsyncScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; see `ScoringClient.score_batch`."""
@@ -141,8 +142,8 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
-        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        images = items_of(items, layout)
+        plan = BatchPlan(map(options.request_of, images), self._config.max_message_bytes)
         for batch in plan.batches():
             await self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
@@ -157,6 +158,7 @@ class AsyncScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """Score a sequence of any length over one stream; see `ScoringClient.score_stream`.
@@ -171,9 +173,9 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
+        images = items_of(items, layout)
         order = StreamOrder()
-        messages = _encode(items, options, order)
+        messages = _encode(images, options, order)
         async for response in self._calls.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
             for outcome, again in order.take(response):
                 yield outcome if again is None else await self._score_again(outcome, again)

@@ -10,6 +10,7 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import Calls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
@@ -22,7 +23,6 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
-    check_items,
     gradient_request,
     purify_request,
 )
@@ -107,7 +107,8 @@ class ScoringClient(BaseClient):
         """Purify one picture and score the result.
 
         Args:
-            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), Pillow image, path, or a file's bytes.
+            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), torch tensor of that shape or
+                (3, height, width), Pillow image, path, or a file's bytes.
             metric: name of a deployed metric.
             defences: the chain, for example `jpeg:quality=50+flip`; empty = undefended.
             seed: of random defences; None = drawn by the client and reported in the provenance.
@@ -151,25 +152,28 @@ class ScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; one bad item never fails the others.
 
         Args:
-            items: pictures, which take the options below, or `ScoreRequest`s with options of their own.
+            items: pictures, which take the options below, or `ScoreRequest`s with options of their own; or one array
+                or torch tensor of the whole batch, (N, height, width, 3) or (N, 3, height, width).
             metric: as in `score`.
             defences: as in `score`.
             seed: the same for every picture; None = each its own.
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
+            layout: `NHWC` or `NCHW`, where the shape of one array of all images fits both.
             timeout: seconds for each call; requests above `max_message_bytes` are split over several calls.
 
         Returns:
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
-            PictureError: one image is given instead of a list.
+            PictureError: one image is given instead of a list, or a batch of another shape.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -180,8 +184,8 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
-        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        images = items_of(items, layout)
+        plan = BatchPlan(map(options.request_of, images), self._config.max_message_bytes)
         for batch in plan.batches():
             self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
@@ -196,6 +200,7 @@ class ScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> Generator[Outcome, None, None]:
         """Score a sequence of any length over one stream; answers come in the order of the items.
@@ -210,13 +215,14 @@ class ScoringClient(BaseClient):
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
+            layout: as in `score_batch`.
             timeout: seconds for the whole stream; None = the config's `stream_timeout_seconds`.
 
         Yields:
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
-            PictureError: one image is given instead of a sequence.
+            PictureError: one image is given instead of a sequence, or a batch of another shape.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -227,9 +233,9 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
+        images = items_of(items, layout)
         order = StreamOrder()
-        messages = _encode(items, options, order)
+        messages = _encode(images, options, order)
         for response in self._calls.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
             for outcome, again in order.take(response):
                 yield outcome if again is None else self._score_again(outcome, again)

@@ -11,7 +11,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 from scoreguard_client._exceptions import CancelledError
 
@@ -67,7 +67,7 @@ class PerProcess(Generic[T]):
         self._forget()
 
 
-_LIVE: Final[weakref.WeakSet[PerProcess[object]]] = weakref.WeakSet()
+_LIVE: Final[weakref.WeakSet[PerProcess[Any]]] = weakref.WeakSet()
 _ABANDONED: Final[list[object]] = []
 """Values of a parent process: freeing one could wait for threads that are not there."""
 

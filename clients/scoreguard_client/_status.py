@@ -38,6 +38,26 @@ def from_status(status: status_pb2.Status) -> ServerError:
     )
 
 
+def code_of(error: ServerError) -> str:
+    """The name of the status that an exception stands for, where it does not say: the first of its class."""
+    return code_pb2.Code.Name(next((code for code, kind in BY_CODE.items() if type(error) is kind), code_pb2.INTERNAL))
+
+
+def to_status(error: ServerError) -> status_pb2.Status:
+    """The status that `from_status` makes this exception of."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code or code_of(error)), message=str(error))
+    details = [error_details_pb2.ErrorInfo(reason=error.reason, metadata=error.metadata)]
+    if error.field:
+        details.append(error_details_pb2.BadRequest(field_violations=[{"field": error.field}]))
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after * 1e9))
+        details.append(retry)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
 def from_rpc_error(
     error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False, has_tls: bool = False
 ) -> ServerError:

@@ -7,7 +7,8 @@ Torch is imported here and nowhere else in this package: a server without gradie
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -51,7 +52,7 @@ class TorchChain:
     engine = f"torchscript {torch.__version__} cpu"
 
     def __init__(self, archive: Archive, *, threads: int) -> None:
-        torch.set_num_threads(threads)
+        self._threads = threads
         self._facts = archive.manifest.metric.facts
         self._metric = archive.manifest.metric.graphs
         self._engine = TorchGraphs(GraphCache(archive, _load))
@@ -67,7 +68,7 @@ class TorchChain:
             CallerGoneError: the caller left.
         """
         # The optimising executor rewrites a graph after its first run: the same question would get other last bits.
-        with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
+        with _threads(self._threads), torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
             return self._gradient(images, call)
 
     def _gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
@@ -99,6 +100,20 @@ class TorchChain:
         if purified.shape != images.shape:
             raise NotDeployedError(f"no gradient through {step.step}: it has no derivative and changes the size")
         return images + (purified - images).detach()
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's number of threads for the block, which new threads of the process inherit: it may be a caller's own."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _load(data: bytes) -> torch.jit.ScriptModule:
