@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterable, Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -25,7 +25,7 @@ _ONE: Final = (str, bytes, bytearray, memoryview, os.PathLike, PIL.Image.Image, 
 T = TypeVar("T")
 
 
-def items_of(items: T, layout: Layout | None) -> T | list[npt.NDArray[Any]]:
+def items_of(items: T, layout: Layout | None) -> T:
     """The items of a batch or stream; those of an array or a tensor are views, each (H, W, 3).
 
     Raises:
@@ -40,7 +40,7 @@ def items_of(items: T, layout: Layout | None) -> T | list[npt.NDArray[Any]]:
     batch = array_of(items)
     if batch.ndim < _BATCH_DIMENSIONS:
         raise _single(items)
-    return list(_channels_last(batch, layout))
+    return cast("T", list(_channels_last(batch, layout)))
 
 
 def _is_tensor(items: object) -> bool:

@@ -40,7 +40,8 @@ def from_status(status: status_pb2.Status) -> ServerError:
 
 def code_of(error: ServerError) -> str:
     """The name of the status that an exception stands for, where it does not say: the first of its class."""
-    return code_pb2.Code.Name(next((code for code, kind in BY_CODE.items() if type(error) is kind), code_pb2.INTERNAL))
+    number = next((code for code, kind in BY_CODE.items() if type(error) is kind), code_pb2.INTERNAL)
+    return str(code_pb2.Code.Name(number))
 
 
 def to_status(error: ServerError) -> status_pb2.Status:
