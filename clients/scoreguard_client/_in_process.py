@@ -38,6 +38,8 @@ class Running:
         self._opened: Future[Service] = Future()
         # Reentrant, since `stop` may be called by the garbage collector at any time.
         self._lock, self._is_stopped = threading.RLock(), False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stopping = asyncio.Event()
         self._thread = threading.Thread(
             target=lambda: asyncio.run(self._serve(opener, settings)), name=_SERVICE_THREAD, daemon=True
         )
@@ -48,28 +50,38 @@ class Running:
             raise ConfigurationError(f"{_name(settings)}: {error}") from error
         except ModuleNotFoundError as error:
             raise _missing(settings, error) from error
+        except KeyboardInterrupt:
+            self.stop(wait=False)
+            raise
 
     def submit(self, work: Work) -> Future[Any]:
         """Start something on the loop; cancelling the future cancels it, and so does `stop`."""
         with self._lock:
-            if not self._is_stopped:
+            if self._loop is not None and not self._is_stopped:
                 return asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop)
         refused: Future[Any] = Future()
         refused.cancel()
         refused.set_running_or_notify_cancel()
         return refused
 
-    def stop(self) -> None:
-        """Cancel every call, and return when the threads of the service have ended; a second call does nothing."""
+    def stop(self, *, wait: bool = True) -> None:
+        """Cancel every call, and end the threads of the service; a second call does nothing.
+
+        Args:
+            wait: whether to return only when they have ended. Not for a finaliser, which may run in one of them.
+        """
         with self._lock:
-            if not self._is_stopped:
-                self._is_stopped = True
+            if not self._is_stopped and self._loop is not None:
                 self._loop.call_soon_threadsafe(self._stopping.set)
-        if threading.current_thread() is not self._thread:
+            self._is_stopped = True
+        if wait:
             self._thread.join()
 
     async def _serve(self, opener: Opener, settings: LocalSettings) -> None:
-        self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
+        with self._lock:
+            self._loop = asyncio.get_running_loop()
+            if self._is_stopped:
+                self._stopping.set()
         try:
             async with opener(settings) as service:
                 self._opened.set_result(service)

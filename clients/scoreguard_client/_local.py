@@ -46,7 +46,7 @@ class _LocalBase:
     def _open(self) -> Running:
         running = Running(self._settings)
         # A client that is dropped without being closed leaves no thread. At the end of the process nothing is left.
-        weakref.finalize(self, running.stop).atexit = False
+        weakref.finalize(self, running.stop, wait=False).atexit = False
         return running
 
     def _failure(self, error: StatusError, method: Method[Any]) -> ServerError:

@@ -188,7 +188,7 @@ def test_the_asyncio_client_answers_alike(name: str, store: Path, here: ScoringC
 
 
 def test_work_that_takes_too_long_is_dropped(here: ScoringClient, wired: ScoringClient) -> None:
-    """Alone and in a batch the whole call fails with the deadline's error, soon after it."""
+    """The call, or each of its items where their end is seen first, gets the deadline's error, soon after it."""
     calls: list[Call] = [
         score(LARGE, defences=SLOW, timeout=0.3),
         lambda client: client.score_batch([LARGE] * 2, metric="bright", defences=SLOW, timeout=0.3),
@@ -197,9 +197,13 @@ def test_work_that_takes_too_long_is_dropped(here: ScoringClient, wired: Scoring
     for client in (here, wired):
         for call in calls:
             started = time.monotonic()
-            with pytest.raises(DeadlineExceededError) as caught:
-                call(client)
-            assert caught.value.code == "DEADLINE_EXCEEDED"
+            try:
+                errors = call(client)
+            except ServerError as error:
+                errors = [error]
+            assert [(type(error), error.code) for error in errors] == [
+                (DeadlineExceededError, "DEADLINE_EXCEEDED")
+            ] * len(errors)
             assert time.monotonic() - started < 10
     # The worker let go of them.
     assert here.score(FLOATS, metric="bright", timeout=30).score == wired.score(FLOATS, metric="bright").score
@@ -271,6 +275,14 @@ def ours() -> set[threading.Thread]:
     return {thread for thread in threading.enumerate() if thread.name.startswith(THREADS)}
 
 
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether it becomes true."""
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.02)
+    return condition()
+
+
 def test_closing_frees_everything_and_ends_what_is_under_way(store: Path, tmp_path: Path, monkeypatch: Any) -> None:
     """No thread and no file is left; a call under way ends with CancelledError, and none begins."""
     monkeypatch.setenv("TMPDIR", str(tmp_path))
@@ -299,7 +311,7 @@ def test_a_client_that_is_dropped_frees_everything_as_well(store: Path) -> None:
     assert ours() > before
     del client
     gc.collect()
-    assert ours() == before
+    assert eventually(lambda: ours() == before)
 
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda client: pickle.loads(pickle.dumps(client))])
@@ -332,8 +344,7 @@ def test_a_store_that_cannot_be_served_gives_one_line(harm: Callable[[Path], Any
                 call()
             assert str(caught.value).startswith(f"local:{tmp_path}: ")
             assert len(str(caught.value).splitlines()) == 1
-    time.sleep(0.1)
-    assert ours() == before
+    assert eventually(lambda: ours() == before)
 
 
 def test_a_store_that_changes_under_a_service_gives_errors_and_no_other_scores(tmp_path: Path) -> None:

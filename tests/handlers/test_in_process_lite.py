@@ -16,23 +16,34 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard_client import NotDeployedError, ScoringClient, ServerError, UnsupportedError, local
 from scoreguard_client.cli import main
 from scoreguard_client.oracles.live import LiveGradientOracle
+from scoreguard_export.archive.build import BuildConfig, build
 from scoreguard_handlers.config import ServeConfig
 
+pytestmark = pytest.mark.timeout(600)  # one of them builds a model store, and one runs two campaigns
 FLOATS = np.random.default_rng(3).random((66, 73, 3), dtype=np.float32)
-CHAINS = ["", "blur:kernel=3", "jpeg:quality=60", "noise+jpeg", "resize:scale=0.5:restore=1"]
+CHAINS = ["", "blur:kernel=3", "jpeg:quality=60", "noise+jpeg", "resize:scale=0.5"]
 
 
 @pytest.fixture(scope="module")
-def here(lite_store: Path) -> Iterator[ScoringClient]:
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The shipped metric and a few defences: exact, straight-through, random, and one that leaves the size."""
+    folder = tmp_path_factory.mktemp("few") / "model_store"
+    defences = ("blur", "jpeg", "noise", "resize")
+    build(BuildConfig(metrics=("lite",), defences=defences, model_store=folder, default_variants=True))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def here(store: Path) -> Iterator[ScoringClient]:
     """A client of the shipped metric in this process."""
-    with local(lite_store, workers=2) as client:
+    with local(store, workers=2) as client:
         yield client
 
 
 @pytest.fixture(scope="module")
-def wired(lite_store: Path) -> Iterator[ScoringClient]:
+def wired(store: Path) -> Iterator[ScoringClient]:
     """A client of a gateway with the local backend and gradients."""
-    config = ServeConfig(model_store=lite_store, backend="local", port=0, workers=2, gradients=True)
+    config = ServeConfig(model_store=store, backend="local", port=0, workers=2, gradients=True)
     with running_server(config) as server, ScoringClient(server.gateway.address) as client:
         yield client
 
@@ -68,10 +79,10 @@ def test_a_gradient_that_cannot_be_had_is_refused_alike(here: ScoringClient, wir
         assert refusals[0] == refusals[1]
 
 
-def test_the_catalogue_says_whether_gradients_are_given(lite_store: Path, here: ScoringClient) -> None:
+def test_the_catalogue_says_whether_gradients_are_given(store: Path, here: ScoringClient) -> None:
     """By default where torch is; the caller may do without."""
     assert here.list_metrics().gradients
-    with local(lite_store, gradients=False) as client:
+    with local(store, gradients=False) as client:
         assert not client.list_metrics().gradients
         with pytest.raises((UnsupportedError, NotDeployedError)):
             client.gradient(FLOATS, metric="lite")
@@ -96,14 +107,14 @@ def test_tensors_are_scored_like_arrays(here: ScoringClient) -> None:
 
 @pytest.mark.slow
 def test_a_campaign_runs_without_a_server(
-    lite_store: Path, wired: ScoringClient, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    store: Path, wired: ScoringClient, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """`scoreguard attack --target local:STORE` writes the records that a server's campaign writes, and a report."""
     photos = tmp_path / "photos"
     photos.mkdir()
     Image.fromarray((FLOATS * 255).astype(np.uint8)).save(photos / "a.png")
     records = []
-    for name, target in (("here", f"local:{lite_store}"), ("wired", wired.target)):
+    for name, target in (("here", f"local:{store}"), ("wired", wired.target)):
         run = str(tmp_path / name)
         fixed = ["attack", "--target", target, "--metric", "lite", "--images", str(photos), "--out", run]
         options = ["--attacks", "fgsm,square:queries=6", "--defences", "none,jpeg:quality=60", "--gradients", "live"]
