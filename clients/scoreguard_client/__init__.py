@@ -5,8 +5,10 @@ The names below are the client library; neither torch nor a server is needed for
 
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.spec import Step, format_chain, parse_chain
+from scoreguard_client import _fork  # noqa: F401  # the first of ours: gRPC reads the environment when it is imported
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient
+from scoreguard_client._batches import Layout
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig, TLSConfig
 from scoreguard_client._exceptions import (
@@ -27,6 +29,7 @@ from scoreguard_client._exceptions import (
     UnavailableError,
     UnsupportedError,
 )
+from scoreguard_client._local_clients import async_local, local
 from scoreguard_client._models import (
     Catalogue,
     Certificate,
@@ -59,6 +62,7 @@ __all__ = [
     "Gradient",
     "InternalError",
     "InvalidRequestError",
+    "Layout",
     "MetricDescription",
     "MissingExtraError",
     "NotDeployedError",
@@ -86,7 +90,9 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnsupportedError",
+    "async_local",
     "format_chain",
+    "local",
     "parse_chain",
 ]
 

@@ -11,6 +11,8 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._batches import Layout, items_of
+from scoreguard_client._calls import AsyncCalls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
@@ -22,13 +24,13 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
-    check_items,
     gradient_request,
     purify_request,
 )
 from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
 from scoreguard_client._retries import Retries
-from scoreguard_client._transport import (
+from scoreguard_client._transports import async_transport_to
+from scoreguard_client.transport import (
     GRADIENT,
     HEALTH,
     HEALTH_REQUEST,
@@ -54,9 +56,25 @@ class AsyncScoringClient(BaseClient):
     The methods, their arguments and their errors are those of `ScoringClient`.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
-        super().__init__(target, config)
-        self._transport = AsyncTransport(target, config)
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        config: ConnectionConfig = DEFAULT_CONFIG,
+        *,
+        transport: AsyncTransport | None = None,
+    ) -> None:
+        """Nothing is opened yet; the first call does that.
+
+        Args:
+            target: `host:port` of the server, or `local:PATH` for a model store that is to run in this process.
+            config: time limits, retries, sizes, and how to connect.
+            transport: what carries the calls instead; `target` is then its own.
+
+        Raises:
+            ConfigurationError: the target is neither, or does not go with the options.
+        """
+        super().__init__(target if transport is None else transport.target, config, transport)
+        self._calls = AsyncCalls(transport or async_transport_to(self._target, config), config.retry)
 
     async def __aenter__(self) -> AsyncScoringClient:
         return self
@@ -68,7 +86,7 @@ class AsyncScoringClient(BaseClient):
 
     async def close(self) -> None:
         """Hang up; calls that are under way are cancelled."""
-        await self._transport.close()
+        await self._calls.close()
 
     async def score(
         self,
@@ -96,11 +114,11 @@ class AsyncScoringClient(BaseClient):
             smoothing=smoothing,
             request_id=request_id,
         )
-        return to_score(await self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
+        return to_score(await self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     async def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
         """Send a request that was encoded before; its seed is part of it."""
-        return to_score(await self._transport.unary(SCORE, prepared, self._deadline(timeout)))
+        return to_score(await self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     async def score_batch(
         self,
@@ -112,6 +130,7 @@ class AsyncScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; see `ScoringClient.score_batch`."""
@@ -123,8 +142,8 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
-        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        images = items_of(items, layout)
+        plan = BatchPlan(map(options.request_of, images), self._config.max_message_bytes)
         for batch in plan.batches():
             await self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
@@ -139,6 +158,7 @@ class AsyncScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> AsyncGenerator[Outcome, None]:
         """Score a sequence of any length over one stream; see `ScoringClient.score_stream`.
@@ -153,10 +173,10 @@ class AsyncScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
+        images = items_of(items, layout)
         order = StreamOrder()
-        messages = _encode(items, options, order)
-        async for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
+        messages = _encode(images, options, order)
+        async for response in self._calls.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
             for outcome, again in order.take(response):
                 yield outcome if again is None else await self._score_again(outcome, again)
         for outcome in order.finish():
@@ -177,7 +197,7 @@ class AsyncScoringClient(BaseClient):
         request = purify_request(
             picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
         )
-        return to_purified(await self._transport.unary(PURIFY, request, self._deadline(timeout)))
+        return to_purified(await self._calls.unary(PURIFY, request, self._deadline(timeout)))
 
     async def gradient(
         self,
@@ -194,11 +214,11 @@ class AsyncScoringClient(BaseClient):
         request = gradient_request(
             picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
         )
-        return to_gradient(await self._transport.unary(GRADIENT, request, self._deadline(timeout)))
+        return to_gradient(await self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
     async def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
         """What is deployed: metrics, ranges, defences, parameters, digests."""
-        return to_catalogue(await self._transport.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
+        return to_catalogue(await self._calls.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
 
     async def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
         """Return as soon as the server can score.
@@ -215,8 +235,8 @@ class AsyncScoringClient(BaseClient):
         retries = Retries(self._config.retry, seconds)
         pause: float | None = 0.0
         while batch.places and pause is not None:
-            await self._transport.pause(pause)
-            batch = plan.fill(batch, await self._transport.unary(SCORE_BATCH, batch.message, retries.left))
+            await self._calls.pause(pause)
+            batch = plan.fill(batch, await self._calls.unary(SCORE_BATCH, batch.message, retries.left))
             pause = retries.pause_after(plan.first_error(batch)) if batch.places else None
 
     async def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
@@ -224,15 +244,15 @@ class AsyncScoringClient(BaseClient):
         retries = Retries(self._config.retry, self._config.timeout_seconds)
         if (pause := retries.pause_after(outcome)) is None:
             return outcome
-        await self._transport.pause(pause)
+        await self._calls.pause(pause)
         try:
-            return sent_again(to_score(await self._transport.unary(SCORE, request, retries.left)), 1)
+            return sent_again(to_score(await self._calls.unary(SCORE, request, retries.left)), 1)
         except ServerError as error:
             return error
 
     async def _is_serving(self, timeout: float) -> bool:
         try:
-            return (await self._transport.unary(HEALTH, HEALTH_REQUEST, timeout)).value == SERVING
+            return (await self._calls.unary(HEALTH, HEALTH_REQUEST, timeout)).value == SERVING
         except ServerError as error:
             if ReadyWait.is_transient(error):
                 return False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import Final, Self
+from typing import Any, Final
 
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError, UnavailableError
@@ -16,13 +16,16 @@ READY_TIMEOUT_SECONDS: Final = 60.0
 class BaseClient:
     """An address and how to reach it."""
 
-    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
-        check_target(target)
-        self._target, self._config = target.strip(), config
+    def __init__(
+        self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG, transport: Any = None
+    ) -> None:
+        if transport is None:
+            check_target(target)
+        self._target, self._config, self._given = target.strip(), config, transport
 
     @property
     def target(self) -> str:
-        """`host:port` of the server."""
+        """`host:port` of the server, or what the transport calls itself: `local:model_store`."""
         return self._target
 
     @property
@@ -33,15 +36,19 @@ class BaseClient:
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self._target!r}, {self._config!r})"
 
-    def __reduce__(self) -> tuple[type[Self], tuple[str, ConnectionConfig]]:
-        """Pickled or copied, it is an address and options (the token too); the copy connects anew."""
-        return type(self), (self._target, self._config)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled or copied, it is an address and options (the token too), or a transport; the copy connects anew."""
+        return _again, (type(self), self._target, self._config, self._given)
 
     def _deadline(self, timeout: float | None) -> float:
         return self._config.timeout_seconds if timeout is None else timeout
 
     def _stream_deadline(self, timeout: float | None) -> float:
         return self._config.stream_timeout_seconds if timeout is None else timeout
+
+
+def _again(kind: Any, target: str, config: ConnectionConfig, transport: Any) -> Any:
+    return kind(target, config, transport=transport)
 
 
 class ReadyWait:

@@ -10,6 +10,8 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, ScoreDefendedStreamRequest
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
+from scoreguard_client._batches import Layout, items_of
+from scoreguard_client._calls import Calls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
@@ -21,13 +23,13 @@ from scoreguard_client._requests import (
     PurifiedFormat,
     ScoreRequest,
     SharedOptions,
-    check_items,
     gradient_request,
     purify_request,
 )
 from scoreguard_client._responses import Outcome, to_catalogue, to_gradient, to_purified, to_score
 from scoreguard_client._retries import Retries
-from scoreguard_client._transport import (
+from scoreguard_client._transports import transport_to
+from scoreguard_client.transport import (
     GRADIENT,
     HEALTH,
     HEALTH_REQUEST,
@@ -56,9 +58,25 @@ class ScoringClient(BaseClient):
     stream.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, config: ConnectionConfig = DEFAULT_CONFIG) -> None:
-        super().__init__(target, config)
-        self._transport = Transport(target, config)
+    def __init__(
+        self,
+        target: str = DEFAULT_TARGET,
+        config: ConnectionConfig = DEFAULT_CONFIG,
+        *,
+        transport: Transport | None = None,
+    ) -> None:
+        """Nothing is opened yet; the first call does that.
+
+        Args:
+            target: `host:port` of the server, or `local:PATH` for a model store that is to run in this process.
+            config: time limits, retries, sizes, and how to connect.
+            transport: what carries the calls instead; `target` is then its own.
+
+        Raises:
+            ConfigurationError: the target is neither, or does not go with the options.
+        """
+        super().__init__(target if transport is None else transport.target, config, transport)
+        self._calls = Calls(transport or transport_to(self._target, config), config.retry)
 
     def __enter__(self) -> ScoringClient:
         return self
@@ -70,7 +88,7 @@ class ScoringClient(BaseClient):
 
     def close(self) -> None:
         """Hang up; calls that are under way are cancelled."""
-        self._transport.close()
+        self._calls.close()
 
     def score(
         self,
@@ -89,7 +107,8 @@ class ScoringClient(BaseClient):
         """Purify one picture and score the result.
 
         Args:
-            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), Pillow image, path, or a file's bytes.
+            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), torch tensor of that shape or
+                (3, height, width), Pillow image, path, or a file's bytes.
             metric: name of a deployed metric.
             defences: the chain, for example `jpeg:quality=50+flip`; empty = undefended.
             seed: of random defences; None = drawn by the client and reported in the provenance.
@@ -117,11 +136,11 @@ class ScoringClient(BaseClient):
             smoothing=smoothing,
             request_id=request_id,
         )
-        return to_score(self._transport.unary(SCORE, request.to_message(), self._deadline(timeout)))
+        return to_score(self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
         """Send a request that was encoded before; its seed is part of it."""
-        return to_score(self._transport.unary(SCORE, prepared, self._deadline(timeout)))
+        return to_score(self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     def score_batch(
         self,
@@ -133,25 +152,28 @@ class ScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
         """Score many pictures in few calls; one bad item never fails the others.
 
         Args:
-            items: pictures, which take the options below, or `ScoreRequest`s with options of their own.
+            items: pictures, which take the options below, or `ScoreRequest`s with options of their own; or one array
+                or torch tensor of the whole batch, (N, height, width, 3) or (N, 3, height, width).
             metric: as in `score`.
             defences: as in `score`.
             seed: the same for every picture; None = each its own.
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
+            layout: `NHWC` or `NCHW`, where the shape of one array of all images fits both.
             timeout: seconds for each call; requests above `max_message_bytes` are split over several calls.
 
         Returns:
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
-            PictureError: one image is given instead of a list.
+            PictureError: one image is given instead of a list, or a batch of another shape.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -162,8 +184,8 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
-        plan = BatchPlan(map(options.request_of, items), self._config.max_message_bytes)
+        images = items_of(items, layout)
+        plan = BatchPlan(map(options.request_of, images), self._config.max_message_bytes)
         for batch in plan.batches():
             self._score_all_of(batch, plan, self._deadline(timeout))
         return plan.outcomes()
@@ -178,6 +200,7 @@ class ScoringClient(BaseClient):
         return_undefended: bool = False,
         return_purified: bool = False,
         smoothing: Smoothing | None = None,
+        layout: Layout | None = None,
         timeout: float | None = None,
     ) -> Generator[Outcome, None, None]:
         """Score a sequence of any length over one stream; answers come in the order of the items.
@@ -192,13 +215,14 @@ class ScoringClient(BaseClient):
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
+            layout: as in `score_batch`.
             timeout: seconds for the whole stream; None = the config's `stream_timeout_seconds`.
 
         Yields:
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
-            PictureError: one image is given instead of a sequence.
+            PictureError: one image is given instead of a sequence, or a batch of another shape.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -209,10 +233,10 @@ class ScoringClient(BaseClient):
             return_purified=return_purified,
             smoothing=smoothing,
         )
-        check_items(items)
+        images = items_of(items, layout)
         order = StreamOrder()
-        messages = _encode(items, options, order)
-        for response in self._transport.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
+        messages = _encode(images, options, order)
+        for response in self._calls.stream(SCORE_STREAM, messages, self._stream_deadline(timeout)):
             for outcome, again in order.take(response):
                 yield outcome if again is None else self._score_again(outcome, again)
         yield from order.finish()
@@ -242,7 +266,7 @@ class ScoringClient(BaseClient):
         request = purify_request(
             picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
         )
-        return to_purified(self._transport.unary(PURIFY, request, self._deadline(timeout)))
+        return to_purified(self._calls.unary(PURIFY, request, self._deadline(timeout)))
 
     def gradient(
         self,
@@ -272,11 +296,11 @@ class ScoringClient(BaseClient):
         request = gradient_request(
             picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
         )
-        return to_gradient(self._transport.unary(GRADIENT, request, self._deadline(timeout)))
+        return to_gradient(self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
     def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
         """What is deployed: metrics, ranges, defences, parameters, digests."""
-        return to_catalogue(self._transport.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
+        return to_catalogue(self._calls.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
 
     def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
         """Return as soon as the server can score.
@@ -293,8 +317,8 @@ class ScoringClient(BaseClient):
         retries = Retries(self._config.retry, seconds)
         pause: float | None = 0.0
         while batch.places and pause is not None:
-            self._transport.pause(pause)
-            batch = plan.fill(batch, self._transport.unary(SCORE_BATCH, batch.message, retries.left))
+            self._calls.pause(pause)
+            batch = plan.fill(batch, self._calls.unary(SCORE_BATCH, batch.message, retries.left))
             pause = retries.pause_after(plan.first_error(batch)) if batch.places else None
 
     def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
@@ -302,15 +326,15 @@ class ScoringClient(BaseClient):
         retries = Retries(self._config.retry, self._config.timeout_seconds)
         if (pause := retries.pause_after(outcome)) is None:
             return outcome
-        self._transport.pause(pause)
+        self._calls.pause(pause)
         try:
-            return sent_again(to_score(self._transport.unary(SCORE, request, retries.left)), 1)
+            return sent_again(to_score(self._calls.unary(SCORE, request, retries.left)), 1)
         except ServerError as error:
             return error
 
     def _is_serving(self, timeout: float) -> bool:
         try:
-            return self._transport.unary(HEALTH, HEALTH_REQUEST, timeout).value == SERVING
+            return self._calls.unary(HEALTH, HEALTH_REQUEST, timeout).value == SERVING
         except ServerError as error:
             if ReadyWait.is_transient(error):
                 return False

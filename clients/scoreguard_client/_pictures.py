@@ -2,14 +2,15 @@
 
 Files (paths and bytes) travel as they are and are decoded by the server. Arrays travel as their values: uint8 as
 uint8, floats as float32, never rounded to 8 bits. Pillow images are turned into values here, by the server's own rule
-(`scoreguard.images`): turned by their EXIF orientation, composed over white, at the depth of their file.
+(`scoreguard.images`): turned by their EXIF orientation, composed over white, at the depth of their file. A torch tensor
+is taken as the array that shares its memory, if it is on the CPU; torch is not imported for that.
 """
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,27 @@ from scoreguard_client._exceptions import PictureError
 
 __all__ = ["PictureLike"]
 
-PictureLike: TypeAlias = npt.NDArray[Any] | PIL.Image.Image | str | os.PathLike[str] | bytes
-"""(height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), Pillow image, path, or the bytes of a file."""
+
+@runtime_checkable
+class TensorLike(Protocol):
+    """A torch tensor, on any device, with or without a gradient."""
+
+    def detach(self) -> Any:
+        """Without the graph."""
+        ...
+
+    def cpu(self) -> Any:
+        """In the memory of the processor."""
+        ...
+
+    def numpy(self) -> Any:
+        """As an array."""
+        ...
+
+
+PictureLike: TypeAlias = npt.NDArray[Any] | TensorLike | PIL.Image.Image | str | os.PathLike[str] | bytes
+"""(height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), torch tensor of that shape or (3, height, width),
+Pillow image, path, or the bytes of a file."""
 
 _CHANNELS: Final = 3
 
@@ -46,8 +66,41 @@ def to_image(picture: PictureLike) -> Image:
     if isinstance(picture, (str, os.PathLike)):
         path = Path(picture)
         return Image(encoded=_check_file(read_bytes(path), f"{shown_path(path)}: "))
+    if isinstance(picture, TensorLike):
+        return Image(tensor=codec.to_tensor(check_array(_channels_last(array_of(picture)))))
     hint = ": pass a tensor as tensor.detach().cpu().numpy()" if hasattr(picture, "__array__") else ""
     raise PictureError(f"an image is an array, a Pillow image, a path or bytes, not {type(picture).__name__}{hint}")
+
+
+def array_of(values: Any) -> npt.NDArray[Any]:
+    """The array of a tensor, which shares its memory where it can; an array itself.
+
+    Raises:
+        PictureError: NumPy has no such type.
+    """
+    if isinstance(values, np.ndarray):
+        return values
+    try:
+        return np.asarray(values.detach().cpu().numpy())
+    except TypeError as error:  # bfloat16
+        kind = getattr(values, "dtype", type(values).__name__)
+        raise PictureError(f"a tensor must be uint8, float32 or float64, not {kind}: call tensor.float()") from error
+
+
+def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """(height, width, 3) of a tensor's array: torch itself has the channels first.
+
+    Raises:
+        PictureError: both ends have the length 3.
+    """
+    if array.ndim != _CHANNELS or array.shape[0] != _CHANNELS:
+        return array
+    if array.shape[2] == _CHANNELS:
+        raise PictureError(
+            f"a tensor of shape {shown(array.shape)} may have its channels at either end: pass it in a batch with "
+            "layout='NHWC' or layout='NCHW'"
+        )
+    return array.transpose(1, 2, 0)
 
 
 def check_array(array: npt.NDArray[Any]) -> codec.Picture:

@@ -7,14 +7,10 @@ as the first attempt. The seed that was used comes back in the answer's provenan
 from __future__ import annotations
 
 import math
-import os
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
-
-import numpy as np
-import PIL.Image
 
 from scoreguard.chain.rounding import Rounding
 from scoreguard.chain.smoothing import Smoothing
@@ -27,7 +23,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreGradientRequest,
 )
 from scoreguard.v1.spec import Step, parse_chain
-from scoreguard_client._exceptions import InvalidRequestError, PictureError
+from scoreguard_client._exceptions import InvalidRequestError
 from scoreguard_client._pictures import PictureLike, to_image
 
 __all__ = ["DefencesLike", "PreparedScore", "ScoreRequest"]
@@ -45,7 +41,6 @@ _FORMATS: Final = {
 # Whole numbers up to here survive JSON readers that know only doubles, and fit SQLite's integers.
 _SEED_BITS: Final = 53
 _SEED_LIMIT: Final = 2**64
-_IMAGE_DIMENSIONS: Final = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,19 +134,6 @@ class PreparedScore:
             InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
         """
         return PreparedScore(request.to_message().SerializeToString())
-
-
-def check_items(items: object) -> None:
-    """Refuse one image where a sequence of them is wanted: a path's characters or an array's rows are no images.
-
-    Raises:
-        PictureError: it is a single image.
-    """
-    one = (str, bytes, bytearray, memoryview, os.PathLike, PIL.Image.Image, ScoreRequest)
-    if isinstance(items, one) or (isinstance(items, np.ndarray) and items.ndim <= _IMAGE_DIMENSIONS):
-        raise PictureError(
-            f"a list of images is wanted, not one {type(items).__name__}: put it in brackets, or call score"
-        )
 
 
 def purify_request(

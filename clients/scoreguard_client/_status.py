@@ -38,6 +38,27 @@ def from_status(status: status_pb2.Status) -> ServerError:
     )
 
 
+def code_of(error: ServerError) -> str:
+    """The name of the status that an exception stands for, where it does not say: the first of its class."""
+    number = next((code for code, kind in BY_CODE.items() if type(error) is kind), code_pb2.INTERNAL)
+    return str(code_pb2.Code.Name(number))
+
+
+def to_status(error: ServerError) -> status_pb2.Status:
+    """The status that `from_status` makes this exception of."""
+    status = status_pb2.Status(code=code_pb2.Code.Value(error.code or code_of(error)), message=str(error))
+    details = [error_details_pb2.ErrorInfo(reason=error.reason, metadata=error.metadata)]
+    if error.field:
+        details.append(error_details_pb2.BadRequest(field_violations=[{"field": error.field}]))
+    if error.retry_after is not None:
+        retry = error_details_pb2.RetryInfo()
+        retry.retry_delay.FromNanoseconds(round(error.retry_after * 1e9))
+        details.append(retry)
+    for detail in details:
+        status.details.add().Pack(detail)
+    return status
+
+
 def from_rpc_error(
     error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False, has_tls: bool = False
 ) -> ServerError:
@@ -50,7 +71,7 @@ def from_rpc_error(
     elif rich is not None:
         return from_status(rich)
     elif code == code_pb2.UNIMPLEMENTED:
-        message = f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
+        message = unsupported(target, purpose)
     elif code == code_pb2.DEADLINE_EXCEEDED:
         message = f"no answer from {target} within {timeout:g} s"
     elif code == code_pb2.UNAVAILABLE:
@@ -61,6 +82,11 @@ def from_rpc_error(
     translated.metadata["detail"] = detail
     translated.unreachable = code == code_pb2.UNAVAILABLE
     return translated
+
+
+def unsupported(target: str, purpose: str) -> str:
+    """What to say of a call that is not answered there at all."""
+    return f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
 
 
 def _rich_status(call: Any) -> status_pb2.Status | None:

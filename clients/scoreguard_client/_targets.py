@@ -8,11 +8,14 @@ import re
 import socket
 import urllib.parse
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 from scoreguard_client._exceptions import ConfigurationError
 
 EXAMPLE: Final = "localhost:50051"
+LOCAL_SCHEME: Final = "local:"
+"""Before the path of a model store that is to run in this process."""
 _WEB: Final = ("http://", "https://", "grpc://", "grpcs://")
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:", "passthrough:", "google-c2p:")
 """What gRPC resolves by itself."""
@@ -22,8 +25,15 @@ _PROXIES: Final = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 
 
+def local_store(target: str) -> Path | None:
+    """The model store that a target names; None where it names a server."""
+    scheme, colon, path = target.strip().partition(":")
+    # A host may be called local as well.
+    return Path(path).expanduser() if scheme + colon == LOCAL_SCHEME and path and not path.isdecimal() else None
+
+
 def check_target(target: str) -> None:
-    """Confirm that a target is host:port or one of gRPC's own forms.
+    """Confirm that a target is host:port, one of gRPC's own forms, or local:PATH.
 
     Raises:
         ConfigurationError: it is not; the message gives the right form where it can be guessed.
@@ -35,6 +45,10 @@ def check_target(target: str) -> None:
         bare = text.split("://", 1)[1].partition("/")[0]
         raise ConfigurationError(f"{text!r} is a web address: write {bare!r}; --tls (or TLSConfig) turns TLS on")
     if text.lower().startswith(_SCHEMES):
+        return
+    if text == LOCAL_SCHEME:
+        raise ConfigurationError("name the folder of the archives, for example local:model_store")
+    if local_store(text) is not None:
         return
     match = _HOST_PORT.match(text)
     if match is None:

@@ -42,6 +42,7 @@ def test_the_guard_guards() -> None:
         "import scoreguard_client",
         "from scoreguard_client import ScoringClient; ScoringClient('localhost:1').close()",
         "import scoreguard_client.bench",
+        "from scoreguard_client.testing import fake_client; fake_client().list_metrics()",
         HELP.format(arguments=["--help"]),
         HELP.format(arguments=["score", "--help"]),
         HELP.format(arguments=["catalogue", "--help"]),
@@ -59,4 +60,14 @@ def test_a_campaign_without_its_extra_says_what_to_install() -> None:
     finished = python(HELP.format(arguments=["attack", "--help"]))
     assert finished.returncode == 2
     assert "needs pip install 'scoreguard[attacks]'" in finished.stderr
+    assert len(finished.stderr.splitlines()) == 1
+
+
+def test_a_store_in_this_process_without_the_servers_part_says_what_to_install() -> None:
+    """Import and construction succeed; the first call is one line, exit code 2, no traceback."""
+    finished = python(HELP.format(arguments=["catalogue", "--target", "local:model_store"]))
+    assert finished.returncode == 2
+    assert finished.stderr.startswith(
+        "error: local:model_store needs pip install 'scoreguard[serve]' (no module named "
+    )
     assert len(finished.stderr.splitlines()) == 1

@@ -6,12 +6,21 @@ import http.server
 import socket
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from scoreguard_client import ConfigurationError, ConnectionConfig, RetryConfig, ScoringClient, UnavailableError
+from scoreguard_client import (
+    AsyncScoringClient,
+    ConfigurationError,
+    ConnectionConfig,
+    RetryConfig,
+    ScoringClient,
+    TLSConfig,
+    UnavailableError,
+)
 from scoreguard_client._status import _unreachable
-from scoreguard_client._targets import check_target, is_loopback, proxy_of
+from scoreguard_client._targets import check_target, is_loopback, local_store, proxy_of
 
 ONCE = ConnectionConfig(retry=RetryConfig(attempts=1), timeout_seconds=20)
 
@@ -26,9 +35,36 @@ def test_an_address_is_accepted(target: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("target", "store"),
+    [
+        ("local:model_store", Path("model_store")),
+        (" local:/srv/a b ", Path("/srv/a b")),
+        ("local:~/store", Path.home() / "store"),
+        ("local:50051", None),
+        ("localhost:50051", None),
+        ("local:", None),
+    ],
+)
+def test_a_store_in_this_process_is_a_target_too(target: str, store: Path | None) -> None:
+    """`local:PATH`; a host may be called local as well."""
+    assert local_store(target) == store
+    if target != "local:":
+        check_target(target)
+
+
+@pytest.mark.parametrize("client", [ScoringClient, AsyncScoringClient])
+def test_a_store_in_this_process_goes_without_tls(client: type) -> None:
+    """There is no connection to protect; a token, which may come from the environment, is of no use and no harm."""
+    with pytest.raises(ConfigurationError, match="local:a runs in this process, without a connection: leave TLS out"):
+        client("local:a", ConnectionConfig(tls=TLSConfig()))
+    assert client("local:a", ConnectionConfig(token="secret")).target == "local:a"
+
+
+@pytest.mark.parametrize(
     ("target", "advice"),
     [
         ("", "name the server as host:port"),
+        ("local:", "name the folder of the archives, for example local:model_store"),
         ("localhost", "name the port too, for example localhost:50051"),
         ("http://localhost:50051", "write 'localhost:50051'"),
         ("https://scores.example:443/", "write 'scores.example:443'; --tls"),

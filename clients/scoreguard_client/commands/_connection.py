@@ -24,7 +24,7 @@ _OPTIONS: Final = (
         default=DEFAULT_TARGET,
         envvar="SCOREGUARD_TARGET",
         show_default=True,
-        help="host:port of the server (or SCOREGUARD_TARGET).",
+        help="host:port of the server, or local:STORE to run a model store in this process (or SCOREGUARD_TARGET).",
     ),
     click.option(
         "--timeout",

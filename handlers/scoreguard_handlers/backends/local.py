@@ -74,3 +74,7 @@ class LocalBackend:
     async def close(self) -> None:
         """Take no more calls; those that run end with their deadline."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def join(self) -> None:
+        """After `close`: block until no thread of it is left."""
+        self._pool.shutdown(wait=True)

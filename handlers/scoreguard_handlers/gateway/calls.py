@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, Self, TypeVar
 
@@ -12,6 +12,7 @@ import grpc
 from google.rpc import status_pb2
 from grpc_status import rpc_status
 
+from scoreguard.service import StatusError
 from scoreguard_handlers.errors import ServingError, as_serving_error
 from scoreguard_handlers.gateway.call_log import CallFacts
 from scoreguard_handlers.gateway.telemetry import Telemetry
@@ -31,14 +32,6 @@ AT_THE_DEADLINE_SECONDS: Final = 0.2
 """gRPC cancels a call at its deadline; a cancellation this close before it counts as one."""
 _FOREVER_SECONDS: Final = 1e8
 """gRPC says "centuries" where the caller set no deadline."""
-
-
-class StatusError(Exception):
-    """A worker's status that becomes the status of the whole call."""
-
-    def __init__(self, status: status_pb2.Status) -> None:
-        self.status = status
-        super().__init__(status.message)
 
 
 def status_of(error: Exception) -> status_pb2.Status:
@@ -122,7 +115,7 @@ async def _abort(context: Context, status: grpc.Status) -> NoReturn:
 
 async def in_order(
     items: AsyncIterator[S], work: Callable[[S], Coroutine[Any, Any, T]], window: int
-) -> AsyncIterator[T]:
+) -> AsyncGenerator[T, None]:
     """Work on at most `window` items at once, and yield the answers in the order of the items."""
     slots = asyncio.Semaphore(window)
     tasks: asyncio.Queue[asyncio.Task[T] | None] = asyncio.Queue()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from scoreguard.v1.scoring_pb2 import ScoreGradientRequest, ScoreGradientResponse
+from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.calls import Caller, Context, answer
 from scoreguard_handlers.gateway.request_router import RequestRouter
-from scoreguard_handlers.gateway.servicer import succeeded
 from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.received import Received
 
@@ -13,17 +14,13 @@ from scoreguard_handlers.worker.received import Received
 class GradientServicer:
     """Answers the calls of one server."""
 
-    def __init__(self, router: RequestRouter, telemetry: Telemetry) -> None:
-        self._router, self._telemetry = router, telemetry
+    def __init__(self, router: RequestRouter, telemetry: Telemetry, config: ServeConfig) -> None:
+        self._telemetry, self._answers = telemetry, Answers(router, config)
 
     async def ScoreGradient(  # noqa: N802
         self, request: Received[ScoreGradientRequest], context: Context
     ) -> ScoreGradientResponse:
         """The score and its derivative with respect to the picture."""
         caller = Caller.of(context)
-        work = self._gradient(request, caller)
+        work = self._answers.gradient(request, caller)
         return await answer(self._telemetry, "ScoreGradient", context, caller, request.head, work)
-
-    async def _gradient(self, request: Received[ScoreGradientRequest], caller: Caller) -> ScoreGradientResponse:
-        seconds, name, attempts = caller.seconds_left, caller.name, caller.attempts
-        return succeeded(await self._router.route(request, seconds, caller=name, attempts=attempts)).gradient

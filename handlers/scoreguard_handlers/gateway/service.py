@@ -173,7 +173,7 @@ def _build(
     services = scoring_pb2.DESCRIPTOR.services_by_name
     add_service(server, services["ScoringService"], ScoringServicer(router, telemetry, config))
     if config.gradients:
-        add_service(server, services["GradientService"], GradientServicer(router, telemetry))
+        add_service(server, services["GradientService"], GradientServicer(router, telemetry, config))
     health_pb2_grpc.add_HealthServicer_to_server(monitor.servicer, server)
     if config.reflection:
         names = (*_readiness_names(config), health.SERVICE_NAME, reflection.SERVICE_NAME)

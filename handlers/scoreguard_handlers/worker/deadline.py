@@ -7,6 +7,7 @@ come; it looks at who has left only while something runs.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -57,6 +58,10 @@ class DeadlineWatch:
     """Calls back when deadlines pass, all from one daemon thread that starts with the first of them."""
 
     def __init__(self) -> None:
+        self.forget()
+
+    def forget(self) -> None:
+        """Start anew: in a forked child, where the thread is missing, and its lock may be held for good."""
         self._wake = threading.Condition()
         self._watched: dict[int, tuple[Deadline, Stop]] = {}
         self._serial = 0
@@ -106,3 +111,5 @@ def _seconds_to(deadline: Deadline) -> float:
 
 WATCH = DeadlineWatch()
 """The watch of this process."""
+if hasattr(os, "register_at_fork"):  # not on Windows, which does not fork
+    os.register_at_fork(after_in_child=WATCH.forget)

@@ -9,8 +9,9 @@ ContractError
 ├── ImageError       a file that is no image, is damaged, or cannot be read rightly
 │   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
 ├── IntegrityError   an archive that is not what its manifest says
-└── EngineError      what an engine cannot do: load or run a graph, use a device
-    └── NoGradientError  a step that no gradient can pass
+├── EngineError      what an engine cannot do: load or run a graph, use a device
+│   └── NoGradientError  a step that no gradient can pass
+└── CannotServeError  a service in this process that cannot be opened
 """
 
 from __future__ import annotations
@@ -98,3 +99,7 @@ class NoGradientError(EngineError):
         self.step, self.defence = step, defence
         problem = f"defence {defence!r} changes the picture's size and has no derivative"
         super().__init__(f"no gradient through {step}:", problem, "leave it out, or attack by scores")
+
+
+class CannotServeError(ContractError):
+    """A service in this process that cannot be opened; the message is one line that says what to do."""

@@ -5,7 +5,8 @@ Torch comes with it, so a server without gradients never imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -42,12 +43,12 @@ class TorchChain:
     """The TorchScript graphs of one archive as a differentiable chain; safe to call from several threads."""
 
     def __init__(self, archive: Archive, *, threads: int, device: str = "cpu", checkpoint: bool = False) -> None:
-        """Set the threads of torch in this process; graphs are loaded when they are first needed.
+        """Remember where the graphs are, which are loaded when they are first needed.
 
         Raises:
             EngineError: the device cannot be used.
         """
-        torch.set_num_threads(threads)
+        self._threads = threads
         place = usable_device(device)
         self.engine = f"torchscript {torch.__version__} {place}"
         self._metric = archive.manifest.metric
@@ -71,8 +72,23 @@ class TorchChain:
             rounding=call.rounding,
             deadline=call.deadline,
         )
-        scores, gradient = chain.gradient(self._engine.array(images), call.seeds)
+        with _threads(self._threads):
+            scores, gradient = chain.gradient(self._engine.array(images), call.seeds)
         values, derivative = scores.cpu().numpy(), gradient.cpu().numpy()
         check_finite(values, METRIC_STAGE, "a score", who=f"metric {self._metric.facts.name!r}")
         check_finite(derivative, "gradient", "a gradient", who="the derivative")
         return values, derivative
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Torch's number of threads for the block, which new threads of the process inherit: it may be a caller's own."""
+    before = torch.get_num_threads()
+    if before == count:
+        yield
+        return
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -1,0 +1,114 @@
+"""How a client reaches a fake service: by calling it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
+from typing import Any, ClassVar, Protocol, TypeVar, cast
+
+from google.protobuf.message import Message
+from google.protobuf.wrappers_pb2 import Int32Value
+
+from scoreguard.v1 import scoring_pb2 as pb
+from scoreguard_client.transport import (
+    GRADIENT,
+    HEALTH,
+    LIST_METRICS,
+    PURIFY,
+    SCORE,
+    SCORE_BATCH,
+    SERVING,
+    Deadline,
+    Method,
+    Request,
+)
+
+R = TypeVar("R")
+
+
+class Answering(Protocol):
+    """What answers: a `FakeService`."""
+
+    def score(self, request: pb.ScoreDefendedRequest) -> pb.ScoreDefendedResponse:
+        """Answer `ScoreDefended`."""
+        ...
+
+    def score_item(self, request: pb.ScoreDefendedRequest) -> pb.ScoreDefendedResult:
+        """Answer one of many."""
+        ...
+
+    def purify(self, request: pb.PurifyRequest) -> pb.PurifyResponse:
+        """Answer `Purify`."""
+        ...
+
+    def gradient(self, request: pb.ScoreGradientRequest) -> pb.ScoreGradientResponse:
+        """Answer `ScoreGradient`."""
+        ...
+
+    def catalogue(self, request: pb.ListMetricsRequest) -> pb.ListMetricsResponse:
+        """Answer `ListMetrics`."""
+        ...
+
+
+class _FakeBase:
+    TARGET: ClassVar = "fake"
+
+    def __init__(self, service: Answering) -> None:
+        self._service = service
+
+    @property
+    def target(self) -> str:
+        """`fake`."""
+        return self.TARGET
+
+    def _answer(self, method: Method[R], request: Request) -> R:
+        service, message = self._service, method.message_of(request)
+        answers: dict[str, Any] = {
+            SCORE.path: service.score,
+            SCORE_BATCH.path: self._batch,
+            PURIFY.path: service.purify,
+            GRADIENT.path: service.gradient,
+            LIST_METRICS.path: service.catalogue,
+            HEALTH.path: lambda _: Int32Value(value=SERVING),
+        }
+        return cast("R", answers[method.path](message))
+
+    def _batch(self, request: pb.ScoreDefendedBatchRequest) -> pb.ScoreDefendedBatchResponse:
+        return pb.ScoreDefendedBatchResponse(results=[self._service.score_item(item) for item in request.requests])
+
+    def _item(self, message: Message) -> Any:
+        request = cast("pb.ScoreDefendedStreamRequest", message).request
+        return pb.ScoreDefendedStreamResponse(result=self._service.score_item(request))
+
+
+class FakeTransport(_FakeBase):
+    """Blocking calls of a fake service. It takes no time, so no deadline passes."""
+
+    def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
+        """Answer one call; raises `ServerError`."""
+        return self._answer(method, request)
+
+    def stream(self, method: Method[R], requests: Iterator[Message], deadline: Deadline) -> Generator[R, None, None]:
+        """Answer one request after the other."""
+        for request in requests:
+            yield self._item(request)
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class AsyncFakeTransport(_FakeBase):
+    """The same for asyncio."""
+
+    async def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
+        """Answer one call; raises `ServerError`."""
+        return self._answer(method, request)
+
+    async def stream(
+        self, method: Method[R], requests: AsyncIterator[Message], deadline: Deadline
+    ) -> AsyncGenerator[R, None]:
+        """Answer one request after the other."""
+        async for request in requests:
+            yield self._item(request)
+
+    async def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,97 @@
+"""The service without a wire: how one part of scoreguard offers it to another that runs in the same process.
+
+The client imports nothing of the server, so the server registers an opener under a name, and the client finds it there:
+
+    [project.entry-points."scoreguard.services"]
+    local = "its_package.in_process:open_service"
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol, TypeAlias
+
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from scoreguard.images import MAX_PIXELS
+from scoreguard.support.picklable import PicklableError
+from scoreguard.v1.errors import CannotServeError
+from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest, ScoreDefendedStreamResponse
+
+GROUP: Final = "scoreguard.services"
+"""Group of the entry points."""
+LOCAL: Final = "local"
+"""Name of the one that runs a model store in this process."""
+
+
+class StatusError(PicklableError):
+    """A call that ends with a status that is not OK."""
+
+    def __init__(self, status: status_pb2.Status) -> None:
+        self.status = status
+        """Code, message and details, as they would travel."""
+        super().__init__(status.message)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalSettings:
+    """What runs in this process, and on how much of it: plain values, so that another process can do the same."""
+
+    model_store: Path
+    """Folder of the archives."""
+    workers: int | None = None
+    """Threads of each metric that score at the same time; None = the cores that this process may use."""
+    threads: int = 1
+    """Threads of one graph run."""
+    max_pixels: int = MAX_PIXELS
+    """Largest image, refused before it is decoded."""
+    gradients: bool | None = None
+    """Whether gradients are given; None = where torch is installed."""
+    memory_mib: int = 0
+    """Memory that large images may take at the same time, in MiB; 0 = most of what the machine or container has."""
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that nothing can run with.
+
+        Raises:
+            CannotServeError: the message names the setting.
+        """
+        for name, low in (("workers", 1), ("threads", 1), ("max_pixels", 1), ("memory_mib", 0)):
+            value = getattr(self, name)
+            if value is not None and value < low:
+                raise CannotServeError(f"{name} must be at least {low}, not {value}")
+
+
+class Service(Protocol):
+    """The calls of ScoringService and GradientService. Belongs to one event loop; cancelling a call stops its work."""
+
+    async def call(self, method: str, request: Message, seconds: float) -> Message:
+        """Answer a unary call.
+
+        Args:
+            method: its full name on the wire, `/scoreguard.v1.ScoringService/ScoreDefended`.
+            request: the message that the method takes; it is not changed.
+            seconds: time that the caller waits.
+
+        Raises:
+            StatusError: it failed.
+        """
+        ...
+
+    def stream(
+        self, requests: AsyncIterator[ScoreDefendedStreamRequest], seconds: float
+    ) -> AsyncIterator[ScoreDefendedStreamResponse]:
+        """Answer `ScoreDefendedStream`, in the order of the requests.
+
+        Raises:
+            StatusError: the stream ends early.
+        """
+        ...
+
+
+Opener: TypeAlias = Callable[[LocalSettings], AbstractAsyncContextManager[Service]]
+"""Opens a service for the block: every archive verified, every golden vector scored. Raises `CannotServeError`."""
