@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator
 from typing import Any, Final, TypeVar
 
@@ -40,7 +41,7 @@ class _Line:
         return self.channel.stream_stream(method.path, _serialize, method.parse)
 
 
-class _GrpcBase:
+class _GrpcBase(ABC):
     """An address, options, and a connection that is opened on first use, once in every process."""
 
     def __init__(self, target: str, config: ConnectionConfig) -> None:
@@ -65,8 +66,9 @@ class _GrpcBase:
         _users.add(os.getpid())
         return _Line(self._channel(self._config.channel_options(self._target), self._config.tls))
 
+    @abstractmethod
     def _channel(self, options: list[tuple[str, Any]], tls: TLSConfig | None) -> Any:
-        raise NotImplementedError
+        """A channel with TLS or without."""
 
     def _failure(self, error: grpc.RpcError, deadline: Deadline, method: Method[Any]) -> ServerError:
         return from_rpc_error(
