@@ -115,8 +115,8 @@ def in_form(file: Image, form: str) -> Image:
     """The image as it is, or as an array."""
     if form == "jpeg":
         return file
-    values = np.asarray(PillowImage.open(io.BytesIO(file.encoded)))
-    return Image(tensor=to_tensor(values if form == "uint8" else values.astype(np.float32) / 255))
+    values = np.asarray(PillowImage.open(io.BytesIO(file.encoded)), np.uint8)
+    return Image(tensor=to_tensor(values if form == "uint8" else values.astype(np.float32) / np.float32(255)))
 
 
 def photograph(megapixels: float) -> Image:
