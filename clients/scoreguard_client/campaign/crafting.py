@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -14,7 +14,6 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
-from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.attacks.session import Counts
 from scoreguard_client.campaign.gallery import CraftedBatch
 from scoreguard_client.campaign.plan import Plan, Unit
@@ -73,30 +72,25 @@ class Crafter:
             ScoreguardError: the attack or its oracle failed.
             ContractError: the surrogate's archive cannot be used.
         """
-        attack, started = parse_attack(unit.attack), time.perf_counter()
+        attack, started = unit.attack, time.perf_counter()
         companions = {name: self._companion(self.companions[name]) for name in attack.companions}
-        oracle, spent = self._settled(self._oracle(attack, unit), images)
+        oracle, spent = self._with_draws(self._oracle(unit), images)
         result = attack(images, oracle, seeds=self._seeds("attack", unit), companions=companions)
-        return CraftedBatch(
-            attacked=result.attacked,
-            attacked_8bit=result.attacked_8bit,
-            scores=result.scores,
-            queries=result.queries + spent,
-            flags=result.flags,
-            seconds=time.perf_counter() - started,
-        )
+        result = replace(result, queries=result.queries + spent)
+        return CraftedBatch(result=result, seconds=time.perf_counter() - started)
 
     def _seeds(self, purpose: str, unit: Unit) -> list[int]:
-        return [self.plan.seed_for(purpose, unit.attack, unit.crafting, image.sha256) for image in unit.images]
+        purpose_and_work = (purpose, str(unit.attack), unit.attacked_through)
+        return [self.plan.seed_for(*purpose_and_work, image.sha256) for image in unit.images]
 
-    def _oracle(self, attack: Attack, unit: Unit) -> ScoreOracle:
-        seeds = self._seeds("oracle", unit)
-        if attack.needs is Needs.GRADIENT and self.surrogate is not None:
-            return self._local(self.surrogate, unit.crafting).with_seed(seeds)
-        kind = LiveGradientOracle if attack.needs is Needs.GRADIENT else LiveScoreOracle
-        return kind(self.client, self.metric, parse_chain(unit.crafting), seed=seeds, draws=self._draws)
+    def _oracle(self, unit: Unit) -> ScoreOracle:
+        seeds, chain = self._seeds("oracle", unit), unit.attacked_through
+        if unit.attack.needs is Needs.GRADIENT and self.surrogate is not None:
+            return self._local(self.surrogate, chain).with_seed(seeds)
+        kind = LiveGradientOracle if unit.attack.needs is Needs.GRADIENT else LiveScoreOracle
+        return kind(self.client, self.metric, parse_chain(chain), seed=seeds, draws=self._draws)
 
-    def _settled(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
+    def _with_draws(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
         """The oracle with the draws that each image needs where the plan leaves that open, and the calls it took."""
         if self.plan.crafting_draws != AUTO or not isinstance(oracle, DrawingOracle):
             return oracle, np.zeros(len(images), dtype=np.int64)

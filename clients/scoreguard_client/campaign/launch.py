@@ -21,7 +21,6 @@ from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
-    Progress,
     Runner,
     Summary,
     draws_by_chain,
@@ -30,6 +29,7 @@ from scoreguard_client.campaign.runner import (
 from scoreguard_client.campaign.selection import ALL, MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import find_surrogate
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images
@@ -180,7 +180,7 @@ def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tu
     Raises:
         PlanError: there is one, and the caller asked for it by name.
     """
-    at_work = {unit.attack for unit in plan.units()}
+    at_work = {str(unit.attack) for unit in plan.units()}
     idle = [attack for attack in attacks if str(attack) not in at_work]
     if idle and refuse:
         name, wants = idle[0].name, idle[0].wants

@@ -13,8 +13,8 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client.attacks.base import Needs
-from scoreguard_client.attacks.catalogue import kind_of
+from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.images import ImageRef
 
@@ -25,9 +25,9 @@ _SHOWN: Final = 90
 class Unit:
     """One piece of crafting: one attack on a few pictures of one size through one chain."""
 
-    attack: str
-    """The attack in its text form."""
-    crafting: str
+    attack: Attack
+    """The attack."""
+    attacked_through: str
     """The chain that the attack works through; `none` = the metric alone."""
     images: tuple[ImageRef, ...]
     """The pictures, attacked as one batch."""
@@ -35,7 +35,7 @@ class Unit:
     @property
     def key(self) -> str:
         """Name of the unit's files."""
-        parts = [self.attack, self.crafting, *(image.sha256 for image in self.images)]
+        parts = [str(self.attack), self.attacked_through, *(image.sha256 for image in self.images)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
@@ -92,25 +92,25 @@ class Plan:
 
     def units(self) -> Iterator[Unit]:
         """Every piece of crafting, in the order in which it is done."""
+        attacks = [parse_attack(text) for text in self.attacks]
         for images in self._groups():
-            for attack in self.attacks:
-                for crafting in self._crafted_through(attack):
-                    yield Unit(attack=attack, crafting=crafting, images=images)
+            for attack in attacks:
+                for chain in self._attacked_through(attack):
+                    yield Unit(attack=attack, attacked_through=chain, images=images)
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
         """Chains that a unit's pictures are scored behind: all, or the one that an adaptive attack knew."""
-        return self.defences if unit.crafting == UNDEFENDED else (unit.crafting,)
+        return self.defences if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
 
     def seed_for(self, *parts: object) -> int:
         """A seed that follows from the plan's and from what it is for."""
         return derive_seed(self.seed, *parts)
 
-    def _crafted_through(self, attack: str) -> list[str]:
+    def _attacked_through(self, attack: Attack) -> list[str]:
         # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
-        kind = kind_of(attack)
-        adapts = self.adaptive and kind.needs is not Needs.TRAINING
+        adapts = self.adaptive and attack.needs is not Needs.TRAINING
         chains = [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
-        return [chain for chain in chains if kind.fits(parse_chain(chain))]
+        return [chain for chain in chains if attack.fits(parse_chain(chain))]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
         sizes: dict[tuple[int, int], list[ImageRef]] = {}

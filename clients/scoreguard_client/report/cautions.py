@@ -158,7 +158,8 @@ def _draws(evidence: Evidence) -> Iterator[str]:
 
 
 def _flags(evidence: Evidence) -> Iterator[str]:
-    seen = {(record.image, record.attack, record.crafting, record.flags) for record in evidence.records if record.flags}
+    flagged = (record for record in evidence.records if record.flags)
+    seen = {(record.image, record.attack, record.attacked_through, record.flags) for record in flagged}
     counts = Counter((attack, flag) for _, attack, _, flags in seen for flag in flags.split(","))
     for (attack, flag), count in sorted(counts.items()):
         yield f"{evidence.names[attack]}, {count} attacked pictures: {_FLAGS.get(flag, flag)}."

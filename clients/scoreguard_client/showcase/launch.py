@@ -18,7 +18,6 @@ from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.campaign.crafting import Crafter, companion_source, gradient_source
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for, without_idle
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.scoring import unit_values
 from scoreguard_client.scores.fidelity import l_infinity
 from scoreguard_client.showcase.cards import Card, Facts, Showcase
 from scoreguard_client.showcase.details import Window, busiest, parse_window
@@ -26,7 +25,7 @@ from scoreguard_client.showcase.errors import ShowcaseError
 from scoreguard_client.showcase.pictures import amplification
 from scoreguard_client.showcase.studio import Studio
 from scoreguard_client.target.chains import complete_chains
-from scoreguard_client.target.images import ImageRef, as_batch, image_ref, read_image
+from scoreguard_client.target.images import ImageRef, as_batch, image_ref, read_image, unit_values
 
 DEFAULT_ATTACK: Final = "ifgsm:eps=8/255"
 
@@ -158,7 +157,7 @@ def _crafter(
 
 def _attacked(crafter: Crafter, clean: Picture) -> FloatPicture:
     batch = crafter.craft(next(crafter.plan.units()), as_batch([clean]))
-    return np.ascontiguousarray(batch.attacked[0].transpose(1, 2, 0))
+    return np.ascontiguousarray(batch.result.attacked[0].transpose(1, 2, 0))
 
 
 def _facts(plan: Plan, attack: Attack, catalogue: Catalogue, change: float) -> Facts:

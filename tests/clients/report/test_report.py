@@ -190,7 +190,7 @@ def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make
         (drawn(FGSM, 0, 2.0, flags="one-step-wins"), "a single step beats"),
         (drawn(FGSM, 0, 2.0, flags="one-draw"), "give --crafting-draws"),
         (
-            drawn(FGSM, 0, 4.0) + drawn(FGSM, 1, 4.0) + drawn(FGSM, 0, 5.0, crafting=DIM, adaptive=True),
+            drawn(FGSM, 0, 4.0) + drawn(FGSM, 1, 4.0) + drawn(FGSM, 0, 5.0, attacked_through=DIM, adaptive=True),
             "one draw of it per query",
         ),
     ],
@@ -224,7 +224,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
     """Straight-through gradients do not see thresholds; random search has none."""
     plan = replace(PLAN, attacks=tuple(attacks), defences=("none", chain))
     records = [
-        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, crafting=chain)
+        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, attacked_through=chain)
         for attack in attacks
         for place in range(len(NAMES))
     ]
