@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from scoreguard.v1.archive import SUFFIX, Archive
-from scoreguard.v1.spec import format_chain, parse_chain, parse_chains
+from scoreguard.v1.spec import UNDEFENDED, format_chain, parse_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack, Needs
@@ -54,11 +54,11 @@ class Gradients(StrEnum):
 class CampaignOptions:
     """What a user asks for."""
 
-    metric: str
+    metric: str = ""
     """Name of a deployed metric; empty = the only one."""
-    attacks: str
+    attacks: str = "fgsm,ifgsm"
     """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every one that needs no file."""
-    defences: str
+    defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
     """Folder of clean pictures."""

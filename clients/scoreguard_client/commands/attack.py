@@ -14,7 +14,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
-from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
+from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.oracles.draws import AUTO
@@ -91,16 +91,16 @@ Example:
   scoreguard report runs/first
 """
 )
-@click.option("--metric", default="", help=METRIC_HELP)
+@click.option("--metric", default=CampaignOptions.metric, help=METRIC_HELP)
 @click.option(
     "--attacks",
-    default="fgsm,ifgsm",
+    default=CampaignOptions.attacks,
     show_default=True,
     help="Attacks, name:key=value, separated by commas; all = every attack that needs no file.",
 )
 @click.option(
     "--defences",
-    default="none",
+    default=CampaignOptions.defences,
     show_default=True,
     help="Chains to score behind, separated by commas; steps of a chain joined by '+'; all = none and every defence.",
 )
@@ -127,30 +127,40 @@ Example:
     help="Archive or model store for local gradients; ./model_store where present.",
 )
 @click.option("--limit", type=click.IntRange(min=1), help="Most pictures to take, by name.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where all drawing starts.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=CampaignOptions.seed,
+    show_default=True,
+    help="Where all drawing starts.",
+)
 @click.option(
     "--draws",
     type=click.IntRange(min=1),
-    default=1,
+    default=CampaignOptions.draws,
     show_default=True,
     help="Scores taken of each picture behind a random defence.",
 )
 @click.option(
     "--crafting-draws",
-    default="1",
+    default=str(CampaignOptions.crafting_draws),
     show_default=True,
     callback=_read_draws,
     metavar="N|auto",
     help="Draws per query of an attack through a random defence (EOT); auto = as many as each image's gradient needs.",
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Most pictures attacked at once."
+    "--batch",
+    type=click.IntRange(min=1),
+    default=CampaignOptions.batch,
+    show_default=True,
+    help="Most pictures attacked at once.",
 )
 @click.option("--checkpoint", is_flag=True, help="Local gradients in the memory of one step of the chain, slower.")
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
-    default=PATIENCE_SECONDS,
+    default=CampaignOptions.patience,
     show_default=True,
     help="Seconds to wait for a server that has gone.",
 )

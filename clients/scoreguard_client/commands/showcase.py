@@ -17,7 +17,7 @@ from scoreguard_client.commands._connection import METRIC_HELP, connection_optio
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.showcase import captions
 from scoreguard_client.showcase.cards import Order, Showcase, in_order
-from scoreguard_client.showcase.launch import DEFAULT_ATTACK, Progress, ShowcaseOptions, make_showcase
+from scoreguard_client.showcase.launch import Progress, ShowcaseOptions, make_showcase
 from scoreguard_client.showcase.page import page_of
 from scoreguard_client.showcase.sheet import draw_sheet
 
@@ -34,11 +34,11 @@ Example:
 """
 )
 @click.argument("photo", type=_PATH, metavar="PHOTO")
-@click.option("--metric", default="", help=METRIC_HELP)
-@click.option("--attack", default=DEFAULT_ATTACK, show_default=True, help="The attack, name:key=value.")
+@click.option("--metric", default=ShowcaseOptions.metric, help=METRIC_HELP)
+@click.option("--attack", default=ShowcaseOptions.attack, show_default=True, help="The attack, name:key=value.")
 @click.option(
     "--defences",
-    default="",
+    default=ShowcaseOptions.defences,
     help="Chains to show, separated by commas; steps of a chain joined by '+'. All deployed ones, unless given.",
 )
 @click.option("--out", type=_FILE, required=True, metavar="PAGE.html", help="The page to write, one file.")
@@ -51,7 +51,12 @@ Example:
     show_default=True,
     help="Order of the defences: the server's, best quality first, or smallest gain first.",
 )
-@click.option("--detail", default="", metavar="X,Y,SIDE", help="Part to show enlarged, in pixels; chosen unless given.")
+@click.option(
+    "--detail",
+    default=ShowcaseOptions.detail,
+    metavar="X,Y,SIDE",
+    help="Part to show enlarged, in pixels; chosen unless given.",
+)
 @click.option(
     "--gradients",
     type=click.Choice([source.value for source in Gradients]),
@@ -66,7 +71,7 @@ Example:
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**64 - 1),
-    default=0,
+    default=ShowcaseOptions.seed,
     show_default=True,
     help="Of the attack and of random defences.",
 )

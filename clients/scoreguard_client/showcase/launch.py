@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -27,8 +26,6 @@ from scoreguard_client.showcase.studio import Studio
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.images import ImageRef, as_batch, image_ref, read_image, unit_values
 
-DEFAULT_ATTACK: Final = "ifgsm:eps=8/255"
-
 Progress = Callable[[int, str], None]
 """Told of steps that are done, and of what is next."""
 
@@ -39,9 +36,9 @@ class ShowcaseOptions:
 
     photo: Path
     """The clean picture."""
-    metric: str
-    """Name of a deployed metric."""
-    attack: str = DEFAULT_ATTACK
+    metric: str = ""
+    """Name of a deployed metric; empty = the only one."""
+    attack: str = "ifgsm:eps=8/255"
     """The attack, in its text form."""
     defences: str = ""
     """Chains, separated by commas; empty = every deployed defence at its defaults."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scoreguard.v1.archive import SUFFIX
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.attacks.base import Direction, Mode
 from scoreguard_client.campaign.launch import DEFAULT_SURROGATE, Gradients
@@ -29,7 +29,7 @@ class TrainingOptions:
 
     kind: Kind
     """How the perturbation is trained."""
-    metric: str
+    metric: str = "lite"
     """Name of the metric to train against."""
     images: Path
     """Folder of training pictures."""
@@ -39,7 +39,7 @@ class TrainingOptions:
     """Which reading of the method runs."""
     direction: Direction = Direction.UP
     """Where the quality is driven."""
-    chain: str = "none"
+    chain: str = UNDEFENDED
     """The defences to train through, in their text form."""
     gradients: Gradients | None = None
     """Where gradients come from; None = local where there is a surrogate, else live."""
