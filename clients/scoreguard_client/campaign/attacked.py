@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from scoreguard.v1.codec import Picture
 from scoreguard_client._models import FloatPicture
-from scoreguard_client.campaign.gallery import CraftedBatch
-from scoreguard_client.campaign.plan import Unit
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.scores.fidelity import l_infinity, like, psnr, ssim
+from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.images import ImageRef, unit_values
+from scoreguard_client.target.units import Unit
 
 _Level = TypeVar("_Level", np.uint8, np.float32)
 

@@ -9,20 +9,12 @@ from typing import Final, TypeVar
 
 from scoreguard.v1.codec import Picture
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._exceptions import (
-    CancelledError,
-    MissingExtraError,
-    PermissionDeniedError,
-    ScoreguardError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from scoreguard_client._exceptions import ScoreguardError, UnavailableError
 from scoreguard_client._models import FloatPicture
 from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 from scoreguard_client.oracles.in_flight import pool_for
+from scoreguard_client.target.errors import FATAL
 
-FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
-"""Errors that everything after them would meet too."""
 _RETURNS: Final = 3
 """How often a server may come back before a piece of work that it does not survive counts as failed."""
 

@@ -22,20 +22,11 @@ import PIL.Image
 from scoreguard.v1.codec import Picture
 from scoreguard_client.attacks.base import AttackResult
 from scoreguard_client.campaign.errors import RunError
-from scoreguard_client.campaign.plan import Unit
 from scoreguard_client.campaign.store import PICTURES
+from scoreguard_client.target.crafting import CraftedBatch
+from scoreguard_client.target.units import Unit
 
 TOP: Final = 255
-
-
-@dataclass(frozen=True, kw_only=True)
-class CraftedBatch:
-    """The attacked images of a unit."""
-
-    result: AttackResult
-    """What the attack found; its queries include those that the number of draws took."""
-    seconds: float
-    """Wall time for the batch."""
 
 
 @dataclass(frozen=True)

@@ -17,26 +17,9 @@ from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.images import ImageRef
+from scoreguard_client.target.units import Unit
 
 _SHOWN: Final = 90
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """One piece of crafting: one attack on a few pictures of one size through one chain."""
-
-    attack: Attack
-    """The attack."""
-    attacked_through: str
-    """The chain that the attack works through; `none` = the metric alone."""
-    images: tuple[ImageRef, ...]
-    """The pictures, attacked as one batch."""
-
-    @property
-    def key(self) -> str:
-        """Name of the unit's files."""
-        parts = [str(self.attack), self.attacked_through, *(image.sha256 for image in self.images)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,6 @@ from typing import Final
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client._models import MetricDescription
 from scoreguard_client.campaign.clean_scores import CleanScorer
-from scoreguard_client.campaign.crafting import Crafter
 from scoreguard_client.campaign.endpoint import Endpoint, Patience
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.plan import Plan
@@ -26,6 +25,7 @@ from scoreguard_client.campaign.store import Store
 from scoreguard_client.campaign.unit_runner import UnitRunner
 from scoreguard_client.oracles.live import is_random
 from scoreguard_client.progress import Progress
+from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.images import LeftOut
 
 PATIENCE_SECONDS: Final = 120.0

@@ -10,11 +10,13 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.attacked import Attacked, attacked_images, fidelity_of
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
 from scoreguard_client.campaign.errors import CleanImageError, may_pass
-from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
-from scoreguard_client.campaign.plan import Plan, Unit
+from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey, is_adaptive
 from scoreguard_client.oracles.base import Images
+from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.images import ImageRef
+from scoreguard_client.target.units import Unit
 
 CleanTable = Mapping[CleanKey, CleanScore]
 """Clean scores by what makes them unique."""

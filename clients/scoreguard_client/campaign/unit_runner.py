@@ -11,17 +11,18 @@ from pathlib import Path
 
 from scoreguard.v1.errors import ContractError
 from scoreguard_client._exceptions import ScoreguardError
-from scoreguard_client.campaign.crafting import Crafter
-from scoreguard_client.campaign.endpoint import FATAL, Patience
+from scoreguard_client.campaign.endpoint import Patience
 from scoreguard_client.campaign.errors import ServerGoneError
-from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
-from scoreguard_client.campaign.plan import Unit
+from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.records import Record, RecordKey
 from scoreguard_client.campaign.scoring import Scorer
 from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.progress import Progress
+from scoreguard_client.target.crafting import CraftedBatch, Crafter
+from scoreguard_client.target.errors import FATAL
 from scoreguard_client.target.images import as_batch, read_image
+from scoreguard_client.target.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,9 +13,10 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
-from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
+from scoreguard_client.campaign.launch import CampaignOptions, launch
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
+from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.oracles.draws import AUTO
 from scoreguard_client.target.errors import PlanError
@@ -115,17 +116,7 @@ Example:
     help="Run directory; an existing run is resumed.",
 )
 @click.option("--adaptive", is_flag=True, help="Also attack through each chain, knowing the defence.")
-@click.option(
-    "--gradients",
-    type=click.Choice([source.value for source in Gradients]),
-    help="Where gradients come from; local where there is a surrogate, else live.",
-)
-@click.option(
-    "--surrogate",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Archive or model store for local gradients; ./model_store where present.",
-)
+@gradient_options
 @click.option("--limit", type=click.IntRange(min=1), help="Most pictures to take, by name.")
 @click.option(
     "--seed",
@@ -176,12 +167,12 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
-def command(target: str, config: ConnectionConfig, as_json: bool, gradients: str | None, **rest: Any) -> int:
+def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -> int:
     """Attack a metric behind defences on a server, image by image, and keep every score.
 
     Rerun the same command to resume.
     """
-    options = CampaignOptions(gradients=None if gradients is None else Gradients(gradients), **rest)
+    options = CampaignOptions(**rest)
     with ScoringClient(target, config) as client, meter() as shown:
         summary = launch(options, client, lambda runner: _begin(shown, runner))
     _say(summary, options.out, as_json)

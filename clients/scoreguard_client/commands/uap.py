@@ -13,8 +13,8 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
-from scoreguard_client.campaign.launch import Gradients
 from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.perturbations.artifact import UniversalPerturbation, load_perturbation
 from scoreguard_client.perturbations.errors import PerturbationError
@@ -73,17 +73,7 @@ Example:
 @click.option(
     "--chain", default=TrainingOptions.chain, show_default=True, help="Defences to train through, joined by '+'."
 )
-@click.option(
-    "--gradients",
-    type=click.Choice([source.value for source in Gradients]),
-    help="Where gradients come from; local where there is a surrogate, else live.",
-)
-@click.option(
-    "--surrogate",
-    type=_PATH,
-    metavar="PATH",
-    help="Archive or model store for local gradients; ./model_store where present.",
-)
+@gradient_options
 @click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, for generative 1, for momentum 20.")
 @click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Pictures of one step.")
 @click.option(
@@ -167,9 +157,8 @@ def show_command(file: Path, png: Path | None, as_json: bool) -> None:
 
 
 def _as_enums(values: dict[str, Any]) -> dict[str, Any]:
-    gradients = None if values["gradients"] is None else Gradients(values["gradients"])
     kinds = {"kind": Kind(values["kind"]), "mode": Mode(values["mode"]), "direction": Direction(values["direction"])}
-    return values | kinds | {"gradients": gradients}
+    return values | kinds
 
 
 def _begin(shown: Meter, training: Training) -> Any:

@@ -7,7 +7,7 @@ same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -29,6 +29,7 @@ from scoreguard_client.perturbations.artifact import (
 )
 from scoreguard_client.perturbations.errors import CheckpointError, PerturbationError, RecipeError
 from scoreguard_client.perturbations.recipe import Kind, Recipe
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import LeftOut
 from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.cumulative import CumulativeLearner
@@ -50,9 +51,6 @@ CHECKPOINT_EVERY: Final = 25
 _PAPER_BATCHES: Final = 1
 _BENCHMARK_BATCHES: Final = 2
 _WINDOWS: Final = 3
-
-Progress = Callable[[int, str], None]
-"""Told how many steps are done and what the mean score was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ class Training:
         """The file that a killed training goes on from; gone once it is done."""
         return self.out.with_name(self.out.name + ".training")
 
-    def run(self, told: Progress) -> UniversalPerturbation:
+    def run(self, progress: Progress) -> UniversalPerturbation:
         """Train, or go on, or hand out what is there.
 
         Raises:
@@ -87,15 +85,15 @@ class Training:
             ScoreguardError: a picture was changed, or the teacher failed; what was done is kept.
         """
         if self.out.exists():
-            told(self.recipe.steps, "done before")
+            progress(self.recipe.steps, "done before")
             return self._finished()
         learner = LEARNERS[self.recipe.kind](self.recipe)
         if not learner.clips and not self.teacher.beyond:
             raise RecipeError("cumulative in benchmark mode asks about values beyond [0, 1]: give a --surrogate")
         first = self._restore(learner)
-        told(first, "")
+        progress(first, "")
         for step in range(first, self.recipe.steps):
-            told(1, f"score {self._step(learner, step):.4g}")
+            progress(1, f"score {self._step(learner, step):.4g}")
             if (step + 1) % self.checkpoint_every == 0:
                 self._keep(learner, step + 1)
         result = save_perturbation(self.out, learner.final(), self.recipe)

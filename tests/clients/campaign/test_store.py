@@ -13,8 +13,9 @@ import pytest
 
 from scoreguard_client.attacks import FGSM, AttackResult
 from scoreguard_client.campaign import CleanScore, ImageRef, Plan, PlanMismatchError, Record, RecordKey, RunError, Store
-from scoreguard_client.campaign.gallery import CraftedBatch, Gallery
+from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.store import FILE_NAME
+from scoreguard_client.target.crafting import CraftedBatch
 
 PLAN = Plan(
     metric="bright",

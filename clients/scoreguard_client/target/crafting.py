@@ -1,58 +1,42 @@
-"""Who answers an attack: the live endpoint for scores, a local surrogate or the endpoint for gradients."""
+"""Running an attack: the live endpoint answers for scores, a local surrogate or the endpoint for gradients."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.archive import Archive, sha256_of
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import MetricDescription
-from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.attacks.base import AttackResult, Needs
 from scoreguard_client.attacks.session import Counts
-from scoreguard_client.campaign.gallery import CraftedBatch
-from scoreguard_client.campaign.plan import Plan, Unit
 from scoreguard_client.oracles.base import DrawingOracle, Images, ScoreOracle
 from scoreguard_client.oracles.draws import AUTO, draws_needed
 from scoreguard_client.oracles.live import LiveGradientOracle, LiveScoreOracle
 from scoreguard_client.oracles.local import LocalOracle
-
-LIVE: Final = "live"
-UNUSED: Final = "unused"
-
-Companion = Archive | MetricDescription
-"""Where another metric is asked: a local archive, or one deployed on the server."""
+from scoreguard_client.oracles.seeds import derive_seed
+from scoreguard_client.target.companions import Companion
+from scoreguard_client.target.units import Unit
 
 
-def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:
-    """How a plan names where gradients come from."""
-    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
-        return UNUSED
-    return LIVE if surrogate is None else f"local:{_identity(surrogate)}"
+@dataclass(frozen=True, kw_only=True)
+class CraftedBatch:
+    """The attacked images of a unit."""
 
-
-def companion_source(name: str, companion: Companion) -> str:
-    """How a plan names where another metric is asked."""
-    if isinstance(companion, Archive):
-        return f"{name}:local:{_identity(companion)}"
-    return f"{name}:{LIVE}:{companion.archive_sha256}"
-
-
-def _identity(archive: Archive) -> str:
-    return f"{archive.name}:{sha256_of(archive.manifest.SerializeToString(deterministic=True))}"
+    result: AttackResult
+    """What the attack found; its queries include those that the number of draws took."""
+    seconds: float
+    """Wall time for the batch."""
 
 
 @dataclass(kw_only=True)
 class Crafter:
-    """Runs the attacks of a plan."""
+    """Runs attacks on a deployed metric, or on a local archive of it."""
 
-    plan: Plan
-    """The plan."""
     client: ScoringClient
     """The connection to the endpoint."""
     metric: MetricDescription
@@ -61,6 +45,10 @@ class Crafter:
     """The archive for gradients; None takes them from the endpoint."""
     companions: Mapping[str, Companion]
     """Other metrics that attacks ask besides, by name."""
+    seed: int
+    """Where the attacks' and the oracles' drawing starts."""
+    draws: int = 1
+    """Draws per query of an attack through a random chain; `AUTO` = as many as each image's gradient needs."""
     checkpoint: bool = False
     """Whether local gradients are computed in the memory of one step of the chain."""
     _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
@@ -80,36 +68,36 @@ class Crafter:
         return CraftedBatch(result=result, seconds=time.perf_counter() - started)
 
     def _seeds(self, purpose: str, unit: Unit) -> list[int]:
-        purpose_and_work = (purpose, str(unit.attack), unit.attacked_through)
-        return [self.plan.seed_for(*purpose_and_work, image.sha256) for image in unit.images]
+        work = (purpose, str(unit.attack), unit.attacked_through)
+        return [derive_seed(self.seed, *work, image.sha256) for image in unit.images]
 
     def _oracle(self, unit: Unit) -> ScoreOracle:
         seeds, chain = self._seeds("oracle", unit), unit.attacked_through
         if unit.attack.needs is Needs.GRADIENT and self.surrogate is not None:
             return self._local(self.surrogate, chain).with_seed(seeds)
         kind = LiveGradientOracle if unit.attack.needs is Needs.GRADIENT else LiveScoreOracle
-        return kind(self.client, self.metric, parse_chain(chain), seed=seeds, draws=self._draws)
+        return kind(self.client, self.metric, parse_chain(chain), seed=seeds, draws=self._fixed_draws)
 
     def _with_draws(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
         """The oracle with the draws that each image needs where the plan leaves that open, and the calls it took."""
-        if self.plan.crafting_draws != AUTO or not isinstance(oracle, DrawingOracle):
+        if self.draws != AUTO or not isinstance(oracle, DrawingOracle):
             return oracle, np.zeros(len(images), dtype=np.int64)
         needed = draws_needed(oracle, images)
         return oracle.with_draws(needed.draws), np.array(needed.calls, dtype=np.int64)
 
     @property
-    def _draws(self) -> int:
+    def _fixed_draws(self) -> int:
         # A search by scores has no gradient whose spread could be seen, and pays for every draw: one.
-        return 1 if self.plan.crafting_draws == AUTO else self.plan.crafting_draws
+        return 1 if self.draws == AUTO else self.draws
 
     def _companion(self, companion: Companion) -> ScoreOracle:
         if isinstance(companion, Archive):
-            return self._local(companion, "none")
+            return self._local(companion, UNDEFENDED)
         return LiveScoreOracle(self.client, companion)
 
     def _local(self, archive: Archive, chain: str) -> LocalOracle:
         key = (archive.name, chain)
         if key not in self._loaded:
-            oracle = LocalOracle(archive, parse_chain(chain), draws=self._draws, checkpoint=self.checkpoint)
+            oracle = LocalOracle(archive, parse_chain(chain), draws=self._fixed_draws, checkpoint=self.checkpoint)
             self._loaded[key] = oracle
         return self._loaded[key]
