@@ -29,7 +29,7 @@ import numpy.typing as npt
 
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.apgd import APGD
-from scoreguard_client.attacks.base import Attack, Found, Needs
+from scoreguard_client.attacks.base import Attack, Needs, SearchResult
 from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.fgsm import FGSM
 from scoreguard_client.attacks.linf_attack import LInfAttack
@@ -95,7 +95,7 @@ class Auto(LInfAttack):
         """Those of all members, one more score of each result, and three questions for the flags."""
         return sum(member.queries_needed + 2 for member in self.members) + 3
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Run every member, and choose for each picture."""
         session.take_draws()
         once, gradient = session.value_and_gradient(session.clean)
@@ -110,7 +110,7 @@ class Auto(LInfAttack):
             "one-draw": (once != again) & (session.oracle.facts.calls_per_question == 1),
         }
         images = np.stack(results)[best, np.arange(len(best))]
-        return Found(images=images, objective=_chosen(objectives, best), flags=_texts(marks, len(best)))
+        return SearchResult(images=images, objective=_chosen(objectives, best), flags=_texts(marks, len(best)))
 
 
 def _delegate(member: Attack, session: Session) -> npt.NDArray[np.float32]:
@@ -124,4 +124,4 @@ def _chosen(objectives: Scores, best: npt.NDArray[np.int64]) -> Scores:
 
 
 def _texts(marks: Mapping[str, Marks], count: int) -> tuple[str, ...]:
-    return tuple(",".join(name for name in _FLAGS if marks[name][place]) for place in range(count))
+    return tuple(",".join(name for name in _FLAGS if marks[name][index]) for index in range(count))

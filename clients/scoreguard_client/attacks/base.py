@@ -69,7 +69,7 @@ class Needs(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What a search came back with."""
 
     images: Images
@@ -167,7 +167,7 @@ class Attack(ABC):
         """The budget around clean pictures (N, 3, H, W)."""
 
     @abstractmethod
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Search inside `session.region`."""
 
     def pinned(self) -> Self:
@@ -227,14 +227,14 @@ class Attack(ABC):
             return Limits(questions=self.queries_needed, calls=self.call_limit, kept=2 * rounds)
         return Limits(questions=self.queries_needed + 2 + 2 * rounds)
 
-    def _searched(self, session: Session) -> Found:
+    def _searched(self, session: Session) -> SearchResult:
         if self.call_limit is None or not self.keeps_clean:
             return self.run(session)
         # A search by scores pays for the clean images' first: later nothing may be left.
         objective = session.objective(session.clean)
-        return self.run(session) if session.left else Found(images=session.clean, objective=objective)
+        return self.run(session) if session.left else SearchResult(images=session.clean, objective=objective)
 
-    def _judged(self, session: Session, found: Found) -> Found:
+    def _judged(self, session: Session, found: SearchResult) -> SearchResult:
         attacked, objective = session.region.clip(found.images), found.objective
         if not np.array_equal(attacked, found.images):
             objective = None
@@ -255,7 +255,7 @@ class Attack(ABC):
             raise AttackSpecError(self.name, problem)
 
 
-def _result(session: Session, found: Found, sign: float) -> AttackResult:
+def _result(session: Session, found: SearchResult, sign: float) -> AttackResult:
     scores = sign * np.asarray(found.objective)
     return AttackResult(
         attacked=found.images,
@@ -267,7 +267,7 @@ def _result(session: Session, found: Found, sign: float) -> AttackResult:
     )
 
 
-def _flags(found: Found, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
+def _flags(found: SearchResult, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
     slack = _RANGE_SLACK * facts.span
     outside = (scores < facts.range_low - slack) | (scores > facts.range_high + slack)
     own = found.flags or ("",) * len(scores)

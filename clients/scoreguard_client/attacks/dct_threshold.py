@@ -71,10 +71,10 @@ class DCTThreshold(RandomStarts):
         direction = np.zeros_like(session.clean)
         for step in range(self.iterations):
             objective, gradient = session.value_and_gradient(walk.images)
-            best.see(walk.images, objective)
+            best.update(walk.images, objective)
             direction = np.float32(self.nu) * direction + unit_l1(gradient)
             walk.push(direction, _LEAST + (1 - _LEAST) * (1 + math.cos(math.pi * step / self.iterations)) / 2)
-        best.see(walk.images, session.objective(walk.images))
+        best.update(walk.images, session.objective(walk.images))
         return best
 
 
@@ -101,11 +101,11 @@ class _Walk:
 
     def push(self, direction: Images, share: float) -> None:
         """Take the best pushes in a random share of the cells of each image."""
-        for place, (thresholds, rng) in enumerate(zip(self._thresholds, self._session.rngs, strict=True)):
+        for index, (thresholds, rng) in enumerate(zip(self._thresholds, self._session.rngs, strict=True)):
             height, width = direction.shape[2:]
             cells = rng.random((-(-height // thresholds.cell), -(-width // thresholds.cell))) < share
             moved = repeated(cells, thresholds.cell)[:height, :width]
-            self._changes[place] = np.where(moved, thresholds.pushed(direction[place]), self._changes[place])
+            self._changes[index] = np.where(moved, thresholds.pushed(direction[index]), self._changes[index])
 
 
 def thresholds_of(step: Step, room: Room) -> Thresholds:

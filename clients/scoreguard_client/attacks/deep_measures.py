@@ -56,12 +56,12 @@ class HeadFile:
 
 def _vgg16_shapes() -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    place, inputs = 0, 3
+    index, inputs = 0, 3
     for outputs in _VGG16:
         if outputs:
-            shapes |= {f"features.{place}.weight": (outputs, inputs, 3, 3), f"features.{place}.bias": (outputs,)}
+            shapes |= {f"features.{index}.weight": (outputs, inputs, 3, 3), f"features.{index}.bias": (outputs,)}
             inputs = outputs
-        place += 2 if outputs else 1
+        index += 2 if outputs else 1
     return shapes
 
 
@@ -73,7 +73,7 @@ VGG16_FILE: Final = HeadFile(
 LPIPS_HEAD: Final = HeadFile(
     name="lpips_v0.1_lin_vgg.pth",
     source="lpips/weights/v0.1/vgg.pth of richzhang/PerceptualSimilarity, BSD-2-Clause",
-    shapes={f"lin{place}.model.1.weight": (1, width, 1, 1) for place, width in enumerate(_CHANNELS)},
+    shapes={f"lin{index}.model.1.weight": (1, width, 1, 1) for index, width in enumerate(_CHANNELS)},
 )
 DISTS_HEAD: Final = HeadFile(
     name="dists_weights.pt",

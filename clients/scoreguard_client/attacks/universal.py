@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Attack, Companions, Found, Needs
+from scoreguard_client.attacks.base import Attack, Companions, Needs, SearchResult
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
@@ -94,10 +94,10 @@ class UniversalAttack(Attack):
         del companions
         return ball_around(clean, self.eps)
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Add it."""
         added = np.float32(self.amplitude) * tiled(self.perturbation.values, *session.clean.shape[2:])
-        return Found(images=session.region.clip(session.clean + added))
+        return SearchResult(images=session.region.clip(session.clean + added))
 
     def _require_trained(self, there: str, here: str, advice: str) -> None:
         if there != here:

@@ -28,7 +28,7 @@ from typing import ClassVar, Final, Self
 import numpy as np
 
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
-from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.deep_measures import HeadFile, digest_of
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
@@ -62,7 +62,7 @@ class Zhang(AdamSteps):
     def distance(self) -> Distance:
         """The measure."""
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Descend."""
         distance = self.distance()
 
@@ -74,7 +74,7 @@ class Zhang(AdamSteps):
 
         paper = self.mode is Mode.PAPER
         start = _noisy(session) if paper else session.clean
-        return Found(images=self.walk(session, start, slope, forget=paper))
+        return SearchResult(images=self.walk(session, start, slope, forget=paper))
 
     def _shaped(self, gradient: Gradients) -> Gradients:
         norm = np.sqrt(totals(gradient.astype(np.float64) ** 2))

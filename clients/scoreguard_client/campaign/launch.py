@@ -76,13 +76,13 @@ class CampaignOptions:
     """Whether the attacked pictures are all kept, not only those shown in the report."""
 
 
-def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Runner], Progress]) -> Summary:
+def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
     """Run a campaign, or go on with it.
 
     Args:
         options: what to do.
         client: the connection to the target.
-        start: called once the plan stands; gives the function that is told of progress.
+        progress_for: called once the plan stands; gives the function that progress is reported to.
 
     Raises:
         PlanError: the options do not fit together or the deployment.
@@ -107,7 +107,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         metric=metric.name,
         archive_sha256=metric.archive_sha256,
         attacks=tuple(str(attack) for attack in attacks),
-        defences=complete_chains(chains, metric),
+        chains=complete_chains(chains, metric),
         adaptive=options.adaptive,
         gradients=gradient_source(attacks, surrogate),
         companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
@@ -126,7 +126,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
         "expected": expected_records(plan, draws),
         "left_out": [asdict(entry) for entry in left_out],
-        "rounding": [chain for chain in plan.defences if rounds(chain, metric)],
+        "rounding": [chain for chain in plan.chains if rounds(chain, metric)],
     }
     with Store.create(options.out, plan, facts) as store:
         runner = Runner(
@@ -148,7 +148,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             patience=options.patience,
             left_out=left_out,
         )
-        return runner.run(start(runner))
+        return runner.run(progress_for(runner))
 
 
 def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient) -> FoundImages:

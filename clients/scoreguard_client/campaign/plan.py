@@ -20,6 +20,9 @@ from scoreguard_client.target.images import ImageRef
 from scoreguard_client.target.units import Unit
 
 _SHOWN: Final = 90
+_KEYS: Final = {"chains": "defences"}
+"""Keys of the stored plan that are not called as the field is: the digests of earlier runs follow from them, and
+`--defences` gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,7 +35,7 @@ class Plan:
     """Digest of the deployed archive, hexadecimal."""
     attacks: tuple[str, ...]
     """Attacks in their text form, every parameter named."""
-    defences: tuple[str, ...]
+    chains: tuple[str, ...]
     """Chains in their text form, every parameter named; `none` = undefended."""
     adaptive: bool
     """Whether every attack also works through each chain, knowing the defence."""
@@ -54,7 +57,8 @@ class Plan:
 
     def canonical_json(self) -> str:
         """One text for one plan."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = {_key(name): value for name, value in asdict(self).items()}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -64,14 +68,15 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         """Read what `canonical_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
+        stored: dict[str, Any] = json.loads(text)
+        data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences", "companions")}))
+        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}))
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
-        return [_difference(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
+        return [_difference(_key(name), mine, theirs) for name, mine, theirs in pairs if mine != theirs]
 
     def units(self) -> Iterator[Unit]:
         """Every piece of crafting, in the order in which it is done."""
@@ -83,7 +88,7 @@ class Plan:
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
         """Chains that a unit's pictures are scored behind: all, or the one that an adaptive attack knew."""
-        return self.defences if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
+        return self.chains if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
 
     def seed_for(self, *parts: object) -> int:
         """A seed that follows from the plan's and from what it is for."""
@@ -92,7 +97,7 @@ class Plan:
     def _attacked_through(self, attack: Attack) -> list[str]:
         # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
         adapts = self.adaptive and attack.needs is not Needs.TRAINING
-        chains = [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
+        chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
@@ -102,6 +107,10 @@ class Plan:
         for images in sizes.values():
             for start in range(0, len(images), self.batch):
                 yield tuple(images[start : start + self.batch])
+
+
+def _key(field: str) -> str:
+    return _KEYS.get(field, field)
 
 
 def _difference(name: str, mine: object, theirs: object) -> str:

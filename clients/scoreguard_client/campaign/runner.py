@@ -50,7 +50,7 @@ class Summary:
 
 def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
     """Draws of each chain of a plan: one for deterministic chains; `none` is always there."""
-    chains = dict.fromkeys([UNDEFENDED, *plan.defences])
+    chains = dict.fromkeys([UNDEFENDED, *plan.chains])
     return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
 
 

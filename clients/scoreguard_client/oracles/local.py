@@ -126,7 +126,7 @@ class LocalOracle(Drawing):
         if threads is not None:
             self._torch.set_num_threads(threads)
         self._steps = tuple(
-            resolve_step(step.to_message(), _defence(archive, step.name), place) for place, step in enumerate(chain)
+            resolve_step(step.to_message(), _defence(archive, step.name), index) for index, step in enumerate(chain)
         )
         self._metric, self._metric_facts = archive.manifest.metric.graphs, archive.manifest.metric.facts
         paths = [self._metric.torchscript, *(graphs.torchscript for step in self._steps for graphs in graphs_of(step))]
@@ -201,18 +201,18 @@ class LocalOracle(Drawing):
         return list(zip(self._torch.from_numpy(images).split(1), seeds, strict=True))
 
     def _forward(self, images: torch.Tensor, seeds: Sequence[int]) -> torch.Tensor:
-        for place, step in enumerate(self._steps):
-            check_fits(step, images.shape[-2:], place)
-            images = self._purify(step, images, seeds, place)
+        for index, step in enumerate(self._steps):
+            check_fits(step, images.shape[-2:], index)
+            images = self._purify(step, images, seeds, index)
         check_readable(self._metric_facts, images.shape[-2:])
         score: torch.Tensor = self._engine.run(self._metric, {"image": images})
         return score
 
-    def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], place: int) -> torch.Tensor:
+    def _purify(self, step: ResolvedStep, images: torch.Tensor, seeds: Sequence[int], index: int) -> torch.Tensor:
         bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
         cubic = self._rounding is Rounding.CUBIC and rounds(step.step)
         with self._torch.set_grad_enabled(self._torch.is_grad_enabled() and not (bpda or cubic)):
-            purified: torch.Tensor = run_step(self._engine, images, step, seeds, place)
+            purified: torch.Tensor = run_step(self._engine, images, step, seeds, index)
         if cubic:
             soft: torch.Tensor = pass_cubic(self._torch, step.step, images, purified)
             return soft

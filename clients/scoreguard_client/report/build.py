@@ -138,7 +138,7 @@ def write_tables(report: Report) -> None:
 def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
     """The strongest known attack leads: a defence is worth what it keeps against that one."""
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, plan.defences.index(row.chain)
+    return follows, plan.attacks.index(row.attack), row.adaptive, plan.chains.index(row.chain)
 
 
 def _table_heading() -> list[str]:

@@ -120,7 +120,7 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
 
 def _thresholds(evidence: Evidence) -> Iterator[str]:
     """Chains that round, attacked by gradients that do not see how far the next threshold is."""
-    for chain in evidence.plan.defences:
+    for chain in evidence.plan.chains:
         steps = parse_chain(chain)
         there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
         if not (chain in evidence.rounding or any_rounds(steps)) or not any(

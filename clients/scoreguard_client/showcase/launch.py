@@ -51,7 +51,7 @@ class ShowcaseOptions:
     """Of the attack and of random defences."""
 
 
-def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callable[[int], Progress]) -> Showcase:
+def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for: Callable[[int], Progress]) -> Showcase:
     """Attack the photo on the undefended metric, and take it through every defence, clean and attacked.
 
     The attacked picture is that of a campaign with the same attack, metric, photo and seed.
@@ -59,7 +59,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     Args:
         options: what to do.
         client: the connection to the endpoint.
-        start: called with the number of steps once it is known; gives the function that is told of progress.
+        progress_for: called with the number of steps once it is known; gives the function that progress is reported to.
 
     Raises:
         ShowcaseError: the options do not fit the photo or the deployment.
@@ -75,7 +75,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     options = replace(options, metric=metric.name)
     chains = _chains(options, metric)
     crafter = _crafter(options, client, catalogue, attack)
-    progress = start(len(chains) + 2)
+    progress = progress_for(len(chains) + 2)
     progress(0, f"attack {attack.name}")
     unit = Unit(attack=attack, attacked_through=UNDEFENDED, images=(reference,))
     attacked = _attacked(crafter, unit, clean)

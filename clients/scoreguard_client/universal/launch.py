@@ -67,14 +67,14 @@ class TrainingOptions:
 
 
 def train(
-    options: TrainingOptions, client: ScoringClient, start: Callable[[Training], Progress]
+    options: TrainingOptions, client: ScoringClient, progress_for: Callable[[Training], Progress]
 ) -> UniversalPerturbation:
     """Train a perturbation, or go on with it.
 
     Args:
         options: what to do.
         client: the connection to the endpoint; not used where gradients are local.
-        start: called once the recipe stands; gives the function that is told of progress.
+        progress_for: called once the recipe stands; gives the function that progress is reported to.
 
     Raises:
         RecipeError: the options do not fit together.
@@ -96,7 +96,7 @@ def train(
         checkpoint_every=options.checkpoint_every,
         left_out=found.left_out,
     )
-    return training.run(start(training))
+    return training.run(progress_for(training))
 
 
 def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictures) -> Recipe:

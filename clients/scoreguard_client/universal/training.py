@@ -111,11 +111,11 @@ class Training:
         return float(np.mean(scores))
 
     def _shown(self, learner: Learner, step: int) -> Images:
-        recipe, places = self.recipe, batch_places(self.recipe, step)
+        recipe, indices = self.recipe, batch_indices(self.recipe, step)
         if learner.augments:
             rng = np.random.default_rng([recipe.seed, _WINDOWS, step])
-            return self.pictures.windows(places, recipe.size, rng)
-        return self.pictures.crops(places, recipe.size, benchmark=recipe.as_benchmark)
+            return self.pictures.windows(indices, recipe.size, rng)
+        return self.pictures.crops(indices, recipe.size, benchmark=recipe.as_benchmark)
 
     def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
         facts = self.teacher.facts
@@ -171,18 +171,18 @@ class Training:
             raise CheckpointError(f"cannot write {self.checkpoint}: {error.strerror or error}") from error
 
 
-def batch_places(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
+def batch_indices(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
     """Which pictures a step sees.
 
     In paper mode an epoch passes once over all pictures in an order of its own. The benchmark starts a new shuffled
     pass at every step and takes its first batch, so that its epochs may miss pictures and see others several times.
     """
-    epoch, place = divmod(step, recipe.steps_per_epoch)
+    epoch, index = divmod(step, recipe.steps_per_epoch)
     if recipe.as_benchmark:
         rng = np.random.default_rng([recipe.seed, _BENCHMARK_BATCHES, step])
         return rng.permutation(recipe.pictures)[: recipe.batch]
     rng = np.random.default_rng([recipe.seed, _PAPER_BATCHES, epoch])
-    return rng.permutation(recipe.pictures)[place * recipe.batch : (place + 1) * recipe.batch]
+    return rng.permutation(recipe.pictures)[index * recipe.batch : (index + 1) * recipe.batch]
 
 
 def _require_finite(gradients: Gradients) -> None:

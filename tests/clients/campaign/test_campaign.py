@@ -366,7 +366,7 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
         metric="bright",
         archive_sha256="",
         attacks=(fgsm, pushes),
-        defences=chains,
+        chains=chains,
         adaptive=True,
         gradients="live",
         companions=(),

@@ -222,7 +222,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
     chain: str, attacks: list[str], said: str, make_run: MakeRun
 ) -> None:
     """Straight-through gradients do not see thresholds; random search has none."""
-    plan = replace(PLAN, attacks=tuple(attacks), defences=("none", chain))
+    plan = replace(PLAN, attacks=tuple(attacks), chains=("none", chain))
     records = [
         replace(record(place, attack, DIM, DIM, 9.0), chain=chain, attacked_through=chain)
         for attack in attacks
@@ -237,7 +237,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
 def test_the_servers_word_that_a_chain_rounds_is_enough(rounding: list[str], make_run: MakeRun) -> None:
     """A defence that this client does not know is judged by the kind of gradient that its server declares."""
     records = [record(place, FGSM, DIM, DIM, 9.0) for place in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM,), defences=("none", DIM))
+    plan = replace(PLAN, attacks=(FGSM,), chains=("none", DIM))
     cautions = read_report(make_run(records, plan=plan, rounding=rounding), QUICK).cautions
     assert any("add auto or mpgd" in caution for caution in cautions) == bool(rounding)
 
@@ -520,5 +520,5 @@ def test_the_strongest_known_attack_leads_the_table(make_run: MakeRun) -> None:
     """Whatever its place in the plan: a defence is worth what it keeps against that one."""
     auto = str(parse_attack("auto"))
     records = [record(number, attack, "none", "none", 4.0) for attack in (FGSM, auto) for number in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM, auto), defences=("none",))
+    plan = replace(PLAN, attacks=(FGSM, auto), chains=("none",))
     assert [row.attack for row in read_report(make_run(records, plan=plan), QUICK).rows] == [auto, FGSM]
