@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -41,7 +42,6 @@ from scoreguard_client.oracles.base import Scores
 
 _MIFGSM_STEPS: Final = 10
 _MASKED_SHARE: Final = 0.5
-_FLAGS: Final = ("zero-gradient", "one-step-wins", "black-box-wins", "one-draw")
 
 Marks = npt.NDArray[np.bool_]
 """Whether something holds for each picture, (N,)."""
@@ -56,6 +56,16 @@ class Auto(LInfAttack):
     paper = "after Croce & Hein, arXiv 2003.01690"
     year = 2020
     needs = Needs.GRADIENT
+    flag_meanings = MappingProxyType(
+        {
+            **Attack.flag_meanings,
+            "zero-gradient": "most of the gradient is exactly zero: it is masked, so trust the black-box attacks more",
+            "one-step-wins": "a single step beats the iterated attacks: the gradient may be masked",
+            "black-box-wins": "random search beats every gradient attack: the gradient is masked, or they need more "
+            "steps",
+            "one-draw": "the score is random and each query was one draw: give --crafting-draws",
+        }
+    )
 
     iterations: int = 100
     """Gradients that APGD and each restart of M-PGD take; 100 in AutoAttack."""
@@ -124,4 +134,4 @@ def _chosen(objectives: Scores, best: npt.NDArray[np.int64]) -> Scores:
 
 
 def _texts(marks: Mapping[str, Marks], count: int) -> tuple[str, ...]:
-    return tuple(",".join(name for name in _FLAGS if marks[name][index]) for index in range(count))
+    return tuple(",".join(name for name, mark in marks.items() if mark[index]) for index in range(count))

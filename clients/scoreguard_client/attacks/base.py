@@ -116,6 +116,14 @@ class Attack(ABC):
     """What bounds the change, in a few words that name the parameter."""
     wants: ClassVar[str] = "any chain"
     """Which chains it works through, in a few words."""
+    asks_for: ClassVar[str] = ""
+    """What must be given before it can run, with its parameter; empty = it runs at its defaults."""
+    same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
+    """Parameters that tell two attacks of this kind apart for programs only; a report does not name them."""
+    flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {OUT_OF_RANGE: "the attacked score left the metric's declared range, so shares of the range exceed it"}
+    )
+    """What each flag of its results says to a reader."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -130,6 +138,11 @@ class Attack(ABC):
 
     def __str__(self) -> str:
         return ":".join([self.name, *(f"{f.name}={_text(getattr(self, f.name))}" for f in fields(self))])
+
+    @classmethod
+    def sample(cls) -> Self:
+        """One to show its defaults; it need not be able to run, see `asks_for`."""
+        return cls()
 
     @property
     @abstractmethod

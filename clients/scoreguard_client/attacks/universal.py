@@ -35,6 +35,8 @@ class UniversalAttack(Attack):
 
     needs = Needs.TRAINING
     budget = "L∞ ≤ amplitude x largest value"
+    asks_for = "a trained perturbation: file=PATH"
+    same_to_readers = Attack.same_to_readers | {"file", "digest"}
     kind: ClassVar[Kind]
     """The training whose perturbations it applies."""
 
@@ -52,6 +54,11 @@ class UniversalAttack(Attack):
         self.require(not set(self.file) & set(":,"), f"the path {self.file!r} must not contain ':' or ','")
         self.require(0 < self.amplitude <= 10, f"amplitude must be in (0, 10], not {self.amplitude:g}")
         self.require(bool(_DIGEST.match(self.digest)), "digest is a SHA-256 of 64 hexadecimal digits")
+
+    @classmethod
+    def sample(cls) -> Self:
+        """One whose file is not there."""
+        return cls(file="-")
 
     @cached_property
     def perturbation(self) -> UniversalPerturbation:

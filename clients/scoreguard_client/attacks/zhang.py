@@ -89,6 +89,8 @@ class Zhang(AdamSteps):
 class DeepZhang(Zhang):
     """With a measure on the features of VGG16, whose weights nobody may hand out with this package."""
 
+    asks_for = "weights: weights=FOLDER"
+    same_to_readers = Zhang.same_to_readers | {"weights", "digest"}
     head: ClassVar[HeadFile]
     """The file of the measure's own parameters."""
 

@@ -71,7 +71,7 @@ def _needs(kind: type[Attack]) -> str:
 def _defaults(kind: type[Attack]) -> dict[str, str]:
     """Defaults as a made attack has them: some depend on the mode and are filled in when it is made."""
     types = parameter_types(kind)
-    made = kind(file="-") if "file" in types else kind()  # type: ignore[call-arg]
+    made = kind.sample()
     shown = (field.name for field in fields(kind) if field.name != _EVERYWHERE)
     return {name: _text(getattr(made, name), types[name]) for name in shown}
 
