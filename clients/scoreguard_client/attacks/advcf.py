@@ -25,12 +25,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client._extras import require_torch
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
 from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.mode_defaults import write
-from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 

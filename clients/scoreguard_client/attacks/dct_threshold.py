@@ -24,6 +24,7 @@ import numpy as np
 
 from scoreguard.chain.jpeg import repeated
 from scoreguard.chain.rounding import JPEG, codec_of, intervals_of, rounds
+from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1
@@ -34,7 +35,7 @@ from scoreguard_client.attacks.thresholds.jpeg import JpegThresholds
 from scoreguard_client.attacks.thresholds.quantise import QuantiseThresholds
 from scoreguard_client.oracles.base import Images
 
-_TOP: Final = np.float32(255)
+_TOP: Final = np.float32(TOP)
 _LEAST: Final = 0.05
 """Share of the cells that the last step moves."""
 

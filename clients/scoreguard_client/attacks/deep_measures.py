@@ -82,7 +82,7 @@ DISTS_HEAD: Final = HeadFile(
 )
 
 
-def digest_of(weights: str, head: HeadFile, expected: str = "") -> str:
+def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
     """Digest of the files that a measure reads: the first 16 digits of their SHA-256, one after the other.
 
     Raises:
@@ -149,7 +149,7 @@ def dists(weights: str, digest: str) -> Distance:
 
 
 def _load(weights: str, head: HeadFile, digest: str) -> tuple[Any, dict[str, Any]]:
-    digest_of(weights, head, digest)
+    weights_digest(weights, head, digest)
     backbone, parameters = _paths(weights, head)
     state = _read(backbone, VGG16_FILE)
     features = _vgg16()

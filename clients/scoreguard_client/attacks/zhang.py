@@ -29,7 +29,7 @@ import numpy as np
 
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
 from scoreguard_client.attacks.base import Mode, SearchResult
-from scoreguard_client.attacks.deep_measures import HeadFile, digest_of
+from scoreguard_client.attacks.deep_measures import HeadFile, weights_digest
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
@@ -109,7 +109,7 @@ class DeepZhang(Zhang):
         Raises:
             WeightsFileError: a file is missing, or the files are not those of the digest.
         """
-        return replace(self, digest=digest_of(self.weights, self.head, self.digest))
+        return replace(self, digest=weights_digest(self.weights, self.head, self.digest))
 
 
 def _noisy(session: Session) -> Images:

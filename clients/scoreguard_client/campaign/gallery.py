@@ -1,32 +1,29 @@
 """The pictures of a run: exact arrays of attacked batches, so that a resumed run does not attack again, and PNG files.
 
-Files are written beside their place and moved there, so that a file that exists is whole.
+A file that exists is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
 from collections.abc import Collection, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from scoreguard.v1.codec import Picture
+from scoreguard.support.whole_files import write_whole
+from scoreguard.v1.codec import TOP, Picture
 from scoreguard_client.attacks.base import AttackResult
 from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.store import PICTURES
 from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.units import Unit
-
-TOP: Final = 255
 
 
 @dataclass(frozen=True)
@@ -113,14 +110,9 @@ def _slug(text: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        beside.replace(path)
+        write_whole(path, data, shared=True)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
         why = error.strerror or str(error)
         raise RunError(
             f"cannot write {path}: {why}; the records so far are kept, rerun the command to resume"

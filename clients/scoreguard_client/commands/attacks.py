@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from scoreguard.support import console
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
 
-_LEVELS = 255
 _EVERYWHERE = "direction"
 
 
@@ -86,8 +86,8 @@ def _text(value: Any, kind: type) -> str:
 
 def _number(value: float) -> str:
     """Levels of 255 where that is what the number was written as."""
-    levels = Fraction(value).limit_denominator(_LEVELS)
-    as_levels = value < 1 and levels.denominator > 1 and _LEVELS % levels.denominator == 0
+    levels = Fraction(value).limit_denominator(TOP)
+    as_levels = value < 1 and levels.denominator > 1 and TOP % levels.denominator == 0
     if as_levels and abs(float(levels) - value) < 1e-12 and len(f"{value:g}") > 5:
-        return f"{levels.numerator * (_LEVELS // levels.denominator)}/{_LEVELS}"
+        return f"{levels.numerator * (TOP // levels.denominator)}/{TOP}"
     return f"{value:g}"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.gallery import picture_path
 from scoreguard_client.campaign.records import Record
@@ -19,7 +20,6 @@ from scoreguard_client.report.text import number
 Levels = npt.NDArray[np.uint8]
 
 _MIDDLE: Final = 127.5
-_TOP: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +105,8 @@ def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
     difference = attacked.astype(np.float64) - clean.astype(np.float64)
     largest = float(np.abs(difference).max())
     factor = _MIDDLE / largest if largest else 1.0
-    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, _TOP)).astype(np.uint8)
-    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * _TOP:.0f}/255")
+    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, TOP)).astype(np.uint8)
+    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * TOP:.0f}/255")
 
 
 def _read(report: Report, image: str, **parts: str) -> Levels | None:

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.catalogue import kind_of
 
-_LEVELS: Final = 255
 _LONGEST: Final = 12
 
 
@@ -37,9 +37,9 @@ def _parameters(attack: str) -> dict[str, str]:
 def _value(text: str) -> str:
     """0.0392156862745098 is 10/255 to anybody in the field."""
     try:
-        levels = Fraction(text) * _LEVELS
+        levels = Fraction(text) * TOP
     except ValueError:
         return text[:_LONGEST]
     whole = round(levels)
-    near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < _LEVELS
-    return f"{whole}/{_LEVELS}" if near and len(text) > len("0.123") else text
+    near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < TOP
+    return f"{whole}/{TOP}" if near and len(text) > len("0.123") else text

@@ -13,14 +13,13 @@ import numpy as np
 
 from scoreguard.images import SUFFIXES, image_files, is_image_path
 from scoreguard.support.shown import path_text
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import TOP, Picture
 from scoreguard_client._exceptions import PictureError
 from scoreguard_client._models import FloatPicture
 from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.errors import PlanError
 
-TOP: Final = 255
 _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 """How a byte of a file name that is not UTF-8 is written in a record."""
 

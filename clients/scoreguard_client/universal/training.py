@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.support.whole_files import unfinished_path
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.oracles.base import Gradients, Images
@@ -22,7 +23,6 @@ from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.perturbations.artifact import (
     UniversalPerturbation,
     load_perturbation,
-    partial_path,
     read_safetensors,
     save_perturbation,
     write_safetensors,
@@ -150,7 +150,7 @@ class Training:
         return step
 
     def _tidy(self) -> None:
-        for path in (self.checkpoint, partial_path(self.checkpoint)):
+        for path in (self.checkpoint, unfinished_path(self.checkpoint)):
             path.unlink(missing_ok=True)
 
     def _damaged(self) -> CheckpointError:
