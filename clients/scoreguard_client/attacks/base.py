@@ -25,6 +25,7 @@ from scoreguard_client.attacks.errors import (
 )
 from scoreguard_client.attacks.regions.base import Levels, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
+from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
 
 BENCHMARK_EPS: Final = 10 / 255
@@ -292,7 +293,7 @@ def _flags(found: SearchResult, scores: Scores, facts: OracleFacts) -> tuple[str
 def _text(value: object) -> str:
     """A value as text that is read back exactly; floats as short as that allows."""
     if not isinstance(value, float):
-        return str(value)
+        return escaped(str(value))
     short = f"{value:.12g}"
     return short if float(short) == value else repr(value)
 

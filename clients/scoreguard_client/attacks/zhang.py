@@ -99,10 +99,6 @@ class DeepZhang(Zhang):
     digest: str = ""
     """Digest that these files must have; `pinned` writes it, empty = any."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(not set(":,") & set(self.weights), "weights is a path without ':' or ','")
-
     def pinned(self) -> Self:
         """The same attack with the digest of its files.
 

@@ -13,6 +13,7 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
+from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
@@ -128,7 +129,7 @@ def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Pat
         click.echo(console.json_text({"file": str(out)} | result.facts()))
         return
     click.echo(f"{out}: sha256 {result.sha256}, largest value {result.largest:.4g}")
-    click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={out} --images DIR --out RUN")
+    click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={escaped(str(out))} --images DIR --out RUN")
 
 
 @command.command(
