@@ -159,7 +159,7 @@ def serving(plan: Plan) -> Iterator[str]:
 
 def markdown(report: Report) -> str:
     """Absolute gains, with intervals where there are enough images: crafted on the metric alone / with the defence."""
-    chains = report.plan.defences
+    chains = report.plan.chains
     lines = [f"| {report.plan.metric} | {' | '.join(report.label(chain) for chain in chains)} |"]
     lines.append("|---" * (len(chains) + 1) + "|")
     for attack in report.plan.attacks:

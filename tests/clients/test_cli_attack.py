@@ -16,6 +16,9 @@ import yaml
 from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
+from scoreguard_client.attacks import parse_attack
+from scoreguard_client.attacks.optimized_uap import OptimizedUAP
+from scoreguard_client.campaign import Store
 from scoreguard_client.cli import command
 
 Run = Callable[..., tuple[int, str, str]]
@@ -100,6 +103,41 @@ def test_a_plan_file_gives_options_and_the_command_line_wins(draws: int | str, a
     code, out, err = attack("--plan", plan, "--limit", 1, "--json")
     assert (code, err.count("error")) == (0, 0)
     assert json.loads(out)["records"] == 2
+
+
+@pytest.mark.parametrize(
+    "item",
+    [
+        {"attack": "optimized-uap", "file": "FILE"},
+        {"name": "optimized-uap", "file": "FILE"},
+        {"optimized-uap": {"file": "FILE"}},
+    ],
+)
+def test_a_plan_names_a_file_whatever_its_path_is_called(item: dict[str, Any], attack: Run, tmp_path: Path) -> None:
+    """A path with the marks of an attack's text is taken as it is, and the attack runs beside another."""
+    file = tmp_path / "a:b,c+d%3A.npy"
+    np.save(file, np.full((3, 4, 4), 0.1, dtype=np.float32))
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(json.dumps({"attacks": [item, "fgsm"], "limit": 1}).replace("FILE", str(file)))
+    code, out, err = attack("--plan", plan, "--json")
+    assert (code, err.count("error")) == (0, 0)
+    summary = json.loads(out)
+    with Store.open(Path(summary["run"])) as store:
+        records = {record.attack.partition(":")[0]: record for record in store.records()}
+    assert set(records) == {"optimized-uap", "fgsm"}
+    uap = parse_attack(records["optimized-uap"].attack)
+    assert isinstance(uap, OptimizedUAP)
+    assert (uap.file, records["optimized-uap"].error) == (str(file), "")
+    assert records["optimized-uap"].l_inf == pytest.approx(0.04)
+
+
+def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:
+    """Its parameters are numbers."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump({"defences": [{"dim": {"factor": "0.5:level=1"}}]}))
+    code, _, err = attack("--plan", plan)
+    assert code == 2
+    assert "holds one of the marks" in err
 
 
 @pytest.mark.parametrize(

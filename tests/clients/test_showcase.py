@@ -287,6 +287,7 @@ def test_chains_are_taken_as_a_campaign_takes_them(running: Any, numbers: Callab
     ("arguments", "said"),
     [
         (["--attack", "fgms"], "did you mean fgsm"),
+        (["--attack", "dct-threshold"], "a showcase attacks the metric alone"),
         (["--metric", "bight"], "did you mean bright"),
         (["--defences", "dimm"], "did you mean dim"),
         (["--defences", "dim:factor=3"], "out of range"),

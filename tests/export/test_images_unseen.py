@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from scoreguard_export.metrics.niqe_fit import digest_of
+from scoreguard_export.metrics.niqe_fit import photos_digest
 from scoreguard_export.training.photos import bundled_photos, photos_in
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -51,7 +51,7 @@ def test_the_list_of_niqe_is_that_of_the_photographs_in_its_digest(shared_data: 
     content = json.loads((WEIGHTS / "niqe.json").read_text())
     folders = (shared_data / "images/nips2017", shared_data / "images/kodak24")
     photos = bundled_photos() | photos_in(folders)
-    assert digest_of({name: photos[name] for name in content["trained_on"]}) == content["data_sha256"]
+    assert photos_digest({name: photos[name] for name in content["trained_on"]}) == content["data_sha256"]
 
 
 def test_the_list_of_the_other_records_is_their_folders_less_what_was_kept_out(shared_data: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from scoreguard_client import ScoringClient
 from scoreguard_client.attacks import CATALOGUE
 from scoreguard_client.campaign import CampaignOptions, Gradients, Record, Runner, Store, Summary, launch
-from scoreguard_client.campaign.runner import Progress
+from scoreguard_client.progress import Progress
 
 pytestmark = pytest.mark.live
 ATTACKS = {

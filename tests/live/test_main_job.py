@@ -109,7 +109,9 @@ def test_every_cell_of_the_plan_has_one_sound_record_per_photograph(run: Path) -
 
 def test_a_white_box_attack_raises_the_undefended_score_of_every_photograph(run: Path) -> None:
     """The live endpoint itself says so, for the float picture and after rounding to 8 bits."""
-    attacked = [r for r in records(run) if r.attack.startswith("ifgsm") and r.crafting == "none" and r.chain == "none"]
+    attacked = [
+        r for r in records(run) if r.attack.startswith("ifgsm") and r.attacked_through == "none" and r.chain == "none"
+    ]
     assert len(attacked) == len(PHOTOS)
     for record in attacked:
         assert record.clean_score is not None
@@ -127,7 +129,7 @@ def test_the_surrogate_is_the_deployed_archive(run: Path, lite_store: Path) -> N
     archive = Archive(lite_store / "lite.mar")
     for record in records(run):
         assert record.metric_sha256 == archive.digest_of("metric.onnx")
-        if record.attack.startswith("ifgsm") and record.crafting == record.chain == "none":
+        if record.attack.startswith("ifgsm") and record.attacked_through == record.chain == "none":
             assert record.crafting_score == pytest.approx(record.attacked_score, abs=1e-3)
 
 

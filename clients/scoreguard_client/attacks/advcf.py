@@ -25,12 +25,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client._extras import require_torch
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
-from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.mode_defaults import write
-from scoreguard_client.attacks.regions.base import TOP
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
@@ -64,7 +64,7 @@ class AdvCF(AdamSteps):
         self.require(bool(np.isfinite(self.weight)), f"weight must be a number, not {self.weight:g}")
         write(self, "weight", self.weight if self.weight >= 0 else _WEIGHTS[self.mode])
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Bend the curves."""
         torch = require_torch("the attack advcf")
         clean, best = separate(session.clean[:, None]), Best(session.clean)
@@ -75,16 +75,16 @@ class AdvCF(AdamSteps):
             self._step(session, _filtered(clean, thetas), thetas, optimizer, best)
         if self.mode is Mode.BENCHMARK:
             # The score that chose a picture was that of the picture before rounding: the base asks for this one's.
-            return Found(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
+            return SearchResult(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
         last = session.region.clip(together(_filtered(clean, thetas))[:, 0])
-        best.see(last, session.objective(last))
+        best.update(last, session.objective(last))
         return best.found
 
     def _step(self, session: Session, filtered: list[Any], thetas: list[Any], optimizer: Any, best: Best) -> None:
         torch = require_torch("the attack advcf")
         asked: Images = session.region.clip(together(filtered)[:, 0])
         objective, gradient = session.value_and_gradient(asked)
-        best.see(asked, objective)
+        best.update(asked, objective)
         optimizer.zero_grad()
         for picture, theta, slope in zip(filtered, thetas, loss_slope(session, gradient)[:, None], strict=True):
             bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()

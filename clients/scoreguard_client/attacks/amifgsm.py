@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Companions, Found, Mode
+from scoreguard_client.attacks.base import Companions, Mode, SearchResult
 from scoreguard_client.attacks.errors import AttackError
 from scoreguard_client.attacks.mifgsm import MIFGSM
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
@@ -30,9 +30,9 @@ from scoreguard_client.oracles.base import Images, Scores
 class NaturalnessError(AttackError):
     """NIQE answered with something that no radius can be made of."""
 
-    def __init__(self, places: list[int], values: list[float]) -> None:
-        self.places, self.values = places, values
-        answers = ", ".join(f"{value:g} for picture {place}" for place, value in zip(places, values, strict=True))
+    def __init__(self, indices: list[int], values: list[float]) -> None:
+        self.indices, self.values = indices, values
+        answers = ", ".join(f"{value:g} for picture {index}" for index, value in zip(indices, values, strict=True))
         super().__init__(f"attack 'amifgsm' divides by NIQE, which must be positive and finite, not {answers}")
 
 
@@ -71,14 +71,14 @@ class AMIFGSM(MIFGSM):
         niqe = _positive(companions["niqe"].score(clean))
         return ball_around(clean, np.minimum(self.k / niqe, self.eps))
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Walk; the benchmark's code carries the picture too."""
-        return Found(images=self._walk_picture(session))
+        return SearchResult(images=self._walk_picture(session))
 
 
 def _positive(niqe: Scores) -> Scores:
     niqe = np.asarray(niqe, dtype=np.float64)
-    places = np.flatnonzero(~((niqe > 0) & np.isfinite(niqe)))
-    if places.size:
-        raise NaturalnessError(places.tolist(), niqe[places].tolist())
+    indices = np.flatnonzero(~((niqe > 0) & np.isfinite(niqe)))
+    if indices.size:
+        raise NaturalnessError(indices.tolist(), niqe[indices].tolist())
     return niqe

@@ -93,7 +93,7 @@ class _Climb:
         self._images = self._before = random_start(session, eps)
         self._objective, self._gradient = session.value_and_gradient(self._images)
         self._best_gradient: Gradients = self._gradient.copy()
-        self.best.see(self._images, self._objective)
+        self.best.update(self._images, self._objective)
         self._halved = np.zeros(len(session.clean), dtype=bool)
         self._steps, self._rises = 0, np.zeros(len(session.clean), dtype=np.int64)
         self._best_before: Scores = self.best.objective.copy()
@@ -112,7 +112,7 @@ class _Climb:
             objective = self._session.objective(self._images)
         else:
             objective, self._gradient = self._session.value_and_gradient(self._images)
-        better = self.best.see(self._images, objective)
+        better = self.best.update(self._images, objective)
         self._best_gradient[better] = self._gradient[better]
         self._rises += objective > self._objective
         self._objective, self._steps = objective, self._steps + 1

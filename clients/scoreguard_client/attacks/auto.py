@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final
 
 import numpy as np
@@ -29,7 +30,7 @@ import numpy.typing as npt
 
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.apgd import APGD
-from scoreguard_client.attacks.base import Attack, Found, Needs
+from scoreguard_client.attacks.base import Attack, Needs, SearchResult
 from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.fgsm import FGSM
 from scoreguard_client.attacks.linf_attack import LInfAttack
@@ -41,7 +42,6 @@ from scoreguard_client.oracles.base import Scores
 
 _MIFGSM_STEPS: Final = 10
 _MASKED_SHARE: Final = 0.5
-_FLAGS: Final = ("zero-gradient", "one-step-wins", "black-box-wins", "one-draw")
 
 Marks = npt.NDArray[np.bool_]
 """Whether something holds for each picture, (N,)."""
@@ -56,6 +56,16 @@ class Auto(LInfAttack):
     paper = "after Croce & Hein, arXiv 2003.01690"
     year = 2020
     needs = Needs.GRADIENT
+    flag_meanings = MappingProxyType(
+        {
+            **Attack.flag_meanings,
+            "zero-gradient": "most of the gradient is exactly zero: it is masked, so trust the black-box attacks more",
+            "one-step-wins": "a single step beats the iterated attacks: the gradient may be masked",
+            "black-box-wins": "random search beats every gradient attack: the gradient is masked, or they need more "
+            "steps",
+            "one-draw": "the score is random and each query was one draw: give --crafting-draws",
+        }
+    )
 
     iterations: int = 100
     """Gradients that APGD and each restart of M-PGD take; 100 in AutoAttack."""
@@ -95,7 +105,7 @@ class Auto(LInfAttack):
         """Those of all members, one more score of each result, and three questions for the flags."""
         return sum(member.queries_needed + 2 for member in self.members) + 3
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Run every member, and choose for each picture."""
         session.take_draws()
         once, gradient = session.value_and_gradient(session.clean)
@@ -110,7 +120,7 @@ class Auto(LInfAttack):
             "one-draw": (once != again) & (session.oracle.facts.calls_per_question == 1),
         }
         images = np.stack(results)[best, np.arange(len(best))]
-        return Found(images=images, objective=_chosen(objectives, best), flags=_texts(marks, len(best)))
+        return SearchResult(images=images, objective=_chosen(objectives, best), flags=_texts(marks, len(best)))
 
 
 def _delegate(member: Attack, session: Session) -> npt.NDArray[np.float32]:
@@ -124,4 +134,4 @@ def _chosen(objectives: Scores, best: npt.NDArray[np.int64]) -> Scores:
 
 
 def _texts(marks: Mapping[str, Marks], count: int) -> tuple[str, ...]:
-    return tuple(",".join(name for name in _FLAGS if marks[name][place]) for place in range(count))
+    return tuple(",".join(name for name, mark in marks.items() if mark[index]) for index in range(count))

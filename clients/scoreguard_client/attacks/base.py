@@ -25,6 +25,7 @@ from scoreguard_client.attacks.errors import (
 )
 from scoreguard_client.attacks.regions.base import Levels, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
+from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
 
 BENCHMARK_EPS: Final = 10 / 255
@@ -69,7 +70,7 @@ class Needs(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Found:
+class SearchResult:
     """What a search came back with."""
 
     images: Images
@@ -116,6 +117,14 @@ class Attack(ABC):
     """What bounds the change, in a few words that name the parameter."""
     wants: ClassVar[str] = "any chain"
     """Which chains it works through, in a few words."""
+    asks_for: ClassVar[str] = ""
+    """What must be given before it can run, with its parameter; empty = it runs at its defaults."""
+    same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
+    """Parameters that tell two attacks of this kind apart for programs only; a report does not name them."""
+    flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {OUT_OF_RANGE: "the attacked score left the metric's declared range, so shares of the range exceed it"}
+    )
+    """What each flag of its results says to a reader."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -130,6 +139,11 @@ class Attack(ABC):
 
     def __str__(self) -> str:
         return ":".join([self.name, *(f"{f.name}={_text(getattr(self, f.name))}" for f in fields(self))])
+
+    @classmethod
+    def sample(cls) -> Self:
+        """One to show its defaults; it need not be able to run, see `asks_for`."""
+        return cls()
 
     @property
     @abstractmethod
@@ -167,7 +181,7 @@ class Attack(ABC):
         """The budget around clean pictures (N, 3, H, W)."""
 
     @abstractmethod
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Search inside `session.region`."""
 
     def pinned(self) -> Self:
@@ -227,14 +241,14 @@ class Attack(ABC):
             return Limits(questions=self.queries_needed, calls=self.call_limit, kept=2 * rounds)
         return Limits(questions=self.queries_needed + 2 + 2 * rounds)
 
-    def _searched(self, session: Session) -> Found:
+    def _searched(self, session: Session) -> SearchResult:
         if self.call_limit is None or not self.keeps_clean:
             return self.run(session)
         # A search by scores pays for the clean images' first: later nothing may be left.
         objective = session.objective(session.clean)
-        return self.run(session) if session.left else Found(images=session.clean, objective=objective)
+        return self.run(session) if session.left else SearchResult(images=session.clean, objective=objective)
 
-    def _judged(self, session: Session, found: Found) -> Found:
+    def _judged(self, session: Session, found: SearchResult) -> SearchResult:
         attacked, objective = session.region.clip(found.images), found.objective
         if not np.array_equal(attacked, found.images):
             objective = None
@@ -255,7 +269,7 @@ class Attack(ABC):
             raise AttackSpecError(self.name, problem)
 
 
-def _result(session: Session, found: Found, sign: float) -> AttackResult:
+def _result(session: Session, found: SearchResult, sign: float) -> AttackResult:
     scores = sign * np.asarray(found.objective)
     return AttackResult(
         attacked=found.images,
@@ -267,7 +281,7 @@ def _result(session: Session, found: Found, sign: float) -> AttackResult:
     )
 
 
-def _flags(found: Found, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
+def _flags(found: SearchResult, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
     slack = _RANGE_SLACK * facts.span
     outside = (scores < facts.range_low - slack) | (scores > facts.range_high + slack)
     own = found.flags or ("",) * len(scores)
@@ -279,7 +293,7 @@ def _flags(found: Found, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
 def _text(value: object) -> str:
     """A value as text that is read back exactly; floats as short as that allows."""
     if not isinstance(value, float):
-        return str(value)
+        return escaped(str(value))
     short = f"{value:.12g}"
     return short if float(short) == value else repr(value)
 

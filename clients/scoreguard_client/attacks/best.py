@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images, Scores
 
@@ -22,16 +22,16 @@ class Best:
         self.objective: Scores = np.full(len(clean), -np.inf)
         """Their objective, (N,); minus infinity before anything was seen."""
 
-    def see(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
+    def update(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
         """Keep what is better, among the pictures of `where`; says which are, (N,)."""
         better = np.asarray(objective > self.objective) & where
         self.images[better], self.objective[better] = images[better], objective[better]
         return better
 
     @property
-    def found(self) -> Found:
+    def found(self) -> SearchResult:
         """The best pictures and their objective."""
-        return Found(images=self.images, objective=self.objective)
+        return SearchResult(images=self.images, objective=self.objective)
 
 
 class BestSeen(Best):
@@ -44,10 +44,10 @@ class BestSeen(Best):
         super().__init__(session.clean)
         self._session = session
         if session.clean_objective is not None:
-            self.see(session.clean, session.clean_objective)
+            self.update(session.clean, session.clean_objective)
 
     def ask(self, images: Images) -> Scores:
         """The objective of each picture, (N,); one question."""
         objective = self._session.objective(images)
-        self.see(images, objective)
+        self.update(images, objective)
         return objective

@@ -12,6 +12,7 @@ from scoreguard.catalogue import Catalogue
 from scoreguard.support.near import did_you_mean
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.errors import AttackSpecError
+from scoreguard_client.attacks.text_values import unescaped
 
 CATALOGUE: Final = Catalogue[Attack](
     kind="attack",
@@ -50,7 +51,7 @@ CATALOGUE: Final = Catalogue[Attack](
 
 
 def parse_attack(text: str) -> Attack:
-    """Read an attack; numbers may be fractions such as 8/255.
+    """Read an attack; numbers may be fractions such as 8/255, `:` and `,` in a path are written `%3A` and `%2C`.
 
     Raises:
         AttackSpecError: the name or a parameter is unknown (near names are listed), or a value does not fit.
@@ -103,7 +104,9 @@ def _parse_pair(pair: str, text: str, types: Mapping[str, type]) -> tuple[str, A
 
 
 def _reader(kind: type) -> Callable[[str], Any]:
-    return (lambda text: float(Fraction(text))) if kind is float else kind
+    if kind is float:
+        return lambda text: float(Fraction(text))
+    return unescaped if kind is str else kind
 
 
 def _form(kind: type) -> str:

@@ -24,6 +24,7 @@ import numpy as np
 
 from scoreguard.chain.jpeg import repeated
 from scoreguard.chain.rounding import JPEG, codec_of, intervals_of, rounds
+from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1
@@ -34,7 +35,7 @@ from scoreguard_client.attacks.thresholds.jpeg import JpegThresholds
 from scoreguard_client.attacks.thresholds.quantise import QuantiseThresholds
 from scoreguard_client.oracles.base import Images
 
-_TOP: Final = np.float32(255)
+_TOP: Final = np.float32(TOP)
 _LEAST: Final = 0.05
 """Share of the cells that the last step moves."""
 
@@ -71,10 +72,10 @@ class DCTThreshold(RandomStarts):
         direction = np.zeros_like(session.clean)
         for step in range(self.iterations):
             objective, gradient = session.value_and_gradient(walk.images)
-            best.see(walk.images, objective)
+            best.update(walk.images, objective)
             direction = np.float32(self.nu) * direction + unit_l1(gradient)
             walk.push(direction, _LEAST + (1 - _LEAST) * (1 + math.cos(math.pi * step / self.iterations)) / 2)
-        best.see(walk.images, session.objective(walk.images))
+        best.update(walk.images, session.objective(walk.images))
         return best
 
 
@@ -101,11 +102,11 @@ class _Walk:
 
     def push(self, direction: Images, share: float) -> None:
         """Take the best pushes in a random share of the cells of each image."""
-        for place, (thresholds, rng) in enumerate(zip(self._thresholds, self._session.rngs, strict=True)):
+        for index, (thresholds, rng) in enumerate(zip(self._thresholds, self._session.rngs, strict=True)):
             height, width = direction.shape[2:]
             cells = rng.random((-(-height // thresholds.cell), -(-width // thresholds.cell))) < share
             moved = repeated(cells, thresholds.cell)[:height, :width]
-            self._changes[place] = np.where(moved, thresholds.pushed(direction[place]), self._changes[place])
+            self._changes[index] = np.where(moved, thresholds.pushed(direction[index]), self._changes[index])
 
 
 def thresholds_of(step: Step, room: Room) -> Thresholds:

@@ -56,12 +56,12 @@ class HeadFile:
 
 def _vgg16_shapes() -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
-    place, inputs = 0, 3
+    index, inputs = 0, 3
     for outputs in _VGG16:
         if outputs:
-            shapes |= {f"features.{place}.weight": (outputs, inputs, 3, 3), f"features.{place}.bias": (outputs,)}
+            shapes |= {f"features.{index}.weight": (outputs, inputs, 3, 3), f"features.{index}.bias": (outputs,)}
             inputs = outputs
-        place += 2 if outputs else 1
+        index += 2 if outputs else 1
     return shapes
 
 
@@ -73,7 +73,7 @@ VGG16_FILE: Final = HeadFile(
 LPIPS_HEAD: Final = HeadFile(
     name="lpips_v0.1_lin_vgg.pth",
     source="lpips/weights/v0.1/vgg.pth of richzhang/PerceptualSimilarity, BSD-2-Clause",
-    shapes={f"lin{place}.model.1.weight": (1, width, 1, 1) for place, width in enumerate(_CHANNELS)},
+    shapes={f"lin{index}.model.1.weight": (1, width, 1, 1) for index, width in enumerate(_CHANNELS)},
 )
 DISTS_HEAD: Final = HeadFile(
     name="dists_weights.pt",
@@ -82,7 +82,7 @@ DISTS_HEAD: Final = HeadFile(
 )
 
 
-def digest_of(weights: str, head: HeadFile, expected: str = "") -> str:
+def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
     """Digest of the files that a measure reads: the first 16 digits of their SHA-256, one after the other.
 
     Raises:
@@ -149,7 +149,7 @@ def dists(weights: str, digest: str) -> Distance:
 
 
 def _load(weights: str, head: HeadFile, digest: str) -> tuple[Any, dict[str, Any]]:
-    digest_of(weights, head, digest)
+    weights_digest(weights, head, digest)
     backbone, parameters = _paths(weights, head)
     state = _read(backbone, VGG16_FILE)
     features = _vgg16()

@@ -61,9 +61,9 @@ class CompanionMissingError(AttackError):
 class OracleAnswerError(AttackError):
     """The oracle answered with something that is not a number."""
 
-    def __init__(self, what: str, places: list[int]) -> None:
-        self.what, self.places = what, places
-        super().__init__(f"the oracle's {what} is not finite for picture {', '.join(map(str, places))} of the batch")
+    def __init__(self, what: str, indices: list[int]) -> None:
+        self.what, self.indices = what, indices
+        super().__init__(f"the oracle's {what} is not finite for picture {', '.join(map(str, indices))} of the batch")
 
 
 class QueryBudgetError(AttackError):

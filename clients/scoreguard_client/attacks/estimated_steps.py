@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.score_attack import ScoreAttack
@@ -61,7 +61,7 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
     def mover(self, clean: Images) -> Mover:
         """How one run steps."""
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Climb."""
         best, images, move = BestSeen(session), session.clean, self.mover(session.clean)
         while (pairs := min(self.pairs, (session.left - 1) // 2)) > 0:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
 
@@ -38,7 +38,7 @@ class FGSM(LInfAttack):
         """One gradient."""
         return 1
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Step once."""
         step = np.float32(self.eps) * np.sign(session.gradient(session.clean))
-        return Found(images=session.region.clip(session.clean + step))
+        return SearchResult(images=session.region.clip(session.clean + step))

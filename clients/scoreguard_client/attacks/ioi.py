@@ -27,7 +27,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.per_image import each
 from scoreguard_client.attacks.session import Session
@@ -76,20 +76,20 @@ class IOI(LInfAttack):
         """One gradient."""
         return 1
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Step once and filter the step."""
         clean = session.clean
         stepped = np.clip(clean + np.float32(self.lr) * np.sign(session.gradient(clean)), 0, 1)
         weak = each(self.weak_part, stepped.astype(np.float64) - clean, clean)
         change = each(visibility, clean) * weak
-        return Found(images=session.region.clip((clean + change).astype(np.float32)))
+        return SearchResult(images=session.region.clip((clean + change).astype(np.float32)))
 
     def weak_part(self, difference: Planes, clean: Images) -> Planes:
         """A difference without the frequencies in which the clean pictures are strong."""
         strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
         ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
-        place = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
-        weak = strength <= ordered[:, :, place, None, None] * _TIES
+        index = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
+        weak = strength <= ordered[:, :, index, None, None] * _TIES
         passed = np.fft.fft2(difference, axes=_AXES) * weak
         return np.asarray(np.fft.ifft2(passed, axes=_AXES).real)
 

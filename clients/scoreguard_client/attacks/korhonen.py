@@ -29,7 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
-from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
@@ -66,7 +66,7 @@ class Korhonen(AdamSteps):
         self.require(self.least >= 0, f"least must be at least 0, not {self.least}")
         self.require(self.patience >= 1, f"patience must be at least 1, not {self.patience}")
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Descend."""
         weight = activity_map(session.clean, self.mode)
         if self.mode is Mode.PAPER:
@@ -75,28 +75,28 @@ class Korhonen(AdamSteps):
         def slope(images: Images) -> Images:
             return loss_slope(session, session.gradient(images)) * weight
 
-        return Found(images=self.walk(session, session.clean, slope))
+        return SearchResult(images=self.walk(session, session.clean, slope))
 
-    def _weight_the_step(self, session: Session, weight: Images) -> Found:
+    def _weight_the_step(self, session: Session, weight: Images) -> SearchResult:
         images, best = session.clean, Best(session.clean)
         steps = separate(np.zeros_like(images))
         optimizer, stale = self.adam(steps), np.zeros(len(images), dtype=np.int64)
         searching = np.ones(len(images), dtype=bool)
         for iteration in range(1, self.iterations + 1):
             objective, gradient = session.value_and_gradient(images)
-            stale = np.where(best.see(images, objective, searching), 0, stale + 1)
+            stale = np.where(best.update(images, objective, searching), 0, stale + 1)
             searching &= (iteration < self.least) | (stale < self.patience)
             if not searching.any():
                 return best.found
             moved = images + weight * _adam_step(optimizer, steps, loss_slope(session, gradient))
             images = np.where(_each(searching), session.region.clip(moved), images)
-        best.see(images, session.objective(images), searching)
+        best.update(images, session.objective(images), searching)
         return best.found
 
 
 def activity_map(clean: Images, mode: Mode) -> Images:
     """The map of each picture: (N, 1, H, W), from 0 to 1 in paper mode, at most 1/255 and signed in the benchmark's."""
-    red, green, blue = (share * clean[:, place].astype(np.float64) for place, share in enumerate(_LUMA))
+    red, green, blue = (share * clean[:, index].astype(np.float64) for index, share in enumerate(_LUMA))
     luma = red + green + blue
     one = _paper_map if mode is Mode.PAPER else _benchmark_map
     return np.stack([one(plane) for plane in luma])[:, None].astype(np.float32)

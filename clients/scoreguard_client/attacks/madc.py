@@ -32,7 +32,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Companions, Found, Mode, Needs
+from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Companions, Mode, Needs, SearchResult
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.regions.mse import MseRegion, root_mean_square
 from scoreguard_client.attacks.session import Session
@@ -99,10 +99,10 @@ class MADC(Attack):
         del companions
         return MseRegion(clean=clean, rmse=self.rmse)
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Walk."""
         walk = self._walk_inside if self.mode is Mode.BENCHMARK else self._walk_sphere
-        return Found(images=walk(session))
+        return SearchResult(images=walk(session))
 
     def _walk_sphere(self, session: Session) -> Images:
         clean = session.clean

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scoreguard_client.attacks.base import Attack, Mode
 
 
-def settle(attack: Attack, mode: Mode, **numbers: tuple[float, float]) -> None:
+def fill_mode_defaults(attack: Attack, mode: Mode, **numbers: tuple[float, float]) -> None:
     """Write the mode's number into each parameter that is 0, so that the text form says what ran.
 
     Call it in `__post_init__`, before the parameters are checked.

@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 
 from scoreguard.chain.rounding import Rounding
-from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1
 from scoreguard_client.attacks.random_starts import RandomStarts, random_start
@@ -52,7 +52,7 @@ class MPGD(RandomStarts):
         self.require(0 <= self.alpha <= 1, f"alpha must be in [0, 1], not {self.alpha:g}")
         self.require(self.nu >= 0, f"nu must be at least 0, not {self.nu:g}")
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Climb from every start."""
         session.take_rounding(self.rounding)
         return super().run(session)
@@ -63,10 +63,10 @@ class MPGD(RandomStarts):
         best, direction = Best(session.clean), np.zeros_like(session.clean)
         for step in range(self.iterations):
             objective, gradient = session.value_and_gradient(images)
-            best.see(images, objective)
+            best.update(images, objective)
             direction = np.float32(self.nu) * direction + unit_l1(gradient)
             images = session.region.clip(images + (self._length(step) * np.sign(direction)).astype(np.float32))
-        best.see(images, session.objective(images))
+        best.update(images, session.objective(images))
         return best
 
     def _length(self, step: int) -> float:

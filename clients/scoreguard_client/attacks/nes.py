@@ -21,7 +21,7 @@ import numpy as np
 
 from scoreguard_client.attacks.base import Mode
 from scoreguard_client.attacks.estimated_steps import EstimatedSteps, Mover
-from scoreguard_client.attacks.mode_defaults import settle
+from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.oracles.base import Gradients, Images
 
@@ -49,7 +49,7 @@ class NES(EstimatedSteps):
     """Which reading of the method runs."""
 
     def __post_init__(self) -> None:
-        settle(self, self.mode, pairs=(25, 20), step=(0.01, 0.1))
+        fill_mode_defaults(self, self.mode, pairs=(25, 20), step=(0.01, 0.1))
         super().__post_init__()
         self.require(self.step > 0, f"step must be above 0, not {self.step:g}")
         self.require(0 <= self.momentum < 1, f"momentum must be in [0, 1), not {self.momentum:g}")

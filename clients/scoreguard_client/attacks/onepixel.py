@@ -18,10 +18,10 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Companions, Found, Mode
+from scoreguard_client.attacks.base import Companions, Mode, SearchResult
 from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.evolution import SMALLEST, Evolution, Fitness, Members, latin_hypercube
-from scoreguard_client.attacks.mode_defaults import settle
+from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
 from scoreguard_client.attacks.regions.sparse import SparseRegion
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
@@ -52,7 +52,7 @@ class OnePixel(ScoreAttack):
     """Which reading of the method runs."""
 
     def __post_init__(self) -> None:
-        settle(self, self.mode, queries=(10_000, 3300), pixels=(1, 3), population=(400, 300))
+        fill_mode_defaults(self, self.mode, queries=(10_000, 3300), pixels=(1, 3), population=(400, 300))
         super().__post_init__()
         self.require(self.pixels >= 1, f"pixels must be at least 1, not {self.pixels}")
         self.require(self.population >= SMALLEST, f"population must be at least {SMALLEST}, not {self.population}")
@@ -62,7 +62,7 @@ class OnePixel(ScoreAttack):
         del companions
         return SparseRegion(clean=clean, pixels=self.pixels)
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Let each picture's candidates evolve."""
         best, evolutions = BestSeen(session), [self._start(rng, session.clean.shape) for rng in session.rngs]
         trials = [evolution.members for evolution in evolutions]
@@ -87,11 +87,11 @@ class OnePixel(ScoreAttack):
 def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitness:
     """The objective of each picture's candidates, (N, P); minus infinity for those that no question was left for."""
     fitness = np.full((len(trials), len(trials[0])), -np.inf)
-    for place in range(fitness.shape[1]):
+    for index in range(fitness.shape[1]):
         if not session.left:
             break
-        candidates = [candidates[place] for candidates in trials]
-        fitness[:, place] = best.ask(painted(session.clean, candidates))
+        candidates = [candidates[index] for candidates in trials]
+        fitness[:, index] = best.ask(painted(session.clean, candidates))
     return fitness
 
 

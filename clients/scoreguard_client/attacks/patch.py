@@ -29,10 +29,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import Companions, Found, Mode
+from scoreguard_client.attacks.base import Companions, Mode, SearchResult
 from scoreguard_client.attacks.best import Best, BestSeen
 from scoreguard_client.attacks.halvings import halved
-from scoreguard_client.attacks.mode_defaults import settle
+from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
 from scoreguard_client.attacks.regions.sparse import SparseRegion
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
@@ -82,7 +82,7 @@ class PatchRS(ScoreAttack):
     """Whose numbers run."""
 
     def __post_init__(self) -> None:
-        settle(self, self.mode, side=(20, 13), p_init=(0.4, 0.8), period=(5, 4))
+        fill_mode_defaults(self, self.mode, side=(20, 13), p_init=(0.4, 0.8), period=(5, 4))
         super().__post_init__()
         self.require(self.side >= 1, f"side must be at least 1, not {self.side}")
         self.require(0 < self.p_init <= 1, f"p_init must be in (0, 1], not {self.p_init:g}")
@@ -98,18 +98,18 @@ class PatchRS(ScoreAttack):
         del companions
         return SparseRegion(clean=clean, pixels=self.pixels)
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Search at random."""
         best, walk, size = BestSeen(session), Best(session.clean), session.clean.shape[2:]
         patches = [_first(rng, min(self.side, *size), size) for rng in session.rngs]
         first = _laid(patches, session.clean)
-        walk.see(first, best.ask(first))
+        walk.update(first, best.ask(first))
         while session.left:
             done = session.asked - 1  # The clean image's question is none of the search's.
             query = self.queries * done // (done + session.left)
             trials = [self._changed(rng, patch, query, size) for rng, patch in zip(session.rngs, patches, strict=True)]
             images = _laid(trials, session.clean)
-            better = walk.see(images, best.ask(images))
+            better = walk.update(images, best.ask(images))
             patches = [new if kept else old for new, old, kept in zip(trials, patches, better, strict=True)]
         return best.found
 

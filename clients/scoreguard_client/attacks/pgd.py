@@ -50,7 +50,7 @@ class PGD(RandomStarts):
         best, images = Best(session.clean), random_start(session, self.eps)
         for _ in range(self.iterations):
             objective, gradient = session.value_and_gradient(images)
-            best.see(images, objective)
+            best.update(images, objective)
             images = session.region.clip(images + (self.step * np.sign(gradient)).astype(np.float32))
-        best.see(images, session.objective(images))
+        best.update(images, session.objective(images))
         return best

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Found, Needs
+from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
@@ -45,13 +45,13 @@ class RandomStarts(LInfAttack):
     def climb(self, session: Session) -> Best:
         """Climb from one random start; asks `iterations` gradients and one score."""
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Climb from every start."""
         best = Best(session.clean)
         for _ in range(self.restarts):
             climbed = self.climb(session)
-            best.see(climbed.images, climbed.objective)
-        return Found(images=best.images)
+            best.update(climbed.images, climbed.objective)
+        return SearchResult(images=best.images)
 
 
 def random_start(session: Session, eps: float) -> Images:

@@ -168,6 +168,6 @@ class Session:
 
 
 def _require_finite(what: str, values: Scores) -> None:
-    places = np.flatnonzero(~np.isfinite(values))
-    if places.size:
-        raise OracleAnswerError(what, places.tolist())
+    indices = np.flatnonzero(~np.isfinite(values))
+    if indices.size:
+        raise OracleAnswerError(what, indices.tolist())

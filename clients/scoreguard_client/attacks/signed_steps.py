@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Found, Mode, Needs
+from scoreguard_client.attacks.base import Mode, Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images
@@ -61,10 +61,10 @@ class SignedSteps(LInfAttack):
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
         """The next direction from the last one and the new gradient."""
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Walk."""
         walk = self._walk_perturbation if self.mode is Mode.BENCHMARK else self._walk_picture
-        return Found(images=walk(session))
+        return SearchResult(images=walk(session))
 
     def _walk_picture(self, session: Session) -> Images:
         images, direction = session.clean, np.zeros_like(session.clean)

@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
@@ -70,7 +70,7 @@ class SimBA(ScoreAttack, LInfAttack):
         self.require(self.step > 0, f"step must be above 0, not {self.step:g}")
         self.require(0 < self.frequencies <= 1, f"frequencies must be in (0, 1], not {self.frequencies:g}")
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Search direction by direction."""
         best, ball = BestSeen(session), ball_around(session.clean, self.eps)
         walks = [_Walk(rng, math.prod(self.sizes(session.clean.shape[1:]))) for rng in session.rngs]
@@ -130,5 +130,5 @@ def _cosine(frequency: int, length: int) -> npt.NDArray[np.float64]:
     return np.asarray(math.sqrt((2 if frequency else 1) / length) * np.cos(phases), dtype=np.float64)
 
 
-def _spike(place: int, length: int) -> npt.NDArray[np.float64]:
-    return np.asarray(np.arange(length) == place, dtype=np.float64)
+def _spike(index: int, length: int) -> npt.NDArray[np.float64]:
+    return np.asarray(np.arange(length) == index, dtype=np.float64)

@@ -21,7 +21,7 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.best import Best, BestSeen
 from scoreguard_client.attacks.halvings import halved
 from scoreguard_client.attacks.linf_attack import LInfAttack
@@ -54,7 +54,7 @@ class Square(ScoreAttack, LInfAttack):
         super().__post_init__()
         self.require(0 < self.p_init <= 1, f"p_init must be in (0, 1], not {self.p_init:g}")
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Search at random."""
         ball = ball_around(session.clean, self.eps)
         best = BestSeen(session)
@@ -62,12 +62,12 @@ class Square(ScoreAttack, LInfAttack):
         if self.mode is Mode.PAPER:
             # The walk goes on from the stripes, as published, even where the clean image is better.
             walk = Best(_stripes(session, ball))
-            walk.see(walk.images, best.ask(walk.images))
+            walk.update(walk.images, best.ask(walk.images))
         while session.left:
             done = session.asked - 1  # The clean image's question is none of the search's.
             side = self.side(self.queries * done // (done + session.left), *session.clean.shape[2:])
             candidate = _with_squares(session, ball, walk.images, side)
-            walk.see(candidate, best.ask(candidate))
+            walk.update(candidate, best.ask(candidate))
         return best.found
 
     def side(self, query: int, height: int, width: int) -> int:

@@ -27,7 +27,7 @@ import numpy as np
 
 from scoreguard_client._extras import require_torch
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
-from scoreguard_client.attacks.base import Found, Mode
+from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
@@ -54,14 +54,14 @@ class SSAH(AdamSteps):
         super().__post_init__()
         self.require(0 <= self.lambda_lf < np.inf, f"lambda_lf must be at least 0, not {self.lambda_lf:g}")
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Descend."""
         clean = separate(session.clean[:, None])
         variables = [self._encoded(picture).requires_grad_() for picture in clean]
         optimizer, kept = self.adam(variables), [low_frequencies(picture) for picture in clean]
         for _ in range(self.iterations):
             self._step(session, variables, optimizer, kept)
-        return Found(images=session.region.clip(_joined([self._decoded(variable) for variable in variables])))
+        return SearchResult(images=session.region.clip(_joined([self._decoded(variable) for variable in variables])))
 
     def _step(self, session: Session, variables: list[Any], optimizer: Any, kept: list[Any]) -> None:
         torch = require_torch("the attack ssah")

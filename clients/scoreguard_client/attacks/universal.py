@@ -17,7 +17,7 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
-from scoreguard_client.attacks.base import Attack, Companions, Found, Needs
+from scoreguard_client.attacks.base import Attack, Companions, Needs, SearchResult
 from scoreguard_client.attacks.regions.linf import Ball, ball_around
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
@@ -35,6 +35,8 @@ class UniversalAttack(Attack):
 
     needs = Needs.TRAINING
     budget = "L∞ ≤ amplitude x largest value"
+    asks_for = "a trained perturbation: file=PATH"
+    same_to_readers = Attack.same_to_readers | {"file", "digest"}
     kind: ClassVar[Kind]
     """The training whose perturbations it applies."""
 
@@ -49,9 +51,13 @@ class UniversalAttack(Attack):
         super().__post_init__()
         make = f"scoreguard uap train --kind {self.kind} makes one"
         self.require(bool(self.file), f"give the perturbation, {self.name}:file=FILE; {make}")
-        self.require(not set(self.file) & set(":,"), f"the path {self.file!r} must not contain ':' or ','")
         self.require(0 < self.amplitude <= 10, f"amplitude must be in (0, 10], not {self.amplitude:g}")
         self.require(bool(_DIGEST.match(self.digest)), "digest is a SHA-256 of 64 hexadecimal digits")
+
+    @classmethod
+    def sample(cls) -> Self:
+        """One whose file is not there."""
+        return cls(file="-")
 
     @cached_property
     def perturbation(self) -> UniversalPerturbation:
@@ -94,10 +100,10 @@ class UniversalAttack(Attack):
         del companions
         return ball_around(clean, self.eps)
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Add it."""
         added = np.float32(self.amplitude) * tiled(self.perturbation.values, *session.clean.shape[2:])
-        return Found(images=session.region.clip(session.clean + added))
+        return SearchResult(images=session.region.clip(session.clean + added))
 
     def _require_trained(self, there: str, here: str, advice: str) -> None:
         if there != here:

@@ -28,8 +28,8 @@ from typing import ClassVar, Final, Self
 import numpy as np
 
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
-from scoreguard_client.attacks.base import Found, Mode
-from scoreguard_client.attacks.deep_measures import HeadFile, digest_of
+from scoreguard_client.attacks.base import Mode, SearchResult
+from scoreguard_client.attacks.deep_measures import HeadFile, weights_digest
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
@@ -62,7 +62,7 @@ class Zhang(AdamSteps):
     def distance(self) -> Distance:
         """The measure."""
 
-    def run(self, session: Session) -> Found:
+    def run(self, session: Session) -> SearchResult:
         """Descend."""
         distance = self.distance()
 
@@ -74,7 +74,7 @@ class Zhang(AdamSteps):
 
         paper = self.mode is Mode.PAPER
         start = _noisy(session) if paper else session.clean
-        return Found(images=self.walk(session, start, slope, forget=paper))
+        return SearchResult(images=self.walk(session, start, slope, forget=paper))
 
     def _shaped(self, gradient: Gradients) -> Gradients:
         norm = np.sqrt(totals(gradient.astype(np.float64) ** 2))
@@ -89,6 +89,8 @@ class Zhang(AdamSteps):
 class DeepZhang(Zhang):
     """With a measure on the features of VGG16, whose weights nobody may hand out with this package."""
 
+    asks_for = "weights: weights=FOLDER"
+    same_to_readers = Zhang.same_to_readers | {"weights", "digest"}
     head: ClassVar[HeadFile]
     """The file of the measure's own parameters."""
 
@@ -97,17 +99,13 @@ class DeepZhang(Zhang):
     digest: str = ""
     """Digest that these files must have; `pinned` writes it, empty = any."""
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.require(not set(":,") & set(self.weights), "weights is a path without ':' or ','")
-
     def pinned(self) -> Self:
         """The same attack with the digest of its files.
 
         Raises:
             WeightsFileError: a file is missing, or the files are not those of the digest.
         """
-        return replace(self, digest=digest_of(self.weights, self.head, self.digest))
+        return replace(self, digest=weights_digest(self.weights, self.head, self.digest))
 
 
 def _noisy(session: Session) -> Images:

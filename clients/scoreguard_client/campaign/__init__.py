@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError, ServerGoneError
-from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
-from scoreguard_client.campaign.plan import Plan, Unit
-from scoreguard_client.campaign.records import CleanScore, Record
-from scoreguard_client.campaign.runner import Progress, Runner, Summary
+from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
+from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.campaign.store import Store
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.errors import CampaignError, PlanError
+from scoreguard_client.target.gradients import Gradients
 from scoreguard_client.target.images import ImageRef
+from scoreguard_client.target.units import Unit
 
 __all__ = [
     "CampaignError",
     "CampaignOptions",
+    "CleanKey",
     "CleanScore",
     "Gradients",
     "ImageRef",
@@ -22,6 +26,7 @@ __all__ = [
     "PlanMismatchError",
     "Progress",
     "Record",
+    "RecordKey",
     "RunError",
     "Runner",
     "ServerGoneError",

@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 from scoreguard.v1.codec import Picture
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._exceptions import (
-    CancelledError,
-    MissingExtraError,
-    PermissionDeniedError,
-    ScoreguardError,
-    UnauthenticatedError,
-    UnavailableError,
-)
+from scoreguard_client._exceptions import ScoreguardError, UnavailableError
 from scoreguard_client._models import FloatPicture
 from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 from scoreguard_client.oracles.in_flight import pool_for
+from scoreguard_client.target.errors import FATAL
 
-FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
-"""Errors that everything after them would meet too."""
+_RETURNS: Final = 3
+"""How often a server may come back before a piece of work that it does not survive counts as failed."""
+
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,3 +106,29 @@ class Endpoint:
             steps_sha256=",".join(step.sha256 for step in score.provenance.steps),
             engine=score.provenance.engine,
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Patience:
+    """Outlasts a server that goes away for a while."""
+
+    endpoint: Endpoint
+    """Who may go away."""
+    seconds: float
+    """How long it is waited for, each time."""
+    archive_sha256: str
+    """The archive that it must come back with."""
+
+    def outlast(self, work: Callable[[], _Result]) -> _Result:
+        """The result of work that is done again once the server is back.
+
+        Raises:
+            ServerGoneError: the server stayed away, or came back with another archive.
+            UnavailableError: the work made it go away again and again.
+        """
+        for _ in range(_RETURNS):
+            try:
+                return work()
+            except UnavailableError:
+                self.endpoint.wait(self.seconds, self.archive_sha256)
+        return work()

@@ -1,50 +1,29 @@
 """The pictures of a run: exact arrays of attacked batches, so that a resumed run does not attack again, and PNG files.
 
-Files are written beside their place and moved there, so that a file that exists is whole.
+A file that exists is whole.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
-import os
 import zipfile
-from collections.abc import Collection
-from contextlib import suppress
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
-from scoreguard.v1.codec import Picture
-from scoreguard_client.attacks.regions.base import Levels
+from scoreguard.support.whole_files import write_whole
+from scoreguard.v1.codec import TOP, Picture
+from scoreguard_client.attacks.base import AttackResult
 from scoreguard_client.campaign.errors import RunError
-from scoreguard_client.campaign.plan import Unit
 from scoreguard_client.campaign.store import PICTURES
-from scoreguard_client.oracles.base import Images, Scores
-
-TOP: Final = 255
-
-
-@dataclass(frozen=True, kw_only=True)
-class CraftedBatch:
-    """The attacked pictures of a unit."""
-
-    attacked: Images
-    """Float values, (N, 3, H, W)."""
-    attacked_8bit: Levels
-    """Rounded to 8 bits inside the budget."""
-    scores: Scores
-    """What the attack's oracle said, (N,)."""
-    queries: npt.NDArray[np.int64]
-    """Calls spent on each picture, (N,)."""
-    flags: tuple[str, ...]
-    """The attack's sanity flags of each picture."""
-    seconds: float
-    """Wall time for the batch."""
+from scoreguard_client.target.crafting import CraftedBatch
+from scoreguard_client.target.units import Unit
 
 
 @dataclass(frozen=True)
@@ -66,22 +45,21 @@ class Gallery:
         """The attacked pictures of a unit, or None where they must be made (again)."""
         try:
             with np.load(io.BytesIO(self._batch_path(unit).read_bytes()), allow_pickle=False) as arrays:
-                fields = {name: arrays[name] for name in arrays.files}
-        except (OSError, ValueError, zipfile.BadZipFile):
+                return _batch_of(arrays)
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile):
             return None
-        plain = {"seconds": float(fields["seconds"]), "flags": tuple(fields["flags"].tolist())}
-        return CraftedBatch(**(fields | plain))
 
     def save(self, unit: Unit, batch: CraftedBatch) -> None:
         """Keep the attacked pictures of a unit."""
-        buffer = io.BytesIO()
+        result, buffer = batch.result, io.BytesIO()
         np.savez_compressed(
             buffer,
-            attacked=batch.attacked,
-            attacked_8bit=batch.attacked_8bit,
-            scores=batch.scores,
-            queries=batch.queries,
-            flags=np.array(batch.flags),
+            attacked=result.attacked,
+            attacked_8bit=result.attacked_8bit,
+            scores=result.scores,
+            queries=result.queries,
+            trace=result.trace,
+            flags=np.array(result.flags),
             seconds=np.float64(batch.seconds),
         )
         _write(self._batch_path(unit), buffer.getvalue())
@@ -91,21 +69,38 @@ class Gallery:
         if not self.keep_all:
             self._batch_path(unit).unlink(missing_ok=True)
 
-    def show(self, image: str, picture: Picture, *, attack: str = "", crafting: str = "", chain: str = "") -> None:
-        """Keep a picture as PNG, rounded to 8 bits, if it is one of those shown."""
+    def show(
+        self, image: str, picture: Picture, *, attack: str = "", attacked_through: str = "", chain: str = ""
+    ) -> None:
+        """Keep an image as PNG, rounded to 8 bits, if it is one of those shown."""
         if self.keep_all or image in self.shown:
             levels = picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * TOP).astype(np.uint8)
             buffer = io.BytesIO()
             PIL.Image.fromarray(levels).save(buffer, "PNG")
-            _write(picture_path(self.run, image, attack=attack, crafting=crafting, chain=chain), buffer.getvalue())
+            path = picture_path(self.run, image, attack=attack, attacked_through=attacked_through, chain=chain)
+            _write(path, buffer.getvalue())
 
     def _batch_path(self, unit: Unit) -> Path:
         return self.run / PICTURES / "batches" / f"{unit.key}.npz"
 
 
-def picture_path(run: Path, image: str, *, attack: str = "", crafting: str = "", chain: str = "") -> Path:
+def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
+    scores = arrays["scores"]
+    result = AttackResult(
+        attacked=arrays["attacked"],
+        attacked_8bit=arrays["attacked_8bit"],
+        scores=scores,
+        queries=arrays["queries"],
+        # Runs of earlier versions kept no trace.
+        trace=arrays["trace"] if "trace" in arrays else np.empty((0, len(scores))),
+        flags=tuple(arrays["flags"].tolist()),
+    )
+    return CraftedBatch(result=result, seconds=float(arrays["seconds"]))
+
+
+def picture_path(run: Path, image: str, *, attack: str = "", attacked_through: str = "", chain: str = "") -> Path:
     """Where a picture of a run is: clean without an attack, purified with a chain."""
-    parts = [_slug(part) for part in (attack, crafting, chain) if part]
+    parts = [_slug(part) for part in (attack, attacked_through, chain) if part]
     return run / PICTURES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
 
 
@@ -115,14 +110,9 @@ def _slug(text: str) -> str:
 
 
 def _write(path: Path, data: bytes) -> None:
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        beside.replace(path)
+        write_whole(path, data, shared=True)
     except OSError as error:
-        with suppress(OSError):
-            beside.unlink(missing_ok=True)
         why = error.strerror or str(error)
         raise RunError(
             f"cannot write {path}: {why}; the records so far are kept, rerun the command to resume"

@@ -4,24 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any, Final
 
-from scoreguard.v1.archive import SUFFIX, Archive
-from scoreguard.v1.spec import format_chain, parse_chain, parse_chains
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.spec import UNDEFENDED, format_chain, parse_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
-from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attacks
-from scoreguard_client.attacks.errors import CompanionMissingError
-from scoreguard_client.campaign.crafting import Companion, Crafter, companion_source, gradient_source
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
-    Progress,
     Runner,
     Summary,
     draws_by_chain,
@@ -29,36 +25,28 @@ from scoreguard_client.campaign.runner import (
 )
 from scoreguard_client.campaign.selection import ALL, MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
-from scoreguard_client.oracles.local import find_surrogate
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.companions import companion_source, companions_for, find_companion
+from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.gradients import Gradients, gradient_source, surrogate_for_attacks
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images
 
-DEFAULT_SURROGATE: Final = Path("model_store")
-"""Model store whose archives serve as surrogates where it is present."""
 _NOT_EXACT: Final = ("straight_through", "bpda_identity")
 SHOWN_PICTURES: Final = 3
 """Pictures of a campaign that are kept for the report."""
-
-
-class Gradients(StrEnum):
-    """Where gradient attacks get their gradients."""
-
-    LOCAL = "local"
-    """From an archive on this machine."""
-    LIVE = "live"
-    """From the server's GradientService."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignOptions:
     """What a user asks for."""
 
-    metric: str
+    metric: str = ""
     """Name of a deployed metric; empty = the only one."""
-    attacks: str
+    attacks: str = "fgsm,ifgsm"
     """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every one that needs no file."""
-    defences: str
+    defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
     """Folder of clean pictures."""
@@ -88,13 +76,13 @@ class CampaignOptions:
     """Whether the attacked pictures are all kept, not only those shown in the report."""
 
 
-def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Runner], Progress]) -> Summary:
+def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
     """Run a campaign, or go on with it.
 
     Args:
         options: what to do.
         client: the connection to the target.
-        start: called once the plan stands; gives the function that is told of progress.
+        progress_for: called once the plan stands; gives the function that progress is reported to.
 
     Raises:
         PlanError: the options do not fit together or the deployment.
@@ -105,17 +93,21 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
     options = replace(options, metric=metric.name, defences=written_out_defences(options.defences, metric))
-    texts, unused = written_out_attacks(options.attacks, lambda name: _is_there(options, name, catalogue))
+    texts, unused = written_out_attacks(
+        options.attacks, lambda name: find_companion(name, options.surrogate, catalogue) is not None
+    )
     attacks = tuple(attack.pinned() for attack in parse_attacks(texts))
     chains = parse_chains(options.defences)
-    surrogate = surrogate_for(options, attacks, catalogue)
-    companions = companions_for(options, attacks, catalogue)
+    surrogate = surrogate_for_attacks(
+        attacks, catalogue, metric=metric.name, gradients=options.gradients, surrogate=options.surrogate
+    )
+    companions = companions_for(attacks, options.surrogate, catalogue)
     found = _images(options, catalogue, client)
     plan = Plan(
         metric=metric.name,
         archive_sha256=metric.archive_sha256,
         attacks=tuple(str(attack) for attack in attacks),
-        defences=complete_chains(chains, metric),
+        chains=complete_chains(chains, metric),
         adaptive=options.adaptive,
         gradients=gradient_source(attacks, surrogate),
         companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
@@ -134,7 +126,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
         "expected": expected_records(plan, draws),
         "left_out": [asdict(entry) for entry in left_out],
-        "rounding": [chain for chain in plan.defences if rounds(chain, metric)],
+        "rounding": [chain for chain in plan.chains if rounds(chain, metric)],
     }
     with Store.create(options.out, plan, facts) as store:
         runner = Runner(
@@ -143,11 +135,12 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             gallery=Gallery(options.out, shown, options.keep_all),
             endpoint=Endpoint(client, metric.name),
             crafter=Crafter(
-                plan=plan,
                 client=client,
                 metric=metric,
                 surrogate=surrogate,
                 companions=companions,
+                seed=plan.seed,
+                draws=plan.crafting_draws,
                 checkpoint=options.checkpoint,
             ),
             folder=options.images,
@@ -155,7 +148,7 @@ def launch(options: CampaignOptions, client: ScoringClient, start: Callable[[Run
             patience=options.patience,
             left_out=left_out,
         )
-        return runner.run(start(runner))
+        return runner.run(progress_for(runner))
 
 
 def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient) -> FoundImages:
@@ -166,21 +159,13 @@ def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClien
     return found
 
 
-def _is_there(options: CampaignOptions, name: str, catalogue: Catalogue) -> bool:
-    try:
-        _companion(options, "", name, catalogue)
-    except CompanionMissingError:
-        return False
-    return True
-
-
 def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:
     """The plan without the attacks that work through none of its chains, and those attacks.
 
     Raises:
         PlanError: there is one, and the caller asked for it by name.
     """
-    at_work = {unit.attack for unit in plan.units()}
+    at_work = {str(unit.attack) for unit in plan.units()}
     idle = [attack for attack in attacks if str(attack) not in at_work]
     if idle and refuse:
         name, wants = idle[0].name, idle[0].wants
@@ -188,48 +173,6 @@ def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tu
     kept = tuple(text for text in plan.attacks if text in at_work)
     reasons = (LeftOut(name=attack.name, error=f"needs {attack.wants}, with --adaptive") for attack in idle)
     return replace(plan, attacks=kept), tuple(reasons)
-
-
-def surrogate_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> Archive | None:
-    """The archive that gives gradients; None where the server gives them, or no attack needs any.
-
-    Raises:
-        PlanError: there is neither an archive nor a server that gives gradients.
-        ContractError: the archive cannot be used.
-    """
-    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
-        return None
-    path = options.surrogate or _default_surrogate(options.metric)
-    if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):
-        if not catalogue.gradients:
-            raise PlanError(
-                "this server gives no gradients and there is no local archive; start it with gradients, "
-                "give --surrogate, or take an attack that needs scores only (square)"
-            )
-        return None
-    if path is None:
-        raise PlanError(f"--gradients local needs --surrogate: no {options.metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
-    return find_surrogate(path, options.metric)
-
-
-def companions_for(options: CampaignOptions, attacks: tuple[Attack, ...], catalogue: Catalogue) -> dict[str, Companion]:
-    """Where each metric that the attacks ask besides is asked: beside the surrogate, or else on the server."""
-    asked = dict.fromkeys((attack.name, name) for attack in attacks for name in attack.companions)
-    return {name: _companion(options, attack, name, catalogue) for attack, name in asked}
-
-
-def _companion(options: CampaignOptions, attack: str, name: str, catalogue: Catalogue) -> Companion:
-    store = options.surrogate if options.surrogate is not None and options.surrogate.is_dir() else DEFAULT_SURROGATE
-    if (store / f"{name}{SUFFIX}").is_file():
-        return find_surrogate(store, name)
-    if any(metric.name == name for metric in catalogue.metrics):
-        return catalogue.metric(name)
-    raise CompanionMissingError(attack, name)
-
-
-def _default_surrogate(metric: str) -> Path | None:
-    path = DEFAULT_SURROGATE / f"{metric}{SUFFIX}"
-    return path if path.is_file() else None
 
 
 def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive | None) -> dict[str, Any]:

@@ -13,30 +13,16 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client.attacks.base import Needs
-from scoreguard_client.attacks.catalogue import kind_of
+from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.images import ImageRef
+from scoreguard_client.target.units import Unit
 
 _SHOWN: Final = 90
-
-
-@dataclass(frozen=True, kw_only=True)
-class Unit:
-    """One piece of crafting: one attack on a few pictures of one size through one chain."""
-
-    attack: str
-    """The attack in its text form."""
-    crafting: str
-    """The chain that the attack works through; `none` = the metric alone."""
-    images: tuple[ImageRef, ...]
-    """The pictures, attacked as one batch."""
-
-    @property
-    def key(self) -> str:
-        """Name of the unit's files."""
-        parts = [self.attack, self.crafting, *(image.sha256 for image in self.images)]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+_KEYS: Final = {"chains": "defences"}
+"""Keys of the stored plan that are not called as the field is: the digests of earlier runs follow from them, and
+`--defences` gives them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +35,7 @@ class Plan:
     """Digest of the deployed archive, hexadecimal."""
     attacks: tuple[str, ...]
     """Attacks in their text form, every parameter named."""
-    defences: tuple[str, ...]
+    chains: tuple[str, ...]
     """Chains in their text form, every parameter named; `none` = undefended."""
     adaptive: bool
     """Whether every attack also works through each chain, knowing the defence."""
@@ -71,7 +57,8 @@ class Plan:
 
     def canonical_json(self) -> str:
         """One text for one plan."""
-        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
+        data = {_key(name): value for name, value in asdict(self).items()}
+        return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -81,36 +68,37 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         """Read what `canonical_json` wrote."""
-        data: dict[str, Any] = json.loads(text)
+        stored: dict[str, Any] = json.loads(text)
+        data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences", "companions")}))
+        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}))
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
-        return [_difference(name, mine, theirs) for name, mine, theirs in pairs if mine != theirs]
+        return [_difference(_key(name), mine, theirs) for name, mine, theirs in pairs if mine != theirs]
 
     def units(self) -> Iterator[Unit]:
         """Every piece of crafting, in the order in which it is done."""
+        attacks = [parse_attack(text) for text in self.attacks]
         for images in self._groups():
-            for attack in self.attacks:
-                for crafting in self._crafted_through(attack):
-                    yield Unit(attack=attack, crafting=crafting, images=images)
+            for attack in attacks:
+                for chain in self._attacked_through(attack):
+                    yield Unit(attack=attack, attacked_through=chain, images=images)
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
         """Chains that a unit's pictures are scored behind: all, or the one that an adaptive attack knew."""
-        return self.defences if unit.crafting == UNDEFENDED else (unit.crafting,)
+        return self.chains if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
 
     def seed_for(self, *parts: object) -> int:
         """A seed that follows from the plan's and from what it is for."""
         return derive_seed(self.seed, *parts)
 
-    def _crafted_through(self, attack: str) -> list[str]:
+    def _attacked_through(self, attack: Attack) -> list[str]:
         # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
-        kind = kind_of(attack)
-        adapts = self.adaptive and kind.needs is not Needs.TRAINING
-        chains = [UNDEFENDED, *(chain for chain in self.defences if adapts and chain != UNDEFENDED)]
-        return [chain for chain in chains if kind.fits(parse_chain(chain))]
+        adapts = self.adaptive and attack.needs is not Needs.TRAINING
+        chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
+        return [chain for chain in chains if attack.fits(parse_chain(chain))]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
         sizes: dict[tuple[int, int], list[ImageRef]] = {}
@@ -119,6 +107,10 @@ class Plan:
         for images in sizes.values():
             for start in range(0, len(images), self.batch):
                 yield tuple(images[start : start + self.batch])
+
+
+def _key(field: str) -> str:
+    return _KEYS.get(field, field)
 
 
 def _difference(name: str, mine: object, theirs: object) -> str:

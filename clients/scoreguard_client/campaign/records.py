@@ -3,8 +3,45 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from scoreguard.v1.spec import UNDEFENDED
+
+
+class CleanKey(NamedTuple):
+    """What makes a clean score unique."""
+
+    image: str
+    """Name of the image."""
+    chain: str
+    """The chain; `none` = undefended."""
+    draw: int
+    """Number of the draw, from 0."""
+
+
+class RecordKey(NamedTuple):
+    """What makes a record unique; its parts in this order also decide the seed of the score."""
+
+    image: str
+    """Name of the image."""
+    attack: str
+    """The attack with all parameters, in its text form."""
+    attacked_through: str
+    """The chain that the attack worked through; `none` = the metric alone."""
+    chain: str
+    """The chain that the image was scored behind; `none` = undefended."""
+    draw: int
+    """Number of the draw, from 0."""
+
+    @property
+    def undefended(self) -> RecordKey:
+        """The same attacked image before the metric alone."""
+        return self._replace(chain=UNDEFENDED, draw=0)
+
+    @property
+    def clean(self) -> CleanKey:
+        """The clean score beside which the record stands."""
+        return CleanKey(self.image, self.chain, self.draw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +69,11 @@ class CleanScore:
     retryable: bool = False
     """Whether running again may help: the server was busy or away, not unable."""
 
+    @property
+    def key(self) -> CleanKey:
+        """What makes the score unique."""
+        return CleanKey(self.image, self.chain, self.draw)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -41,7 +83,7 @@ class Record:
     """Name of the picture."""
     attack: str
     """The attack with all parameters, in its text form."""
-    crafting: str
+    attacked_through: str
     """The chain that the attack worked through; `none` = the metric alone."""
     chain: str
     """The chain that the picture was scored behind; `none` = undefended."""
@@ -105,13 +147,9 @@ class Record:
     @property
     def key(self) -> RecordKey:
         """What makes the record unique."""
-        return (self.image, self.attack, self.crafting, self.chain, self.draw)
+        return RecordKey(self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 
-RecordKey = tuple[str, str, str, str, int]
-"""(image, attack, crafting, chain, draw)."""
-
-
-def is_adaptive(crafting: str) -> bool:
+def is_adaptive(attacked_through: str) -> bool:
     """Whether an attack that worked through this chain knew a defence."""
-    return crafting != UNDEFENDED
+    return attacked_through != UNDEFENDED

@@ -9,8 +9,8 @@ from typing import Final
 
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client._models import Catalogue, MetricDescription
-from scoreguard_client.attacks.base import Attack, Needs
-from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types, parse_attack
+from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.target.images import FoundImages, ImageRef, LeftOut
 
 ALL: Final = "all"
@@ -93,11 +93,9 @@ def _replaced(text: str, names: Iterable[str]) -> str:
 
 
 def _why_not(kind: type[Attack], is_there: Callable[[str], bool]) -> str:
-    if kind.needs is Needs.TRAINING:
-        return "needs a trained perturbation: file=PATH"
-    if "weights" in parameter_types(kind):
-        return "needs weights: weights=FOLDER"
-    missing = [name for name in parse_attack(kind.name).companions if not is_there(name)]
+    if kind.asks_for:
+        return f"needs {kind.asks_for}"
+    missing = [name for name in kind.sample().companions if not is_there(name)]
     return f"asks the metric {missing[0]}, which is not deployed" if missing else ""
 
 

@@ -17,14 +17,16 @@ from typing import Any, Final, TypeVar
 
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
+from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
 
 FILE_NAME: Final = "campaign.sqlite"
 PICTURES: Final = "pictures"
 """Folder of a run's images."""
 _LAYOUT: Final = 3
-_RECORD_KEY: Final = ("image", "attack", "crafting", "chain", "draw")
-_CLEAN_KEY: Final = ("image", "chain", "draw")
+_RECORD_KEY: Final = RecordKey._fields
+_CLEAN_KEY: Final = CleanKey._fields
+_COLUMN_NAMES: Final = {"attacked_through": "crafting"}
+"""Columns that are not called as the attribute is: runs and their readers know them by this name."""
 _BUSY_SECONDS: Final = 60.0
 
 _Row = TypeVar("_Row", CleanScore, Record)
@@ -120,8 +122,8 @@ class Store:
     def done(self) -> set[RecordKey]:
         """Keys of the records that did not fail."""
         with self._explained():
-            rows = self._connection.execute(f"SELECT {','.join(_RECORD_KEY)} FROM records WHERE error = ''")
-            return {tuple(row) for row in rows}
+            rows = self._connection.execute(f"SELECT {_columns(_RECORD_KEY)} FROM records WHERE error = ''")
+            return {RecordKey._make(row) for row in rows}
 
     def _explained(self) -> AbstractContextManager[None]:
         return _explained(self.run / FILE_NAME)
@@ -163,8 +165,8 @@ class Store:
         names = [field.name for field in fields(kind)]
         updates = ",".join(f"{name}=excluded.{name}" for name in names if name not in key)
         statement = (
-            f"INSERT INTO {table} ({','.join(names)}) VALUES ({','.join('?' * len(names))}) "
-            f"ON CONFLICT ({','.join(key)}) DO UPDATE SET {updates} WHERE {table}.error != ''"
+            f"INSERT INTO {table} ({_columns(names)}) VALUES ({','.join('?' * len(names))}) "
+            f"ON CONFLICT ({_columns(key)}) DO UPDATE SET {updates} WHERE {table}.error != ''"
         )
         values = [[_as_stored(getattr(row, name)) for name in names] for row in rows]
         with self._explained(), self._connection as connection:
@@ -174,7 +176,7 @@ class Store:
         names = [field.name for field in fields(kind)]
         flags = [field.name for field in fields(kind) if field.type == "bool"]
         with self._explained():
-            rows = self._connection.execute(f"SELECT {','.join(names)} FROM {table} ORDER BY {','.join(key)}")
+            rows = self._connection.execute(f"SELECT {_columns(names)} FROM {table} ORDER BY {_columns(key)}")
             return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
 
 
@@ -210,15 +212,24 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _table(name: str, kind: type[_Row], key: tuple[str, ...]) -> str:
-    columns = ", ".join(f"{field.name} {_COLUMN[str(field.type)]}" for field in fields(kind))
-    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, UNIQUE ({', '.join(key)}))"
+    columns = ", ".join(f"{column_name(field.name)} {_COLUMN_TYPES[str(field.type)]}" for field in fields(kind))
+    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, UNIQUE ({_columns(key)}))"
+
+
+def column_name(attribute: str) -> str:
+    """What an attribute of a record or a clean score is called in the tables of a run."""
+    return _COLUMN_NAMES.get(attribute, attribute)
+
+
+def _columns(attributes: Iterable[str]) -> str:
+    return ",".join(map(column_name, attributes))
 
 
 def _with_flags(values: dict[str, Any], flags: list[str]) -> dict[str, Any]:
     return values | {name: bool(values[name]) for name in flags}
 
 
-_COLUMN: Final = {
+_COLUMN_TYPES: Final = {
     "str": "TEXT NOT NULL",
     "int": "INTEGER NOT NULL",
     "bool": "INTEGER NOT NULL",

@@ -13,9 +13,11 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
-from scoreguard_client.campaign.launch import CampaignOptions, Gradients, launch
-from scoreguard_client.campaign.runner import PATIENCE_SECONDS, Runner, Summary
+from scoreguard_client.attacks.text_values import escaped
+from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
+from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.oracles.draws import AUTO
 from scoreguard_client.target.errors import PlanError
@@ -34,7 +36,7 @@ def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
     if path is None:
         return
     names = {option.name for option in ctx.command.params} - {"plan", "help"}
-    ctx.default_map = {name: _as_text(value) for name, value in _load(path).items()}
+    ctx.default_map = {name: _as_text(value, attacks=name == "attacks") for name, value in _load(path).items()}
     unknown = sorted(set(ctx.default_map) - {name for name in names if name})
     if unknown:
         raise PlanError(f"{path}: unknown key {unknown[0]!r}; the keys are the long options, for example attacks")
@@ -50,33 +52,42 @@ def _load(path: Path) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in data.items()}
 
 
-def _as_text(value: Any) -> Any:
-    if isinstance(value, dict) and "name" not in value:
+def _as_text(value: Any, *, attacks: bool = False) -> Any:
+    """The value of a key of a plan as its option takes it; in texts of attacks, marks inside values are escaped."""
+    if isinstance(value, dict) and not _names(value, attacks=attacks):
         value = [{name: parameters} for name, parameters in value.items()]
     if value in ([], {}):
         raise PlanError("a plan lists no attack or no defence: leave the key out, or write none")
     if isinstance(value, dict):
-        return _item(value)
-    return ",".join(map(_item, value)) if isinstance(value, list) else value
+        return _item(value, attacks=attacks)
+    return ",".join(_item(item, attacks=attacks) for item in value) if isinstance(value, list) else value
 
 
-def _item(value: Any) -> str:
+def _names(item: dict[Any, Any], *, attacks: bool) -> list[str]:
+    """The key of a mapping that names what the other keys are parameters of, if it has one."""
+    return [key for key in (("name", "attack") if attacks else ("name",)) if key in item]
+
+
+def _item(value: Any, *, attacks: bool) -> str:
     """One attack or chain of a list: text, a mapping, or a list of steps."""
     if isinstance(value, list):
-        return "+".join(map(_item, value))
+        return "+".join(_item(step, attacks=attacks) for step in value)
     if not isinstance(value, dict):
         return str(value)
-    if "name" in value:
-        return _spec(str(value["name"]), {key: entry for key, entry in value.items() if key != "name"})
+    if names := _names(value, attacks=attacks):
+        rest = {key: entry for key, entry in value.items() if key != names[0]}
+        return _spec(str(value[names[0]]), rest, attacks=attacks)
     if len(value) != 1:
         raise PlanError(f"{value!r} is no attack and no defence: write {{ifgsm: {{eps: 8/255}}}}, or name: ifgsm")
     ((name, parameters),) = value.items()
     if not isinstance(parameters, dict | None):
         raise PlanError(f"the parameters of {name!r} must be a mapping, for example {{{name}: {{eps: 8/255}}}}")
-    return _spec(str(name), parameters or {})
+    return _spec(str(name), parameters or {}, attacks=attacks)
 
 
-def _spec(name: str, parameters: dict[Any, Any]) -> str:
+def _spec(name: str, parameters: dict[Any, Any], *, attacks: bool) -> str:
+    if attacks:
+        return ":".join([name, *(f"{key}={escaped(str(value))}" for key, value in parameters.items())])
     parts = [f"{key}={value}" for key, value in parameters.items()]
     wrong = next((part for part in parts if any(mark in part for mark in ":,+")), None)
     if wrong is not None:
@@ -91,16 +102,16 @@ Example:
   scoreguard report runs/first
 """
 )
-@click.option("--metric", default="", help=METRIC_HELP)
+@click.option("--metric", default=CampaignOptions.metric, help=METRIC_HELP)
 @click.option(
     "--attacks",
-    default="fgsm,ifgsm",
+    default=CampaignOptions.attacks,
     show_default=True,
     help="Attacks, name:key=value, separated by commas; all = every attack that needs no file.",
 )
 @click.option(
     "--defences",
-    default="none",
+    default=CampaignOptions.defences,
     show_default=True,
     help="Chains to score behind, separated by commas; steps of a chain joined by '+'; all = none and every defence.",
 )
@@ -115,42 +126,42 @@ Example:
     help="Run directory; an existing run is resumed.",
 )
 @click.option("--adaptive", is_flag=True, help="Also attack through each chain, knowing the defence.")
-@click.option(
-    "--gradients",
-    type=click.Choice([source.value for source in Gradients]),
-    help="Where gradients come from; local where there is a surrogate, else live.",
-)
-@click.option(
-    "--surrogate",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="Archive or model store for local gradients; ./model_store where present.",
-)
+@gradient_options
 @click.option("--limit", type=click.IntRange(min=1), help="Most pictures to take, by name.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where all drawing starts.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=CampaignOptions.seed,
+    show_default=True,
+    help="Where all drawing starts.",
+)
 @click.option(
     "--draws",
     type=click.IntRange(min=1),
-    default=1,
+    default=CampaignOptions.draws,
     show_default=True,
     help="Scores taken of each picture behind a random defence.",
 )
 @click.option(
     "--crafting-draws",
-    default="1",
+    default=str(CampaignOptions.crafting_draws),
     show_default=True,
     callback=_read_draws,
     metavar="N|auto",
     help="Draws per query of an attack through a random defence (EOT); auto = as many as each image's gradient needs.",
 )
 @click.option(
-    "--batch", type=click.IntRange(min=1), default=8, show_default=True, help="Most pictures attacked at once."
+    "--batch",
+    type=click.IntRange(min=1),
+    default=CampaignOptions.batch,
+    show_default=True,
+    help="Most pictures attacked at once.",
 )
 @click.option("--checkpoint", is_flag=True, help="Local gradients in the memory of one step of the chain, slower.")
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
-    default=PATIENCE_SECONDS,
+    default=CampaignOptions.patience,
     show_default=True,
     help="Seconds to wait for a server that has gone.",
 )
@@ -166,12 +177,12 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
-def command(target: str, config: ConnectionConfig, as_json: bool, gradients: str | None, **rest: Any) -> int:
+def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -> int:
     """Attack a metric behind defences on a server, image by image, and keep every score.
 
     Rerun the same command to resume.
     """
-    options = CampaignOptions(gradients=None if gradients is None else Gradients(gradients), **rest)
+    options = CampaignOptions(**rest)
     with ScoringClient(target, config) as client, meter() as shown:
         summary = launch(options, client, lambda runner: _begin(shown, runner))
     _say(summary, options.out, as_json)

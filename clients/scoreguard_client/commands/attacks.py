@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from scoreguard.support import console
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
 
-_LEVELS = 255
 _EVERYWHERE = "direction"
 
 
@@ -71,7 +71,7 @@ def _needs(kind: type[Attack]) -> str:
 def _defaults(kind: type[Attack]) -> dict[str, str]:
     """Defaults as a made attack has them: some depend on the mode and are filled in when it is made."""
     types = parameter_types(kind)
-    made = kind(file="-") if "file" in types else kind()  # type: ignore[call-arg]
+    made = kind.sample()
     shown = (field.name for field in fields(kind) if field.name != _EVERYWHERE)
     return {name: _text(getattr(made, name), types[name]) for name in shown}
 
@@ -86,8 +86,8 @@ def _text(value: Any, kind: type) -> str:
 
 def _number(value: float) -> str:
     """Levels of 255 where that is what the number was written as."""
-    levels = Fraction(value).limit_denominator(_LEVELS)
-    as_levels = value < 1 and levels.denominator > 1 and _LEVELS % levels.denominator == 0
+    levels = Fraction(value).limit_denominator(TOP)
+    as_levels = value < 1 and levels.denominator > 1 and TOP % levels.denominator == 0
     if as_levels and abs(float(levels) - value) < 1e-12 and len(f"{value:g}") > 5:
-        return f"{levels.numerator * (_LEVELS // levels.denominator)}/{_LEVELS}"
+        return f"{levels.numerator * (TOP // levels.denominator)}/{TOP}"
     return f"{value:g}"

@@ -11,7 +11,6 @@ from scoreguard.support import console
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.text import text_table
-from scoreguard_client.scores.clusters import RESAMPLES
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
 
@@ -26,19 +25,23 @@ Example:
 @click.option(
     "--scaling",
     type=click.Choice([scaling.value for scaling in Scaling]),
-    default=Scaling.DECLARED_RANGE.value,
+    default=TableOptions.scaling.value,
     show_default=True,
     help="What becomes 0 and 1: the metric's declared range, or the clean scores (benchmark).",
 )
 @click.option(
     "--r-mode",
     type=click.Choice([mode.value for mode in RMode]),
-    default=RMode.PAPER.value,
+    default=TableOptions.r_mode.value,
     show_default=True,
     help="Whose R-score.",
 )
 @click.option(
-    "--resamples", type=click.IntRange(min=1), default=RESAMPLES, show_default=True, help="Of the bootstrap intervals."
+    "--resamples",
+    type=click.IntRange(min=1),
+    default=TableOptions.resamples,
+    show_default=True,
+    help="Of the bootstrap intervals.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
 def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool) -> int:

@@ -12,12 +12,13 @@ from rich.table import Table
 from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
-from scoreguard_client.campaign.launch import Gradients
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
+from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
+from scoreguard_client.progress import Progress
 from scoreguard_client.showcase import captions
 from scoreguard_client.showcase.cards import Order, Showcase, in_order
-from scoreguard_client.showcase.launch import DEFAULT_ATTACK, Progress, ShowcaseOptions, make_showcase
+from scoreguard_client.showcase.launch import ShowcaseOptions, make_showcase
 from scoreguard_client.showcase.page import page_of
 from scoreguard_client.showcase.sheet import draw_sheet
 
@@ -34,11 +35,11 @@ Example:
 """
 )
 @click.argument("photo", type=_PATH, metavar="PHOTO")
-@click.option("--metric", default="", help=METRIC_HELP)
-@click.option("--attack", default=DEFAULT_ATTACK, show_default=True, help="The attack, name:key=value.")
+@click.option("--metric", default=ShowcaseOptions.metric, help=METRIC_HELP)
+@click.option("--attack", default=ShowcaseOptions.attack, show_default=True, help="The attack, name:key=value.")
 @click.option(
     "--defences",
-    default="",
+    default=ShowcaseOptions.defences,
     help="Chains to show, separated by commas; steps of a chain joined by '+'. All deployed ones, unless given.",
 )
 @click.option("--out", type=_FILE, required=True, metavar="PAGE.html", help="The page to write, one file.")
@@ -51,22 +52,17 @@ Example:
     show_default=True,
     help="Order of the defences: the server's, best quality first, or smallest gain first.",
 )
-@click.option("--detail", default="", metavar="X,Y,SIDE", help="Part to show enlarged, in pixels; chosen unless given.")
 @click.option(
-    "--gradients",
-    type=click.Choice([source.value for source in Gradients]),
-    help="Where gradients come from; local where there is a surrogate, else live.",
+    "--detail",
+    default=ShowcaseOptions.detail,
+    metavar="X,Y,SIDE",
+    help="Part to show enlarged, in pixels; chosen unless given.",
 )
-@click.option(
-    "--surrogate",
-    type=_PATH,
-    metavar="PATH",
-    help="Archive or model store for local gradients; ./model_store where present.",
-)
+@gradient_options
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**64 - 1),
-    default=0,
+    default=ShowcaseOptions.seed,
     show_default=True,
     help="Of the attack and of random defences.",
 )
@@ -79,16 +75,14 @@ def command(
     out: Path,
     sheet: Path | None,
     order: str,
-    gradients: str | None,
     **rest: Any,
 ) -> int:
     """Attack PHOTO once on the undefended metric and show it behind every defence, clean and attacked."""
     _check_place(out, ".html")
     if sheet is not None:
         _check_place(sheet, ".png")
-    source = None if gradients is None else Gradients(gradients)
     with ScoringClient(target, config) as client, meter() as shown:
-        options = ShowcaseOptions(gradients=source, **rest)
+        options = ShowcaseOptions(**rest)
         showcase = make_showcase(options, client, lambda steps: _begin(shown, steps))
     showcase = replace(showcase, cards=in_order(showcase.cards, Order(order)))
     _write(showcase, out, sheet)

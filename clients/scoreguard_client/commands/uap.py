@@ -13,14 +13,15 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
-from scoreguard_client.campaign.launch import Gradients
+from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.commands._connection import connection_options
+from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.perturbations.artifact import UniversalPerturbation, load_perturbation
 from scoreguard_client.perturbations.errors import PerturbationError
 from scoreguard_client.perturbations.recipe import Kind
 from scoreguard_client.universal.launch import TrainingOptions, train
-from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
+from scoreguard_client.universal.training import Training
 
 _PATH = click.Path(path_type=Path)
 _COUNT = click.IntRange(min=1)
@@ -53,50 +54,66 @@ Example:
 """,
 )
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), required=True, help="How it is trained.")
-@click.option("--metric", default="lite", show_default=True, help="Metric to train against.")
+@click.option("--metric", default=TrainingOptions.metric, show_default=True, help="Metric to train against.")
 @click.option("--images", type=_PATH, required=True, metavar="DIR", help="Folder of training pictures.")
 @click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write (.safetensors).")
 @click.option(
     "--mode",
     type=click.Choice([mode.value for mode in Mode]),
-    default=Mode.PAPER.value,
+    default=TrainingOptions.mode.value,
     show_default=True,
     help="As the method is described, or as the public benchmark's code computes it.",
 )
 @click.option(
     "--direction",
     type=click.Choice([direction.value for direction in Direction]),
-    default=Direction.UP.value,
+    default=TrainingOptions.direction.value,
     show_default=True,
     help="Where the quality is driven.",
 )
-@click.option("--chain", default="none", show_default=True, help="Defences to train through, joined by '+'.")
 @click.option(
-    "--gradients",
-    type=click.Choice([source.value for source in Gradients]),
-    help="Where gradients come from; local where there is a surrogate, else live.",
+    "--chain", default=TrainingOptions.chain, show_default=True, help="Defences to train through, joined by '+'."
 )
-@click.option(
-    "--surrogate",
-    type=_PATH,
-    metavar="PATH",
-    help="Archive or model store for local gradients; ./model_store where present.",
-)
+@gradient_options
 @click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, for generative 1, for momentum 20.")
-@click.option("--batch", type=_COUNT, default=8, show_default=True, help="Pictures of one step.")
-@click.option("--size", type=_COUNT, default=256, show_default=True, help="Height and width in pixels.")
+@click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Pictures of one step.")
+@click.option(
+    "--size", type=_COUNT, default=TrainingOptions.size, show_default=True, help="Height and width in pixels."
+)
 @click.option("--bound", type=_POSITIVE, help="Largest absolute value; 0.1, or 10/255 for generative and momentum.")
 @click.option(
     "--rate",
     type=_POSITIVE,
     help="Step or learning rate; 0.001, for cumulative 0.01 (benchmark: 1), for momentum 1/255.",
 )
-@click.option("--channels", type=_COUNT, default=64, show_default=True, help="Channels of the generator's first layer.")
-@click.option("--draws", type=_COUNT, default=1, show_default=True, help="Draws per question to a random chain (EOT).")
-@click.option("--limit", type=_COUNT, help="Most pictures to take, by name.")
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Where all drawing starts.")
 @click.option(
-    "--checkpoint-every", type=_COUNT, default=CHECKPOINT_EVERY, show_default=True, help="Steps between checkpoints."
+    "--channels",
+    type=_COUNT,
+    default=TrainingOptions.channels,
+    show_default=True,
+    help="Channels of the generator's first layer.",
+)
+@click.option(
+    "--draws",
+    type=_COUNT,
+    default=TrainingOptions.draws,
+    show_default=True,
+    help="Draws per question to a random chain (EOT).",
+)
+@click.option("--limit", type=_COUNT, help="Most pictures to take, by name.")
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=TrainingOptions.seed,
+    show_default=True,
+    help="Where all drawing starts.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=_COUNT,
+    default=TrainingOptions.checkpoint_every,
+    show_default=True,
+    help="Steps between checkpoints.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
@@ -112,7 +129,7 @@ def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Pat
         click.echo(console.json_text({"file": str(out)} | result.facts()))
         return
     click.echo(f"{out}: sha256 {result.sha256}, largest value {result.largest:.4g}")
-    click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={out} --images DIR --out RUN")
+    click.echo(f"next: scoreguard attack --attacks {options.kind}-uap:file={escaped(str(out))} --images DIR --out RUN")
 
 
 @command.command(
@@ -141,9 +158,8 @@ def show_command(file: Path, png: Path | None, as_json: bool) -> None:
 
 
 def _as_enums(values: dict[str, Any]) -> dict[str, Any]:
-    gradients = None if values["gradients"] is None else Gradients(values["gradients"])
     kinds = {"kind": Kind(values["kind"]), "mode": Mode(values["mode"]), "direction": Direction(values["direction"])}
-    return values | kinds | {"gradients": gradients}
+    return values | kinds
 
 
 def _begin(shown: Meter, training: Training) -> Any:

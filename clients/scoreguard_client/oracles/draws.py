@@ -61,7 +61,7 @@ def draws_needed(
         drawn.append(single.gradient(images)[1])
         calls += single.last_calls if isinstance(single, CallCounter) else 1
     draws = [
-        _needed(np.stack([gradients[place] for gradients in drawn]), tolerance, most) for place in range(len(images))
+        _needed(np.stack([gradients[index] for gradients in drawn]), tolerance, most) for index in range(len(images))
     ]
     return Needed(draws=tuple(draws), calls=tuple(calls.tolist()))
 

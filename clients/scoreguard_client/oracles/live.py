@@ -68,7 +68,7 @@ class LiveScoreOracle(Drawing):
         random = is_random(metric, chain)
         self._draws = draws if random else 1
         self._client, self._chain = client, format_chain(chain)
-        steps = tuple(complete_step(step, metric, place) for place, step in enumerate(chain))
+        steps = tuple(complete_step(step, metric, index) for index, step in enumerate(chain))
         calls = draws if random else 1
         self._facts = replace(facts_of(metric), chain=steps, calls_per_question=calls, random=random)
         self._seed, self._questions, self._in_flight = seed, Questions(), calls_in_flight
@@ -92,12 +92,12 @@ class LiveScoreOracle(Drawing):
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
         seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
-        places = [place for place, number in enumerate(draws) for _ in range(number)]
+        indices = [index for index, number in enumerate(draws) for _ in range(number)]
         with pool_for(pictures, self._in_flight) as pool:
-            found = list(pool.map(call, [pictures[place] for place in places], itertools.chain.from_iterable(seeds)))
+            found = list(pool.map(call, [pictures[index] for index in indices], itertools.chain.from_iterable(seeds)))
         answers: list[list[_Answer]] = [[] for _ in draws]
-        for place, answer in zip(places, found, strict=True):
-            answers[place].append(answer)
+        for index, answer in zip(indices, found, strict=True):
+            answers[index].append(answer)
         self._last_calls = np.array([sum(answer.attempts for answer in own) for own in answers], dtype=np.int64)
         return answers
 

@@ -98,7 +98,7 @@ class LocalOracle(Drawing):
         if threads is not None:
             self._torch.set_num_threads(threads)
         steps = tuple(
-            resolve_step(step.to_message(), _defence(archive, step.name), place) for place, step in enumerate(chain)
+            resolve_step(step.to_message(), _defence(archive, step.name), index) for index, step in enumerate(chain)
         )
         target, metric = usable_device(device), archive.manifest.metric
         graphs = archive_graphs(archive, target)
@@ -161,9 +161,9 @@ class LocalOracle(Drawing):
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)
-        for place, (base, number) in enumerate(zip(bases, draws, strict=True)):
+        for index, (base, number) in enumerate(zip(bases, draws, strict=True)):
             # Of its own, an image lies in memory as it would alone.
-            yield self._chain.engine.array(images[place : place + 1].copy()), draw_seeds(base, question, number)
+            yield self._chain.engine.array(images[index : index + 1].copy()), draw_seeds(base, question, number)
 
 
 @contextmanager

@@ -33,13 +33,13 @@ def derive_seed(*parts: object) -> int:
 
 
 def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
-    """One base seed for each of `count` pictures: those given, or derived from one by the picture's place.
+    """One base seed for each of `count` pictures: those given, or derived from one by the picture's index.
 
     Raises:
         ValueError: there are others than `count`.
     """
     if isinstance(seeds, int):
-        return [derive_seed(seeds, place) for place in range(count)]
+        return [derive_seed(seeds, index) for index in range(count)]
     if len(seeds) != count:
         raise ValueError(f"{count} pictures need as many seeds, not {len(seeds)}")
     return list(seeds)

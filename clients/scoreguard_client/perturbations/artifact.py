@@ -19,6 +19,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.support.digests import sha256_of
+from scoreguard.support.whole_files import whole_file, write_whole
+from scoreguard.v1.codec import TOP
 from scoreguard_client._exceptions import MissingExtraError
 from scoreguard_client.perturbations.errors import PerturbationError, RecipeError
 from scoreguard_client.perturbations.recipe import Recipe
@@ -32,7 +34,6 @@ _TENSOR: Final = "perturbation"
 _METADATA: Final = "scoreguard"
 _MIDDLE: Final = 127
 _MOST_LEVELS: Final = 51
-_TOP: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,18 +104,6 @@ def load_perturbation(path: Path, sha256: str = "") -> UniversalPerturbation:
     return UniversalPerturbation(values=values, recipe=recipe, sha256=digest)
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write beside and move into place: a killed run leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial_path(path).write_bytes(data)
-    partial_path(path).replace(path)
-
-
-def partial_path(path: Path) -> Path:
-    """Where a file is while it is being written."""
-    return path.with_name(path.name + ".partial")
-
-
 def require_safetensors() -> Any:
     """The safetensors module.
 
@@ -146,10 +135,9 @@ def read_safetensors(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str
 
 def write_safetensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], facts: Mapping[str, Any]) -> None:
     """Write tensors and metadata, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     text = json.dumps(facts, sort_keys=True)
-    require_safetensors().numpy.save_file(dict(tensors), partial_path(path), {_METADATA: text})
-    partial_path(path).replace(path)
+    with whole_file(path) as unfinished:
+        require_safetensors().numpy.save_file(dict(tensors), unfinished, {_METADATA: text})
 
 
 def _read(data: bytes, path: Path) -> tuple[Perturbation, Recipe | None]:
@@ -179,7 +167,7 @@ def _read_png(data: bytes) -> Perturbation:
         levels = np.asarray(image.convert("RGB"), dtype=np.int16) - _MIDDLE
     if np.abs(levels).max() > _MOST_LEVELS:
         raise ValueError(f"a perturbation is drawn within {_MOST_LEVELS} levels of {_MIDDLE}, and this picture is not")
-    return _channels_first((levels / _TOP).astype(np.float32))
+    return _channels_first((levels / TOP).astype(np.float32))
 
 
 def _channels_first(array: Perturbation) -> Perturbation:

@@ -27,7 +27,7 @@ def make_report(run: Path, options: TableOptions | None = None) -> Report:
     shown = exhibits(report)
     for old in report.folder.glob("attack-*.png"):
         old.unlink()
-    for place, exhibit in enumerate(shown):
-        draw_exhibit(exhibit, report.folder / f"attack-{place + 1}.png")
+    for index, exhibit in enumerate(shown):
+        draw_exhibit(exhibit, report.folder / f"attack-{index + 1}.png")
     write_page(report, shown, chart, report.folder / "index.html")
     return report

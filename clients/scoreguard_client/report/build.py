@@ -14,7 +14,7 @@ from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
-from scoreguard_client.campaign.store import Store
+from scoreguard_client.campaign.store import Store, column_name
 from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.naming import attack_names
@@ -131,14 +131,14 @@ def write_tables(report: Report) -> None:
     """Write `table.csv` and `records.csv`; a number that there is not leaves its cell empty."""
     report.folder.mkdir(parents=True, exist_ok=True)
     _write_csv(report.folder / "table.csv", _table_heading(), map(_table_line, report.rows))
-    names = [field.name for field in fields(Record)]
+    names = [column_name(field.name) for field in fields(Record)]
     _write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
 
 
 def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
     """The strongest known attack leads: a defence is worth what it keeps against that one."""
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, plan.defences.index(row.chain)
+    return follows, plan.attacks.index(row.attack), row.adaptive, plan.chains.index(row.chain)
 
 
 def _table_heading() -> list[str]:

@@ -30,15 +30,6 @@ _ADVICE: Final = {
     Needs.SCORES: "its budget is too small; give it more queries",
     Needs.TRAINING: "the perturbation was trained on too few pictures, or against another metric",
 }
-_FLAGS: Final = {
-    "out-of-range": "the attacked score left the metric's declared range, so shares of the range exceed it",
-    "zero-gradient": "most of the gradient is exactly zero: it is masked, so trust the black-box attacks more",
-    "one-step-wins": "a single step beats the iterated attacks: the gradient may be masked",
-    "black-box-wins": "random search beats every gradient attack: the gradient is masked, or they need more steps",
-    "one-draw": "the score is random and each query was one draw: give --crafting-draws",
-}
-
-
 _WHY_UNDEFINED: Final = {
     "relative_gain": "a clean score that is worse than the scale",
     "r_score": "a clean score worse and an attacked one better than the scale",
@@ -120,7 +111,7 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
 
 def _thresholds(evidence: Evidence) -> Iterator[str]:
     """Chains that round, attacked by gradients that do not see how far the next threshold is."""
-    for chain in evidence.plan.defences:
+    for chain in evidence.plan.chains:
         steps = parse_chain(chain)
         there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
         if not (chain in evidence.rounding or any_rounds(steps)) or not any(
@@ -158,10 +149,12 @@ def _draws(evidence: Evidence) -> Iterator[str]:
 
 
 def _flags(evidence: Evidence) -> Iterator[str]:
-    seen = {(record.image, record.attack, record.crafting, record.flags) for record in evidence.records if record.flags}
+    flagged = (record for record in evidence.records if record.flags)
+    seen = {(record.image, record.attack, record.attacked_through, record.flags) for record in flagged}
     counts = Counter((attack, flag) for _, attack, _, flags in seen for flag in flags.split(","))
     for (attack, flag), count in sorted(counts.items()):
-        yield f"{evidence.names[attack]}, {count} attacked pictures: {_FLAGS.get(flag, flag)}."
+        meaning = kind_of(attack).flag_meanings.get(flag, flag)
+        yield f"{evidence.names[attack]}, {count} attacked pictures: {meaning}."
 
 
 def _rounding(evidence: Evidence) -> Iterator[str]:

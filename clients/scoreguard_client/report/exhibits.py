@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import PIL.Image
 
+from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.gallery import picture_path
 from scoreguard_client.campaign.records import Record
@@ -19,7 +20,6 @@ from scoreguard_client.report.text import number
 Levels = npt.NDArray[np.uint8]
 
 _MIDDLE: Final = 127.5
-_TOP: Final = 255
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,17 +68,20 @@ def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | N
     sign = 1 if report.declared.higher_is_better else -1
     # The plain attack that raised the bare metric most; the adaptive one that raised the defended score most.
     best = max(records, key=lambda r: sign * ((r.attacked_defended if r.adaptive else r.attacked_score) or 0))
-    mine = [record for record in records if (record.attack, record.crafting) == (best.attack, best.crafting)]
-    order = report.plan.defences.index
+    chosen = (best.attack, best.attacked_through)
+    mine = [record for record in records if (record.attack, record.attacked_through) == chosen]
+    order = report.plan.chains.index
     first_draws = sorted((r for r in mine if r.draw == 0), key=lambda record: order(record.chain))
     tiles = _tiles(report, image, first_draws, best)
-    title = report.attack_name(best.attack) + (f", knowing {report.label(best.crafting)}" if best.adaptive else "")
+    knowing = f", knowing {report.label(best.attacked_through)}" if best.adaptive else ""
+    title = report.attack_name(best.attack) + knowing
     return Exhibit(image=image, attack=best.attack, title=title, tiles=tuple(tiles)) if tiles else None
 
 
 def _tiles(report: Report, image: str, records: list[Record], best: Record) -> list[Tile]:
     clean = _read(report, image)
-    attacked = _read(report, image, attack=best.attack, crafting=best.crafting)
+    whose = {"attack": best.attack, "attacked_through": best.attacked_through}
+    attacked = _read(report, image, **whose)
     if clean is None or attacked is None:
         return []
     tiles = [
@@ -89,7 +92,7 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
         amplified_difference(clean, attacked, best.l_inf_8bit or 0),
     ]
     for record in records:
-        purified = _read(report, image, attack=record.attack, crafting=record.crafting, chain=record.chain)
+        purified = _read(report, image, **whose, chain=record.chain)
         if record.chain != UNDEFENDED and purified is not None:
             note = f"clean {_score(report, record.clean_defended)}"
             title = f"purified by {report.label(record.chain)}"
@@ -102,8 +105,8 @@ def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
     difference = attacked.astype(np.float64) - clean.astype(np.float64)
     largest = float(np.abs(difference).max())
     factor = _MIDDLE / largest if largest else 1.0
-    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, _TOP)).astype(np.uint8)
-    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * _TOP:.0f}/255")
+    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, TOP)).astype(np.uint8)
+    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * TOP:.0f}/255")
 
 
 def _read(report: Report, image: str, **parts: str) -> Levels | None:

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from fractions import Fraction
 from typing import Final
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.catalogue import kind_of
 
-_HIDDEN: Final = frozenset({"direction", "file", "digest", "weights"})
-_LEVELS: Final = 255
 _LONGEST: Final = 12
 
 
@@ -22,12 +21,13 @@ def attack_names(attacks: Sequence[str]) -> dict[str, str]:
 
 
 def _name(attack: str, alike: Sequence[str]) -> str:
-    own = _parameters(attack)
+    own, kind = _parameters(attack), kind_of(attack)
     down = " down" if own.get("direction") == Direction.DOWN else ""
     others = [_parameters(other) for other in alike]
-    differing = [key for key in own if key not in _HIDDEN and any(other.get(key) != own[key] for other in others)]
-    told = ", ".join(f"{key} {_value(own[key])}" for key in differing)
-    return kind_of(attack).title + down + (f" ({told})" if told else "")
+    named = (key for key in own if key not in kind.same_to_readers)
+    differing = [key for key in named if any(other.get(key) != own[key] for other in others)]
+    differences = ", ".join(f"{key} {_value(own[key])}" for key in differing)
+    return kind.title + down + (f" ({differences})" if differences else "")
 
 
 def _parameters(attack: str) -> dict[str, str]:
@@ -37,9 +37,9 @@ def _parameters(attack: str) -> dict[str, str]:
 def _value(text: str) -> str:
     """0.0392156862745098 is 10/255 to anybody in the field."""
     try:
-        levels = Fraction(text) * _LEVELS
+        levels = Fraction(text) * TOP
     except ValueError:
         return text[:_LONGEST]
     whole = round(levels)
-    near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < _LEVELS
-    return f"{whole}/{_LEVELS}" if near and len(text) > len("0.123") else text
+    near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < TOP
+    return f"{whole}/{TOP}" if near and len(text) > len("0.123") else text

@@ -48,11 +48,11 @@ class Numbers:
 
 
 def _spread(records: Sequence[Record], attacked: Values) -> Values:
-    places: dict[str, list[int]] = {}
-    for place, record in enumerate(records):
-        places.setdefault(record.image, []).append(place)
+    indices: dict[str, list[int]] = {}
+    for index, record in enumerate(records):
+        indices.setdefault(record.image, []).append(index)
     spread = np.full(len(records), np.nan)
-    for drawn in places.values():
+    for drawn in indices.values():
         if len(drawn) > 1:
             spread[drawn] = attacked[drawn].std(ddof=1)
     return spread

@@ -74,8 +74,8 @@ def _table(report: Report, layout: _Layout) -> Table:
     for column in columns:
         table.add_column(column.label, justify="right", no_wrap=True)
     table.add_column("n", justify="right", no_wrap=True)
-    for place, row in enumerate(report.rows):
-        if place and row.attack != report.rows[place - 1].attack:
+    for index, row in enumerate(report.rows):
+        if index and row.attack != report.rows[index - 1].attack:
             table.add_section()
         name = report.attack_name(row.attack) + (" adaptive" if row.adaptive else "")
         lines = textwrap.fill(name, layout.name, break_long_words=False, break_on_hyphens=False)

@@ -29,10 +29,10 @@ class Clusters:
             resamples: how often the images are drawn anew.
             seed: where the drawing starts.
         """
-        places = {image: place for place, image in enumerate(dict.fromkeys(images))}
-        self._owners = np.array([places[image] for image in images])
+        indices = {image: index for index, image in enumerate(dict.fromkeys(images))}
+        self._owners = np.array([indices[image] for image in images])
         self._resamples, self._seed = resamples, seed
-        self.count = len(places)
+        self.count = len(indices)
         """Images."""
         self.sizes: Values = self.sums(np.ones(len(images)))
         """Rows of each image: (images,)."""

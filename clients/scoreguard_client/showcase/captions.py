@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.report.digits import decimals_of_range
@@ -11,7 +12,6 @@ from scoreguard_client.report.text import number
 from scoreguard_client.scores.fidelity import IDENTICAL_PSNR
 from scoreguard_client.showcase.cards import Card, Facts, Pair, View
 
-_LEVELS: Final = 255
 _SECOND: Final = 1000
 _TEN: Final = 10
 _HALF: Final = 0.5
@@ -73,7 +73,7 @@ def is_high(pair: Pair, undefended: Pair, facts: Facts) -> bool:
 
 def attack_line(facts: Facts) -> str:
     """The attack, its budget as it was spent, and the seed."""
-    return f"{facts.attack_title}, L∞ {facts.l_infinity * _LEVELS:.1f}/255, seed {facts.seed}"
+    return f"{facts.attack_title}, L∞ {facts.l_infinity * TOP:.1f}/255, seed {facts.seed}"
 
 
 def parameters(card: Card) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 
@@ -15,10 +14,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, FloatPicture, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attack
-from scoreguard_client.campaign.crafting import Crafter, companion_source, gradient_source
-from scoreguard_client.campaign.launch import CampaignOptions, Gradients, companions_for, surrogate_for, without_idle
-from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.scoring import unit_values
+from scoreguard_client.progress import Progress
 from scoreguard_client.scores.fidelity import l_infinity
 from scoreguard_client.showcase.cards import Card, Facts, Showcase
 from scoreguard_client.showcase.details import Window, busiest, parse_window
@@ -26,12 +22,11 @@ from scoreguard_client.showcase.errors import ShowcaseError
 from scoreguard_client.showcase.pictures import amplification
 from scoreguard_client.showcase.studio import Studio
 from scoreguard_client.target.chains import complete_chains
-from scoreguard_client.target.images import ImageRef, as_batch, image_ref, read_image
-
-DEFAULT_ATTACK: Final = "ifgsm:eps=8/255"
-
-Progress = Callable[[int, str], None]
-"""Told of steps that are done, and of what is next."""
+from scoreguard_client.target.companions import companions_for
+from scoreguard_client.target.crafting import Crafter
+from scoreguard_client.target.gradients import Gradients, gradient_source, surrogate_for_attacks
+from scoreguard_client.target.images import as_batch, image_ref, read_image, unit_values
+from scoreguard_client.target.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,9 +35,9 @@ class ShowcaseOptions:
 
     photo: Path
     """The clean picture."""
-    metric: str
-    """Name of a deployed metric."""
-    attack: str = DEFAULT_ATTACK
+    metric: str = ""
+    """Name of a deployed metric; empty = the only one."""
+    attack: str = "ifgsm:eps=8/255"
     """The attack, in its text form."""
     defences: str = ""
     """Chains, separated by commas; empty = every deployed defence at its defaults."""
@@ -56,7 +51,7 @@ class ShowcaseOptions:
     """Of the attack and of random defences."""
 
 
-def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callable[[int], Progress]) -> Showcase:
+def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for: Callable[[int], Progress]) -> Showcase:
     """Attack the photo on the undefended metric, and take it through every defence, clean and attacked.
 
     The attacked picture is that of a campaign with the same attack, metric, photo and seed.
@@ -64,7 +59,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     Args:
         options: what to do.
         client: the connection to the endpoint.
-        start: called with the number of steps once it is known; gives the function that is told of progress.
+        progress_for: called with the number of steps once it is known; gives the function that progress is reported to.
 
     Raises:
         ShowcaseError: the options do not fit the photo or the deployment.
@@ -79,10 +74,11 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     metric = catalogue.metric(options.metric)
     options = replace(options, metric=metric.name)
     chains = _chains(options, metric)
-    crafter = _crafter(options, client, catalogue, attack, reference)
-    progress = start(len(chains) + 2)
+    crafter = _crafter(options, client, catalogue, attack)
+    progress = progress_for(len(chains) + 2)
     progress(0, f"attack {attack.name}")
-    attacked = _attacked(crafter, clean)
+    unit = Unit(attack=attack, attacked_through=UNDEFENDED, images=(reference,))
+    attacked = _attacked(crafter, unit, clean)
     change = l_infinity(unit_values(clean), attacked)
     studio = Studio(
         client=client,
@@ -96,7 +92,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, start: Callab
     progress(1, "undefended")
     undefended = studio.undefended()
     cards = tuple(_cards(studio, chains, progress))
-    facts = _facts(crafter.plan, attack, catalogue, change)
+    facts = _facts(crafter, unit, catalogue, change)
     return Showcase(facts=facts, undefended=undefended, cards=cards)
 
 
@@ -124,45 +120,28 @@ def _chains(options: ShowcaseOptions, metric: MetricDescription) -> list[tuple[S
     return wanted
 
 
-def _crafter(
-    options: ShowcaseOptions, client: ScoringClient, catalogue: Catalogue, attack: Attack, reference: ImageRef
-) -> Crafter:
-    campaign = CampaignOptions(
-        metric=options.metric,
-        attacks=options.attack,
-        defences=UNDEFENDED,
-        images=options.photo.parent,
-        out=Path(),
-        gradients=options.gradients,
-        surrogate=options.surrogate,
+def _crafter(options: ShowcaseOptions, client: ScoringClient, catalogue: Catalogue, attack: Attack) -> Crafter:
+    if not attack.fits(()):
+        raise ShowcaseError(f"attack {attack.name!r} needs {attack.wants}, and a showcase attacks the metric alone")
+    surrogate = surrogate_for_attacks(
+        (attack,), catalogue, metric=options.metric, gradients=options.gradients, surrogate=options.surrogate
     )
-    metric, surrogate = catalogue.metric(options.metric), surrogate_for(campaign, (attack,), catalogue)
-    companions = companions_for(campaign, (attack,), catalogue)
-    plan = Plan(
-        metric=metric.name,
-        archive_sha256=metric.archive_sha256,
-        attacks=(str(attack),),
-        defences=(UNDEFENDED,),
-        adaptive=False,
-        gradients=gradient_source((attack,), surrogate),
-        companions=tuple(companion_source(name, companion) for name, companion in companions.items()),
-        images=(reference,),
+    return Crafter(
+        client=client,
+        metric=catalogue.metric(options.metric),
+        surrogate=surrogate,
+        companions=companions_for((attack,), options.surrogate, catalogue),
         seed=options.seed,
-        draws=1,
-        crafting_draws=1,
-        batch=1,
     )
-    without_idle((attack,), plan, refuse=True)
-    return Crafter(plan=plan, client=client, metric=metric, surrogate=surrogate, companions=companions)
 
 
-def _attacked(crafter: Crafter, clean: Picture) -> FloatPicture:
-    batch = crafter.craft(next(crafter.plan.units()), as_batch([clean]))
-    return np.ascontiguousarray(batch.attacked[0].transpose(1, 2, 0))
+def _attacked(crafter: Crafter, unit: Unit, clean: Picture) -> FloatPicture:
+    batch = crafter.craft(unit, as_batch([clean]))
+    return np.ascontiguousarray(batch.result.attacked[0].transpose(1, 2, 0))
 
 
-def _facts(plan: Plan, attack: Attack, catalogue: Catalogue, change: float) -> Facts:
-    metric, (photo,) = catalogue.metric(plan.metric), plan.images
+def _facts(crafter: Crafter, unit: Unit, catalogue: Catalogue, change: float) -> Facts:
+    metric, attack, (photo,) = crafter.metric, unit.attack, unit.images
     return Facts(
         photo=photo.name,
         sha256=photo.sha256,
@@ -176,8 +155,8 @@ def _facts(plan: Plan, attack: Attack, catalogue: Catalogue, change: float) -> F
         server_version=catalogue.server_version,
         attack=str(attack),
         attack_title=attack.title,
-        gradients=plan.gradients,
+        gradients=gradient_source((attack,), crafter.surrogate),
         l_infinity=change,
         amplification=amplification(change),
-        seed=plan.seed,
+        seed=crafter.seed,
     )

@@ -48,8 +48,8 @@ def sheet_of(showcase: Showcase) -> Figure:
     columns = max(_COLUMNS[0], min(len(cards), _COLUMNS[1]))
     sheet = _Sheet.blank(showcase, columns, math.ceil(len(cards) / columns))
     sheet.title()
-    for place, card in enumerate(cards):
-        sheet.cell(card, *divmod(place, columns))
+    for index, card in enumerate(cards):
+        sheet.cell(card, *divmod(index, columns))
     return sheet.figure
 
 

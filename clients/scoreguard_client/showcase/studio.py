@@ -13,8 +13,6 @@ from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._exceptions import InternalError, ScoreguardError, UnavailableError
 from scoreguard_client._models import FloatPicture, MetricDescription, Score
-from scoreguard_client.campaign.endpoint import FATAL
-from scoreguard_client.campaign.scoring import unit_values
 from scoreguard_client.oracles.live import is_random
 from scoreguard_client.scores.fidelity import like, psnr, ssim
 from scoreguard_client.scores.purification import quality_score
@@ -22,6 +20,8 @@ from scoreguard_client.showcase.cards import Card, Pair, View
 from scoreguard_client.showcase.details import Window, follow
 from scoreguard_client.showcase.pictures import show, show_difference
 from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.errors import FATAL
+from scoreguard_client.target.images import unit_values
 
 _NOT_THE_DEFENCE: Final = frozenset({"queue", "decode", "metric", "gradient"})
 

@@ -22,8 +22,8 @@ def complete_chains(chains: Iterable[tuple[Step, ...]], metric: MetricDescriptio
     return tuple(dict.fromkeys(texts))
 
 
-def _complete(place: int, step: Step, metric: MetricDescription) -> Step:
+def _complete(index: int, step: Step, metric: MetricDescription) -> Step:
     try:
-        return complete_step(step, metric, place)
+        return complete_step(step, metric, index)
     except ParameterError as error:
         raise PlanError(str(error)) from error

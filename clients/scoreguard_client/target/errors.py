@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from scoreguard_client._exceptions import ScoreguardError
+from typing import Final
+
+from scoreguard_client._exceptions import (
+    CancelledError,
+    MissingExtraError,
+    PermissionDeniedError,
+    ScoreguardError,
+    UnauthenticatedError,
+)
+
+FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
+"""Errors that everything after them would meet too."""
 
 
 class CampaignError(ScoreguardError):

@@ -13,13 +13,13 @@ import numpy as np
 
 from scoreguard.images import SUFFIXES, image_files, is_image_path
 from scoreguard.support.shown import path_text
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import TOP, Picture
 from scoreguard_client._exceptions import PictureError
+from scoreguard_client._models import FloatPicture
 from scoreguard_client._pictures import from_file, read_bytes
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.errors import PlanError
 
-TOP: Final = 255
 _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 """How a byte of a file name that is not UTF-8 is written in a record."""
 
@@ -130,8 +130,13 @@ def read_image(folder: Path, image: ImageRef) -> Picture:
 
 def as_batch(pictures: list[Picture]) -> Images:
     """Pictures of one size as (N, 3, H, W) float32 in [0, 1]."""
-    unit = [picture / np.float32(TOP) if picture.dtype == np.uint8 else picture for picture in pictures]
-    return np.ascontiguousarray(np.stack(unit).transpose(0, 3, 1, 2), dtype=np.float32)
+    return np.ascontiguousarray(np.stack([unit_values(picture) for picture in pictures]).transpose(0, 3, 1, 2))
+
+
+def unit_values(picture: Picture) -> FloatPicture:
+    """An image (H, W, 3) as float32 in [0, 1]."""
+    scale = TOP if picture.dtype == np.uint8 else 1
+    return np.asarray(picture / np.float32(scale), dtype=np.float32)
 
 
 def image_ref(path: Path, folder: Path) -> ImageRef:

@@ -42,24 +42,24 @@ class TrainingPictures:
         """Digest of the digests, in order."""
         return hashlib.sha256("\n".join(image.sha256 for image in self.references).encode()).hexdigest()
 
-    def crops(self, places: Iterable[int], size: int, *, benchmark: bool) -> Images:
+    def crops(self, indices: Iterable[int], size: int, *, benchmark: bool) -> Images:
         """Some of the pictures as squares, (N, 3, size, size).
 
         Raises:
             PictureError: a picture is gone or was changed.
         """
-        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in self._read(places)])
+        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in self._read(indices)])
 
-    def windows(self, places: Iterable[int], size: int, rng: np.random.Generator) -> Images:
+    def windows(self, indices: Iterable[int], size: int, rng: np.random.Generator) -> Images:
         """Random windows of some of the images, each flipped or not, (N, 3, size, size).
 
         Raises:
             PictureError: an image is gone or was changed.
         """
-        return np.concatenate([window(picture, size, rng) for picture in self._read(places)])
+        return np.concatenate([window(picture, size, rng) for picture in self._read(indices)])
 
-    def _read(self, places: Iterable[int]) -> Iterator[Picture]:
-        return (read_image(self.folder, self.references[place]) for place in places)
+    def _read(self, indices: Iterable[int]) -> Iterator[Picture]:
+        return (read_image(self.folder, self.references[index]) for index in indices)
 
 
 def crop(picture: Picture, size: int, *, benchmark: bool = False) -> Images:

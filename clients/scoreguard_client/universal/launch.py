@@ -6,21 +6,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreguard.v1.archive import SUFFIX
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.attacks.base import Direction, Mode
-from scoreguard_client.campaign.launch import DEFAULT_SURROGATE, Gradients
-from scoreguard_client.oracles.local import find_surrogate
 from scoreguard_client.perturbations.artifact import SUFFIX as FILE_SUFFIX
 from scoreguard_client.perturbations.artifact import UniversalPerturbation
 from scoreguard_client.perturbations.errors import RecipeError
 from scoreguard_client.perturbations.recipe import DEFAULTS, Kind, Recipe
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.gradients import Gradients, surrogate_for
 from scoreguard_client.target.images import find_images
 from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.teacher import Teacher, live_teacher, local_teacher
-from scoreguard_client.universal.training import CHECKPOINT_EVERY, Progress, Training
+from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +28,7 @@ class TrainingOptions:
 
     kind: Kind
     """How the perturbation is trained."""
-    metric: str
+    metric: str = "lite"
     """Name of the metric to train against."""
     images: Path
     """Folder of training pictures."""
@@ -39,7 +38,7 @@ class TrainingOptions:
     """Which reading of the method runs."""
     direction: Direction = Direction.UP
     """Where the quality is driven."""
-    chain: str = "none"
+    chain: str = UNDEFENDED
     """The defences to train through, in their text form."""
     gradients: Gradients | None = None
     """Where gradients come from; None = local where there is a surrogate, else live."""
@@ -68,17 +67,18 @@ class TrainingOptions:
 
 
 def train(
-    options: TrainingOptions, client: ScoringClient, start: Callable[[Training], Progress]
+    options: TrainingOptions, client: ScoringClient, progress_for: Callable[[Training], Progress]
 ) -> UniversalPerturbation:
     """Train a perturbation, or go on with it.
 
     Args:
         options: what to do.
         client: the connection to the endpoint; not used where gradients are local.
-        start: called once the recipe stands; gives the function that is told of progress.
+        progress_for: called once the recipe stands; gives the function that progress is reported to.
 
     Raises:
         RecipeError: the options do not fit together.
+        PlanError: local gradients were chosen and there is no archive, or a chain or the folder does not fit.
         CheckpointError: a file in the way belongs to another training, or is damaged.
         ScoreguardError: a picture, the surrogate or the server cannot be used; what was done is kept.
         ContractError: the chain or the archive cannot be read.
@@ -96,7 +96,7 @@ def train(
         checkpoint_every=options.checkpoint_every,
         left_out=found.left_out,
     )
-    return training.run(start(training))
+    return training.run(progress_for(training))
 
 
 def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictures) -> Recipe:
@@ -123,12 +123,10 @@ def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictur
 
 
 def _teacher(options: TrainingOptions, client: ScoringClient) -> Teacher:
-    path = options.surrogate or _default_surrogate(options.metric)
-    if options.gradients is Gradients.LIVE or (options.gradients is None and path is None):
+    archive = surrogate_for(options.metric, options.gradients, options.surrogate)
+    if archive is None:
         return _live(options, client)
-    if path is None:
-        raise RecipeError(f"--gradients local needs --surrogate: no {options.metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
-    return local_teacher(find_surrogate(path, options.metric), options.chain, draws=options.draws)
+    return local_teacher(archive, options.chain, draws=options.draws)
 
 
 def _live(options: TrainingOptions, client: ScoringClient) -> Teacher:
@@ -138,8 +136,3 @@ def _live(options: TrainingOptions, client: ScoringClient) -> Teacher:
     metric = catalogue.metric(options.metric)
     (chain,) = complete_chains([parse_chain(options.chain)], metric)
     return live_teacher(client, metric, chain, draws=options.draws)
-
-
-def _default_surrogate(metric: str) -> Path | None:
-    path = DEFAULT_SURROGATE / f"{metric}{SUFFIX}"
-    return path if path.is_file() else None

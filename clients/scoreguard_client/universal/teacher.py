@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from scoreguard.support.digests import sha256_of
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client._client import ScoringClient
@@ -14,6 +13,7 @@ from scoreguard_client.oracles.base import GradientOracle, Gradients, Images, Or
 from scoreguard_client.oracles.live import LiveGradientOracle
 from scoreguard_client.oracles.live import facts_of as live_facts
 from scoreguard_client.oracles.local import LocalOracle
+from scoreguard_client.target.gradients import identity_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,13 +44,13 @@ def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> T
     """
     steps = parse_chain(chain)
     oracle = LocalOracle(archive, steps, draws=draws)
-    manifest = sha256_of(archive.manifest.SerializeToString(deterministic=True))
 
     def ask(images: Images, seed: int) -> tuple[Scores, Gradients]:
         return oracle.with_seed(seed).gradient(images)
 
-    name = f"local:{archive.name}:{manifest}"
-    return Teacher(source=name, facts=oracle.facts, chain=format_chain(steps), draws=draws, ask=ask)
+    return Teacher(
+        source=f"local:{identity_of(archive)}", facts=oracle.facts, chain=format_chain(steps), draws=draws, ask=ask
+    )
 
 
 def live_teacher(client: ScoringClient, metric: MetricDescription, chain: str = "none", *, draws: int = 1) -> Teacher:

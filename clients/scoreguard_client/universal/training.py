@@ -7,7 +7,7 @@ same bytes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.support.whole_files import unfinished_path
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.oracles.base import Gradients, Images
@@ -22,13 +23,13 @@ from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.perturbations.artifact import (
     UniversalPerturbation,
     load_perturbation,
-    partial_path,
     read_safetensors,
     save_perturbation,
     write_safetensors,
 )
 from scoreguard_client.perturbations.errors import CheckpointError, PerturbationError, RecipeError
 from scoreguard_client.perturbations.recipe import Kind, Recipe
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import LeftOut
 from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.cumulative import CumulativeLearner
@@ -50,9 +51,6 @@ CHECKPOINT_EVERY: Final = 25
 _PAPER_BATCHES: Final = 1
 _BENCHMARK_BATCHES: Final = 2
 _WINDOWS: Final = 3
-
-Progress = Callable[[int, str], None]
-"""Told how many steps are done and what the mean score was."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +75,7 @@ class Training:
         """The file that a killed training goes on from; gone once it is done."""
         return self.out.with_name(self.out.name + ".training")
 
-    def run(self, told: Progress) -> UniversalPerturbation:
+    def run(self, progress: Progress) -> UniversalPerturbation:
         """Train, or go on, or hand out what is there.
 
         Raises:
@@ -87,15 +85,15 @@ class Training:
             ScoreguardError: a picture was changed, or the teacher failed; what was done is kept.
         """
         if self.out.exists():
-            told(self.recipe.steps, "done before")
+            progress(self.recipe.steps, "done before")
             return self._finished()
         learner = LEARNERS[self.recipe.kind](self.recipe)
         if not learner.clips and not self.teacher.beyond:
             raise RecipeError("cumulative in benchmark mode asks about values beyond [0, 1]: give a --surrogate")
         first = self._restore(learner)
-        told(first, "")
+        progress(first, "")
         for step in range(first, self.recipe.steps):
-            told(1, f"score {self._step(learner, step):.4g}")
+            progress(1, f"score {self._step(learner, step):.4g}")
             if (step + 1) % self.checkpoint_every == 0:
                 self._keep(learner, step + 1)
         result = save_perturbation(self.out, learner.final(), self.recipe)
@@ -113,11 +111,11 @@ class Training:
         return float(np.mean(scores))
 
     def _shown(self, learner: Learner, step: int) -> Images:
-        recipe, places = self.recipe, batch_places(self.recipe, step)
+        recipe, indices = self.recipe, batch_indices(self.recipe, step)
         if learner.augments:
             rng = np.random.default_rng([recipe.seed, _WINDOWS, step])
-            return self.pictures.windows(places, recipe.size, rng)
-        return self.pictures.crops(places, recipe.size, benchmark=recipe.as_benchmark)
+            return self.pictures.windows(indices, recipe.size, rng)
+        return self.pictures.crops(indices, recipe.size, benchmark=recipe.as_benchmark)
 
     def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
         facts = self.teacher.facts
@@ -152,7 +150,7 @@ class Training:
         return step
 
     def _tidy(self) -> None:
-        for path in (self.checkpoint, partial_path(self.checkpoint)):
+        for path in (self.checkpoint, unfinished_path(self.checkpoint)):
             path.unlink(missing_ok=True)
 
     def _damaged(self) -> CheckpointError:
@@ -173,18 +171,18 @@ class Training:
             raise CheckpointError(f"cannot write {self.checkpoint}: {error.strerror or error}") from error
 
 
-def batch_places(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
+def batch_indices(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
     """Which pictures a step sees.
 
     In paper mode an epoch passes once over all pictures in an order of its own. The benchmark starts a new shuffled
     pass at every step and takes its first batch, so that its epochs may miss pictures and see others several times.
     """
-    epoch, place = divmod(step, recipe.steps_per_epoch)
+    epoch, index = divmod(step, recipe.steps_per_epoch)
     if recipe.as_benchmark:
         rng = np.random.default_rng([recipe.seed, _BENCHMARK_BATCHES, step])
         return rng.permutation(recipe.pictures)[: recipe.batch]
     rng = np.random.default_rng([recipe.seed, _PAPER_BATCHES, epoch])
-    return rng.permutation(recipe.pictures)[place * recipe.batch : (place + 1) * recipe.batch]
+    return rng.permutation(recipe.pictures)[index * recipe.batch : (index + 1) * recipe.batch]
 
 
 def _require_finite(gradients: Gradients) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from scoreguard.support.digests import sha256_of, sha256_of_file
+from scoreguard.support.whole_files import write_whole
 from scoreguard.v1.blobs import FOLDER, blob_path
-from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.manifest_pb2 import FileEntry
 
 
@@ -31,10 +29,13 @@ class BlobStore:
         Args:
             name: Its path in the archives that use it.
             data: Its content.
+
+        Raises:
+            OSError: it cannot be written.
         """
         entry = FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data), shared=True)
         if not self.holds(entry):
-            write_whole(blob_path(self.folder, entry), data)
+            write_whole(blob_path(self.folder, entry), data, shared=True)
         return entry
 
     def holds(self, entry: FileEntry) -> bool:
@@ -53,25 +54,3 @@ class BlobStore:
         """What lies here beside the files given."""
         names = {entry.sha256 for entry in used}
         return sorted(path for path in self.folder.glob("*") if path.name not in names)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever sees half of it, not even another build of the same store.
-
-    Raises:
-        IntegrityError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".partial-", delete=False) as partial:
-            try:
-                partial.write(data)
-                partial.flush()
-                Path(partial.name).chmod(0o644)
-                Path(partial.name).replace(path)
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    Path(partial.name).unlink()
-                raise
-    except OSError as error:
-        raise IntegrityError(f"{path} cannot be written: {error.strerror or error}") from error

@@ -86,7 +86,7 @@ def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
         UnknownNameError: a name that no catalogue has.
         WeightsError: weights are missing, or are not what the method needs.
         ParityError: an exported graph differs from its module.
-        IntegrityError: the model store cannot be written.
+        OSError: the model store cannot be written.
     """
     steps = BuildSteps(
         records=BuildRecords(BlobStore(config.model_store)),

@@ -17,8 +17,9 @@ from typing import Final
 
 from google.protobuf import json_format
 
+from scoreguard.support.whole_files import write_whole
 from scoreguard.v1.manifest_pb2 import BuildRecord
-from scoreguard_export.archive.blob_store import BlobStore, write_whole
+from scoreguard_export.archive.blob_store import BlobStore
 from scoreguard_export.archive.mar import message_json
 
 FOLDER: Final = ".builds"
@@ -54,9 +55,12 @@ class BuildRecords:
             key: What the result depends on.
             record: The artifact; the files are added to it.
             files: The graphs, by their path in an archive.
+
+        Raises:
+            OSError: the model store cannot be written.
         """
         record.files.extend(self.blobs.add(name, data) for name, data in sorted(files.items()))
-        write_whole(self._path(key), message_json(record))
+        write_whole(self._path(key), message_json(record), shared=True)
         return record
 
     def _path(self, key: str) -> Path:

@@ -17,10 +17,10 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from scoreguard.support.digests import sha256_of
+from scoreguard.support.whole_files import write_whole
 from scoreguard.v1.archive import MANIFEST_NAME
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.mar import torchserve_files
-from scoreguard_export.archive.blob_store import write_whole
 
 _EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 _READABLE: Final = 0o644 << 16
@@ -38,7 +38,7 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
         SHA-256 of the archive, hexadecimal.
 
     Raises:
-        IntegrityError: it cannot be written.
+        OSError: it cannot be written.
     """
     inside = [FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data)) for name, data in files.items()]
     entries = sorted([*(entry for entry in manifest.files if entry.shared), *inside], key=lambda entry: entry.path)
@@ -46,7 +46,7 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
     manifest.files.extend(entries)
     data = _zipped({**files, **torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: message_json(manifest)})
     if not (path.is_file() and path.read_bytes() == data):
-        write_whole(path, data)
+        write_whole(path, data, shared=True)
     return sha256_of(data)
 
 

@@ -31,15 +31,17 @@ def command() -> None:
     """Train a shipped metric or defence; the same command continues a run that was stopped."""
 
 
-def _where(name: str, work: Path) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _where(
+    config: type[FilterConfig | DiffusionConfig], name: str, work: Path
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """The options that say where a run keeps what it makes."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         options: list[Any] = [
             click.option("--out", type=_PATH, default=work / name, show_default=True, help="Weights file."),
             click.option("--work", type=_PATH, default=work, show_default=True, help="Folder of the checkpoint."),
-            click.option("--seed", type=int, default=0, show_default=True),
-            click.option("--threads", type=int, default=1, show_default=True, help="Torch threads."),
+            click.option("--seed", type=int, default=config.seed, show_default=True),
+            click.option("--threads", type=int, default=config.threads, show_default=True, help="Torch threads."),
         ]
         for option in reversed(options):
             function = option(function)
@@ -52,21 +54,33 @@ def _where(name: str, work: Path) -> Callable[[Callable[..., None]], Callable[..
     epilog="Example: scoreguard-export train lite --photos photos --holdout kodim05 --out lite.safetensors"
 )
 @click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; may be given again.")
-@click.option("--bundled/--no-bundled", default=True, help="Use the photographs that scikit-image brings, too.")
+@click.option(
+    "--bundled/--no-bundled", default=TrainingConfig.bundled, help="Use the photographs that scikit-image brings, too."
+)
 @click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
 @click.option("--holdout", multiple=True, help="Photograph kept for validation, by name without extension.")
-@click.option("--out", type=_PATH, default=_DEFAULT_WORK / "lite.safetensors", show_default=True, help="Weights file.")
+@click.option(
+    "--out",
+    type=_PATH,
+    default=_DEFAULT_WORK / "lite.safetensors",
+    show_default=True,
+    help="Weights file.",
+)
 @click.option("--work", type=_PATH, default=_DEFAULT_WORK, show_default=True, help="Folder of crops and checkpoint.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--epochs", type=int, default=24, show_default=True)
-@click.option("--crops", type=int, default=20_000, show_default=True, help="Distorted crops to train on.")
-@click.option("--validation-crops", type=int, default=1_000, show_default=True)
-@click.option("--crop-size", type=int, default=112, show_default=True, help="Side of a crop, in pixels.")
-@click.option("--batch", type=int, default=48, show_default=True)
-@click.option("--learning-rate", type=float, default=3e-3, show_default=True)
-@click.option("--ranking-weight", type=float, default=0.3, show_default=True)
-@click.option("--workers", type=int, default=1, show_default=True, help="Processes that make crops.")
-@click.option("--threads", type=int, default=1, show_default=True, help="Torch threads.")
+@click.option("--seed", type=int, default=TrainingConfig.seed, show_default=True)
+@click.option("--epochs", type=int, default=TrainingConfig.epochs, show_default=True)
+@click.option("--crops", type=int, default=TrainingConfig.crops, show_default=True, help="Distorted crops to train on.")
+@click.option("--validation-crops", type=int, default=TrainingConfig.validation_crops, show_default=True)
+@click.option(
+    "--crop-size", type=int, default=TrainingConfig.crop_size, show_default=True, help="Side of a crop, in pixels."
+)
+@click.option("--batch", type=int, default=TrainingConfig.batch, show_default=True)
+@click.option("--learning-rate", type=float, default=TrainingConfig.learning_rate, show_default=True)
+@click.option("--ranking-weight", type=float, default=TrainingConfig.ranking_weight, show_default=True)
+@click.option(
+    "--workers", type=int, default=TrainingConfig.workers, show_default=True, help="Processes that make crops."
+)
+@click.option("--threads", type=int, default=TrainingConfig.threads, show_default=True, help="Torch threads.")
 def lite(**options: object) -> None:
     """Train `lite` on photographs with synthetic distortions, supervised by full-reference measures."""
     console = Console(stderr=True)
@@ -80,12 +94,12 @@ def lite(**options: object) -> None:
 )
 @click.option("--attacked", type=_FOLDER, required=True, help="Folder of attacked pictures, or of a campaign.")
 @click.option("--clean", type=_FOLDER, help="Folder of the originals under the same names; a campaign has its own.")
-@click.option("--attack", default="advcf", show_default=True, help="Which attack of a campaign.")
-@_where("fcn_filter.safetensors", _FILTER_WORK)
-@click.option("--epochs", type=int, default=200, show_default=True)
-@click.option("--batch", type=int, default=4, show_default=True)
-@click.option("--learning-rate", type=float, default=1e-3, show_default=True)
-@click.option("--validation-share", type=float, default=0.2, show_default=True)
+@click.option("--attack", default=FilterConfig.attack, show_default=True, help="Which attack of a campaign.")
+@_where(FilterConfig, "fcn_filter.safetensors", _FILTER_WORK)
+@click.option("--epochs", type=int, default=FilterConfig.epochs, show_default=True)
+@click.option("--batch", type=int, default=FilterConfig.batch, show_default=True)
+@click.option("--learning-rate", type=float, default=FilterConfig.learning_rate, show_default=True)
+@click.option("--validation-share", type=float, default=FilterConfig.validation_share, show_default=True)
 def fcn_filter(**options: object) -> None:
     """Train the FCN filter on attacked pictures, by the study's recipe.
 
@@ -99,19 +113,43 @@ def fcn_filter(**options: object) -> None:
     epilog="Example: scoreguard-export train diffusion --photos photos --holdout kodim01 --out denoiser.safetensors"
 )
 @click.option("--photos", type=_FOLDER, multiple=True, help="Folder of photographs; may be given again.")
-@click.option("--bundled/--no-bundled", default=True, help="Use the photographs that scikit-image brings, too.")
+@click.option(
+    "--bundled/--no-bundled", default=DiffusionConfig.bundled, help="Use the photographs that scikit-image brings, too."
+)
 @click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
 @click.option("--holdout", multiple=True, help="Photograph kept for measuring, by name without extension.")
-@_where("denoiser.safetensors", _DIFFUSION_WORK)
-@click.option("--steps", type=int, default=40_000, show_default=True)
-@click.option("--stop-at", type=int, default=0, help="Step to end at before the schedule does; 0 = at its end.")
-@click.option("--wind-down", type=int, default=0, help="Last steps over which the learning rate falls to zero.")
-@click.option("--batch", type=int, default=16, show_default=True)
-@click.option("--crop", type=int, default=96, show_default=True, help="Side of a crop, in pixels.")
-@click.option("--learning-rate", type=float, default=5e-4, show_default=True)
-@click.option("--averaging", type=float, default=0.999, show_default=True, help="Decay of the average of the weights.")
-@click.option("--bfloat16/--float32", default=True, help="Convolutions in bfloat16, fast on recent processors only.")
-@click.option("--save-every", type=int, default=500, show_default=True, help="Steps between checkpoints.")
+@_where(DiffusionConfig, "denoiser.safetensors", _DIFFUSION_WORK)
+@click.option("--steps", type=int, default=DiffusionConfig.steps, show_default=True)
+@click.option(
+    "--stop-at",
+    type=int,
+    default=DiffusionConfig.stop_at,
+    help="Step to end at before the schedule does; 0 = at its end.",
+)
+@click.option(
+    "--wind-down",
+    type=int,
+    default=DiffusionConfig.wind_down,
+    help="Last steps over which the learning rate falls to zero.",
+)
+@click.option("--batch", type=int, default=DiffusionConfig.batch, show_default=True)
+@click.option("--crop", type=int, default=DiffusionConfig.crop, show_default=True, help="Side of a crop, in pixels.")
+@click.option("--learning-rate", type=float, default=DiffusionConfig.learning_rate, show_default=True)
+@click.option(
+    "--averaging",
+    type=float,
+    default=DiffusionConfig.averaging,
+    show_default=True,
+    help="Decay of the average of the weights.",
+)
+@click.option(
+    "--bfloat16/--float32",
+    default=DiffusionConfig.bfloat16,
+    help="Convolutions in bfloat16, fast on recent processors only.",
+)
+@click.option(
+    "--save-every", type=int, default=DiffusionConfig.save_every, show_default=True, help="Steps between checkpoints."
+)
 def diffusion(**options: object) -> None:
     """Train the denoiser of the diffusion purifier on photographs."""
     console = Console(stderr=True)

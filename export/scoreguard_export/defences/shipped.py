@@ -6,13 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.weights.checkpoints import advice
 from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.tensors import write_tensors
 
 SHIPPED = Path(__file__).resolve().parents[1] / "weights"
 """Where the shipped weights are."""
@@ -55,9 +56,5 @@ def _checkpoint(path: Path) -> object:
 
 
 def write_weights(network: nn.Module, path: Path, dtype: torch.dtype = torch.float32) -> None:
-    """Write safetensors beside the place, and move them there when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: value.to(dtype).contiguous() for name, value in network.state_dict().items()}, partial)
-    partial.chmod(0o644)  # safetensors makes files for their owner alone
-    partial.replace(path)
+    """The network in safetensors, moved into place when complete."""
+    write_tensors(path, {name: value.to(dtype) for name, value in network.state_dict().items()})

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
 from torch import Tensor
 
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
+from scoreguard_export.weights.tensors import write_tensors
 
 Photo = NDArray[np.uint8]
 NAME = "niqe"
@@ -113,18 +113,14 @@ def _covariance(features: Tensor, count: PatchCount) -> Tensor:
 def _write(
     mean: Tensor, covariance: Tensor, photos: Mapping[str, Photo], count: PatchCount, config: NiqeFitConfig
 ) -> Path:
-    config.out.mkdir(parents=True, exist_ok=True)
     path = config.out / f"{NAME}.safetensors"
-    partial = path.with_name(path.name + ".partial")
-    save_file({"mean": mean.contiguous(), "covariance": covariance.contiguous()}, partial)
-    partial.chmod(0o644)  # safetensors makes files for their owner alone
-    partial.replace(path)
+    write_tensors(path, {"mean": mean, "covariance": covariance})
     record = {
         "command": command_line(config),
         "photos": list(config.sources),
         "excluded": list(config.excluded),
         "trained_on": sorted(name for name, photo in photos.items() if min(photo.shape[:2]) >= PATCH),
-        "data_sha256": digest_of(photos),
+        "data_sha256": photos_digest(photos),
         "sharpness": config.sharpness,
         "photographs": count.photographs,
         "patches": count.patches,
@@ -135,7 +131,7 @@ def _write(
     return path
 
 
-def digest_of(photos: Mapping[str, Photo]) -> str:
+def photos_digest(photos: Mapping[str, Photo]) -> str:
     """SHA-256 over names, sizes and pixels, in order of name."""
     digest = hashlib.sha256()
     for name, photo in sorted(photos.items()):

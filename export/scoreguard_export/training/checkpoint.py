@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from scoreguard.support.whole_files import whole_file
 from scoreguard_export.errors import TrainingError
 
 
@@ -22,11 +23,9 @@ def digest_of(values: Mapping[str, object]) -> str:
 
 
 def write_checkpoint(path: Path, digest: str, content: Mapping[str, Any]) -> None:
-    """Write beside the place and move there: a killed run leaves the checkpoint before."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    torch.save({"config": digest, **content}, partial)
-    partial.replace(path)
+    """Write a checkpoint; a run that is killed meanwhile leaves the one before."""
+    with whole_file(path) as unfinished:
+        torch.save({"config": digest, **content}, unfinished)
 
 
 def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from scoreguard_export.errors import TrainingError
+from scoreguard_export.training.checkpoint import digest_of
 
 _DATA_FIELDS = ("photos", "bundled", "exclude", "holdout", "seed", "crops", "validation_crops", "crop_size")
 _LOOP_FIELDS = ("epochs", "batch", "learning_rate", "ranking_weight")
@@ -62,18 +61,12 @@ class TrainingConfig:
 
     def data_digest(self) -> str:
         """Digest of all that decides the crops."""
-        return _digest(asdict(self), _DATA_FIELDS)
+        return self._digest(_DATA_FIELDS)
 
     def digest(self) -> str:
         """Digest of all that decides the weights."""
-        return _digest(asdict(self), _DATA_FIELDS + _LOOP_FIELDS)
+        return self._digest(_DATA_FIELDS + _LOOP_FIELDS)
 
-
-def _digest(values: dict[str, object], names: tuple[str, ...]) -> str:
-    text = json.dumps({name: values[name] for name in names}, default=_folder_name, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _folder_name(value: object) -> str:
-    """A folder counts by its name: where the machine keeps it decides nothing."""
-    return Path(str(value)).name
+    def _digest(self, names: tuple[str, ...]) -> str:
+        values = asdict(self)
+        return digest_of({name: values[name] for name in names})

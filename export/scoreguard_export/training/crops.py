@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from scoreguard.support.whole_files import whole_file
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.distortions import DISTORTIONS, FAMILIES, WEIGHTS, Picture, to_image, to_picture
@@ -159,8 +160,5 @@ def _cached(
 
 
 def _store(crops: LabelledCrops, path: Path) -> None:
-    """Written beside and moved into place: a killed run leaves no half cache."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial.npz")
-    np.savez(partial, pictures=crops.pictures, labels=crops.labels, kinds=crops.kinds)
-    partial.replace(path)
+    with whole_file(path) as unfinished, unfinished.open("wb") as file:
+        np.savez(file, pictures=crops.pictures, labels=crops.labels, kinds=crops.kinds)

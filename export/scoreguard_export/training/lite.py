@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import save_file
 
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.crops import LabelledCrops, load_or_make_crops
 from scoreguard_export.training.loop import EpochReport, LoopState, resume, run_epochs
 from scoreguard_export.training.photos import load_photos
+from scoreguard_export.weights.tensors import write_tensors
 
 Reported = Callable[[str], None]
 
@@ -74,11 +74,7 @@ def _line(report: EpochReport, config: TrainingConfig) -> str:
 
 def write_weights(state: LoopState, path: Path) -> None:
     """The network in safetensors, moved into place when complete."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_file({name: value.contiguous() for name, value in state.metric.state_dict().items()}, partial)
-    partial.chmod(0o644)  # safetensors makes files for their owner alone
-    partial.replace(path)
+    write_tensors(path, state.metric.state_dict())
 
 
 def write_record(state: LoopState, crops: tuple[LabelledCrops, LabelledCrops], config: TrainingConfig) -> None:

@@ -20,11 +20,11 @@ import numpy as np
 
 from scoreguard.chain.jpeg import Codec, Floats, cubic_slopes
 from scoreguard.v1 import scoring_pb2
+from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import Step
 
 JPEG: Final = "jpeg"
 QUANTISE: Final = "quantise"
-TOP: Final = 255
 
 
 class Rounding(StrEnum):

@@ -20,6 +20,8 @@ from scoreguard.v1.scoring_pb2 import (
 
 Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""
+TOP: Final = 255
+"""White of 8 bits: what a level is divided by to lie in [0, 1]."""
 
 _WIRE: Final[dict[DataType.ValueType, np.dtype[np.uint8] | np.dtype[np.float32]]] = {
     DATA_TYPE_UINT8: np.dtype("u1"),

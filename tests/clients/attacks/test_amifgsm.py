@@ -127,7 +127,7 @@ def test_a_niqe_that_makes_no_radius_is_named_with_its_picture(bad: float, pictu
     oracle = ramp(pictures.shape[1:])
     with pytest.raises(NaturalnessError, match="picture 1") as caught:
         AMIFGSM()(pictures, oracle, companions={"niqe": Naturalness(answers=[4.0, bad, 5.0])})
-    assert caught.value.places == [1]
+    assert caught.value.indices == [1]
     assert oracle.calls == 0
 
 

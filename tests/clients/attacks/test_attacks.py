@@ -27,7 +27,7 @@ from scoreguard_client.attacks import (
     parse_attack,
     parse_attacks,
 )
-from scoreguard_client.attacks.base import Found
+from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.catalogue import kind_of, parameter_types
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
@@ -275,7 +275,7 @@ def test_an_answer_that_is_not_finite_names_the_picture(text: str, pictures: Ima
 
     with pytest.raises(OracleAnswerError) as caught:
         parse_attack(text)(pictures, Broken(weights=np.ones(pictures.shape[1:], dtype=np.float32)))
-    assert caught.value.places == [1]
+    assert caught.value.indices == [1]
 
 
 def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) -> None:
@@ -289,7 +289,7 @@ def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) 
         def queries_needed(self) -> int:
             return 2
 
-        def run(self, session: Session) -> Found:
+        def run(self, session: Session) -> SearchResult:
             while True:
                 session.objective(session.clean)
 
@@ -338,9 +338,9 @@ def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(picture
         def queries_needed(self) -> int:
             return 2
 
-        def run(self, session: Session) -> Found:
+        def run(self, session: Session) -> SearchResult:
             wild = session.clean + np.float32(0.5)
-            return Found(images=wild, objective=session.objective(wild))
+            return SearchResult(images=wild, objective=session.objective(wild))
 
     oracle = ramp(pictures.shape[1:])
     result = Wild(eps=0.1)(pictures, oracle)

@@ -142,6 +142,15 @@ def test_a_random_score_is_flagged_unless_it_is_averaged_over_draws(pictures: Im
     assert not any("one-draw" in flags for flags in attack(pictures, several).flags)
 
 
+def test_every_flag_that_is_raised_has_words_for_a_reader(pictures: Images) -> None:
+    """The report takes them from the attack."""
+    slopes = weights(pictures.shape[1:])
+    oracles = (Masked(weights=slopes), OnlyOnceHonest(weights=slopes, clean=pictures), Noisy(weights=slopes))
+    raised = {flag for oracle in oracles for flags in SHORT(pictures, oracle).flags for flag in flags.split(",")}
+    assert raised >= {"zero-gradient", "black-box-wins", "one-step-wins", "one-draw"}
+    assert raised - {""} <= set(Auto.flag_meanings)
+
+
 def test_a_score_outside_the_declared_range_is_flagged(pictures: Images) -> None:
     """The base does it for every attack."""
     oracle = LinearOracle(weights=10 * np.ones(pictures.shape[1:], dtype=np.float32))

@@ -416,8 +416,8 @@ def test_defaults_follow_the_mode() -> None:
     assert "lr=0.005:iterations=10:mode=benchmark:weight=1" in str(ZhangSSIM(mode=Mode.BENCHMARK))
 
 
-@pytest.mark.parametrize("wrong", [{"weight": -1}, {"weight": float("inf")}, {"weights": "a:b"}, {"weights": "a,b"}])
-def test_parameters_out_of_range_are_refused(wrong: dict[str, float | str]) -> None:
-    """Each with its name; a path with ':' or ',' could not be read back."""
-    with pytest.raises(AttackSpecError, match=next(iter(wrong))):
-        ZhangDISTS(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize("weight", [-1, float("inf")])
+def test_parameters_out_of_range_are_refused(weight: float) -> None:
+    """With their name."""
+    with pytest.raises(AttackSpecError, match="weight"):
+        ZhangDISTS(weight=weight)

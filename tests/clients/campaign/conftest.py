@@ -13,7 +13,7 @@ import pytest
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.campaign import CampaignOptions, Gradients, Runner, Summary, launch
-from scoreguard_client.campaign.runner import Progress
+from scoreguard_client.progress import Progress
 
 Launch = Callable[..., Summary]
 

@@ -38,8 +38,8 @@ from scoreguard_client.campaign import (
     launch,
 )
 from scoreguard_client.campaign.gallery import picture_path
-from scoreguard_client.campaign.runner import Progress
 from scoreguard_client.oracles.draws import AUTO, PROBES
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import as_batch, find_images, read_image
 
 Launch = Callable[..., Summary]
@@ -122,9 +122,9 @@ def test_adaptive_attacks_work_through_each_chain_and_are_scored_behind_it_alone
     """Their records stand beside the others and say so."""
     run_campaign(adaptive=True, attacks="fgsm")
     records = records_of(options.out)
-    adaptive = {(record.crafting, record.chain) for record in records if record.adaptive}
+    adaptive = {(record.attacked_through, record.chain) for record in records if record.adaptive}
     assert adaptive == {(DIM, DIM), ("shift", "shift")}
-    assert {record.crafting for record in records if not record.adaptive} == {"none"}
+    assert {record.attacked_through for record in records if not record.adaptive} == {"none"}
     assert len(records) == 5 * (3 + 2)
 
 
@@ -147,7 +147,7 @@ def test_the_draws_of_crafting_may_follow_from_the_gradients_spread(
     """This chain draws without moving the gradient: eight probes say that one draw is enough, and they are counted."""
     run_campaign(adaptive=True, attacks="fgsm,square:queries=5", defences="none,shift", crafting_draws=AUTO)
     records = records_of(options.out)
-    spent = {(record.attack.partition(":")[0], record.crafting): record.queries for record in records}
+    spent = {(record.attack.partition(":")[0], record.attacked_through): record.queries for record in records}
     assert spent == {("fgsm", "none"): 2, ("fgsm", "shift"): 2 + PROBES, ("square", "none"): 5, ("square", "shift"): 5}
 
 
@@ -286,9 +286,10 @@ def test_pictures_are_kept_for_the_first_three_and_exact_arrays_only_where_all_i
     """The PNG of an attacked picture is its 8-bit form inside the budget."""
     run_campaign()
     clean = np.asarray(PIL.Image.open(picture_path(options.out, "a.png"))).astype(int)
-    attacked = np.asarray(PIL.Image.open(picture_path(options.out, "a.png", attack=FGSM, crafting="none"))).astype(int)
+    kept = picture_path(options.out, "a.png", attack=FGSM, attacked_through="none")
+    attacked = np.asarray(PIL.Image.open(kept)).astype(int)
     assert np.all(attacked - clean == 10)
-    assert picture_path(options.out, "c.png", attack=FGSM, crafting="none", chain=DIM).is_file()
+    assert picture_path(options.out, "c.png", attack=FGSM, attacked_through="none", chain=DIM).is_file()
     assert not picture_path(options.out, "d.png").exists()
     assert not list(options.out.glob("pictures/batches/*"))
     everything = tmp_path / "everything"
@@ -365,7 +366,7 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
         metric="bright",
         archive_sha256="",
         attacks=(fgsm, pushes),
-        defences=chains,
+        chains=chains,
         adaptive=True,
         gradients="live",
         companions=(),
@@ -375,9 +376,9 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
         crafting_draws=1,
         batch=1,
     )
-    through = {attack: [u.crafting for u in plan.units() if u.attack == attack] for attack in plan.attacks}
+    through = {attack: [u.attacked_through for u in plan.units() if str(u.attack) == attack] for attack in plan.attacks}
     assert through == {fgsm: list(chains), pushes: [chains[1], chains[3]]}
-    assert not [u for u in replace(plan, adaptive=False).units() if u.attack == pushes]
+    assert not [u for u in replace(plan, adaptive=False).units() if str(u.attack) == pushes]
 
 
 def test_a_folder_without_pictures_is_refused(run_campaign: Launch, photos: Path, tmp_path: Path) -> None:

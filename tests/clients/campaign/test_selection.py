@@ -39,7 +39,7 @@ def test_all_defences_are_none_and_every_deployed_one(run_campaign: Launch, opti
     run_campaign(metric="", attacks="fgsm", defences="all")
     with Store.open(options.out) as store:
         assert store.plan.metric == "bright"
-        assert store.plan.defences == ("none", "dim:factor=0.5:level=1", "shift")
+        assert store.plan.chains == ("none", "dim:factor=0.5:level=1", "shift")
 
 
 @pytest.mark.parametrize(

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from scoreguard_client.campaign import CleanScore, ImageRef, Plan, PlanMismatchError, Record, RunError, Store
+from scoreguard_client.attacks import FGSM, AttackResult
+from scoreguard_client.campaign import CleanScore, ImageRef, Plan, PlanMismatchError, Record, RecordKey, RunError, Store
+from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.store import FILE_NAME
+from scoreguard_client.target.crafting import CraftedBatch
 
 PLAN = Plan(
     metric="bright",
     archive_sha256="ab",
     attacks=("fgsm:eps=0.1",),
-    defences=("none", "dim:factor=0.5"),
+    chains=("none", "dim:factor=0.5"),
     adaptive=True,
     gradients="live",
     companions=(),
@@ -28,7 +34,7 @@ PLAN = Plan(
 RECORD = Record(
     image="a.png",
     attack="fgsm:eps=0.1",
-    crafting="none",
+    attacked_through="none",
     chain="dim",
     draw=0,
     image_sha256="00",
@@ -38,6 +44,23 @@ RECORD = Record(
     clean_score=1.5,
     queries=2,
 )
+BATCH = CraftedBatch(
+    result=AttackResult(
+        attacked=np.linspace(0, 1, 2 * 3 * 8 * 8, dtype=np.float32).reshape(2, 3, 8, 8),
+        attacked_8bit=np.arange(2 * 3 * 8 * 8, dtype=np.int64).astype(np.uint8).reshape(2, 3, 8, 8),
+        scores=np.array([1 / 3, 50.0]),
+        queries=np.array([2, 3]),
+        trace=np.array([[0.1, 40.0], [1 / 3, 50.0]]),
+        flags=("", "out-of-range"),
+    ),
+    seconds=0.75,
+)
+COLUMNS = """
+    image attack crafting chain draw image_sha256 metric adaptive seed
+    clean_score clean_defended attacked_score attacked_defended attacked_score_8bit attacked_defended_8bit
+    crafting_score psnr ssim l_inf l_inf_8bit changed_pixels purified_psnr purified_ssim queries
+    crafting_seconds scoring_seconds metric_sha256 steps_sha256 engine flags error retryable
+"""
 
 
 def test_a_record_that_is_written_twice_is_there_once_with_its_first_values(tmp_path: Path) -> None:
@@ -61,7 +84,7 @@ def test_a_failed_record_is_replaced_by_the_next_attempt(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(
-    "change", [{"draw": 1}, {"chain": "flip"}, {"crafting": "dim"}, {"attack": "x"}, {"image": "b"}]
+    "change", [{"draw": 1}, {"chain": "flip"}, {"attacked_through": "dim"}, {"attack": "x"}, {"image": "b"}]
 )
 def test_every_part_of_the_key_makes_another_record(change: dict[str, object], tmp_path: Path) -> None:
     """Image, attack, crafting chain, chain and draw."""
@@ -69,6 +92,17 @@ def test_every_part_of_the_key_makes_another_record(change: dict[str, object], t
     with Store.create(tmp_path, PLAN, {}) as store:
         store.add_records([RECORD, other])
         assert {record.key for record in store.records()} == {RECORD.key, other.key}
+
+
+def test_a_run_keeps_the_names_of_its_columns(tmp_path: Path) -> None:
+    """Readers of the file and runs of earlier versions know the chain attacked through as `crafting`."""
+    with Store.create(tmp_path, PLAN, {}) as store:
+        store.add_records([replace(RECORD, attacked_through="blur")])
+    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(records)")]
+        (row,) = connection.execute("SELECT image, attack, crafting, chain, draw FROM records")
+    assert columns == COLUMNS.split()
+    assert RecordKey._make(row) == replace(RECORD, attacked_through="blur").key
 
 
 def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
@@ -103,6 +137,7 @@ def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
         ({"attacks": ("square:queries=5",)}, "attacks: fgsm:eps=0.1 there, square:queries=5 here"),
         ({"images": PLAN.images[:2]}, "images: 5 pictures there, 2 pictures here"),
         ({"archive_sha256": "cd"}, "archive_sha256: ab there, cd here"),
+        ({"chains": ("none", "flip")}, "defences: dim:factor=0.5 there, flip here"),
         ({"adaptive": False, "draws": 7}, "adaptive: True there, False here; draws: 1 there, 7 here"),
     ],
 )
@@ -147,13 +182,53 @@ def test_a_plan_reads_back_from_its_canonical_form_with_the_same_digest() -> Non
     assert replace(PLAN, seed=4).digest != PLAN.digest
 
 
+def test_the_digest_of_a_plan_is_that_of_earlier_versions() -> None:
+    """Their runs go on; this digest was computed before the field `chains` had its name."""
+    assert PLAN.digest == "d852b45f23a5eaf967d536fe861b2ea4f6b226d29b6080647c925ca994d638df"
+
+
+def test_the_units_of_a_plan_hold_its_attacks_ready_to_run() -> None:
+    """Each is made once for all units, and is exactly what the text says."""
+    units = list(PLAN.units())
+    assert {unit.attack for unit in units} == {FGSM(eps=0.1)}
+    assert len({id(unit.attack) for unit in units}) == 1
+
+
+def test_the_name_of_a_units_files_follows_from_its_texts_and_digests() -> None:
+    """A run of an earlier version finds its batches again."""
+    unit = next(PLAN.units())
+    text = "\n".join([str(FGSM(eps=0.1)), "none", "0", "1"])
+    assert unit.key == hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def test_a_batch_reads_back_as_it_was_written_and_one_without_a_trace_still_does(tmp_path: Path) -> None:
+    """Earlier versions kept no trace; a batch that lacks more is made again."""
+    unit, gallery = next(PLAN.units()), Gallery(tmp_path, ())
+    gallery.save(unit, BATCH)
+    again = gallery.load(unit)
+    assert again is not None
+    assert again.seconds == BATCH.seconds
+    for name, expected in vars(BATCH.result).items():
+        assert np.array_equal(getattr(again.result, name), expected), name
+    (path,) = tmp_path.glob("pictures/batches/*.npz")
+    with np.load(path) as stored:
+        arrays = dict(stored)
+    np.savez(path, **{name: values for name, values in arrays.items() if name != "trace"})
+    older = gallery.load(unit)
+    assert older is not None
+    assert np.array_equal(older.result.attacked, BATCH.result.attacked)
+    assert older.result.trace.shape == (0, 2)
+    np.savez(path, **{name: values for name, values in arrays.items() if name != "scores"})
+    assert gallery.load(unit) is None
+
+
 def test_units_cover_every_picture_once_per_attack_and_crafting_chain_in_groups_of_one_size() -> None:
     """Groups hold at most `batch` pictures; adaptive units exist for each chain but `none`."""
     units = list(PLAN.units())
     for crafting in ("none", "dim:factor=0.5"):
-        images = [image for unit in units if unit.crafting == crafting for image in unit.images]
+        images = [image for unit in units if unit.attacked_through == crafting for image in unit.images]
         assert sorted(image.name for image in images) == [image.name for image in PLAN.images]
     assert all(len({(image.height, image.width) for image in unit.images}) == 1 for unit in units)
     assert max(len(unit.images) for unit in units) == PLAN.batch
     assert len({unit.key for unit in units}) == len(units)
-    assert {unit.crafting for unit in replace(PLAN, adaptive=False).units()} == {"none"}
+    assert {unit.attacked_through for unit in replace(PLAN, adaptive=False).units()} == {"none"}

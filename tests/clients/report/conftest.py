@@ -22,7 +22,7 @@ PLAN = Plan(
     metric="bright",
     archive_sha256="ab" * 32,
     attacks=(FGSM, SQUARE),
-    defences=("none", DIM),
+    chains=("none", DIM),
     adaptive=True,
     gradients="live",
     companions=(),
@@ -41,7 +41,7 @@ def record(number: int, attack: str, chain: str, crafting: str, gain: float) -> 
     return Record(
         image=NAMES[number],
         attack=attack,
-        crafting=crafting,
+        attacked_through=crafting,
         chain=chain,
         draw=0,
         image_sha256="00",
@@ -112,8 +112,8 @@ def _write_pictures(run: Path) -> None:
         gallery.show(name, clean)
         for attack in (FGSM, SQUARE):
             for crafting in ("none", DIM):
-                gallery.show(name, clean + np.uint8(25), attack=attack, crafting=crafting)
-                gallery.show(name, clean // 2, attack=attack, crafting=crafting, chain=DIM)
+                gallery.show(name, clean + np.uint8(25), attack=attack, attacked_through=crafting)
+                gallery.show(name, clean // 2, attack=attack, attacked_through=crafting, chain=DIM)
 
 
 def failed(one: Record) -> Record:

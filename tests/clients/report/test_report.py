@@ -166,6 +166,9 @@ def test_cautions_name_what_should_not_be_taken_at_face_value(make_run: MakeRun)
         assert said in caution
 
 
+AUTO = str(parse_attack("auto"))
+
+
 def drawn(attack: str, draw: int, gain: float, **changes: object) -> list[Record]:
     """One draw of each picture behind the chain."""
     plain = (record(place, attack, DIM, "none", gain) for place in range(len(NAMES)))
@@ -184,20 +187,20 @@ def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make
     ("records", "said"),
     [
         (drawn(FGSM, 0, 2.0) + drawn(SQUARE, 0, 9.0), "black-box attack gains more than every gradient attack"),
-        (drawn(FGSM, 0, 2.0, flags="zero-gradient,out-of-range"), "6 attacked pictures: most of the gradient"),
+        (drawn(AUTO, 0, 2.0, flags="zero-gradient,out-of-range"), "6 attacked pictures: most of the gradient"),
         (drawn(FGSM, 0, 2.0, flags="out-of-range"), "left the metric's declared range"),
-        (drawn(FGSM, 0, 2.0, flags="black-box-wins"), "random search beats"),
-        (drawn(FGSM, 0, 2.0, flags="one-step-wins"), "a single step beats"),
-        (drawn(FGSM, 0, 2.0, flags="one-draw"), "give --crafting-draws"),
+        (drawn(AUTO, 0, 2.0, flags="black-box-wins"), "random search beats"),
+        (drawn(AUTO, 0, 2.0, flags="one-step-wins"), "a single step beats"),
+        (drawn(AUTO, 0, 2.0, flags="one-draw"), "give --crafting-draws"),
         (
-            drawn(FGSM, 0, 4.0) + drawn(FGSM, 1, 4.0) + drawn(FGSM, 0, 5.0, crafting=DIM, adaptive=True),
+            drawn(FGSM, 0, 4.0) + drawn(FGSM, 1, 4.0) + drawn(FGSM, 0, 5.0, attacked_through=DIM, adaptive=True),
             "one draw of it per query",
         ),
     ],
 )
 def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said: str, make_run: MakeRun) -> None:
     """After AutoAttack's flags; a picture counts once however many records carry its flag."""
-    cautions = read_report(make_run(records), QUICK).cautions
+    cautions = read_report(make_run(records, plan=replace(PLAN, attacks=(FGSM, SQUARE, AUTO))), QUICK).cautions
     assert any(said in caution for caution in cautions), cautions
 
 
@@ -222,9 +225,9 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
     chain: str, attacks: list[str], said: str, make_run: MakeRun
 ) -> None:
     """Straight-through gradients do not see thresholds; random search has none."""
-    plan = replace(PLAN, attacks=tuple(attacks), defences=("none", chain))
+    plan = replace(PLAN, attacks=tuple(attacks), chains=("none", chain))
     records = [
-        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, crafting=chain)
+        replace(record(place, attack, DIM, DIM, 9.0), chain=chain, attacked_through=chain)
         for attack in attacks
         for place in range(len(NAMES))
     ]
@@ -237,7 +240,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
 def test_the_servers_word_that_a_chain_rounds_is_enough(rounding: list[str], make_run: MakeRun) -> None:
     """A defence that this client does not know is judged by the kind of gradient that its server declares."""
     records = [record(place, FGSM, DIM, DIM, 9.0) for place in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM,), defences=("none", DIM))
+    plan = replace(PLAN, attacks=(FGSM,), chains=("none", DIM))
     cautions = read_report(make_run(records, plan=plan, rounding=rounding), QUICK).cautions
     assert any("add auto or mpgd" in caution for caution in cautions) == bool(rounding)
 
@@ -248,6 +251,20 @@ def test_names_are_short_and_tell_attacks_of_one_kind_apart() -> None:
     down, square = str(parse_attack("fgsm:direction=down")), str(parse_attack("square:queries=7"))
     names = attack_names([one, two, down, square])
     assert list(names.values()) == ["I-FGSM (eps 4/255)", "I-FGSM (eps 8/255)", "FGSM down", "Square"]
+
+
+def test_names_leave_out_what_says_nothing_to_a_reader() -> None:
+    """Files and digests of perturbations, whatever differs beside them."""
+    one, other = (f"momentum-uap:file={name}:digest={digit * 64}" for name, digit in (("a.npy", "0"), ("b.npy", "1")))
+    strong = f"{other}:amplitude=2.0"
+    assert set(attack_names([one, other]).values()) == {"Momentum-UAP"}
+    assert attack_names([one + ":amplitude=1.0", strong])[strong] == "Momentum-UAP (amplitude 2.0)"
+
+
+def test_a_flag_that_its_attack_does_not_know_is_shown_as_it_is(make_run: MakeRun) -> None:
+    """A run of another version may have it."""
+    cautions = read_report(make_run(drawn(FGSM, 0, 2.0, flags="one-step-wins")), QUICK).cautions
+    assert any(caution.endswith("6 attacked pictures: one-step-wins.") for caution in cautions)
 
 
 def test_an_attack_downwards_is_judged_by_how_far_the_score_falls(make_run: MakeRun) -> None:
@@ -520,5 +537,5 @@ def test_the_strongest_known_attack_leads_the_table(make_run: MakeRun) -> None:
     """Whatever its place in the plan: a defence is worth what it keeps against that one."""
     auto = str(parse_attack("auto"))
     records = [record(number, attack, "none", "none", 4.0) for attack in (FGSM, auto) for number in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM, auto), defences=("none",))
+    plan = replace(PLAN, attacks=(FGSM, auto), chains=("none",))
     assert [row.attack for row in read_report(make_run(records, plan=plan), QUICK).rows] == [auto, FGSM]

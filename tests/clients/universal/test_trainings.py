@@ -21,7 +21,7 @@ from scoreguard_client.target.images import as_batch, find_images, read_image
 from scoreguard_client.universal.crops import TrainingPictures
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.teacher import oracle_teacher
-from scoreguard_client.universal.training import Training, batch_places
+from scoreguard_client.universal.training import Training, batch_indices
 from scoreguard_client.universal.unet import UNet
 
 Function = Callable[[torch.Tensor], torch.Tensor]
@@ -211,12 +211,12 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
 def test_an_epoch_of_the_paper_sees_every_picture_once_and_the_benchmarks_need_not() -> None:
     """The benchmark's batches are full and drawn afresh; the paper's last one holds what is left."""
     paper, benchmark = recipe(pictures=11, batch=4, epochs=2), recipe(pictures=11, batch=4, epochs=2, mode="benchmark")
-    epochs = [[batch_places(paper, 3 * epoch + step) for step in range(3)] for epoch in range(2)]
+    epochs = [[batch_indices(paper, 3 * epoch + step) for step in range(3)] for epoch in range(2)]
     assert [len(batch) for batch in epochs[0]] == [4, 4, 3]
     for epoch in epochs:
         assert sorted(np.concatenate(epoch)) == list(range(11))
     assert np.concatenate(epochs[0]).tolist() != np.concatenate(epochs[1]).tolist()
-    fresh = [batch_places(benchmark, step) for step in range(3)]
+    fresh = [batch_indices(benchmark, step) for step in range(3)]
     assert [len(set(batch.tolist())) for batch in fresh] == [4, 4, 4]
     assert len(set(np.concatenate(fresh).tolist())) < 11
 

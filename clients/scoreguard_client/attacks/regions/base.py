@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.oracles.base import Images
 
 Levels = npt.NDArray[np.uint8]
 """Pictures on the 8-bit grid: (N, 3, H, W), 0..255."""
-
-TOP: Final = 255
 
 
 class Region(Protocol):

@@ -12,7 +12,8 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.regions.base import TOP, Levels
+from scoreguard.v1.codec import TOP
+from scoreguard_client.attacks.regions.base import Levels
 from scoreguard_client.oracles.base import Images
 
 SLACK: Final = 1e-4

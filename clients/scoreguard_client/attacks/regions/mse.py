@@ -8,8 +8,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.per_image import totals
-from scoreguard_client.attacks.regions.base import TOP, Levels, rounded
+from scoreguard_client.attacks.regions.base import Levels, rounded
 from scoreguard_client.oracles.base import Images
 
 _HALVINGS: Final = 20

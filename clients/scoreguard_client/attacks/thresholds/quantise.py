@@ -6,10 +6,11 @@ from typing import Final
 
 import numpy as np
 
+from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.thresholds.base import Changes, Room
 from scoreguard_client.oracles.base import Gradients
 
-_TOP: Final = np.float32(255)
+_TOP: Final = np.float32(TOP)
 
 
 class QuantiseThresholds:

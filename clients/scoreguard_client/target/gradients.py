@@ -1,0 +1,91 @@
+"""Where gradients come from: an archive on this machine, or the server."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.archive import SUFFIX, Archive
+from scoreguard_client._models import Catalogue
+from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.oracles.local import find_surrogate
+from scoreguard_client.target.errors import PlanError
+
+DEFAULT_SURROGATE: Final = Path("model_store")
+"""Model store whose archives serve as surrogates where it is present."""
+LIVE: Final = "live"
+UNUSED: Final = "unused"
+
+
+class Gradients(StrEnum):
+    """Where gradient attacks get their gradients."""
+
+    LOCAL = "local"
+    """From an archive on this machine."""
+    LIVE = "live"
+    """From the server's GradientService."""
+
+
+def surrogate_for(metric: str, gradients: Gradients | None, surrogate: Path | None) -> Archive | None:
+    """The archive that gives gradients; None = the server gives them.
+
+    Args:
+        metric: name of the metric.
+        gradients: what the user chose; None = local where there is an archive, else live.
+        surrogate: the user's archive or model store; None = `model_store` where it has the metric.
+
+    Raises:
+        PlanError: local gradients were chosen, and there is no archive.
+        ContractError: the archive cannot be used.
+    """
+    path = surrogate or _default_surrogate(metric)
+    if gradients is Gradients.LIVE or (gradients is None and path is None):
+        return None
+    if path is None:
+        raise PlanError(f"--gradients local needs --surrogate: no {metric}{SUFFIX} in ./{DEFAULT_SURROGATE}")
+    return find_surrogate(path, metric)
+
+
+def surrogate_for_attacks(
+    attacks: Sequence[Attack],
+    catalogue: Catalogue,
+    *,
+    metric: str,
+    gradients: Gradients | None,
+    surrogate: Path | None,
+) -> Archive | None:
+    """The archive that gives attacks their gradients; None = the server gives them, or no attack needs any.
+
+    Raises:
+        PlanError: there is neither an archive nor a server that gives gradients.
+        ContractError: the archive cannot be used.
+    """
+    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
+        return None
+    archive = surrogate_for(metric, gradients, surrogate)
+    if archive is None and not catalogue.gradients:
+        raise PlanError(
+            "this server gives no gradients and there is no local archive; start it with gradients, "
+            "give --surrogate, or take an attack that needs scores only (square)"
+        )
+    return archive
+
+
+def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:
+    """How a plan names where gradients come from."""
+    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
+        return UNUSED
+    return LIVE if surrogate is None else f"local:{identity_of(surrogate)}"
+
+
+def identity_of(archive: Archive) -> str:
+    """How an archive is named where its content counts: its name and the digest of its manifest."""
+    return f"{archive.name}:{sha256_of(archive.manifest.SerializeToString(deterministic=True))}"
+
+
+def _default_surrogate(metric: str) -> Path | None:
+    path = DEFAULT_SURROGATE / f"{metric}{SUFFIX}"
+    return path if path.is_file() else None

@@ -1,0 +1,25 @@
+"""Writing weights: safetensors files that are whole or absent, and readable for everybody."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+from safetensors.torch import save_file
+from torch import Tensor
+
+from scoreguard.support.whole_files import whole_file
+
+_READABLE: Final = 0o644
+
+
+def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write tensors by name, moved into place when complete.
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    with whole_file(path) as unfinished:
+        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
+        unfinished.chmod(_READABLE)  # safetensors makes files for their owner alone

@@ -1,0 +1,44 @@
+"""What the command line does where an option is left out is what the library does where an argument is."""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, fields
+from typing import Any
+
+import click
+import pytest
+
+from scoreguard_client.campaign import CampaignOptions
+from scoreguard_client.commands import attack, report, showcase, uap
+from scoreguard_client.report import TableOptions
+from scoreguard_client.showcase import ShowcaseOptions
+from scoreguard_client.universal.launch import TrainingOptions
+
+COMMANDS: dict[str, tuple[click.Command, type, list[str]]] = {
+    "attack": (attack.command, CampaignOptions, ["--images", "photos", "--out", "run"]),
+    "showcase": (showcase.command, ShowcaseOptions, ["photo.png", "--out", "page.html"]),
+    "uap train": (uap.train_command, TrainingOptions, ["--kind", "momentum", "--images", "photos", "--out", "u"]),
+    "report": (report.command, TableOptions, ["run"]),
+}
+
+
+def defaults_of(options: type) -> dict[str, Any]:
+    """The fields of a dataclass that may be left out, with their values."""
+    return {field.name: field.default for field in fields(options) if field.default is not MISSING}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_has_the_defaults_of_the_library(name: str) -> None:
+    """Every option that the dataclass gives a default to has the same one, after its text was read."""
+    command, options, required = COMMANDS[name]
+    read = command.make_context(name, [*required]).params
+    assert {key: read[key] for key in defaults_of(options)} == defaults_of(options)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_states_the_defaults(name: str) -> None:
+    """Each number that is not zero and each text, as the dataclass has it."""
+    command, options, _ = COMMANDS[name]
+    text = command.get_help(click.Context(command, info_name=name, terminal_width=1000, max_content_width=1000))
+    shown = [value for value in defaults_of(options).values() if value and not isinstance(value, bool)]
+    assert not [value for value in shown if f"default: {value}" not in text]
