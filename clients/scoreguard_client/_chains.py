@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scoreguard.chain.parameters import Allowed, complete
-from scoreguard.v1.spec import Step
-from scoreguard_client._models import MetricDescription, ParameterDescription
+from scoreguard.chain.parameters import complete
+from scoreguard.v1.spec import Step, step_of
+from scoreguard_client._models import MetricDescription
 
 
 def complete_step(step: Step, metric: MetricDescription, place: int | None = None) -> Step:
@@ -19,17 +19,5 @@ def complete_step(step: Step, metric: MetricDescription, place: int | None = Non
         NotFoundError: the defence is not deployed before this metric.
         ParameterError: a parameter is unknown or out of range.
     """
-    allowed = map(_allowed, metric.defence(step.name).parameters)
-    values = complete(step.name, dict(step.parameters), allowed, place)
-    return Step(name=step.name, parameters=tuple(sorted(values.items())))
-
-
-def _allowed(parameter: ParameterDescription) -> Allowed:
-    return Allowed(
-        name=parameter.name,
-        default=parameter.default,
-        minimum=parameter.minimum,
-        maximum=parameter.maximum,
-        integer=parameter.integer,
-        choices=parameter.choices,
-    )
+    parameters = metric.defence(step.name).parameters
+    return step_of(step.name, complete(step.name, dict(step.parameters), parameters, place))

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.parameters import Parameter
 from scoreguard.support.near import near_names
 from scoreguard.v1.spec import Step
 from scoreguard_client._exceptions import NotFoundError
@@ -176,26 +177,8 @@ class Gradient:
     """How often the call was sent until the answer came."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class ParameterDescription:
-    """One parameter of a defence."""
-
-    name: str
-    """Name in requests."""
-    description: str
-    """One sentence with the unit."""
-    default: float
-    """Value when a request does not name the parameter."""
-    minimum: float
-    """Lowest value allowed."""
-    maximum: float
-    """Highest value allowed."""
-    integer: bool
-    """Whether only whole numbers are allowed."""
-    choices: tuple[float, ...]
-    """The only values allowed; empty = any in the range."""
-    at_most_side: bool
-    """Whether it is a length in pixels, at most the shorter side of the picture at that step."""
+ParameterDescription: TypeAlias = Parameter
+"""One parameter of a defence."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedRequest,
     ScoreGradientRequest,
 )
-from scoreguard.v1.spec import Step, parse_chain
+from scoreguard.v1.spec import Step, Value, parse_chain, step_of
 from scoreguard_client._exceptions import InvalidRequestError
 from scoreguard_client._pictures import PictureLike, to_image
 
@@ -247,5 +247,13 @@ def _part(part: str | Step) -> list[Step]:
     return [part] if isinstance(part, Step) else list(parse_chain(part))
 
 
-def _step(name: str, parameters: Mapping[str, float]) -> Step:
-    return Step(name=name, parameters=tuple(sorted((key, float(value)) for key, value in parameters.items())))
+def _step(name: str, parameters: Mapping[str, Value]) -> Step:
+    return step_of(name, {key: _value(value) for key, value in parameters.items()})
+
+
+def _value(value: Value) -> Value:
+    """A number, also where it is written as text, else the name of a choice."""
+    try:
+        return float(value)
+    except ValueError:
+        return value

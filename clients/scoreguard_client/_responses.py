@@ -193,22 +193,9 @@ def _defence(facts: manifest_pb2.DefenceFacts) -> DefenceDescription:
         title=facts.title,
         paper=facts.paper,
         year=facts.year,
-        parameters=tuple(_parameter(parameter) for parameter in facts.parameters),
+        parameters=tuple(ParameterDescription.of(spec) for spec in facts.parameters),
         random=bool(facts.random_inputs) or facts.HasField("diffusion"),
         differentiability=_DIFFERENTIABILITIES.get(facts.differentiability, ""),
         size_preserving=facts.size_preserving,
         minimum_size=facts.minimum_size,
-    )
-
-
-def _parameter(spec: manifest_pb2.ParameterSpec) -> ParameterDescription:
-    return ParameterDescription(
-        name=spec.name,
-        description=spec.description,
-        default=spec.default_value,
-        minimum=spec.minimum,
-        maximum=spec.maximum,
-        integer=spec.integer,
-        choices=tuple(spec.structural_choices),
-        at_most_side=spec.at_most_side,
     )

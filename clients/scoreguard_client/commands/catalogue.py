@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import click
 
 from scoreguard.support import console
+from scoreguard.v1.spec import shown_value
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._models import Catalogue, DefenceDescription, MetricDescription, ParameterDescription
@@ -54,11 +55,11 @@ def _describe_metric(metric: MetricDescription) -> Iterator[str]:
 def _describe_defence(defence: DefenceDescription) -> Iterator[str]:
     yield f"  {defence.name}: {defence.title}{', random' if defence.random else ''}"
     for parameter in defence.parameters:
-        yield f"    {parameter.name}={parameter.default:g}  {_allowed(parameter)}  {parameter.description}"
+        yield f"    {parameter.name}={shown_value(parameter.usual)}  {_allowed(parameter)}  {parameter.description}"
 
 
 def _allowed(parameter: ParameterDescription) -> str:
     side = ", at most the picture's shorter side" if parameter.at_most_side else ""
-    if parameter.choices:
-        return "one of " + ", ".join(f"{choice:g}" for choice in parameter.choices) + side
+    if parameter.values:
+        return f"{parameter}{side}"
     return f"{parameter.minimum:g} to {parameter.maximum:g}{', whole' if parameter.integer else ''}{side}"

@@ -86,7 +86,7 @@ def _table(report: Report, layout: _Layout) -> Table:
 
 def _parts(chain: str) -> list[str]:
     """What stays together: a name or one parameter, with the sign that leads to the next."""
-    return re.findall(r"[^:+]+[:+]?", chain)
+    return re.findall(r"(?:[^:+]|:(?=[0-9]))+[:+]?", chain)
 
 
 def _broken(chain: str, width: int) -> str:

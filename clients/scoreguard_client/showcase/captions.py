@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from scoreguard.v1.codec import TOP
+from scoreguard.v1.spec import parse_chain, shown_value
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.report.digits import decimals_of_range
@@ -77,8 +78,8 @@ def attack_line(facts: Facts) -> str:
 
 
 def parameters(card: Card) -> str:
-    """The parameters that ran: `quality 50, subsampling 420`; for a chain its text form."""
-    steps = card.chain.split("+")
+    """The parameters that ran: `quality 50, subsampling 4:2:0`; for a chain its text form."""
+    steps = parse_chain(card.chain)
     if len(steps) > 1:
         return card.chain
-    return ", ".join(pair.replace("=", " ") for pair in steps[0].split(":")[1:])
+    return ", ".join(f"{name} {shown_value(value)}" for step in steps for name, value in step.parameters)

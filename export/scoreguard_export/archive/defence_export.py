@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scoreguard.support.digests import sha256_of_file
-from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, Diffusion, GraphFiles, WeightsFile
+from scoreguard.v1.manifest_pb2 import (
+    DefenceArtifact,
+    DefenceVariant,
+    Diffusion,
+    GraphFiles,
+    ParameterSpec,
+    WeightsFile,
+)
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
 from scoreguard_export.archive.facts import exported_facts, tiling_message
@@ -113,9 +120,17 @@ def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: St
         variant.diffusion.CopyFrom(Diffusion(alpha_bar=schedule))
 
 
+def keep_choices(spec: ParameterSpec, kept: Iterable[float]) -> None:
+    """Leave out the other choices, with their names."""
+    numbers, names = list(spec.structural_choices), list(spec.choice_names)
+    places = [index for index, number in enumerate(numbers) if number in set(kept)]
+    spec.structural_choices[:] = [numbers[index] for index in places]
+    spec.choice_names[:] = [names[index] for index in places if names]
+
+
 def _keep_what_was_exported(artifact: DefenceArtifact) -> None:
     """Structural values without weights, hence without a graph, are none that a request may choose."""
     for spec in artifact.facts.parameters:
         if spec.structural_choices:
             exported = {variant.structural[spec.name] for variant in artifact.variants}
-            spec.structural_choices[:] = [value for value in spec.structural_choices if value in exported]
+            keep_choices(spec, exported)

@@ -11,7 +11,7 @@ from scoreguard.chain.execution import run_step
 from scoreguard.chain.resolve import resolve_step
 from scoreguard.chain.torchscript import TorchEngine
 from scoreguard.v1.manifest_pb2 import DefenceArtifact
-from scoreguard.v1.scoring_pb2 import DefenceStep
+from scoreguard.v1.spec import Value, step_of
 from scoreguard_export.defences.base import Defence
 
 
@@ -28,7 +28,7 @@ class EagerDefence(TorchEngine):
         """Catalogue name."""
         return self.artifact.facts.name
 
-    def purify(self, image: Tensor, seed: int, **parameters: float) -> Tensor:
+    def purify(self, image: Tensor, seed: int, **parameters: Value) -> Tensor:
         """g(x) at the parameters given, defaults for the others.
 
         Args:
@@ -40,5 +40,5 @@ class EagerDefence(TorchEngine):
             ParameterError: a parameter is unknown or out of range.
             EngineError: a module fails.
         """
-        step = resolve_step(DefenceStep(name=self.name, parameters=parameters), self.artifact)
+        step = resolve_step(step_of(self.name, parameters).to_message(), self.artifact)
         return run_step(self, image, step, [seed] * len(image), 0)

@@ -10,7 +10,6 @@ from scoreguard_export.defences.base import (
     DefenceFacts,
     Differentiability,
     Distribution,
-    Parameter,
     RandomShape,
     Tiles,
 )
@@ -57,7 +56,7 @@ def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
         title=facts.title,
         paper=facts.paper,
         year=facts.year,
-        parameters=[_parameter(parameter) for parameter in facts.parameters],
+        parameters=[parameter.to_message() for parameter in facts.parameters],
         random_inputs=[
             pb.RandomInput(name=r.name, distribution=DISTRIBUTION[r.distribution], shape=SHAPE[r.shape])
             for r in facts.random_inputs
@@ -83,16 +82,3 @@ def exported_facts(defence: type[Defence]) -> pb.DefenceFacts:
 def tiling_message(tiles: Tiles) -> pb.Tiling:
     """How pictures are cut."""
     return pb.Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple)
-
-
-def _parameter(parameter: Parameter) -> pb.ParameterSpec:
-    return pb.ParameterSpec(
-        name=parameter.name,
-        description=parameter.description,
-        default_value=parameter.default,
-        minimum=parameter.minimum,
-        maximum=parameter.maximum,
-        integer=parameter.integer,
-        structural_choices=parameter.choices,
-        at_most_side=parameter.at_most_side,
-    )

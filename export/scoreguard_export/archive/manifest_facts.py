@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from scoreguard.chain.execution import COUNT_PARAMETER
 from scoreguard.chain.resolve import STEP_PARAMETER
 from scoreguard.v1 import manifest_pb2 as pb
-from scoreguard_export.archive.defence_export import note_exceptions
+from scoreguard_export.archive.defence_export import keep_choices, note_exceptions
 from scoreguard_export.archive.facts import DIFFERENTIABILITY, DISTRIBUTION, SHAPE, exported_facts, metric_message
 from scoreguard_export.defences.base import (
     Defence,
@@ -59,7 +59,7 @@ def compare_defence(found: pb.DefenceArtifact, known: type[Defence], path: Path)
     who, expected = f"{path}: defence {known.facts.name!r}", exported_facts(known)
     for ours, theirs in zip(expected.parameters, found.facts.parameters, strict=False):
         if theirs.structural_choices and set(theirs.structural_choices) <= set(ours.structural_choices):
-            ours.structural_choices[:] = theirs.structural_choices
+            keep_choices(ours, theirs.structural_choices)
     _compare(who, found.facts, expected)
     for variant in found.variants:
         known.check(dict(variant.structural))
@@ -125,7 +125,7 @@ def defence_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path
         title=facts.title,
         paper=facts.paper,
         year=facts.year,
-        parameters=(_SIGMA,) if denoiser else tuple(_parameter(spec) for spec in facts.parameters),
+        parameters=(_SIGMA,) if denoiser else tuple(Parameter.of(spec) for spec in facts.parameters),
         random_inputs=() if denoiser else tuple(_random(given) for given in facts.random_inputs),
         differentiability=_named(DIFFERENTIABILITY, facts.differentiability, Differentiability.EXACT),
         size_preserving=facts.size_preserving,
@@ -145,7 +145,7 @@ def finish_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path:
     sampled = RandomInput(name="sampled", distribution=Distribution.UNIFORM, shape=RandomShape.IMAGE)
     return replace(
         defence_facts(artifact, variant, path),
-        parameters=tuple(_parameter(spec) for spec in parameters),
+        parameters=tuple(Parameter.of(spec) for spec in parameters),
         random_inputs=(sampled,),
     )
 
@@ -156,19 +156,6 @@ def _tolerance(cases: Iterable[pb.ParityCase], largest: float, who: str) -> floa
     if not tolerances:
         raise ArchiveError(f"{who}: no parity is recorded; build the archive again")
     return min(largest, max(tolerances))
-
-
-def _parameter(spec: pb.ParameterSpec) -> Parameter:
-    return Parameter(
-        name=spec.name,
-        description=spec.description,
-        default=spec.default_value,
-        minimum=spec.minimum,
-        maximum=spec.maximum,
-        integer=spec.integer,
-        choices=tuple(spec.structural_choices),
-        at_most_side=spec.at_most_side,
-    )
 
 
 def _random(given: pb.RandomInput) -> RandomInput:

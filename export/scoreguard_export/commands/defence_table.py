@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from scoreguard.v1.spec import shown_value
 from scoreguard_export.defences.base import Defence, Differentiability, Parameter
 
 COLUMNS: Final = (
@@ -47,9 +48,9 @@ def markdown(defences: list[type[Defence]]) -> list[str]:
 
 
 def _parameter(parameter: Parameter) -> str:
-    choices = ", ".join(f"{choice:g}" for choice in parameter.choices)
+    choices = ", ".join(shown_value(value) for value in parameter.values)
     allowed = choices or f"{parameter.minimum:g} to {parameter.maximum:g}"
-    return f"{parameter.name} = {parameter.default:g} ({allowed})"
+    return f"{parameter.name} = {shown_value(parameter.usual)} ({allowed})"
 
 
 def _sampled(defence: type[Defence]) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
+from scoreguard.chain.parameters import Parameter as Parameter  # what a defence declares, here as everywhere
 from scoreguard_export.errors import ParameterError
 from scoreguard_export.graph_module import GraphFacts, GraphModule
 
@@ -50,28 +51,6 @@ class RandomInput:
     name: str
     distribution: Distribution
     shape: RandomShape
-
-
-@dataclass(frozen=True, kw_only=True)
-class Parameter:
-    """One parameter: an input of the graph, or structural, with one exported variant per choice."""
-
-    name: str
-    description: str
-    """One sentence, with the unit."""
-    default: float
-    minimum: float
-    maximum: float
-    integer: bool = False
-    choices: tuple[float, ...] = ()
-    """Exported values of a structural parameter; empty = the parameter is a graph input."""
-    at_most_side: bool = False
-    """Whether the value is a length in pixels that may not exceed the shorter side of the picture."""
-
-    @property
-    def structural(self) -> bool:
-        """Whether each value needs a graph of its own."""
-        return bool(self.choices)
 
 
 def switch(name: str, description: str, *, default: bool) -> Parameter:

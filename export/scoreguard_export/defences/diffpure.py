@@ -34,12 +34,13 @@ _DENOISERS: Mapping[float, type[LearnedDefence]] = {0.0: Denoiser, 1.0: GuidedDe
 _SAMPLING = (
     Parameter(
         name="model",
-        description="Denoiser: 0 = the shipped one, 1 = guided diffusion 256x256 where its weights are given.",
+        description="Denoiser: the shipped one, or guided diffusion 256x256 where its weights are given.",
         default=0.0,
         minimum=0.0,
         maximum=1.0,
         integer=True,
         choices=tuple(_DENOISERS),
+        choice_names=("shipped", "guided"),
     ),
     Parameter(
         name="t",

@@ -29,7 +29,7 @@ def _repeated(small: Tensor, height: int, width: int) -> Tensor:
 class Upscale(Defence):
     """Shrink pictures, bilinearly, and enlarge them to their size.
 
-    `upscale:mode=1` is `resize:restore=1`; the other modes enlarge by the nearest pixel, or by cubic convolution
+    `upscale:mode=bilinear` is `resize:restore=1`; the other modes enlarge by the nearest pixel, or by cubic convolution
     (a = −3/4, as in OpenCV and torch). The size always comes from the picture; the public code enlarges everything to
     299 × 299, or to 384 × 512. `antialias` is that of `resize` and means the way down alone.
     """
@@ -49,12 +49,13 @@ class Upscale(Defence):
             ),
             Parameter(
                 name="mode",
-                description="How to enlarge: 0 nearest pixel, 1 bilinear, 3 bicubic.",
+                description="How to enlarge: by the nearest pixel, bilinear or bicubic interpolation.",
                 default=BILINEAR,
                 minimum=NEAREST,
                 maximum=BICUBIC,
                 integer=True,
                 choices=(NEAREST, BILINEAR, BICUBIC),
+                choice_names=("nearest", "bilinear", "bicubic"),
             ),
             switch("antialias", "1 to widen the filter with the reduction, 0 to keep two taps.", default=True),
         ),

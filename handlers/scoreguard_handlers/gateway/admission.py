@@ -25,6 +25,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, StageTiming
+from scoreguard.v1.spec import Step
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import MIB, AdmissionConfig
@@ -384,8 +385,7 @@ def _group_of(request: Request) -> Hashable:
         return object()  # the answer is big: it travels alone
     if request.HasField("smoothing"):
         return object()  # the work of many pictures: nobody should wait behind it
-    steps = tuple((step.name, *sorted(step.parameters.items())) for step in request.defences)
-    return request.return_undefended_score, steps
+    return request.return_undefended_score, tuple(map(Step.from_message, request.defences))
 
 
 def _complete(result: WorkResult, pending: _Pending) -> None:

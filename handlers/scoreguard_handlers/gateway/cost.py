@@ -188,7 +188,7 @@ def _tile_bytes(step: ResolvedStep, pixels: int) -> int:
 
 def _pixels_left(step: ResolvedStep) -> float:
     """Of each pixel, after a step that makes images smaller for good."""
-    values = dict(step.step.parameters)
+    values = step.step.numbers
     if step.facts.size_preserving or values.get("restore"):
         return 1.0
     return min(1.0, values.get("scale", 1.0)) ** 2

@@ -78,8 +78,10 @@ def check_counts(request: Request) -> None:
     for index, step in enumerate(request.defences):
         field = f"defences[{index}]"
         _at_most(len(step.name), LIMITS.name_characters, "a defence's name", "characters", f"{field}.name")
-        _at_most(len(step.parameters), LIMITS.parameters, f"step {index + 1}", "parameters", f"{field}.parameters")
-        longest = max(map(len, step.parameters), default=0)
+        count = len(step.parameters) + len(step.choices)
+        _at_most(count, LIMITS.parameters, f"step {index + 1}", "parameters", f"{field}.parameters")
+        names = (*step.parameters, *step.choices)
+        longest = max(map(len, (*names, *step.choices.values())), default=0)
         _at_most(longest, LIMITS.name_characters, "a parameter's name", "characters", f"{field}.parameters")
 
 

@@ -5,44 +5,110 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from scoreguard.support.near import near_names
 from scoreguard.support.shown import shown
 from scoreguard.v1.errors import ParameterError
-from scoreguard.v1.spec import Step
+from scoreguard.v1.manifest_pb2 import ParameterSpec
+from scoreguard.v1.spec import Step, Value, shown_value
 
 
 @dataclass(frozen=True, kw_only=True)
-class Allowed:
-    """A parameter of a defence, with the values that it takes."""
+class Parameter:
+    """One parameter of a defence: an input of its graph, or structural, with one exported variant per choice."""
 
     name: str
+    """Name in requests and, of a graph's input, in the graph."""
+    description: str
+    """One sentence with the unit."""
     default: float
+    """Value when a request does not name the parameter."""
     minimum: float
+    """Lowest value allowed."""
     maximum: float
-    integer: bool
+    """Highest value allowed."""
+    integer: bool = False
     """Whether only whole numbers are allowed."""
-    choices: Sequence[float]
-    """The only values allowed; empty = any in the range."""
+    choices: tuple[float, ...] = ()
+    """Exported values of a structural parameter, the only ones allowed; empty = the parameter is a graph input."""
+    at_most_side: bool = False
+    """Whether the value is a length in pixels, at most the shorter side of the image at that step."""
+    choice_names: tuple[str, ...] = ()
+    """Names of the choices, in their order, which requests give instead of numbers; empty = the choices are numbers."""
 
-    def __contains__(self, value: float) -> bool:
-        """Whether the value is allowed."""
-        if self.choices:
-            return value in self.choices
+    @property
+    def structural(self) -> bool:
+        """Whether each value needs a graph of its own."""
+        return bool(self.choices)
+
+    @property
+    def usual(self) -> Value:
+        """The default as a request would give it."""
+        return self.value(self.default)
+
+    @property
+    def values(self) -> tuple[Value, ...]:
+        """The only values that a request may give; empty = any in the range."""
+        return self.choice_names or self.choices
+
+    def value(self, number: float) -> Value:
+        """What a request gives for a number."""
+        return dict(zip(self.choices, self.choice_names, strict=False)).get(number, number)
+
+    def number(self, value: Value) -> float:
+        """The number that an allowed value of a request stands for."""
+        return self.choices[self.choice_names.index(value)] if isinstance(value, str) else value
+
+    def __contains__(self, value: Value) -> bool:
+        """Whether a request may give the value."""
+        if self.values:
+            return value in self.values
+        if isinstance(value, str):
+            return False
         fits = math.isfinite(value) and self.minimum <= value <= self.maximum
         return fits and not (self.integer and value != int(value))
 
     def __str__(self) -> str:
         """Say what is allowed."""
-        if self.choices:
-            return f"one of {', '.join(f'{choice:g}' for choice in self.choices)}"
+        if self.values:
+            return f"one of {', '.join(shown_value(value) for value in self.values)}"
         kind = "a whole number, " if self.integer else ""
         return f"{kind}{self.minimum:g} to {self.maximum:g}"
 
+    @classmethod
+    def of(cls, spec: ParameterSpec) -> Self:
+        """The parameter that a manifest or a server describes."""
+        return cls(
+            name=spec.name,
+            description=spec.description,
+            default=spec.default_value,
+            minimum=spec.minimum,
+            maximum=spec.maximum,
+            integer=spec.integer,
+            choices=tuple(spec.structural_choices),
+            at_most_side=spec.at_most_side,
+            choice_names=tuple(spec.choice_names),
+        )
+
+    def to_message(self) -> ParameterSpec:
+        """The description in a manifest."""
+        return ParameterSpec(
+            name=self.name,
+            description=self.description,
+            default_value=self.default,
+            minimum=self.minimum,
+            maximum=self.maximum,
+            integer=self.integer,
+            structural_choices=self.choices,
+            at_most_side=self.at_most_side,
+            choice_names=self.choice_names,
+        )
+
 
 def complete(
-    defence: str, given: Mapping[str, float], parameters: Iterable[Allowed], place: int | None = None
-) -> dict[str, float]:
+    defence: str, given: Mapping[str, Value], parameters: Iterable[Parameter], place: int | None = None
+) -> dict[str, Value]:
     """Every parameter of a defence with its value, in the order of the parameters.
 
     Args:
@@ -73,8 +139,8 @@ def _refuse_unknown(defence: str, name: str, known: Sequence[str], place: int | 
         raise ParameterError(defence, name, problem)
 
 
-def _value(defence: str, parameter: Allowed, given: Mapping[str, float], place: int | None) -> float:
-    value = given.get(parameter.name, parameter.default)
+def _value(defence: str, parameter: Parameter, given: Mapping[str, Value], place: int | None) -> Value:
+    value = given.get(parameter.name, parameter.usual)
     if value not in parameter:
         what = Step(name=defence, parameters=((parameter.name, value),))
         raise ParameterError(defence, parameter.name, f"{what}{in_chain(place)} is out of range: {parameter}")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from scoreguard.chain.parameters import Allowed, complete, in_chain
+from scoreguard.chain.parameters import Parameter, complete, in_chain
 from scoreguard.v1.errors import ParameterError
-from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant, ParameterSpec
+from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant
 from scoreguard.v1.scoring_pb2 import DefenceStep
-from scoreguard.v1.spec import Step
+from scoreguard.v1.spec import Step, Value, step_of
 
 STEP_PARAMETER: Final = "t"
 """Parameter of a diffusion: the step that a picture is noised to."""
@@ -46,36 +46,33 @@ def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None
             exported.
     """
     facts = artifact.facts
-    filled = complete(facts.name, step.parameters, map(_allowed, facts.parameters), place)
-    structural = {spec.name: filled[spec.name] for spec in facts.parameters if spec.structural_choices}
+    parameters = [Parameter.of(spec) for spec in facts.parameters]
+    filled = complete(facts.name, _given(step, place), parameters, place)
+    structural = {each.name: each.number(filled[each.name]) for each in parameters if each.structural}
     variant = _variant(artifact, structural, place)
-    _check_level(facts, variant, filled, place)
+    complete_step = step_of(facts.name, filled)
+    _check_level(facts, variant, complete_step.numbers, place)
     return ResolvedStep(
         artifact=artifact,
         variant=variant,
-        values=tuple((name, value) for name, value in filled.items() if name not in structural),
-        step=Step(name=facts.name, parameters=tuple(sorted(filled.items()))),
+        values=tuple((each.name, each.number(filled[each.name])) for each in parameters if not each.structural),
+        step=complete_step,
     )
 
 
-def _check_level(facts: DefenceFacts, variant: DefenceVariant, filled: dict[str, float], place: int | None) -> None:
+def _given(step: DefenceStep, place: int | None) -> dict[str, Value]:
+    for name in sorted(step.parameters.keys() & step.choices.keys()):
+        raise ParameterError(step.name, name, f"defence {step.name!r}{in_chain(place)}: {name} is given twice")
+    return {**step.parameters, **step.choices}
+
+
+def _check_level(facts: DefenceFacts, variant: DefenceVariant, numbers: dict[str, float], place: int | None) -> None:
     """A diffusion goes as far as the denoiser of the variant was trained."""
     last = len((variant if variant.HasField("diffusion") else facts).diffusion.alpha_bar)
-    if last and filled[STEP_PARAMETER] > last:
-        what = Step(name=facts.name, parameters=((STEP_PARAMETER, filled[STEP_PARAMETER]),))
+    if last and numbers[STEP_PARAMETER] > last:
+        what = step_of(facts.name, {STEP_PARAMETER: numbers[STEP_PARAMETER]})
         problem = f"{what}{in_chain(place)} is out of range: 1 to {last} with this denoiser"
         raise ParameterError(facts.name, STEP_PARAMETER, problem)
-
-
-def _allowed(spec: ParameterSpec) -> Allowed:
-    return Allowed(
-        name=spec.name,
-        default=spec.default_value,
-        minimum=spec.minimum,
-        maximum=spec.maximum,
-        integer=spec.integer,
-        choices=tuple(spec.structural_choices),
-    )
 
 
 def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int | None) -> DefenceVariant:
@@ -83,11 +80,16 @@ def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int
     if structural in exported:
         return artifact.variants[exported.index(structural)]
     # A variant whose weights were not at hand when the archive was built.
-    values = (tuple(sorted(chosen.items())) for chosen in (structural, *exported))
-    wanted, *there = (Step(name=artifact.facts.name, parameters=chosen) for chosen in values)
+    wanted, *there = (_named(artifact.facts, chosen) for chosen in (structural, *exported))
     name = _culprit(structural, exported)
     problem = f"{wanted}{in_chain(place)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
     raise ParameterError(artifact.facts.name, name, problem)
+
+
+def _named(facts: DefenceFacts, structural: dict[str, float]) -> Step:
+    """A step of structural values, as a request gives them."""
+    parameters = {each.name: each for each in map(Parameter.of, facts.parameters)}
+    return step_of(facts.name, {name: parameters[name].value(number) for name, number in structural.items()})
 
 
 def _culprit(structural: dict[str, float], exported: list[dict[str, float]]) -> str:

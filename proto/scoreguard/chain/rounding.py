@@ -24,6 +24,8 @@ from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import Step
 
 JPEG: Final = "jpeg"
+SUBSAMPLINGS: Final = {"4:2:0": 420.0, "4:4:4": 444.0}
+"""Of `jpeg`, by the names that chains give."""
 QUANTISE: Final = "quantise"
 
 
@@ -65,13 +67,12 @@ def any_rounds(chain: Iterable[Step]) -> bool:
 
 def codec_of(step: Step) -> Codec:
     """The codec of a `jpeg` step with every parameter filled in."""
-    parameters = dict(step.parameters)
-    return Codec(parameters["quality"], parameters["subsampling"])
+    return Codec(step.numbers["quality"], SUBSAMPLINGS[step.choices["subsampling"]])
 
 
 def intervals_of(step: Step) -> float:
     """Intervals between the levels of a `quantise` step with every parameter filled in."""
-    return float(np.clip(np.rint(dict(step.parameters)["levels"]), 2, TOP + 1)) - 1
+    return float(np.clip(np.rint(step.numbers["levels"]), 2, TOP + 1)) - 1
 
 
 def pulled_back(step: Step, images: Floats, upstream: Floats) -> Floats:

@@ -26,10 +26,10 @@ def check_fits(step: ResolvedStep, size: Sequence[int], place: int) -> None:
         TooSmallError: the picture is smaller than the defence reads.
         ParameterError: a length among the parameters is larger than the picture.
     """
-    facts, values, side = step.facts, dict(step.step.parameters), min(size)
+    facts, values, side = step.facts, step.step.numbers, min(size)
     _check_minimum(f"defence {facts.name!r}{in_chain(place)}", facts.minimum_size, size)
     for spec in facts.parameters:
-        if spec.at_most_side and values[spec.name] > side:
+        if spec.at_most_side and values.get(spec.name, 0) > side:
             what = Step(name=facts.name, parameters=((spec.name, values[spec.name]),))
             picture = f"the picture, {size[1]} x {size[0]} there"
             problem = f"{what}{in_chain(place)} is larger than {picture}: {_advice(spec, side)}"

@@ -548,6 +548,7 @@ class ParameterSpec(google.protobuf.message.Message):
     INTEGER_FIELD_NUMBER: builtins.int
     STRUCTURAL_CHOICES_FIELD_NUMBER: builtins.int
     AT_MOST_SIDE_FIELD_NUMBER: builtins.int
+    CHOICE_NAMES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name in requests and, for graph parameters, of the graph's input."""
     description: builtins.str
@@ -566,6 +567,12 @@ class ParameterSpec(google.protobuf.message.Message):
     def structural_choices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """For structural parameters: the exported values. Empty = the parameter is a graph input."""
 
+    @property
+    def choice_names(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.str]:
+        """Names of the structural choices, in their order: requests give one of them instead of a number. Empty: the choices
+        are numbers.
+        """
+
     def __init__(
         self,
         *,
@@ -577,8 +584,9 @@ class ParameterSpec(google.protobuf.message.Message):
         integer: builtins.bool = ...,
         structural_choices: collections.abc.Iterable[builtins.float] | None = ...,
         at_most_side: builtins.bool = ...,
+        choice_names: collections.abc.Iterable[builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["at_most_side", b"at_most_side", "default_value", b"default_value", "description", b"description", "integer", b"integer", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "structural_choices", b"structural_choices"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["at_most_side", b"at_most_side", "choice_names", b"choice_names", "default_value", b"default_value", "description", b"description", "integer", b"integer", "maximum", b"maximum", "minimum", b"minimum", "name", b"name", "structural_choices", b"structural_choices"]) -> None: ...
 
 Global___ParameterSpec: typing_extensions.TypeAlias = ParameterSpec
 

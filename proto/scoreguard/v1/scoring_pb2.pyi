@@ -193,21 +193,43 @@ class DefenceStep(google.protobuf.message.Message):
         ) -> None: ...
         def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
 
+    @typing.final
+    class ChoicesEntry(google.protobuf.message.Message):
+        DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: builtins.int
+        VALUE_FIELD_NUMBER: builtins.int
+        key: builtins.str
+        value: builtins.str
+        def __init__(
+            self,
+            *,
+            key: builtins.str = ...,
+            value: builtins.str = ...,
+        ) -> None: ...
+        def ClearField(self, field_name: typing.Literal["key", b"key", "value", b"value"]) -> None: ...
+
     NAME_FIELD_NUMBER: builtins.int
     PARAMETERS_FIELD_NUMBER: builtins.int
+    CHOICES_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Name of a deployed defence."""
     @property
     def parameters(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
-        """Parameters by name; a parameter that is left out takes its default."""
+        """Parameters that are numbers, by name; a parameter that is left out takes its default."""
+
+    @property
+    def choices(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.str]:
+        """Parameters whose values have names, by name, for example `subsampling`: `4:2:0`."""
 
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         parameters: collections.abc.Mapping[builtins.str, builtins.float] | None = ...,
+        choices: collections.abc.Mapping[builtins.str, builtins.str] | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["name", b"name", "parameters", b"parameters"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["choices", b"choices", "name", b"name", "parameters", b"parameters"]) -> None: ...
 
 Global___DefenceStep: typing_extensions.TypeAlias = DefenceStep
 

@@ -74,7 +74,7 @@ TEXTS = [
 WITH_EPS = [text for text in TEXTS if "eps" in parameter_types(kind_of(text))]
 WITHOUT_EPS = [text for text in TEXTS if text not in WITH_EPS]
 COMPANIONS = {"niqe": ConstantOracle(4.0)}
-CHAIN = parse_chain("jpeg:quality=50:subsampling=420")
+CHAIN = parse_chain("jpeg:quality=50:subsampling=4:2:0")
 """What the oracles say stands before them, so that every attack fits; their scores know nothing of it."""
 
 

@@ -87,7 +87,7 @@ def test_no_member_alone_does_better(pictures: Images) -> None:
     ("chain", "pushes"),
     [
         ("none", False),
-        ("jpeg:quality=50:subsampling=420", True),
+        ("jpeg:quality=50:subsampling=4:2:0", True),
         ("quantise:levels=16", True),
         ("blur:kernel=3", False),
     ],

@@ -31,7 +31,7 @@ from scoreguard_export.defences.quantise import Quantise
 from scoreguard_export.metrics.catalogue import load_metric
 
 EPS = 2 / 255
-JPEG = parse_chain("jpeg:quality=50:subsampling=420")
+JPEG = parse_chain("jpeg:quality=50:subsampling=4:2:0")
 QUANTISE = parse_chain("quantise:levels=8")
 
 
@@ -193,7 +193,7 @@ def test_before_a_quantisation_every_value_that_can_pass_is_pushed() -> None:
     np.testing.assert_allclose(result.scores, TorchOracle(function=score).score(corner), rtol=1e-5)
 
 
-@pytest.mark.parametrize("chain", ["jpeg:quality=90:subsampling=444", "quantise:levels=16"])
+@pytest.mark.parametrize("chain", ["jpeg:quality=90:subsampling=4:4:4", "quantise:levels=16"])
 @settings(max_examples=10, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 2), st.just(3), st.integers(1, 20), st.integers(1, 20)),
@@ -216,7 +216,7 @@ def test_it_stays_in_its_budget_before_every_kind_of_rounding(
         require_budget(attack, clean, result)
 
 
-@pytest.mark.parametrize("chain", ["none", "blur:kernel=3+jpeg:quality=50:subsampling=420", "noise:sigma=0.05"])
+@pytest.mark.parametrize("chain", ["none", "blur:kernel=3+jpeg:quality=50:subsampling=4:2:0", "noise:sigma=0.05"])
 def test_a_chain_that_does_not_begin_with_rounding_is_refused_in_one_line(chain: str) -> None:
     """The message says what it needs and what it met."""
     oracle = TorchOracle(function=lambda x: x.mean(dim=(1, 2, 3)), chain=parse_chain(chain))

@@ -357,7 +357,7 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
     """Pushing over thresholds needs to know a chain that begins with rounding; other attacks take every chain."""
     chains = (
         "none",
-        "jpeg:quality=50:subsampling=420",
+        "jpeg:quality=50:subsampling=4:2:0",
         "blur:kernel=3:sigma=0+quantise:levels=16",
         "quantise:levels=8",
     )

@@ -99,7 +99,12 @@ def rounding_archive(tmp_path: Path) -> Archive:
     levels = ParameterSpec(name="levels", default_value=16, minimum=2, maximum=256)
     quality = ParameterSpec(name="quality", default_value=50, minimum=1, maximum=100)
     subsampling = ParameterSpec(
-        name="subsampling", default_value=420, minimum=420, maximum=444, structural_choices=[420, 444]
+        name="subsampling",
+        default_value=420,
+        minimum=420,
+        maximum=444,
+        structural_choices=[420, 444],
+        choice_names=["4:2:0", "4:4:4"],
     )
     more: list[Defence] = [
         (DefenceFacts(name="quantise", parameters=[levels], differentiability=straight), {(): Quantise()}),
@@ -111,7 +116,7 @@ def rounding_archive(tmp_path: Path) -> Archive:
     return write_archive(tmp_path / "rounding", more=more)
 
 
-@pytest.mark.parametrize("chain", ["quantise:levels=5", "scale+jpeg", "jpeg:subsampling=444:quality=20+quantise"])
+@pytest.mark.parametrize("chain", ["quantise:levels=5", "scale+jpeg", "jpeg:subsampling=4:4:4:quality=20+quantise"])
 def test_another_derivative_of_rounding_changes_the_gradient_and_no_bit_of_a_score(
     chain: str, rounding_archive: Archive
 ) -> None:
@@ -141,7 +146,7 @@ def test_through_a_quantisation_the_cubic_gradient_is_worked_out_by_hand(roundin
     np.testing.assert_allclose(oracle.gradient(pictures)[1], expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("chain", ["quantise:levels=256", "jpeg:quality=50", "jpeg:quality=50:subsampling=444"])
+@pytest.mark.parametrize("chain", ["quantise:levels=256", "jpeg:quality=50", "jpeg:quality=50:subsampling=4:4:4"])
 def test_mpgd_climbs_from_an_image_whose_numbers_all_stand_between_two_thresholds(
     chain: str, rounding_archive: Archive
 ) -> None:
@@ -155,7 +160,7 @@ def test_mpgd_climbs_from_an_image_whose_numbers_all_stand_between_two_threshold
 def test_the_facts_tell_the_chain_with_every_parameter(rounding_archive: Archive) -> None:
     """Attacks read there what they attack."""
     facts = LocalOracle(rounding_archive, parse_chain("scale+jpeg:quality=30")).facts
-    assert format_chain(facts.chain) == "scale:factor=0.5+jpeg:quality=30:subsampling=420"
+    assert format_chain(facts.chain) == "scale:factor=0.5+jpeg:quality=30:subsampling=4:2:0"
     assert LocalOracle(rounding_archive).facts.chain == ()
 
 

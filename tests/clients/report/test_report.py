@@ -204,7 +204,7 @@ def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said:
     assert any(said in caution for caution in cautions), cautions
 
 
-JPEG, BLURRED = "jpeg:quality=50:subsampling=420", "blur:kernel=3:sigma=0+jpeg:quality=50:subsampling=420"
+JPEG, BLURRED = "jpeg:quality=50:subsampling=4:2:0", "blur:kernel=3:sigma=0+jpeg:quality=50:subsampling=4:2:0"
 PUSHES, MOMENTUM = str(parse_attack("dct-threshold")), str(parse_attack("mpgd"))
 
 
@@ -454,11 +454,11 @@ def test_the_text_table_fits_its_line(width: int, headings: tuple[str, ...], mak
 @pytest.mark.parametrize("width", [60, 72, 80, 100, 120, 139, 140, 160, 200])
 def test_on_any_terminal_every_chain_and_number_can_be_read_whole(width: int, make_run: MakeRun) -> None:
     """Lines break between parameters, never inside one; no digit is cut, no column vanishes."""
-    chain = "diffpure:t=10:steps=5+jpeg:quality=50:subsampling=444"
+    chain = "diffpure:t=10:steps=5+jpeg:quality=50:subsampling=4:4:4"
     text = printed(read_report(make_run(labels={"none": "none", DIM: chain}), QUICK), width)
     assert "…" not in text
     assert max(map(len, text.splitlines())) <= width
-    for part in ("FGSM", "adaptive", "diffpure:", "t=10:", "steps=5+", "quality=50:", "subsampling=444", "0.200"):
+    for part in ("FGSM", "adaptive", "diffpure:", "t=10:", "steps=5+", "quality=50:", "subsampling=4:4:4", "0.200"):
         assert part in text
 
 
