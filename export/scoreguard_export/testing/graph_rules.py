@@ -109,13 +109,13 @@ def _purified(module: Defence, image: torch.Tensor, tiling: Tiling | None) -> to
 EXPORTABLE = Rule[Subject[Any]](
     name="exportable",
     statement="The module can be written as TorchScript and as ONNX",
-    advice="keep to torch operations on tensors: no numpy, no .item(), no loop over pixels",
+    advice="keep to torch operations on tensors, without numpy, .item() or int() of a size, and loop over no pixels",
     findings=_exports,
 )
 PARITY = Rule[Subject[Any]](
     name="parity",
     statement="Both graphs give the module's values and gradients at other sizes, batches and parameters than exported",
-    advice="take sizes from image.shape[2:] inside forward, and keep Python numbers of them out of the arithmetic",
+    advice="resize by size=, not by scale_factor=; pool by mean, not adaptively; take sizes of image.shape in forward",
     findings=_parity,
 )
 GOLDEN = Rule[Subject[Metric]](
