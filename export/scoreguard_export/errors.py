@@ -10,6 +10,7 @@ ExportError
 ├── ParityError           an exported graph that differs from the eager module
 │   └── ModuleError       a module that fails on an image, or gives no number for it
 ├── ArchiveError          an archive that cannot be read or is not what it says
+├── RuleBrokenError       a metric or a defence that breaks a rule, see `scoreguard_export.testing`
 └── TrainingError         training that cannot start or go on
 """
 
@@ -18,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from scoreguard.support.picklable import PicklableError
+from scoreguard.support.rules import Breach
 
 
 def one_line(text: str, limit: int = 300) -> str:
@@ -95,6 +97,14 @@ class ModuleError(ParityError):
 
 class ArchiveError(ExportError):
     """An archive that cannot be read, or whose content is not what its manifest says."""
+
+
+class RuleBrokenError(ExportError):
+    """A metric or a defence that breaks a rule of all metrics or defences."""
+
+    def __init__(self, subject: str, breach: Breach) -> None:
+        self.subject, self.rule, self.found, self.advice = subject, breach.rule, breach.found, breach.advice
+        super().__init__(breach.about(subject))
 
 
 class TrainingError(ExportError):

@@ -2,23 +2,45 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
+from restorers import generated
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard.chain.resolve import STEP_PARAMETER
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
+from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.errors import ParameterError
 from scoreguard_export.exporters.signature import Case, make_inputs
+from scoreguard_export.testing import DEFENCE_RULES, check_defence
 
 HEAVY = [name for name, kind in CATALOGUE.items() if any(source.shipped is None for source in kind.sources.values())]
-"""Those with official weights: large networks, untrained without them. Their variants differ in weights alone."""
+"""Those with official weights: large networks. Their variants differ in weights alone, and their own tests compare the
+graphs."""
 VARIANTS = [
-    (name, variant)
-    for name, kind in CATALOGUE.items()
-    for variant in ([{}] if name in HEAVY else kind.facts.variants())
+    (name, variant) for name, kind in CATALOGUE.items() if name not in HEAVY for variant in kind.facts.variants()
 ]
+STATED = ("complete-facts", "licensed-weights", "sound-parameters", "declared-variants", "smallest-image")
+STATED_RULES = [rule for rule in DEFENCE_RULES if rule.name in STATED]
+"""What a large network is checked by here: the other rules take minutes of it."""
+
+
+@pytest.mark.parametrize(("name", "variant"), VARIANTS)
+def test_every_defence_obeys_every_rule(name: str, variant: dict[str, float]) -> None:
+    """Every variant at every setting: facts, shapes, ranges, batches, draws, gradients, both graphs, tiles."""
+    check_defence(name, variants=[variant])
+
+
+@pytest.mark.parametrize("name", HEAVY)
+def test_every_large_defence_states_what_it_must(name: str, tmp_path: Path) -> None:
+    """Facts, parameters and the smallest image of the default variant, with generated weights or the shipped ones."""
+    kind = CATALOGUE[name]
+    default = {parameter.name: parameter.default for parameter in kind.facts.structural}
+    files = generated(kind, tmp_path) if issubclass(kind, LearnedDefence) else {}
+    check_defence(name, files=files, variants=[default], rules=STATED_RULES)
 
 
 def extremes(defence: Defence) -> list[dict[str, float]]:
@@ -29,10 +51,10 @@ def extremes(defence: Defence) -> list[dict[str, float]]:
     return [defaults, *({**end, STEP_PARAMETER: min(end[STEP_PARAMETER], last)} if last else end for end in ends)]
 
 
-@pytest.mark.parametrize(("name", "variant"), VARIANTS)
-def test_outputs_stay_pictures_at_the_extremes(name: str, variant: dict[str, float]) -> None:
+@pytest.mark.parametrize("name", HEAVY)
+def test_outputs_of_large_defences_stay_images_at_the_extremes(name: str) -> None:
     """Black, white and noise of the smallest size give finite values in [0, 1], of the size that the facts promise."""
-    defence = CATALOGUE[name](**variant)
+    defence = CATALOGUE[name]()
     least = defence.facts.minimum_size
     noise = torch.rand(1, 3, least, least, generator=torch.Generator().manual_seed(2))
     image = torch.cat([torch.zeros_like(noise), torch.ones_like(noise), noise, noise.round()])
@@ -44,27 +66,6 @@ def test_outputs_stay_pictures_at_the_extremes(name: str, variant: dict[str, flo
         assert output.shape[2:] == image.shape[2:] or not defence.facts.size_preserving
         assert output.dtype == torch.float32
         assert 0.0 <= float(output.min()) <= float(output.max()) <= 1.0
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_facts_are_complete(name: str) -> None:
-    """A defence is listed under its own name, with defaults that are allowed values."""
-    facts = CATALOGUE[name].facts
-    assert facts.name == name
-    assert facts.title
-    assert facts.paper
-    assert facts.minimum_size >= 1
-    for parameter in facts.parameters:
-        assert parameter.minimum <= parameter.default <= parameter.maximum
-        assert not parameter.choices or parameter.default in parameter.choices
-        assert parameter.description.endswith(".")
-
-
-@pytest.mark.parametrize("name", CATALOGUE)
-def test_the_default_variant_takes_no_argument(name: str) -> None:
-    """The constructor's defaults are those of the facts."""
-    given = CATALOGUE[name]().structural
-    assert given == {p.name: p.default for p in CATALOGUE[name].facts.structural}
 
 
 def test_a_wrong_name_gets_the_near_ones() -> None:

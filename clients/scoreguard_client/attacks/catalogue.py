@@ -56,8 +56,16 @@ def parse_attack(text: str) -> Attack:
     Raises:
         AttackSpecError: the name or a parameter is unknown (near names are listed), or a value does not fit.
     """
-    kind, pairs = kind_of(text), text.strip().split(":")[1:]
-    types = parameter_types(kind)
+    return attack_of(kind_of(text), text)
+
+
+def attack_of(kind: type[Attack], text: str) -> Attack:
+    """Read the parameters of an attack whose class is known; the name in the text is not looked at.
+
+    Raises:
+        AttackSpecError: a parameter is unknown (near names are listed), or a value does not fit.
+    """
+    pairs, types = text.strip().split(":")[1:], parameter_types(kind)
     values = dict(_parse_pair(pair, text, types) for pair in pairs)
     if len(values) != len(pairs):
         raise AttackSpecError(text, "a parameter is given twice")

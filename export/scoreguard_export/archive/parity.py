@@ -32,7 +32,8 @@ from scoreguard_export.exporters.signature import (
 
 _GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
-_EAGER: Final = "eager"
+EAGER: Final = "eager"
+"""Name of the module itself among the engines."""
 LOADING: Final = "load"
 """The case of an error that comes before the first one."""
 
@@ -59,7 +60,7 @@ def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int
     script = _loaded(module, "torchscript", lambda: load_torchscript(torchscript))
     engines = {"torchscript": script, "onnx": _loaded(module, "onnx", lambda: load_onnx(onnx, input_names(module)))}
     records = [record for case in parity_cases(module) for record in _compare(module, engines, case, seed)]
-    for case in _gradient_cases(module):
+    for case in gradient_cases(module):
         _check_gradient(module, script, case, seed)
     return records
 
@@ -75,7 +76,7 @@ def parity_cases(module: Exportable) -> list[Case]:
         (1, least + 230, least + 347),
     ]
     cases = [Case(batch=n, height=height, width=width) for n, height, width in sizes]
-    for index, setting in enumerate(_settings(module)):
+    for index, setting in enumerate(settings(module)):
         for n, height, width in (sizes[index % 4], sizes[(index + 1) % 4]):
             cases.append(Case(batch=n, height=height, width=width, parameters=setting))
     smallest = Case(batch=len(PATTERNS), height=least, width=least, content=Content.PATTERNS)
@@ -88,19 +89,22 @@ def _pattern_cases(module: Exportable) -> list[Case]:
     height, width = (least + 29, least + 13) if isinstance(module, Defence) else (2 * least + 41, 2 * least + 17)
     return [
         Case(batch=len(PATTERNS), height=height, width=width, parameters=setting, content=Content.PATTERNS)
-        for setting in ({}, *_settings(module))
+        for setting in ({}, *settings(module))
     ]
 
 
-def _gradient_cases(module: Exportable) -> list[Case]:
-    """Photographs with the defaults, and patterns of every setting; none where the gradient is not the graph's."""
+def gradient_cases(module: Exportable) -> list[Case]:
+    """List the cases that gradients are compared at; none where the gradient is not the graph's (BPDA).
+
+    Photographs with the defaults, and patterns of every setting.
+    """
     if isinstance(module, Defence) and module.facts.differentiability is Differentiability.BPDA_IDENTITY:
         return []
     return [parity_cases(module)[3], *_pattern_cases(module)]
 
 
-def _settings(module: Exportable) -> Iterator[Mapping[str, float]]:
-    """Move one graph parameter at a time to its minimum, its maximum and a value between."""
+def settings(module: Exportable) -> Iterator[Mapping[str, float]]:
+    """Move one graph parameter at a time to its minimum, its maximum and a value between; none of a metric."""
     if not isinstance(module, Defence):
         return
     defaults = {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
@@ -137,12 +141,13 @@ def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: 
             raise TypeError(f"it gives {type(output).__name__}, and no tensor")
         return output
     except Exception as error:
-        if name == _EAGER:
+        if name == EAGER:
             raise ModuleError(describe(module), str(case), f"the module fails to run: {error}") from error
         raise ParityError(describe(module), name, str(case), f"it fails to run: {error}") from error
 
 
-def _eager(module: Exportable) -> Engine:
+def eager(module: Exportable) -> Engine:
+    """The module itself as an engine."""
     return lambda inputs: module(*inputs)
 
 
@@ -151,8 +156,8 @@ def _compare(
 ) -> Iterator[manifest_pb2.ParityCase]:
     inputs = case_inputs(module, case, seed)
     with torch.no_grad():
-        expected = _attempt(module, _EAGER, _eager(module), case, inputs)
-        if image := _not_finite(expected, case):
+        expected = _attempt(module, EAGER, eager(module), case, inputs)
+        if image := not_finite(expected, case):
             raise ModuleError(describe(module), str(case), f"the module's {_output(module)} is not finite on {image}")
         for name, engine in engines.items():
             error = _difference(module, name, case, expected, _attempt(module, name, engine, case, inputs))
@@ -179,7 +184,7 @@ def _difference(module: Exportable, name: str, case: Case, expected: Tensor, giv
     if given.shape != expected.shape or given.dtype != expected.dtype:
         found = f"it gives {given.dtype} {tuple(given.shape)}, the module {expected.dtype} {tuple(expected.shape)}"
         raise ParityError(describe(module), name, str(case), found)
-    if image := _not_finite(given, case):
+    if image := not_finite(given, case):
         raise ParityError(describe(module), name, str(case), f"its {_output(module)} is not finite on {image}")
     return float((given.double() - expected.double()).abs().max())
 
@@ -189,8 +194,8 @@ def _output(module: Exportable) -> str:
     return {"score": "score", "purified": "purified image"}[output_name(module)]
 
 
-def _not_finite(values: Tensor, case: Case) -> str:
-    """Name the first image whose values are not all finite; empty where there is none."""
+def not_finite(values: Tensor, case: Case) -> str:
+    """Name the first image of a case whose values (N, …) are not all finite; empty where there is none."""
     wrong = ~values.isfinite().flatten(1).all(dim=1) if values.dim() > 1 else ~values.isfinite()
     if not bool(wrong.any()):
         return ""
@@ -199,18 +204,33 @@ def _not_finite(values: Tensor, case: Case) -> str:
 
 
 def _check_gradient(module: Exportable, engine: Engine, case: Case, seed: int) -> None:
-    expected = _gradient(_eager(module), module, _EAGER, case, seed)
-    if image := _not_finite(expected, case):
+    expected = gradient(eager(module), module, EAGER, case, seed)
+    if image := not_finite(expected, case):
         raise ModuleError(describe(module), str(case), f"the module's gradient is not finite on {image}")
-    given = _gradient(engine, module, "torchscript", case, seed)
+    given = gradient(engine, module, "torchscript", case, seed)
     error = float((given - expected).abs().max() / expected.abs().max().clamp_min(1e-30))
     if not error <= _GRADIENT_TOLERANCE:
         found = f"the gradient differs by {error:.3g} of its largest value, allowed {_GRADIENT_TOLERANCE:.3g}"
         raise ParityError(describe(module), "torchscript", str(case), found)
 
 
-def _gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: int) -> Tensor:
-    """With respect to the images and to every other input of their shape: (N, values)."""
+def gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: int) -> Tensor:
+    """The gradient of a random weighting of the output, with respect to every input of the images' shape.
+
+    Args:
+        engine: what runs; gradients pass through it.
+        module: whose inputs it takes.
+        name: of the engine, for an error.
+        case: sizes and parameters.
+        seed: of the images, the random inputs and the weighting.
+
+    Returns:
+        (N, values); zeros where the output does not depend on the images.
+
+    Raises:
+        ModuleError: the module fails to run.
+        ParityError: the graph fails to run.
+    """
     inputs = case_inputs(module, case, seed)
     images = [value.requires_grad_() for value in inputs if value.dim() == 4]
     output = _attempt(module, name, engine, case, inputs)
@@ -218,4 +238,4 @@ def _gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: i
         return torch.cat([torch.zeros_like(image).flatten(1) for image in images], dim=1)
     weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
     gradients = torch.autograd.grad((output * weights).sum(), images, allow_unused=True, materialize_grads=True)
-    return torch.cat([gradient.flatten(1) for gradient in gradients], dim=1)
+    return torch.cat([slope.flatten(1) for slope in gradients], dim=1)

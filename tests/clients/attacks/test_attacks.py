@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -12,13 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import ConstantOracle, LinearOracle, ScoreOnly, TorchOracle
+from tests.clients.attacks.short import AS_PUBLISHED, ONE_STEP, SEARCHES, TRAINED, attack_of
 
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client.attacks import (
     CATALOGUE,
     AttackInputError,
     AttackSpecError,
-    Direction,
     Mode,
     Needs,
     OracleAnswerError,
@@ -32,6 +33,8 @@ from scoreguard_client.attacks.catalogue import kind_of, parameter_types
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
+from scoreguard_client.testing import ATTACK_RULES, check_attack, without
+from scoreguard_client.testing.oracles import ramp as weights_of
 
 TEXTS = [
     "fgsm",
@@ -78,39 +81,37 @@ CHAIN = parse_chain("jpeg:quality=50:subsampling=4:2:0")
 """What the oracles say stands before them, so that every attack fits; their scores know nothing of it."""
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_same_seeds_give_the_same_pictures_alone_and_in_a_batch(text: str, pictures: Images) -> None:
-    """Bit for bit where the score itself does not depend on the batch."""
-    attack, oracle = parse_attack(text), ramp(pictures.shape[1:])
-    together = attack(pictures, oracle, seeds=[7, 8, 9], companions=COMPANIONS)
-    again = attack(pictures, oracle, seeds=[7, 8, 9], companions=COMPANIONS)
-    alone = attack(pictures[1:2], oracle, seeds=[8], companions=COMPANIONS)
-    np.testing.assert_array_equal(together.attacked, again.attacked)
-    np.testing.assert_array_equal(together.attacked[1:2], alone.attacked)
+CHECKED = list(
+    dict.fromkeys([*TEXTS, *(text for text in SEARCHES if not text.startswith("auto")), *ONE_STEP, *AS_PUBLISHED])
+)
+"""Every attack that needs no trained perturbation, in every mode; `auto` with few pushes, which take minutes."""
+ON_VGG16 = ["zhang-lpips:iterations=2", "zhang-dists:iterations=2"]
+"""Their convolutions run on several threads, and have given another last bit for the same image: rarely."""
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_a_curved_score_is_attacked_alike_in_any_batch(text: str, pictures: Images) -> None:
-    """Up to what the score's own last bits make of it: a few pixels of vanishing gradient."""
-    attack, oracle = parse_attack(text), smooth()
-    together = attack(pictures, oracle, seeds=[7, 8, 9], companions=COMPANIONS)
-    alone = attack(pictures[1:2], oracle, seeds=[8], companions=COMPANIONS)
-    assert np.mean(np.abs(together.attacked[1:2] - alone.attacked) > 1e-4) < 0.01
+@pytest.mark.parametrize("text", [text for text in CHECKED if text not in ON_VGG16])
+def test_every_attack_obeys_every_rule(text: str) -> None:
+    """Facts, text form, budget, range, shapes, seeds, queries, directions, the clean image; see `ATTACK_RULES`."""
+    check_attack(text, chain=format_chain(CHAIN))
 
 
-@pytest.mark.parametrize("text", TEXTS)
-@pytest.mark.parametrize("higher_is_better", [True, False])
-def test_every_attack_can_be_turned_round(text: str, higher_is_better: bool, pictures: Images) -> None:
-    """Downwards it ends below where it ends upwards, whichever way the metric runs."""
-    middle = (pictures * np.float32(0.5) + np.float32(0.25)).astype(np.float32)
-    weights = np.random.default_rng(5).normal(size=pictures.shape[1:]).astype(np.float32)
-    oracle = LinearOracle(weights=weights, higher_is_better=higher_is_better, chain=CHAIN)
-    up, down = (
-        parse_attack(f"{text}:direction={direction}")(middle, oracle, companions=COMPANIONS) for direction in Direction
-    )
-    sign = 1 if higher_is_better else -1
-    assert np.all(sign * up.scores >= sign * down.scores)
-    assert np.any(sign * up.scores > sign * down.scores)
+@pytest.mark.slow
+@pytest.mark.parametrize("text", ON_VGG16)
+def test_an_attack_on_a_network_obeys_every_rule(text: str, folder: Path) -> None:
+    """But for last bits of a batch, see test_batches.py."""
+    check_attack(attack_of(text, folder), rules=without(ATTACK_RULES, "seeds"))
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_a_trained_perturbation_obeys_every_rule(name: str, tmp_path: Path) -> None:
+    """One of 8 x 8 pixels."""
+    np.save(tmp_path / "any.npy", np.random.default_rng(2).uniform(-0.1, 0.1, (3, 8, 8)).astype(np.float32))
+    check_attack(f"{name}:file={tmp_path / 'any.npy'}")
+
+
+def test_every_attack_of_the_catalogue_is_checked() -> None:
+    """A new attack must be put on one of the lists."""
+    assert {kind_of(text).name for text in CHECKED} | set(TRAINED) == set(CATALOGUE)
 
 
 def smooth() -> TorchOracle:
@@ -125,8 +126,7 @@ def smooth() -> TorchOracle:
 
 def ramp(shape: tuple[int, ...]) -> LinearOracle:
     """Weights of both signs."""
-    weights = np.linspace(-1, 1, int(np.prod(shape))).reshape(shape).astype(np.float32)
-    return LinearOracle(weights=weights, chain=CHAIN)
+    return LinearOracle(weights=weights_of(shape), chain=CHAIN)
 
 
 @pytest.mark.parametrize("text", WITHOUT_EPS)
@@ -161,38 +161,11 @@ def test_every_attack_stays_in_its_budget_at_any_size(
     require_budget(attack, clean, result)
 
 
-@pytest.mark.parametrize("text", TEXTS)
-def test_every_call_is_counted_and_covers_the_whole_batch(text: str, pictures: Images) -> None:
-    """Queries per picture = calls to the oracle = rows of the trace = what the attack declares."""
-    attack, oracle = parse_attack(text), ramp(pictures.shape[1:])
-    result = attack(pictures, oracle, companions=COMPANIONS)
-    assert result.queries.tolist() == [oracle.calls] * len(pictures)
-    assert result.trace.shape == (oracle.calls, len(pictures))
-    # A gradient attack that does not know its last score asks once more, and once about the clean images where none of
-    # its questions was; a stopping rule may end a search early.
-    assert 0 < oracle.calls <= attack.queries_needed + (2 if attack.needs is Needs.GRADIENT else 0)
-    if attack.needs is Needs.SCORES:
-        assert oracle.calls == attack.queries_needed
-    assert all(len(seen) == len(pictures) for seen in oracle.seen)
-
-
-@pytest.mark.parametrize("text", TEXTS)
-def test_the_text_form_of_an_attack_names_every_parameter_and_reads_back(text: str) -> None:
-    """str(attack) identifies it in records: reading it gives an equal attack."""
-    attack = parse_attack(text)
-    again = parse_attack(str(attack))
-    assert str(again) == str(attack)
-    assert type(again) is type(attack)
-
-
 @pytest.mark.parametrize("name", CATALOGUE)
 def test_the_catalogue_names_attacks_as_they_name_themselves(name: str) -> None:
-    """Each class states its name, source and year."""
-    kind = CATALOGUE[name]
-    assert kind.name == name
-    assert kind.title
-    assert kind.paper
-    assert 2007 < kind.year < 2030
+    """Each is of its field's years; that it states the rest is a rule."""
+    assert CATALOGUE[name].name == name
+    assert 2007 < CATALOGUE[name].year < 2030
 
 
 def test_fractions_whole_numbers_and_modes_are_read() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tests.clients.attacks.conftest import LinearOracle, ScoreOnly, TorchOracle
+from tests.clients.attacks.conftest import ScoreOnly, TorchOracle
 from tests.clients.attacks.short import (
     AS_PUBLISHED,
     CHAINED,
@@ -24,22 +24,11 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import CATALOGUE, Needs, parse_attack
 from scoreguard_client.attacks.clean_candidate import JUDGING_CALLS
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
+from scoreguard_client.testing.oracles import PeakOracle
 
 
 @dataclass(kw_only=True)
-class Peak(LinearOracle):
-    """Any change lowers the score, and the gradient does not know it."""
-
-    clean: Images
-
-    def score(self, images: Images) -> Scores:
-        """Minus the mean change."""
-        self.calls += 1
-        return np.asarray(-np.abs(images.astype(np.float64) - self.clean).mean(axis=(1, 2, 3)))
-
-
-@dataclass(kw_only=True)
-class NoisyPeak(Peak):
+class NoisyPeak(PeakOracle):
     """Any change costs 0.02, behind a random defence of some draws a question."""
 
     draws: int = 1
@@ -56,10 +45,10 @@ class NoisyPeak(Peak):
         return np.asarray(0.01 * drawn - 0.02 * changed)
 
 
-def hostile(pictures: Images) -> Peak:
+def hostile(pictures: Images) -> PeakOracle:
     """Its gradient leads away from the clean images."""
     weights = np.random.default_rng(3).normal(size=pictures.shape[1:]).astype(np.float32)
-    return Peak(clean=pictures, weights=weights)
+    return PeakOracle(clean=pictures, weights=weights)
 
 
 def test_every_attack_of_the_catalogue_is_a_search_or_declared_as_one_that_may_end_lower() -> None:
@@ -118,7 +107,7 @@ def test_no_search_ends_below_a_photograph_on_the_shipped_metric(text: str, dire
 def test_an_image_that_gains_is_kept_beside_one_that_does_not(pictures: Images) -> None:
     """The choice is each image's own."""
 
-    class Half(Peak):
+    class Half(PeakOracle):
         def score(self, images: Images) -> Scores:
             return np.where(np.arange(len(images)) == 1, 1.0, -1.0) * -super().score(images) * -1
 

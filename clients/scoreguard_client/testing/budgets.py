@@ -1,0 +1,65 @@
+"""Checks of a budget and of a result's form that know nothing of how they are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from scoreguard_client.attacks.base import Attack, AttackResult
+from scoreguard_client.oracles.base import Images
+
+RESOLUTION = 1e-4 / 255
+"""What float32 clean values and decimal radii may miss the 8-bit grid by."""
+
+
+def budget_findings(attack: Attack, clean: Images, result: AttackResult) -> Iterator[str]:
+    """L-infinity (`eps`), root mean squared error (`rmse`) or number of pixels (`pixels`), whichever it states.
+
+    Args:
+        attack: what made the result.
+        clean: what it was made of, (N, 3, H, W), of 8-bit levels.
+        result: what is measured, in float32 exactly and after rounding to 8 bits.
+    """
+    levels = np.rint(clean.astype(np.float64) * 255) / 255
+    for what, found, centre, slack in (
+        ("", result.attacked, clean.astype(np.float64), 0.0),
+        (" after rounding to 8 bits", result.attacked_8bit / 255, levels, RESOLUTION),
+    ):
+        difference = np.abs(found.astype(np.float64) - centre)
+        yield from (f"{finding}{what}" for finding in _beyond(attack, difference, slack))
+
+
+def _beyond(attack: Any, difference: npt.NDArray[np.float64], slack: float) -> Iterator[str]:
+    if hasattr(attack, "eps") and not difference.max() <= attack.eps + slack:
+        yield f"the L∞ distance is {difference.max():.9g}, allowed {attack.eps:.9g}"
+    if hasattr(attack, "rmse") and not (error := _largest_error(difference)) <= attack.rmse + slack:
+        yield f"the root mean squared error is {error:.9g}, allowed {attack.rmse:.9g}"
+    if hasattr(attack, "pixels") and (count := _most_changed(difference)) > attack.pixels:
+        yield f"{count} pixels are changed, allowed {attack.pixels}"
+
+
+def _largest_error(difference: npt.NDArray[np.float64]) -> float:
+    return float(np.sqrt((difference**2).mean(axis=(1, 2, 3))).max())
+
+
+def _most_changed(difference: npt.NDArray[np.float64]) -> int:
+    return int((difference > 0).any(axis=1).sum(axis=(1, 2)).max())
+
+
+def form_findings(clean: Images, result: AttackResult) -> Iterator[str]:
+    """Shapes, types and range of a result for clean images (N, 3, H, W)."""
+    for name, array, shape, dtype in (
+        ("attacked", result.attacked, clean.shape, np.float32),
+        ("attacked_8bit", result.attacked_8bit, clean.shape, np.uint8),
+        ("scores", result.scores, clean.shape[:1], np.float64),
+        ("queries", result.queries, clean.shape[:1], np.int64),
+    ):
+        if array.shape != shape or array.dtype != np.dtype(dtype):
+            yield f"{name} is {array.dtype} {array.shape}, not {np.dtype(dtype)} {shape}"
+    if not 0 <= result.attacked.min() <= result.attacked.max() <= 1:
+        yield f"attacked images reach {result.attacked.min():.6g} to {result.attacked.max():.6g}, not 0 to 1"
+    if len(result.flags) != len(clean):
+        yield f"there are {len(result.flags)} texts of flags for {len(clean)} images"

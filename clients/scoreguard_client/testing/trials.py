@@ -1,0 +1,84 @@
+"""An attack under test, and how the rules try it: on which images, with which seeds and against which oracle."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Final
+
+import numpy as np
+
+from scoreguard.v1.spec import Step
+from scoreguard_client.attacks.base import Attack, AttackResult, Companions, Needs
+from scoreguard_client.attacks.errors import AttackInputError, AttackSpecError
+from scoreguard_client.oracles.base import GradientOracle, Images
+from scoreguard_client.testing.oracles import CurvedOracle, LinearOracle, ScoreOnly, ramp
+
+SIZES: Final = ((3, 17, 23), (1, 1, 1), (2, 5, 12), (1, 12, 1))
+"""Images, height and width: odd, not square, a pixel, a line."""
+_RADII: Final = (0.5 / 255, 4 / 255, 0.0314, 1.0)
+"""Radii of an L∞ ball: below one level, whole levels, a decimal number, none."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trial:
+    """An attack with what it is tried with."""
+
+    attack: Attack
+    chain: tuple[Step, ...]
+    """What the oracles say stands before their score, so that the attack fits; their scores know nothing of it."""
+    companions: Companions
+    """Oracles of the other metrics that it asks."""
+
+    def run(self, images: Images, oracle: GradientOracle, seeds: Sequence[int] | None = None) -> AttackResult:
+        """Attack; an attack that needs no gradient is shown none."""
+        seen = oracle if self.attack.needs is Needs.GRADIENT else ScoreOnly(inner=oracle)
+        return self.attack(images, seen, seeds=seeds, companions=self.companions)
+
+    def linear(self, images: Images) -> LinearOracle:
+        """A linear score for images of this size."""
+        return LinearOracle(weights=ramp(images.shape[1:]), chain=self.chain)
+
+    def curved(self, images: Images) -> CurvedOracle:
+        """A score without a flat region for images of this size."""
+        weights = np.cos(np.arange(images[0].size) * 0.3).reshape(images.shape[1:]) + 0.2
+        return CurvedOracle(weights=weights.astype(np.float32), chain=self.chain)
+
+    def batches(self) -> Iterator[Images]:
+        """Clean images of every size; one that the attack refuses is left out, but the first, which it must take.
+
+        Raises:
+            AttackInputError: it refuses the first.
+        """
+        for size in SIZES:
+            images = images_of(*size)
+            try:
+                self.run(images, self.linear(images))
+            except AttackInputError:
+                if size == SIZES[0]:
+                    raise
+            else:
+                yield images
+
+    def radii(self) -> Iterator[Trial]:
+        """Itself, and itself with other radii where `eps` is a parameter; one that it refuses is left out."""
+        yield self
+        for eps in _RADII if "eps" in {field.name for field in fields(self.attack)} else ():
+            try:
+                attack = replace(self.attack, eps=eps)  # type: ignore[call-arg]  # not every attack has one
+            except AttackSpecError:
+                continue
+            yield replace(self, attack=attack)
+
+
+def images_of(count: int, height: int, width: int) -> Images:
+    """8-bit images (N, 3, H, W), with rows at both ends of the range where there are several."""
+    levels = np.random.default_rng(1).integers(0, 256, (count, 3, height, width))
+    if height > 2:
+        levels[:, :, 0, :], levels[:, :, 1, :] = 0, 255
+    return (levels / 255).astype(np.float32)
+
+
+def size_of(images: Images) -> str:
+    """The shape in a finding: `3×3×17×23`."""
+    return "×".join(map(str, images.shape))
