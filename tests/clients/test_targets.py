@@ -13,6 +13,8 @@ from scoreguard_client import ConfigurationError, ConnectionConfig, RetryConfig,
 from scoreguard_client._status import _unreachable
 from scoreguard_client._targets import check_target, is_loopback, proxy_of
 
+pytestmark = pytest.mark.base
+
 ONCE = ConnectionConfig(retry=RetryConfig(attempts=1), timeout_seconds=20)
 
 
