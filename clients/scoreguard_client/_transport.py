@@ -62,6 +62,7 @@ class Encoded(Protocol):
     @property
     def payload(self) -> bytes:
         """The bytes."""
+        ...
 
 
 class Transport:

@@ -97,7 +97,7 @@ class UniversalAttack(Attack):
     def run(self, session: Session) -> Found:
         """Add it."""
         added = np.float32(self.amplitude) * tiled(self.perturbation.values, *session.clean.shape[2:])
-        return Found(images=session.region.clip(session.clean + added))
+        return Found(images=session.region.clip(session.clean + added))  # pyright: ignore[reportArgumentType]
 
     def _require_trained(self, there: str, here: str, advice: str) -> None:
         if there != here:

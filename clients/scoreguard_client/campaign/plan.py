@@ -83,7 +83,8 @@ class Plan:
         """Read what `canonical_json` wrote."""
         data: dict[str, Any] = json.loads(text)
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "defences", "companions")}))
+        data |= {name: tuple(data[name]) for name in ("attacks", "defences", "companions")}
+        return Plan(**data)
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""

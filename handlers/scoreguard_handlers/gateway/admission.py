@@ -379,5 +379,5 @@ def _group_of(request: Request) -> Hashable:
 
 def _add_wait(result: WorkResult, milliseconds: float) -> None:
     kind = result.WhichOneof("result")
-    if kind not in {None, "status"}:
+    if kind is not None and kind != "status":
         getattr(result, kind).timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=milliseconds))
