@@ -1,10 +1,10 @@
-# Six verbs. `make demo` and `make test` set up everything they need.
+# Eight verbs. `make demo` and `make test` set up everything they need.
 PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 READY   = $(VENV)/.ready
 
-.PHONY: install demo test slow check protos clean
+.PHONY: install demo test slow check docs wheel protos clean
 
 install: $(READY)
 
@@ -34,9 +34,19 @@ check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/codespell
+
+# The documentation as a site, in site/; `.venv/bin/mkdocs serve` shows it while it is written.
+docs: install
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+# The wheel, alone in an empty environment: its commands and the client's tests.
+wheel: install
+	$(BIN)/python scripts/wheel.py
 
 protos: install
 	$(BIN)/python scripts/protos.py
 
 clean:
-	rm -rf $(VENV) runs build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) runs build dist site .mypy_cache .ruff_cache .pytest_cache

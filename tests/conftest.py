@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from data_folder import DATA, WHY_SKIPPED
 from google.protobuf import json_format
 from onnx import TensorProto, helper
 from PIL import Image
@@ -21,7 +22,6 @@ from scoreguard.v1 import manifest_pb2 as pb
 from scoreguard.v1.archive import FORMAT, Archive
 from scoreguard.v1.mar import torchserve_files
 
-DATA = Path(__file__).resolve().parents[1] / "../shared/data"
 GOLDEN_LEVEL = 51
 """8-bit level of the golden picture: brightness 20 of 100."""
 
@@ -30,8 +30,8 @@ GOLDEN_LEVEL = 51
 def shared_data() -> Path:
     """The folder of real images, weights and human scores; the test is skipped where it is absent."""
     if not DATA.is_dir():
-        pytest.skip("the data folder is not here")
-    return DATA.resolve()
+        pytest.skip(WHY_SKIPPED)
+    return DATA
 
 
 @pytest.fixture(scope="session")

@@ -232,7 +232,7 @@ def _chain(defences: DefencesLike) -> list[Step]:
         if isinstance(defences, (str, Step)):
             return _part(defences)
         if isinstance(defences, Mapping):
-            return [_step(name, parameters) for name, parameters in defences.items()]
+            return [_step(name, parameters) for name, parameters in defences.items()]  # pyright: ignore[reportArgumentType]
         return [step for part in defences for step in _part(part)]
     except SpecError as error:
         raise InvalidRequestError(str(error), field="defences") from error

@@ -142,6 +142,6 @@ def _details(status: status_pb2.Status) -> dict[str, Any]:
     for packed in status.details:
         for kind in (error_details_pb2.ErrorInfo, error_details_pb2.BadRequest, error_details_pb2.RetryInfo):
             message = kind()
-            if packed.Is(kind.DESCRIPTOR) and packed.Unpack(message):
+            if packed.Is(kind.DESCRIPTOR) and packed.Unpack(message):  # pyright: ignore[reportArgumentType]
                 found.setdefault(kind.DESCRIPTOR.name, message)
     return found

@@ -17,6 +17,8 @@ import pytest
 from scoreguard_client import ScoringClient
 from scoreguard_client.cli import COMMANDS, LazyGroup, command, main
 
+pytestmark = pytest.mark.base
+
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:

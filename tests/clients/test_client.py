@@ -42,6 +42,8 @@ from scoreguard_client import (
 from scoreguard_client._responses import to_score
 from scoreguard_client.oracles.live import LiveScoreOracle
 
+pytestmark = pytest.mark.base
+
 GREY = np.full((4, 6, 3), 51, np.uint8)  # 51 / 255 = 0.2, so `bright` is 20.
 
 

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from scoreguard_client import AsyncScoringClient, ConfigurationError, UnavailableError
 from scoreguard_client.bench import WRONG_SCORE, LoadResult, run_load, synthetic_pictures
 
+pytestmark = pytest.mark.base
+
 PICTURES = [np.full((4, 4, 3), level, np.uint8) for level in (51, 102, 153)]
 
 

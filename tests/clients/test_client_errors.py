@@ -35,6 +35,8 @@ from scoreguard_client._status import from_status
 from scoreguard_handlers import errors as serving
 from scoreguard_handlers.worker.status import to_status
 
+pytestmark = pytest.mark.base
+
 GREY = np.full((4, 6, 3), 51, np.uint8)
 FAST = RetryConfig(initial_backoff_seconds=0.01, max_backoff_seconds=0.02)
 

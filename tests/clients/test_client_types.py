@@ -9,6 +9,8 @@ import pytest
 
 from scoreguard_client import AsyncScoringClient, Catalogue, Gradient, Outcome, Purified, Score, ScoringClient
 
+pytestmark = pytest.mark.base
+
 GREY = np.full((4, 6, 3), 51, np.uint8)
 
 

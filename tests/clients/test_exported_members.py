@@ -13,6 +13,8 @@ from scoreguard_client import ScoreguardError
 from scoreguard_client import _exceptions as exceptions
 from scoreguard_client._base import BaseClient
 
+pytestmark = pytest.mark.base
+
 PUBLIC = [(name, getattr(scoreguard_client, name)) for name in scoreguard_client.__all__]
 CLASSES = [(name, member) for name, member in PUBLIC if inspect.isclass(member)]
 

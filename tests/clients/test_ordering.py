@@ -9,6 +9,8 @@ from scoreguard.v1.limits import LIMITS
 from scoreguard_client import ScoreRequest
 from scoreguard_client._ordering import BatchPlan
 
+pytestmark = pytest.mark.base
+
 GREY = np.full((4, 6, 3), 51, np.uint8)
 
 

@@ -24,6 +24,8 @@ from scoreguard_client import (
 )
 from scoreguard_client._retries import Retries, is_transient
 
+pytestmark = pytest.mark.base
+
 GREY = np.full((4, 6, 3), 51, np.uint8)
 FAST = ConnectionConfig(retry=RetryConfig(initial_backoff_seconds=0.01, max_backoff_seconds=0.02))
 ONCE = ConnectionConfig(retry=RetryConfig(attempts=1))

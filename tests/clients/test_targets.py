@@ -22,6 +22,8 @@ from scoreguard_client import (
 from scoreguard_client._status import _unreachable
 from scoreguard_client._targets import check_target, is_loopback, local_store, proxy_of
 
+pytestmark = pytest.mark.base
+
 ONCE = ConnectionConfig(retry=RetryConfig(attempts=1), timeout_seconds=20)
 
 

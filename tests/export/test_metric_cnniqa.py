@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_folder import DATA, WHY_SKIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,9 +19,8 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.cnniqa import CnnIqa, grey_levels, patches_of
 from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores, score_file
 
-SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
-WEIGHTS = SHARED / "weights" / "cnniqa_live.pth"
-needs_data = pytest.mark.skipif(not WEIGHTS.is_file(), reason="shared/data is absent")
+WEIGHTS = DATA / "weights" / "cnniqa_live.pth"
+needs_data = pytest.mark.skipif(not WEIGHTS.is_file(), reason=WHY_SKIPPED)
 
 
 def _picture(height: int, width: int, seed: int) -> np.ndarray:
@@ -148,10 +148,10 @@ def test_a_pickle_of_a_module_is_never_loaded(tmp_path: Path) -> None:
 @needs_data
 def test_official_weights_give_the_recorded_scores() -> None:
     """Ten NIPS 2017 pictures score as an earlier implementation of the same rule did."""
-    recorded = json.loads((SHARED / "benchmark" / "metric_ranges_nips2017.json").read_text())["cnniqa_live"]
+    recorded = json.loads((DATA / "benchmark" / "metric_ranges_nips2017.json").read_text())["cnniqa_live"]
     metric = CnnIqa.from_weights({"cnniqa": WEIGHTS})
     for name, score in list(recorded["per_image"].items())[:10]:
-        assert score_file(metric, SHARED / "images" / "nips2017" / name) == pytest.approx(score, abs=1e-3)
+        assert score_file(metric, DATA / "images" / "nips2017" / name) == pytest.approx(score, abs=1e-3)
 
 
 @needs_data
@@ -159,7 +159,7 @@ def test_official_weights_agree_with_people_on_live() -> None:
     """The rows whose DMOS is beyond doubt are ranked as the publisher's test does."""
     rows = {
         (row.dataset, row.group): row
-        for row in evaluate_on_human_scores(CnnIqa.from_weights({"cnniqa": WEIGHTS}), SHARED)
+        for row in evaluate_on_human_scores(CnnIqa.from_weights({"cnniqa": WEIGHTS}), DATA)
     }
     certain = rows["LIVE subset", "bijection"]
     assert certain.count == 10

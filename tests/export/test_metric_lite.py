@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_folder import DATA, WHY_SKIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
@@ -19,8 +20,7 @@ from scoreguard_export.metrics.lite import Lite
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
-SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
-needs_data = pytest.mark.skipif(not (SHARED / "mos").is_dir(), reason="shared/data is absent")
+needs_data = pytest.mark.skipif(not (DATA / "mos").is_dir(), reason=WHY_SKIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_lite_orders_the_live_subset_as_people_do(lite: Lite) -> None:
     """Rank correlation with human DMOS of pictures whose references were never trained on."""
-    rows = {(row.dataset, row.group): row for row in evaluate_on_human_scores(lite, SHARED)}
+    rows = {(row.dataset, row.group): row for row in evaluate_on_human_scores(lite, DATA)}
     every, certain = rows["LIVE subset", "all"], rows["LIVE subset", "bijection"]
     assert (every.count, certain.count) == (24, 10)
     assert every.srocc is not None and every.srocc >= 0.85

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from data_folder import DATA, WHY_SKIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -18,12 +18,11 @@ from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.metrics.nima import Nima, nearest_rows, resized
 from scoreguard_export.training.evaluate_mos import score_file
 
-SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
 FILES = {
     "nima": ("nima_mobilenet_technical.pt", "nima_quality_stable_diffusion.json"),
     "nima-aesthetic": ("nima_mobilenet_aesthetic.pt", "nima_appeal_stable_diffusion.json"),
 }
-needs_data = pytest.mark.skipif(not (SHARED / "weights").is_dir(), reason="shared/data is absent")
+needs_data = pytest.mark.skipif(not (DATA / "weights").is_dir(), reason=WHY_SKIPPED)
 
 
 def _random_metric() -> Nima:
@@ -100,7 +99,7 @@ def test_without_weights_the_message_says_where_they_are_from(name: str) -> None
 def test_official_weights_give_the_published_values(name: str, least_plcc: float, largest_mae: float) -> None:
     """Published float scores of Stable Diffusion pictures; the weights here come from an 8-bit model."""
     weights, published = FILES[name]
-    folder, metric = SHARED / "mos" / "avt_ai_images", load_metric(name, {name: SHARED / "weights" / weights})
+    folder, metric = DATA / "mos" / "avt_ai_images", load_metric(name, {name: DATA / "weights" / weights})
     rows = json.loads((folder / published).read_text())
     known = {row["image_id"]: row["mean_score_prediction"] for row in rows}
     paths = {name: folder / f"stable_diffusion_{name}.png" for name in known}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from data_folder import DATA, WHY_SKIPPED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
@@ -35,9 +36,8 @@ from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
 from scoreguard_export.training.distortions import DISTORTIONS
 from scoreguard_export.training.evaluate_mos import read_live, read_samples, score_file
 
-SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
-OFFICIAL = SHARED / "params" / "niqe_pris_params.npz"
-needs_data = pytest.mark.skipif(not OFFICIAL.is_file(), reason="shared/data is absent")
+OFFICIAL = DATA / "params" / "niqe_pris_params.npz"
+needs_data = pytest.mark.skipif(not OFFICIAL.is_file(), reason=WHY_SKIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def _levels(height: int, width: int, seed: int = 0) -> np.ndarray:
 @needs_data
 def test_the_official_model_gives_the_published_values_of_generated_pictures() -> None:
     """24 Stable Diffusion pictures of avt_ai_images, scored by their authors with IQA-PyTorch."""
-    metric, folder = load_metric("niqe", {"niqe": OFFICIAL}), SHARED / "mos" / "avt_ai_images"
+    metric, folder = load_metric("niqe", {"niqe": OFFICIAL}), DATA / "mos" / "avt_ai_images"
     with (folder / "iqa.csv").open(newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if (r["model"], r["metric"]) == ("stable_diffusion", "NIQE")]
     present = [r for r in rows if (folder / f"stable_diffusion_{r['img_id']}").is_file()]
@@ -88,9 +88,9 @@ def test_the_official_model_gives_the_published_values_of_generated_pictures() -
 @pytest.mark.parametrize("name", ["I03", "I04", "I06", "I08", "I19"])
 def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> None:
     """Five pictures. A third of I19 has no deviation, whose sign the official code leaves to rounding: 8.67 to 9.07."""
-    with (SHARED / "conformance" / "results_official.csv").open(newline="") as stream:
+    with (DATA / "conformance" / "results_official.csv").open(newline="") as stream:
         published = next(row for row in csv.DictReader(stream) if row["Method"] == "niqe")
-    mine = score_file(load_metric("niqe", {"niqe": OFFICIAL}), SHARED / "conformance" / f"{name}_dist.png")
+    mine = score_file(load_metric("niqe", {"niqe": OFFICIAL}), DATA / "conformance" / f"{name}_dist.png")
     assert mine == pytest.approx(float(published[f"{name}.bmp"]), abs=0.05)
 
 
@@ -99,8 +99,8 @@ def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> 
 def test_the_shipped_model_agrees_with_the_official_one() -> None:
     """Rank correlation over all labelled pictures, none of which the shipped model was fitted to."""
     shipped, official = load_metric("niqe"), load_metric("niqe", {"niqe": OFFICIAL})
-    paths = [picture.path for picture in read_live(SHARED) + read_samples(SHARED)]
-    paths += sorted((SHARED / "mos" / "avt_ai_images").glob("*.png"))
+    paths = [picture.path for picture in read_live(DATA) + read_samples(DATA)]
+    paths += sorted((DATA / "mos" / "avt_ai_images").glob("*.png"))
     mine, theirs = ([score_file(metric, path) for path in paths] for metric in (shipped, official))
     assert len(paths) >= 60
     assert spearmanr(mine, theirs).statistic > 0.93

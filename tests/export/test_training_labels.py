@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_folder import DATA, WHY_SKIPPED
 from PIL import Image
 from scipy.stats import spearmanr
 from skimage import data
@@ -20,8 +21,7 @@ from scoreguard_export.training.distortions import DISTORTIONS, WEIGHTS
 from scoreguard_export.training.evaluate_mos import concordance, evaluate_on_human_scores
 from scoreguard_export.training.labels import quality_labels
 
-SHARED = (Path(__file__).resolve().parents[2] / "../shared/data").resolve()
-needs_data = pytest.mark.skipif(not (SHARED / "mos").is_dir(), reason="shared/data is absent")
+needs_data = pytest.mark.skipif(not (DATA / "mos").is_dir(), reason=WHY_SKIPPED)
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_every_distortion_is_drawn_as_often_as_it_should_be() -> None:
 @pytest.mark.slow
 def test_labels_agree_with_people_on_live() -> None:
     """The labels themselves, which see the reference, rank blur, noise and JPEG as people do."""
-    folder = SHARED / "mos" / "live_subset"
+    folder = DATA / "mos" / "live_subset"
     with (folder / "labels.csv").open(newline="") as stream:
         rows = [row for row in csv.DictReader(stream) if row["distortion"] != "reference"]
     labels = [_label(_read(folder / row["file"]), _read(folder / row["reference"])) for row in rows]

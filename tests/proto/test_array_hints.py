@@ -10,6 +10,8 @@ import pytest
 
 from scoreguard.images.array_hints import range_hint, shape_hint, type_hint
 
+pytestmark = pytest.mark.base
+
 CODE = re.compile(r"(np\.repeat\(.*\)|array(?:\[[^\]]*\]|\.\w+\([^)]*\))+)")
 
 

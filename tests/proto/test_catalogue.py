@@ -10,6 +10,8 @@ import pytest
 
 from scoreguard.catalogue import Catalogue, DuplicateNameError, PluginError, UnknownNameError
 
+pytestmark = pytest.mark.base
+
 Install = Callable[..., None]
 OWN = {"fraction": "fractions:Fraction", "decimal": "decimal:Decimal"}
 

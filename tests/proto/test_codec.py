@@ -12,6 +12,8 @@ from scoreguard.v1.codec import from_tensor, to_tensor
 from scoreguard.v1.errors import PayloadError
 from scoreguard.v1.scoring_pb2 import DATA_TYPE_FLOAT32, DATA_TYPE_UINT8, Tensor
 
+pytestmark = pytest.mark.base
+
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 
 

@@ -11,6 +11,8 @@ from rich.table import Table
 
 from scoreguard.support import console
 
+pytestmark = pytest.mark.base
+
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("clients", "export", "handlers")
 

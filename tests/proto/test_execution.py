@@ -25,6 +25,8 @@ from scoreguard.v1.manifest_pb2 import (
 )
 from scoreguard.v1.scoring_pb2 import DefenceStep
 
+pytestmark = pytest.mark.base
+
 Floats = npt.NDArray[np.float32]
 SCHEDULE = linear_schedule()
 

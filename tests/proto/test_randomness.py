@@ -14,6 +14,8 @@ from scoreguard.v1.manifest_pb2 import (
     RandomInput,
 )
 
+pytestmark = pytest.mark.base
+
 NOISE = RandomInput(name="noise", distribution=DISTRIBUTION_STANDARD_NORMAL, shape=RANDOM_SHAPE_IMAGE)
 PLACE = RandomInput(name="place", distribution=DISTRIBUTION_UNIFORM, shape=RANDOM_SHAPE_ITEM)
 SHAPE = (1, 3, 8, 8)

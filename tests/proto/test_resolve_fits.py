@@ -14,6 +14,8 @@ from scoreguard.v1.errors import ParameterError, TooSmallError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceFacts, DefenceVariant, MetricFacts, ParameterSpec
 from scoreguard.v1.scoring_pb2 import DefenceStep
 
+pytestmark = pytest.mark.base
+
 KERNELS = (3.0, 5.0, 9.0)
 NAMES = ("kernel", "first")
 

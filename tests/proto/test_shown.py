@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from scoreguard.support.shown import LIMIT, PATH_LIMIT, shown, shown_path
 
+pytestmark = pytest.mark.base
+
 
 @pytest.mark.parametrize(
     ("value", "expected"),

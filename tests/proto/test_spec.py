@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from scoreguard.v1.errors import SpecError
 from scoreguard.v1.spec import Step, format_chain, parse_chain, parse_chains
 
+pytestmark = pytest.mark.base
+
 names = st.from_regex(r"[a-z][a-z0-9_-]{0,8}", fullmatch=True)
 values = st.floats(min_value=-1e6, max_value=1e6).map(lambda value: float(f"{value:.12g}"))
 steps = st.builds(

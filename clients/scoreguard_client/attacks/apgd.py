@@ -104,7 +104,7 @@ class _Climb:
         step = clip(images + self._eta * np.sign(self._gradient)) - images
         if not first:
             step = _KEPT * step + (1 - _KEPT) * (images - self._before)
-        self._before, self._images = images, clip(images + step)
+        self._before, self._images = images, clip(images + step)  # pyright: ignore[reportArgumentType]
 
     def answer(self, *, last: bool) -> None:
         """Ask about the new pictures; no step needs the last one's gradient."""

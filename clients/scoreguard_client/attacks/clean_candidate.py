@@ -52,10 +52,10 @@ def better_of(session: Session, attacked: Images, objective: Scores | None, *, r
     rounds = min(rounds, session.left // 2)  # Calls that were sent again may have used some of them up.
     if rounds:
         answers = [(session.objective(attacked), session.objective(session.clean)) for _ in range(rounds)]
-        objective, clean = np.mean(answers, axis=0)
+        found, clean = np.mean(answers, axis=0)
     else:
-        objective = session.objective(attacked) if objective is None else objective
+        found = session.objective(attacked) if objective is None else objective
         clean = session.objective(session.clean) if session.clean_objective is None else session.clean_objective
-    worse = objective < clean
+    worse = found < clean
     images = np.where(worse.reshape(-1, 1, 1, 1), session.clean, attacked)
-    return images, np.where(worse, clean, objective)
+    return images, np.where(worse, clean, found)

@@ -92,5 +92,5 @@ def _rise(session: Session, best: BestSeen, images: Images, offset: Images) -> S
     for sign in (1, -1):
         if session.left < 1:
             return np.zeros(len(images))
-        rise += sign * best.ask(session.region.clip(images + np.float32(sign) * offset))
+        rise += sign * best.ask(session.region.clip(images + np.float32(sign) * offset))  # pyright: ignore[reportArgumentType]
     return rise

@@ -102,7 +102,7 @@ class SimBA(ScoreAttack, LInfAttack):
             if not np.array_equal(trial, picture):
                 break
             walk.turn(better=False)
-        return trial
+        return trial  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 class _Walk:

@@ -99,4 +99,4 @@ def _set_square(rng: np.random.Generator, ball: Ball, index: int, picture: Image
         values = np.where(up, ball.high[index][window], ball.low[index][window])
         if not np.array_equal(values, picture[window]):
             break
-    picture[window] = values
+    picture[window] = values  # pyright: ignore[reportPossiblyUnboundVariable]

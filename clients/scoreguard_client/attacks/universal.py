@@ -103,7 +103,7 @@ class UniversalAttack(Attack):
     def run(self, session: Session) -> SearchResult:
         """Add it."""
         added = np.float32(self.amplitude) * tiled(self.perturbation.values, *session.clean.shape[2:])
-        return SearchResult(images=session.region.clip(session.clean + added))
+        return SearchResult(images=session.region.clip(session.clean + added))  # pyright: ignore[reportArgumentType]
 
     def _require_trained(self, there: str, here: str, advice: str) -> None:
         if there != here:

@@ -70,7 +70,7 @@ class Zhang(AdamSteps):
             score = loss_slope(session, session.gradient(images))
             measure = value_and_gradient(distance, images, session.clean)[1]
             gradient = score + np.float32(self.weight) * measure
-            return self._shaped(gradient) if self.mode is Mode.PAPER else gradient
+            return self._shaped(gradient) if self.mode is Mode.PAPER else gradient  # pyright: ignore[reportArgumentType, reportReturnType]
 
         paper = self.mode is Mode.PAPER
         start = _noisy(session) if paper else session.clean

@@ -71,7 +71,8 @@ class Plan:
         stored: dict[str, Any] = json.loads(text)
         data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        return Plan(**(data | {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}))
+        data |= {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}
+        return Plan(**data)
 
     def differences(self, other: Plan) -> list[str]:
         """What another plan has different, field by field, ready to print."""

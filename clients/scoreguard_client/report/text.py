@@ -63,7 +63,7 @@ def text_table(report: Report, width: int | None = None) -> Table:
         if (spare := width - width_of(_table(report, tight))) >= 0:
             longest = max(len(part) for row in report.rows for part in _parts(report.label(row.chain)))
             return _table(report, replace(tight, chain=longest + spare))
-    return _table(report, tight)
+    return _table(report, tight)  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 def _table(report: Report, layout: _Layout) -> Table:

@@ -36,7 +36,7 @@ def ssim(reference: Picture, picture: Picture) -> float:
     total = 0.0
     for a, b in _bands(reference, picture, overlap=window - 1):
         mean = structural_similarity(a, b, channel_axis=2, data_range=1.0, win_size=window)  # type: ignore[no-untyped-call]
-        total += (len(a) - window + 1) * float(mean)
+        total += (len(a) - window + 1) * float(mean)  # pyright: ignore[reportArgumentType]
     return total / (len(reference) - window + 1)
 
 

@@ -40,6 +40,7 @@ class BuildsOnnx(Protocol):
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
         """Build the graph, with inputs and output named as `exporters.signature` says."""
+        ...
 
 
 def export_onnx(module: Exportable, path: Path) -> None:

@@ -31,6 +31,7 @@ class BuildsTorchScript(Protocol):
 
     def torchscript(self) -> torch.jit.ScriptModule:
         """Build the script module, with the inputs of `forward`."""
+        ...
 
 
 def export_torchscript(module: Exportable, path: Path) -> None:

@@ -242,7 +242,7 @@ def run_step(state: DiffusionState, photos: list[Bytes], config: DiffusionConfig
     # Early averages forget the first steps sooner.
     kept = min(config.averaging, state.step / (state.step + 10))
     with torch.no_grad():
-        torch._foreach_lerp_(list(state.averaged.parameters()), list(state.network.parameters()), 1.0 - kept)
+        torch._foreach_lerp_(list(state.averaged.parameters()), list(state.network.parameters()), 1.0 - kept)  # pyright: ignore[reportPrivateImportUsage]
     return loss.item()
 
 

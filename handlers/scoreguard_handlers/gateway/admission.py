@@ -391,9 +391,9 @@ def _group_of(request: Request) -> Hashable:
 def _complete(result: WorkResult, pending: _Pending) -> None:
     """Add what the gateway knows of the work to the worker's answer."""
     kind = result.WhichOneof("result")
-    if kind in {None, "status"}:
+    if kind is None or kind == "status":
         return
-    answer = getattr(result, str(kind))
+    answer = getattr(result, kind)
     answer.timings.insert(0, StageTiming(stage=QUEUE_STAGE, milliseconds=pending.waited_ms))
     if kind in _COUNTING:
         answer.attempts = pending.attempts

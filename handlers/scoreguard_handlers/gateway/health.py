@@ -46,7 +46,7 @@ class HealthMonitor:
     def __init__(
         self, router: RequestRouter, config: HealthConfig, services: Iterable[str], telemetry: Telemetry
     ) -> None:
-        self.servicer = health.aio.HealthServicer()
+        self.servicer = health.aio.HealthServicer()  # pyright: ignore[reportAttributeAccessIssue]
         self._router, self._config, self._telemetry = router, config, telemetry
         self._names = ["", *services]
         self._watches = [_MetricWatch(router, config, deployment) for deployment in router.catalogue.values()]

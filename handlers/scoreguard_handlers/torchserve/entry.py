@@ -37,9 +37,11 @@ class Context(Protocol):
     @property
     def system_properties(self) -> Mapping[str, Any]:
         """`model_dir`: the folder that TorchServe unpacked the archive into."""
+        ...
 
     def get_all_request_header(self, idx: int) -> Mapping[str, Any]:
         """Headers of one request; those of its fields, as dictionaries, are among them."""
+        ...
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
         """Set the HTTP status of one request."""

@@ -38,7 +38,7 @@ _ECHO: Final = 80
 """Characters of a caller's text that a message repeats."""
 _FILE_NAME: Final = re.compile(rb"[ -~]{0,250}\.[A-Za-z]{3,4}\Z")
 _SEND: Final = "send image=@photo.png"
-_HTTP: Final = {
+_HTTP: Final[Mapping[int, tuple[int, str]]] = {
     code_pb2.INVALID_ARGUMENT: (400, "Bad Request"),
     code_pb2.NOT_FOUND: (404, "Not Found"),
     code_pb2.FAILED_PRECONDITION: (409, "Conflict"),

@@ -148,7 +148,7 @@ class Codec:
         """
         height, width = upstream.shape[2:]
         gains = zip(self._decoded_from(upstream), slopes, strict=True)
-        luminance, *chrominance = (from_blocks(np.asarray((gain * slope) @ TRANSFORM)) for gain, slope in gains)
+        luminance, *chrominance = (from_blocks(np.asarray((gain * slope) @ TRANSFORM)) for gain, slope in gains)  # pyright: ignore[reportArgumentType]
         if self.halved:
             chrominance = [_halved_transposed(plane, (height + 1) // 2) for plane in chrominance]
         colours = np.einsum("cd,cnhw->ndhw", TO_COMPONENTS, np.stack([luminance, *chrominance]))
@@ -171,7 +171,7 @@ def cubic_slopes(numbers: Sequence[Floats]) -> tuple[Floats, ...]:
 def sum_of_squares(planes: Floats) -> Floats:
     """Sum of each 2 × 2 square of (..., 2h, 2w)."""
     rows = planes[..., 0::2, :] + planes[..., 1::2, :]
-    return np.asarray(rows[..., 0::2] + rows[..., 1::2])
+    return np.asarray(rows[..., 0::2] + rows[..., 1::2])  # pyright: ignore[reportReturnType]
 
 
 def repeated(planes: npt.NDArray[T], times: int) -> npt.NDArray[T]:
@@ -203,7 +203,7 @@ def _doubled_transposed(planes: Floats, axis: int) -> Floats:
     inputs[..., 1:] += odd[..., :-1]
     inputs[..., 0] += even[..., 0]
     inputs[..., -1] += odd[..., -1]
-    return np.moveaxis(inputs, -1, axis)
+    return np.moveaxis(inputs, -1, axis)  # pyright: ignore[reportReturnType]
 
 
 def _filled(planes: Floats, unit: int) -> Floats:

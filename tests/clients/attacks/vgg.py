@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from tests.conftest import DATA
+from data_folder import DATA
 
 VGG16, LPIPS, DISTS = "vgg16-397923af.pth", "lpips_v0.1_lin_vgg.pth", "dists_weights.pt"
 WIDTHS = (64, 128, 256, 512, 512)

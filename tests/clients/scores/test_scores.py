@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import gzip
-from pathlib import Path
 
 import numpy as np
 import pytest
+from data_folder import DATA
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -19,14 +19,13 @@ from scoreguard_client.scores import fidelity
 from scoreguard_client.scores.fidelity import IDENTICAL_PSNR, like
 from scoreguard_client.scores.scaling import Values
 
-DATA = Path(__file__).resolve().parents[3] / "../shared/data/benchmark/maniqa"
 UNIT = scores.ScoreRange(low=0, high=1)
 VALUES = hnp.arrays(np.float64, st.integers(2, 20), elements=st.floats(-2, 2, width=32))
 
 
 def published(attack: str) -> tuple[Values, Values]:
     """Clean and attacked MANIQA scores of the NIPS 2017 images, as published."""
-    path = DATA / f"{attack}_maniqa_test.csv.gz"
+    path = DATA / "benchmark" / "maniqa" / f"{attack}_maniqa_test.csv.gz"
     if not path.is_file():
         pytest.skip(f"{path.name} is not here")
     with gzip.open(path, "rt", newline="") as file:

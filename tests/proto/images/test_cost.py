@@ -18,6 +18,8 @@ from scoreguard.images import read_image, read_pillow
 from scoreguard.images.jpeg import MAX_SCANS, MAX_SEGMENTS
 from scoreguard.v1.errors import ImageError, ImageLimitError
 
+pytestmark = pytest.mark.base
+
 END = b"\xff\xd9"
 
 

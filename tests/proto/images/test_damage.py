@@ -11,6 +11,8 @@ from tests.proto.images.files import bmp, gif, packed, photo, png, pnm, samples,
 from scoreguard.images import KINDS, read_image
 from scoreguard.v1.errors import ImageError
 
+pytestmark = pytest.mark.base
+
 FILES = [
     *(saved(photo(16, 12), kind.upper()) for kind in KINDS),
     saved(photo(16, 12), "JPEG", progressive=True),

@@ -11,6 +11,8 @@ from tests.proto.images.files import photo, saved
 from scoreguard.images import KINDS, SUFFIXES, image_files, is_image_path, kind_of, read_image
 from scoreguard.v1.errors import ImageError
 
+pytestmark = pytest.mark.base
+
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_known_by_its_first_bytes(kind: str) -> None:

@@ -15,6 +15,8 @@ from tests.proto.images.files import packed, photo, png, png_chunk, pnm, samples
 from scoreguard.images import read_image, read_pillow
 from scoreguard.v1.errors import ImageError
 
+pytestmark = pytest.mark.base
+
 PHOTO = photo()
 BLOCKS = {
     "short": b"Exif\0\0" + b"\0\x08\0\x02\x01\x12\0\x03\0\0",

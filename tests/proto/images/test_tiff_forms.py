@@ -12,6 +12,8 @@ from tests.proto.images.files import packed, samples, tiff
 from scoreguard.images import read_image
 from scoreguard.v1.errors import ImageError
 
+pytestmark = pytest.mark.base
+
 UNASSOCIATED, ASSOCIATED, UNSPECIFIED = 2, 1, 0
 
 

@@ -12,6 +12,8 @@ from tests.proto.images.files import photo, saved
 from scoreguard.images import read_image
 from scoreguard.v1.errors import ImageError, ImageLimitError
 
+pytestmark = pytest.mark.base
+
 PHOTO = photo()
 LOSSY = saved(PHOTO, "WEBP", quality=80)
 LOSSLESS = saved(PHOTO, "WEBP", lossless=True)

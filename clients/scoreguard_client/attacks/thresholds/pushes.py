@@ -103,4 +103,4 @@ class Blocks:
             yield np.rint(changes)
             yield np.floor(changes + DITHER)
         else:
-            yield changes
+            yield changes  # pyright: ignore[reportReturnType]
