@@ -6,6 +6,7 @@ import re
 from typing import Any, Final
 
 import grpc
+from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
@@ -47,7 +48,7 @@ def code_of(error: ServerError) -> str:
 def to_status(error: ServerError) -> status_pb2.Status:
     """The status that `from_status` makes this exception of."""
     status = status_pb2.Status(code=code_pb2.Code.Value(error.code or code_of(error)), message=str(error))
-    details = [error_details_pb2.ErrorInfo(reason=error.reason, metadata=error.metadata)]
+    details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, metadata=error.metadata)]
     if error.field:
         details.append(error_details_pb2.BadRequest(field_violations=[{"field": error.field}]))
     if error.retry_after is not None:

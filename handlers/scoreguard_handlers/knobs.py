@@ -12,7 +12,10 @@ from scoreguard.support.shown import shown
 from scoreguard_handlers.config import Range, ServeConfig
 
 _KINDS: Final = {int: "a whole number", float: "a number", str: "text", bool: "true or false", Path: "a path"}
-_TRUTHS: Final = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(("false", "0", "no", "off"), False)
+_TRUTHS: Final[dict[str, bool]] = {
+    **dict.fromkeys(("true", "1", "yes", "on"), True),
+    **dict.fromkeys(("false", "0", "no", "off"), False),
+}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

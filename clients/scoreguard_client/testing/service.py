@@ -210,7 +210,7 @@ class FakeService:
             attempts=1,
         )
 
-    def catalogue(self, _: pb.ListMetricsRequest) -> pb.ListMetricsResponse:
+    def catalogue(self, request: pb.ListMetricsRequest) -> pb.ListMetricsResponse:
         """Answer `ListMetrics`; raises `ServerError`."""
         self._record(FakeCall(kind="list_metrics"))
         metrics = deployed(self._metrics, self._defences, self._range, higher_is_better=self._higher_is_better)
