@@ -6,7 +6,7 @@ r"""Every attack against the live endpoint, undefended and behind three defences
 Attacks images that none of the metrics was trained on (`unseen.py`): those of `--images` that are left, or exactly
 those of `--list`, of which one that was trained on is refused. The universal perturbations are trained on others.
 
-Builds the archives, trains the universal perturbations on other pictures, starts the service on a free port, runs one
+Builds the archives, trains the universal perturbations on other images, starts the service on a free port, runs one
 campaign for each metric (each attack also knowing each defence), and prints the tables as Markdown. Everything is kept
 in the working folder: the same command goes on where it was.
 
@@ -189,11 +189,11 @@ def parse() -> Plan:
     parser.add_argument(
         "--list", dest="names", type=Path, help=f"File with the names of the images to attack, as {LIST.name}."
     )
-    parser.add_argument("--training", type=Path, required=True, help="Folder of other pictures, for the perturbations.")
+    parser.add_argument("--training", type=Path, required=True, help="Folder of other images, for the perturbations.")
     parser.add_argument("--weights", action="append", default=[], help="NAME=PATH of a metric's weights; repeatable.")
     parser.add_argument("--metrics", default="lite,nima", help="Metrics, separated by commas.")
     parser.add_argument("--limit", type=int, default=30, help="Most images to attack.")
-    parser.add_argument("--batch", type=int, default=5, help="Pictures attacked at once.")
+    parser.add_argument("--batch", type=int, default=5, help="Images attacked at once.")
     parser.add_argument("--work", type=Path, default=Path("runs/attacks"), help="Where everything is kept.")
     return parser.parse_args(namespace=Plan())
 

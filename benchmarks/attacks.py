@@ -1,10 +1,10 @@
-"""Attacked pictures per second beside the limit, beside foolbox, and beside a loop over single pictures, in one run.
+"""Attacked images per second beside the limit, beside foolbox, and beside a loop over single images, in one run.
 
     python benchmarks/attacks.py --model-store model_store --metric lite
 
 Every round measures, one after the other and on the same TorchScript graph, for each attack: the attack itself on a
 batch; the limit (as many bare forward and backward passes of the batch as the attack asks, with nothing else); foolbox
-3 running the same attack with the same steps on the batch, where it has it; and the attack's steps on one picture after
+3 running the same attack with the same steps on the batch, where it has it; and the attack's steps on one image after
 the other, as the public benchmark (arXiv 2310.06958) runs them. The table shows the median over rounds of the ratio of
 speeds within a round: machines differ and drift, ratios within a round do not.
 """
@@ -46,7 +46,7 @@ class Plan(argparse.Namespace):
     model_store: Path
     metric: str
     attacks: str
-    pictures: int
+    images: int
     size: int
     threads: int
     rounds: int
@@ -61,14 +61,14 @@ class Line:
     """Its text form, as given."""
     gradients: bool
     """Whether its questions are gradients."""
-    pictures_per_second: float
-    """Attacked pictures per second of the last round; means nothing on another machine."""
+    images_per_second: float
+    """Attacked images per second of the last round; means nothing on another machine."""
     limit: float
     """Speed as a share of the bare passes."""
     foolbox: float | None
     """Speed as a multiple of foolbox; None where it has no such attack."""
     one_by_one: float | None
-    """Speed as a multiple of the loop over single pictures; None for attacks whose loop is not a plain one."""
+    """Speed as a multiple of the loop over single images; None for attacks whose loop is not a plain one."""
 
 
 def main() -> None:
@@ -77,7 +77,7 @@ def main() -> None:
     torch.set_num_threads(plan.threads)
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
     archive = find_surrogate(plan.model_store, plan.metric)
-    oracle, images = LocalOracle(archive), pictures(plan.pictures, plan.size)
+    oracle, images = LocalOracle(archive), crops(plan.images, plan.size)
     graph = load(archive)
     sign = oracle.facts.sign
     lines = []
@@ -124,24 +124,24 @@ def measure(attack: Attack, oracle: LocalOracle, graph: Any, sign: float, images
 def bare(graph: Any, batch: torch.Tensor, gradients: int, scores: int) -> None:
     """Passes through the graph and nothing else."""
     for _ in range(gradients):
-        pictures = batch.clone().requires_grad_()
-        graph(pictures).sum().backward()
+        images = batch.clone().requires_grad_()
+        graph(images).sum().backward()
     with torch.no_grad():
         for _ in range(scores):
             graph(batch)
 
 
-def signed_steps(graph: Any, picture: torch.Tensor, steps: int, sign: float) -> torch.Tensor:
-    """The public benchmark's loop: one picture, a perturbation, a sign step, a clip, and the score at the end."""
-    perturbation = torch.zeros_like(picture).requires_grad_()
+def signed_steps(graph: Any, image: torch.Tensor, steps: int, sign: float) -> torch.Tensor:
+    """The public benchmark's loop: one image, a perturbation, a sign step, a clip, and the score at the end."""
+    perturbation = torch.zeros_like(image).requires_grad_()
     for _ in range(steps):
-        loss = 1 - sign * graph((picture + perturbation).clamp(0, 1)).mean()
+        loss = 1 - sign * graph((image + perturbation).clamp(0, 1)).mean()
         (gradient,) = torch.autograd.grad(loss, perturbation)
         with torch.no_grad():
             perturbation -= gradient.sign() / LEVELS
             perturbation.clamp_(-10 / LEVELS, 10 / LEVELS)
     with torch.no_grad():
-        attacked = (picture + perturbation).clamp(0, 1)
+        attacked = (image + perturbation).clamp(0, 1)
         graph(attacked)
     return attacked
 
@@ -211,7 +211,7 @@ def summary(attack: Attack, rounds: list[dict[str, float]], count: int) -> Line:
     return Line(
         attack=attack.name,
         gradients=attack.needs is Needs.GRADIENT,
-        pictures_per_second=count / rounds[-1]["ours"],
+        images_per_second=count / rounds[-1]["ours"],
         limit=ratio("limit") or 0.0,
         foolbox=ratio("foolbox"),
         one_by_one=ratio("one_by_one"),
@@ -225,7 +225,7 @@ def row(line: Line) -> str:
     return f"{line.attack:<12} limit {limit}  foolbox {foolbox}  one by one {one_by_one}"
 
 
-def pictures(count: int, size: int) -> Images:
+def crops(count: int, size: int) -> Images:
     """Crops of scikit-image's photographs, (N, 3, size, size)."""
     names = ("astronaut", "coffee", "chelsea")
     sources = [getattr(photographs, name)() for name in names]
@@ -244,7 +244,7 @@ def parse() -> Plan:
     parser.add_argument("--model-store", type=Path, default=Path("model_store"))
     parser.add_argument("--metric", default="lite")
     parser.add_argument("--attacks", default=ATTACKS, help="Attacks in their text form, separated by commas.")
-    parser.add_argument("--pictures", type=int, default=8, help="Pictures of the batch.")
+    parser.add_argument("--images", type=int, default=8, help="Images of the batch.")
     parser.add_argument("--size", type=int, default=299, help="Height and width in pixels; at most 300.")
     parser.add_argument("--threads", type=int, default=2, help="Threads of torch.")
     parser.add_argument("--rounds", type=int, default=3, help="Rounds after one to warm up.")

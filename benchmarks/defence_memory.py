@@ -1,4 +1,4 @@
-"""Peak memory of one exported defence on one picture, in a process that runs nothing else.
+"""Peak memory of one exported defence on one image, in a process that runs nothing else.
 
 `benchmarks/defences.py` starts this file with a JSON task on the command line, and reads one JSON line from it. What is
 imported before the graph runs is what the engine needs and no more, and counts: a process has to hold it.
@@ -75,7 +75,7 @@ def _torchscript(path: str) -> Callable[[Arrays], Any]:
 
 
 def _purified(run: Callable[[Arrays], Any], inputs: Arrays, tiling: Sequence[int] | None) -> Any:
-    """The whole picture, or tile by tile as the server joins them."""
+    """The whole image, or tile by tile as the server joins them."""
     if not tiling:
         return run(inputs)
     others = {name: value for name, value in inputs.items() if name != "image"}

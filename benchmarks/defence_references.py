@@ -1,6 +1,6 @@
 """What a user would take instead of a defence: the same filter in OpenCV, Pillow, scikit-image, kornia, torchvision.
 
-Each is written with the parameters that the defence runs with, in the form of picture that its library likes best. A
+Each is written with the parameters that the defence runs with, in the form of image that its library likes best. A
 defence takes and gives RGB float32 (N, 3, H, W) in [0, 1]; `Form` is the way there and back that a user of the library
 has to write.
 """
@@ -31,7 +31,7 @@ LEVELS: Final = 255
 
 
 class Form(StrEnum):
-    """A form of picture."""
+    """A form of image."""
 
     BYTES = "uint8 HWC"
     FLOATS = "float32 HWC"
@@ -40,7 +40,7 @@ class Form(StrEnum):
     TENSOR = "float32 NCHW, torch"
 
     def read(self, planes: Planes) -> Any:
-        """Make a picture of this form."""
+        """Make an image of this form."""
         if self is Form.PLANES:
             return planes
         if self is Form.TENSOR:
@@ -50,13 +50,13 @@ class Form(StrEnum):
         levels = np.ascontiguousarray((planes[0] * LEVELS).round().astype(np.uint8).transpose(1, 2, 0))
         return levels if self is Form.BYTES else Image.fromarray(levels)
 
-    def write(self, picture: Any) -> Planes:
+    def write(self, image: Any) -> Planes:
         """Undo `read`, from whatever size."""
         if self is Form.PLANES:
-            return np.asarray(picture)
+            return np.asarray(image)
         if self is Form.TENSOR:
-            return np.asarray(picture.numpy())
-        planes = np.ascontiguousarray(np.asarray(picture).transpose(2, 0, 1))[None]
+            return np.asarray(image.numpy())
+        planes = np.ascontiguousarray(np.asarray(image).transpose(2, 0, 1))[None]
         return planes if self is Form.FLOATS else np.asarray(planes / LEVELS, np.float32)
 
 
@@ -67,7 +67,7 @@ class Reference:
     name: str
     form: Form
     run: Callable[[Any], Any]
-    """From a picture of that form to one of that form."""
+    """From an image of that form to one of that form."""
 
     def converted(self, planes: Planes) -> Planes:
         """From and to the form that a chain works on."""
@@ -144,15 +144,15 @@ def _jpeg(values: Values) -> list[Reference]:
     quality, subsampling = int(values["quality"]), {420: 2, 444: 0}[int(values["subsampling"])]
     enhance = _kornia().enhance
 
-    def by_pillow(picture: Any) -> Any:
+    def by_pillow(image: Any) -> Any:
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=quality, subsampling=subsampling)
+        image.save(file, "JPEG", quality=quality, subsampling=subsampling)
         decoded = Image.open(file)
         decoded.load()
         return decoded
 
-    def by_opencv(picture: Any) -> Any:
-        coded = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    def by_opencv(image: Any) -> Any:
+        coded = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         decoded: Any = cv2.imdecode(coded, cv2.IMREAD_COLOR)
         return cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
 
@@ -181,13 +181,13 @@ def _resize(values: Values) -> list[Reference]:
 def _upscale(values: Values) -> list[Reference]:
     vision = _torchvision()
 
-    def by_pillow(picture: Any) -> Any:
-        small = picture.resize(_shrunk(picture.size, values), Image.Resampling.BILINEAR)
-        return small.resize(picture.size, Image.Resampling.BILINEAR)
+    def by_pillow(image: Any) -> Any:
+        small = image.resize(_shrunk(image.size, values), Image.Resampling.BILINEAR)
+        return small.resize(image.size, Image.Resampling.BILINEAR)
 
-    def by_torchvision(picture: Any) -> Any:
-        small = vision.resize(picture, list(_shrunk(picture.shape[2:], values)), antialias=True)
-        return vision.resize(small, list(picture.shape[2:]), antialias=False)
+    def by_torchvision(image: Any) -> Any:
+        small = vision.resize(image, list(_shrunk(image.shape[2:], values)), antialias=True)
+        return vision.resize(small, list(image.shape[2:]), antialias=False)
 
     return [
         Reference(name="Pillow", form=Form.PILLOW, run=by_pillow),
@@ -242,13 +242,13 @@ def _unsharp(values: Values) -> list[Reference]:
     size, sigma, amount = int(values["kernel"]), values["sigma"], values["amount"]
     kernel, vision = (size, size), _torchvision()
 
-    def sharpened(picture: Any) -> Any:
-        start = cv2.GaussianBlur(picture, kernel, sigma)
+    def sharpened(image: Any) -> Any:
+        start = cv2.GaussianBlur(image, kernel, sigma)
         mask = cv2.addWeighted(start, 1 + amount, cv2.GaussianBlur(start, kernel, sigma), -amount, 0)
         return mask if mask.dtype == np.uint8 else np.clip(mask, 0.0, 1.0, out=mask)
 
-    def by_torchvision(picture: Any) -> Any:
-        start = vision.gaussian_blur(picture, kernel, [sigma] * 2)
+    def by_torchvision(image: Any) -> Any:
+        start = vision.gaussian_blur(image, kernel, [sigma] * 2)
         return (start + amount * (start - vision.gaussian_blur(start, kernel, [sigma] * 2))).clamp(0.0, 1.0)
 
     return [
@@ -273,12 +273,12 @@ def _wavelet(values: Values) -> list[Reference]:
 def _crop(values: Values) -> list[Reference]:
     side = int(values["size"])
 
-    def cut(picture: Any) -> Any:
+    def cut(image: Any) -> Any:
         rows, columns = (
             slice(int(draw * (length - side + 1)), int(draw * (length - side + 1)) + side)
-            for draw, length in zip((values["vertical"], values["horizontal"]), picture.shape[2:], strict=True)
+            for draw, length in zip((values["vertical"], values["horizontal"]), image.shape[2:], strict=True)
         )
-        return picture[:, :, rows, columns].copy()
+        return image[:, :, rows, columns].copy()
 
     return [Reference(name="NumPy", form=Form.PLANES, run=cut)]
 
@@ -286,10 +286,10 @@ def _crop(values: Values) -> list[Reference]:
 def _rotate(values: Values) -> list[Reference]:
     angle, vision = (2 * values["turn"] - 1) * values["degrees"], _torchvision()
 
-    def by_opencv(picture: Any) -> Any:
-        height, width = picture.shape[:2]
+    def by_opencv(image: Any) -> Any:
+        height, width = image.shape[:2]
         matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle, 1.0)
-        return cv2.warpAffine(picture, matrix, (width, height), flags=cv2.INTER_NEAREST)
+        return cv2.warpAffine(image, matrix, (width, height), flags=cv2.INTER_NEAREST)
 
     return [
         Reference(name="Pillow", form=Form.PILLOW, run=lambda p: p.rotate(angle)),
@@ -323,7 +323,7 @@ def references(name: str, inputs: Mapping[str, Any], structural: Values) -> list
 
     Args:
         name: Of the defence.
-        inputs: Of its graph, by name: scalars, and numbers drawn, one for each picture or one for each value.
+        inputs: Of its graph, by name: scalars, and numbers drawn, one for each image or one for each value.
         structural: Its structural parameters.
     """
     if name == "noise":

@@ -103,7 +103,7 @@ def speed_table(rows: Sequence[SpeedRow]) -> str:
 
 
 def study_table(rows: Sequence[SpeedRow], study: Mapping[str, float]) -> str:
-    """Pictures per second on an NVIDIA GPU beside the study's; empty where there is no GPU."""
+    """Images per second on an NVIDIA GPU beside the study's; empty where there is no GPU."""
     rows = [row for row in rows if row.engine == "cuda"]
     if not rows:
         return ""

@@ -5,7 +5,7 @@
     python benchmarks/defences.py --markdown docs/defence-speed.md --json
 
 Every round times, one after the other and with one thread each: the exported graph on ONNX Runtime, the exported graph
-as TorchScript, and each reference twice: on a picture in the form that its library likes best, and from and to the form
+as TorchScript, and each reference twice: on an image in the form that its library likes best, and from and to the form
 that a chain works on, float32 NCHW in [0, 1]. The table shows the median over rounds of the ratio of speeds within a
 round, reference time over ours, so that 1 is as fast and 2 twice as fast; machines differ and drift, ratios within a
 round do not. `--clock processor` counts processor time in place of time, for a machine with other work to do.
@@ -13,7 +13,7 @@ round do not. `--clock processor` counts processor time in place of time, for a 
 Learned defences run with untrained weights, since no speed depends on them, beside the same network in eager torch,
 both on the tiles that the server cuts. A diffusion purifier is its denoiser, `t` or `steps` times.
 
-Memory is the largest resident size of a fresh process that runs one graph on one picture (`defence_memory.py`).
+Memory is the largest resident size of a fresh process that runs one graph on one image (`defence_memory.py`).
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.progress import counted
 
 STUDY_FPS: Final = {"resize": 63.3, "flip": 36.7, "jpeg": 15.76, "diffpure": 3.08}
-"""Table 1 of arXiv 2404.06957: pictures of 299 × 299 per second on an A100, as far as they are known."""
+"""Table 1 of arXiv 2404.06957: images of 299 × 299 per second on an A100, as far as they are known."""
 CLOCKS: Final = {"wall": time.perf_counter, "processor": time.process_time}
 ENGINES: Final = {"onnx": "ONNX Runtime", "torchscript": "TorchScript"}
 _SLICE_SECONDS: Final = 0.05
@@ -71,7 +71,7 @@ class Plan(argparse.Namespace):
     rounds: int
     seconds: float
     clock: str
-    picture: Path | None
+    image: Path | None
     markdown: Path | None
     json: bool
 
@@ -87,7 +87,7 @@ class Subject:
     tiling: Tiling | None
 
     def inputs(self, planes: Planes) -> dict[str, Any]:
-        """Inputs of the graph for one picture, as tensors by name."""
+        """Inputs of the graph for one image, as tensors by name."""
         case = Case(batch=1, height=planes.shape[2], width=planes.shape[3])
         made = make_inputs(self.defence, case, torch.from_numpy(planes), _SEED)
         return dict(zip(input_names(self.defence), made, strict=True))
@@ -101,11 +101,11 @@ class Speed:
     size: str
     engine: str
     per_second: float
-    """Pictures per second, the median; means nothing on another machine."""
+    """Images per second, the median; means nothing on another machine."""
     reference: str
     form: str
     ratio: float
-    """Speed as a multiple of the reference's on a picture in its own form."""
+    """Speed as a multiple of the reference's on an image in its own form."""
     lowest: float
     highest: float
     converted: float
@@ -117,7 +117,7 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Memory:
-    """Largest resident size of a process that runs one graph on one picture."""
+    """Largest resident size of a process that runs one graph on one image."""
 
     defence: str
     size: str
@@ -125,7 +125,7 @@ class Memory:
     peak: int
     """In bytes."""
     before: int
-    """In bytes: with the engine, the graph and the picture loaded."""
+    """In bytes: with the engine, the graph and the image loaded."""
 
 
 def main() -> None:
@@ -142,12 +142,12 @@ def main() -> None:
         for name in names:
             subject = exported(name, Path(home))
             for height, width in sizes:
-                planes = picture(plan.picture, height, width)
+                planes = image(plan.image, height, width)
                 speeds += measure_speed(subject, planes, plan)
                 if torch.cuda.is_available():
                     speeds += measure_cuda(subject, planes, plan)
             for height, width in memory_sizes:
-                planes = picture(plan.picture, height, width)
+                planes = image(plan.image, height, width)
                 memories += [measure_memory(subject, planes, engine, Path(home)) for engine in ENGINES]
             done(name)
     show(plan, speeds, memories)
@@ -218,13 +218,13 @@ def converting(name: str) -> str:
 
 
 def tiled(subject: Subject, graph: Callable[[tuple[Any, ...]], Any], inputs: dict[str, Any]) -> Run:
-    """A run of a graph, on the picture or on its tiles."""
+    """A run of a graph, on the image or on its tiles."""
     image, *others = inputs.values()
     if subject.tiling is None:
         return lambda: graph((image, *others))
 
     def part(tile: Any, rows: slice, columns: slice) -> Any:
-        del rows, columns  # no learned defence takes noise of the picture's shape
+        del rows, columns  # no learned defence takes noise of the image's shape
         return graph((tile.contiguous(), *others))
 
     tiling = subject.tiling
@@ -359,7 +359,7 @@ def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) ->
     return Memory(defence=subject.name, size=size, engine=engine, peak=told["peak"], before=told["before"])
 
 
-def picture(path: Path | None, height: int, width: int) -> Planes:
+def image(path: Path | None, height: int, width: int) -> Planes:
     """A photograph (1, 3, height, width) in [0, 1], mirrored at its borders where it is smaller."""
     shipped: Any = photographs.astronaut
     photo = np.asarray(Image.open(path).convert("RGB")) if path else np.asarray(shipped())
@@ -379,12 +379,12 @@ def parse() -> Plan:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", default="", help="Names of defences, separated by commas; all where left out.")
-    parser.add_argument("--sizes", default="299x299,1920x1080", help="WIDTHxHEIGHT of the timed pictures.")
+    parser.add_argument("--sizes", default="299x299,1920x1080", help="WIDTHxHEIGHT of the timed images.")
     parser.add_argument("--memory-sizes", default="1920x1080,4000x3000", help="Of those that memory is measured on.")
     parser.add_argument("--rounds", type=int, default=7, help="Rounds after one call to warm up.")
     parser.add_argument("--seconds", type=float, default=60.0, help="No round of a defence begins after this long.")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="Processor time is for a busy machine.")
-    parser.add_argument("--picture", type=Path, help="A photograph; else one that scikit-image has.")
+    parser.add_argument("--image", type=Path, help="A photograph; else one that scikit-image has.")
     parser.add_argument("--markdown", type=Path, help="Write the tables to this file.")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
     return parser.parse_args(namespace=Plan())

@@ -31,7 +31,7 @@ from scoreguard.v1.worker_pb2 import WorkerRequest
 from scoreguard_handlers.gateway.allocator import return_memory_early
 from scoreguard_handlers.torchserve.spool import SPOOLED, VARIABLE, Spool, answer_spooled
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.pictures import decode
+from scoreguard_handlers.worker.images import decode
 from scoreguard_handlers.worker.pieces import Piece, read_call
 from scoreguard_handlers.worker.received import read_request
 from scoreguard_handlers.worker.wire import Buffer

@@ -55,7 +55,7 @@ class Plan(argparse.Namespace):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Picture:
+class Photo:
     """One image of the test."""
 
     original: Levels
@@ -69,18 +69,18 @@ def main() -> None:
     plan = parse()
     torch.set_num_threads(plan.threads)
     oracle = LocalOracle(find_surrogate(plan.model_store, plan.metric), parse_chain(plan.chain))
-    pictures = [read(path, plan) for path in files(plan)]
-    originals = np.array([score(oracle, picture.original) for picture in pictures])
-    clean = np.array([score(oracle, picture.attacked) for picture in pictures])
-    print(f"{plan.metric} behind {plan.chain}, {plan.eps}: {len(pictures)} images", flush=True)
+    images = [read(path, plan) for path in files(plan)]
+    originals = np.array([score(oracle, image.original) for image in images])
+    clean = np.array([score(oracle, image.attacked) for image in images])
+    print(f"{plan.metric} behind {plan.chain}, {plan.eps}: {len(images)} images", flush=True)
     print(f"originals {originals.mean():.2f}, attacked from {clean.mean():.2f}", flush=True)
     print("| attack | score | gain | least and greatest | pass their original |\n|---|---|---|---|---|", flush=True)
     for text in plan.attacks:
         attack = parse_attack(f"{text}:eps={plan.eps}")
-        found = np.array([attacked(attack, oracle, picture, place) for place, picture in enumerate(pictures)])
+        found = np.array([attacked(attack, oracle, image, place) for place, image in enumerate(images)])
         gains, passing = found - clean, int((found > originals).sum())
         span = f"{gains.min():.2f} to {gains.max():.2f}"
-        row = [f"`{text}`", f"{found.mean():.2f}", f"{gains.mean():.2f}", span, f"{passing} of {len(pictures)}"]
+        row = [f"`{text}`", f"{found.mean():.2f}", f"{gains.mean():.2f}", span, f"{passing} of {len(images)}"]
         print(f"| {' | '.join(row)} |", flush=True)
 
 
@@ -90,7 +90,7 @@ def files(plan: Plan) -> list[Path]:
     return found[plan.skip : plan.skip + plan.limit]
 
 
-def read(path: Path, plan: Plan) -> Picture:
+def read(path: Path, plan: Plan) -> Photo:
     """An image, of the size that was asked for, and its copy."""
     image = Image.open(path).convert("RGB")
     if plan.size:
@@ -100,8 +100,8 @@ def read(path: Path, plan: Plan) -> Picture:
         stream = io.BytesIO()
         image.save(stream, "JPEG", quality=plan.copies)
         copy = Image.open(io.BytesIO(stream.getvalue())).convert("RGB")
-    original, attacked = (np.asarray(picture).transpose(2, 0, 1) for picture in (image, copy))
-    return Picture(original=original, attacked=attacked)
+    original, attacked = (np.asarray(one).transpose(2, 0, 1) for one in (image, copy))
+    return Photo(original=original, attacked=attacked)
 
 
 def batch_of(levels: Levels) -> Images:
@@ -114,9 +114,9 @@ def score(oracle: LocalOracle, levels: Levels) -> float:
     return float(oracle.score(batch_of(levels))[0])
 
 
-def attacked(attack: Attack, oracle: LocalOracle, picture: Picture, seed: int) -> float:
+def attacked(attack: Attack, oracle: LocalOracle, photo: Photo, seed: int) -> float:
     """The score of what an attack makes of one image, rounded to 8 bits."""
-    result = attack(batch_of(picture.attacked), oracle, seeds=[seed])
+    result = attack(batch_of(photo.attacked), oracle, seeds=[seed])
     return score(oracle, result.attacked_8bit[0])
 
 

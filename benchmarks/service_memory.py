@@ -26,8 +26,8 @@ import psutil
 from PIL import Image
 from process_memory import memory_by_role
 
-from scoreguard_client import AsyncScoringClient, ConnectionConfig, PictureLike, RetryConfig
-from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
+from scoreguard_client import AsyncScoringClient, ConnectionConfig, ImageLike, RetryConfig
+from scoreguard_client.bench import LoadResult, run_load, synthetic_images
 
 COLUMNS = ("gateway", "JVM", "workers", "helpers", "all")
 
@@ -109,10 +109,10 @@ async def measure(plan: Plan, address: str, process: psutil.Process) -> tuple[Lo
     return result, samples
 
 
-def images(size: str, kind: str) -> Sequence[PictureLike]:
+def images(size: str, kind: str) -> Sequence[ImageLike]:
     """JPEG files, or JPEG files, 8-bit arrays and float arrays by turns."""
     width, _, height = size.partition("x")
-    files = synthetic_pictures(int(width), int(height), 12)
+    files = synthetic_images(int(width), int(height), 12)
     arrays = [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
     if kind == "jpeg":
         return files

@@ -36,7 +36,7 @@ from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefended
 from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_client import AsyncScoringClient, ConnectionConfig, RetryConfig
-from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
+from scoreguard_client.bench import LoadResult, run_load, synthetic_images
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.worker.worker import Worker
 
@@ -74,7 +74,7 @@ def main() -> None:
     """Measure and print."""
     plan = parse()
     width, _, height = plan.size.partition("x")
-    pictures = synthetic_pictures(int(width), int(height), 16)
+    images = synthetic_images(int(width), int(height), 16)
     counts = [int(text) for text in plan.callers.split(",")]
     with ExitStack() as stack:
         servers = {name: stack.enter_context(running(plan, name)) for name in BACKENDS}
@@ -82,8 +82,8 @@ def main() -> None:
         targets = {PEER: peer, **{name: address for name, (address, _) in servers.items()}}
         for address in targets.values():
             for count in counts:
-                asyncio.run(load(plan, pictures, address, count, plan.warm_up))
-        rounds = [measure_round(plan, pictures, counts, targets) for _ in range(plan.rounds)]
+                asyncio.run(load(plan, images, address, count, plan.warm_up))
+        rounds = [measure_round(plan, images, counts, targets) for _ in range(plan.rounds)]
         memory = {name: memory_by_role(process) for name, (_, process) in servers.items()}
     show(plan, rounds, memory)
 
@@ -103,7 +103,7 @@ def parse() -> Plan:
         help="seconds of load for each server and number of callers before anything is measured",
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--size", default="512x384", help="of the JPEG pictures, WIDTHxHEIGHT")
+    parser.add_argument("--size", default="512x384", help="of the JPEG images, WIDTHxHEIGHT")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(namespace=Plan())
@@ -178,27 +178,27 @@ def load_worker(model_store: Path, metric: str) -> Worker:
     return Worker.load(archive, WorkerConfig())
 
 
-def measure_round(plan: Plan, pictures: Sequence[bytes], counts: Sequence[int], targets: dict[str, str]) -> Round:
+def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], targets: dict[str, str]) -> Round:
     """One round: the limit for each number of threads, then every server at every number of callers."""
     threads = sorted({min(count, plan.workers) for count in counts})
     return Round(
-        limit={number: limit(plan, pictures, number) for number in threads},
+        limit={number: limit(plan, images, number) for number in threads},
         servers={
-            name: {count: asyncio.run(load(plan, pictures, address, count, plan.seconds)) for count in counts}
+            name: {count: asyncio.run(load(plan, images, address, count, plan.seconds)) for count in counts}
             for name, address in targets.items()
         },
     )
 
 
-def limit(plan: Plan, pictures: Sequence[bytes], threads: int) -> float:
+def limit(plan: Plan, images: Sequence[bytes], threads: int) -> float:
     """Requests per second of `Worker.run` itself, in a process of its own."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        arguments = (plan.model_store, plan.metric, plan.defence, list(pictures), threads, plan.seconds)
+        arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds)
         return pool.submit(limit_in_process, *arguments).result()
 
 
 def limit_in_process(
-    model_store: Path, metric: str, defence: str, pictures: list[bytes], threads: int, seconds: float
+    model_store: Path, metric: str, defence: str, images: list[bytes], threads: int, seconds: float
 ) -> float:
     """Body of the limit's process."""
     worker = load_worker(model_store, metric)
@@ -207,7 +207,7 @@ def limit_in_process(
         WorkerRequest(
             items=[WorkItem(score=ScoreDefendedRequest(image=Image(encoded=p), metric=metric, defences=steps, seed=0))]
         )
-        for p in pictures
+        for p in images
     ]
     for request in work:
         worker.run(request)
@@ -227,12 +227,12 @@ def limit_in_process(
     return done / (time.perf_counter() - start)
 
 
-async def load(plan: Plan, pictures: Sequence[bytes], address: str, callers: int, seconds: float) -> LoadResult:
+async def load(plan: Plan, images: Sequence[bytes], address: str, callers: int, seconds: float) -> LoadResult:
     """Closed-loop callers on one server."""
     # A retry would hide an error and count as a slow answer.
     async with AsyncScoringClient(address, ConnectionConfig(retry=RetryConfig(attempts=1))) as client:
         return await run_load(
-            client, pictures, metric=plan.metric, defences=plan.defence, callers=callers, seconds=seconds
+            client, images, metric=plan.metric, defences=plan.defence, callers=callers, seconds=seconds
         )
 
 

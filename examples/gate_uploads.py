@@ -12,10 +12,10 @@ import sys
 from enum import StrEnum
 
 from scoreguard_client import (
+    ImageError,
     InvalidRequestError,
     MetricDescription,
     Outcome,
-    PictureError,
     ScoreguardError,
     ScoringClient,
 )
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 
 def verdict_of(outcome: Outcome, least: float, metric: MetricDescription) -> Verdict:
     """Judge one upload; `least` is in the metric's units, and some metrics count downwards."""
-    if isinstance(outcome, (PictureError, InvalidRequestError)):
+    if isinstance(outcome, (ImageError, InvalidRequestError)):
         return Verdict.REJECT
     if isinstance(outcome, ScoreguardError):
         return Verdict.HOLD

@@ -18,12 +18,12 @@ import numpy as np
 import skimage.data
 
 from scoreguard_client import MetricDescription, ScoringClient
-from scoreguard_client._models import FloatPicture
+from scoreguard_client._models import FloatImage
 
 SEED = 20261127
 
 
-def images() -> Iterator[tuple[str, FloatPicture]]:
+def images() -> Iterator[tuple[str, FloatImage]]:
     """(H, W, 3) in [0, 1]: four photographs and noise, no two of one size; small enough for every defence."""
     for number, name in enumerate(("astronaut", "coffee", "chelsea", "retina")):
         photo = getattr(skimage.data, name)()

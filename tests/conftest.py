@@ -23,7 +23,7 @@ from scoreguard.v1.archive import FORMAT, Archive
 from scoreguard.v1.mar import torchserve_files
 
 GOLDEN_LEVEL = 51
-"""8-bit level of the golden picture: brightness 20 of 100."""
+"""8-bit level of the golden image: brightness 20 of 100."""
 
 
 @pytest.fixture(scope="session")
@@ -137,8 +137,8 @@ _HALVE = [helper.make_node("Slice", ["image", "starts", "ends", "spatial", "step
 
 
 def _graph(name: str, nodes: list[onnx.NodeProto], inputs: list[str], output: str) -> bytes:
-    picture: list[str | int | None] = ["n", 3, "h", "w"]
-    kinds: dict[str, list[str | int | None]] = {"image": picture, "noise": picture, "factor": [], "sigma": []}
+    image: list[str | int | None] = ["n", 3, "h", "w"]
+    kinds: dict[str, list[str | int | None]] = {"image": image, "noise": image, "factor": [], "sigma": []}
     constants = {
         "axes": np.array([1, 2, 3]),
         "hundred": np.float32(100),

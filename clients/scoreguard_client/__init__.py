@@ -1,4 +1,4 @@
-"""Run time, user side: score pictures, attack the endpoint, report how robust the score is.
+"""Run time, user side: score images, attack the endpoint, report how robust the score is.
 
 The names below are the client library; neither torch nor a server is needed for them.
 """
@@ -15,13 +15,13 @@ from scoreguard_client._exceptions import (
     CancelledError,
     ConfigurationError,
     DeadlineExceededError,
+    ImageError,
     InternalError,
     InvalidRequestError,
     MissingExtraError,
     NotDeployedError,
     NotFoundError,
     PermissionDeniedError,
-    PictureError,
     ResourceExhaustedError,
     ScoreguardError,
     ServerError,
@@ -29,6 +29,7 @@ from scoreguard_client._exceptions import (
     UnavailableError,
     UnsupportedError,
 )
+from scoreguard_client._images import ImageLike
 from scoreguard_client._local_clients import async_local, local
 from scoreguard_client._models import (
     Catalogue,
@@ -44,7 +45,6 @@ from scoreguard_client._models import (
     StageTiming,
     StepProvenance,
 )
-from scoreguard_client._pictures import PictureLike
 from scoreguard_client._requests import DefencesLike, PreparedScore, ScoreRequest
 from scoreguard_client._responses import Outcome
 
@@ -60,6 +60,8 @@ __all__ = [
     "DefencesLike",
     "FileDigest",
     "Gradient",
+    "ImageError",
+    "ImageLike",
     "InternalError",
     "InvalidRequestError",
     "Layout",
@@ -70,8 +72,6 @@ __all__ = [
     "Outcome",
     "ParameterDescription",
     "PermissionDeniedError",
-    "PictureError",
-    "PictureLike",
     "PreparedScore",
     "Provenance",
     "Purified",

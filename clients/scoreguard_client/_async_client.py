@@ -15,9 +15,9 @@ from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import AsyncCalls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
+from scoreguard_client._images import ImageLike
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
 from scoreguard_client._ordering import Batch, BatchPlan, StreamOrder, sent_again
-from scoreguard_client._pictures import PictureLike
 from scoreguard_client._requests import (
     DefencesLike,
     PreparedScore,
@@ -47,7 +47,7 @@ __all__ = ["AsyncScoringClient"]
 
 
 class AsyncScoringClient(BaseClient):
-    """Scores pictures behind defences without blocking; belongs to the event loop of its first call.
+    """Scores images behind defences without blocking; belongs to the event loop of its first call.
 
     Example:
         async with AsyncScoringClient("localhost:50051") as client:
@@ -90,7 +90,7 @@ class AsyncScoringClient(BaseClient):
 
     async def score(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         *,
         metric: str,
         defences: DefencesLike = "",
@@ -102,9 +102,9 @@ class AsyncScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Score:
-        """Purify one picture and score the result; see `ScoringClient.score`."""
+        """Purify one image and score the result; see `ScoringClient.score`."""
         request = ScoreRequest(
-            picture=picture,
+            image=image,
             metric=metric,
             defences=defences,
             seed=seed,
@@ -122,7 +122,7 @@ class AsyncScoringClient(BaseClient):
 
     async def score_batch(
         self,
-        items: Iterable[PictureLike | ScoreRequest],
+        items: Iterable[ImageLike | ScoreRequest],
         *,
         metric: str = "",
         defences: DefencesLike = "",
@@ -133,7 +133,7 @@ class AsyncScoringClient(BaseClient):
         layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
-        """Score many pictures in few calls; see `ScoringClient.score_batch`."""
+        """Score many images in few calls; see `ScoringClient.score_batch`."""
         options = SharedOptions(
             metric=metric,
             defences=defences,
@@ -150,7 +150,7 @@ class AsyncScoringClient(BaseClient):
 
     async def score_stream(
         self,
-        items: Iterable[PictureLike | ScoreRequest] | AsyncIterable[PictureLike | ScoreRequest],
+        items: Iterable[ImageLike | ScoreRequest] | AsyncIterable[ImageLike | ScoreRequest],
         *,
         metric: str = "",
         defences: DefencesLike = "",
@@ -184,7 +184,7 @@ class AsyncScoringClient(BaseClient):
 
     async def purify(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         defences: DefencesLike,
         *,
         metric: str = "",
@@ -193,15 +193,15 @@ class AsyncScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Purified:
-        """Purify one picture, unscored; see `ScoringClient.purify`."""
+        """Purify one image, unscored; see `ScoringClient.purify`."""
         request = purify_request(
-            picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
+            image, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
         )
         return to_purified(await self._calls.unary(PURIFY, request, self._deadline(timeout)))
 
     async def gradient(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         *,
         metric: str,
         defences: DefencesLike = "",
@@ -212,7 +212,7 @@ class AsyncScoringClient(BaseClient):
     ) -> Gradient:
         """The score and its derivative; see `ScoringClient.gradient`."""
         request = gradient_request(
-            picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
+            image, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
         )
         return to_gradient(await self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
@@ -259,7 +259,7 @@ class AsyncScoringClient(BaseClient):
             raise
 
 
-Item: TypeAlias = PictureLike | ScoreRequest
+Item: TypeAlias = ImageLike | ScoreRequest
 
 
 async def _encode(

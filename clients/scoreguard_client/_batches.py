@@ -11,8 +11,8 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.support.shown import shown
-from scoreguard_client._exceptions import PictureError
-from scoreguard_client._pictures import TensorLike, array_of
+from scoreguard_client._exceptions import ImageError
+from scoreguard_client._images import TensorLike, array_of
 from scoreguard_client._requests import ScoreRequest
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
@@ -29,13 +29,13 @@ def items_of(items: T, layout: Layout | None) -> T:
     """The items of a batch or stream; those of an array or a tensor are views, each (H, W, 3).
 
     Raises:
-        PictureError: it is a single image, whose characters or rows are no images, or a batch of another shape.
+        ImageError: it is a single image, whose characters or rows are no images, or a batch of another shape.
     """
     if isinstance(items, _ONE):
         raise _single(items)
     if not isinstance(items, np.ndarray) and not _is_tensor(items):
         if layout is not None:
-            raise PictureError(f"layout={layout!r} goes with one array or tensor that holds the whole batch")
+            raise ImageError(f"layout={layout!r} goes with one array or tensor that holds the whole batch")
         return items
     batch = array_of(items)
     if batch.ndim < _BATCH_DIMENSIONS:
@@ -61,14 +61,12 @@ def _channels_last(batch: npt.NDArray[Any], layout: Layout | None) -> Iterable[n
     return batch.transpose(0, 2, 3, 1) if (layout or found[0]) == "NCHW" else batch
 
 
-def _shape(batch: npt.NDArray[Any], why: str) -> PictureError:
-    return PictureError(
+def _shape(batch: npt.NDArray[Any], why: str) -> ImageError:
+    return ImageError(
         f"a batch must have the shape (N, height, width, 3) or (N, 3, height, width), this one has "
         f"{shown(batch.shape)}{why}"
     )
 
 
-def _single(items: object) -> PictureError:
-    return PictureError(
-        f"a list of images is wanted, not one {type(items).__name__}: put it in brackets, or call score"
-    )
+def _single(items: object) -> ImageError:
+    return ImageError(f"a list of images is wanted, not one {type(items).__name__}: put it in brackets, or call score")

@@ -14,9 +14,9 @@ from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import Calls
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
+from scoreguard_client._images import ImageLike
 from scoreguard_client._models import Catalogue, Gradient, Purified, Score
 from scoreguard_client._ordering import Batch, BatchPlan, StreamOrder, sent_again
-from scoreguard_client._pictures import PictureLike
 from scoreguard_client._requests import (
     DefencesLike,
     PreparedScore,
@@ -46,7 +46,7 @@ __all__ = ["ScoringClient"]
 
 
 class ScoringClient(BaseClient):
-    """Scores pictures behind defences, one blocking call at a time; safe to share between threads.
+    """Scores images behind defences, one blocking call at a time; safe to share between threads.
 
     Example:
         with ScoringClient("localhost:50051") as client:
@@ -92,7 +92,7 @@ class ScoringClient(BaseClient):
 
     def score(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         *,
         metric: str,
         defences: DefencesLike = "",
@@ -104,29 +104,29 @@ class ScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Score:
-        """Purify one picture and score the result.
+        """Purify one image and score the result.
 
         Args:
-            picture: (height, width, 3) RGB array (uint8, or float in [0, 1]), torch tensor of that shape or
+            image: (height, width, 3) RGB array (uint8, or float in [0, 1]), torch tensor of that shape or
                 (3, height, width), Pillow image, path, or a file's bytes.
             metric: name of a deployed metric.
             defences: the chain, for example `jpeg:quality=50+flip`; empty = undefended.
             seed: of random defences; None = drawn by the client and reported in the provenance.
-            return_undefended: also score the picture without the defences.
-            return_purified: also return the purified picture.
+            return_undefended: also score the image without the defences.
+            return_purified: also return the purified image.
             purified_format: how it travels: `float32` is what the metric scored, 12 bytes a pixel; `png` is rounded to
                 8 bits and several times smaller.
             smoothing: score noisy copies instead, and give the median with its certificate. That is the work of as
-                many pictures: allow time for it.
+                many images: allow time for it.
             request_id: your name for the request; returned as it came.
             timeout: seconds; None = the config's.
 
         Raises:
-            PictureError: the picture cannot be sent.
+            ImageError: the image cannot be sent.
             ServerError: the request was refused, or the server cannot be reached.
         """
         request = ScoreRequest(
-            picture=picture,
+            image=image,
             metric=metric,
             defences=defences,
             seed=seed,
@@ -144,7 +144,7 @@ class ScoringClient(BaseClient):
 
     def score_batch(
         self,
-        items: Iterable[PictureLike | ScoreRequest],
+        items: Iterable[ImageLike | ScoreRequest],
         *,
         metric: str = "",
         defences: DefencesLike = "",
@@ -155,14 +155,14 @@ class ScoringClient(BaseClient):
         layout: Layout | None = None,
         timeout: float | None = None,
     ) -> list[Outcome]:
-        """Score many pictures in few calls; one bad item never fails the others.
+        """Score many images in few calls; one bad item never fails the others.
 
         Args:
-            items: pictures, which take the options below, or `ScoreRequest`s with options of their own; or one array
+            items: images, which take the options below, or `ScoreRequest`s with options of their own; or one array
                 or torch tensor of the whole batch, (N, height, width, 3) or (N, 3, height, width).
             metric: as in `score`.
             defences: as in `score`.
-            seed: the same for every picture; None = each its own.
+            seed: the same for every image; None = each its own.
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
@@ -173,7 +173,7 @@ class ScoringClient(BaseClient):
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
-            PictureError: one image is given instead of a list, or a batch of another shape.
+            ImageError: one image is given instead of a list, or a batch of another shape.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -192,7 +192,7 @@ class ScoringClient(BaseClient):
 
     def score_stream(
         self,
-        items: Iterable[PictureLike | ScoreRequest],
+        items: Iterable[ImageLike | ScoreRequest],
         *,
         metric: str = "",
         defences: DefencesLike = "",
@@ -222,7 +222,7 @@ class ScoringClient(BaseClient):
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
-            PictureError: one image is given instead of a sequence, or a batch of another shape.
+            ImageError: one image is given instead of a sequence, or a batch of another shape.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -243,7 +243,7 @@ class ScoringClient(BaseClient):
 
     def purify(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         defences: DefencesLike,
         *,
         metric: str = "",
@@ -252,10 +252,10 @@ class ScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Purified:
-        """Purify one picture, unscored.
+        """Purify one image, unscored.
 
         Args:
-            picture: as in `score`.
+            image: as in `score`.
             defences: the chain; at least one.
             metric: whose archive holds the defences; empty = any that holds them all.
             seed: as in `score`.
@@ -264,13 +264,13 @@ class ScoringClient(BaseClient):
             timeout: seconds; None = the config's.
         """
         request = purify_request(
-            picture, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
+            image, defences, metric=metric, seed=seed, purified_format=purified_format, request_id=request_id
         )
         return to_purified(self._calls.unary(PURIFY, request, self._deadline(timeout)))
 
     def gradient(
         self,
-        picture: PictureLike,
+        image: ImageLike,
         *,
         metric: str,
         defences: DefencesLike = "",
@@ -279,10 +279,10 @@ class ScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Gradient:
-        """The score and its derivative with respect to the picture, through the whole chain.
+        """The score and its derivative with respect to the image, through the whole chain.
 
         Args:
-            picture: as in `score`.
+            image: as in `score`.
             metric: name of a deployed metric.
             defences: the chain to differentiate through; empty = undefended.
             seed: as in `score`.
@@ -294,7 +294,7 @@ class ScoringClient(BaseClient):
             UnsupportedError: the server does not serve gradients.
         """
         request = gradient_request(
-            picture, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
+            image, metric, defences=defences, seed=seed, request_id=request_id, rounding=rounding
         )
         return to_gradient(self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
@@ -342,7 +342,7 @@ class ScoringClient(BaseClient):
 
 
 def _encode(
-    items: Iterable[PictureLike | ScoreRequest], options: SharedOptions, order: StreamOrder
+    items: Iterable[ImageLike | ScoreRequest], options: SharedOptions, order: StreamOrder
 ) -> Iterator[ScoreDefendedStreamRequest]:
     try:
         for item in items:

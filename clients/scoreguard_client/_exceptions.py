@@ -1,7 +1,7 @@
 """What can go wrong for a caller.
 
 ScoreguardError
-├── PictureError            a local picture that cannot be sent: no such file, not an image, wrong shape, NaN
+├── ImageError            a local image that cannot be sent: no such file, not an image, wrong shape, NaN
 ├── ConfigurationError      connection options that do not fit together
 ├── MissingExtraError       a command that needs an optional part of the installation
 └── ServerError             the server, or the way to it, refused
@@ -31,13 +31,13 @@ __all__ = [
     "CancelledError",
     "ConfigurationError",
     "DeadlineExceededError",
+    "ImageError",
     "InternalError",
     "InvalidRequestError",
     "MissingExtraError",
     "NotDeployedError",
     "NotFoundError",
     "PermissionDeniedError",
-    "PictureError",
     "ResourceExhaustedError",
     "ScoreguardError",
     "ServerError",
@@ -51,8 +51,8 @@ class ScoreguardError(PicklableError):
     """Base of every error of this package; the message is one line that says what to do."""
 
 
-class PictureError(ScoreguardError):
-    """A local picture that cannot be sent."""
+class ImageError(ScoreguardError):
+    """A local image that cannot be sent."""
 
 
 class ConfigurationError(ScoreguardError):

@@ -19,7 +19,7 @@ __all__ = [
     "Certificate",
     "DefenceDescription",
     "FileDigest",
-    "FloatPicture",
+    "FloatImage",
     "Gradient",
     "MetricDescription",
     "ParameterDescription",
@@ -30,8 +30,8 @@ __all__ = [
     "StepProvenance",
 ]
 
-FloatPicture = npt.NDArray[np.float32]
-"""float32 RGB array of shape (height, width, 3); a picture's values lie in [0, 1]."""
+FloatImage = npt.NDArray[np.float32]
+"""float32 RGB array of shape (height, width, 3); an image's values lie in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,9 +69,9 @@ class Provenance:
     seed: int
     """The seed that was used."""
     precision: Literal["", "uint8", "float32"]
-    """Whether the picture was scored as 8-bit or as float values; empty where the server did not say."""
+    """Whether the image was scored as 8-bit or as float values; empty where the server did not say."""
     decoder: str
-    """Library that decoded the picture; empty for raw values."""
+    """Library that decoded the image; empty for raw values."""
     height: int
     """Height after decoding and EXIF rotation, in pixels."""
     width: int
@@ -80,9 +80,9 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What randomised median smoothing proves about a picture x, whatever the chain is.
+    """What randomised median smoothing proves about an image x, whatever the chain is.
 
-    h is the median score under the noise. Each bound holds with the stated confidence for h(x'), at every picture x'
+    h is the median score under the noise. Each bound holds with the stated confidence for h(x'), at every image x'
     within the radius of x. `Score.score` estimates h(x); the score that a server gives for x' estimates h(x').
     """
 
@@ -91,13 +91,13 @@ class Certificate:
     upper: float
     """Upper bound."""
     radius: float
-    """Radius of the ball: L2 norm over all values of the picture in [0, 1]."""
+    """Radius of the ball: L2 norm over all values of the image in [0, 1]."""
     confidence: float
     """Probability, over the noise that was drawn, that one bound holds."""
     samples: int
     """Noisy copies that were scored."""
     sigma: float
-    """Standard deviation of the noise, in [0, 1] units of the picture."""
+    """Standard deviation of the noise, in [0, 1] units of the image."""
     lower_rank: int
     """Place of the lower bound among the sorted scores, from 1."""
     upper_rank: int
@@ -111,13 +111,13 @@ class Certificate:
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
-    """The answer for one picture."""
+    """The answer for one image."""
 
     score: float
-    """f(g(x)): the metric's score of the purified picture. With smoothing, the median over noisy copies of x."""
+    """f(g(x)): the metric's score of the purified image. With smoothing, the median over noisy copies of x."""
     undefended_score: float | None
     """f(x); None unless asked for."""
-    purified: FloatPicture | None = field(repr=False, compare=False)
+    purified: FloatImage | None = field(repr=False, compare=False)
     """g(x): exactly what the metric scored; None unless asked for."""
     timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
     """Time of each stage."""
@@ -147,14 +147,14 @@ class Score:
 
 @dataclass(frozen=True, kw_only=True)
 class Purified:
-    """A purified picture."""
+    """A purified image."""
 
-    picture: FloatPicture = field(repr=False, compare=False)
+    image: FloatImage = field(repr=False, compare=False)
     """g(x)."""
     timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
     """Time of each stage."""
     provenance: Provenance
-    """What produced the picture."""
+    """What produced the image."""
     request_id: str
     """The caller's name for the request."""
 
@@ -165,8 +165,8 @@ class Gradient:
 
     score: float
     """f(g(x))."""
-    gradient: FloatPicture = field(repr=False, compare=False)
-    """d f(g(x)) / d x, of the picture's shape."""
+    gradient: FloatImage = field(repr=False, compare=False)
+    """d f(g(x)) / d x, of the image's shape."""
     timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
     """Time of each stage."""
     provenance: Provenance
@@ -200,7 +200,7 @@ class DefenceDescription:
     differentiability: Literal["", "exact", "straight_through", "bpda_identity"]
     """How a gradient passes; empty where the server did not say."""
     size_preserving: bool
-    """Whether the purified picture always has the size of the input."""
+    """Whether the purified image always has the size of the input."""
     minimum_size: int
     """Smallest height and width, in pixels."""
 
@@ -234,7 +234,7 @@ class MetricDescription:
     higher_is_better: bool
     """False where a low score means high quality."""
     input_rule: str
-    """How the metric reads a picture."""
+    """How the metric reads an image."""
     minimum_size: int
     """Smallest height and width, in pixels."""
     weights_licence: str

@@ -1,4 +1,4 @@
-"""Many pictures, one answer each, in order: what batches and streams share, free of any wire."""
+"""Many images, one answer each, in order: what batches and streams share, free of any wire."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class BatchPlan:
             InternalError: it does not have one result for each item.
         """
         if len(response.results) != len(batch.places):
-            raise InternalError(f"the server sent {len(response.results)} results for {len(batch.places)} pictures")
+            raise InternalError(f"the server sent {len(response.results)} results for {len(batch.places)} images")
         again = Batch(attempts=batch.attempts + 1)
         for place, request, result in zip(batch.places, batch.message.requests, response.results, strict=True):
             outcome = sent_again(to_outcome(result), batch.attempts)
@@ -144,7 +144,7 @@ class StreamOrder:
         """
         yield from ((error, None) for error in self._local_errors())
         if not self._marks:
-            raise InternalError("the server sent more answers than pictures")
+            raise InternalError("the server sent more answers than images")
         request, outcome = self._marks.popleft(), to_outcome(response.result)
         yield outcome, request if isinstance(request, ScoreDefendedRequest) and is_transient(outcome) else None
 
@@ -157,7 +157,7 @@ class StreamOrder:
         """
         yield from self._local_errors()
         if self._marks:
-            raise InternalError(f"the server ended the stream with {len(self._marks)} pictures unanswered")
+            raise InternalError(f"the server ended the stream with {len(self._marks)} images unanswered")
         if self.failure is not None:
             raise self.failure
 

@@ -24,7 +24,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.spec import Step, Value, parse_chain, step_of
 from scoreguard_client._exceptions import InvalidRequestError
-from scoreguard_client._pictures import PictureLike, to_image
+from scoreguard_client._images import ImageLike, to_image
 
 __all__ = ["DefencesLike", "PreparedScore", "ScoreRequest"]
 
@@ -32,7 +32,7 @@ DefencesLike: TypeAlias = str | Step | Mapping[str, Mapping[str, float]] | Itera
 """A chain: text (`blur:kernel=3+jpeg:quality=50`), a step, `{"jpeg": {"quality": 50}}`, or several texts and steps."""
 
 PurifiedFormat: TypeAlias = Literal["float32", "png"]
-"""How a purified picture travels back."""
+"""How a purified image travels back."""
 
 _FORMATS: Final = {
     "float32": scoring_pb2.PURIFIED_FORMAT_FLOAT32,
@@ -47,8 +47,8 @@ _SEED_LIMIT: Final = 2**64
 class ScoreRequest:
     """One item of a batch or a stream, with its own options."""
 
-    picture: PictureLike
-    """The picture."""
+    image: ImageLike
+    """The image."""
     metric: str
     """Name of a deployed metric."""
     defences: DefencesLike = ""
@@ -56,9 +56,9 @@ class ScoreRequest:
     seed: int | None = None
     """Seed of random defences, 0 to 2**64 - 1; None = drawn by the client."""
     return_undefended: bool = False
-    """Whether to score the picture without the defences as well."""
+    """Whether to score the image without the defences as well."""
     return_purified: bool = False
-    """Whether to return the purified picture."""
+    """Whether to return the purified image."""
     purified_format: PurifiedFormat = "float32"
     """How it travels: `float32` is exactly what the metric scored, `png` is rounded to 8 bits and smaller."""
     smoothing: Smoothing | None = None
@@ -70,11 +70,11 @@ class ScoreRequest:
         """The wire form.
 
         Raises:
-            PictureError: the picture cannot be sent.
+            ImageError: the image cannot be sent.
             InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
         """
         return ScoreDefendedRequest(
-            image=to_image(self.picture),
+            image=to_image(self.image),
             metric=_metric(self.metric),
             defences=to_steps(self.defences),
             seed=to_seed(self.seed),
@@ -88,27 +88,27 @@ class ScoreRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class SharedOptions:
-    """The options that the bare pictures of a batch or stream have in common."""
+    """The options that the bare images of a batch or stream have in common."""
 
     metric: str
     """Name of a deployed metric."""
     defences: DefencesLike
     """The defences, in order."""
     seed: int | None
-    """The same for every picture; None = each its own."""
+    """The same for every image; None = each its own."""
     return_undefended: bool
-    """Whether to score the pictures without the defences as well."""
+    """Whether to score the images without the defences as well."""
     return_purified: bool
-    """Whether to return the purified pictures."""
+    """Whether to return the purified images."""
     smoothing: Smoothing | None
     """What to smooth the scores with."""
 
-    def request_of(self, item: PictureLike | ScoreRequest) -> ScoreRequest:
-        """Give a bare picture these options; a request keeps its own."""
+    def request_of(self, item: ImageLike | ScoreRequest) -> ScoreRequest:
+        """Give a bare image these options; a request keeps its own."""
         if isinstance(item, ScoreRequest):
             return item
         return ScoreRequest(
-            picture=item,
+            image=item,
             metric=self.metric,
             defences=self.defences,
             seed=self.seed,
@@ -130,14 +130,14 @@ class PreparedScore:
         """Check and encode a request.
 
         Raises:
-            PictureError: the picture cannot be sent.
+            ImageError: the image cannot be sent.
             InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
         """
         return PreparedScore(request.to_message().SerializeToString())
 
 
 def purify_request(
-    picture: PictureLike,
+    image: ImageLike,
     defences: DefencesLike,
     *,
     metric: str,
@@ -150,7 +150,7 @@ def purify_request(
     if not steps:
         raise InvalidRequestError("name at least one defence to purify with, for example 'jpeg'", field="defences")
     return PurifyRequest(
-        image=to_image(picture),
+        image=to_image(image),
         defences=steps,
         metric=metric,
         seed=to_seed(seed),
@@ -160,7 +160,7 @@ def purify_request(
 
 
 def gradient_request(
-    picture: PictureLike,
+    image: ImageLike,
     metric: str,
     *,
     defences: DefencesLike,
@@ -170,7 +170,7 @@ def gradient_request(
 ) -> ScoreGradientRequest:
     """The message of `gradient`; raises as `ScoreRequest.to_message`."""
     return ScoreGradientRequest(
-        image=to_image(picture),
+        image=to_image(image),
         metric=_metric(metric),
         defences=to_steps(defences),
         seed=to_seed(seed),

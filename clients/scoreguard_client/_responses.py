@@ -20,7 +20,7 @@ from scoreguard_client._models import (
     Certificate,
     DefenceDescription,
     FileDigest,
-    FloatPicture,
+    FloatImage,
     Gradient,
     MetricDescription,
     ParameterDescription,
@@ -52,14 +52,14 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
     """Read the answer of a score.
 
     Raises:
-        InternalError: a score in it is not a finite number, or the purified picture in it cannot be read.
+        InternalError: a score in it is not a finite number, or the purified image in it cannot be read.
     """
     return Score(
         score=_finite(response.score, "score"),
         undefended_score=_finite(response.undefended_score, "undefended score")
         if response.HasField("undefended_score")
         else None,
-        purified=_picture(response.purified_image) if response.HasField("purified_image") else None,
+        purified=_image(response.purified_image) if response.HasField("purified_image") else None,
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
         request_id=response.request_id,
@@ -84,10 +84,10 @@ def to_purified(response: scoring_pb2.PurifyResponse) -> Purified:
     """Read the answer of a purification.
 
     Raises:
-        InternalError: the picture in it cannot be read.
+        InternalError: the image in it cannot be read.
     """
     return Purified(
-        picture=_picture(response.purified_image),
+        image=_image(response.purified_image),
         timings=_timings(response.timings),
         provenance=_provenance(response.provenance),
         request_id=response.request_id,
@@ -128,17 +128,17 @@ def _finite(value: float, what: str) -> float:
     return value
 
 
-def _picture(image: scoring_pb2.Image) -> FloatPicture:
+def _image(image: scoring_pb2.Image) -> FloatImage:
     if image.WhichOneof("payload") == "tensor":
         return _floats(image.tensor)
     try:
         with PIL.Image.open(io.BytesIO(image.encoded)) as decoded:
             return np.asarray(decoded.convert("RGB"), np.float32) / np.float32(255)
     except OSError as error:
-        raise InternalError(f"the server's purified picture cannot be read: {error}") from error
+        raise InternalError(f"the server's purified image cannot be read: {error}") from error
 
 
-def _floats(tensor: scoring_pb2.Tensor) -> FloatPicture:
+def _floats(tensor: scoring_pb2.Tensor) -> FloatImage:
     try:
         values = codec.from_tensor(tensor)
     except PayloadError as error:

@@ -1,6 +1,6 @@
-"""Closed-loop load through the public client: N callers, each sends its next picture when the last one is answered.
+"""Closed-loop load through the public client: N callers, each sends its next image when the last one is answered.
 
-Every answer is checked: a picture with its seed has one score, so an answer that differs is an error. Requests are
+Every answer is checked: an image with its seed has one score, so an answer that differs is an error. Requests are
 encoded once, because the load generator shares the machine with the server more often than not.
 """
 
@@ -21,10 +21,10 @@ import PIL.Image
 
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._exceptions import ConfigurationError, ScoreguardError
-from scoreguard_client._pictures import PictureLike
+from scoreguard_client._images import ImageLike
 from scoreguard_client._requests import DefencesLike, PreparedScore, ScoreRequest
 
-__all__ = ["LoadResult", "run_load", "synthetic_pictures"]
+__all__ = ["LoadResult", "run_load", "synthetic_images"]
 
 WRONG_SCORE: Final = "WrongScore"
 _ERROR_PAUSE_SECONDS: Final = 0.05
@@ -42,7 +42,7 @@ class LoadResult:
     latencies_ms: tuple[float, ...] = field(repr=False)
     """Time of each right answer, in the order of arrival."""
     errors: tuple[tuple[str, int], ...]
-    """(kind of error, count); `WrongScore` is an answer unlike the first one for the same picture and seed."""
+    """(kind of error, count); `WrongScore` is an answer unlike the first one for the same image and seed."""
 
     @property
     def requests(self) -> int:
@@ -79,7 +79,7 @@ class LoadResult:
 
 async def run_load(
     client: AsyncScoringClient,
-    pictures: Sequence[PictureLike],
+    images: Sequence[ImageLike],
     *,
     metric: str,
     defences: DefencesLike = "",
@@ -90,28 +90,27 @@ async def run_load(
 ) -> LoadResult:
     """Load a server for some seconds.
 
-    Each picture is scored once before the clock starts, which warms the server up and gives the reference scores.
+    Each image is scored once before the clock starts, which warms the server up and gives the reference scores.
 
     Args:
         client: the client; all callers share its connection.
-        pictures: the pictures; callers go through them in turn.
+        images: the images; callers go through them in turn.
         metric: name of a deployed metric.
         defences: the chain; empty = undefended.
         callers: concurrent callers, at least 1.
         seconds: time after which no new request is sent.
         seed: of random defences, the same for every request.
-        tolerance: largest relative or absolute difference of two scores of one picture. Scores of different batches
+        tolerance: largest relative or absolute difference of two scores of one image. Scores of different batches
             differ in the last bits.
 
     Raises:
         ScoreguardError: the warm-up failed.
         ConfigurationError: nothing to send, or nobody to send it.
     """
-    if not pictures or callers < 1 or not seconds > 0:
-        raise ConfigurationError("a load needs at least one picture, one caller and a positive time")
+    if not images or callers < 1 or not seconds > 0:
+        raise ConfigurationError("a load needs at least one image, one caller and a positive time")
     prepared = [
-        PreparedScore.of(ScoreRequest(picture=picture, metric=metric, defences=defences, seed=seed))
-        for picture in pictures
+        PreparedScore.of(ScoreRequest(image=image, metric=metric, defences=defences, seed=seed)) for image in images
     ]
     expected = [(await client.score_prepared(request)).score for request in prepared]
     load = _Load(client=client, prepared=prepared, expected=expected, tolerance=tolerance)
@@ -136,7 +135,7 @@ class _Load:
     errors: Counter[str] = field(default_factory=Counter)
 
     async def call_until(self, end: float, turns: Iterator[int]) -> None:
-        """One caller: turns are shared, so that concurrent callers send different pictures."""
+        """One caller: turns are shared, so that concurrent callers send different images."""
         while (start := time.perf_counter()) < end:
             index = next(turns)
             try:
@@ -152,7 +151,7 @@ class _Load:
                 self.errors[WRONG_SCORE] += 1
 
 
-def synthetic_pictures(width: int, height: int, count: int, *, seed: int = 0, quality: int = 90) -> list[bytes]:
+def synthetic_images(width: int, height: int, count: int, *, seed: int = 0, quality: int = 90) -> list[bytes]:
     """JPEG files of smooth random colour fields with grain: the sizes and the decoding work of photographs."""
     generator = np.random.default_rng(seed)
     return [_synthetic(generator, width, height, quality) for _ in range(count)]
@@ -162,7 +161,7 @@ def _synthetic(generator: np.random.Generator, width: int, height: int, quality:
     coarse = PIL.Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
     field_ = np.asarray(coarse.resize((width, height), PIL.Image.Resampling.BICUBIC), np.float32)
     grain = generator.normal(0, 6, field_.shape)
-    picture = PIL.Image.fromarray(np.clip(field_ + grain, 0, 255).astype(np.uint8))
+    image = PIL.Image.fromarray(np.clip(field_ + grain, 0, 255).astype(np.uint8))
     buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=quality)
+    image.save(buffer, "JPEG", quality=quality)
     return buffer.getvalue()

@@ -28,7 +28,7 @@ class _Entry:
 
 
 COMMANDS: Final[dict[str, _Entry]] = {
-    "score": _Entry(module="scoreguard_client.commands.score", summary="Score pictures behind defences."),
+    "score": _Entry(module="scoreguard_client.commands.score", summary="Score images behind defences."),
     "catalogue": _Entry(module="scoreguard_client.commands.catalogue", summary="List what a server has deployed."),
     "attack": _Entry(
         module="scoreguard_client.commands.attack", summary="Run an attack campaign on a server.", extra="attacks"
@@ -96,7 +96,7 @@ Example:
 @console.version_option("scoreguard")
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Score pictures on a scoreguard server, attack it, and report how robust its scores are."""
+    """Score images on a scoreguard server, attack it, and report how robust its scores are."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 

@@ -133,7 +133,7 @@ class AsyncTransport(Protocol):
 _SCORING: Final = "/scoreguard.v1.ScoringService"
 SCORE: Final = Method(
     f"{_SCORING}/ScoreDefended", pb.ScoreDefendedResponse.FromString, pb.ScoreDefendedRequest.FromString,
-    "score pictures",
+    "score images",
 )  # fmt: skip
 SCORE_BATCH: Final = Method(
     f"{_SCORING}/ScoreDefendedBatch", pb.ScoreDefendedBatchResponse.FromString,
@@ -143,9 +143,7 @@ SCORE_STREAM: Final = Method(
     f"{_SCORING}/ScoreDefendedStream", pb.ScoreDefendedStreamResponse.FromString,
     pb.ScoreDefendedStreamRequest.FromString, "score streams",
 )  # fmt: skip
-PURIFY: Final = Method(
-    f"{_SCORING}/Purify", pb.PurifyResponse.FromString, pb.PurifyRequest.FromString, "purify pictures"
-)
+PURIFY: Final = Method(f"{_SCORING}/Purify", pb.PurifyResponse.FromString, pb.PurifyRequest.FromString, "purify images")
 LIST_METRICS: Final = Method(
     f"{_SCORING}/ListMetrics", pb.ListMetricsResponse.FromString, pb.ListMetricsRequest.FromString, "list its metrics"
 )

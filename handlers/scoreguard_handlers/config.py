@@ -52,7 +52,7 @@ class AdmissionConfig:
     linger_seconds: SecondsOrZero = 0.002
     """Under load, time that a free worker waits for its share of requests before it takes fewer."""
     max_batch_bytes: Count = 8 * MIB
-    """Requests above this size together travel alone; joining big pictures saves nothing."""
+    """Requests above this size together travel alone; joining big images saves nothing."""
     default_deadline_seconds: Seconds = 60.0
     """Deadline of a request whose caller set none."""
     max_deadline_seconds: Seconds = 100.0

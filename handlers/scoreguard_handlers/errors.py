@@ -179,7 +179,7 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
     elif isinstance(error, EngineError):
         failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):
-        failure = ResourceLimitError(f"out of memory{where}; send a smaller picture or try again later")
+        failure = ResourceLimitError(f"out of memory{where}; send a smaller image or try again later")
     else:
         if _BUGS.take((type(error), stage)) is not None:
             logger.error("a stage raised", exc_info=error)

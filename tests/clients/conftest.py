@@ -1,6 +1,6 @@
 """A small real server for the client's tests: real gRPC, and a metric that can be worked out by hand.
 
-`bright` is 100 times the mean of the picture. `dim` multiplies a picture by `factor`; `shift` adds a tenth of a
+`bright` is 100 times the mean of the image. `dim` multiplies an image by `factor`; `shift` adds a tenth of a
 uniform number drawn from the seed.
 """
 
@@ -39,7 +39,7 @@ class RefusalError(Exception):
 
 
 def decode(image: scoring_pb2.Image) -> Floats:
-    """The picture's values in [0, 1]."""
+    """The image's values in [0, 1]."""
     if image.WhichOneof("payload") == "tensor":
         values = codec.from_tensor(image.tensor)
         return values.astype(np.float32) / (np.float32(255) if values.dtype == np.uint8 else np.float32(1))
@@ -47,22 +47,22 @@ def decode(image: scoring_pb2.Image) -> Floats:
         with PIL.Image.open(io.BytesIO(image.encoded)) as opened:
             return np.asarray(opened.convert("RGB"), np.float32) / np.float32(255)
     except OSError:
-        raise RefusalError(code_pb2.INVALID_ARGUMENT, "the picture is not an image") from None
+        raise RefusalError(code_pb2.INVALID_ARGUMENT, "the image is not an image") from None
 
 
-def purify(picture: Floats, steps: Iterable[scoring_pb2.DefenceStep], seed: int) -> Floats:
+def purify(image: Floats, steps: Iterable[scoring_pb2.DefenceStep], seed: int) -> Floats:
     """Apply the chain."""
     for step in steps:
         if step.name == "dim":
-            picture = picture * np.float32(step.parameters.get("factor", DIM_DEFAULT))
+            image = image * np.float32(step.parameters.get("factor", DIM_DEFAULT))
         elif step.name == "shift":
-            picture = picture + np.float32(0.1 * np.random.default_rng(seed).random())
+            image = image + np.float32(0.1 * np.random.default_rng(seed).random())
         else:
             raise RefusalError(code_pb2.NOT_FOUND, f"unknown defence {step.name!r}: deployed: dim, shift")
-    return picture
+    return image
 
 
-def provenance(request: Any, picture: Floats) -> scoring_pb2.Provenance:
+def provenance(request: Any, image: Floats) -> scoring_pb2.Provenance:
     """What a real server would report."""
     is_float = request.image.tensor.data_type == scoring_pb2.DATA_TYPE_FLOAT32
     return scoring_pb2.Provenance(
@@ -73,8 +73,8 @@ def provenance(request: Any, picture: Floats) -> scoring_pb2.Provenance:
         seed=request.seed,
         precision=scoring_pb2.PRECISION_FLOAT32 if is_float else scoring_pb2.PRECISION_UINT8,
         decoder="" if request.image.WhichOneof("payload") == "tensor" else "Pillow",
-        height=picture.shape[0],
-        width=picture.shape[1],
+        height=image.shape[0],
+        width=image.shape[1],
     )
 
 
@@ -82,17 +82,17 @@ def score(request: scoring_pb2.ScoreDefendedRequest) -> scoring_pb2.ScoreDefende
     """Answer one item."""
     if request.metric != "bright":
         raise RefusalError(code_pb2.NOT_FOUND, f"unknown metric {request.metric!r}: deployed: bright")
-    picture = decode(request.image)
-    purified = purify(picture, request.defences, request.seed)
+    image = decode(request.image)
+    purified = purify(image, request.defences, request.seed)
     response = scoring_pb2.ScoreDefendedResponse(
         score=100 * float(purified.mean(dtype=np.float64)),
         timings=[scoring_pb2.StageTiming(stage="metric", milliseconds=0.25)],
-        provenance=provenance(request, picture),
+        provenance=provenance(request, image),
         request_id=request.request_id,
         higher_is_better=True,
     )
     if request.return_undefended_score:
-        response.undefended_score = 100 * float(picture.mean(dtype=np.float64))
+        response.undefended_score = 100 * float(image.mean(dtype=np.float64))
     if request.return_purified_image:
         response.purified_image.CopyFrom(purified_image(purified, request.purified_format))
     return response
@@ -147,7 +147,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         self.release.wait(20)
 
     def ScoreDefended(self, request: Any, context: Any) -> scoring_pb2.ScoreDefendedResponse:  # noqa: N802
-        """One picture."""
+        """One image."""
         self._enter(request, context)
         try:
             response = score(request)
@@ -159,7 +159,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
             raise
 
     def ScoreDefendedBatch(self, request: Any, context: Any) -> scoring_pb2.ScoreDefendedBatchResponse:  # noqa: N802
-        """Many pictures."""
+        """Many images."""
         self._enter(request, context)
         results = [self._result_of(item) for item in request.requests]
         return scoring_pb2.ScoreDefendedBatchResponse(results=results[: -1 if self.forget_last_result else None])
@@ -167,7 +167,7 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
     def ScoreDefendedStream(  # noqa: N802
         self, request_iterator: Any, context: Any
     ) -> Iterator[scoring_pb2.ScoreDefendedStreamResponse]:
-        """A stream of pictures."""
+        """A stream of images."""
         self._enter(None, context)
         for index, message in enumerate(request_iterator):
             if not (self.forget_last_result and index):
@@ -179,12 +179,12 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         return result_of(request)
 
     def Purify(self, request: Any, context: Any) -> scoring_pb2.PurifyResponse:  # noqa: N802
-        """The purified picture."""
+        """The purified image."""
         self._enter(request, context)
-        picture = decode(request.image)
-        purified = purify(picture, request.defences, request.seed)
+        image = decode(request.image)
+        purified = purify(image, request.defences, request.seed)
         return scoring_pb2.PurifyResponse(
-            purified_image=purified_image(purified, request.purified_format), provenance=provenance(request, picture)
+            purified_image=purified_image(purified, request.purified_format), provenance=provenance(request, image)
         )
 
     def ListMetrics(self, request: Any, context: Any) -> scoring_pb2.ListMetricsResponse:  # noqa: N802
@@ -195,13 +195,13 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
     def ScoreGradient(self, request: Any, context: Any) -> scoring_pb2.ScoreGradientResponse:  # noqa: N802
         """The derivative of 100 times a mean, through `dim`."""
         self._enter(request, context)
-        picture = decode(request.image)
-        slope = purify(np.ones_like(picture), request.defences, 0) * np.float32(100 / picture.size)
-        purified = purify(picture, request.defences, request.seed)
+        image = decode(request.image)
+        slope = purify(np.ones_like(image), request.defences, 0) * np.float32(100 / image.size)
+        purified = purify(image, request.defences, request.seed)
         return scoring_pb2.ScoreGradientResponse(
             score=100 * float(purified.mean(dtype=np.float64)),
             gradient=codec.to_tensor(slope),
-            provenance=provenance(request, picture),
+            provenance=provenance(request, image),
         )
 
 

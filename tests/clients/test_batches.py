@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoreguard_client import AsyncScoringClient, PictureError, Score, ScoringClient
+from scoreguard_client import AsyncScoringClient, ImageError, Score, ScoringClient
 from scoreguard_client._batches import items_of
-from scoreguard_client._pictures import to_image
+from scoreguard_client._images import to_image
 
 RNG = np.random.default_rng(1)
 LAST = RNG.random((4, 5, 7, 3), dtype=np.float32)
@@ -88,7 +88,7 @@ def test_the_layout_decides_where_both_fit(layout: Any, shape: tuple[int, ...]) 
 )
 def test_a_batch_that_cannot_be_read_gets_the_line_that_mends_it(batch: Any, layout: Any, said: str) -> None:
     """Before anything is sent."""
-    with ScoringClient("localhost:1") as client, pytest.raises(PictureError, match=said):
+    with ScoringClient("localhost:1") as client, pytest.raises(ImageError, match=said):
         client.score_batch(batch, metric="bright", layout=layout)
 
 
@@ -96,9 +96,9 @@ def test_a_single_tensor_has_its_channels_at_either_end() -> None:
     """Torch has them first, arrays last; where both ends have three, the caller must say."""
     for tensor in (Tensor(LAST[0]), Tensor(FIRST[0])):
         assert to_image(tensor) == to_image(LAST[0])
-    with pytest.raises(PictureError, match="may have its channels at either end: pass it in a batch with layout="):
+    with pytest.raises(ImageError, match="may have its channels at either end: pass it in a batch with layout="):
         to_image(Tensor(AMBIGUOUS[0]))
-    with pytest.raises(PictureError, match="must have the shape"):
+    with pytest.raises(ImageError, match="must have the shape"):
         to_image(Tensor(LAST[0, 0]))
 
 
@@ -108,4 +108,4 @@ def test_one_bad_image_of_a_batch_fails_alone(running: Any) -> None:
     batch[2, 0, 0, 0] = np.nan
     with ScoringClient(running.target) as client:
         outcomes = client.score_batch(batch, metric="bright")
-    assert [type(outcome) for outcome in outcomes] == [Score, Score, PictureError, Score]
+    assert [type(outcome) for outcome in outcomes] == [Score, Score, ImageError, Score]

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.base
 
 @pytest.fixture
 def photo(tmp_path: Path) -> Path:
-    """A picture whose brightness is 20."""
+    """An image whose brightness is 20."""
     path = tmp_path / "grey.png"
     PIL.Image.fromarray(np.full((4, 6, 3), 51, np.uint8)).save(path)
     return path
@@ -41,7 +41,7 @@ def run(running: Any, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.Mon
     yield invoke
 
 
-def test_one_picture_prints_its_score(run: Any, photo: Path) -> None:
+def test_one_image_prints_its_score(run: Any, photo: Path) -> None:
     """The number alone, ready to be piped."""
     assert run("score", photo, "--metric", "bright") == (0, "20.0000\n", "")
 
@@ -58,8 +58,8 @@ def test_the_gap_is_shown_when_asked_for(run: Any, photo: Path) -> None:
     assert out == "10.0000  (undefended 20.0000, gap +10.0000)\n"
 
 
-def test_several_pictures_make_a_table(run: Any, photo: Path) -> None:
-    """Each picture has its row."""
+def test_several_images_make_a_table(run: Any, photo: Path) -> None:
+    """Each image has its row."""
     code, out, _ = run("score", photo, photo, "--metric", "bright", "--undefended")
     assert code == 0
     assert out.count("20.0000") == 4
@@ -68,24 +68,24 @@ def test_several_pictures_make_a_table(run: Any, photo: Path) -> None:
 
 def test_json_is_one_object_a_line(run: Any, photo: Path) -> None:
     """A program gets the score and what it takes to repeat it."""
-    for pictures in ([photo], [photo, photo]):
-        code, out, _ = run("score", *pictures, "--metric", "bright", "--defence", "dim", "--seed", 5, "--json")
+    for images in ([photo], [photo, photo]):
+        code, out, _ = run("score", *images, "--metric", "bright", "--defence", "dim", "--seed", 5, "--json")
         records = [json.loads(line) for line in out.splitlines()]
         assert code == 0
-        assert [record["picture"] for record in records] == [str(picture) for picture in pictures]
+        assert [record["image"] for record in records] == [str(image) for image in images]
         for record in records:
             assert record["score"] == pytest.approx(10, abs=1e-5)
             assert (record["defences"], record["seed"]) == ("dim", 5)
 
 
-def test_a_bad_picture_among_good_ones_fails_alone(run: Any, photo: Path, tmp_path: Path) -> None:
+def test_a_bad_image_among_good_ones_fails_alone(run: Any, photo: Path, tmp_path: Path) -> None:
     """With --json each input has its object, the bad one with its error; the error is also a line, and the code 2."""
     letter = tmp_path / "letter.txt"
     letter.write_text("Dear server")
     code, out, err = run("score", photo, letter, photo, "--metric", "bright", "--json")
     assert code == 2
     records = [json.loads(line) for line in out.splitlines()]
-    assert [record["picture"] for record in records] == [str(photo), str(letter), str(photo)]
+    assert [record["image"] for record in records] == [str(photo), str(letter), str(photo)]
     assert ["error" in record for record in records] == [False, True, False]
     assert records[1]["error"]["message"] in err
     assert err.startswith(f"error: {letter}: ")
@@ -93,12 +93,12 @@ def test_a_bad_picture_among_good_ones_fails_alone(run: Any, photo: Path, tmp_pa
 
 
 @pytest.mark.parametrize("metric", ["nope", "bright"])
-def test_a_single_picture_that_fails_has_its_json_object(metric: str, run: Any, photo: Path, tmp_path: Path) -> None:
+def test_a_single_image_that_fails_has_its_json_object(metric: str, run: Any, photo: Path, tmp_path: Path) -> None:
     """Whether the server or the client refused it."""
-    picture = photo if metric == "nope" else tmp_path / "missing.png"
-    code, out, err = run("score", picture, "--metric", metric, "--json")
+    image = photo if metric == "nope" else tmp_path / "missing.png"
+    code, out, err = run("score", image, "--metric", metric, "--json")
     record = json.loads(out)
-    assert (code, record["picture"]) == (2, str(picture))
+    assert (code, record["image"]) == (2, str(image))
     assert record["error"]["message"] in err
     assert record["error"]["code"] == ("NOT_FOUND" if metric == "nope" else "")
 
@@ -109,7 +109,7 @@ def test_without_a_server_each_input_has_its_json_object(options: list[str], run
     code, out, err = run("score", photo, photo, "--json", "--target", "localhost:1", *options)
     records = [json.loads(line) for line in out.splitlines()]
     assert (code, len(err.splitlines())) == (2, 1)
-    assert [(record["picture"], record["error"]["code"]) for record in records] == [(str(photo), "UNAVAILABLE")] * 2
+    assert [(record["image"], record["error"]["code"]) for record in records] == [(str(photo), "UNAVAILABLE")] * 2
 
 
 def test_a_name_that_is_not_utf8_is_printed_with_escapes(run: Any, photo: Path, tmp_path: Path) -> None:
@@ -117,12 +117,12 @@ def test_a_name_that_is_not_utf8_is_printed_with_escapes(run: Any, photo: Path, 
     latin = tmp_path / os.fsdecode(b"caf\xe9.png")
     latin.write_bytes(photo.read_bytes())
     _, out, _ = run("score", latin, latin, "--metric", "bright", "--json")
-    assert [json.loads(line)["picture"] for line in out.splitlines()] == [f"{tmp_path}/caf\\xe9.png"] * 2
+    assert [json.loads(line)["image"] for line in out.splitlines()] == [f"{tmp_path}/caf\\xe9.png"] * 2
     _, table, _ = run("score", latin, latin, "--metric", "bright")
     assert table.count(r"caf\xe9.png") == 2
 
 
-def test_an_error_names_its_picture_once(run: Any, photo: Path, tmp_path: Path) -> None:
+def test_an_error_names_its_image_once(run: Any, photo: Path, tmp_path: Path) -> None:
     """The message has the name already."""
     _, _, err = run("score", photo, tmp_path / "missing.png", "--metric", "bright")
     assert err == f"error: cannot read {tmp_path}/missing.png: No such file or directory\n"
@@ -134,7 +134,7 @@ def test_the_only_metric_needs_no_name(run: Any, photo: Path) -> None:
     assert (code, json.loads(out)["score"]) == (0, pytest.approx(20, abs=1e-5))
 
 
-def test_the_purified_picture_can_be_saved(run: Any, photo: Path, tmp_path: Path) -> None:
+def test_the_purified_image_can_be_saved(run: Any, photo: Path, tmp_path: Path) -> None:
     """The file holds what the metric saw, rounded to 8 bits."""
     out = tmp_path / "out.png"
     assert run("score", photo, "--metric", "bright", "--defence", "dim", "--save-purified", out)[0] == 0
@@ -152,7 +152,7 @@ BAD = [
     (["catalogue", "--target", "localhost:1"], "is scoreguard-serve running?"),
     (["bench", "--target", "localhost:1"], "is scoreguard-serve running?"),
     (["score", "{photo}", "--seed", "-1"], "--seed"),
-    (["score", "{photo}", "{photo}", "--save-purified", "x.png"], "takes one picture"),
+    (["score", "{photo}", "{photo}", "--save-purified", "x.png"], "takes one image"),
     (["score", "{photo}", "--metric", "bright", "--save-purified", "/nonexistent/x.png"], "cannot write"),
     (["score", "{photo}", "--token-file", "/nonexistent"], "cannot read /nonexistent"),
     (["score", "{photo}", "--tls-key", "{photo}"], "mutual TLS needs both"),
@@ -161,7 +161,7 @@ BAD = [
     (["scrore"], "No such command"),
     (["bench", "--callers", "1,x"], "is not a list like 1,4,16"),
     (["bench", "--synthetic", "512"], "is not WIDTHxHEIGHT"),
-    (["bench", "--images", "{folder}/empty"], "holds no picture"),
+    (["bench", "--images", "{folder}/empty"], "holds no image"),
 ]
 
 
@@ -219,7 +219,7 @@ def test_the_catalogue_as_json_is_the_dataclass(run: Any, running: Any) -> None:
 
 
 def test_bench_prints_a_row_for_each_number_of_callers(run: Any, tmp_path: Path, photo: Path) -> None:
-    """Synthetic pictures and folders work; JSON carries the same numbers."""
+    """Synthetic images and folders work; JSON carries the same numbers."""
     options = ["--metric", "bright", "--callers", "1,3", "--seconds", "0.2", "--json"]
     for source in (["--synthetic", "32x24"], ["--images", photo.parent]):
         code, out, _ = run("bench", *options, *source)

@@ -26,10 +26,10 @@ from scoreguard_client import (
     CancelledError,
     ConfigurationError,
     ConnectionConfig,
+    ImageError,
     InternalError,
     InvalidRequestError,
     NotFoundError,
-    PictureError,
     PreparedScore,
     ResourceExhaustedError,
     Score,
@@ -82,14 +82,14 @@ def test_a_client_and_what_is_built_on_it_work_in_another_process(running: Any) 
 
 
 def png(array: Any) -> bytes:
-    """A picture as a PNG file."""
+    """An image as a PNG file."""
     buffer = io.BytesIO()
     PIL.Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
 
 
-def test_every_form_of_a_picture_gets_the_same_score(running: Any, tmp_path: Path) -> None:
-    """Arrays, Pillow images, paths and bytes of one picture are scored alike, with the right precision."""
+def test_every_form_of_an_image_gets_the_same_score(running: Any, tmp_path: Path) -> None:
+    """Arrays, Pillow images, paths and bytes of one image are scored alike, with the right precision."""
     path = tmp_path / "grey.png"
     path.write_bytes(png(GREY))
     forms: list[Any] = [GREY, PIL.Image.fromarray(GREY), path, str(path), png(GREY), GREY / 255, GREY / np.float32(255)]
@@ -102,7 +102,7 @@ def test_every_form_of_a_picture_gets_the_same_score(running: Any, tmp_path: Pat
 
 
 def test_a_score_carries_what_was_asked_for(running: Any) -> None:
-    """The undefended score, the gap, the purified picture, the provenance and the request's name come back."""
+    """The undefended score, the gap, the purified image, the provenance and the request's name come back."""
     options = {"metric": "bright", "defences": "dim:factor=0.25", "seed": 7, "request_id": "frame 3"}
     for answer in on_both(running.target, "score", GREY, return_undefended=True, return_purified=True, **options):
         assert answer.score == pytest.approx(5, abs=1e-5)
@@ -186,19 +186,19 @@ def test_a_seed_is_always_sent(running: Any) -> None:
 
 
 def test_a_batch_keeps_order_and_gives_each_item_its_own_outcome(running: Any) -> None:
-    """Good items are scored; a bad picture here, a bad one there and an unknown metric get errors in their places."""
+    """Good items are scored; a bad image here, a bad one there and an unknown metric get errors in their places."""
     items = [
         GREY,
         np.zeros((2, 2)),
-        ScoreRequest(picture=GREY, metric="bright", defences="dim", request_id="own"),
+        ScoreRequest(image=GREY, metric="bright", defences="dim", request_id="own"),
         b"\x89PNG\r\n\x1a\nnothing more",
-        ScoreRequest(picture=GREY, metric="nope"),
+        ScoreRequest(image=GREY, metric="nope"),
         GREY * 2,
     ]
     for method in ("score_batch", "score_stream"):
         for outcomes in on_both(running.target, method, items, metric="bright"):
             kinds = [type(outcome) for outcome in outcomes]
-            assert kinds == [Score, PictureError, Score, InvalidRequestError, NotFoundError, Score]
+            assert kinds == [Score, ImageError, Score, InvalidRequestError, NotFoundError, Score]
             scores = [outcome.score for outcome in outcomes if isinstance(outcome, Score)]
             assert scores == pytest.approx([20, 10, 40], abs=1e-5)
             assert outcomes[2].request_id == "own"
@@ -212,9 +212,9 @@ def test_an_empty_batch_makes_no_call(running: Any) -> None:
 
 def test_a_batch_above_the_size_limit_is_split(running: Any) -> None:
     """Several calls carry it, each under the limit; the answers keep the order."""
-    pictures = [np.full((32, 32, 3), level, np.uint8) for level in (51, 102, 153, 204, 255)]
+    images = [np.full((32, 32, 3), level, np.uint8) for level in (51, 102, 153, 204, 255)]
     with ScoringClient(running.target, ConnectionConfig(max_message_bytes=7000)) as client:
-        outcomes = client.score_batch(pictures, metric="bright")
+        outcomes = client.score_batch(images, metric="bright")
     assert [outcome.score for outcome in outcomes if isinstance(outcome, Score)] == pytest.approx(
         [20, 40, 60, 80, 100], abs=1e-5
     )
@@ -231,12 +231,12 @@ def test_an_item_above_the_size_limit_fails_alone(running: Any) -> None:
 
 
 def test_missing_results_are_an_error_not_a_shift(running: Any) -> None:
-    """A server that drops an answer is caught; no score lands at another picture's place."""
+    """A server that drops an answer is caught; no score lands at another image's place."""
     running.service.forget_last_result = True
     with ScoringClient(running.target) as client:
-        with pytest.raises(InternalError, match="1 results for 2 pictures"):
+        with pytest.raises(InternalError, match="1 results for 2 images"):
             client.score_batch([GREY, GREY], metric="bright")
-        with pytest.raises(InternalError, match="1 pictures unanswered"):
+        with pytest.raises(InternalError, match="1 images unanswered"):
             list(client.score_stream([GREY, GREY], metric="bright"))
 
 
@@ -305,11 +305,11 @@ async def test_many_calls_run_at_once_on_one_client(running: Any) -> None:
     assert [answer.score for answer in answers] == pytest.approx([100 * n / 255 for n in range(0, 255, 5)], abs=1e-4)
 
 
-def test_purify_returns_the_picture_that_a_metric_would_see(running: Any) -> None:
-    """The purified picture is float32, of the picture's shape."""
+def test_purify_returns_the_image_that_a_metric_would_see(running: Any) -> None:
+    """The purified image is float32, of the image's shape."""
     for answer in on_both(running.target, "purify", GREY, "dim:factor=0.5"):
-        np.testing.assert_allclose(answer.picture, GREY / 255 * 0.5, atol=1e-7)
-        assert answer.picture.flags.writeable
+        np.testing.assert_allclose(answer.image, GREY / 255 * 0.5, atol=1e-7)
+        assert answer.image.flags.writeable
 
 
 def test_purify_without_a_defence_is_refused(running: Any) -> None:
@@ -320,11 +320,11 @@ def test_purify_without_a_defence_is_refused(running: Any) -> None:
 
 def test_a_gradient_is_the_derivative_of_the_score(running: Any) -> None:
     """A small step along the gradient changes the score by the gradient's squared length times the step."""
-    picture = np.random.default_rng(0).random((5, 7, 3)) * 0.5 + 0.25
-    for answer in on_both(running.target, "gradient", picture, metric="bright", defences="dim"):
-        assert answer.gradient.shape == picture.shape
+    image = np.random.default_rng(0).random((5, 7, 3)) * 0.5 + 0.25
+    for answer in on_both(running.target, "gradient", image, metric="bright", defences="dim"):
+        assert answer.gradient.shape == image.shape
         assert answer.gradient.dtype == np.float32
-        moved = picture + 0.1 * answer.gradient
+        moved = image + 0.1 * answer.gradient
         with ScoringClient(running.target) as client:
             after = client.score(moved, metric="bright", defences="dim").score
         assert after - answer.score == pytest.approx(0.1 * float((answer.gradient**2).sum()), rel=1e-2)
@@ -418,7 +418,7 @@ def test_wait_ready_gives_up_where_nothing_listens() -> None:
 
 def test_a_prepared_request_can_be_sent_again_and_again(running: Any) -> None:
     """It gives the same score each time, random defences included."""
-    prepared = PreparedScore.of(ScoreRequest(picture=GREY, metric="bright", defences="shift"))
+    prepared = PreparedScore.of(ScoreRequest(image=GREY, metric="bright", defences="shift"))
     answers = [answer for _ in range(2) for answer in on_both(running.target, "score_prepared", prepared)]
     assert len({answer.score for answer in answers}) == 1
     assert len({answer.provenance.seed for answer in answers}) == 1

@@ -15,24 +15,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoreguard_client import AsyncScoringClient, ConfigurationError, UnavailableError
-from scoreguard_client.bench import WRONG_SCORE, LoadResult, run_load, synthetic_pictures
+from scoreguard_client.bench import WRONG_SCORE, LoadResult, run_load, synthetic_images
 
 pytestmark = pytest.mark.base
 
-PICTURES = [np.full((4, 4, 3), level, np.uint8) for level in (51, 102, 153)]
+IMAGES = [np.full((4, 4, 3), level, np.uint8) for level in (51, 102, 153)]
 
 
 async def load(target: str, **options: Any) -> LoadResult:
-    """A short load with three pictures."""
+    """A short load with three images."""
     async with AsyncScoringClient(target) as client:
-        return await run_load(client, PICTURES, metric="bright", **({"callers": 2, "seconds": 0.3} | options))
+        return await run_load(client, IMAGES, metric="bright", **({"callers": 2, "seconds": 0.3} | options))
 
 
 async def test_every_request_is_counted_once(running: Any) -> None:
     """Right answers and the warm-up are all that the server saw."""
     result = await load(running.target, defences="shift")
     assert result.failures == 0
-    assert result.requests == len(running.service.requests) - len(PICTURES)
+    assert result.requests == len(running.service.requests) - len(IMAGES)
     assert result.requests_per_second == pytest.approx(result.requests / result.seconds)
     assert result.seconds >= 0.3
 
@@ -52,7 +52,7 @@ async def test_all_callers_are_busy_at_once(running: Any) -> None:
                 under_way -= 1
 
     async with Watching(running.target) as client:
-        await run_load(client, PICTURES, metric="bright", callers=5, seconds=0.3)
+        await run_load(client, IMAGES, metric="bright", callers=5, seconds=0.3)
     assert most == 5
 
 
@@ -60,13 +60,13 @@ async def test_an_error_is_counted_and_the_load_goes_on(running: Any) -> None:
     """A refused request is not an answer."""
 
     async def break_once() -> None:
-        while len(running.service.requests) <= len(PICTURES):
+        while len(running.service.requests) <= len(IMAGES):
             await asyncio.sleep(0.005)
         running.service.failures.append(status_pb2.Status(code=code_pb2.INTERNAL, message="broken"))
 
     result, _ = await asyncio.gather(load(running.target, seconds=0.5), break_once())
     assert result.errors == (("InternalError", 1),)
-    assert result.requests == len(running.service.requests) - len(PICTURES) - 1
+    assert result.requests == len(running.service.requests) - len(IMAGES) - 1
 
 
 async def test_a_wrong_score_is_an_error(running: Any) -> None:
@@ -105,9 +105,9 @@ def test_a_percentile_lies_where_its_share_of_answers_ends(latencies: list[float
     assert not_above >= math.floor(position) + 1
 
 
-def test_synthetic_pictures_are_repeatable_photographs() -> None:
+def test_synthetic_images_are_repeatable_photographs() -> None:
     """The same seed gives the same JPEG files, of the right size, each another."""
-    first, again = synthetic_pictures(64, 48, 3), synthetic_pictures(64, 48, 3)
+    first, again = synthetic_images(64, 48, 3), synthetic_images(64, 48, 3)
     assert first == again
     assert len(set(first)) == 3
     for data in first:

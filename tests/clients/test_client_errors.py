@@ -66,7 +66,7 @@ def test_every_status_class_is_used_and_exported() -> None:
 
 
 SERVED = [
-    (serving.InvalidRequestError("bad picture", field="image"), InvalidRequestError),
+    (serving.InvalidRequestError("bad image", field="image"), InvalidRequestError),
     (serving.UnknownNameError("metric", "brigth", ["bright", "dark"], field="metric"), NotFoundError),
     (serving.NotDeployedError("not here"), scoreguard_client.NotDeployedError),
     (serving.ResourceLimitError("too big", metadata={"bytes": "9"}), scoreguard_client.ResourceExhaustedError),
@@ -122,11 +122,11 @@ def test_details_of_others_are_ignored() -> None:
 
 
 def test_unavailable_is_retried_with_the_same_seed(running: Any) -> None:
-    """Two refusals and then an answer look like one call, for a picture larger than gRPC's own retry buffer."""
+    """Two refusals and then an answer look like one call, for an image larger than gRPC's own retry buffer."""
     running.service.failures.extend([failing(code_pb2.UNAVAILABLE)] * 2)
-    picture = np.zeros((400, 400, 3), np.uint8)
+    image = np.zeros((400, 400, 3), np.uint8)
     with ScoringClient(running.target, ConnectionConfig(retry=FAST)) as client:
-        answer = client.score(picture, metric="bright", defences="shift")
+        answer = client.score(image, metric="bright", defences="shift")
     assert len(running.service.requests) == 3
     assert {request.seed for request in running.service.requests} == {answer.provenance.seed}
 

@@ -70,9 +70,9 @@ def test_every_call_of_a_client_is_answered() -> None:
         score = client.score(IMAGE, metric="bright", defences="half+half", return_undefended=True, return_purified=True)
         assert score.undefended_score == pytest.approx(4 * score.score)
         np.testing.assert_array_equal(score.purified, IMAGE / 4)
-        np.testing.assert_array_equal(client.purify(IMAGE, "half").picture, IMAGE / 2)
+        np.testing.assert_array_equal(client.purify(IMAGE, "half").image, IMAGE / 2)
         outcomes = client.score_batch([IMAGE, "missing.png"], metric="bright")
-        assert [type(outcome).__name__ for outcome in outcomes] == ["Score", "PictureError"]
+        assert [type(outcome).__name__ for outcome in outcomes] == ["Score", "ImageError"]
         assert len(list(client.score_stream([IMAGE] * 3, metric="bright"))) == 3
         gradient = client.gradient(IMAGE, metric="bright")
         np.testing.assert_allclose(gradient.gradient, np.full(IMAGE.shape, 100 / IMAGE.size), rtol=1e-6)

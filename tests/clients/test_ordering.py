@@ -19,7 +19,7 @@ GREY = np.full((4, 6, 3), 51, np.uint8)
 )
 def test_a_batch_above_the_limits_of_a_call_is_split(items: int, chain: str, calls: int) -> None:
     """Tiny images reach the server's limit of items first, long chains that of the bytes apart from images."""
-    plan = BatchPlan([ScoreRequest(picture=GREY, metric="bright", defences=chain)] * items, 64 << 20)
+    plan = BatchPlan([ScoreRequest(image=GREY, metric="bright", defences=chain)] * items, 64 << 20)
     batches = list(plan.batches())
     assert len(batches) == calls
     assert [place for batch in batches for place in batch.places] == list(range(items))

@@ -215,7 +215,7 @@ def test_a_purified_image_may_travel_as_png(running: Any) -> None:
         answer = client.score(
             image, metric="bright", defences="dim:factor=0.5", return_purified=True, purified_format="png"
         )
-        purified = client.purify(image, "dim:factor=0.5", purified_format="png").picture
+        purified = client.purify(image, "dim:factor=0.5", purified_format="png").image
     assert answer.purified is not None
     np.testing.assert_array_equal(np.rint(answer.purified * 255), np.full((60, 80, 3), 26))
     np.testing.assert_array_equal(purified, answer.purified)

@@ -36,7 +36,7 @@ BLACK_BOX = "square:eps=8/255:queries=6"
 
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small picture with structure, and with room for the attack below white and above black."""
+    """A small image with structure, and with room for the attack below white and above black."""
     path = tmp_path_factory.mktemp("photos") / "a<b>.png"
     rng = np.random.default_rng(3)
     coarse = rng.integers(40, 200, (6, 8, 3), dtype=np.uint8)
@@ -55,7 +55,7 @@ def brightness(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def faulty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real gateway with the local backend, two of whose defences fail on every picture."""
+    """A real gateway with the local backend, two of whose defences fail on every image."""
     store = tmp_path_factory.mktemp("faulty")
     write_faulty(store)
     with running_server(ServeConfig(model_store=store, backend="local", port=0, workers=1)) as server:
@@ -114,7 +114,7 @@ def psnr_by_opencv(first: Floats, second: Floats) -> float:
 
 
 def assert_fidelity(view: dict[str, Any], clean: Floats, purified: Floats, *, decibels: float = 1e-3) -> None:
-    """The view's numbers are those of this purified picture."""
+    """The view's numbers are those of this purified image."""
     psnr, ssim = psnr_by_opencv(clean, purified), ssim_by_hand(clean, purified)
     assert view["psnr"] == pytest.approx(psnr, abs=decibels)
     assert view["ssim"] == pytest.approx(ssim, abs=2e-3)
@@ -140,7 +140,7 @@ def test_every_number_is_what_an_independent_computation_gives(
     assert_fidelity(dim["attacked"], clean, (clean + EPS) / 2)
 
 
-def test_a_picture_of_another_size_is_compared_after_resizing_it_back(
+def test_an_image_of_another_size_is_compared_after_resizing_it_back(
     brightness: str, numbers: Callable[..., dict[str, Any]], photo: Path
 ) -> None:
     """`halve` keeps every second row and column; the reference enlarges them by OpenCV, bilinear."""
@@ -153,7 +153,7 @@ def test_a_picture_of_another_size_is_compared_after_resizing_it_back(
     assert_fidelity(view, clean, np.asarray(back, dtype=np.float64), decibels=0.05)
 
 
-def test_the_attacked_picture_is_that_of_a_campaign_with_the_same_seed(
+def test_the_attacked_image_is_that_of_a_campaign_with_the_same_seed(
     running: Any, numbers: Callable[..., dict[str, Any]], photo: Path, tmp_path: Path
 ) -> None:
     """Same photo, metric, attack and seed: the same score, to the bit."""
@@ -248,7 +248,7 @@ class _Page(HTMLParser):
 
 
 def test_the_page_is_well_formed_alone_and_complete(brightness: str, run: Run, tmp_path: Path) -> None:
-    """No script, no other file; every defence by name, with six pictures each, and the pictures can be read."""
+    """No script, no other file; every defence by name, with six images each, and the images can be read."""
     assert run(brightness, "--metric", "brightness", "--attack", BLACK_BOX)[0] == 0
     page = _Page.read(tmp_path / "page.html")
     tags = [tag for tag, _ in page.seen]

@@ -43,8 +43,8 @@ def test_one_photo_through_real_defences(
     address: str, store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The attack gains undefended; JPEG's fidelity is Pillow's; a crop larger than the photo fails alone."""
-    picture = np.ascontiguousarray(data.astronaut()[:160, 150:350])  # type: ignore[no-untyped-call]
-    PIL.Image.fromarray(picture).save(tmp_path / "photo.png")
+    image = np.ascontiguousarray(data.astronaut()[:160, 150:350])  # type: ignore[no-untyped-call]
+    PIL.Image.fromarray(image).save(tmp_path / "photo.png")
     arguments = ["showcase", str(tmp_path / "photo.png"), "--target", address, "--surrogate", str(store)]
     arguments += ["--out", str(tmp_path / "page.html"), "--defences", "jpeg,resize,crop:size=256"]
     code = console.run(command, errors=(ScoreguardError, ContractError), argv=[*arguments, "--json"])
@@ -53,8 +53,8 @@ def test_one_photo_through_real_defences(
     assert code == 1
     assert answer["undefended"]["gain"] > 1
     assert answer["l_infinity"] <= 8 / 255 + 1e-6
-    coded = pillow_jpeg(picture, 50, 420).astype(np.uint8)
-    reference = peak_signal_noise_ratio(picture, coded)  # type: ignore[no-untyped-call]
+    coded = pillow_jpeg(image, 50, 420).astype(np.uint8)
+    reference = peak_signal_noise_ratio(image, coded)  # type: ignore[no-untyped-call]
     assert jpeg["clean"]["psnr"] == pytest.approx(reference, abs=0.3)
     assert (resize["clean"]["width"], resize["clean"]["height"]) == (100, 80)
     assert "crop" in crop["error"]

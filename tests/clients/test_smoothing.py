@@ -66,9 +66,9 @@ async def test_a_score_carries_its_certificate(target: str) -> None:
 
 
 async def test_batches_streams_and_prepared_requests_are_smoothed(target: str) -> None:
-    """The option holds for bare pictures; a request keeps its own."""
-    own = ScoreRequest(picture=GREY, metric="bright", seed=4)
-    prepared = PreparedScore.of(ScoreRequest(picture=GREY, metric="bright", seed=4, smoothing=SMALL))
+    """The option holds for bare images; a request keeps its own."""
+    own = ScoreRequest(image=GREY, metric="bright", seed=4)
+    prepared = PreparedScore.of(ScoreRequest(image=GREY, metric="bright", seed=4, smoothing=SMALL))
     options: dict[str, Any] = {"metric": "bright", "seed": 4, "smoothing": SMALL}
 
     async def streamed(client: AsyncScoringClient) -> list[Any]:
@@ -108,7 +108,7 @@ def test_a_smoothing_that_proves_nothing_is_refused_before_any_call(smoothing: S
 
 @pytest.fixture
 def photo(tmp_path: Path) -> str:
-    """A picture whose brightness is 20."""
+    """An image whose brightness is 20."""
     path = tmp_path / "grey.png"
     path.write_bytes(png(51))
     return str(path)

@@ -17,7 +17,7 @@ from scoreguard_export import cli
 from scoreguard_export.archive.build import BuildConfig, build, count_steps
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence
 from scoreguard_export.archive.eager import EagerDefence
-from scoreguard_export.archive.golden import golden_picture, golden_vectors
+from scoreguard_export.archive.golden import golden_image, golden_vectors
 from scoreguard_export.archive.verify import verify_archive
 from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.errors import ExportError
@@ -110,7 +110,7 @@ def with_changed_byte(source: Path, target: Path, name: str) -> Path:
     return target
 
 
-@pytest.mark.parametrize("name", ["metric.onnx", "metric.pt", "golden/picture.png"])
+@pytest.mark.parametrize("name", ["metric.onnx", "metric.pt", "golden/image.png"])
 def test_a_changed_byte_is_found(store: Path, tmp_path: Path, name: str) -> None:
     """The error names the file in one line."""
     changed = with_changed_byte(store / "lite.mar", tmp_path / "lite.mar", name)
@@ -127,7 +127,7 @@ def test_a_golden_score_that_was_edited_is_found(store: Path, tmp_path: Path) ->
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["golden_vectors"][0]["score"] += 5
     (folder / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(ExportError, match="golden picture behind no defence"):
+    with pytest.raises(ExportError, match="golden image behind no defence"):
         verify_archive(Archive(folder))
 
 
@@ -182,11 +182,11 @@ def test_a_failed_build_leaves_the_old_archive(store: Path, tmp_path: Path) -> N
     assert (tmp_path / "lite.mar").read_bytes() == before
 
 
-def test_the_golden_picture_is_large_enough_to_be_halved_before_the_metric() -> None:
-    """NIQE reads 96 pixels: its picture has 192, and a defence that leaves too little has no vector."""
+def test_the_golden_image_is_large_enough_to_be_halved_before_the_metric() -> None:
+    """NIQE reads 96 pixels: its image has 192, and a defence that leaves too little has no vector."""
     metric, halve = load_metric("niqe"), eager("resize")
-    picture = golden_picture(metric.facts.minimum_size)
-    assert picture.image.shape == (1, 3, 192, 192)
-    assert [vector.defences for vector in golden_vectors(metric, [halve], picture)] == ["", "resize"]
-    small = golden_picture()
+    image = golden_image(metric.facts.minimum_size)
+    assert image.image.shape == (1, 3, 192, 192)
+    assert [vector.defences for vector in golden_vectors(metric, [halve], image)] == ["", "resize"]
+    small = golden_image()
     assert [vector.defences for vector in golden_vectors(metric, [halve], small)] == [""]

@@ -40,18 +40,18 @@ def test_it_is_its_formula(tmp_path: Path) -> None:
 def test_the_official_weights_denoise(shared_data: Path) -> None:
     """Of noise of 25 levels on five Kodak centres, it leaves what the publisher's network leaves; a copy is as good."""
     defence = BfCnn.from_weights({"bfcnn": shared_data / "weights/bfcnn_color_0to100.pt"})
-    pictures = kodak_centres(shared_data, 96)
-    assert psnr(noisy(pictures, 25.0), pictures) == pytest.approx(20.17, abs=0.02)
-    assert psnr(defence(noisy(pictures, 25.0)), pictures) == pytest.approx(31.90, abs=0.1)
-    assert psnr(defence(noisy(pictures, 5.0)), pictures) > 38.0
-    assert psnr(defence(pictures), pictures) > 45.0
+    images = kodak_centres(shared_data, 96)
+    assert psnr(noisy(images, 25.0), images) == pytest.approx(20.17, abs=0.02)
+    assert psnr(defence(noisy(images, 25.0)), images) == pytest.approx(31.90, abs=0.1)
+    assert psnr(defence(noisy(images, 5.0)), images) > 38.0
+    assert psnr(defence(images), images) > 45.0
 
 
 def test_it_reaches_the_known_quality(shared_data: Path) -> None:
     """Noise of 25 levels on five Kodak photographs leaves 31.87 dB; on their larger centres, about as much."""
     defence = BfCnn.from_weights({"bfcnn": shared_data / "weights/bfcnn_color_0to100.pt"})
-    pictures = kodak_centres(shared_data, 160)
-    assert psnr(defence(noisy(pictures, 25.0)), pictures) == pytest.approx(31.87, abs=0.3)
+    images = kodak_centres(shared_data, 160)
+    assert psnr(defence(noisy(images, 25.0)), images) == pytest.approx(31.87, abs=0.3)
 
 
 def test_it_looks_as_far_as_it_says(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ KERNELS = [3, 5, 7]
 
 def opencv(batch: torch.Tensor, kernel: int, sigma_color: float, sigma_space: float) -> np.ndarray:
     """Filter by OpenCV in float, with its default border."""
-    pictures = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
-    return np.stack([cv2.bilateralFilter(picture, kernel, sigma_color, sigma_space) for picture in pictures])
+    images = np.ascontiguousarray(batch.permute(0, 2, 3, 1).numpy())
+    return np.stack([cv2.bilateralFilter(image, kernel, sigma_color, sigma_space) for image in images])
 
 
 def filtered(batch: torch.Tensor, kernel: int, sigma_color: float, sigma_space: float) -> np.ndarray:

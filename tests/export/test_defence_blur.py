@@ -15,8 +15,8 @@ from scoreguard_export.defences.blur import Blur
 
 def opencv(batch: torch.Tensor, kernel: int, sigma: float) -> np.ndarray:
     """Blur by OpenCV in float, with its default border."""
-    pictures = batch.permute(0, 2, 3, 1).numpy()
-    return np.stack([cv2.GaussianBlur(picture, (kernel, kernel), sigma) for picture in pictures])
+    images = batch.permute(0, 2, 3, 1).numpy()
+    return np.stack([cv2.GaussianBlur(image, (kernel, kernel), sigma) for image in images])
 
 
 def blurred(batch: torch.Tensor, kernel: int, sigma: float) -> np.ndarray:
@@ -47,7 +47,7 @@ def test_sigma_zero_takes_the_rule(kernel: int, sigma: float) -> None:
 
 
 def test_a_tiny_sigma_is_the_identity() -> None:
-    """The narrowest Gaussian leaves the picture alone and gives no NaN."""
+    """The narrowest Gaussian leaves the image alone and gives no NaN."""
     batch = to_batch(crop(0, 0, 0, 20, 31))
     for sigma in (1e-3, 1e-30):
         assert torch.equal(Blur(kernel=11.0)(batch, torch.tensor(sigma)), batch)

@@ -16,14 +16,14 @@ from scoreguard_export.errors import WeightsError
 
 def test_the_authors_weights_beat_bicubic_enlargement(shared_data: Path) -> None:
     """Doubling the halved photographs is 2 dB better than bicubic."""
-    defence, pictures = Carn.from_weights({"carn": shared_data / "weights/carn_m.pth"}), kodak_centres(shared_data, 96)
-    small = functional.interpolate(pictures, size=[48, 48], mode="bicubic", antialias=True)
+    defence, images = Carn.from_weights({"carn": shared_data / "weights/carn_m.pth"}), kodak_centres(shared_data, 96)
+    small = functional.interpolate(images, size=[48, 48], mode="bicubic", antialias=True)
     bicubic = functional.interpolate(small, size=[96, 96], mode="bicubic").clamp(0.0, 1.0)
-    assert psnr(defence(pictures), pictures) == pytest.approx(32.87, abs=0.05)
-    assert psnr(bicubic, pictures) == pytest.approx(30.76, abs=0.05)
+    assert psnr(defence(images), images) == pytest.approx(32.87, abs=0.05)
+    assert psnr(bicubic, images) == pytest.approx(30.76, abs=0.05)
 
 
-def test_an_odd_size_is_that_of_the_extended_picture(tmp_path: Path) -> None:
+def test_an_odd_size_is_that_of_the_extended_image(tmp_path: Path) -> None:
     """The last row and column are repeated, and the result is cropped."""
     defence, batch = untrained(Carn, tmp_path), to_batch(crop(0, 7, 9, 13, 22), crop(1, 7, 9, 13, 22))
     odd = batch[:, :, :, :21]

@@ -25,13 +25,13 @@ DRAW = st.floats(0.0, 1.0, exclude_max=True, width=32)
 
 
 def sliced(batch: Tensor, size: int, vertical: list[float], horizontal: list[float]) -> np.ndarray:
-    """Cut each picture by numpy, at the documented place."""
+    """Cut each image by numpy, at the documented place."""
     height, width = batch.shape[2:]
     high, wide = min(size, height), min(size, width)
     tops = [int(np.float32(draw) * np.float32(height - high + 1)) for draw in vertical]
     lefts = [int(np.float32(draw) * np.float32(width - wide + 1)) for draw in horizontal]
     places = zip(batch.numpy(), tops, lefts, strict=True)
-    return np.stack([picture[:, top : top + high, left : left + wide] for picture, top, left in places])
+    return np.stack([image[:, top : top + high, left : left + wide] for image, top, left in places])
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,10 +42,10 @@ def sliced(batch: Tensor, size: int, vertical: list[float], horizontal: list[flo
     vertical=st.tuples(DRAW, DRAW),
     horizontal=st.tuples(DRAW, DRAW),
 )
-def test_it_is_numpys_slice_at_a_place_of_each_pictures_own(
+def test_it_is_numpys_slice_at_a_place_of_each_images_own(
     height: int, width: int, size: int, vertical: tuple[float, float], horizontal: tuple[float, float]
 ) -> None:
-    """Every size, also beyond the picture's, gives exactly the slice; the two pictures have their own places."""
+    """Every size, also beyond the image's, gives exactly the slice; the two images have their own places."""
     batch = to_batch(crop(0, 7, 9, height, width), crop(1, 7, 9, height, width))
     result = Crop()(batch, torch.tensor(float(size)), torch.tensor(vertical), torch.tensor(horizontal))
     assert np.array_equal(result.numpy(), sliced(batch, size, list(vertical), list(horizontal)))
@@ -62,8 +62,8 @@ def test_every_place_is_as_likely_as_any_other() -> None:
     assert float(Crop()(ramp[:1], torch.tensor(8.0), almost, almost)[0, 0, 0, 0]) == pytest.approx(8.0 / 15.0)
 
 
-def test_restore_enlarges_the_piece_to_the_pictures_size() -> None:
-    """The way back is OpenCV's bilinear enlargement, also of a picture that is not square."""
+def test_restore_enlarges_the_piece_to_the_images_size() -> None:
+    """The way back is OpenCV's bilinear enlargement, also of an image that is not square."""
     batch = to_batch(crop(1, 20, 30, 41, 67))
     given_inputs = (torch.tensor(23.0), torch.tensor([0.3]), torch.tensor([0.8]))
     piece = Crop()(batch, *given_inputs)[0].permute(1, 2, 0).numpy()
@@ -72,8 +72,8 @@ def test_restore_enlarges_the_piece_to_the_pictures_size() -> None:
     assert np.abs(restored - cv2.resize(piece, (67, 41), interpolation=cv2.INTER_LINEAR)).max() < 1e-4
 
 
-def test_a_picture_no_larger_than_the_piece_passes_unchanged() -> None:
-    """The default of 256 pixels leaves small pictures whole, restored or not."""
+def test_an_image_no_larger_than_the_piece_passes_unchanged() -> None:
+    """The default of 256 pixels leaves small images whole, restored or not."""
     batch = to_batch(crop(1, 20, 30, 41, 67))
     for restore in (0.0, 1.0):
         assert torch.allclose(
@@ -84,7 +84,7 @@ def test_a_picture_no_larger_than_the_piece_passes_unchanged() -> None:
 
 
 def test_a_piece_is_a_copy() -> None:
-    """One picture's piece lies in memory of its own, row after row, and changes with the picture no more."""
+    """One image's piece lies in memory of its own, row after row, and changes with the image no more."""
     batch = to_batch(crop(1, 20, 30, 41, 67))
     piece = Crop()(batch, torch.tensor(23.0), torch.tensor([0.3]), torch.tensor([0.8]))
     before = piece.clone()
@@ -109,7 +109,7 @@ def test_a_switch_between_on_and_off_is_refused() -> None:
 
 @pytest.mark.parametrize("variant", Crop.facts.variants())
 def test_both_exports_are_the_module(variant: dict[str, float], tmp_path: Path) -> None:
-    """TorchScript and ONNX agree with it at every parity case: sizes smaller than the picture and larger."""
+    """TorchScript and ONNX agree with it at every parity case: sizes smaller than the image and larger."""
     defence = Crop(**variant).eval()
     export_torchscript(defence, tmp_path / "crop.pt")
     export_onnx(defence, tmp_path / "crop.onnx")

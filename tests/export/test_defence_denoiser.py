@@ -45,7 +45,7 @@ def test_its_noise_levels_cover_the_steps_of_purification() -> None:
 
 @settings(max_examples=15, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), sigma=st.floats(0.0, 70.0), photo=st.integers(0, 3))
-def test_any_picture_stays_a_picture(denoiser: Denoiser, height: int, width: int, sigma: float, photo: int) -> None:
+def test_any_image_stays_an_image(denoiser: Denoiser, height: int, width: int, sigma: float, photo: int) -> None:
     """At every size and noise level the result has the size of the input and lies in [0, 1], also for noisy input."""
     batch = to_batch(crop(photo, 30, 50, height, width), crop(photo + 1, 3, 5, height, width)) * 1.4 - 0.2
     result = denoiser(batch, torch.tensor(sigma))
@@ -71,8 +71,8 @@ def test_its_gradient_is_the_derivative(denoiser: Denoiser) -> None:
     assert torch.autograd.gradcheck(lambda x: defence(x, torch.tensor(10.0)), (image,))
 
 
-def test_a_picture_gets_its_own_noise_level(denoiser: Denoiser) -> None:
-    """The network of the training takes one level per picture, and gives what it gives for each alone."""
+def test_an_image_gets_its_own_noise_level(denoiser: Denoiser) -> None:
+    """The network of the training takes one level per image, and gives what it gives for each alone."""
     batch, sigma = to_batch(crop(0, 0, 0, 21, 34), crop(1, 50, 60, 21, 34)), torch.tensor([0.02, 0.2])
     together = denoiser.network(batch, sigma)
     alone = torch.cat([denoiser.network(one[None], level) for one, level in zip(batch, sigma, strict=True)])
@@ -81,7 +81,7 @@ def test_a_picture_gets_its_own_noise_level(denoiser: Denoiser) -> None:
 
 
 def test_the_border_is_extended_by_its_last_row_and_column(denoiser: Denoiser) -> None:
-    """A picture of odd size gets what the one extended to whole strides gets."""
+    """An image of odd size gets what the one extended to whole strides gets."""
     image = to_batch(crop(2, 10, 20, 27, 35))
     extended = torch.nn.functional.pad(image, [0, 5, 0, 5], mode="replicate")
     level = torch.tensor(20.0)

@@ -1,7 +1,7 @@
 """DiffPure against samplers written from their papers in NumPy, in another parameterisation, around the same network.
 
-The reference never sees a denoiser: its network gives ε_θ(x_t, t) of pictures in [−1, 1], which is all that Ho et al.
-2020 and Song et al. 2021 ask for. Their x_0 is bounded by pictures, as in the published code of both.
+The reference never sees a denoiser: its network gives ε_θ(x_t, t) of images in [−1, 1], which is all that Ho et al.
+2020 and Song et al. 2021 ask for. Their x_0 is bounded by images, as in the published code of both.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ def purifier() -> DiffPure:
     return DiffPure(denoiser=denoiser.requires_grad_(False)).eval()
 
 
-def picture(height: int = 13, width: int = 18) -> Tensor:
+def sample_image(height: int = 13, width: int = 18) -> Tensor:
     """Two photographs' corners, (2, 3, H, W), in double precision."""
     return to_batch(crop(0, 30, 50, height, width), crop(1, 3, 5, height, width)).double()
 
 
 def predicted_noise(purifier: DiffPure, state: Array, step: int) -> Array:
-    """ε_θ(x_t, t): what of x_t is noise, given that the rest is a picture."""
+    """ε_θ(x_t, t): what of x_t is noise, given that the rest is an image."""
     deviation = np.sqrt((1.0 - ALPHA_BAR[step]) / ALPHA_BAR[step]) / 2.0
     scaled = (state / np.sqrt(ALPHA_BAR[step]) + 1.0) / 2.0
     network: Any = purifier.denoiser.network
@@ -99,8 +99,8 @@ def purified(purifier: DiffPure, image: Tensor, level: int, steps: int) -> Array
 
 @pytest.mark.parametrize("level", [1, 5, 30])
 def test_the_ancestral_sampler_is_that_of_the_paper(purifier: DiffPure, level: int) -> None:
-    """With the same noise, t calls of the network give the same picture; most of its pixels are within bounds."""
-    image = picture()
+    """With the same noise, t calls of the network give the same image; most of its pixels are within bounds."""
+    image = sample_image()
     expected = ancestral(purifier, image, level)
     assert np.abs(purified(purifier, image, level, 0) - expected).max() < 1e-6
     assert ((expected > 0.0) & (expected < 1.0)).mean() > 0.5
@@ -110,14 +110,14 @@ def test_the_ancestral_sampler_is_that_of_the_paper(purifier: DiffPure, level: i
 @pytest.mark.parametrize("visited", [[1, 0], [5, 0], [5, 4, 3, 2, 1, 0], [30, 20, 10, 0], [150, 75, 0]])
 def test_the_fast_sampler_is_that_of_the_paper(purifier: DiffPure, visited: list[int]) -> None:
     """From one call of the network to as many as there are steps."""
-    image = picture()
+    image = sample_image()
     expected = implicit(purifier, image, visited)
     assert np.abs(purified(purifier, image, visited[0], len(visited) - 1) - expected).max() < 1e-6
 
 
 def test_more_steps_than_t_are_t(purifier: DiffPure) -> None:
     """As on the server."""
-    image = picture(5, 6)
+    image = sample_image(5, 6)
     assert np.array_equal(purified(purifier, image, 4, 1000), purified(purifier, image, 4, 4))
 
 
@@ -128,7 +128,7 @@ def test_the_finish_follows_the_sample(
     purifier: DiffPure, kind: type[DiffPure], finish: type[EdgeFinish | UnsharpFinish], others: list[float]
 ) -> None:
     """The module is the sampler, then the graph beside it, with the parameters that the sampler does not take."""
-    image, values = picture(), [torch.tensor(value) for value in others]
+    image, values = sample_image(), [torch.tensor(value) for value in others]
     whole = kind(denoiser=purifier.denoiser)(image, torch.tensor(5), torch.tensor(2), *values, seeds=SEEDS)
     sampled = torch.from_numpy(purified(purifier, image, 5, 2))
     assert torch.equal(whole, finish()(image, *values, sampled))

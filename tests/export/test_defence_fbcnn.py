@@ -116,7 +116,7 @@ def test_a_checkpoint_loads(slim: Slim, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("quality", [0.0, 1.0, 40.0, 100.0])
 def test_it_computes_what_the_library_computes(slim: Slim, quality: float) -> None:
-    """The library's own forward gives the same pictures, for a quality that is told or estimated."""
+    """The library's own forward gives the same images, for a quality that is told or estimated."""
     batch = to_batch(crop(0, 7, 9, 21, 34), crop(1, 7, 9, 21, 34))
     given = torch.full((2, 1), 1.0 - quality / 100.0) if quality else None
     expected = torch.clamp(slim.network(batch, given)[0], 0.0, 1.0)
@@ -124,7 +124,7 @@ def test_it_computes_what_the_library_computes(slim: Slim, quality: float) -> No
 
 
 def test_telling_the_estimate_changes_nothing(slim: Slim) -> None:
-    """Quality 0 is the quality that the network estimates; another one gives another picture."""
+    """Quality 0 is the quality that the network estimates; another one gives another image."""
     image = to_batch(crop(0, 7, 9, 24, 32))
     estimate = 100.0 * (1.0 - float(slim.network(image)[1]))
     assert 0.0 < estimate < 100.0
@@ -133,8 +133,8 @@ def test_telling_the_estimate_changes_nothing(slim: Slim) -> None:
     assert float((slim(image, torch.tensor(99.0 if estimate < 50.0 else 1.0)) - blind).abs().max()) > 1e-3
 
 
-def test_each_picture_has_its_own_estimate(slim: Slim) -> None:
-    """A picture of a batch is treated as if alone."""
+def test_each_image_has_its_own_estimate(slim: Slim) -> None:
+    """An image of a batch is treated as if alone."""
     batch = to_batch(crop(0, 7, 9, 16, 24), crop(1, 7, 9, 16, 24))
     alone = torch.cat([slim(batch[:1], torch.tensor(0.0)), slim(batch[1:], torch.tensor(0.0))])
     assert torch.allclose(slim(batch, torch.tensor(0.0)), alone, atol=1e-6)
@@ -142,7 +142,7 @@ def test_each_picture_has_its_own_estimate(slim: Slim) -> None:
 
 @settings(max_examples=8, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), quality=st.integers(0, 100))
-def test_any_picture_stays_a_picture(slim: Slim, height: int, width: int, quality: int) -> None:
+def test_any_image_stays_an_image(slim: Slim, height: int, width: int, quality: int) -> None:
     """At every size and quality the result has the size of the input and lies in [0, 1]."""
     batch = to_batch(crop(0, 30, 50, height, width), crop(1, 3, 5, height, width))
     result = slim(batch, torch.tensor(float(quality)))
@@ -151,7 +151,7 @@ def test_any_picture_stays_a_picture(slim: Slim, height: int, width: int, qualit
 
 
 def test_tiles_overlap_by_what_a_pixel_looks_at() -> None:
-    """Told a quality, a pixel looks 249 pixels far; without, at the whole picture."""
+    """Told a quality, a pixel looks 249 pixels far; without, at the whole image."""
     defence, tiles = Thin().eval(), FbCnn.tiles({})
     reached = [looked_at(defence, 528, 264 + place, 264, torch.tensor(50.0))[0] for place in (0, 7)]
     assert tiles is not None

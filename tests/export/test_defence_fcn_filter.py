@@ -70,7 +70,7 @@ def test_it_has_the_parameters_of_the_study() -> None:
 @settings(max_examples=25, deadline=None)
 @given(height=st.integers(1, 70), width=st.integers(1, 70), photo=st.integers(0, 3))
 def test_it_is_the_published_network(published: Published, weights: Path, height: int, width: int, photo: int) -> None:
-    """An official checkpoint gives the published network's pictures, clamped, at any size that both take."""
+    """An official checkpoint gives the published network's images, clamped, at any size that both take."""
     batch = to_batch(crop(photo, 40, 60, height, width), crop(photo + 1, 9, 7, height, width)).double()
     result = loaded(weights).double()(batch)
     assert result.shape == batch.shape
@@ -92,7 +92,7 @@ def test_its_gradient_is_the_derivative(weights: Path) -> None:
     assert torch.autograd.gradcheck(lambda x: defence(x), (image,))
 
 
-def test_a_pixel_depends_on_the_whole_picture(weights: Path) -> None:
+def test_a_pixel_depends_on_the_whole_image(weights: Path) -> None:
     """The norm reaches from corner to corner, so the filter must not be run in tiles."""
     image = to_batch(crop(0, 0, 0, 40, 40)).requires_grad_()
     loaded(weights)(image)[0, :, 2, 2].sum().backward()
@@ -100,8 +100,8 @@ def test_a_pixel_depends_on_the_whole_picture(weights: Path) -> None:
     assert float(image.grad[0, :, 35, 35].abs().max()) > 0.0
 
 
-def test_the_pictures_of_a_batch_are_normalised_one_by_one(weights: Path) -> None:
-    """A picture gets the same result alone and beside others."""
+def test_the_images_of_a_batch_are_normalised_one_by_one(weights: Path) -> None:
+    """An image gets the same result alone and beside others."""
     batch = to_batch(crop(0, 0, 0, 21, 34), crop(1, 50, 60, 21, 34), crop(2, 9, 9, 21, 34))
     defence = loaded(weights)
     alone = torch.cat([defence(one[None]) for one in batch])

@@ -46,18 +46,18 @@ def test_it_is_its_formula(height: int, width: int, tmp_path: Path) -> None:
 def test_the_official_weights_denoise(shared_data: Path) -> None:
     """Of noise of 25 levels on five Kodak centres, it leaves what the publisher's network leaves."""
     defence = FfdNet.from_weights({"ffdnet": shared_data / "weights/ffdnet_color.pt"})
-    pictures = kodak_centres(shared_data, 96)
-    told = [psnr(defence(noisy(pictures, 25.0), torch.tensor(sigma)), pictures) for sigma in (15.0, 25.0, 40.0)]
+    images = kodak_centres(shared_data, 96)
+    told = [psnr(defence(noisy(images, 25.0), torch.tensor(sigma)), images) for sigma in (15.0, 25.0, 40.0)]
     assert told[1] == pytest.approx(32.03, abs=0.1)
     assert told[1] > max(told[0], told[2]) + 0.3
-    assert psnr(defence(pictures, torch.tensor(0.0)), pictures) > 40.0
+    assert psnr(defence(images, torch.tensor(0.0)), images) > 40.0
 
 
 def test_it_reaches_the_known_quality(shared_data: Path) -> None:
     """Noise of 25 levels on five Kodak photographs leaves 31.94 dB; on their larger centres, about as much."""
     defence = FfdNet.from_weights({"ffdnet": shared_data / "weights/ffdnet_color.pt"})
-    pictures = kodak_centres(shared_data, 224)
-    assert psnr(defence(noisy(pictures, 25.0), torch.tensor(25.0)), pictures) == pytest.approx(31.94, abs=0.3)
+    images = kodak_centres(shared_data, 224)
+    assert psnr(defence(noisy(images, 25.0), torch.tensor(25.0)), images) == pytest.approx(31.94, abs=0.3)
 
 
 def test_it_looks_no_farther_than_it_says(tmp_path: Path) -> None:

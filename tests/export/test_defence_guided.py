@@ -46,7 +46,7 @@ def denoiser(tmp_path_factory: pytest.TempPathFactory) -> Narrow:
 
 
 def told(defence: GuidedDenoiser, sigma: float, image: Tensor) -> tuple[Tensor, float]:
-    """What the network is asked for pictures with this noise: the state, and the step."""
+    """What the network is asked for images with this noise: the state, and the step."""
     asked: list[tuple[Tensor, float]] = []
     hook = defence.network.register_forward_pre_hook(lambda _, given: asked.append((given[0], float(given[1]))))
     defence(image, torch.tensor(sigma))
@@ -72,7 +72,7 @@ def test_between_two_steps_the_number_lies_between(denoiser: Narrow) -> None:
 
 
 def test_noise_that_the_network_names_is_removed(denoiser: Narrow) -> None:
-    """The result is the state less its noise, in the units of the picture, clipped."""
+    """The result is the state less its noise, in the units of the image, clipped."""
     schedule, image = linear_schedule(), to_batch(crop(0, 7, 9, 32, 64), crop(1, 7, 9, 32, 64))
     kept = schedule.kept(60)
     state = math.sqrt(kept) * (2.0 * image.double() - 1.0)
@@ -91,7 +91,7 @@ def test_without_noise_nothing_changes(denoiser: Narrow) -> None:
 
 
 def test_the_border_is_extended_by_its_last_row_and_column(denoiser: Narrow) -> None:
-    """A picture of odd size gets what the one extended to multiples of 32 gets."""
+    """An image of odd size gets what the one extended to multiples of 32 gets."""
     image, level = to_batch(crop(2, 10, 20, 27, 35)), torch.tensor(20.0)
     extended = nn.functional.pad(image, [0, 29, 0, 5], mode="replicate")
     assert torch.allclose(denoiser(image, level), denoiser(extended, level)[:, :, :27, :35], atol=1e-5)
@@ -99,7 +99,7 @@ def test_the_border_is_extended_by_its_last_row_and_column(denoiser: Narrow) -> 
 
 @settings(max_examples=8, deadline=None)
 @given(height=st.integers(1, 40), width=st.integers(1, 40), sigma=st.floats(0.0, 255.0))
-def test_any_picture_stays_a_picture(denoiser: Narrow, height: int, width: int, sigma: float) -> None:
+def test_any_image_stays_an_image(denoiser: Narrow, height: int, width: int, sigma: float) -> None:
     """At every size and noise level the result has the size of the input and lies in [0, 1], also for noisy input."""
     batch = to_batch(crop(0, 30, 50, height, width), crop(1, 3, 5, height, width)) * 1.4 - 0.2
     result = denoiser(batch, torch.tensor(sigma))

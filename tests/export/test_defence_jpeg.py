@@ -22,9 +22,9 @@ from scoreguard_export.errors import ParameterError
 QUALITIES = (1, 5, 10, 25, 49, 50, 51, 75, 90, 95, 100)
 
 
-def coded(picture: np.ndarray, quality: float, subsampling: int) -> np.ndarray:
-    """Levels that the defence gives for one picture."""
-    output = Jpeg(subsampling=float(subsampling))(to_batch(picture), torch.tensor(float(quality)))
+def coded(image: np.ndarray, quality: float, subsampling: int) -> np.ndarray:
+    """Levels that the defence gives for one image."""
+    output = Jpeg(subsampling=float(subsampling))(to_batch(image), torch.tensor(float(quality)))
     levels: np.ndarray = to_levels(output)[0]
     return levels
 
@@ -38,8 +38,8 @@ def test_it_gives_pillows_pixels_on_photographs_of_odd_sizes(subsampling: int) -
         for photo in range(4):
             for _ in range(2):
                 height, width, top, left = (int(n) for n in random.integers((8, 8, 0, 0), (180, 180, 999, 999)))
-                picture = crop(photo, top, left, height, width)
-                difference = coded(picture, quality, subsampling) - pillow_jpeg(picture, quality, subsampling)
+                image = crop(photo, top, left, height, width)
+                difference = coded(image, quality, subsampling) - pillow_jpeg(image, quality, subsampling)
                 differing += int(np.count_nonzero(difference))
                 total += difference.size
     print(f"{subsampling}: {differing} of {total} values differ")
@@ -57,31 +57,31 @@ def test_it_gives_pillows_pixels_on_photographs_of_odd_sizes(subsampling: int) -
 )
 def test_it_gives_pillows_pixels_on_noise(height: int, width: int, quality: int, subsampling: int, seed: int) -> None:
     """Noise exercises every coefficient and every clamp, at every size from the minimum on."""
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    assert np.array_equal(coded(picture, quality, subsampling), pillow_jpeg(picture, quality, subsampling))
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    assert np.array_equal(coded(image, quality, subsampling), pillow_jpeg(image, quality, subsampling))
 
 
 def test_its_tables_are_pillows_at_every_quality() -> None:
     """The scaled quantisation tables are those in the header of Pillow's files, for all hundred qualities."""
-    picture = Image.new("RGB", (8, 8))
+    image = Image.new("RGB", (8, 8))
     for quality in range(1, 101):
         file = io.BytesIO()
-        picture.save(file, "JPEG", quality=quality)
+        image.save(file, "JPEG", quality=quality)
         header = Image.open(file).quantization  # type: ignore[attr-defined]
         for number, base in enumerate((LUMINANCE_TABLE, CHROMINANCE_TABLE)):
             table = quantisation_table(torch.tensor(base, dtype=torch.float64), torch.tensor(float(quality)))
             assert table.flatten().int().tolist() == list(header[number]), quality
 
 
-def test_each_picture_of_a_batch_is_coded_alone() -> None:
-    """A batch gives what its pictures give one by one."""
-    pictures = [crop(photo, 40, 60, 37, 61) for photo in range(3)]
-    together = to_levels(Jpeg()(to_batch(*pictures), torch.tensor(30.0)))
-    for picture, result in zip(pictures, together, strict=True):
-        assert np.array_equal(result, coded(picture, 30, 420))
+def test_each_image_of_a_batch_is_coded_alone() -> None:
+    """A batch gives what its images give one by one."""
+    images = [crop(photo, 40, 60, 37, 61) for photo in range(3)]
+    together = to_levels(Jpeg()(to_batch(*images), torch.tensor(30.0)))
+    for image, result in zip(images, together, strict=True):
+        assert np.array_equal(result, coded(image, 30, 420))
 
 
-def test_float_pictures_are_rounded_to_8_bits_first() -> None:
+def test_float_images_are_rounded_to_8_bits_first() -> None:
     """A perturbation of less than half a level changes nothing."""
     batch = to_batch(crop(0, 0, 0, 24, 24))
     quality = torch.tensor(90.0)

@@ -26,10 +26,10 @@ KERNELS = [3, 5, 7]
 @settings(max_examples=40, deadline=None)
 @given(kernel=st.sampled_from(KERNELS), height=st.integers(1, 60), width=st.integers(1, 60), photo=st.integers(0, 3))
 def test_it_is_opencvs_median_blur_to_the_last_bit(kernel: int, height: int, width: int, photo: int) -> None:
-    """Every kernel and size of 8-bit photographs, borders included, and pictures smaller than the window."""
-    pictures = [crop(photo, 11, 17, height, width), crop(photo + 1, 3, 5, height, width)]
-    output = to_levels(Median(kernel=float(kernel))(to_batch(*pictures)))
-    assert np.array_equal(output, np.stack([cv2.medianBlur(picture, kernel) for picture in pictures]))
+    """Every kernel and size of 8-bit photographs, borders included, and images smaller than the window."""
+    images = [crop(photo, 11, 17, height, width), crop(photo + 1, 3, 5, height, width)]
+    output = to_levels(Median(kernel=float(kernel))(to_batch(*images)))
+    assert np.array_equal(output, np.stack([cv2.medianBlur(image, kernel) for image in images]))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)

@@ -47,7 +47,7 @@ def slim() -> Slim:
 
 
 def ramp() -> Tensor:
-    """A picture (1, 3, 16, 24) from 0 to 1."""
+    """An image (1, 3, 16, 24) from 0 to 1."""
     return torch.linspace(0.0, 1.0, 3 * 16 * 24).reshape(1, 3, 16, 24)
 
 
@@ -71,14 +71,14 @@ def test_it_computes_what_the_authors_code_computes() -> None:
 
 
 def test_other_sizes_are_mirrored_to_multiples_of_eight() -> None:
-    """The result is that of the mirrored picture, cropped."""
+    """The result is that of the mirrored image, cropped."""
     defence, batch = slim(), to_batch(crop(0, 7, 9, 13, 17), crop(1, 7, 9, 13, 17))
     mirrored = torch.from_numpy(np.pad(batch.numpy(), ((0, 0), (0, 0), (0, 3), (0, 7)), mode="reflect"))
     assert defence(batch).shape == batch.shape
     assert torch.equal(defence(batch), defence(mirrored)[:, :, :13, :17])
 
 
-def test_a_picture_of_a_batch_is_treated_as_if_alone() -> None:
+def test_an_image_of_a_batch_is_treated_as_if_alone() -> None:
     """Quarters and halves that go through as one batch do not mix."""
     defence, batch = slim(), to_batch(crop(0, 7, 9, 16, 24), crop(1, 7, 9, 16, 24))
     alone = torch.cat([defence(batch[:1]), defence(batch[1:])])
@@ -93,7 +93,7 @@ def test_both_exports_are_the_module(tmp_path: Path) -> None:
 
 
 def test_the_compiler_takes_it_and_changes_nothing() -> None:
-    """TorchScript is compiled, so that sizes stay free, and gives the same pictures."""
+    """TorchScript is compiled, so that sizes stay free, and gives the same images."""
     defence, image = slim(), to_batch(crop(0, 7, 9, 9, 21), crop(1, 7, 9, 9, 21))
     script = torch.jit.script(defence)
     assert torch.allclose(script(image), defence(image), atol=1e-5)

@@ -24,12 +24,12 @@ def denoised(batch: torch.Tensor, patch: int, strength: float, search: float) ->
     return output
 
 
-def by_the_formula(picture: np.ndarray, patch: int, strength: float, search: int) -> np.ndarray:
-    """Denoise one picture (H, W, 3) in double precision, each pixel by itself."""
+def by_the_formula(image: np.ndarray, patch: int, strength: float, search: int) -> np.ndarray:
+    """Denoise one image (H, W, 3) in double precision, each pixel by itself."""
     f, r = patch // 2, search // 2
-    padded = np.pad(picture.astype(np.float64), [(f + r, f + r), (f + r, f + r), (0, 0)], mode="reflect")
-    result = np.empty(picture.shape)
-    for row, column in np.ndindex(picture.shape[:2]):
+    padded = np.pad(image.astype(np.float64), [(f + r, f + r), (f + r, f + r), (0, 0)], mode="reflect")
+    result = np.empty(image.shape)
+    for row, column in np.ndindex(image.shape[:2]):
         own = padded[row + r : row + r + patch, column + r : column + r + patch]
         total, weights = np.zeros(3), 0.0
         for down, right in product(range(search), repeat=2):
@@ -43,9 +43,9 @@ def by_the_formula(picture: np.ndarray, patch: int, strength: float, search: int
 @pytest.mark.parametrize(("patch", "search"), [(3, 3), (3, 7), (5, 5), (7, 11)])
 def test_it_is_the_formula(patch: int, search: int) -> None:
     """Every patch, in double precision, borders included."""
-    picture = crop(patch, 40, 60, 15, 18)
-    expected = by_the_formula(picture / 255.0, patch, 0.07, search)
-    output = denoised(to_batch(picture), patch, 0.07, float(search))[0].permute(1, 2, 0).numpy()
+    image = crop(patch, 40, 60, 15, 18)
+    expected = by_the_formula(image / 255.0, patch, 0.07, search)
+    output = denoised(to_batch(image), patch, 0.07, float(search))[0].permute(1, 2, 0).numpy()
     assert np.abs(output - expected).max() < 1e-5
 
 
@@ -62,16 +62,16 @@ def test_it_is_opencvs_on_photographs(
     patch: int, level: float, search: int, height: int, width: int, photo: int
 ) -> None:
     """Within three levels of 255 everywhere, half a level in the mean: OpenCV rounds distances, weights and result."""
-    picture = crop(photo, 11, 17, height, width)
-    expected = np.asarray(cv2.fastNlMeansDenoising(picture, None, level, patch, search))
-    output = denoised(to_batch(picture), patch, level / 255.0, float(search))[0].permute(1, 2, 0).numpy() * 255.0
+    image = crop(photo, 11, 17, height, width)
+    expected = np.asarray(cv2.fastNlMeansDenoising(image, None, level, patch, search))
+    output = denoised(to_batch(image), patch, level / 255.0, float(search))[0].permute(1, 2, 0).numpy() * 255.0
     difference = np.abs(output - expected)
     assert difference.max() < 3.0
     assert difference.mean() < 0.5
 
 
 def test_it_removes_noise_from_a_photograph() -> None:
-    """The result is nearer to the clean picture than the noisy one was, and than a mean of everything would be."""
+    """The result is nearer to the clean image than the noisy one was, and than a mean of everything would be."""
     clean = to_batch(crop(0, 40, 60, 90, 101))
     noisy = (clean + 0.06 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))).clamp(0.0, 1.0)
     errors = [float((denoised(noisy, 7, strength, 11.0) - clean).square().mean()) for strength in (0.005, 0.06, 1.0)]
@@ -79,7 +79,7 @@ def test_it_removes_noise_from_a_photograph() -> None:
     assert errors[1] < 0.5 * errors[2]
 
 
-def test_a_flat_picture_and_a_repeated_one_stay() -> None:
+def test_a_flat_image_and_a_repeated_one_stay() -> None:
     """Pixels of equal surroundings have equal values here, so their mean changes nothing, however small h is."""
     stripes = torch.zeros(1, 3, 24, 30)
     stripes[:, :, :, ::2] = 1.0

@@ -31,7 +31,7 @@ def test_it_is_numpys_clipped_sum(sigma: float, height: int, width: int, seed: i
 
 
 def test_its_strength_is_the_one_asked_for() -> None:
-    """On mid-grey, where nothing clips, the result deviates by sigma and keeps its mean; pictures differ."""
+    """On mid-grey, where nothing clips, the result deviates by sigma and keeps its mean; images differ."""
     grey = torch.full((2, 3, 200, 200), 0.5)
     noise = torch.randn(grey.shape, generator=torch.Generator().manual_seed(4))
     result = Noise()(grey, torch.tensor(0.05), noise)

@@ -13,9 +13,9 @@ from scoreguard_export.defences.quantise import Quantise
 from scoreguard_export.errors import ParameterError
 
 
-def nearest_level(picture: np.ndarray, levels: int) -> np.ndarray:
+def nearest_level(image: np.ndarray, levels: int) -> np.ndarray:
     """Index of the nearest level of 8-bit values, in whole numbers, an exact half to the even one."""
-    double = 2 * picture.astype(np.int64) * (levels - 1)
+    double = 2 * image.astype(np.int64) * (levels - 1)
     below, rest = np.divmod(double, 510)
     nearest: np.ndarray = below + ((rest > 255) | ((rest == 255) & (below % 2 == 1)))
     return nearest
@@ -31,22 +31,22 @@ def quantised(batch: torch.Tensor, levels: float) -> torch.Tensor:
 @given(levels=st.integers(2, 256), height=st.integers(1, 60), width=st.integers(1, 60), photo=st.integers(0, 3))
 def test_it_takes_the_nearest_level_of_photographs(levels: int, height: int, width: int, photo: int) -> None:
     """Every value is k/(L−1) with the k of whole-number arithmetic."""
-    pictures = [crop(photo, 11, 17, height, width), crop(photo + 1, 3, 5, height, width)]
-    output = quantised(to_batch(*pictures), float(levels)).permute(0, 2, 3, 1).numpy()
-    expected = nearest_level(np.stack(pictures), levels) / (levels - 1)
+    images = [crop(photo, 11, 17, height, width), crop(photo + 1, 3, 5, height, width)]
+    output = quantised(to_batch(*images), float(levels)).permute(0, 2, 3, 1).numpy()
+    expected = nearest_level(np.stack(images), levels) / (levels - 1)
     assert np.abs(output - expected).max() < 1e-6
 
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 def test_a_power_of_two_is_a_bit_depth(bits: int) -> None:
     """2ⁱ levels leave at most 2ⁱ values, spread as i-bit numbers are, and 8 bits change nothing."""
-    picture = crop(1, 30, 40, 201, 177)
-    output = quantised(to_batch(picture), float(2**bits))
+    image = crop(1, 30, 40, 201, 177)
+    output = quantised(to_batch(image), float(2**bits))
     assert len(torch.unique(output)) <= 2**bits
     coded = np.round(output.numpy() * (2**bits - 1)).astype(np.int64)
     assert np.abs(coded / (2**bits - 1) - output.numpy()).max() < 1e-6
     if bits == 8:
-        assert np.array_equal(to_levels(output)[0], picture)
+        assert np.array_equal(to_levels(output)[0], image)
 
 
 @settings(max_examples=25, deadline=None)

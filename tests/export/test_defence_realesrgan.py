@@ -30,19 +30,19 @@ def test_it_is_its_formula(tmp_path: Path) -> None:
     for channel in range(48):
         large[:, channel // 16, channel % 16 // 4 :: 4, channel % 4 :: 4] += features[:, channel]
     expected = [
-        [Image.fromarray(plane.astype(np.float32)).resize((10, 7), Image.Resampling.BICUBIC) for plane in picture]
-        for picture in large
+        [Image.fromarray(plane.astype(np.float32)).resize((10, 7), Image.Resampling.BICUBIC) for plane in image]
+        for image in large
     ]
     result = RealEsrgan.from_weights(files)(batch).numpy()
-    planes = np.array([[np.asarray(plane) for plane in picture] for picture in expected])
+    planes = np.array([[np.asarray(plane) for plane in image] for image in expected])
     assert np.abs(result - np.clip(planes, 0.0, 1.0)).max() < 1e-4
 
 
 def test_the_published_weights_restore(shared_data: Path) -> None:
     """Clean photographs stay close to themselves; of noise of 25 levels (20.2 dB), most goes."""
     defence = RealEsrgan.from_weights({"realesrgan": shared_data / "weights/realesr_general_x4v3.pt"})
-    pictures = kodak_centres(shared_data, 64)
-    clean, denoised = psnr(defence(pictures), pictures), psnr(defence(noisy(pictures, 25.0).clamp(0, 1)), pictures)
+    images = kodak_centres(shared_data, 64)
+    clean, denoised = psnr(defence(images), images), psnr(defence(noisy(images, 25.0).clamp(0, 1)), images)
     assert clean == pytest.approx(32.44, abs=0.05)
     assert denoised == pytest.approx(28.81, abs=0.05)
 

@@ -19,16 +19,16 @@ from scoreguard_export.defences.resize import Resize
 def pillow(batch: torch.Tensor, height: int, width: int) -> np.ndarray:
     """Resize each channel by Pillow in float: its bilinear filter widens with the reduction."""
     channels = [
-        [Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR) for channel in picture]
-        for picture in batch.numpy()
+        [Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR) for channel in image]
+        for image in batch.numpy()
     ]
-    return np.array([[np.asarray(channel) for channel in picture] for picture in channels])
+    return np.array([[np.asarray(channel) for channel in image] for image in channels])
 
 
 def opencv(batch: torch.Tensor, height: int, width: int) -> np.ndarray:
     """Resize by OpenCV's two-tap bilinear filter."""
-    pictures = batch.permute(0, 2, 3, 1).numpy()
-    resized = [cv2.resize(picture, (width, height), interpolation=cv2.INTER_LINEAR) for picture in pictures]
+    images = batch.permute(0, 2, 3, 1).numpy()
+    resized = [cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR) for image in images]
     return np.stack(resized).transpose(0, 3, 1, 2)
 
 
@@ -63,8 +63,8 @@ def test_without_antialias_it_is_opencvs_bilinear(size: tuple[int, int], scale: 
 
 
 @pytest.mark.parametrize("antialias", [0.0, 1.0])
-def test_restore_brings_the_picture_back_to_its_size(antialias: float) -> None:
-    """The way back is OpenCV's bilinear enlargement of the small picture."""
+def test_restore_brings_the_image_back_to_its_size(antialias: float) -> None:
+    """The way back is OpenCV's bilinear enlargement of the small image."""
     batch = to_batch(crop(1, 20, 30, 41, 67))
     small = Resize(antialias=antialias)(batch, torch.tensor(0.3))
     restored = Resize(antialias=antialias, restore=1.0)(batch, torch.tensor(0.3)).numpy()
@@ -73,7 +73,7 @@ def test_restore_brings_the_picture_back_to_its_size(antialias: float) -> None:
 
 
 def test_the_two_filters_are_really_different() -> None:
-    """At a strong reduction the antialiased picture has far less fine detail, so neither test above is vacuous."""
+    """At a strong reduction the antialiased image has far less fine detail, so neither test above is vacuous."""
     batch = to_batch(crop(1, 20, 30, 120, 120))
     wide, narrow = (Resize(antialias=a)(batch, torch.tensor(0.2)) for a in (1.0, 0.0))
     assert float((wide - narrow).abs().max()) > 0.05

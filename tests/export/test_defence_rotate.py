@@ -23,19 +23,19 @@ from scoreguard_export.exporters.torchscript import export_torchscript
 
 
 def turned(batch: Tensor, angles: list[float], bilinear: float) -> np.ndarray:
-    """Turn each picture by its angle in degrees, through the range of 180."""
+    """Turn each image by its angle in degrees, through the range of 180."""
     turn = torch.tensor([0.5 + angle / 360.0 for angle in angles], dtype=torch.float64)
     result: np.ndarray = Rotate(bilinear=bilinear)(batch, torch.tensor(180.0), turn).numpy()
     return result
 
 
-def scipys(picture: np.ndarray, angle: float) -> np.ndarray:
+def scipys(image: np.ndarray, angle: float) -> np.ndarray:
     """Nearest pixel of each channel (3, H, W), by SciPy in double precision; black outside."""
     cosine, sine = np.cos(np.deg2rad(angle)), np.sin(np.deg2rad(angle))
     matrix = np.array([[cosine, sine], [-sine, cosine]])
-    centre = (np.array(picture.shape[1:]) - 1) / 2
+    centre = (np.array(image.shape[1:]) - 1) / 2
     # A border of black pixels, because SciPy's own constant border begins half a pixel early.
-    padded = np.pad(picture, ((0, 0), (2, 2), (2, 2)))
+    padded = np.pad(image, ((0, 0), (2, 2), (2, 2)))
     offset = centre + 2 - matrix @ (centre + 2)
     return np.stack([affine_transform(each, matrix, offset, order=0, cval=0.0) for each in padded])[:, 2:-2, 2:-2]
 
@@ -53,22 +53,22 @@ def ties(height: int, width: int, angle: float) -> np.ndarray:
 @settings(max_examples=40, deadline=None)
 @given(angles=st.tuples(st.floats(-50, 50), st.floats(-50, 50)), height=st.integers(1, 60), width=st.integers(1, 60))
 def test_the_nearest_pixel_is_scipys(angles: tuple[float, float], height: int, width: int) -> None:
-    """Two pictures turn by their own angles, to the same pixels as SciPy's, ties aside."""
+    """Two images turn by their own angles, to the same pixels as SciPy's, ties aside."""
     batch = to_batch(crop(0, 7, 9, height, width), crop(1, 7, 9, height, width))
     result = turned(batch, list(angles), 0.0)
-    for picture, given_back, angle in zip(batch.numpy(), result, angles, strict=True):
-        differs = (given_back != scipys(picture, angle)).any(axis=0)
+    for image, given_back, angle in zip(batch.numpy(), result, angles, strict=True):
+        differs = (given_back != scipys(image, angle)).any(axis=0)
         assert not (differs & ~ties(height, width, angle)).any()
 
 
 @pytest.mark.parametrize(("height", "width", "angle"), [(61, 87, 5.0), (100, 64, -15.0), (33, 33, 50.0)])
 def test_bilinear_is_opencvs_warp(height: int, width: int, angle: float) -> None:
     """OpenCV's warp rounds positions to 1/32 pixel, which bounds the difference."""
-    picture = crop(2, 20, 30, height, width)
+    image = crop(2, 20, 30, height, width)
     centre = ((width - 1) / 2, (height - 1) / 2)
     matrix = cv2.getRotationMatrix2D(centre, angle, 1.0)
-    reference = cv2.warpAffine(picture.astype(np.float32) / 255.0, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    result = turned(to_batch(picture), [angle], 1.0)[0].transpose(1, 2, 0)
+    reference = cv2.warpAffine(image.astype(np.float32) / 255.0, matrix, (width, height), flags=cv2.INTER_LINEAR)
+    result = turned(to_batch(image), [angle], 1.0)[0].transpose(1, 2, 0)
     assert np.abs(result - reference).max() < 0.03
     assert np.abs(result - reference).mean() < 1e-3
 
@@ -84,7 +84,7 @@ def test_quarter_turns_are_numpys(bilinear: float) -> None:
 
 @pytest.mark.parametrize("variant", Rotate.facts.variants())
 def test_no_degrees_are_the_identity(variant: dict[str, float]) -> None:
-    """At the range of 0, every draw leaves the picture as it is."""
+    """At the range of 0, every draw leaves the image as it is."""
     batch = to_batch(crop(3, 20, 30, 33, 47))
     result = Rotate(**variant)(batch, torch.tensor(0.0), torch.tensor([0.9]))
     assert torch.allclose(result, batch, atol=1e-5)
@@ -125,7 +125,7 @@ def test_both_exports_are_the_module(variant: dict[str, float], tmp_path: Path) 
 
 @pytest.mark.parametrize("variant", Rotate.facts.variants())
 @pytest.mark.parametrize(("height", "width"), [(1, 9), (9, 1), (1, 1), (6, 5)])
-def test_each_picture_of_a_batch_ends_in_its_own_border(
+def test_each_image_of_a_batch_ends_in_its_own_border(
     variant: dict[str, float], height: int, width: int, tmp_path: Path
 ) -> None:
     """Nothing of a neighbour comes in from outside: half and whole turns of white, and of black beside it."""

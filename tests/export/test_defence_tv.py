@@ -23,9 +23,9 @@ from scoreguard_export.exporters.torchscript import export_torchscript
 
 def skimage(batch: torch.Tensor, weight: float, iterations: int) -> np.ndarray:
     """Denoise by scikit-image with as many steps, and clip."""
-    pictures = batch.permute(0, 2, 3, 1).double().numpy()
+    images = batch.permute(0, 2, 3, 1).double().numpy()
     options = {"weight": weight, "eps": 0.0, "max_num_iter": iterations + 1, "channel_axis": 2}
-    results = [denoise_tv_chambolle(picture, **options) for picture in pictures]  # type: ignore[no-untyped-call]
+    results = [denoise_tv_chambolle(image, **options) for image in images]  # type: ignore[no-untyped-call]
     clipped: np.ndarray = np.clip(np.stack(results), 0.0, 1.0)
     return clipped
 
@@ -58,7 +58,7 @@ def test_it_is_scikit_images_chambolle(weight: float, iterations: int, height: i
 
 
 def test_it_removes_noise_from_a_photograph() -> None:
-    """Less variation, and nearer to the clean picture than the noisy one was."""
+    """Less variation, and nearer to the clean image than the noisy one was."""
     clean = to_batch(crop(0, 40, 60, 120, 151))
     noisy = (clean + 0.08 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))).clamp(0.0, 1.0)
     output = denoised(noisy, 0.1, 50.0)
@@ -116,7 +116,7 @@ def test_nothing_is_structural() -> None:
 
 
 def test_both_exports_are_the_module(tmp_path: Path) -> None:
-    """Every picture of a batch and every channel is denoised by itself, also of the smallest size; no step is lost."""
+    """Every image of a batch and every channel is denoised by itself, also of the smallest size; no step is lost."""
     defence = TotalVariation().eval()
     export_torchscript(defence, tmp_path / "tv.pt")
     export_onnx(defence, tmp_path / "tv.onnx")

@@ -17,8 +17,8 @@ from scoreguard_export.errors import ParameterError
 def opencv(batch: torch.Tensor, kernel: int, sigma: float, amount: float, *, blur_first: bool) -> np.ndarray:
     """Blur if asked to, sharpen by a weighted sum, and clip, by OpenCV in float."""
     results = []
-    for picture in batch.permute(0, 2, 3, 1).numpy():
-        start = cv2.GaussianBlur(picture, (kernel, kernel), sigma) if blur_first else picture
+    for image in batch.permute(0, 2, 3, 1).numpy():
+        start = cv2.GaussianBlur(image, (kernel, kernel), sigma) if blur_first else image
         soft = cv2.GaussianBlur(start, (kernel, kernel), sigma)
         results.append(cv2.addWeighted(start, 1.0 + amount, soft, -amount, 0.0))
     clipped: np.ndarray = np.clip(np.stack(results), 0.0, 1.0)
@@ -59,7 +59,7 @@ def test_sharpening_alone_amplifies_noise_and_the_default_does_not() -> None:
     assert float((sharpened(flat + noise, 1.0, 1.0, blur_first=0.0) - flat).std()) > 1.5 * float(noise.std())
 
 
-def test_no_amount_leaves_the_picture_or_its_blur() -> None:
+def test_no_amount_leaves_the_image_or_its_blur() -> None:
     """With amount 0 the benchmark's variant is the identity, and the study's is the blur."""
     batch = to_batch(crop(0, 5, 7, 21, 34))
     assert torch.equal(sharpened(batch, 1.0, 0.0, blur_first=0.0), batch)

@@ -53,8 +53,8 @@ def test_it_is_a_library_down_and_a_library_up(
     batch = to_batch(crop(photo, 50, 80, *size), crop(photo + 1, 5, 8, *size))
     output = Upscale(mode=mode, antialias=float(antialias))(batch, torch.tensor(scale)).numpy()
     expected = [
-        [enlarged(shrunk(channel, scale, antialias=antialias), *size, mode) for channel in picture]
-        for picture in batch.numpy()
+        [enlarged(shrunk(channel, scale, antialias=antialias), *size, mode) for channel in image]
+        for image in batch.numpy()
     ]
     assert output.shape == batch.shape
     assert np.abs(output - np.clip(np.array(expected), 0.0, 1.0)).max() < 1e-4
@@ -80,7 +80,7 @@ def test_the_bilinear_mode_is_resize_restored(antialias: float) -> None:
 
 
 def test_the_modes_are_really_different() -> None:
-    """No mode gives another's picture, so no test above passes for the wrong one."""
+    """No mode gives another's image, so no test above passes for the wrong one."""
     batch = to_batch(crop(1, 20, 30, 60, 80))
     outputs = [Upscale(mode=mode)(batch, torch.tensor(0.4)) for mode in MODES]
     for first, second in ((0, 1), (1, 2), (0, 2)):

@@ -57,7 +57,7 @@ def test_it_is_bayes_shrink_by_matrices(levels: int, sigma: float, height: int, 
     batch = to_batch(crop(photo, 11, 17, height, width), crop(photo + 1, 3, 5, height, width))
     below, right = -height % 2**levels, -width % 2**levels
     padded = np.pad(batch.double().numpy(), [(0, 0), (0, 0), (0, below), (0, right)], mode="edge")
-    expected = [[bayes_shrink(channel, levels, sigma) for channel in picture] for picture in padded]
+    expected = [[bayes_shrink(channel, levels, sigma) for channel in image] for image in padded]
     expected_batch = np.clip(np.array(expected)[:, :, :height, :width], 0.0, 1.0)
     assert np.abs(denoised(batch, levels, sigma).numpy() - expected_batch).max() < 1e-4
 
@@ -70,19 +70,19 @@ def test_no_noise_is_the_identity(levels: int) -> None:
 
 
 def test_it_removes_noise_from_a_photograph() -> None:
-    """The result is nearer to the clean picture than the noisy one was."""
+    """The result is nearer to the clean image than the noisy one was."""
     clean = to_batch(crop(0, 40, 60, 120, 151))
     noisy = (clean + 0.08 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(5))).clamp(0.0, 1.0)
     error = float((denoised(noisy, 3, 0.08) - clean).square().mean())
     assert error < 0.5 * float((noisy - clean).square().mean())
 
 
-def test_pictures_of_a_batch_and_channels_have_thresholds_of_their_own() -> None:
+def test_images_of_a_batch_and_channels_have_thresholds_of_their_own() -> None:
     """Purifying together gives what purifying alone gives."""
-    pictures = [crop(0, 5, 7, 30, 41), crop(1, 50, 70, 30, 41)]
-    together = denoised(to_batch(*pictures), 2, 0.05)
-    for index, picture in enumerate(pictures):
-        assert torch.allclose(together[index : index + 1], denoised(to_batch(picture), 2, 0.05), atol=1e-6)
+    images = [crop(0, 5, 7, 30, 41), crop(1, 50, 70, 30, 41)]
+    together = denoised(to_batch(*images), 2, 0.05)
+    for index, image in enumerate(images):
+        assert torch.allclose(together[index : index + 1], denoised(to_batch(image), 2, 0.05), atol=1e-6)
 
 
 @pytest.mark.parametrize("levels", [1, 3])

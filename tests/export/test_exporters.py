@@ -145,7 +145,7 @@ def test_an_onnx_graph_says_its_inputs_and_free_axes(module: Exportable, tmp_pat
 
 
 def test_random_inputs_are_inputs_of_both_graphs(tmp_path: Path) -> None:
-    """A defence with an image of noise and a number for each picture takes both, at any size."""
+    """A defence with an image of noise and a number for each image takes both, at any size."""
     defence = Grainy().eval()
     export_torchscript(defence, tmp_path / "g.pt")
     export_onnx(defence, tmp_path / "g.onnx")
@@ -177,7 +177,7 @@ def test_a_frozen_size_cannot_become_onnx(tmp_path: Path) -> None:
 
 def test_a_module_that_runs_nowhere_is_refused(tmp_path: Path) -> None:
     """Where compiling and tracing both fail, the reason is given in one line."""
-    with pytest.raises(GraphError, match=r"cannot export uncapturable to TorchScript: .*no pictures today") as caught:
+    with pytest.raises(GraphError, match=r"cannot export uncapturable to TorchScript: .*no images today") as caught:
         export_torchscript(Uncapturable().eval(), tmp_path / "u.pt")
     assert "\n" not in str(caught.value)
     assert not list(tmp_path.iterdir())

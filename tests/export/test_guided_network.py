@@ -49,12 +49,12 @@ class Formula:
     def __init__(self, state: dict[str, Tensor], head: int) -> None:
         self.state, self.head = state, head
 
-    def __call__(self, picture: Array, step: float, width: int) -> Array:
+    def __call__(self, image: Array, step: float, width: int) -> Array:
         """Noise and variance of states (N, 3, H, W)."""
         frequencies = 10_000.0 ** (-np.arange(width // 2) / (width // 2))
         angles = np.concatenate([np.cos(step * frequencies), np.sin(step * frequencies)])
         embedding = self.linear("time_embed.2", silu(self.linear("time_embed.0", angles)))
-        skipped = [self.convolution("input_blocks.0.0", picture)]
+        skipped = [self.convolution("input_blocks.0.0", image)]
         for index in range(1, 6):  # one block at each size, and one that halves, by turns
             resize = halved if index % 2 == 0 else unchanged
             hidden = self.residual(f"input_blocks.{index}.0", skipped[-1], embedding, resize)

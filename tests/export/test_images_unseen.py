@@ -40,7 +40,7 @@ def test_each_record_lists_what_its_weights_were_trained_on(record: str) -> None
     content = json.loads((WEIGHTS / f"{record}.json").read_text())
     names = content["trained_on"]
     assert len(names) == len(set(names)) > 50
-    counts = [content[key] for key in ("training_photographs", "photographs", "training_pictures") if key in content]
+    counts = [content[key] for key in ("training_photographs", "photographs", "training_images") if key in content]
     assert all(count == len(names) for count in counts)
     kept_out = {name.partition("-png-")[0] for name in [*content.get("held_out", []), *content.get("excluded", [])]}
     assert kept_out and not kept_out & set(names)

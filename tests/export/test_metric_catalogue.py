@@ -28,14 +28,14 @@ def _metric(name: str) -> Metric:
     return MODULES[name]().eval().requires_grad_(False)
 
 
-def _picture(count: int, height: int, width: int) -> torch.Tensor:
+def _image(count: int, height: int, width: int) -> torch.Tensor:
     """8-bit values, so that no rounding stands on the edge."""
     levels = torch.randint(0, 256, (count, 3, height, width), generator=torch.Generator().manual_seed(height))
     return levels.float() / 255.0
 
 
 def _slope(graph: torch.nn.Module) -> torch.Tensor:
-    image = _picture(2, 90, 70).requires_grad_()
+    image = _image(2, 90, 70).requires_grad_()
     graph(image).sum().backward()
     assert image.grad is not None
     return image.grad
@@ -71,9 +71,9 @@ def test_the_default_metric_needs_no_download() -> None:
 def test_the_traced_graph_scores_and_differentiates_at_other_sizes(name: str) -> None:
     """TorchScript traced at one size gives the eager scores and gradients at sizes never traced."""
     metric = _metric(name)
-    traced = torch.jit.trace(metric, _picture(2, 224, 256), check_trace=False)  # type: ignore[no-untyped-call]
+    traced = torch.jit.trace(metric, _image(2, 224, 256), check_trace=False)  # type: ignore[no-untyped-call]
     for count, height, width in OTHER_SIZES:
-        image = _picture(count, height, width)
+        image = _image(count, height, width)
         assert torch.allclose(traced(image), metric(image), atol=metric.facts.parity_tolerance)
     slope, eager_slope = _slope(traced), _slope(metric)
     assert torch.allclose(slope, eager_slope, atol=1e-5)
@@ -91,13 +91,13 @@ def test_the_onnx_graph_scores_at_other_sizes(name: str, tmp_path: Path) -> None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's own
         program = torch.onnx.export(
-            metric, (_picture(2, 224, 256),), dynamo=True, dynamic_shapes=(axes,), input_names=["image"], verbose=False
+            metric, (_image(2, 224, 256),), dynamo=True, dynamic_shapes=(axes,), input_names=["image"], verbose=False
         )
     assert program is not None
     program.save(path)
     session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
     for count, height, width in OTHER_SIZES:
-        image = _picture(count, height, width)
+        image = _image(count, height, width)
         scores = session.run(None, {"image": image.numpy()})[0]
         assert scores.shape == (count,)
         assert np.abs(scores - metric(image).numpy()).max() <= metric.facts.parity_tolerance

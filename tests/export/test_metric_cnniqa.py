@@ -23,12 +23,12 @@ WEIGHTS = DATA / "weights" / "cnniqa_live.pth"
 needs_data = pytest.mark.skipif(not WEIGHTS.is_file(), reason=WHY_SKIPPED)
 
 
-def _picture(height: int, width: int, seed: int) -> np.ndarray:
+def _image(height: int, width: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 
 
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255.0
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
 
 
 def _random_metric() -> CnnIqa:
@@ -36,9 +36,9 @@ def _random_metric() -> CnnIqa:
     return CnnIqa().eval()
 
 
-def _reference_patches(picture: np.ndarray) -> list[np.ndarray]:
+def _reference_patches(image: np.ndarray) -> list[np.ndarray]:
     """The official loop: Pillow's grey, 32-pixel crops, local normalisation with symmetric borders."""
-    grey = Image.fromarray(picture).convert("L")
+    grey = Image.fromarray(image).convert("L")
     box, patches = np.full((3, 3), 1.0 / 9.0), []
     for top in range(0, grey.height - 32, 32):
         for left in range(0, grey.width - 32, 32):
@@ -49,10 +49,10 @@ def _reference_patches(picture: np.ndarray) -> list[np.ndarray]:
     return patches
 
 
-def _reference_score(metric: CnnIqa, picture: np.ndarray) -> float:
+def _reference_score(metric: CnnIqa, image: np.ndarray) -> float:
     weights = {name: value.double().numpy() for name, value in metric.state_dict().items()}
     scores = []
-    for patch in _reference_patches(picture):
+    for patch in _reference_patches(image):
         maps = [correlate2d(patch, kernel[0], mode="valid") for kernel in weights["conv1.weight"]]
         maps = [each + bias for each, bias in zip(maps, weights["conv1.bias"], strict=True)]
         hidden = np.array([each.max() for each in maps] + [each.min() for each in maps])
@@ -64,18 +64,18 @@ def _reference_score(metric: CnnIqa, picture: np.ndarray) -> float:
 
 @pytest.mark.parametrize(("height", "width"), [(33, 33), (64, 65), (70, 101), (97, 40)])
 def test_the_score_equals_an_independent_implementation(height: int, width: int) -> None:
-    """Scores of 8-bit pictures equal those of the loop over Pillow crops."""
-    metric, picture = _random_metric(), _picture(height, width, height)
+    """Scores of 8-bit images equal those of the loop over Pillow crops."""
+    metric, image = _random_metric(), _image(height, width, height)
     with torch.no_grad():
-        assert float(metric(_batch(picture))) == pytest.approx(_reference_score(metric, picture), abs=1e-5)
+        assert float(metric(_batch(image))) == pytest.approx(_reference_score(metric, image), abs=1e-5)
 
 
 def test_grey_levels_equal_pillow_for_every_level_and_many_colours() -> None:
-    """On 8-bit pictures the grey value is Pillow's, to the last bit."""
+    """On 8-bit images the grey value is Pillow's, to the last bit."""
     levels = np.repeat(np.arange(256, dtype=np.uint8)[:, None, None], 3, axis=2)
-    for picture in (levels, _picture(1000, 1000, 5)):
-        mine = (grey_levels(_batch(picture))[0] * 255.0).round().to(torch.uint8).numpy()
-        assert np.array_equal(mine, np.asarray(Image.fromarray(picture).convert("L")))
+    for image in (levels, _image(1000, 1000, 5)):
+        mine = (grey_levels(_batch(image))[0] * 255.0).round().to(torch.uint8).numpy()
+        assert np.array_equal(mine, np.asarray(Image.fromarray(image).convert("L")))
 
 
 @settings(max_examples=25, deadline=None)
@@ -86,8 +86,8 @@ def test_there_are_as_many_patches_as_the_official_loop_takes(height: int, width
     assert patches_of(torch.zeros(2, height, width)).shape == (2 * expected, 1, 32, 32)
 
 
-def test_a_picture_scores_the_same_alone_and_in_a_batch() -> None:
-    """Patches are averaged per picture."""
+def test_an_image_scores_the_same_alone_and_in_a_batch() -> None:
+    """Patches are averaged per image."""
     metric, image = _random_metric(), torch.rand(3, 3, 70, 99, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(metric(image), torch.cat([metric(one[None]) for one in image]), atol=1e-5)
@@ -95,7 +95,7 @@ def test_a_picture_scores_the_same_alone_and_in_a_batch() -> None:
 
 def test_the_gradient_passes_the_rounding_of_the_grey_value() -> None:
     """Every channel gets a finite gradient, in the proportion of the grey weights."""
-    image = _batch(_picture(70, 70, 1)).requires_grad_()
+    image = _batch(_image(70, 70, 1)).requires_grad_()
     _random_metric()(image).sum().backward()
     assert image.grad is not None
     red, green, blue = image.grad[0]
@@ -104,7 +104,7 @@ def test_the_gradient_passes_the_rounding_of_the_grey_value() -> None:
     assert torch.allclose(blue, green * (7471.0 / 38470.0), atol=1e-8)
 
 
-def test_a_flat_picture_has_a_finite_gradient() -> None:
+def test_a_flat_image_has_a_finite_gradient() -> None:
     """The local deviation has no infinite slope where all pixels are equal."""
     image = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     _random_metric()(image).sum().backward()
@@ -147,7 +147,7 @@ def test_a_pickle_of_a_module_is_never_loaded(tmp_path: Path) -> None:
 
 @needs_data
 def test_official_weights_give_the_recorded_scores() -> None:
-    """Ten NIPS 2017 pictures score as an earlier implementation of the same rule did."""
+    """Ten NIPS 2017 images score as an earlier implementation of the same rule did."""
     recorded = json.loads((DATA / "benchmark" / "metric_ranges_nips2017.json").read_text())["cnniqa_live"]
     metric = CnnIqa.from_weights({"cnniqa": WEIGHTS})
     for name, score in list(recorded["per_image"].items())[:10]:

@@ -38,8 +38,8 @@ def photo() -> np.ndarray:
     return left[100:356, 200:520] / np.float32(255.0)
 
 
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
 def test_the_shipped_weights_are_small_and_complete() -> None:
@@ -62,7 +62,7 @@ def test_the_shipped_weights_are_small_and_complete() -> None:
 def test_scores_stay_in_the_declared_range(
     lite: Lite, height: int, width: int, count: int, seed: int, level: str
 ) -> None:
-    """Any picture of at least 32 pixels a side gets one finite score in [0, 100]."""
+    """Any image of at least 32 pixels a side gets one finite score in [0, 100]."""
     noise = torch.rand(count, 3, height, width, generator=torch.Generator().manual_seed(seed))
     image = {"noise": noise, "black": torch.zeros_like(noise), "white": torch.ones_like(noise)}[level]
     with torch.no_grad():
@@ -71,8 +71,8 @@ def test_scores_stay_in_the_declared_range(
     assert bool(((scores >= Lite.facts.score_range.low) & (scores <= Lite.facts.score_range.high)).all())
 
 
-def test_a_picture_scores_the_same_alone_and_in_a_batch(lite: Lite) -> None:
-    """No statistic is shared between the pictures of a batch."""
+def test_an_image_scores_the_same_alone_and_in_a_batch(lite: Lite) -> None:
+    """No statistic is shared between the images of a batch."""
     image = torch.rand(3, 3, 61, 45, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         together, alone = lite(image), torch.cat([lite(one[None]) for one in image])
@@ -84,7 +84,7 @@ def test_more_distortion_scores_lower(lite: Lite, photo: np.ndarray, name: str) 
     """On a photograph it never saw, the score falls from pristine through mild to severe."""
     distorted = [DISTORTIONS[name](photo, severity, np.random.default_rng(0)) for severity in (0.5, 0.75, 1.0)]
     with torch.no_grad():
-        scores = [float(lite(_batch(picture))) for picture in (photo, *distorted)]
+        scores = [float(lite(_batch(image))) for image in (photo, *distorted)]
     assert scores == sorted(scores, reverse=True)
     assert scores[0] - scores[-1] > 25.0
 
@@ -100,7 +100,7 @@ def test_the_gradient_raises_the_score(lite: Lite, photo: np.ndarray) -> None:
     assert float(stepped) > float(score.detach())
 
 
-def test_a_flat_picture_has_a_finite_gradient(lite: Lite) -> None:
+def test_a_flat_image_has_a_finite_gradient(lite: Lite) -> None:
     """The deviation over space has no infinite slope where all features are equal."""
     image = torch.full((1, 3, 64, 64), 0.5, requires_grad=True)
     lite(image).sum().backward()
@@ -134,7 +134,7 @@ def test_weights_of_another_network_are_refused_in_one_line(tmp_path: Path) -> N
 @needs_data
 @pytest.mark.slow
 def test_lite_orders_the_live_subset_as_people_do(lite: Lite) -> None:
-    """Rank correlation with human DMOS of pictures whose references were never trained on."""
+    """Rank correlation with human DMOS of images whose references were never trained on."""
     rows = {(row.dataset, row.group): row for row in evaluate_on_human_scores(lite, DATA)}
     every, certain = rows["LIVE subset", "all"], rows["LIVE subset", "bijection"]
     assert (every.count, certain.count) == (24, 10)

@@ -30,12 +30,12 @@ def _random_metric() -> Nima:
     return Nima().eval()
 
 
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(picture).permute(2, 0, 1)[None].float() / 255.0
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
 
 
 def _pillow_rows(size: int) -> np.ndarray:
-    """Which columns Pillow takes, read off a picture of column numbers."""
+    """Which columns Pillow takes, read off an image of column numbers."""
     numbers = Image.fromarray(np.arange(size, dtype=np.int32)[None])
     taken: np.ndarray = np.asarray(numbers.resize((224, 1), Image.Resampling.NEAREST))[0]
     return taken
@@ -50,10 +50,10 @@ def test_the_rows_taken_are_those_of_pillow_for_every_size() -> None:
 @settings(max_examples=20, deadline=None)
 @given(height=st.integers(32, 1200), width=st.integers(32, 1200), seed=st.integers(0, 99))
 def test_resizing_equals_pillow(height: int, width: int, seed: int) -> None:
-    """A colour picture is resized as Pillow's NEAREST does, to the last bit."""
-    picture = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
-    expected = Image.fromarray(picture).resize((224, 224), Image.Resampling.NEAREST)
-    mine = (resized(_batch(picture))[0].permute(1, 2, 0) * 255.0).round().to(torch.uint8).numpy()
+    """A colour image is resized as Pillow's NEAREST does, to the last bit."""
+    image = np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = Image.fromarray(image).resize((224, 224), Image.Resampling.NEAREST)
+    mine = (resized(_batch(image))[0].permute(1, 2, 0) * 255.0).round().to(torch.uint8).numpy()
     assert np.array_equal(mine, np.asarray(expected))
 
 
@@ -79,8 +79,8 @@ def test_scores_stay_between_one_and_ten(height: int, width: int, count: int) ->
     assert bool(((scores >= 1.0) & (scores <= 10.0)).all())
 
 
-def test_a_picture_scores_the_same_alone_and_in_a_batch() -> None:
-    """No statistic is shared between the pictures of a batch."""
+def test_an_image_scores_the_same_alone_and_in_a_batch() -> None:
+    """No statistic is shared between the images of a batch."""
     metric, image = _random_metric(), torch.rand(3, 3, 100, 80, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.allclose(metric(image), torch.cat([metric(one[None]) for one in image]), atol=1e-5)
@@ -97,7 +97,7 @@ def test_without_weights_the_message_says_where_they_are_from(name: str) -> None
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "least_plcc", "largest_mae"), [("nima", 0.99, 0.1), ("nima-aesthetic", 0.98, 0.07)])
 def test_official_weights_give_the_published_values(name: str, least_plcc: float, largest_mae: float) -> None:
-    """Published float scores of Stable Diffusion pictures; the weights here come from an 8-bit model."""
+    """Published float scores of Stable Diffusion images; the weights here come from an 8-bit model."""
     weights, published = FILES[name]
     folder, metric = DATA / "mos" / "avt_ai_images", load_metric(name, {name: DATA / "weights" / weights})
     rows = json.loads((folder / published).read_text())

@@ -55,8 +55,8 @@ def photo() -> np.ndarray:
     return left[100:356, 200:520] / np.float32(255.0)
 
 
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
 def _noise(count: int, height: int, width: int) -> Tensor:
@@ -71,8 +71,8 @@ def _levels(height: int, width: int, seed: int = 0) -> np.ndarray:
 
 
 @needs_data
-def test_the_official_model_gives_the_published_values_of_generated_pictures() -> None:
-    """24 Stable Diffusion pictures of avt_ai_images, scored by their authors with IQA-PyTorch."""
+def test_the_official_model_gives_the_published_values_of_generated_images() -> None:
+    """24 Stable Diffusion images of avt_ai_images, scored by their authors with IQA-PyTorch."""
     metric, folder = load_metric("niqe", {"niqe": OFFICIAL}), DATA / "mos" / "avt_ai_images"
     with (folder / "iqa.csv").open(newline="") as stream:
         rows = [r for r in csv.DictReader(stream) if (r["model"], r["metric"]) == ("stable_diffusion", "NIQE")]
@@ -87,7 +87,7 @@ def test_the_official_model_gives_the_published_values_of_generated_pictures() -
 @needs_data
 @pytest.mark.parametrize("name", ["I03", "I04", "I06", "I08", "I19"])
 def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> None:
-    """Five pictures. A third of I19 has no deviation, whose sign the official code leaves to rounding: 8.67 to 9.07."""
+    """Five images. A third of I19 has no deviation, whose sign the official code leaves to rounding: 8.67 to 9.07."""
     with (DATA / "conformance" / "results_official.csv").open(newline="") as stream:
         published = next(row for row in csv.DictReader(stream) if row["Method"] == "niqe")
     mine = score_file(load_metric("niqe", {"niqe": OFFICIAL}), DATA / "conformance" / f"{name}_dist.png")
@@ -97,9 +97,9 @@ def test_the_official_model_gives_the_values_of_the_official_code(name: str) -> 
 @needs_data
 @pytest.mark.slow
 def test_the_shipped_model_agrees_with_the_official_one() -> None:
-    """Rank correlation over all labelled pictures, none of which the shipped model was fitted to."""
+    """Rank correlation over all labelled images, none of which the shipped model was fitted to."""
     shipped, official = load_metric("niqe"), load_metric("niqe", {"niqe": OFFICIAL})
-    paths = [picture.path for picture in read_live(DATA) + read_samples(DATA)]
+    paths = [image.path for image in read_live(DATA) + read_samples(DATA)]
     paths += sorted((DATA / "mos" / "avt_ai_images").glob("*.png"))
     mine, theirs = ([score_file(metric, path) for path in paths] for metric in (shipped, official))
     assert len(paths) >= 60
@@ -168,7 +168,7 @@ def test_the_derivative_of_the_score_is_that_of_finite_differences(niqe: Niqe) -
         assert change == pytest.approx(float((slope * direction).sum()), rel=1e-3)
 
 
-def test_halving_equals_pillow_bicubic_of_a_mirrored_picture() -> None:
+def test_halving_equals_pillow_bicubic_of_a_mirrored_image() -> None:
     """Pillow reduces with the same kernel but drops taps outside, so it is given the mirrored margin; within 1e-4."""
     levels = _levels(96, 144)
     margin = Image.fromarray(np.pad(levels, 8, mode="symmetric").astype(np.float32))
@@ -188,7 +188,7 @@ def test_local_statistics_equal_those_of_scipy() -> None:
 
 
 def test_luminance_is_whole_and_its_gradient_passes_through() -> None:
-    """MATLAB's rgb2gray rounds; on 8-bit pictures the whole levels come out, and the slope is the weight × 255."""
+    """MATLAB's rgb2gray rounds; on 8-bit images the whole levels come out, and the slope is the weight × 255."""
     image = (torch.arange(256).float() / 255.0).expand(1, 3, 1, 256).clone().requires_grad_()
     grey = Luminance()(image)
     assert torch.equal(grey[0, 0, 0].detach(), torch.arange(256, dtype=torch.float64))
@@ -222,12 +222,12 @@ def test_patches_of_weight_zero_do_not_count() -> None:
 
 def test_flat_patches_are_told_apart() -> None:
     """Texture counts, a blank half does not, and the patch at its border does."""
-    picture = np.concatenate([_levels(96, 144), np.full((96, 240), 90.0)], axis=1)
-    assert NiqeFeatures()(torch.from_numpy(picture)[None, None])[1].tolist() == [1.0, 1.0, 0.0, 0.0]
+    image = np.concatenate([_levels(96, 144), np.full((96, 240), 90.0)], axis=1)
+    assert NiqeFeatures()(torch.from_numpy(image)[None, None])[1].tolist() == [1.0, 1.0, 0.0, 0.0]
 
 
 @pytest.mark.parametrize("level", [0.0, 0.3, 1.0])
-def test_a_constant_picture_has_a_finite_score_and_gradient(niqe: Niqe, level: float) -> None:
+def test_a_constant_image_has_a_finite_score_and_gradient(niqe: Niqe, level: float) -> None:
     """No patch can be fitted, so all count, with a score far from any photograph's and the same at every level."""
     image = torch.full((1, 3, 200, 300), level, requires_grad=True)
     score = niqe(image)
@@ -252,7 +252,7 @@ def test_a_single_patch_is_compared_without_its_covariance(niqe: Niqe, photo: np
 
 @settings(max_examples=8, deadline=None)
 @given(height=st.integers(96, 260), width=st.integers(96, 260), count=st.integers(1, 3))
-def test_any_picture_of_96_pixels_a_side_has_one_finite_score(niqe: Niqe, height: int, width: int, count: int) -> None:
+def test_any_image_of_96_pixels_a_side_has_one_finite_score(niqe: Niqe, height: int, width: int, count: int) -> None:
     """Odd sizes and batches included."""
     with torch.no_grad():
         scores = niqe(_noise(count, height, width))
@@ -260,11 +260,11 @@ def test_any_picture_of_96_pixels_a_side_has_one_finite_score(niqe: Niqe, height
     assert bool((scores.isfinite() & (scores >= 0.0)).all())
 
 
-def test_a_picture_scores_the_same_alone_and_in_a_batch(niqe: Niqe, photo: np.ndarray) -> None:
-    """No statistic is shared between the pictures of a batch, one of which is flat."""
-    pictures = torch.cat([_batch(photo), _noise(1, 256, 320), torch.full((1, 3, 256, 320), 0.4)])
+def test_an_image_scores_the_same_alone_and_in_a_batch(niqe: Niqe, photo: np.ndarray) -> None:
+    """No statistic is shared between the images of a batch, one of which is flat."""
+    images = torch.cat([_batch(photo), _noise(1, 256, 320), torch.full((1, 3, 256, 320), 0.4)])
     with torch.no_grad():
-        assert torch.allclose(niqe(pictures), torch.cat([niqe(one[None]) for one in pictures]), atol=1e-5)
+        assert torch.allclose(niqe(images), torch.cat([niqe(one[None]) for one in images]), atol=1e-5)
 
 
 def test_the_margin_beyond_the_last_patch_is_not_read(niqe: Niqe, photo: np.ndarray) -> None:
@@ -284,7 +284,7 @@ def test_more_distortion_scores_higher(niqe: Niqe, photo: np.ndarray, name: str)
     """Lower is better: the score rises from pristine through mild to severe."""
     distorted = [DISTORTIONS[name](photo, severity, np.random.default_rng(0)) for severity in (0.3, 0.7)]
     with torch.no_grad():
-        scores = [float(niqe(_batch(picture))) for picture in (photo, *distorted)]
+        scores = [float(niqe(_batch(image))) for image in (photo, *distorted)]
     assert scores == sorted(scores)
     assert scores[-1] - scores[0] > 2.0
 
@@ -357,7 +357,7 @@ def test_a_flat_patch_in_a_batch_leaves_the_others_as_they_are(
 
 
 def test_the_shipped_model_is_what_its_record_says() -> None:
-    """More patches than features, photographs by name, and no picture that the human scores show."""
+    """More patches than features, photographs by name, and no image that the human scores show."""
     path = Niqe.sources["niqe"].shipped
     assert path is not None
     record, model = json.loads(path.with_suffix(".json").read_text()), load_file(path)

@@ -26,7 +26,7 @@ each_kind = pytest.mark.parametrize("kind", SCALARS, ids=lambda kind: kind.facts
 @each_kind
 @pytest.mark.parametrize(("height", "width"), [(161, 14), (170, 325)])
 def test_tiles_do_not_show(kind: Kind, height: int, width: int) -> None:
-    """A picture of several tiles is filtered as it is in one."""
+    """An image of several tiles is filtered as it is in one."""
     batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width))
     defence = kind()
     in_tiles = defence(batch, *SCALARS[kind])
@@ -39,7 +39,7 @@ def test_tiles_do_not_show(kind: Kind, height: int, width: int) -> None:
 def test_the_onnx_graph_joins_its_tiles(
     kind: Kind, variant: dict[str, float], height: int, width: int, tmp_path: Path
 ) -> None:
-    """Every picture of a batch, and every tile of it, ends where it belongs."""
+    """Every image of a batch, and every tile of it, ends where it belongs."""
     batch = to_batch(crop(1, 9, 4, height, width), crop(2, 1, 8, height, width), crop(3, 0, 0, height, width))
     defence, inputs = kind(**variant), (batch, *SCALARS[kind])
     export_onnx(defence, tmp_path / "graph.onnx")
@@ -48,7 +48,7 @@ def test_the_onnx_graph_joins_its_tiles(
 
 
 @each_kind
-def test_small_pictures_together_are_as_alone(kind: Kind) -> None:
+def test_small_images_together_are_as_alone(kind: Kind) -> None:
     """However many are worked on at once."""
     batch = torch.rand(70, 3, 20, 22, generator=torch.Generator().manual_seed(3))
     together = kind()(batch, *SCALARS[kind])

@@ -220,7 +220,7 @@ def test_a_graph_that_does_not_take_the_inputs_is_caught(export: Export) -> None
 
 
 def test_another_shape_is_caught(export: Export) -> None:
-    """A graph that halves the picture does not pass for one that keeps it."""
+    """A graph that halves the image does not pass for one that keeps it."""
     shrunk = CATALOGUE["resize"]()
 
     class Pretender(Defence):

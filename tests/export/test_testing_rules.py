@@ -404,7 +404,7 @@ def test_a_defence_that_obeys_every_rule_passes(defence: type[Defence]) -> None:
 
 def test_a_class_that_raises_is_told_with_what_it_raised() -> None:
     """Its exception is the cause, for the traceback, and one line of it is in the message."""
-    with pytest.raises(RuleBrokenError, match="no pictures today, none at all") as caught:
+    with pytest.raises(RuleBrokenError, match="no images today, none at all") as caught:
         check_metric(Uncaptured)
     assert caught.value.rule == "smallest-image"
 

@@ -155,10 +155,10 @@ def test_crops_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path: P
     one = make_crops(photos, config, 60, 0, lambda count: None)
     two = make_crops(photos, replace(config, workers=2), 60, 0, lambda count: None)
     other = make_crops(photos, replace(config, seed=1), 60, 0, lambda count: None)
-    assert np.array_equal(one.pictures, two.pictures)
+    assert np.array_equal(one.images, two.images)
     assert np.array_equal(one.kinds, two.kinds)
     assert np.allclose(one.labels, two.labels, atol=1e-3)
-    assert not np.array_equal(one.pictures, other.pictures)
+    assert not np.array_equal(one.images, other.images)
 
 
 def test_excluded_and_held_out_photographs_are_never_trained_on(tmp_path: Path) -> None:

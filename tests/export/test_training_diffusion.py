@@ -201,8 +201,8 @@ def test_crops_are_pieces_of_the_photographs_in_all_eight_symmetries(photos: Pat
     photo = np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8)
     clean, _, _ = draw_batch([photo], config, 0)
     found = set[int]()
-    for picture in (clean * 255.0).round().permute(0, 2, 3, 1).numpy().astype(np.uint8):
-        versions = [np.rot90(mirrored, turns) for mirrored in (picture, picture[:, ::-1]) for turns in range(4)]
+    for image in (clean * 255.0).round().permute(0, 2, 3, 1).numpy().astype(np.uint8):
+        versions = [np.rot90(mirrored, turns) for mirrored in (image, image[:, ::-1]) for turns in range(4)]
         places = [(y, x) for y in range(9) for x in range(9)]
         which = [
             i for i, v in enumerate(versions) for y, x in places if np.array_equal(v, photo[y : y + 16, x : x + 16])
@@ -285,8 +285,8 @@ def test_impossible_configurations_are_refused(photos: Path, tmp_path: Path, cha
         replace(_config(photos, tmp_path), **change)  # type: ignore[arg-type]
 
 
-def test_the_psnr_of_noisy_pictures_is_that_of_the_noise() -> None:
-    """A denoiser that does nothing gets −20·log₁₀(σ), and the middle of a picture is its middle."""
+def test_the_psnr_of_noisy_images_is_that_of_the_noise() -> None:
+    """A denoiser that does nothing gets −20·log₁₀(σ), and the middle of an image is its middle."""
     grey = np.full((200, 200, 3), 128, np.uint8)
     assert mean_psnr(lambda noisy, level: noisy, [grey, grey], 25.0) == pytest.approx(20.172, abs=0.02)
     assert middle(np.arange(5 * 7 * 3).reshape(5, 7, 3).astype(np.uint8), 3).shape == (3, 3, 3)
@@ -294,7 +294,7 @@ def test_the_psnr_of_noisy_pictures_is_that_of_the_noise() -> None:
 
 
 def test_public_denoisers_stand_beside_ours(trained: Path, shared_data: Path) -> None:
-    """BF-CNN and FFDNet reach about 32 dB on a piece of a Kodak picture at σ = 25; ours is in the table, too."""
+    """BF-CNN and FFDNet reach about 32 dB on a piece of a Kodak image at σ = 25; ours is in the table, too."""
     kodak = np.asarray(Image.open(shared_data / "images/kodak24/kodim03.png"))[200:296, 300:396]
     rows = list(compare(trained / "w.safetensors", shared_data / "weights", {"kodim03": kodak}))
     values = {(row.denoiser, row.level): row.psnr for row in rows}

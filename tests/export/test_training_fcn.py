@@ -1,4 +1,4 @@
-"""The training of the FCN filter: pairs of pictures, the study's recipe, and a run that survives being killed."""
+"""The training of the FCN filter: pairs of images, the study's recipe, and a run that survives being killed."""
 
 from __future__ import annotations
 
@@ -41,23 +41,23 @@ RUN = """
 import sys
 from pathlib import Path
 from scoreguard_export.training.fcn_filter import FilterConfig, train_filter
-pictures, folder = Path(sys.argv[1]), Path(sys.argv[2])
+images, folder = Path(sys.argv[1]), Path(sys.argv[2])
 config = FilterConfig(
-    attacked=pictures / "attacked", clean=pictures / "clean", out=folder / "w.safetensors", work=folder, epochs=6
+    attacked=images / "attacked", clean=images / "clean", out=folder / "w.safetensors", work=folder, epochs=6
 )
 train_filter(config, progress=lambda line: print(line, flush=True))
 """
 
 
-def _save(picture: np.ndarray, path: Path) -> None:
+def _save(image: np.ndarray, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(picture).save(path)
+    Image.fromarray(image).save(path)
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """`clean` and `attacked`: ten pieces of photographs of two sizes, and the same with a tint."""
-    folder = tmp_path_factory.mktemp("pictures")
+    folder = tmp_path_factory.mktemp("images")
     tint = np.array([20, -10, 15])
     for index in range(10):
         clean = crop(index, 40 * index, 30 * index, 24, 32 if index % 3 else 28)
@@ -66,34 +66,34 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def _config(pictures: Path, folder: Path) -> FilterConfig:
+def _config(images: Path, folder: Path) -> FilterConfig:
     return FilterConfig(
-        attacked=pictures / "attacked", clean=pictures / "clean", out=folder / "w.safetensors", work=folder, epochs=6
+        attacked=images / "attacked", clean=images / "clean", out=folder / "w.safetensors", work=folder, epochs=6
     )
 
 
 @pytest.fixture(scope="module")
-def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of one small run that nothing interrupted."""
     folder = tmp_path_factory.mktemp("trained")
-    train_filter(_config(pictures, folder))
+    train_filter(_config(images, folder))
     return folder
 
 
-def _start(pictures: Path, folder: Path) -> subprocess.Popen[str]:
+def _start(images: Path, folder: Path) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(ROOTS)}
-    arguments = [sys.executable, "-c", RUN, str(pictures), str(folder)]
+    arguments = [sys.executable, "-c", RUN, str(images), str(folder)]
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_run_continues_to_the_same_weights(pictures: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_killed_run_continues_to_the_same_weights(images: Path, trained: Path, tmp_path: Path) -> None:
     """`kill -9` after the second epoch, then the same command: it goes on, and ends where an unbroken run ends."""
-    with _start(pictures, tmp_path) as first:
+    with _start(images, tmp_path) as first:
         assert first.stdout is not None
         assert any(line.startswith("epoch 2/6") for line in first.stdout)
         first.send_signal(signal.SIGKILL)
     assert not (tmp_path / "w.safetensors").exists()
-    with _start(pictures, tmp_path) as second:
+    with _start(images, tmp_path) as second:
         lines, errors = second.communicate(timeout=240)
     assert "epoch 2/6" not in lines, errors
     assert "epoch 6/6" in lines, errors
@@ -101,7 +101,7 @@ def test_a_killed_run_continues_to_the_same_weights(pictures: Path, trained: Pat
     assert all(torch.equal(value, continued[name]) for name, value in unbroken.items())
 
 
-def test_a_stopped_run_continues_to_the_same_weights(pictures: Path, trained: Path, tmp_path: Path) -> None:
+def test_a_stopped_run_continues_to_the_same_weights(images: Path, trained: Path, tmp_path: Path) -> None:
     """The state that a checkpoint keeps is all of it."""
 
     def stop(line: str) -> None:
@@ -109,18 +109,18 @@ def test_a_stopped_run_continues_to_the_same_weights(pictures: Path, trained: Pa
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_filter(_config(pictures, tmp_path), progress=stop)
-    train_filter(_config(pictures, tmp_path))
+        train_filter(_config(images, tmp_path), progress=stop)
+    train_filter(_config(images, tmp_path))
     assert (tmp_path / "w.safetensors").read_bytes() == (trained / "w.safetensors").read_bytes()
 
 
-def test_a_run_learns_and_keeps_the_epoch_of_the_best_ssim(pictures: Path, trained: Path) -> None:
+def test_a_run_learns_and_keeps_the_epoch_of_the_best_ssim(images: Path, trained: Path) -> None:
     """The loss falls, and the file holds the weights that validated best, not the last."""
     content = torch.load(trained / "checkpoint.pt", weights_only=True)
     losses = [report["loss"] for report in content["history"]]
     assert losses[-1] < losses[0]
     best = max(report["validation_ssim"] for report in content["history"])
-    config = _config(pictures, trained)
+    config = _config(images, trained)
     _, validation = split_pairs(read_pairs(config.attacked, config.clean), config)
     network = new_state(config).network
     network.load_state_dict(load_file(trained / "w.safetensors"))
@@ -129,40 +129,40 @@ def test_a_run_learns_and_keeps_the_epoch_of_the_best_ssim(pictures: Path, train
 
 
 def test_an_epoch_that_validates_worse_is_not_kept(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where the second epoch validates best, its weights are written: those of a run of two epochs."""
     for epochs in (4, 2):
         values = iter([0.1, 0.9, 0.3, 0.9])
         monkeypatch.setattr(fcn_filter, "validation_ssim", lambda network, pairs, values=values: next(values))
-        train_filter(replace(_config(pictures, tmp_path / str(epochs)), epochs=epochs))
+        train_filter(replace(_config(images, tmp_path / str(epochs)), epochs=epochs))
     long, short = (tmp_path / epochs / "w.safetensors" for epochs in ("4", "2"))
     assert json.loads((tmp_path / "4" / "w.json").read_text())["best_epoch"] == 2
     assert long.read_bytes() == short.read_bytes()
 
 
-def test_the_validation_is_the_ssim_of_windows_of_eleven(pictures: Path) -> None:
-    """A network that gives a grey picture gets what piq says of grey."""
+def test_the_validation_is_the_ssim_of_windows_of_eleven(images: Path) -> None:
+    """A network that gives a grey image gets what piq says of grey."""
 
     class Grey(torch.nn.Module):
         def forward(self, image: torch.Tensor) -> torch.Tensor:
             return torch.full_like(image, 0.5)
 
-    pair = read_pairs(pictures / "attacked", pictures / "clean")[:1]
+    pair = read_pairs(images / "attacked", images / "clean")[:1]
     clean = to_batch(pair[0].clean)
     expected = import_piq().ssim(torch.full_like(clean, 0.5), clean, kernel_size=11, kernel_sigma=1.5, downsample=False)
     assert validation_ssim(Grey(), pair) == pytest.approx(float(expected), abs=1e-6)  # type: ignore[arg-type]
 
 
-def test_the_record_says_how_the_weights_came_to_be(pictures: Path, trained: Path) -> None:
-    """Beside the weights: the command, the pictures held out, the recipe, and no folder of this machine."""
+def test_the_record_says_how_the_weights_came_to_be(images: Path, trained: Path) -> None:
+    """Beside the weights: the command, the images held out, the recipe, and no folder of this machine."""
     text = (trained / "w.json").read_text()
     record = json.loads(text)
-    assert (record["training_pictures"], len(record["held_out"]), record["parameters"]) == (8, 2, 11_459)
+    assert (record["training_images"], len(record["held_out"]), record["parameters"]) == (8, 2, 11_459)
     assert record["command"].startswith("scoreguard-export train fcn-filter --attacked attacked --clean clean")
     assert (record["learning_rate"], record["batch"], record["epochs"]) == (1e-3, 4, 6)
     assert 0.0 < record["validation_ssim_unfiltered"] < 1.0
-    assert str(pictures) not in text
+    assert str(images) not in text
     assert str(trained) not in text
 
 
@@ -173,9 +173,9 @@ def test_the_defaults_are_the_studys_recipe(tmp_path: Path) -> None:
     assert isinstance(new_state(config).optimiser, torch.optim.Adam)
 
 
-def test_batches_hold_every_pair_once_and_pictures_of_one_size(pictures: Path, tmp_path: Path) -> None:
-    """Pictures of other sizes wait for their like; the order changes from epoch to epoch and follows from the seed."""
-    config, pairs = _config(pictures, tmp_path), read_pairs(pictures / "attacked", pictures / "clean")
+def test_batches_hold_every_pair_once_and_images_of_one_size(images: Path, tmp_path: Path) -> None:
+    """Images of other sizes wait for their like; the order changes from epoch to epoch and follows from the seed."""
+    config, pairs = _config(images, tmp_path), read_pairs(images / "attacked", images / "clean")
     made = list(batches(pairs, config, 0))
     assert sorted(len(clean) for _, clean in made) == [2, 4, 4]
     first = torch.cat([clean.mean(dim=(1, 2, 3)) for _, clean in made])
@@ -186,16 +186,16 @@ def test_batches_hold_every_pair_once_and_pictures_of_one_size(pictures: Path, t
     assert torch.equal(first.sort().values, other.sort().values)
 
 
-def test_pictures_are_paired_by_name(pictures: Path) -> None:
-    """Each attacked picture stands beside its own original."""
-    pairs = read_pairs(pictures / "attacked", pictures / "clean")
+def test_images_are_paired_by_name(images: Path) -> None:
+    """Each attacked image stands beside its own original."""
+    pairs = read_pairs(images / "attacked", images / "clean")
     assert [pair.name for pair in pairs] == [f"p{index}" for index in range(10)]
     assert all(10 < np.abs(pair.attacked.astype(int) - pair.clean).mean() < 20 for pair in pairs)
 
 
-def test_a_campaign_gives_its_attacked_pictures(tmp_path: Path) -> None:
-    """Of a run, only what the attack makes of undefended pictures is taken: nothing purified, no other attack."""
-    folder = tmp_path / "pictures" / "a-png-01234567"
+def test_a_campaign_gives_its_attacked_images(tmp_path: Path) -> None:
+    """Of a run, only what the attack makes of undefended images is taken: nothing purified, no other attack."""
+    folder = tmp_path / "images" / "a-png-01234567"
     shades = {
         "clean": 10,
         "advcf-11111111__none-22222222": 20,
@@ -211,34 +211,34 @@ def test_a_campaign_gives_its_attacked_pictures(tmp_path: Path) -> None:
     assert pair.attacked[0, 0, 0] == 50
 
 
-def test_an_original_is_in_one_of_the_two_sets_only(pictures: Path, tmp_path: Path) -> None:
-    """Two attacked versions of a picture are not torn apart."""
-    pairs = read_pairs(pictures / "attacked", pictures / "clean")
-    training, validation = split_pairs(pairs + pairs, _config(pictures, tmp_path))
+def test_an_original_is_in_one_of_the_two_sets_only(images: Path, tmp_path: Path) -> None:
+    """Two attacked versions of an image are not torn apart."""
+    pairs = read_pairs(images / "attacked", images / "clean")
+    training, validation = split_pairs(pairs + pairs, _config(images, tmp_path))
     assert (len(training), len(validation)) == (16, 4)
     assert {pair.name for pair in training}.isdisjoint(pair.name for pair in validation)
 
 
-def test_pictures_that_cannot_be_paired_are_named(pictures: Path, tmp_path: Path) -> None:
+def test_images_that_cannot_be_paired_are_named(images: Path, tmp_path: Path) -> None:
     """Slips in folders are found before any work."""
     with pytest.raises(TrainingError, match="no folder of photographs"):
-        read_pairs(tmp_path / "absent", pictures / "clean")
+        read_pairs(tmp_path / "absent", images / "clean")
     with pytest.raises(TrainingError, match="name the originals by --clean"):
-        read_pairs(pictures / "attacked", None)
+        read_pairs(images / "attacked", None)
     _save(np.zeros((12, 12, 3), np.uint8), tmp_path / "one" / "p0.png")
     with pytest.raises(TrainingError, match="p0 differs in size"):
-        read_pairs(tmp_path / "one", pictures / "clean")
+        read_pairs(tmp_path / "one", images / "clean")
     _save(np.zeros((12, 12, 3), np.uint8), tmp_path / "two" / "other.png")
-    with pytest.raises(TrainingError, match="no attacked picture"):
-        read_pairs(tmp_path / "two", pictures / "clean")
+    with pytest.raises(TrainingError, match="no attacked image"):
+        read_pairs(tmp_path / "two", images / "clean")
     single = read_pairs(tmp_path / "one", tmp_path / "one")
     with pytest.raises(TrainingError, match="too few"):
-        split_pairs(single, _config(pictures, tmp_path))
+        split_pairs(single, _config(images, tmp_path))
 
 
-def test_a_checkpoint_of_other_pictures_is_refused(pictures: Path, tmp_path: Path) -> None:
-    """Going on with other pictures, or another seed, would mix two runs."""
-    config, pairs = _config(pictures, tmp_path), read_pairs(pictures / "attacked", pictures / "clean")
+def test_a_checkpoint_of_other_images_is_refused(images: Path, tmp_path: Path) -> None:
+    """Going on with other images, or another seed, would mix two runs."""
+    config, pairs = _config(images, tmp_path), read_pairs(images / "attacked", images / "clean")
     digest = config.digest(pairs)
     save_state(new_state(config), config, digest)
     assert resume(config, digest).history == []
@@ -252,15 +252,15 @@ def test_a_checkpoint_of_other_pictures_is_refused(pictures: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize("change", [{"epochs": 0}, {"batch": 0}, {"validation_share": 0.0}, {"validation_share": 1.0}])
-def test_impossible_configurations_are_refused(pictures: Path, tmp_path: Path, change: dict[str, float]) -> None:
+def test_impossible_configurations_are_refused(images: Path, tmp_path: Path, change: dict[str, float]) -> None:
     """Numbers out of range never reach the loop."""
     with pytest.raises(TrainingError):
-        replace(_config(pictures, tmp_path), **change)  # type: ignore[arg-type]
+        replace(_config(images, tmp_path), **change)  # type: ignore[arg-type]
 
 
-def test_the_command_trains(pictures: Path, tmp_path: Path) -> None:
+def test_the_command_trains(images: Path, tmp_path: Path) -> None:
     """From the shell: the weights' path on standard output, a line an epoch beside it."""
-    arguments = ["fcn-filter", "--attacked", pictures / "attacked", "--clean", pictures / "clean", "--epochs", "1"]
+    arguments = ["fcn-filter", "--attacked", images / "attacked", "--clean", images / "clean", "--epochs", "1"]
     arguments += ["--out", tmp_path / "w.safetensors", "--work", tmp_path]
     result = CliRunner().invoke(command, [str(argument) for argument in arguments], catch_exceptions=False)
     assert result.exit_code == 0

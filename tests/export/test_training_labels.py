@@ -31,8 +31,8 @@ def photo() -> np.ndarray:
     return portrait[20:180, 130:290] / np.float32(255.0)
 
 
-def _batch(picture: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None]
+def _batch(image: np.ndarray) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None]
 
 
 def _label(distorted: np.ndarray, pristine: np.ndarray) -> float:
@@ -59,7 +59,7 @@ def test_labels_fall_with_the_severity(photo: np.ndarray, name: str) -> None:
 
 
 def test_no_distortion_has_the_best_label(photo: np.ndarray) -> None:
-    """A picture compared with itself gets 100."""
+    """An image compared with itself gets 100."""
     assert _label(photo, photo) == pytest.approx(100.0, abs=0.01)
 
 
@@ -115,7 +115,7 @@ class _Brightness(Metric):
 
 @pytest.fixture
 def human_scores(tmp_path: Path) -> Path:
-    """Grey pictures whose people like them bright: LIVE in DMOS, the samples in MOS."""
+    """Grey images whose people like them bright: LIVE in DMOS, the samples in MOS."""
     live, samples = (tmp_path / "mos" / name for name in ("live_subset", "iqa_samples"))
     for folder in (live, samples):
         folder.mkdir(parents=True)

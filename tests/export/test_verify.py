@@ -119,7 +119,7 @@ EDITS: list[tuple[str, Edit, str]] = [
     ),
     ("a golden tolerance of 1e9", golden(tolerance=1e9), "proves nothing"),
     ("another seed", golden(seed="7"), "with seed 7, an export allows"),
-    ("another golden score", golden(score=3.0), "golden picture behind no defence scores"),
+    ("another golden score", golden(score=3.0), "golden image behind no defence scores"),
     (
         "a golden score of a chain",
         lambda m: m["golden_vectors"].append({**m["golden_vectors"][0], "defences": "flip+flip"}),
@@ -180,9 +180,9 @@ def test_an_edited_handler_is_found(mar: Path) -> None:
         verify_archive(Archive(mar))
 
 
-def test_another_golden_picture_is_found(mar: Path) -> None:
+def test_another_golden_image_is_found(mar: Path) -> None:
     """Its digest may be right: it must show what an export draws."""
-    with_rewritten_graph(mar, "golden/picture.png", b"no picture")
+    with_rewritten_graph(mar, "golden/image.png", b"no image")
     with pytest.raises(ExportError, match="is none of ours"):
         verify_archive(Archive(mar))
 

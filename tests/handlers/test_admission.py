@@ -242,7 +242,7 @@ async def test_only_requests_with_the_same_chain_share_a_call() -> None:
 
 
 async def test_a_smoothed_request_travels_alone() -> None:
-    """Nobody shares a worker call with the work of a thousand pictures, not even another of its kind."""
+    """Nobody shares a worker call with the work of a thousand images, not even another of its kind."""
     backend = GatedBackend()
     items = [item_named(name) for name in ("head", "s1", "p1", "s2", "p2")]
     for item in items:
@@ -256,7 +256,7 @@ async def test_a_smoothed_request_travels_alone() -> None:
 
 
 async def test_requests_with_big_answers_travel_alone() -> None:
-    """Purified pictures come back uncompressed: two of them never share a call."""
+    """Purified images come back uncompressed: two of them never share a call."""
     backend = GatedBackend()
     dispatcher = Dispatcher("m", backend, AdmissionConfig())
     items = [item_named(str(i)) for i in range(4)]

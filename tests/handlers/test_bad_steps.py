@@ -1,4 +1,4 @@
-"""Steps that a picture cannot go through: each fails alone, and says which step it was and what would do."""
+"""Steps that an image cannot go through: each fails alone, and says which step it was and what would do."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def steps(chain: str) -> list[DefenceStep]:
 
 
 def item(chain: str, size: int = 32) -> WorkItem:
-    """A grey picture, brightness 20, to be scored behind a chain."""
+    """A grey image, brightness 20, to be scored behind a chain."""
     return WorkItem(score=ScoreDefendedRequest(image=Image(encoded=png(51, size)), defences=steps(chain)))
 
 
@@ -59,21 +59,21 @@ BAD = {
     ),
     "piece:size=8+gain+filter:kernel=9": (
         "defences[2].parameters.kernel",
-        "filter:kernel=9 (step 3) is larger than the picture, 8 x 8 there: use 3 or 5",
+        "filter:kernel=9 (step 3) is larger than the image, 8 x 8 there: use 3 or 5",
     ),
     "piece:size=2+filter": (
         "defences[1].parameters.kernel",
-        "filter:kernel=3 (step 2) is larger than the picture, 2 x 2 there: send a picture of at least 3 x 3 pixels",
+        "filter:kernel=3 (step 2) is larger than the image, 2 x 2 there: send an image of at least 3 x 3 pixels",
     ),
     "piece:size=33": (
         "defences[0].parameters.size",
-        "piece:size=33 (step 1) is larger than the picture, 32 x 32 there: use at most 32",
+        "piece:size=33 (step 1) is larger than the image, 32 x 32 there: use at most 32",
     ),
     "piece:size=20+piece:size=21": (
         "defences[1].parameters.size",
-        "piece:size=21 (step 2) is larger than the picture, 20 x 20 there: use at most 20",
+        "piece:size=21 (step 2) is larger than the image, 20 x 20 there: use at most 20",
     ),
-    "piece:size=7": ("image", "metric 'bright' needs at least 8 x 8 pixels, the picture is 7 x 7 there"),
+    "piece:size=7": ("image", "metric 'bright' needs at least 8 x 8 pixels, the image is 7 x 7 there"),
 }
 
 
@@ -102,7 +102,7 @@ def test_a_size_that_does_not_fit_names_the_stage_for_programs(archive: Archive)
 
 
 def test_purify_refuses_what_scoring_refuses(archive: Archive) -> None:
-    """A picture that the metric could not read may still be purified; a piece larger than the picture may not."""
+    """An image that the metric could not read may still be purified; a piece larger than the image may not."""
     worker = Worker.load(archive, WorkerConfig())
     for chain, fits in (("piece:size=7", True), ("piece:size=33", False)):
         request = PurifyRequest(image=Image(encoded=png(51)), defences=steps(chain))
@@ -111,7 +111,7 @@ def test_purify_refuses_what_scoring_refuses(archive: Archive) -> None:
 
 
 def test_a_gradient_refuses_the_same(tmp_path: Path) -> None:
-    """TorchScript never sees a picture that does not fit; the step and the field are named."""
+    """TorchScript never sees an image that does not fit; the step and the field are named."""
     toy = write_archive(tmp_path / "energy")
     artifact = next(a for a in toy.manifest.defences if a.facts.name == "shrink")
     artifact.facts.parameters[0].at_most_side = True
@@ -120,6 +120,6 @@ def test_a_gradient_refuses_the_same(tmp_path: Path) -> None:
     torch_chain = TorchChain(toy, threads=1)
     scores, _ = torch_chain.gradient(np.ones((1, 3, 12, 12), np.float32), call)
     assert scores == pytest.approx([100])
-    with pytest.raises(InvalidRequestError, match=r"shrink:step=3 \(step 3\) is larger than the picture") as caught:
+    with pytest.raises(InvalidRequestError, match=r"shrink:step=3 \(step 3\) is larger than the image") as caught:
         torch_chain.gradient(np.ones((1, 3, 8, 8), np.float32), call)
     assert caught.value.field == "defences[2].parameters.step"

@@ -1,4 +1,4 @@
-"""What holds of every defence as it is served: sizes and ranges, seeds, the eager modules' pictures, tiles."""
+"""What holds of every defence as it is served: sizes and ranges, seeds, the eager modules' images, tiles."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ from scoreguard_handlers.worker.worker import Worker
 
 worker = Worker.load(Archive(Path(sys.argv[1])), WorkerConfig())
 response = worker.run(WorkerRequest.FromString(sys.stdin.buffer.read()))
-pictures = [result.purify.purified_image.tensor.data for result in response.results]
-print(json.dumps([hashlib.sha256(picture).hexdigest() for picture in pictures]))
+images = [result.purify.purified_image.tensor.data for result in response.results]
+print(json.dumps([hashlib.sha256(image).hexdigest() for image in images]))
 """
 
 
 @pytest.mark.parametrize("name", SERVED)
 @pytest.mark.parametrize("odd", [True, False])
-def test_it_gives_a_picture_of_the_size_that_the_facts_promise(served: Served, name: str, odd: bool) -> None:
+def test_it_gives_an_image_of_the_size_that_the_facts_promise(served: Served, name: str, odd: bool) -> None:
     """Finite float32 values in [0, 1], from an odd size and from the smallest."""
     size = ODD if odd else (smallest(name), smallest(name))
     purified = served.purify(photo_like(*size), step_of(name, min(size)))
@@ -68,7 +68,7 @@ def test_it_gives_a_picture_of_the_size_that_the_facts_promise(served: Served, n
         assert purified.shape == (*size, 3)
 
 
-def test_a_picture_below_the_smallest_size_is_refused_with_the_name_of_the_step(served: Served) -> None:
+def test_an_image_below_the_smallest_size_is_refused_with_the_name_of_the_step(served: Served) -> None:
     """One pixel less than the minimum is an error of its own for each defence; its neighbours are purified."""
     least = {name: CATALOGUE[name].facts.minimum_size for name in SERVED}
     names = [name for name in SERVED if least[name] > 1]
@@ -109,48 +109,48 @@ def restoring(served: Served, tmp_path_factory: pytest.TempPathFactory) -> Serve
 @pytest.mark.parametrize("chain", ["crop:restore=1:size=40", "resize:restore=1"])
 def test_restoring_gives_the_original_size(restoring: Served, chain: str) -> None:
     """The same content as without it, enlarged: its mean stays."""
-    picture = photo_like(*ODD)
-    whole, piece = (restoring.purify(picture, text) for text in (chain, chain.replace("restore=1", "restore=0")))
-    assert whole.shape == picture.shape
-    assert piece.shape < picture.shape
+    image = photo_like(*ODD)
+    whole, piece = (restoring.purify(image, text) for text in (chain, chain.replace("restore=1", "restore=0")))
+    assert whole.shape == image.shape
+    assert piece.shape < image.shape
     assert whole.mean(axis=(0, 1)) == pytest.approx(piece.mean(axis=(0, 1)), abs=0.01)
 
 
 @pytest.mark.parametrize("name", DETERMINISTIC)
 def test_a_deterministic_defence_ignores_the_seed(served: Served, name: str) -> None:
     """Other seeds, and no seed, give the same bits."""
-    picture, chain = photo_like(*SMALL), step_of(name, min(SMALL))
-    first = served.purify(picture, chain, 1)
+    image, chain = photo_like(*SMALL), step_of(name, min(SMALL))
+    first = served.purify(image, chain, 1)
     for seed in (2, 2**64 - 1, None):
-        assert np.array_equal(served.purify(picture, chain, seed), first)
+        assert np.array_equal(served.purify(image, chain, seed), first)
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_random_defence_repeats_with_its_seed_alone(served: Served, name: str) -> None:
-    """The same seed gives the same bits, another seed another picture, in any neighbourhood."""
-    picture, chain = photo_like(*SMALL), step_of(name, min(SMALL))
-    items = [purify_item(picture, chain, seed) for seed in (7, 8, 7)]
+    """The same seed gives the same bits, another seed another image, in any neighbourhood."""
+    image, chain = photo_like(*SMALL), step_of(name, min(SMALL))
+    items = [purify_item(image, chain, seed) for seed in (7, 8, 7)]
     first, other, again = (purified_values(result.purify) for result in served.answers(*items))
     assert np.array_equal(first, again)
-    assert np.array_equal(first, served.purify(picture, chain, 7))
+    assert np.array_equal(first, served.purify(image, chain, 7))
     assert not np.array_equal(first, other)
 
 
 @pytest.mark.parametrize("name", RANDOM)
 def test_a_seed_that_the_server_draws_is_reported_and_repeats_the_answer(served: Served, name: str) -> None:
     """Two requests without a seed get two; each, sent again, gives the same bits."""
-    picture, chain = photo_like(*SMALL), step_of(name, min(SMALL))
-    answers = [served.purified(picture, chain, None) for _ in range(2)]
+    image, chain = photo_like(*SMALL), step_of(name, min(SMALL))
+    answers = [served.purified(image, chain, None) for _ in range(2)]
     seeds = [answer.provenance.seed for answer in answers]
     assert seeds[0] != seeds[1]
     for answer, seed in zip(answers, seeds, strict=True):
-        assert np.array_equal(served.purify(picture, chain, seed), purified_values(answer))
+        assert np.array_equal(served.purify(image, chain, seed), purified_values(answer))
 
 
 def test_another_process_gives_the_same_bits(served: Served) -> None:
     """Every random defence, in a worker of its own."""
-    picture = photo_like(*SMALL)
-    request = [purify_item(picture, step_of(name, min(SMALL)), 2**63 + 11) for name in RANDOM]
+    image = photo_like(*SMALL)
+    request = [purify_item(image, step_of(name, min(SMALL)), 2**63 + 11) for name in RANDOM]
     here = [hashlib.sha256(result.purify.purified_image.tensor.data).hexdigest() for result in served.answers(*request)]
     there = subprocess.run(
         [sys.executable, "-c", ELSEWHERE, str(served.archive.path)],
@@ -163,19 +163,19 @@ def test_another_process_gives_the_same_bits(served: Served) -> None:
 
 
 @pytest.mark.parametrize("name", RANDOM)
-def test_two_equal_pictures_of_one_batch_get_draws_of_their_own(together: Served, name: str) -> None:
+def test_two_equal_images_of_one_batch_get_draws_of_their_own(together: Served, name: str) -> None:
     """Run as one batch, each is what it is alone with its seed, and the two differ."""
-    picture, chain = photo_like(*SMALL), step_of(name, min(SMALL))
-    results = together.answers(*(purify_item(picture, chain, seed) for seed in (3, 4)))
+    image, chain = photo_like(*SMALL), step_of(name, min(SMALL))
+    results = together.answers(*(purify_item(image, chain, seed) for seed in (3, 4)))
     first, second = (purified_values(result.purify) for result in results)
     assert np.abs(first - second).max() > 1e-3
     for values, seed in ((first, 3), (second, 4)):
-        assert np.abs(values - together.purify(picture, chain, seed)).max() <= 1e-5
+        assert np.abs(values - together.purify(image, chain, seed)).max() <= 1e-5
 
 
 @pytest.fixture(scope="module")
 def together(served: Served) -> Served:
-    """The same archive, with two pictures to a run."""
+    """The same archive, with two images to a run."""
     return Served.load(served.archive, served.weights, graph_batch=2)
 
 
@@ -184,19 +184,19 @@ SETTINGS = [(name, text) for name in SERVED for text in (SAMPLERS if CATALOGUE[n
 
 
 @pytest.mark.parametrize(("name", "setting"), SETTINGS)
-def test_the_served_picture_is_the_eager_modules(served: Served, name: str, setting: str) -> None:
+def test_the_served_image_is_the_eager_modules(served: Served, name: str, setting: str) -> None:
     """The whole step on ONNX Runtime, loop and finish included, within the tolerance that the facts declare."""
-    picture, chain = photo_like(*SMALL), step_of(name, min(SMALL)) + setting
-    expected = eagerly(served.eager(name), picture, chain)
-    given = served.purify(picture, chain)
+    image, chain = photo_like(*SMALL), step_of(name, min(SMALL)) + setting
+    expected = eagerly(served.eager(name), image, chain)
+    given = served.purify(image, chain)
     assert given.shape == expected.shape
     assert np.abs(given - expected).max() <= CATALOGUE[name].facts.parity_tolerance
-    assert np.abs(expected - fitted(picture, expected)).max() > 1e-3
+    assert np.abs(expected - fitted(image, expected)).max() > 1e-3
 
 
-def fitted(picture: Floats, like: Floats) -> Floats:
-    """The picture's corner of the size of another: something to differ from."""
-    return picture[: like.shape[0], : like.shape[1]]
+def fitted(image: Floats, like: Floats) -> Floats:
+    """The image's corner of the size of another: something to differ from."""
+    return image[: like.shape[0], : like.shape[1]]
 
 
 CUTS = {
@@ -204,7 +204,7 @@ CUTS = {
     "denoiser": (Tiling(size=224, overlap=96, multiple=8), (41, 300)),
     "diffpure": (Tiling(size=224, overlap=96, multiple=8), (300, 41)),
 }
-"""Tiles smaller than the served ones, and a picture that needs several."""
+"""Tiles smaller than the served ones, and an image that needs several."""
 
 
 def tiled(served: Served, name: str, tiling: Tiling) -> Served:
@@ -215,22 +215,22 @@ def tiled(served: Served, name: str, tiling: Tiling) -> Served:
 
 
 @pytest.mark.parametrize("name", CUTS)
-def test_a_picture_in_tiles_is_the_picture_in_one_piece(served: Served, name: str) -> None:
+def test_an_image_in_tiles_is_the_image_in_one_piece(served: Served, name: str) -> None:
     """Tiles that overlap by what a pixel looks at change nothing but the order of sums."""
     tiling, size = CUTS[name]
     usual = served.artifact(name).facts.tiling
     assert (tiling.overlap, tiling.multiple) == (usual.overlap, usual.multiple)
-    picture, chain = photo_like(*size), f"{name}:t=2" if name == "diffpure" else name
-    whole = served.purify(picture, chain)
-    assert np.abs(tiled(served, name, tiling).purify(picture, chain) - whole).max() <= 1e-5
+    image, chain = photo_like(*size), f"{name}:t=2" if name == "diffpure" else name
+    whole = served.purify(image, chain)
+    assert np.abs(tiled(served, name, tiling).purify(image, chain) - whole).max() <= 1e-5
 
 
 def test_tiles_that_overlap_too_little_show(served: Served) -> None:
     """Without overlap the seams are seen: the comparison above can fail."""
     tiling, size = CUTS["ffdnet"]
-    picture = photo_like(*size)
+    image = photo_like(*size)
     cut = tiled(served, "ffdnet", Tiling(size=tiling.size, multiple=tiling.multiple))
-    assert np.abs(cut.purify(picture, "ffdnet") - served.purify(picture, "ffdnet")).max() > 1e-3
+    assert np.abs(cut.purify(image, "ffdnet") - served.purify(image, "ffdnet")).max() > 1e-3
 
 
 def test_every_defence_of_the_catalogue_is_served_or_needs_weights_that_are_not_shipped(served: Served) -> None:

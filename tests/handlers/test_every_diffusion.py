@@ -27,11 +27,9 @@ DIFFUSIONS = [name for name in SERVED if CATALOGUE[name].schedule({})]
     ],
 )
 def test_a_step_beyond_the_denoiser_is_refused(served: Served, name: str, setting: str, problem: str) -> None:
-    """The parameter and its range are named, and the picture beside it is purified."""
-    picture = photo_like(9, 9)
-    bad, good = served.answers(
-        purify_item(picture, f"{name}:{setting}", SEED), purify_item(picture, f"{name}:t=1", SEED)
-    )
+    """The parameter and its range are named, and the image beside it is purified."""
+    image = photo_like(9, 9)
+    bad, good = served.answers(purify_item(image, f"{name}:{setting}", SEED), purify_item(image, f"{name}:t=1", SEED))
     assert bad.status.code == code_pb2.INVALID_ARGUMENT
     assert f"{name}:{problem}" in bad.status.message
     assert good.WhichOneof("result") == "purify"
@@ -46,17 +44,17 @@ def test_the_last_step_of_the_schedule_works(served: Served) -> None:
 
 @pytest.mark.parametrize("name", DIFFUSIONS)
 def test_more_steps_than_t_are_t(served: Served, name: str) -> None:
-    """The fast sampler cannot take more; with fewer, or as the ancestral one, it gives another picture."""
-    picture = photo_like(*SIZE)
-    four, many, three, ancestral = (served.purify(picture, f"{name}:t=4:steps={steps}") for steps in (4, 1000, 3, 0))
+    """The fast sampler cannot take more; with fewer, or as the ancestral one, it gives another image."""
+    image = photo_like(*SIZE)
+    four, many, three, ancestral = (served.purify(image, f"{name}:t=4:steps={steps}") for steps in (4, 1000, 3, 0))
     assert np.array_equal(four, many)
     assert not np.array_equal(four, three)
     assert not np.array_equal(four, ancestral)
 
 
-def sobel(picture: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+def sobel(image: Floats) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
     """Strength of edges by OpenCV: 1 beside a step from black to white."""
-    luma = picture.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
+    luma = image.astype(np.float64) @ np.array([0.299, 0.587, 0.114])
     across, down = (cv2.Sobel(luma, cv2.CV_64F, *order, ksize=3, borderType=cv2.BORDER_REPLICATE) for order in _ORDERS)
     return np.asarray(np.hypot(across, down) / 4.0)
 
@@ -66,24 +64,24 @@ _ORDERS = ((1, 0), (0, 1))
 
 @pytest.mark.parametrize("threshold", [0.05, 0.1, 0.2])
 def test_exactly_the_pixels_of_edges_are_kept(served: Served, threshold: float) -> None:
-    """Where OpenCV's Sobel exceeds the threshold the picture is untouched; elsewhere it is the sample."""
-    picture = photo_like(*SIZE)
-    joined = served.purify(picture, f"diffpure-edge:threshold={threshold}")
-    sampled = np.clip(served.purify(picture, "diffpure"), 0.0, 1.0)
-    strength = sobel(picture)
+    """Where OpenCV's Sobel exceeds the threshold the image is untouched; elsewhere it is the sample."""
+    image = photo_like(*SIZE)
+    joined = served.purify(image, f"diffpure-edge:threshold={threshold}")
+    sampled = np.clip(served.purify(image, "diffpure"), 0.0, 1.0)
+    strength = sobel(image)
     kept, left = strength > threshold + 1e-5, strength < threshold - 1e-5
     assert 0.01 < kept.mean() < 0.98
-    assert np.array_equal(joined[kept], picture[kept])
+    assert np.array_equal(joined[kept], image[kept])
     assert np.array_equal(joined[left], sampled[left])
-    assert (np.abs(sampled - picture).max(axis=2)[kept] > 0).mean() > 0.9
+    assert (np.abs(sampled - image).max(axis=2)[kept] > 0).mean() > 0.9
 
 
 @pytest.mark.parametrize(("sigma", "amount"), [(1.0, 1.0), (0.0, 2.0)])
 def test_the_unsharp_finish_is_the_unsharp_mask_alone(served: Served, sigma: float, amount: float) -> None:
     """The same sample, sharpened by `unsharp:blur_first=0`."""
-    picture = photo_like(*SIZE)
-    given = served.purify(picture, f"diffpure-unsharp:sigma={sigma}:amount={amount}")
-    sampled = torch.from_numpy(planes(served.purify(picture, "diffpure")))
+    image = photo_like(*SIZE)
+    given = served.purify(image, f"diffpure-unsharp:sigma={sigma}:amount={amount}")
+    sampled = torch.from_numpy(planes(served.purify(image, "diffpure")))
     with torch.no_grad():
         expected = Unsharp(blur_first=0.0)(sampled, torch.tensor(sigma), torch.tensor(amount))[0].permute(1, 2, 0)
     assert np.abs(given - expected.numpy()).max() <= 5e-5

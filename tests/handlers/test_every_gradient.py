@@ -61,7 +61,7 @@ class Precise(EagerDefence):
         """A tensor of numpy's values."""
         return torch.from_numpy(values).double()
 
-    def picture(self, image: Tensor, chain: str) -> Tensor:
+    def purified_image(self, image: Tensor, chain: str) -> Tensor:
         """g(x), without its derivative."""
         (step,) = parse_chain(chain)
         with torch.no_grad():
@@ -87,14 +87,14 @@ def derivative(response: ScoreGradientResponse) -> Floats:
     return planes(np.asarray(from_tensor(response.gradient), np.float32))
 
 
-def assert_is_the_derivative(gradient: Floats, score: Callable[[Tensor], Tensor], picture: Floats) -> None:
+def assert_is_the_derivative(gradient: Floats, score: Callable[[Tensor], Tensor], image: Floats) -> None:
     """Along its own direction and two others, the gradient is the central difference of a score."""
     given, norm = gradient.astype(np.float64), float(np.linalg.norm(gradient))
     assert norm > 0.0
     generator = np.random.default_rng(1)
     own = given * (np.sqrt(given.size) / norm)
     for direction in (own, *(generator.standard_normal(given.shape) for _ in range(2))):
-        ends = [float(score(torch.from_numpy(planes(picture) + sign * STEP * direction))) for sign in (1.0, -1.0)]
+        ends = [float(score(torch.from_numpy(planes(image) + sign * STEP * direction))) for sign in (1.0, -1.0)]
         expected = (ends[0] - ends[1]) / (2.0 * STEP)
         found = float((given * direction).sum())
         size = norm * np.sqrt(given.size) if direction is own else norm
@@ -105,17 +105,17 @@ def assert_is_the_derivative(gradient: Floats, score: Callable[[Tensor], Tensor]
 def test_an_exact_gradient_is_the_derivative_of_the_score(served: Served, precise_metric: Metric, name: str) -> None:
     """Finite differences of f(g(x)), in another precision and without the exported graphs."""
     setting = {"t": 2.0} if name in DIFFUSIONS else {}
-    picture, chain = photo_like(*SIZE), step_of(name, min(SIZE) + 6, **setting)
+    image, chain = photo_like(*SIZE), step_of(name, min(SIZE) + 6, **setting)
     defence = Precise.of(served.eager(name))
 
     def score(image: Tensor) -> Tensor:
         with torch.no_grad():
-            scores: Tensor = precise_metric(defence.picture(image, chain))
+            scores: Tensor = precise_metric(defence.purified_image(image, chain))
         return scores
 
-    response = served.gradient(picture, chain)
-    assert response.score == pytest.approx(float(score(torch.from_numpy(planes(picture)).double())), abs=2e-3)
-    assert_is_the_derivative(derivative(response), score, picture)
+    response = served.gradient(image, chain)
+    assert response.score == pytest.approx(float(score(torch.from_numpy(planes(image)).double())), abs=2e-3)
+    assert_is_the_derivative(derivative(response), score, image)
 
 
 @pytest.mark.parametrize("name", of_kind(Differentiability.STRAIGHT_THROUGH))
@@ -123,22 +123,22 @@ def test_a_straight_through_gradient_is_that_of_the_defence_without_rounding(
     served: Served, precise_metric: Metric, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Finite differences of f(g(x₀) + s(x) − s(x₀)), where s is the defence with its rounding and bounds taken out."""
-    picture = (np.round(photo_like(*SIZE) * 255.0) / np.float32(255.0)).astype(np.float32)
+    image = (np.round(photo_like(*SIZE) * 255.0) / np.float32(255.0)).astype(np.float32)
     chain, defence = step_of(name, min(SIZE)), Precise.of(served.eager(name))
-    start = torch.from_numpy(planes(picture)).double()
-    purified = defence.picture(start, chain)
+    start = torch.from_numpy(planes(image)).double()
+    purified = defence.purified_image(start, chain)
     for module in ("jpeg_codec", "quantise"):
         path = f"scoreguard_export.defences.{module}.straight_through"
         monkeypatch.setattr(path, lambda value, settled: value)
-    smooth = defence.picture(start, chain)
+    smooth = defence.purified_image(start, chain)
     assert float((purified - smooth).abs().max()) > 1e-3
 
     def score(image: Tensor) -> Tensor:
         with torch.no_grad():
-            scores: Tensor = precise_metric(purified + defence.picture(image, chain) - smooth)
+            scores: Tensor = precise_metric(purified + defence.purified_image(image, chain) - smooth)
         return scores
 
-    assert_is_the_derivative(derivative(served.gradient(picture, chain)), score, picture)
+    assert_is_the_derivative(derivative(served.gradient(image, chain)), score, image)
 
 
 def bypassing(served: Served, *names: str) -> Served:
@@ -149,19 +149,19 @@ def bypassing(served: Served, *names: str) -> Served:
     return other
 
 
-def test_without_a_derivative_the_gradient_is_the_metrics_at_the_purified_picture(served: Served) -> None:
+def test_without_a_derivative_the_gradient_is_the_metrics_at_the_purified_image(served: Served) -> None:
     """BPDA: ∇f at g(x), passed on as it is."""
-    picture, chain = photo_like(*SIZE), "median"
-    expected = served.gradient(served.purify(picture, chain), "none")
-    given = bypassing(served, "median").gradient(picture, chain)
+    image, chain = photo_like(*SIZE), "median"
+    expected = served.gradient(served.purify(image, chain), "none")
+    given = bypassing(served, "median").gradient(image, chain)
     assert given.score == pytest.approx(expected.score, abs=1e-3)
     assert np.abs(derivative(given) - derivative(expected)).max() <= 1e-3 * np.abs(derivative(expected)).max()
-    exact = derivative(served.gradient(picture, chain))
+    exact = derivative(served.gradient(image, chain))
     assert np.abs(derivative(given) - exact).max() > 0.05 * np.abs(exact).max()
 
 
 def test_without_a_derivative_another_size_is_refused(served: Served) -> None:
-    """There is no identity between pictures of two sizes; the message names the step."""
+    """There is no identity between images of two sizes; the message names the step."""
     (result,) = bypassing(served, "resize").answers(gradient_item(photo_like(*SIZE), "resize", SEED))
     assert "no gradient through resize" in result.status.message
 
@@ -171,13 +171,13 @@ def test_the_served_gradient_takes_the_cubic_derivative_of_rounding_where_it_is_
     served: Served, chain: str
 ) -> None:
     """It is the surrogate's; the score is the same to the last bit, and a chain without rounding has one gradient."""
-    picture = photo_like(40, 45)
-    item = gradient_item(picture, chain, SEED)
+    image = photo_like(40, 45)
+    item = gradient_item(image, chain, SEED)
     item.gradient.rounding = ROUNDING_CUBIC
-    (soft,), plain = served.answers(item), served.gradient(picture, chain)
+    (soft,), plain = served.answers(item), served.gradient(image, chain)
     assert soft.gradient.score == plain.score
     oracle = LocalOracle(served.archive, parse_chain(chain), seed=SEED, rounding=Rounding.CUBIC)
-    expected = oracle.gradient(planes(picture))[1]
+    expected = oracle.gradient(planes(image))[1]
     np.testing.assert_allclose(derivative(soft.gradient), expected, atol=1e-4 * np.abs(expected).max())
     differs = np.abs(derivative(soft.gradient) - derivative(plain)).max() > 0.1 * np.abs(derivative(plain)).max()
     assert differs == ("median" not in chain)
@@ -195,12 +195,12 @@ def test_a_derivative_of_rounding_that_nobody_knows_is_refused_by_name(served: S
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_the_gradient_through_the_loop_is_that_of_the_eager_loop(served: Served, name: str, sampler: str) -> None:
     """Autograd through every call of the denoiser."""
-    picture, chain = photo_like(40, 45), f"{name}:{sampler}"
+    image, chain = photo_like(40, 45), f"{name}:{sampler}"
     (step,) = parse_chain(chain)
-    leaf = torch.from_numpy(planes(picture)).requires_grad_()
+    leaf = torch.from_numpy(planes(image)).requires_grad_()
     score = load_metric("lite")(served.eager(name).purify(leaf, SEED, **dict(step.parameters)))
     (expected,) = torch.autograd.grad(score.sum(), leaf)
-    given = served.gradient(picture, chain)
+    given = served.gradient(image, chain)
     assert given.score == pytest.approx(float(score.detach()), abs=2e-3)
     assert np.abs(derivative(given) - expected.numpy()).max() <= 1e-3 * float(expected.abs().max())
 

@@ -45,16 +45,14 @@ async def line(store: Path) -> AsyncIterator[Line]:
 
 
 def expected_score(value: int, metric: str, factor: float = 1.0) -> float:
-    """The score of a grey picture, by hand."""
+    """The score of a grey image, by hand."""
     bright = 100 * min(1.0, value / 255 * factor)
     return bright if metric == "bright" else 100 - bright
 
 
 @pytest.mark.parametrize("metric", ["bright", "dark"])
 @pytest.mark.parametrize(("chain", "factor"), [("none", 1.0), ("gain:factor=0.5", 0.5), ("gain:factor=2+gain", 2.0)])
-async def test_a_score_is_the_metric_of_the_purified_picture(
-    line: Line, metric: str, chain: str, factor: float
-) -> None:
+async def test_a_score_is_the_metric_of_the_purified_image(line: Line, metric: str, chain: str, factor: float) -> None:
     """Each metric behind each chain gives what numpy gives, and the caller's request_id comes back."""
     response = await line.stub.ScoreDefended(
         request(200, metric=metric, chain=chain, request_id="mine", return_undefended_score=True)
@@ -67,7 +65,7 @@ async def test_a_score_is_the_metric_of_the_purified_picture(
 
 
 @pytest.mark.parametrize("metric", ["", "dark"])
-async def test_purify_returns_the_purified_picture(line: Line, metric: str) -> None:
+async def test_purify_returns_the_purified_image(line: Line, metric: str) -> None:
     """Purify needs no metric, and gives exactly what the metric would have scored."""
     steps = [DefenceStep(name="gain", parameters={"factor": 0.5})]
     response = await line.stub.Purify(PurifyRequest(image=Image(encoded=png(100)), defences=steps, metric=metric))
@@ -81,7 +79,7 @@ BAD_REQUESTS = {
     "out of range": (request(chain="gain:factor=3"), code_pb2.INVALID_ARGUMENT, "factor", "0 to 2"),
     "unknown parameter": (request(chain="gain:facter=1"), code_pb2.INVALID_ARGUMENT, "facter", "factor"),
     "has no image": (ScoreDefendedRequest(metric="bright"), code_pb2.INVALID_ARGUMENT, "image", "has no image"),
-    "not a picture": (
+    "not an image": (
         ScoreDefendedRequest(metric="bright", image=Image(encoded=b"hello")), code_pb2.INVALID_ARGUMENT, "image", "",
     ),
     "too small": (request(size=4), code_pb2.INVALID_ARGUMENT, "image", "8"),
@@ -90,7 +88,7 @@ BAD_REQUESTS = {
     ),
     "piece too large": (
         request(chain="piece:size=20+piece:size=21"), code_pb2.INVALID_ARGUMENT, "defences[1].parameters.size",
-        "piece:size=21 (step 2) is larger than the picture, 20 x 20 there: use at most 20",
+        "piece:size=21 (step 2) is larger than the image, 20 x 20 there: use at most 20",
     ),
 }  # fmt: skip
 

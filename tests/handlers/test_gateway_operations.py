@@ -16,7 +16,7 @@ import pytest
 from gateways import connect, connected, eventually, failure_of, metrics_of, request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
-from tiny_archives import GOLDEN_PICTURE, png, replace_entry, write_tiny_archive
+from tiny_archives import GOLDEN_IMAGE, png, replace_entry, write_tiny_archive
 
 from scoreguard.v1 import scoring_pb2_grpc
 from scoreguard.v1.errors import IntegrityError
@@ -82,7 +82,7 @@ async def test_draining_serves_on_then_refuses_and_never_cancels(store: Path) ->
     assert codes[-1][1] is grpc.StatusCode.UNAVAILABLE
 
 
-@pytest.mark.parametrize(("entry", "data"), [("metric.onnx", b"changed"), (GOLDEN_PICTURE, png(200))])
+@pytest.mark.parametrize(("entry", "data"), [("metric.onnx", b"changed"), (GOLDEN_IMAGE, png(200))])
 async def test_a_changed_archive_is_refused_at_the_start(store: Path, entry: str, data: bytes) -> None:
     """A file that is not what the manifest says stops the start, and the file is named."""
     replace_entry(store / "bright.mar", entry, data)
@@ -114,7 +114,7 @@ async def test_reflection_lists_the_services(store: Path, gradients: bool) -> No
 
 
 async def test_the_metrics_page_counts_calls_items_and_stages(store: Path) -> None:
-    """Prometheus sees each call by code, each picture by code, the stages without their parameters, and the queue."""
+    """Prometheus sees each call by code, each image by code, the stages without their parameters, and the queue."""
     async with connected(store, metrics_port=0) as line:
         await line.stub.ScoreDefended(request(chain="gain:factor=0.5"))
         await failure_of(line.stub.ScoreDefended(request(metric="nothing")))

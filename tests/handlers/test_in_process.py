@@ -103,12 +103,12 @@ def raw(image: pb.Image, **changes: Any) -> Call:
 
 
 MIXED = [
-    ScoreRequest(picture=FLOATS, metric="bright", seed=1),
-    ScoreRequest(picture=png(80), metric="dark", defences="gain:factor=0.5", seed=2, return_undefended=True),
-    ScoreRequest(picture=FLOATS, metric="brigth", seed=3),
-    ScoreRequest(picture=BYTES, metric="bright", defences="broken", seed=4),
-    ScoreRequest(picture=np.zeros((2, 2), np.uint8), metric="bright", seed=5),
-    ScoreRequest(picture=BYTES, metric="bright", defences="piece:size=9", seed=6, return_purified=True),
+    ScoreRequest(image=FLOATS, metric="bright", seed=1),
+    ScoreRequest(image=png(80), metric="dark", defences="gain:factor=0.5", seed=2, return_undefended=True),
+    ScoreRequest(image=FLOATS, metric="brigth", seed=3),
+    ScoreRequest(image=BYTES, metric="bright", defences="broken", seed=4),
+    ScoreRequest(image=np.zeros((2, 2), np.uint8), metric="bright", seed=5),
+    ScoreRequest(image=BYTES, metric="bright", defences="piece:size=9", seed=6, return_purified=True),
 ]
 CALLS: dict[str, Call] = {
     "floats": score(),

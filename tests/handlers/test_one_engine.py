@@ -72,11 +72,11 @@ def eager_chain(served: Served, chain: str) -> DifferentiableChain:
 @pytest.mark.parametrize("chain", CHAINS)
 def test_server_oracle_and_eager_modules_agree_to_the_last_bit(served: Served, chain: str) -> None:
     """Score and gradient, with the draws of one seed."""
-    picture = photo_like(*SIZE)
+    image = photo_like(*SIZE)
     (seed,) = draw_seeds(base_seeds(SEED, 1)[0], 1, 1)
-    answer = served.gradient(picture, chain, seed)
-    scores, gradient = LocalOracle(served.archive, parse_chain(chain), seed=SEED).gradient(planes(picture))
-    eager_scores, eager_gradient = eager_chain(served, chain).gradient(torch.from_numpy(planes(picture)), [seed])
+    answer = served.gradient(image, chain, seed)
+    scores, gradient = LocalOracle(served.archive, parse_chain(chain), seed=SEED).gradient(planes(image))
+    eager_scores, eager_gradient = eager_chain(served, chain).gradient(torch.from_numpy(planes(image)), [seed])
     assert answer.score == scores[0] == float(eager_scores)
     np.testing.assert_array_equal(derivative(answer), gradient)
     np.testing.assert_array_equal(eager_gradient.numpy(), gradient)
@@ -86,9 +86,9 @@ def test_server_oracle_and_eager_modules_agree_to_the_last_bit(served: Served, c
 @pytest.mark.parametrize("chain", ["jpeg", "diffpure:t=4", "blur+diffpure-unsharp:t=3+jpeg"])
 def test_a_worker_that_recomputes_gives_the_same_gradient(served: Served, chain: str) -> None:
     """`checkpoint` is the server's too."""
-    picture = photo_like(40, 45)
+    image = photo_like(40, 45)
     thrifty = Served.load(served.archive, served.weights, checkpoint=True)
-    plain, again = served.gradient(picture, chain), thrifty.gradient(picture, chain)
+    plain, again = served.gradient(image, chain), thrifty.gradient(image, chain)
     assert again.score == plain.score
     np.testing.assert_array_equal(derivative(again), derivative(plain))
 

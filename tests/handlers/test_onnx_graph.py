@@ -84,7 +84,7 @@ def largest_of(nodes: list[NodeProto]) -> bytes:
 
 
 def shifting() -> bytes:
-    """A graph whose steps each need a picture's memory, and whose result is small."""
+    """A graph whose steps each need an image's memory, and whose result is small."""
     nodes = [helper.make_node("Exp", ["image"], ["step0"])]
     nodes += [helper.make_node("Add", [f"step{n}", "image"], [f"step{n + 1}"]) for n in range(STEPS)]
     return largest_of(nodes)
@@ -93,7 +93,7 @@ def shifting() -> bytes:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 @pytest.mark.parametrize(("side", "kept"), [(2000, 4.0), (2500, 1.5)], ids=["shared", "given back"])
 def test_graphs_do_not_add_up_their_memory(side: int, kept: float, tmp_path: Path) -> None:
-    """After eight graphs have seen a picture, one has kept what it took; where the picture was large, less."""
+    """After eight graphs have seen an image, one has kept what it took; where the image was large, less."""
     (tmp_path / "graph.onnx").write_bytes(shifting())
     command = [sys.executable, "-c", MEMORY, str(tmp_path / "graph.onnx"), str(side), "8"]
     found = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOTS}, capture_output=True, text=True, check=True)
@@ -125,7 +125,7 @@ for _ in range(3):
 
 
 def growing() -> bytes:
-    """A graph whose steps take 1, 2, 4 and 8 pictures' memory; of two neighbours no more than 12 at once."""
+    """A graph whose steps take 1, 2, 4 and 8 images' memory; of two neighbours no more than 12 at once."""
     nodes = [helper.make_node("Exp", ["image"], ["step0"])]
     nodes += [helper.make_node("Concat", [f"step{n}"] * 2, [f"step{n + 1}"], axis=0) for n in range(3)]
     return largest_of(nodes)

@@ -1,6 +1,6 @@
 """Smoothing of a real chain whose every score can be computed by hand, and whose certificate is tight.
 
-`brightness` is linear, so its scores under Gaussian noise are normal and the worst change of a picture is known: every
+`brightness` is linear, so its scores under Gaussian noise are normal and the worst change of an image is known: every
 value by the same amount. There the certified quantile is reached exactly, which makes the bounds easy to break.
 """
 
@@ -43,10 +43,10 @@ def worker(tiny_archive: Archive) -> Worker:
     return Worker.load(tiny_archive, WorkerConfig())
 
 
-def item(picture: Any = RAMP, chain: str = "", *, smoothing: dict[str, Any] | None = None, **fields: Any) -> WorkItem:
-    """A request to score a picture, smoothed."""
+def item(image: Any = RAMP, chain: str = "", *, smoothing: dict[str, Any] | None = None, **fields: Any) -> WorkItem:
+    """A request to score an image, smoothed."""
     request = ScoreDefendedRequest(
-        image=Image(tensor=to_tensor(np.asarray(picture, np.float32))),
+        image=Image(tensor=to_tensor(np.asarray(image, np.float32))),
         metric="brightness",
         defences=[step.to_message() for step in parse_chain(chain)],
         smoothing=scoring_pb2.Smoothing(**(smoothing or {})),
@@ -67,9 +67,9 @@ def scored(worker: Worker, work: WorkItem) -> ScoreDefendedResponse:
     return result.score
 
 
-def copies_of(picture: Any, seed: int, sigma: float, samples: int) -> list[tuple[Any, int]]:
+def copies_of(image: Any, seed: int, sigma: float, samples: int) -> list[tuple[Any, int]]:
     """The noisy copies that a caller can make."""
-    planes = np.ascontiguousarray(picture.transpose(2, 0, 1))
+    planes = np.ascontiguousarray(image.transpose(2, 0, 1))
     return [noisy_copy(planes, sigma, seed, place) for place in range(samples)]
 
 
@@ -125,7 +125,7 @@ def test_the_same_seed_repeats_bit_for_bit(worker: Worker, chain: str) -> None:
     assert (drawn.score, drawn.certificate) == (repeated.score, repeated.certificate)
 
 
-def test_what_else_was_asked_for_is_that_of_the_clean_picture(worker: Worker) -> None:
+def test_what_else_was_asked_for_is_that_of_the_clean_image(worker: Worker) -> None:
     """f(x) has neither noise nor defence; g(x) is what Purify gives for the same seed; the stages say so."""
     wants = {"return_undefended_score": True, "return_purified_image": True}
     response = scored(worker, item(chain="gain:factor=0.5+noise", smoothing={"samples": 40}, seed=9, **wants))
@@ -173,15 +173,15 @@ def moved(amount: float) -> Any:
     return GREY + np.float32(amount / math.sqrt(VALUES))
 
 
-def median_by_hand(picture: Any) -> float:
+def median_by_hand(image: Any) -> float:
     """Of brightness under the noise: at 4 standard deviations from black and white, clipping is no matter."""
-    return 100 * float(picture.mean(dtype=np.float64))
+    return 100 * float(image.mean(dtype=np.float64))
 
 
 def test_the_certificate_is_as_wide_as_it_says_and_no_wider(worker: Worker) -> None:
-    """Against the worst picture within the radius, where the certified quantile is reached exactly.
+    """Against the worst image within the radius, where the certified quantile is reached exactly.
 
-    Each bound fails with the stated probability, as nearly as whole ranks allow; a picture at four times the radius
+    Each bound fails with the stated probability, as nearly as whole ranks allow; an image at four times the radius
     is outside nearly always.
     """
     radius, wire = 0.05, {"samples": 40, "confidence": 0.9}
@@ -193,8 +193,8 @@ def test_the_certificate_is_as_wide_as_it_says_and_no_wider(worker: Worker) -> N
     assert np.mean([proof.upper < far for proof in proofs]) > 0.95
 
 
-def test_the_smoothed_score_of_a_picture_within_the_radius_stays_inside(worker: Worker) -> None:
-    """What the server itself says of the worst picture, with copies of its own."""
+def test_the_smoothed_score_of_an_image_within_the_radius_stays_inside(worker: Worker) -> None:
+    """What the server itself says of the worst image, with copies of its own."""
     proven = scored(worker, item(GREY, seed=1, smoothing={"radius": 0.2})).certificate
     for amount in (-0.2, -0.1, 0.1, 0.2):
         attacked = scored(worker, item(moved(amount), seed=2, smoothing={"samples": 2000}))
@@ -219,7 +219,7 @@ def test_a_deadline_says_how_far_the_work_came(worker: Worker) -> None:
 
 
 def test_the_failure_of_a_step_names_it(worker: Worker) -> None:
-    """A picture that shrinks away is refused as it is without smoothing."""
+    """An image that shrinks away is refused as it is without smoothing."""
     (result,) = answers(worker, item(chain="halve+halve+halve"))
     assert result.status.code == code_pb2.INVALID_ARGUMENT
     assert "step 3" in result.status.message

@@ -47,11 +47,11 @@ def uphill(photo: Any) -> Any:
     return gradient / np.linalg.norm(gradient)
 
 
-def smoothed(worker: Worker, picture: Any, seed: int, **smoothing: Any) -> ScoreDefendedResponse:
+def smoothed(worker: Worker, image: Any, seed: int, **smoothing: Any) -> ScoreDefendedResponse:
     """The response of the server."""
-    assert picture.min() >= 0 and picture.max() <= 1
+    assert image.min() >= 0 and image.max() <= 1
     request = ScoreDefendedRequest(
-        image=Image(tensor=to_tensor(np.ascontiguousarray(picture.transpose(1, 2, 0), np.float32))),
+        image=Image(tensor=to_tensor(np.ascontiguousarray(image.transpose(1, 2, 0), np.float32))),
         metric="lite",
         seed=seed,
         smoothing=scoring_pb2.Smoothing(**smoothing),
@@ -62,7 +62,7 @@ def smoothed(worker: Worker, picture: Any, seed: int, **smoothing: Any) -> Score
 
 
 @pytest.mark.slow
-def test_no_picture_within_the_radius_scores_outside_the_bounds(worker: Worker, photo: Any, uphill: Any) -> None:
+def test_no_image_within_the_radius_scores_outside_the_bounds(worker: Worker, photo: Any, uphill: Any) -> None:
     """Up and down the gradient of the smoothed score, by the whole radius, with noise of their own.
 
     At twenty times the radius the same direction leaves the bounds, so it is one that matters.

@@ -43,14 +43,14 @@ def steps(text: str) -> list[DefenceStep]:
     return [step.to_message() for step in parse_chain(text)]
 
 
-def picture(level: float = 0.5, height: int = 4, width: int = 6) -> Image:
-    """A flat float picture."""
+def sample_image(level: float = 0.5, height: int = 4, width: int = 6) -> Image:
+    """A flat float image."""
     return Image(tensor=to_tensor(np.full((height, width, 3), level, np.float32)))
 
 
 def score_item(chain: str = "", image: Image | None = None, **fields: Any) -> WorkItem:
     """A request to score."""
-    request = ScoreDefendedRequest(image=image or picture(), metric="brightness", defences=steps(chain), **fields)
+    request = ScoreDefendedRequest(image=image or sample_image(), metric="brightness", defences=steps(chain), **fields)
     return WorkItem(score=request)
 
 
@@ -74,7 +74,7 @@ def test_the_score_is_f_of_g_of_x(worker: Worker) -> None:
 
 
 def test_steps_run_in_their_order(worker: Worker) -> None:
-    """Halving keeps the top-left pixel of each 2 × 2 block; a dark one there makes the picture dark."""
+    """Halving keeps the top-left pixel of each 2 × 2 block; a dark one there makes the image dark."""
     values = np.ones((4, 4, 3), np.float32)
     values[::2, ::2] = 0.25
     image = Image(tensor=to_tensor(values))
@@ -111,8 +111,8 @@ def test_a_random_defence_repeats_with_its_seed_and_differs_without(worker: Work
 
 
 def test_the_noise_is_the_contracts_draw(worker: Worker, tiny_archive: Archive) -> None:
-    """A caller can compute the purified picture from the seed alone."""
-    request = PurifyRequest(image=picture(), defences=steps("gain:factor=1+noise:sigma=0.1"), seed=3)
+    """A caller can compute the purified image from the seed alone."""
+    request = PurifyRequest(image=sample_image(), defences=steps("gain:factor=1+noise:sigma=0.1"), seed=3)
     (result,) = answer(worker, WorkItem(purify=request))
     noise_facts = tiny_archive.manifest.defences[1].facts
     (noise,) = draw(noise_facts.random_inputs, (1, 3, 4, 6), [3], step=1)
@@ -120,9 +120,9 @@ def test_the_noise_is_the_contracts_draw(worker: Worker, tiny_archive: Archive) 
     np.testing.assert_allclose(from_tensor(result.purify.purified_image.tensor), expected, atol=1e-6)
 
 
-def test_a_purified_picture_can_be_a_png(worker: Worker) -> None:
+def test_a_purified_image_can_be_a_png(worker: Worker) -> None:
     """The PNG holds the purified values, rounded."""
-    request = PurifyRequest(image=picture(0.8), defences=steps("gain"), purified_format=PURIFIED_FORMAT_PNG)
+    request = PurifyRequest(image=sample_image(0.8), defences=steps("gain"), purified_format=PURIFIED_FORMAT_PNG)
     (result,) = answer(worker, WorkItem(purify=request))
     png = np.asarray(PillowImage.open(io.BytesIO(result.purify.purified_image.encoded)))
     assert png.shape == (4, 6, 3)
@@ -133,7 +133,7 @@ BAD_ITEMS = {
     "empty work": (WorkItem(), code_pb2.INVALID_ARGUMENT, "empty"),
     "no image": (score_item(image=Image()), code_pb2.INVALID_ARGUMENT, "has no image"),
     "other metric": (
-        WorkItem(score=ScoreDefendedRequest(image=picture(), metric="brightnes")),
+        WorkItem(score=ScoreDefendedRequest(image=sample_image(), metric="brightnes")),
         code_pb2.NOT_FOUND,
         "did you mean brightness",
     ),
@@ -141,14 +141,14 @@ BAD_ITEMS = {
     "unknown parameter": (score_item("gain:factr=1"), code_pb2.INVALID_ARGUMENT, "it takes factor"),
     "out of range": (score_item("gain:factor=2"), code_pb2.INVALID_ARGUMENT, "out of range: 0 to 1"),
     "purify with nothing": (
-        WorkItem(purify=PurifyRequest(image=picture())),
+        WorkItem(purify=PurifyRequest(image=sample_image())),
         code_pb2.INVALID_ARGUMENT,
         "at least one defence",
     ),
-    "1 × 1": (score_item(image=picture(height=1, width=1)), code_pb2.INVALID_ARGUMENT, "needs at least 2 x 2"),
+    "1 × 1": (score_item(image=sample_image(height=1, width=1)), code_pb2.INVALID_ARGUMENT, "needs at least 2 x 2"),
     "shrunk away": (score_item("halve+halve+halve"), code_pb2.INVALID_ARGUMENT, "1 x 1|2 x 1"),
     "no gradients here": (
-        WorkItem(gradient=ScoreGradientRequest(image=picture(), metric="brightness")),
+        WorkItem(gradient=ScoreGradientRequest(image=sample_image(), metric="brightness")),
         code_pb2.FAILED_PRECONDITION,
         "--gradients",
     ),
@@ -174,15 +174,15 @@ def test_a_bad_item_has_its_own_status_and_harms_no_other(worker: Worker, name: 
 
 
 def test_a_failing_size_check_names_the_step(worker: Worker) -> None:
-    """The error says which step could not read the picture."""
+    """The error says which step could not read the image."""
     (result,) = answer(worker, score_item("halve+halve+halve"))
     assert "step 3" in result.status.message
 
 
-def test_pictures_of_one_size_run_as_one_batch_when_asked(tiny_archive: Archive) -> None:
-    """graph_batch groups by size and chain, and gives each picture its own score and seed."""
+def test_images_of_one_size_run_as_one_batch_when_asked(tiny_archive: Archive) -> None:
+    """graph_batch groups by size and chain, and gives each image its own score and seed."""
     batching = Worker.load(tiny_archive, WorkerConfig(graph_batch=8))
-    items = [score_item("gain", picture(level, width=width)) for level in (0.2, 0.4, 0.6) for width in (4, 6)]
+    items = [score_item("gain", sample_image(level, width=width)) for level in (0.2, 0.4, 0.6) for width in (4, 6)]
     scores = [result.score.score for result in answer(batching, *items)]
     assert scores == pytest.approx([10, 10, 20, 20, 30, 30])
     alone, first, second = answer(
@@ -245,7 +245,7 @@ def test_large_images_are_decoded_one_at_a_time(worker: Worker) -> None:
 
 
 def test_the_canary_confirms_the_archive(worker: Worker) -> None:
-    """The golden picture scores as recorded."""
+    """The golden image scores as recorded."""
     worker.canary()
 
 

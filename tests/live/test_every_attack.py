@@ -87,7 +87,7 @@ def test_every_attack_runs_against_the_endpoint_alone(lite_server: LiveServer, p
     )
     summary, records = campaign(lite_server.gateway.address, options)
     assert summary.failed == 0, summary.first_error
-    # Pictures x (none, jpeg unaware, jpeg aware); pushes over thresholds need to know them.
+    # Images x (none, jpeg unaware, jpeg aware); pushes over thresholds need to know them.
     assert len(records) == 2 * (3 * (len(ATTACKS) - 1) + 1)
     for record in records:
         assert record.queries is not None and record.queries > 0

@@ -1,4 +1,4 @@
-"""Every defence through the gateway and the real TorchServe: it scores, it purifies, and pictures keep their draws."""
+"""Every defence through the gateway and the real TorchServe: it scores, it purifies, and images keep their draws."""
 
 from __future__ import annotations
 
@@ -31,23 +31,23 @@ def test_every_defence_is_listed(client: ScoringClient) -> None:
 
 @pytest.mark.parametrize("name", SERVED)
 def test_it_scores_and_purifies(client: ScoringClient, name: str) -> None:
-    """The score is that of the purified picture, and Purify gives the same picture as ScoreDefended."""
-    picture, chain = photo_like(SIDE, SIDE + 3), step_of(name, SIDE)
-    scored = client.score(picture, metric="lite", defences=chain, seed=6, return_purified=True)
-    purified = client.purify(picture, chain, metric="lite", seed=6)
+    """The score is that of the purified image, and Purify gives the same image as ScoreDefended."""
+    image, chain = photo_like(SIDE, SIDE + 3), step_of(name, SIDE)
+    scored = client.score(image, metric="lite", defences=chain, seed=6, return_purified=True)
+    purified = client.purify(image, chain, metric="lite", seed=6)
     assert scored.purified is not None
-    assert np.array_equal(scored.purified, purified.picture)
+    assert np.array_equal(scored.purified, purified.image)
     assert [step.step.name for step in scored.provenance.steps] == [name]
-    again = client.score(purified.picture, metric="lite")
+    again = client.score(purified.image, metric="lite")
     assert 0.0 <= scored.score <= 100.0
     assert scored.score == pytest.approx(again.score, abs=1e-4)
 
 
-def test_two_equal_pictures_of_a_batch_get_draws_of_their_own(client: ScoringClient) -> None:
-    """One call, every random defence twice with one seed each: other pictures, and those of the seeds alone."""
-    picture = photo_like(SIDE, SIDE + 3)
+def test_two_equal_images_of_a_batch_get_draws_of_their_own(client: ScoringClient) -> None:
+    """One call, every random defence twice with one seed each: other images, and those of the seeds alone."""
+    image = photo_like(SIDE, SIDE + 3)
     requests = [
-        ScoreRequest(picture=picture, metric="lite", defences=step_of(name, SIDE), seed=seed, return_purified=True)
+        ScoreRequest(image=image, metric="lite", defences=step_of(name, SIDE), seed=seed, return_purified=True)
         for name in RANDOM
         for seed in (3, 4)
     ]
@@ -58,5 +58,5 @@ def test_two_equal_pictures_of_a_batch_get_draws_of_their_own(client: ScoringCli
         assert (first.provenance.seed, second.provenance.seed) == (3, 4)
         assert first.purified is not None and second.purified is not None
         assert not np.array_equal(first.purified, second.purified)
-        alone = client.purify(picture, step_of(name, SIDE), seed=3)
-        assert np.array_equal(first.purified, alone.picture)
+        alone = client.purify(image, step_of(name, SIDE), seed=3)
+        assert np.array_equal(first.purified, alone.image)

@@ -136,7 +136,7 @@ def test_a_graph_that_fails_has_the_code_of_its_fault(server: LiveServer, chain:
 
 def test_a_bad_item_fails_alone(server: LiveServer) -> None:
     """In one batch the bad items have their own codes and the good ones their scores."""
-    bad_image = ScoreDefendedRequest(metric="bright", image=Image(encoded=b"not a picture"))
+    bad_image = ScoreDefendedRequest(metric="bright", image=Image(encoded=b"not an image"))
     items = [request(51), bad_image, request(102), request(chain="gian"), request(153)]
 
     async def scenario(line: Line) -> Any:
@@ -152,12 +152,12 @@ def test_a_bad_item_fails_alone(server: LiveServer) -> None:
     [
         ("gain+gain:factor=3", "defences[1].parameters.factor", "0 to 2"),
         ("gain+filter:kernel=4", "defences[1].parameters.kernel", "one of 3, 5, 9"),
-        ("piece:size=8+filter:kernel=9", "defences[1].parameters.kernel", "larger than the picture, 8 x 8 there"),
+        ("piece:size=8+filter:kernel=9", "defences[1].parameters.kernel", "larger than the image, 8 x 8 there"),
         ("piece:size=20+piece:size=21", "defences[1].parameters.size", "use at most 20"),
     ],
 )
 def test_a_bad_step_is_named(server: LiveServer, chain: str, field: str, problem: str) -> None:
-    """What is wrong with a step, for the picture that reaches it, is the caller's mistake at a field of the request."""
+    """What is wrong with a step, for the image that reaches it, is the caller's mistake at a field of the request."""
 
     async def scenario(line: Line) -> None:
         error = await failure_of(line.stub.ScoreDefended(request(chain=chain)))
@@ -169,11 +169,11 @@ def test_a_bad_step_is_named(server: LiveServer, chain: str, field: str, problem
     server.run(scenario)
 
 
-def test_a_bad_picture_is_invalid_argument(server: LiveServer) -> None:
+def test_a_bad_image_is_invalid_argument(server: LiveServer) -> None:
     """What only the worker can find wrong arrives with its code; TorchServe says OK with the error as text."""
 
     async def scenario(line: Line) -> None:
-        message = ScoreDefendedRequest(metric="bright", image=Image(encoded=b"not a picture"))
+        message = ScoreDefendedRequest(metric="bright", image=Image(encoded=b"not an image"))
         error = await failure_of(line.stub.ScoreDefended(message))
         assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert details_of(error)["BadRequest"].field_violations[0].field.startswith("image")
@@ -205,7 +205,7 @@ def test_a_message_just_below_the_limit_goes_through(server: LiveServer) -> None
 
 
 def test_an_answer_above_the_limit_is_refused_and_harms_nobody(torchserve_server: LiveServer) -> None:
-    """A picture may grow on its way back: RESOURCE_EXHAUSTED with both sizes, and TorchServe lives on."""
+    """An image may grow on its way back: RESOURCE_EXHAUSTED with both sizes, and TorchServe lives on."""
     message = request(chain="gain", size=1024, return_purified_image=True)
 
     async def scenario(line: Line) -> None:

@@ -53,12 +53,12 @@ def test_the_live_score_and_gradient_are_the_archives_own(
     chain: str, address: str, lite_store: Path, photos: Path
 ) -> None:
     """ONNX Runtime's score, TorchScript's score behind GradientService, and a local copy agree; so do the gradients."""
-    picture = np.asarray(Image.open(photos / "coffee.png"), np.float32) / np.float32(255)
+    image = np.asarray(Image.open(photos / "coffee.png"), np.float32) / np.float32(255)
     with ScoringClient(address) as client:
-        scored = client.score(picture, metric="lite", defences=chain, seed=1)
-        gradient = client.gradient(picture, metric="lite", defences=chain, seed=1)
+        scored = client.score(image, metric="lite", defences=chain, seed=1)
+        gradient = client.gradient(image, metric="lite", defences=chain, seed=1)
     local = LocalOracle(Archive(lite_store / "lite.mar"), parse_chain(chain))
-    scores, gradients = local.gradient(np.ascontiguousarray(picture.transpose(2, 0, 1)[None]))
+    scores, gradients = local.gradient(np.ascontiguousarray(image.transpose(2, 0, 1)[None]))
     assert scored.score == pytest.approx(gradient.score, abs=2e-3)
     assert gradient.score == pytest.approx(scores[0], abs=1e-4)
     np.testing.assert_allclose(gradient.gradient, gradients[0].transpose(1, 2, 0), atol=1e-3 * np.abs(gradients).max())
@@ -108,7 +108,7 @@ def test_every_cell_of_the_plan_has_one_sound_record_per_photograph(run: Path) -
 
 
 def test_a_white_box_attack_raises_the_undefended_score_of_every_photograph(run: Path) -> None:
-    """The live endpoint itself says so, for the float picture and after rounding to 8 bits."""
+    """The live endpoint itself says so, for the float image and after rounding to 8 bits."""
     attacked = [
         r for r in records(run) if r.attack.startswith("ifgsm") and r.attacked_through == "none" and r.chain == "none"
     ]
@@ -134,7 +134,7 @@ def test_the_surrogate_is_the_deployed_archive(run: Path, lite_store: Path) -> N
 
 
 def test_the_report_is_a_page_and_tables(run: Path) -> None:
-    """The page needs nothing from elsewhere, and shows each picture with its scores."""
+    """The page needs nothing from elsewhere, and shows each image with its scores."""
     page = (run / "report" / "index.html").read_text()
     assert "<img" in page
     assert not re.findall(r"""(?:src|href)=["']https?://""", page)

@@ -250,5 +250,5 @@ def test_it_listens_on_loopback_only(plain: Plain) -> None:
 
 
 def test_the_photo_is_worth_scoring(photo: bytes) -> None:
-    """The fixture is a picture with content, so that equal scores mean something."""
+    """The fixture is an image with content, so that equal scores mean something."""
     assert np.asarray(PillowImage.open(io.BytesIO(photo))).std() > 20

@@ -237,7 +237,7 @@ def test_both_backends_give_the_same_score_to_the_last_bit(
 
 
 def test_many_callers_at_once_all_get_their_own_answer(server: LiveServer) -> None:
-    """Concurrent callers with different pictures: nobody gets another one's score."""
+    """Concurrent callers with different images: nobody gets another one's score."""
 
     async def scenario(line: Line) -> list[float]:
         async def caller(value: int) -> float:

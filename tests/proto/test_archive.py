@@ -22,7 +22,7 @@ from tampering import (
     without_entry,
     write_entries,
 )
-from tiny_archives import GOLDEN_PICTURE, write_tiny_archive
+from tiny_archives import GOLDEN_IMAGE, write_tiny_archive
 
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.errors import IntegrityError
@@ -71,9 +71,9 @@ def escaping(content: dict[str, Any]) -> None:
     content["files"][0]["path"] = content["metric"]["graphs"]["onnx"] = "../../metric.onnx"
 
 
-def huge_picture(content: dict[str, Any]) -> None:
-    """A golden picture of 400 MB."""
-    (entry,) = (entry for entry in content["files"] if entry["path"] == GOLDEN_PICTURE)
+def huge_image(content: dict[str, Any]) -> None:
+    """A golden image of 400 MB."""
+    (entry,) = (entry for entry in content["files"] if entry["path"] == GOLDEN_IMAGE)
     entry["size_bytes"] = str(400 * MIB)
 
 
@@ -94,7 +94,7 @@ CHANGES: list[tuple[str, Change, str]] = [
     ("another length", lambda mar: with_entry(mar, "metric.onnx", b"x"), "metric.onnx was changed"),
     ("a file that nothing uses", manifest(listed), "lists, but does not use, more.bin"),
     ("a file outside", manifest(escaping), "no name for a file"),
-    ("a huge picture", manifest(huge_picture), "more than the 16777216 allowed"),
+    ("a huge image", manifest(huge_image), "more than the 16777216 allowed"),
     ("a file listed twice", manifest(lambda m: m["files"].append(m["files"][0])), "lists a file twice"),
     ("a defence twice", manifest(lambda m: m["defences"].append(m["defences"][0])), "describes a defence twice"),
     ("no golden vector", manifest(lambda m: m.pop("golden_vectors")), "does not use, golden|golden score .* missing"),

@@ -18,11 +18,11 @@ shapes = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 
 
 @given(st.one_of(hnp.arrays(np.uint8, shapes), hnp.arrays(np.float32, shapes, elements=st.floats(0, 1, width=32))))
-def test_a_picture_survives_the_wire_to_the_last_bit(picture: np.ndarray) -> None:
+def test_an_image_survives_the_wire_to_the_last_bit(image: np.ndarray) -> None:
     """from_tensor(to_tensor(x)) has the values, type and shape of x."""
-    back = from_tensor(to_tensor(picture))
-    assert back.dtype == picture.dtype
-    np.testing.assert_array_equal(back, picture)
+    back = from_tensor(to_tensor(image))
+    assert back.dtype == image.dtype
+    np.testing.assert_array_equal(back, image)
 
 
 def test_float_bytes_are_little_endian() -> None:

@@ -38,7 +38,7 @@ class Arithmetic:
         self.calls: list[tuple[str, tuple[int, ...]]] = []
 
     def run(self, graphs: GraphFiles, inputs: Mapping[str, Floats]) -> Floats:
-        """`add` adds every input; `denoise` gives grey; `mix` keeps half of the picture."""
+        """`add` adds every input; `denoise` gives grey; `mix` keeps half of the image."""
         self.calls.append((graphs.onnx, inputs["image"].shape))
         if graphs.onnx == "denoise":
             return np.full_like(inputs["image"], 0.5)
@@ -74,13 +74,13 @@ NOISE = RandomInput(name="noise", distribution=DISTRIBUTION_STANDARD_NORMAL, sha
 
 @pytest.mark.parametrize("size", [(20, 30), (64, 90), (200, 7)])
 def test_tiles_change_nothing_but_what_one_run_sees(size: tuple[int, int]) -> None:
-    """Random inputs are cut as the picture is."""
-    picture = np.random.default_rng(0).random((2, 3, *size), dtype=np.float32)
+    """Random inputs are cut as the image is."""
+    image = np.random.default_rng(0).random((2, 3, *size), dtype=np.float32)
     whole = DefenceFacts(name="a", parameters=numbers(("b", 2)), random_inputs=[NOISE])
     cut = DefenceFacts(name="a", parameters=numbers(("b", 2)), random_inputs=[NOISE], tiling=Tiling(size=32, overlap=4))
     engine = Arithmetic()
-    wanted = run_step(engine, picture, resolved(whole, "add"), [1, 2], 0)
-    tiled = run_step(engine, picture, resolved(cut, "add"), [1, 2], 0)
+    wanted = run_step(engine, image, resolved(whole, "add"), [1, 2], 0)
+    tiled = run_step(engine, image, resolved(cut, "add"), [1, 2], 0)
     np.testing.assert_array_equal(tiled, wanted)
     assert max(max(shape[2:]) for _, shape in engine.calls[1:]) <= 33
 
@@ -95,14 +95,14 @@ def test_a_diffusion_asks_its_denoiser_once_for_each_step_of_the_sampler(steps: 
         tiling=Tiling(size=4096, overlap=8),
     )
     engine, step = Arithmetic(), resolved(facts, "denoise")
-    picture = np.random.default_rng(0).random((2, 3, 12, 9), dtype=np.float32)
-    result = run_step(engine, picture, step, [1, 2], 0)
+    image = np.random.default_rng(0).random((2, 3, 12, 9), dtype=np.float32)
+    result = run_step(engine, image, step, [1, 2], 0)
     np.testing.assert_allclose(result, 0.5, atol=1e-6)
     assert [name for name, _ in engine.calls] == ["denoise"] * asked
     assert is_random(step)
 
 
-def test_the_finish_sees_the_picture_and_what_was_sampled() -> None:
+def test_the_finish_sees_the_image_and_what_was_sampled() -> None:
     """It takes the parameters that the sampler does not."""
     facts = DefenceFacts(
         name="d",
@@ -110,7 +110,7 @@ def test_the_finish_sees_the_picture_and_what_was_sampled() -> None:
         diffusion=Diffusion(alpha_bar=SCHEDULE.alpha_bar),
     )
     step = resolved(facts, "denoise", "mix")
-    picture = np.random.default_rng(0).random((1, 3, 5, 6), dtype=np.float32)
-    result = run_step(Arithmetic(), picture, step, [1], 0)
-    np.testing.assert_allclose(result, (picture + 0.5) / 2 + 0.25, atol=1e-6)
+    image = np.random.default_rng(0).random((1, 3, 5, 6), dtype=np.float32)
+    result = run_step(Arithmetic(), image, step, [1], 0)
+    np.testing.assert_allclose(result, (image + 0.5) / 2 + 0.25, atol=1e-6)
     assert [graphs.onnx for graphs in graphs_of(step)] == ["denoise", "mix"]

@@ -18,7 +18,7 @@ RNG = np.random.default_rng(0)
 
 
 def smooth_grey(height: int, width: int) -> npt.NDArray[np.uint8]:
-    """A grey picture whose coded values stay away from 0 and 255, (1, 3, H, W)."""
+    """A grey image whose coded values stay away from 0 and 255, (1, 3, H, W)."""
     rows, columns = np.mgrid[:height, :width]
     plane = 128 + 40 * np.sin(rows / 3 + columns / 5) + RNG.normal(0, 6, (height, width))
     return np.repeat(np.rint(plane)[None, None], 3, axis=1).astype(np.uint8)
@@ -38,7 +38,7 @@ def test_the_quantisation_tables_are_those_that_pillow_writes(quality: int) -> N
 @pytest.mark.parametrize("subsampling", [420, 444])
 @pytest.mark.parametrize("quality", [30, 75])
 def test_the_coefficients_of_what_pillow_decodes_are_the_rounded_ones(quality: int, subsampling: int) -> None:
-    """Grey pictures without clipping: decoding multiplies the whole numbers by their steps and transforms back."""
+    """Grey images without clipping: decoding multiplies the whole numbers by their steps and transforms back."""
     levels, codec = smooth_grey(48, 64), Codec(quality, subsampling)
     stream = io.BytesIO()
     image = Image.fromarray(levels[0].transpose(1, 2, 0))

@@ -29,8 +29,8 @@ def test_neighbouring_seeds_never_share_numbers(seed: int) -> None:
     assert not np.any(first == other)
 
 
-def test_pictures_of_a_batch_draw_by_their_own_seeds_and_steps_by_their_place() -> None:
-    """A picture's numbers do not depend on its batch."""
+def test_images_of_a_batch_draw_by_their_own_seeds_and_steps_by_their_place() -> None:
+    """An image's numbers do not depend on its batch."""
     together = draw([NOISE, PLACE], (2, 3, 8, 8), [5, 6], 1)
     alone = draw([NOISE, PLACE], SHAPE, [6], 1)
     for batch, single in zip(together, alone, strict=True):
@@ -39,7 +39,7 @@ def test_pictures_of_a_batch_draw_by_their_own_seeds_and_steps_by_their_place() 
 
 
 def test_numbers_have_the_law_and_the_shape_that_is_asked_for() -> None:
-    """Standard normal for each value, uniform on [0, 1) for each picture."""
+    """Standard normal for each value, uniform on [0, 1) for each image."""
     noise, places = draw([NOISE, PLACE], (400, 3, 8, 8), range(400), 0)
     assert (noise.shape, places.shape) == ((400, 3, 8, 8), (400,))
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02

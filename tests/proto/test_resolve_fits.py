@@ -1,4 +1,4 @@
-"""Parameters against their ranges, and pictures against the steps that are to read them."""
+"""Parameters against their ranges, and images against the steps that are to read them."""
 
 from __future__ import annotations
 
@@ -92,34 +92,34 @@ def test_a_variant_that_was_not_exported_is_refused(parameters: dict[str, float]
 @pytest.mark.parametrize(
     ("parameters", "size", "problem"),
     [
-        ({"kernel": 9}, (8, 20), "filter:kernel=9 (step 2) is larger than the picture, 20 x 8 there: use 3 or 5"),
+        ({"kernel": 9}, (8, 20), "filter:kernel=9 (step 2) is larger than the image, 20 x 8 there: use 3 or 5"),
         ({"kernel": 9}, (20, 4), "4 x 20 there: use 3"),
         ({"kernel": 9}, (5, 5), "5 x 5 there: use 3 or 5"),
-        ({"kernel": 3}, (2, 2), "2 x 2 there: send a picture of at least 3 x 3 pixels"),
+        ({"kernel": 3}, (2, 2), "2 x 2 there: send an image of at least 3 x 3 pixels"),
         (
             {"radius": 30},
             (180, 29),
-            "filter:radius=30 (step 2) is larger than the picture, 29 x 180 there: use at most 29",
+            "filter:radius=30 (step 2) is larger than the image, 29 x 180 there: use at most 29",
         ),
     ],
 )
-def test_a_length_larger_than_the_picture_is_refused(
+def test_a_length_larger_than_the_image_is_refused(
     parameters: dict[str, float], size: tuple[int, int], problem: str
 ) -> None:
-    """Width comes first, as everywhere; the advice is a value that fits, or a picture that does."""
+    """Width comes first, as everywhere; the advice is a value that fits, or an image that does."""
     with pytest.raises(ParameterError) as caught:
         check_fits(resolved(**parameters), size, 1)
     assert problem in str(caught.value)
     assert caught.value.parameter == next(iter(parameters))
 
 
-def test_a_picture_below_the_minimum_is_too_small() -> None:
+def test_an_image_below_the_minimum_is_too_small() -> None:
     """The defence and its step, or the metric; the bound itself is enough."""
     with pytest.raises(TooSmallError, match=r"defence 'filter' \(step 1\) needs at least 2 x 2 .* is 1 x 9 there"):
         check_fits(resolved(), (9, 1), 0)
     metric = MetricFacts(name="niqe", minimum_size=96)
     check_readable(metric, (96, 96))
-    with pytest.raises(TooSmallError, match="metric 'niqe' needs at least 96 x 96 pixels, the picture is 95 x 200"):
+    with pytest.raises(TooSmallError, match="metric 'niqe' needs at least 96 x 96 pixels, the image is 95 x 200"):
         check_readable(metric, (200, 95))
 
 
@@ -130,5 +130,5 @@ def test_what_passes_is_what_fits(kernel: float, radius: int, height: int, width
     if fits:
         check_fits(step, (height, width), 0)
     else:
-        with pytest.raises(ParameterError, match="is larger than the picture"):
+        with pytest.raises(ParameterError, match="is larger than the image"):
             check_fits(step, (height, width), 0)

@@ -187,7 +187,7 @@ def test_number_zero_is_the_declared_random_input(seeds: list[int], place: int) 
 
 
 def test_the_noise_of_every_step_follows_from_the_seed_and_is_its_own() -> None:
-    """Drawn again it is the same; another picture, place or step has other numbers, standard normal ones."""
+    """Drawn again it is the same; another image, place or step has other numbers, standard normal ones."""
     shape = (2, 3, 40, 50)
     noise = step_noise(shape, [7, 8], 1, 30)
     assert noise.dtype == np.float32

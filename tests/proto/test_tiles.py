@@ -1,4 +1,4 @@
-"""Tiles: the joined picture is the one that a graph gives as a whole, and no tile is larger than it may be."""
+"""Tiles: the joined image is the one that a graph gives as a whole, and no tile is larger than it may be."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def join(parts: object, axis: int) -> np.ndarray:
 def test_spans_keep_every_pixel_once_and_read_no_more_than_a_tile(
     length: int, size: int, overlap: int, multiple: int
 ) -> None:
-    """Kept parts follow each other; what is read holds them with the overlap, except at the picture's edge."""
+    """Kept parts follow each other; what is read holds them with the overlap, except at the image's edge."""
     tiling = Tiling(size=size, overlap=overlap, multiple=multiple)
     found = spans(length, tiling)
     assert [span.first for span in found] == [0, *(span.end for span in found[:-1])]
@@ -46,24 +46,24 @@ def test_spans_keep_every_pixel_once_and_read_no_more_than_a_tile(
 @given(height=st.integers(1, 150), width=st.integers(1, 150), seed=st.integers(0, 99))
 def test_a_filter_in_tiles_is_the_filter_as_a_whole(height: int, width: int, seed: int) -> None:
     """With an overlap of the filter's radius nothing shows where tiles meet."""
-    picture = np.random.default_rng(seed).random((2, 3, height, width))
+    image = np.random.default_rng(seed).random((2, 3, height, width))
 
     def filtered(part: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
-        np.testing.assert_array_equal(part, picture[:, :, rows, columns])
+        np.testing.assert_array_equal(part, image[:, :, rows, columns])
         return np.asarray(uniform_filter(part, (0, 0, 2 * RADIUS + 1, 2 * RADIUS + 1), mode="nearest"))
 
-    tiled = in_tiles(picture, Tiling(size=40, overlap=RADIUS), filtered, join)
-    wanted = uniform_filter(picture, (0, 0, 2 * RADIUS + 1, 2 * RADIUS + 1), mode="nearest")
+    tiled = in_tiles(image, Tiling(size=40, overlap=RADIUS), filtered, join)
+    wanted = uniform_filter(image, (0, 0, 2 * RADIUS + 1, 2 * RADIUS + 1), mode="nearest")
     np.testing.assert_allclose(tiled, wanted, atol=1e-12)
 
 
 @pytest.mark.parametrize("overlap", [0, RADIUS - 1])
 def test_too_small_an_overlap_shows(overlap: int) -> None:
     """The test above can fail."""
-    picture = np.random.default_rng(0).random((1, 1, 100, 100))
+    image = np.random.default_rng(0).random((1, 1, 100, 100))
 
     def filtered(part: np.ndarray, rows: slice, columns: slice) -> np.ndarray:
         return np.asarray(uniform_filter(part, (0, 0, 2 * RADIUS + 1, 2 * RADIUS + 1), mode="nearest"))
 
-    tiled = in_tiles(picture, Tiling(size=40, overlap=overlap), filtered, join)
-    assert np.abs(tiled - filtered(picture, slice(None), slice(None))).max() > 1e-3
+    tiled = in_tiles(image, Tiling(size=40, overlap=overlap), filtered, join)
+    assert np.abs(tiled - filtered(image, slice(None), slice(None))).max() > 1e-3

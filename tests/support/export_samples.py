@@ -35,7 +35,7 @@ def metric_facts(name: str) -> MetricFacts:
 
 
 class Contrast(Metric):
-    """Two convolutions with fixed random weights, averaged over the picture."""
+    """Two convolutions with fixed random weights, averaged over the image."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Contrast(Metric):
 
 
 class FrozenSize(Contrast):
-    """Divides by the number of pixels of the picture that it was captured with."""
+    """Divides by the number of pixels of the image that it was captured with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class FrozenSize(Contrast):
 
 
 class FrozenRows(Contrast):
-    """Loops over the rows of the picture in Python."""
+    """Loops over the rows of the image in Python."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,11 +88,11 @@ class Uncapturable(Contrast):
     def forward(self, image: Tensor) -> Tensor:
         """Raise, in code that the compiler refuses too."""
         exec("pass")
-        raise ValueError("no pictures today,\nnone at all")
+        raise ValueError("no images today,\nnone at all")
 
 
 class Grainy(Defence):
-    """Adds noise of a given strength, scaled by one more number for each picture."""
+    """Adds noise of a given strength, scaled by one more number for each image."""
 
     facts = DefenceFacts(
         name="grainy",

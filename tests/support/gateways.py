@@ -48,7 +48,7 @@ async def connect(gateway: RunningGateway) -> AsyncIterator[Line]:
 
 
 def request(value: int = 51, *, metric: str = "bright", chain: str = "none", size: int = 32, **fields: Any) -> Any:
-    """A request to score a grey picture."""
+    """A request to score a grey image."""
     return ScoreDefendedRequest(
         image=Image(encoded=png(value, size)),
         metric=metric,

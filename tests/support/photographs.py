@@ -21,8 +21,8 @@ READERS: tuple[Callable[[], Bytes], ...] = (data.astronaut, data.coffee, data.ch
 @cache
 def photographs() -> tuple[Bytes, ...]:
     """Photographs (H, W, 3) that come with scikit-image."""
-    pictures = [read() for read in READERS]
-    return tuple(np.asarray(picture, dtype=np.uint8) for picture in pictures)
+    images = [read() for read in READERS]
+    return tuple(np.asarray(image, dtype=np.uint8) for image in images)
 
 
 def crop(photo: int, top: int, left: int, height: int, width: int) -> Bytes:
@@ -32,9 +32,9 @@ def crop(photo: int, top: int, left: int, height: int, width: int) -> Bytes:
     return np.ascontiguousarray(whole[top : top + height, left : left + width])
 
 
-def to_batch(*pictures: Bytes) -> Tensor:
-    """Pictures (H, W, 3) of one size as (N, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2).float() / 255.0
+def to_batch(*images: Bytes) -> Tensor:
+    """Images (H, W, 3) of one size as (N, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255.0
 
 
 def to_levels(batch: Tensor) -> NDArray[np.int64]:
@@ -43,8 +43,8 @@ def to_levels(batch: Tensor) -> NDArray[np.int64]:
     return levels
 
 
-def pillow_jpeg(picture: Bytes, quality: int, subsampling: int) -> NDArray[np.int64]:
+def pillow_jpeg(image: Bytes, quality: int, subsampling: int) -> NDArray[np.int64]:
     """Code and decode by Pillow."""
     file = io.BytesIO()
-    Image.fromarray(picture).save(file, "JPEG", quality=quality, subsampling={420: 2, 444: 0}[subsampling])
+    Image.fromarray(image).save(file, "JPEG", quality=quality, subsampling={420: 2, 444: 0}[subsampling])
     return np.asarray(Image.open(file)).astype(np.int64)

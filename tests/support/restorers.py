@@ -68,20 +68,20 @@ def kodak(data: Path) -> list[Tensor]:
 def kodak_centres(data: Path, side: int) -> Tensor:
     """The centres of those photographs, (5, 3, side, side)."""
     centres = []
-    for picture in kodak(data):
-        top, left = (picture.shape[2] - side) // 2, (picture.shape[3] - side) // 2
-        centres.append(picture[:, :, top : top + side, left : left + side])
+    for image in kodak(data):
+        top, left = (image.shape[2] - side) // 2, (image.shape[3] - side) // 2
+        centres.append(image[:, :, top : top + side, left : left + side])
     return torch.cat(centres)
 
 
-def noisy(pictures: Tensor, levels: float) -> Tensor:
+def noisy(images: Tensor, levels: float) -> Tensor:
     """Add white noise of a standard deviation in levels of 255, not clipped."""
-    noise: Tensor = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(0))
-    return pictures + noise * levels / 255.0
+    noise: Tensor = torch.randn(images.shape, generator=torch.Generator().manual_seed(0))
+    return images + noise * levels / 255.0
 
 
 def psnr(first: Tensor, second: Tensor) -> float:
-    """Mean over pictures of the peak signal-to-noise ratio, in decibels."""
+    """Mean over images of the peak signal-to-noise ratio, in decibels."""
     errors = (first - second).square().mean(dim=(1, 2, 3))
     return float((-10.0 * torch.log10(errors)).mean())
 
@@ -89,7 +89,7 @@ def psnr(first: Tensor, second: Tensor) -> float:
 def looked_at(defence: LearnedDefence, size: int, row: int, column: int, *inputs: Tensor) -> tuple[int, int]:
     """How far the output at a pixel looks: the largest distance of a row and of a column that has a gradient.
 
-    The weights are replaced by small positive ones, on a dark picture of size × size: nothing is cut off or clamped.
+    The weights are replaced by small positive ones, on a dark image of size × size: nothing is cut off or clamped.
     """
     defence = copy.deepcopy(defence).double()
     for weight in defence.network.parameters():
@@ -104,7 +104,7 @@ def looked_at(defence: LearnedDefence, size: int, row: int, column: int, *inputs
 def assert_both_exports_are_it(
     defence: LearnedDefence, folder: Path, sizes: Sequence[tuple[int, int, int]], **parameters: float
 ) -> None:
-    """TorchScript and ONNX give the defence's pictures at (batch, height, width), and TorchScript its gradient."""
+    """TorchScript and ONNX give the defence's images at (batch, height, width), and TorchScript its gradient."""
     script_path, graph_path = folder / "defence.pt", folder / "defence.onnx"
     export_torchscript(defence, script_path)
     export_onnx(defence, graph_path)

@@ -56,14 +56,14 @@ def weights_beside(store: Path) -> dict[str, Path]:
 
 
 def step_of(name: str, side: int, **parameters: float) -> str:
-    """A defence as a chain, with lengths that fit a picture of a shorter side of `side` pixels."""
+    """A defence as a chain, with lengths that fit an image of a shorter side of `side` pixels."""
     known = (p for p in CATALOGUE[name].facts.graph_parameters if p.at_most_side and p.default > side)
     lengths = {p.name: float(side // 2 + 1) for p in known}
     return format_chain([Step(name=name, parameters=tuple({**lengths, **parameters}.items()))])
 
 
 def smallest(name: str) -> int:
-    """Side of the smallest picture that the default variant purifies: one that holds its window."""
+    """Side of the smallest image that the default variant purifies: one that holds its window."""
     facts = CATALOGUE[name].facts
     return int(max(facts.minimum_size, *(p.default for p in facts.structural if p.at_most_side), 1))
 
@@ -74,7 +74,7 @@ def wire(chain: str) -> list[DefenceStep]:
 
 
 def photo_like(height: int, width: int, seed: int = 0) -> Floats:
-    """A picture (H, W, 3) of smooth shapes, an edge and fine texture, well inside (0, 1), no two values alike."""
+    """An image (H, W, 3) of smooth shapes, an edge and fine texture, well inside (0, 1), no two values alike."""
     generator = np.random.default_rng(seed)
     rows, columns = np.mgrid[0:height, 0:width] / max(height, width)
     base = 0.45 + 0.15 * np.sin(9 * rows + 5 * columns) + 0.2 * (rows + 0.4 * columns > 0.5)
@@ -83,9 +83,9 @@ def photo_like(height: int, width: int, seed: int = 0) -> Floats:
     return values
 
 
-def planes(picture: Floats) -> Floats:
+def planes(image: Floats) -> Floats:
     """(H, W, 3) as (1, 3, H, W)."""
-    return np.ascontiguousarray(picture.transpose(2, 0, 1)[None])
+    return np.ascontiguousarray(image.transpose(2, 0, 1)[None])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,19 +114,19 @@ class Served:
         """The worker's answers."""
         return list(self.worker.run(WorkerRequest(items=items)).results)
 
-    def purified(self, picture: Floats, chain: str, seed: int | None = SEED) -> PurifyResponse:
-        """The answer to one picture."""
-        (result,) = self.answers(purify_item(picture, chain, seed))
+    def purified(self, image: Floats, chain: str, seed: int | None = SEED) -> PurifyResponse:
+        """The answer to one image."""
+        (result,) = self.answers(purify_item(image, chain, seed))
         assert result.WhichOneof("result") == "purify", result.status.message
         return result.purify
 
-    def purify(self, picture: Floats, chain: str, seed: int | None = SEED) -> Floats:
+    def purify(self, image: Floats, chain: str, seed: int | None = SEED) -> Floats:
         """g(x), (H', W', 3)."""
-        return purified_values(self.purified(picture, chain, seed))
+        return purified_values(self.purified(image, chain, seed))
 
-    def gradient(self, picture: Floats, chain: str, seed: int = SEED) -> ScoreGradientResponse:
+    def gradient(self, image: Floats, chain: str, seed: int = SEED) -> ScoreGradientResponse:
         """The answer of ScoreGradient."""
-        (result,) = self.answers(gradient_item(picture, chain, seed))
+        (result,) = self.answers(gradient_item(image, chain, seed))
         assert result.WhichOneof("result") == "gradient", result.status.message
         return result.gradient
 
@@ -142,26 +142,26 @@ class Served:
         return EagerDefence(artifact=artifact, modules=modules)
 
 
-def purify_item(picture: Floats, chain: str, seed: int | None) -> WorkItem:
+def purify_item(image: Floats, chain: str, seed: int | None) -> WorkItem:
     """A request to purify."""
-    return WorkItem(purify=PurifyRequest(image=Image(tensor=to_tensor(picture)), defences=wire(chain), seed=seed))
+    return WorkItem(purify=PurifyRequest(image=Image(tensor=to_tensor(image)), defences=wire(chain), seed=seed))
 
 
-def gradient_item(picture: Floats, chain: str, seed: int) -> WorkItem:
+def gradient_item(values: Floats, chain: str, seed: int) -> WorkItem:
     """A request to differentiate."""
-    image = Image(tensor=to_tensor(picture))
+    image = Image(tensor=to_tensor(values))
     return WorkItem(gradient=ScoreGradientRequest(image=image, metric="lite", defences=wire(chain), seed=seed))
 
 
 def purified_values(response: Any) -> Floats:
-    """The purified picture of an answer."""
+    """The purified image of an answer."""
     return np.asarray(from_tensor(response.purified_image.tensor), np.float32)
 
 
-def eagerly(defence: EagerDefence, picture: Floats, chain: str, seed: int = SEED) -> Floats:
+def eagerly(defence: EagerDefence, image: Floats, chain: str, seed: int = SEED) -> Floats:
     """g(x) by the modules, (H', W', 3)."""
     (step,) = parse_chain(chain)
     with torch.no_grad():
-        purified: Tensor = defence.purify(torch.from_numpy(planes(picture)), seed, **dict(step.parameters))
+        purified: Tensor = defence.purify(torch.from_numpy(planes(image)), seed, **dict(step.parameters))
     values: Floats = purified[0].permute(1, 2, 0).numpy()
     return values

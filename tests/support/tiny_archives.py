@@ -1,10 +1,10 @@
 """Small archives with known answers, built in milliseconds: the server's tests need no trained metric and no torch.
 
-`bright` scores 100 times the mean of the picture, `dark` 100 minus that, so every score has a reference that is one
-line of numpy; `root` scores the root of the mean above a tenth: NaN for a picture that is darker. `log` gives infinity
-where a picture is black. `gain` multiplies and clips; `slow` leaves the picture nearly as it is and takes long.
+`bright` scores 100 times the mean of the image, `dark` 100 minus that, so every score has a reference that is one
+line of numpy; `root` scores the root of the mean above a tenth: NaN for an image that is darker. `log` gives infinity
+where an image is black. `gain` multiplies and clips; `slow` leaves the image nearly as it is and takes long.
 `piece` keeps the top left square of `size` pixels, `filter` has a graph for each kernel of 3, 5 and 9 and leaves the
-picture as it is.
+image as it is.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ from scoreguard_export.archive.mar import write_mar
 OPSET: Final = 20
 SLOW_NODES: Final = 40
 WINDOWS: Final = (3.0, 5.0, 9.0)
-GOLDEN_PICTURE: Final = "golden/grey.png"
+GOLDEN_IMAGE: Final = "golden/grey.png"
 GREY: Final = 51
-"""Value of the golden picture: brightness 20, darkness 80."""
+"""Value of the golden image: brightness 20, darkness 80."""
 DARKEST: Final = 0.1
 """Brightness of 1 below which `root` is not a number."""
 HANDLER_FILE: Final = "defended_score.py"
@@ -51,7 +51,7 @@ _IMAGE: Final = (None, 3, None, None)
 
 
 def png(value: int, size: int = 32) -> bytes:
-    """A square picture of one grey value, as a PNG file."""
+    """A square image of one grey value, as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(np.full((size, size, 3), value, np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()
@@ -79,7 +79,7 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
         "defences/broken.onnx": _model(_broken_nodes(), "purified", _IMAGE),
         "defences/huge.onnx": _model(_huge_nodes(), "purified", _IMAGE),
         "defences/log.onnx": _model([helper.make_node("Log", ["image"], ["purified"])], "purified", _IMAGE),
-        GOLDEN_PICTURE: png(GREY),
+        GOLDEN_IMAGE: png(GREY),
     }
     manifest = ArchiveManifest(
         format=FORMAT,
@@ -90,7 +90,7 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
             _filter(),
             *(_defence(name, []) for name in ("slow", "broken", "huge", "log")),
         ],
-        golden_vectors=[GoldenVector(image=GOLDEN_PICTURE, seed=1, score=golden, tolerance=1e-3)],
+        golden_vectors=[GoldenVector(image=GOLDEN_IMAGE, seed=1, score=golden, tolerance=1e-3)],
     )
     path = folder / f"{metric}.mar"
     write_mar(path, manifest, files)
@@ -160,7 +160,7 @@ def _slow_nodes() -> list[Any]:
 
 
 def _broken_nodes() -> list[Any]:
-    """No picture of a sensible size has this many values."""
+    """No image of a sensible size has this many values."""
     shape = helper.make_node("Constant", [], ["shape"], value_ints=[1, 3, 7, 11])
     return [shape, helper.make_node("Reshape", ["image", "shape"], ["purified"])]
 
@@ -208,7 +208,7 @@ def _defence(name: str, parameters: Sequence[ParameterSpec]) -> DefenceArtifact:
 
 
 def _length(name: str, default: float, maximum: float, choices: Sequence[float] = ()) -> ParameterSpec:
-    """A whole number of pixels that the picture bounds."""
+    """A whole number of pixels that the image bounds."""
     return ParameterSpec(
         name=name,
         default_value=default,

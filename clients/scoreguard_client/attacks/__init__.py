@@ -1,4 +1,4 @@
-"""Attacks: pictures within a small distance of the clean ones that a metric scores as better."""
+"""Attacks: images within a small distance of the clean ones that a metric scores as better."""
 
 from __future__ import annotations
 

@@ -3,10 +3,10 @@
     loss(x') = J(x') + what the method adds,    J = 1 - Q(x') / range
 
 Q is the quality, turned round where the attack lowers it, and range the width of the metric's declared range: J is of
-the order of 1 whatever the metric, which is what makes it fit beside another loss. Each picture has its own loss and
+the order of 1 whatever the metric, which is what makes it fit beside another loss. Each image has its own loss and
 its own tensor under Adam, so that the last bit of its result does not depend on its batch (see `per_image`).
 
-None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every picture that the metric is
+None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every image that the metric is
 asked about is cut to the ball.
 
 The session refuses gradients that are not finite. The benchmark's code turns them into zeros (`nan_to_num`); here that
@@ -29,7 +29,7 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images
 
 Slope = Callable[[Images], Gradients]
-"""Derivative of a loss with respect to each picture."""
+"""Derivative of a loss with respect to each image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class AdamSteps(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
@@ -79,7 +79,7 @@ class AdamSteps(LInfAttack):
         return self.iterations
 
     def adam(self, parameters: list[Any]) -> Any:
-        """Adam of torch, on one tensor for each picture."""
+        """Adam of torch, on one tensor for each image."""
         return require_torch(f"the attack {self.name}").optim.Adam(parameters, lr=self.lr)
 
     def walk(self, session: Session, start: Images, slope: Slope, *, forget: bool = False) -> Images:
@@ -91,16 +91,16 @@ class AdamSteps(LInfAttack):
             slope: derivative of the loss.
             forget: whether Adam starts anew at each step: then its step is lr * g / (|g| + 1e-8), a sign step.
         """
-        pictures, images = separate(start), start
-        optimizer = self.adam(pictures)
+        leaves, images = separate(start), start
+        optimizer = self.adam(leaves)
         for _ in range(self.iterations):
-            optimizer = self.adam(pictures) if forget else optimizer
-            for picture, own in zip(pictures, slope(images), strict=True):
-                picture.grad = as_tensor(own)
+            optimizer = self.adam(leaves) if forget else optimizer
+            for leaf, own in zip(leaves, slope(images), strict=True):
+                leaf.grad = as_tensor(own)
             optimizer.step()
-            images = session.region.clip(together(pictures))
-            for picture, own in zip(pictures, images, strict=True):
-                picture.copy_(as_tensor(own))
+            images = session.region.clip(together(leaves))
+            for leaf, own in zip(leaves, images, strict=True):
+                leaf.copy_(as_tensor(own))
         return images
 
 
@@ -115,10 +115,10 @@ def as_tensor(values: Images) -> Any:
 
 
 def separate(images: Images) -> list[Any]:
-    """A tensor of its own for each picture."""
+    """A tensor of its own for each image."""
     return [as_tensor(image) for image in images]
 
 
 def together(tensors: list[Any]) -> Images:
-    """The pictures of separate tensors as one batch with memory of its own."""
+    """The images of separate tensors as one batch with memory of its own."""
     return np.stack([tensor.detach().numpy() for tensor in tensors])

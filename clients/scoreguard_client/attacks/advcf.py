@@ -11,10 +11,10 @@ J = 1 - Q / range stands where the paper has the loss of Carlini and Wagner. Tha
 wrong; a score has no such point, so the paper's search for the smallest weight that succeeds is left out, and of all
 curves tried the one with the best score is kept.
 
-- paper: Adam at 0.01, 500 steps, weight 5. The picture is handed out as it is; the attack's 8-bit result is its
+- paper: Adam at 0.01, 500 steps, weight 5. The image is handed out as it is; the attack's 8-bit result is its
   rounding, as in the authors' code.
 - benchmark: the variant for quality metrics: Adam at 0.001, 10 steps, weight 0.5. What is handed out is the 8-bit
-  picture of the curve whose picture scored best before rounding.
+  image of the curve whose image scored best before rounding.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class AdvCF(AdamSteps):
         for _ in range(self.iterations):
             self._step(session, _filtered(clean, thetas), thetas, optimizer, best)
         if self.mode is Mode.BENCHMARK:
-            # The score that chose a picture was that of the picture before rounding: the base asks for this one's.
+            # The score that chose an image was that of the image before rounding: the base asks for this one's.
             return SearchResult(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
         last = session.region.clip(together(_filtered(clean, thetas))[:, 0])
         best.update(last, session.objective(last))
@@ -86,9 +86,9 @@ class AdvCF(AdamSteps):
         objective, gradient = session.value_and_gradient(asked)
         best.update(asked, objective)
         optimizer.zero_grad()
-        for picture, theta, slope in zip(filtered, thetas, loss_slope(session, gradient)[:, None], strict=True):
+        for image, theta, slope in zip(filtered, thetas, loss_slope(session, gradient)[:, None], strict=True):
             bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()
-            torch.autograd.backward([picture, self.weight * bend], [as_tensor(slope), None])
+            torch.autograd.backward([image, self.weight * bend], [as_tensor(slope), None])
         optimizer.step()
         with torch.no_grad():
             for theta in thetas:
@@ -96,19 +96,19 @@ class AdvCF(AdamSteps):
 
 
 def _filtered(clean: list[Any], thetas: list[Any]) -> list[Any]:
-    return [colour_filter(picture, theta) for picture, theta in zip(clean, thetas, strict=True)]
+    return [colour_filter(image, theta) for image, theta in zip(clean, thetas, strict=True)]
 
 
-def colour_filter(pictures: Any, theta: Any) -> Any:
-    """Pictures (N, 3, H, W) in [0, 1] through the curves of slopes theta (N, 3, K), differentiable in theta.
+def colour_filter(images: Any, theta: Any) -> Any:
+    """Images (N, 3, H, W) in [0, 1] through the curves of slopes theta (N, 3, K), differentiable in theta.
 
     The sum over all pieces is what lies before a value's own piece plus its way into that piece.
     """
     share = _shares(theta)
-    places = pictures.flatten(2) * theta.shape[2]
+    places = images.flatten(2) * theta.shape[2]
     piece = places.long().clamp(max=theta.shape[2] - 1)
     before = (share.cumsum(2) - share).gather(2, piece)
-    return (before + (places - piece) * share.gather(2, piece)).reshape(pictures.shape)
+    return (before + (places - piece) * share.gather(2, piece)).reshape(images.shape)
 
 
 def _shares(theta: Any) -> Any:

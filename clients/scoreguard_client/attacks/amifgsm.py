@@ -1,9 +1,9 @@
-"""AMI-FGSM: MI-FGSM whose bound follows each picture's naturalness (Sang et al., 2022).
+"""AMI-FGSM: MI-FGSM whose bound follows each image's naturalness (Sang et al., 2022).
 
     eps_i = min(k / NIQE(x_i), eps),  g_{t+1} = nu * g_t + grad Q(x_t) / ||grad Q(x_t)||_1
     x_{t+1} = Clip_{x, eps_i}(x_t + alpha * sign(g_{t+1}))
 
-NIQE (Mittal et al., 2013) is low where a picture looks natural: a picture that looks distorted already gets the smaller
+NIQE (Mittal et al., 2013) is low where an image looks natural: an image that looks distorted already gets the smaller
 ball. NIQE is about 4 on photographs, and with k = 1 the ball has a radius of about 64/255: ten steps of 1/255 never
 reach it, and the attack is MI-FGSM. k = 0.125, which the benchmark's authors take for video classifiers, gives about
 8/255, which does bind.
@@ -32,7 +32,7 @@ class NaturalnessError(AttackError):
 
     def __init__(self, indices: list[int], values: list[float]) -> None:
         self.indices, self.values = indices, values
-        answers = ", ".join(f"{value:g} for picture {index}" for index, value in zip(indices, values, strict=True))
+        answers = ", ".join(f"{value:g} for image {index}" for index, value in zip(indices, values, strict=True))
         super().__init__(f"attack 'amifgsm' divides by NIQE, which must be positive and finite, not {answers}")
 
 
@@ -47,7 +47,7 @@ class AMIFGSM(MIFGSM):
     budget = "L∞ ≤ k / NIQE(x)"
 
     eps: float = 1.0
-    """Largest radius that any picture gets, in units of [0, 1]; 1 = k / NIQE alone decides."""
+    """Largest radius that any image gets, in units of [0, 1]; 1 = k / NIQE alone decides."""
     k: float = 1.0
     """Radius times NIQE, in units of [0, 1]; 1 in the paper."""
 
@@ -61,7 +61,7 @@ class AMIFGSM(MIFGSM):
         return () if self.mode is Mode.BENCHMARK else ("niqe",)
 
     def region(self, clean: Images, companions: Companions) -> Ball:
-        """A ball of its own around each picture; NIQE is asked once, about the clean pictures.
+        """A ball of its own around each image; NIQE is asked once, about the clean images.
 
         Raises:
             NaturalnessError: NIQE is not positive or not finite.
@@ -72,8 +72,8 @@ class AMIFGSM(MIFGSM):
         return ball_around(clean, np.minimum(self.k / niqe, self.eps))
 
     def run(self, session: Session) -> SearchResult:
-        """Walk; the benchmark's code carries the picture too."""
-        return SearchResult(images=self._walk_picture(session))
+        """Walk; the benchmark's code carries the image too."""
+        return SearchResult(images=self._walk_image(session))
 
 
 def _positive(niqe: Scores) -> Scores:

@@ -3,13 +3,13 @@
     z_{t+1} = Clip(x_t + eta * sign(grad Q(x_t))),  x_{t+1} = Clip(x_t + 0.75 (z_{t+1} - x_t) + 0.25 (x_t - x_{t-1}))
 
 eta starts at `start` * eps, 2 eps in the paper. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22
-and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), a picture halves its eta and goes back to the best point that it
+and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), an image halves its eta and goes back to the best point that it
 has seen, with that point's gradient, if since the last checkpoint
 
 1. fewer than rho = 0.75 of its steps raised the objective, or
 2. neither its eta was halved nor its best objective rose.
 
-Every picture has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
+Every image has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
 ratio, is a loss for classifiers: a metric gives one number, and it is climbed as it is. The steps follow the paper's
 algorithm 1; its authors' code counts exactly rho of the steps as too few, rounds the checkpoints of short runs down to
 whole periods, so that eta halves sooner there, and skips condition 2 at the first checkpoint.
@@ -84,7 +84,7 @@ def checkpoints(iterations: int) -> tuple[int, ...]:
 
 
 class _Climb:
-    """Where one restart stands, for each picture of the batch."""
+    """Where one restart stands, for each image of the batch."""
 
     def __init__(self, session: Session, eps: float, start: float) -> None:
         self.best = Best(session.clean)
@@ -99,7 +99,7 @@ class _Climb:
         self._best_before: Scores = self.best.objective.copy()
 
     def step(self, *, first: bool) -> None:
-        """Move every picture; the first step has no momentum."""
+        """Move every image; the first step has no momentum."""
         clip, images = self._session.region.clip, self._images
         step = clip(images + self._eta * np.sign(self._gradient)) - images
         if not first:
@@ -107,7 +107,7 @@ class _Climb:
         self._before, self._images = images, clip(images + step)  # pyright: ignore[reportArgumentType]
 
     def answer(self, *, last: bool) -> None:
-        """Ask about the new pictures; no step needs the last one's gradient."""
+        """Ask about the new images; no step needs the last one's gradient."""
         if last:
             objective = self._session.objective(self._images)
         else:

@@ -9,13 +9,13 @@ It knows the chain: where the first step rounds (`jpeg`, `quantise`), DCT thresh
 gradients take the cubic derivative wherever a step rounds, and behind a random defence every question is the mean over
 as many draws as the spread of the gradient asks for (`oracles.draws`), unless the caller chose a number above one.
 
-Behind a random defence each member's picture is scored again before the choice, so that a lucky draw is not chosen.
+Behind a random defence each member's image is scored again before the choice, so that a lucky draw is not chosen.
 Like AutoAttack it raises flags where the evaluation itself looks doubtful (their section "flags", in our words):
 
-    zero-gradient      more than half of the gradient's values at the clean picture are exactly zero: masked
+    zero-gradient      more than half of the gradient's values at the clean image are exactly zero: masked
     one-step-wins      a single step gains more than every iterated attack: the gradient does not lead upwards
     black-box-wins     random search gains more than every gradient attack: masked, or the attacks are too short
-    one-draw           the same picture scores differently twice, and the oracle cannot average over draws
+    one-draw           the same image scores differently twice, and the oracle cannot average over draws
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _MIFGSM_STEPS: Final = 10
 _MASKED_SHARE: Final = 0.5
 
 Marks = npt.NDArray[np.bool_]
-"""Whether something holds for each picture, (N,)."""
+"""Whether something holds for each image, (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,7 +106,7 @@ class Auto(LInfAttack):
         return sum(member.queries_needed + 2 for member in self.members) + 3
 
     def run(self, session: Session) -> SearchResult:
-        """Run every member, and choose for each picture."""
+        """Run every member, and choose for each image."""
         session.take_draws()
         once, gradient = session.value_and_gradient(session.clean)
         again = session.value_and_gradient(session.clean)[0]

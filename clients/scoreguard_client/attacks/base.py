@@ -1,7 +1,7 @@
 """What every attack shares: the call, the budget and the bookkeeping. A new attack writes `run` and `queries_needed`.
 
-An attack searches, within its budget around each clean picture, for the picture of highest (or lowest) quality in the
-eyes of the metric. It works on whole batches: one question to the oracle covers all pictures.
+An attack searches, within its budget around each clean image, for the image of highest (or lowest) quality in the
+eyes of the metric. It works on whole batches: one question to the oracle covers all images.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ BENCHMARK_EPS: Final = 10 / 255
 """Radius of the sign attacks in the public benchmark (arXiv 2310.06958)."""
 
 OUT_OF_RANGE: Final = "out-of-range"
-"""Flag of a picture whose score left the metric's declared range."""
+"""Flag of an image whose score left the metric's declared range."""
 _RANGE_SLACK: Final = 1e-3
 
 Companions = Mapping[str, ScoreOracle]
@@ -66,7 +66,7 @@ class Needs(StrEnum):
     SCORES = "scores"
     """Scores alone: the public endpoint."""
     TRAINING = "training set"
-    """A perturbation that was trained on other pictures before; none of this picture's scores."""
+    """A perturbation that was trained on other images before; none of this image's scores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,11 +74,11 @@ class SearchResult:
     """What a search came back with."""
 
     images: Images
-    """The attacked pictures, (N, 3, H, W)."""
+    """The attacked images, (N, 3, H, W)."""
     objective: Scores | None = None
-    """Their objective (N,), where the last answers were about exactly these pictures; None = ask once more."""
+    """Their objective (N,), where the last answers were about exactly these images; None = ask once more."""
     flags: tuple[str, ...] = ()
-    """Signs that a picture's result should not be taken at face value, one text for each picture; empty = none."""
+    """Signs that an image's result should not be taken at face value, one text for each image; empty = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,17 +86,17 @@ class AttackResult:
     """What an attack found."""
 
     attacked: Images
-    """The attacked pictures, inside the budget exactly."""
+    """The attacked images, inside the budget exactly."""
     attacked_8bit: Levels
     """The same, rounded to 8 bits inside the budget (`Region.quantise`)."""
     scores: Scores
-    """The oracle's score of each attacked picture, (N,)."""
+    """The oracle's score of each attacked image, (N,)."""
     queries: Counts
-    """Calls about each picture, (N,): one for each score or gradient and each draw, calls sent again included."""
+    """Calls about each image, (N,): one for each score or gradient and each draw, calls sent again included."""
     trace: Scores
     """Every score in the order of the questions, (questions, N)."""
     flags: tuple[str, ...]
-    """Sanity flags of each picture, joined by commas; empty = none."""
+    """Sanity flags of each image, joined by commas; empty = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,7 +148,7 @@ class Attack(ABC):
     @property
     @abstractmethod
     def queries_needed(self) -> int:
-        """Questions that `run` asks about each picture, at most."""
+        """Questions that `run` asks about each image, at most."""
 
     @classmethod
     def fits(cls, chain: Sequence[Step]) -> bool:
@@ -163,7 +163,7 @@ class Attack(ABC):
 
     @property
     def call_limit(self) -> int | None:
-        """Calls that may be spent on each picture; None = as many as the questions cost."""
+        """Calls that may be spent on each image; None = as many as the questions cost."""
         return None
 
     @property
@@ -178,7 +178,7 @@ class Attack(ABC):
 
     @abstractmethod
     def region(self, clean: Images, companions: Companions) -> Region:
-        """The budget around clean pictures (N, 3, H, W)."""
+        """The budget around clean images (N, 3, H, W)."""
 
     @abstractmethod
     def run(self, session: Session) -> SearchResult:
@@ -204,13 +204,13 @@ class Attack(ABC):
         """Attack a batch.
 
         Args:
-            images: clean pictures, (N, 3, H, W) float32 in [0, 1].
+            images: clean images, (N, 3, H, W) float32 in [0, 1].
             oracle: what to move the score of; upwards, a lower-is-better score falls.
-            seeds: one for each picture, for attacks that draw; default 0, 1, ...
+            seeds: one for each image, for attacks that draw; default 0, 1, ...
             companions: oracles of the other metrics that the attack names in `companions`.
 
         Raises:
-            AttackInputError: the pictures or the seeds do not fit.
+            AttackInputError: the images or the seeds do not fit.
             OracleMismatchError: the attack needs gradients and the oracle has none.
             ChainMismatchError: it does not work through the oracle's chain.
             OracleAnswerError: the oracle answered with something that is not finite.
@@ -218,7 +218,7 @@ class Attack(ABC):
         """
         clean, seeds = _checked(images), range(len(images)) if seeds is None else seeds
         if len(seeds) != len(clean):
-            raise AttackInputError(f"{len(clean)} pictures need as many seeds, not {len(seeds)}")
+            raise AttackInputError(f"{len(clean)} images need as many seeds, not {len(seeds)}")
         if missing := [name for name in self.companions if name not in companions]:
             raise CompanionMissingError(self.name, missing[0])
         if not self.fits(oracle.facts.chain):
@@ -300,7 +300,7 @@ def _text(value: object) -> str:
 
 def _checked(images: Images) -> Images:
     if images.ndim != 4 or images.shape[1] != 3 or images.size == 0 or images.dtype != np.float32:
-        raise AttackInputError(f"pictures must be float32 (N, 3, H, W), not {images.dtype} {images.shape}")
+        raise AttackInputError(f"images must be float32 (N, 3, H, W), not {images.dtype} {images.shape}")
     if not (images.min() >= 0 and images.max() <= 1):
-        raise AttackInputError("pictures must lie in [0, 1]")
+        raise AttackInputError("images must lie in [0, 1]")
     return images

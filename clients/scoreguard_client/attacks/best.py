@@ -1,4 +1,4 @@
-"""The best pictures that a search has seen, for each picture of a batch by itself."""
+"""The best images that a search has seen, for each image of a batch by itself."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images, Scores
 
 Marks = npt.NDArray[np.bool_]
-"""Whether something holds for each picture, (N,)."""
+"""Whether something holds for each image, (N,)."""
 
 
 class Best:
@@ -18,19 +18,19 @@ class Best:
 
     def __init__(self, clean: Images) -> None:
         self.images = clean.copy()
-        """The best pictures, (N, 3, H, W); the clean ones before anything was seen."""
+        """The best images, (N, 3, H, W); the clean ones before anything was seen."""
         self.objective: Scores = np.full(len(clean), -np.inf)
         """Their objective, (N,); minus infinity before anything was seen."""
 
     def update(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
-        """Keep what is better, among the pictures of `where`; says which are, (N,)."""
+        """Keep what is better, among the images of `where`; says which are, (N,)."""
         better = np.asarray(objective > self.objective) & where
         self.images[better], self.objective[better] = images[better], objective[better]
         return better
 
     @property
     def found(self) -> SearchResult:
-        """The best pictures and their objective."""
+        """The best images and their objective."""
         return SearchResult(images=self.images, objective=self.objective)
 
 
@@ -47,7 +47,7 @@ class BestSeen(Best):
             self.update(session.clean, session.clean_objective)
 
     def ask(self, images: Images) -> Scores:
-        """The objective of each picture, (N,); one question."""
+        """The objective of each image, (N,); one question."""
         objective = self._session.objective(images)
         self.update(images, objective)
         return objective

@@ -1,4 +1,4 @@
-"""Cumulative-UAP: one-step perturbations accumulated over training pictures (arXiv 2310.06958, 2023).
+"""Cumulative-UAP: one-step perturbations accumulated over training images (arXiv 2310.06958, 2023).
 
 How it is trained is told in `universal.cumulative`, how it is applied in `attacks.universal`.
 """

@@ -113,7 +113,7 @@ def lpips(weights: str, digest: str) -> Distance:
 
     def distance(attacked: Any, clean: Any) -> Any:
         if min(attacked.shape[2:]) < _LPIPS_SIDE:
-            raise AttackInputError(f"LPIPS needs pictures of at least {_LPIPS_SIDE} x {_LPIPS_SIDE} pixels")
+            raise AttackInputError(f"LPIPS needs images of at least {_LPIPS_SIDE} x {_LPIPS_SIDE} pixels")
         return loss(attacked, clean)
 
     return distance

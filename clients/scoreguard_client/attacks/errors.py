@@ -2,7 +2,7 @@
 
 AttackError
 ├── AttackSpecError       a text that names no attack, or a parameter that does not fit
-├── AttackInputError      pictures that an attack cannot start from
+├── AttackInputError      images that an attack cannot start from
 ├── OracleMismatchError   the attack needs a gradient and the oracle has none
 ├── ChainMismatchError    the attack does not work through the chain of the oracle
 ├── CompanionMissingError the attack asks another metric besides, which is not there
@@ -28,7 +28,7 @@ class AttackSpecError(AttackError):
 
 
 class AttackInputError(AttackError):
-    """Pictures that an attack cannot start from."""
+    """Images that an attack cannot start from."""
 
 
 class OracleMismatchError(AttackError):
@@ -63,7 +63,7 @@ class OracleAnswerError(AttackError):
 
     def __init__(self, what: str, indices: list[int]) -> None:
         self.what, self.indices = what, indices
-        super().__init__(f"the oracle's {what} is not finite for picture {', '.join(map(str, indices))} of the batch")
+        super().__init__(f"the oracle's {what} is not finite for image {', '.join(map(str, indices))} of the batch")
 
 
 class QueryBudgetError(AttackError):
@@ -72,6 +72,6 @@ class QueryBudgetError(AttackError):
     def __init__(self, attack: str, budget: int) -> None:
         self.attack, self.budget = attack, budget
         super().__init__(
-            f"attack {attack!r} asked for more than its {budget} queries per picture; "
+            f"attack {attack!r} asked for more than its {budget} queries per image; "
             "behind a random defence each query costs its draws"
         )

@@ -4,12 +4,12 @@ The gradient is estimated from pairs of scores at opposite probes (antithetic sa
 
     g = 1 / (2 n s) * sum_i (Q(clip(x + s u_i)) - Q(clip(x - s u_i))) u_i,  u_i random with E[u u^T] = I.
 
-Probes are cut to the budget, so that every picture asked about may be handed out, and the endpoint takes no others than
+Probes are cut to the budget, so that every image asked about may be handed out, and the endpoint takes no others than
 those in [0, 1]. Where a pixel lies on the border of the budget only one probe of each pair moves it: its expected
 derivative is halved and keeps its sign.
 
 Each step asks 2n questions. The last step takes as many pairs as still fit; what is left then, one or two questions, is
-spent on the last picture and on one more probe. The best picture that was asked about is handed out, the clean one
+spent on the last image and on one more probe. The best image that was asked about is handed out, the clean one
 among them.
 """
 
@@ -29,14 +29,14 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
 Mover = Callable[[Images, Gradients], Images]
-"""From pictures and the estimated gradient to the next pictures, not yet cut to the budget; it may remember."""
+"""From images and the estimated gradient to the next images, not yet cut to the budget; it may remember."""
 
-_PICTURE = (-1, 1, 1, 1)
+_IMAGE = (-1, 1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatedSteps(ScoreAttack, LInfAttack):
-    """Ascent along gradients estimated from scores; exactly `queries` questions about each picture."""
+    """Ascent along gradients estimated from scores; exactly `queries` questions about each image."""
 
     eps: float = 0.1
     """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
@@ -55,7 +55,7 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
 
     @abstractmethod
     def probe(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Images:
-        """A random direction u for a picture (3, H, W)."""
+        """A random direction u for an image (3, H, W)."""
 
     @abstractmethod
     def mover(self, clean: Images) -> Mover:
@@ -74,12 +74,12 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
         return best.found
 
     def estimate(self, session: Session, best: BestSeen, images: Images, pairs: int) -> Gradients:
-        """The estimated gradient of the objective at pictures inside the budget; two questions for each pair."""
+        """The estimated gradient of the objective at images inside the budget; two questions for each pair."""
         total = np.zeros_like(images)
         for _ in range(pairs):
             offset = self._offset(session)
             rise = _rise(session, best, images, offset) / (2 * pairs * self.spread**2)
-            total += rise.astype(np.float32).reshape(_PICTURE) * offset
+            total += rise.astype(np.float32).reshape(_IMAGE) * offset
         return total
 
     def _offset(self, session: Session) -> Images:

@@ -1,6 +1,6 @@
-"""Differential evolution of one picture's candidates (Storn and Price 1997), driven a generation at a time.
+"""Differential evolution of one image's candidates (Storn and Price 1997), driven a generation at a time.
 
-scipy's `differential_evolution` owns its loop and asks about one picture; here the pictures of a batch must be asked
+scipy's `differential_evolution` owns its loop and asks about one image; here the images of a batch must be asked
 about together, candidate by candidate, each with its own random numbers. So the generation is the unit: `propose`
 gives a trial for each member, and `select` keeps it where it beats the member in its place.
 
@@ -36,7 +36,7 @@ class Evolution:
         """Start.
 
         Args:
-            rng: of this picture.
+            rng: of this image.
             members: the first generation, (P, D), P at least `SMALLEST`.
             high: upper border, (D,).
             mode: which variant runs.

@@ -1,7 +1,7 @@
-"""Full-reference measures as a loss: how far an attacked picture is from the clean one, and which way leads back.
+"""Full-reference measures as a loss: how far an attacked image is from the clean one, and which way leads back.
 
-A distance is 0 for equal pictures and grows with the difference. It is a function of torch tensors with one value for
-each picture; `gradient` hands numpy arrays to it and its derivative back.
+A distance is 0 for equal images and grows with the difference. It is a function of torch tensors with one value for
+each image; `gradient` hands numpy arrays to it and its derivative back.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ SSIM_WINDOW: Final = 11
 
 
 class Distance(Protocol):
-    """Distance of attacked from clean pictures."""
+    """Distance of attacked from clean images."""
 
     def __call__(self, attacked: Any, clean: Any) -> Any:
-        """One value for each picture: tensors (N, 3, H, W) in [0, 1] to (N,)."""
+        """One value for each image: tensors (N, 3, H, W) in [0, 1] to (N,)."""
         ...
 
 
 def value_and_gradient(distance: Distance, images: Images, clean: Images) -> tuple[Scores, Gradients]:
-    """The distance of each picture (N,), and its derivative with respect to that picture (N, 3, H, W).
+    """The distance of each image (N,), and its derivative with respect to that image (N, 3, H, W).
 
     Where a measure has no derivative (LPIPS divides by the length of a feature vector that may be 0) it is 0.
     """
-    # One picture at a time: a convolution's last bits depend on the batch.
+    # One image at a time: a convolution's last bits depend on the batch.
     pairs = [_one(distance, image[None], other[None]) for image, other in zip(images, clean, strict=True)]
     values, gradients = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
     return values.astype(np.float64), gradients
@@ -45,7 +45,7 @@ def _one(distance: Distance, image: Images, clean: Images) -> tuple[Scores, Grad
 
 
 def ssim_distance(attacked: Any, clean: Any) -> Any:
-    """1 - SSIM (Wang et al. 2004) on the channels of the pictures at their own size.
+    """1 - SSIM (Wang et al. 2004) on the channels of the images at their own size.
 
     The window shrinks to the largest odd size that fits where a side is below 11 pixels.
     """

@@ -1,4 +1,4 @@
-"""Generative-UAP: a perturbation drawn by a network that was trained on pictures (arXiv 2310.06958, 2023).
+"""Generative-UAP: a perturbation drawn by a network that was trained on images (arXiv 2310.06958, 2023).
 
 How it is trained is told in `universal.generative`, how it is applied in `attacks.universal`.
 """

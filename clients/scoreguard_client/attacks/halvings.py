@@ -1,4 +1,4 @@
-"""How the share of the picture that a random search changes shrinks (Andriushchenko et al. 2020, section 3.2).
+"""How the share of the image that a random search changes shrinks (Andriushchenko et al. 2020, section 3.2).
 
 It halves after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and scales with the budget.
 """

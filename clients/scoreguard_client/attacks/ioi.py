@@ -6,8 +6,8 @@ One FGSM step makes x_p; two modules hide it.
 
 - H_x, frequencies: the coefficients of x's two-dimensional Fourier transform that are among the `keep` share of largest
   magnitude, channel by channel, stay those of x. H_x sets them to zero in the difference and passes all others.
-- m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the picture's highest; below 0.01
-  it is 0, else its square root. Borders of one pixel are 0, and so are flat pictures: nothing could hide there.
+- m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the image's highest; below 0.01
+  it is 0, else its square root. Borders of one pixel are 0, and so are flat images: nothing could hide there.
 
 One step may overshoot: the result may score below the clean image, by definition.
 
@@ -16,7 +16,7 @@ The result keeps x's strong frequencies and is mixed from the weak ones of x_p a
 coefficients' magnitudes over H * W, which is what the paper's theorem 1 bounds.
 
 The authors' notebook loses the one coefficient that equals the threshold, and cuts x_p and x' down to 8 bits instead of
-rounding, which darkens both by half a level; here all others pass, and pictures stay floats.
+rounding, which darkens both by half a level; here all others pass, and images stay floats.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _TIES: Final = 1 + 1e-9
 _AXES: Final = (2, 3)
 
 Planes = npt.NDArray[np.float64]
-"""A number for each value of each picture, (N, 3, H, W)."""
+"""A number for each value of each image, (N, 3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +59,7 @@ class IOI(LInfAttack):
     lr: float = 0.1
     """Length of the sign step before it is filtered, in units of [0, 1]; 0.1 in the paper."""
     keep: float = 0.07
-    """Share of Fourier coefficients, the largest, that stay the clean picture's; 0.07 in the paper."""
+    """Share of Fourier coefficients, the largest, that stay the clean image's; 0.07 in the paper."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +85,7 @@ class IOI(LInfAttack):
         return SearchResult(images=session.region.clip((clean + change).astype(np.float32)))
 
     def weak_part(self, difference: Planes, clean: Images) -> Planes:
-        """A difference without the frequencies in which the clean pictures are strong."""
+        """A difference without the frequencies in which the clean images are strong."""
         strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
         ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
         index = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
@@ -95,18 +95,18 @@ class IOI(LInfAttack):
 
 
 def visibility(clean: Images) -> Planes:
-    """Share of a change that each value may take, 0 (flat) to 1 (the picture's strongest contrast)."""
+    """Share of a change that each value may take, 0 (flat) to 1 (the image's strongest contrast)."""
     contrast = _relative_deviation(clean.astype(np.float64))
     highest = contrast.max(axis=(1, 2, 3), keepdims=True)
     share = contrast / np.where(highest > 0, highest, 1)
     return np.sqrt(np.where(share < _LOWEST, 0, share))
 
 
-def _relative_deviation(pictures: Planes) -> Planes:
-    result = np.zeros_like(pictures)
-    if min(pictures.shape[2:]) < _WINDOW:
+def _relative_deviation(images: Planes) -> Planes:
+    result = np.zeros_like(images)
+    if min(images.shape[2:]) < _WINDOW:
         return result
-    windows = np.lib.stride_tricks.sliding_window_view(pictures, (_WINDOW, _WINDOW), axis=_AXES)
+    windows = np.lib.stride_tricks.sliding_window_view(images, (_WINDOW, _WINDOW), axis=_AXES)
     mean = windows.mean(axis=(4, 5))
     result[:, :, 1:-1, 1:-1] = windows.std(axis=(4, 5)) / np.where(mean > 0, mean, 1)
     return result

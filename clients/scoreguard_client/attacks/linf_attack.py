@@ -11,7 +11,7 @@ from scoreguard_client.oracles.base import Images
 
 @dataclass(frozen=True, kw_only=True)
 class LInfAttack(Attack):
-    """An attack within eps of the clean picture, element by element."""
+    """An attack within eps of the clean image, element by element."""
 
     budget = "L∞ ≤ eps"
 

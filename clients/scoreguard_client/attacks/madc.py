@@ -1,6 +1,6 @@
 """MADC: maximum differentiation (Wang and Simoncelli, "Maximum differentiation (MAD) competition", 2008), as an attack.
 
-The quality is raised while the mean squared error from the clean picture is held: x' walks on the sphere of radius
+The quality is raised while the mean squared error from the clean image is held: x' walks on the sphere of radius
 `rmse` around x. With d = x' - x, to which the gradient of the MSE is parallel, and g = grad Q(x'), each step is
 
     p = g - (<g, d> / <d, d>) d,  y = x' + step * R * p / ||g||,  x' = clip(x + s (y - x), 0, 1)
@@ -9,12 +9,12 @@ where R is the sphere's radius, rmse * sqrt(3 H W), and s is found by a search a
 sides of y: outwards (s > 1) where the cut to [0, 1] has made the MSE too small, inwards where the step has made it too
 large. The gradient's part p vanishes where the walk has arrived, and the steps with it.
 
-The walk starts where the paper's does, at the clean picture with Gaussian noise of the wanted error, drawn from the
-picture's seed. At x itself the gradient of the MSE is zero and there is nothing to be orthogonal to.
+The walk starts where the paper's does, at the clean image with Gaussian noise of the wanted error, drawn from the
+image's seed. At x itself the gradient of the MSE is zero and there is nothing to be orthogonal to.
 
 The benchmark's description gives the search a precision of 0.04 without a unit. On the scale of 0 to 1 that is
 10/255, the whole radius, and would hold nothing; it is read as 0.04 grey levels, that is 0.4 % of 10/255, and as the
-same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. A picture whose
+same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. An image whose
 moved values all stand at 0 or 1 cannot reach the sphere and ends inside it. Where the clean image scores better than
 what the walk ended at, it is handed out (see `clean_candidate`), and its error is 0.
 
@@ -46,7 +46,7 @@ _SMALLEST: Final = 1e-30
 _RETREAT: Final = 0.0005
 
 Numbers = npt.NDArray[np.floating]
-"""Pictures, differences of pictures or one number for each, in either precision."""
+"""Images, differences of images or one number for each, in either precision."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +81,7 @@ class MADC(Attack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
@@ -95,7 +95,7 @@ class MADC(Attack):
         return min(_PRECISION, _SHARE * self.rmse)
 
     def region(self, clean: Images, companions: Companions) -> MseRegion:
-        """All pictures within `rmse`."""
+        """All images within `rmse`."""
         del companions
         return MseRegion(clean=clean, rmse=self.rmse)
 
@@ -118,7 +118,7 @@ class MADC(Attack):
         return self.step * radius * orthogonal(gradient, difference) / np.where(norm > 0, norm, 1)
 
     def held(self, clean: Images, difference: Numbers) -> Images:
-        """Pictures clip(clean + s * difference), with s > 0 such that their error is `rmse` as nearly as can be.
+        """Images clip(clean + s * difference), with s > 0 such that their error is `rmse` as nearly as can be.
 
         Args:
             clean: the centres, (N, 3, H, W).
@@ -133,7 +133,7 @@ class MADC(Attack):
             inside = error <= self.rmse
             low, reached = np.where(inside, probe, low), np.where(inside, error, reached)
             high = np.where(inside, high, probe)
-            # A picture that is there stays there, so that it does not depend on the others of its batch.
+            # An image that is there stays there, so that it does not depend on the others of its batch.
             there = (self.rmse - reached <= self.precision) | (low >= _FARTHEST)
             if there.all():
                 break
@@ -160,7 +160,7 @@ class MADC(Attack):
 
 
 def orthogonal(gradient: Gradients, difference: Numbers) -> Numbers:
-    """The part of a gradient along which the mean squared error does not change; all of it at the clean picture."""
+    """The part of a gradient along which the mean squared error does not change; all of it at the clean image."""
     square = _inner(difference, difference)
     share = _inner(gradient, difference) / np.where(square > 0, square, 1)
     return gradient - share * difference

@@ -7,8 +7,8 @@ With n = 25 pairs (50 queries), sigma = 0.001 and step = 0.01. The momentum of 0
 search over step lengths for a wanted class has no meaning for a score and is left out.
 
 The public benchmark's code differs, and `mode=benchmark` does what it does: u is one 3 x 32 x 32 tile repeated over
-the picture, there is no momentum, and x = Clip(x + step * g / ||g||_2) with the norm over one tile, 20 pairs and
-step = 0.1. That code hands out the last picture without knowing its score; here it is the best one asked about in both
+the image, there is no momentum, and x = Clip(x + step * g / ||g||_2) with the norm over one tile, 20 pairs and
+step = 0.1. That code hands out the last image without knowing its score; here it is the best one asked about in both
 modes, and probes stay inside the budget (see `estimated_steps`).
 """
 

@@ -6,8 +6,8 @@ position or a level is the whole part of its number. The variants of the evoluti
 - paper: one pixel, 400 candidates, places uniform, colours from N(128, 127), cut to the borders. The paper runs 100
   generations (40 400 queries); here it goes on until `queries` are used up.
 - benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries, the first of them about the clean image, so
-  that the last candidate is left out. Not repeated: that the whole picture loses its
-  fraction of a level, and that the clean picture's neighbour beyond the last row can be drawn.
+  that the last candidate is left out. Not repeated: that the whole image loses its
+  fraction of a level, and that the clean image's neighbour beyond the last row can be drawn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GENES: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class OnePixel(ScoreAttack):
-    """Differential evolution over places and colours; exactly `queries` questions about each picture."""
+    """Differential evolution over places and colours; exactly `queries` questions about each image."""
 
     name = "onepixel"
     title = "One pixel"
@@ -43,7 +43,7 @@ class OnePixel(ScoreAttack):
     budget = "changed pixels ≤ pixels"
 
     queries: int = 0
-    """Calls about each picture; 0 = the mode's own: 10 000 (as all attacks by scores), or the benchmark's 3300."""
+    """Calls about each image; 0 = the mode's own: 10 000 (as all attacks by scores), or the benchmark's 3300."""
     pixels: int = 0
     """Most pixels that change; 0 = the mode's own: 1 in the paper, 3 in the benchmark."""
     population: int = 0
@@ -63,7 +63,7 @@ class OnePixel(ScoreAttack):
         return SparseRegion(clean=clean, pixels=self.pixels)
 
     def run(self, session: Session) -> SearchResult:
-        """Let each picture's candidates evolve."""
+        """Let each image's candidates evolve."""
         best, evolutions = BestSeen(session), [self._start(rng, session.clean.shape) for rng in session.rngs]
         trials = [evolution.members for evolution in evolutions]
         while True:
@@ -85,7 +85,7 @@ class OnePixel(ScoreAttack):
 
 
 def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitness:
-    """The objective of each picture's candidates, (N, P); minus infinity for those that no question was left for."""
+    """The objective of each image's candidates, (N, P); minus infinity for those that no question was left for."""
     fitness = np.full((len(trials), len(trials[0])), -np.inf)
     for index in range(fitness.shape[1]):
         if not session.left:
@@ -96,7 +96,7 @@ def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitne
 
 
 def painted(clean: Images, candidates: Sequence[Members]) -> Images:
-    """The clean pictures, each with the pixels of its candidate."""
+    """The clean images, each with the pixels of its candidate."""
     images = clean.copy()
     for image, candidate in zip(images, candidates, strict=True):
         genes = candidate.reshape(-1, _GENES)

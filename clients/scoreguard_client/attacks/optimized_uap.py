@@ -1,4 +1,4 @@
-"""Optimized-UAP: a perturbation found by Adam on training pictures (Shumitskaya et al., BMVC 2022).
+"""Optimized-UAP: a perturbation found by Adam on training images (Shumitskaya et al., BMVC 2022).
 
 How it is trained is told in `universal.optimized`, how it is applied in `attacks.universal`.
 """

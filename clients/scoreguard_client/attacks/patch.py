@@ -3,20 +3,20 @@
 Needs scores only. The patch holds 0 or 1 in each channel of each pixel, and starts as 1000 squares of random colours
 laid over each other at a random place. Then each question changes one thing, kept where the score rose:
 
-- the place, at every `period`-th question: a shift of up to 0.75 (1 - t / queries) of the picture's height or width
-  along each axis, cut to the picture;
+- the place, at every `period`-th question: a shift of up to 0.75 (1 - t / queries) of the image's height or width
+  along each axis, cut to the image;
 - the pattern, at the others: a square of side max(1, floor(sqrt(p) * side)), p falling as told in `halvings`, becomes
   0 or 1 in each channel; a square of one pixel takes another colour, and in the second half of the questions
   with such squares one channel of it is turned over.
 
 - paper: 20 x 20 pixels, p_init = 0.4, one place for four patterns.
 - benchmark: 13 x 13 pixels, p_init = 0.8, the place at every fourth question. Not repeated from that code: the last
-  row and column that a patch never starts from, the failure where the patch is as large as the picture.
+  row and column that a patch never starts from, the failure where the patch is as large as the image.
 
 A patch covers what it lies on and may cost score: where no question found a better image than the clean one, whose
 score is the first question, the clean one is handed out.
 
-On a picture smaller than the patch, the patch shrinks to its shorter side. One that fills the picture never moves.
+On an image smaller than the patch, the patch shrinks to its shorter side. One that fills the image never moves.
 """
 
 from __future__ import annotations
@@ -48,23 +48,23 @@ Place = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Patch:
-    """A pattern somewhere in a picture."""
+    """A pattern somewhere in an image."""
 
     pattern: Images
     """(3, s, s), 0 or 1."""
     place: Place
     """Where it lies."""
 
-    def on(self, picture: Images) -> Images:
-        """A copy of a picture (3, H, W) with the patch on it."""
-        patched, (top, left), side = picture.copy(), self.place, self.pattern.shape[1]
+    def on(self, image: Images) -> Images:
+        """A copy of an image (3, H, W) with the patch on it."""
+        patched, (top, left), side = image.copy(), self.place, self.pattern.shape[1]
         patched[:, top : top + side, left : left + side] = self.pattern
         return patched
 
 
 @dataclass(frozen=True, kw_only=True)
 class PatchRS(ScoreAttack):
-    """Random search over place and pattern; exactly `queries` questions about each picture."""
+    """Random search over place and pattern; exactly `queries` questions about each image."""
 
     name = "patch-rs"
     title = "Sparse-RS patch"
@@ -178,4 +178,4 @@ def _other_colour(rng: np.random.Generator, old: Images) -> Images:
 
 
 def _laid(patches: list[Patch], clean: Images) -> Images:
-    return np.stack([patch.on(picture) for patch, picture in zip(patches, clean, strict=True)])
+    return np.stack([patch.on(image) for patch, image in zip(patches, clean, strict=True)])

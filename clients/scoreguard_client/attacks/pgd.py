@@ -3,7 +3,7 @@
     x_0 = Clip_{x, eps}(x + U(-eps, eps)),  x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(grad Q(x_t)))
 
 alpha = 2.5 * eps / iterations unless it is given: the paper's choice where it varies eps (100 steps of 2.5 eps / 100),
-with which a picture can cross the whole ball and still settle. What is handed out is told in `random_starts`.
+with which an image can cross the whole ball and still settle. What is handed out is told in `random_starts`.
 """
 
 from __future__ import annotations

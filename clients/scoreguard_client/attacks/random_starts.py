@@ -1,7 +1,7 @@
 """The family of attacks that climb from random points of the ball: what PGD and APGD share.
 
-The best picture of all steps of all restarts is handed out, for each picture of the batch by itself, or the clean one
-where none is better. A step's score comes with its gradient, so that only the last picture of a restart costs a
+The best image of all steps of all restarts is handed out, for each image of the batch by itself, or the clean one
+where none is better. A step's score comes with its gradient, so that only the last image of a restart costs a
 question of its own. The base then asks again about what is handed out: behind a random defence the highest of many
 noisy answers is too high, and the record should not hold it.
 """
@@ -38,7 +38,7 @@ class RandomStarts(LInfAttack):
 
     @property
     def queries_needed(self) -> int:
-        """In each restart one gradient for each step, and the score of its last picture."""
+        """In each restart one gradient for each step, and the score of its last image."""
         return self.restarts * (self.iterations + 1)
 
     @abstractmethod
@@ -55,6 +55,6 @@ class RandomStarts(LInfAttack):
 
 
 def random_start(session: Session, eps: float) -> Images:
-    """A point of each picture's ball, uniform in every value before it is cut to [0, 1]."""
+    """A point of each image's ball, uniform in every value before it is cut to [0, 1]."""
     noise = np.stack([rng.uniform(-eps, eps, session.clean.shape[1:]) for rng in session.rngs])
     return session.region.clip((session.clean + noise).astype(np.float32))

@@ -18,7 +18,7 @@ class ScoreAttack(Attack):
     needs = Needs.SCORES
 
     queries: int = 10_000
-    """Calls about each picture; 10 000 in the benchmark (arXiv 2408.01541)."""
+    """Calls about each image; 10 000 in the benchmark (arXiv 2408.01541)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -24,7 +24,7 @@ from scoreguard_client.oracles.base import (
 from scoreguard_client.oracles.draws import draws_needed
 
 Counts = npt.NDArray[np.int64]
-"""A number for each picture: (N,)."""
+"""A number for each image: (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,7 @@ class Limits:
     questions: int
     """Questions that it declares; one more is a bug of the attack."""
     calls: int | None = None
-    """Calls that it may spend on each picture; None = as many as its questions cost."""
+    """Calls that it may spend on each image; None = as many as its questions cost."""
     kept: int = 0
     """Questions of these that the search leaves for what is asked about its result, see `Session.release`."""
 
@@ -43,7 +43,7 @@ class Session:
     """What an attack's `run` works with.
 
     The objective is what the attack raises: the score, negated where a low score means high quality, and negated again
-    where the attack lowers quality. A question about a batch costs each picture one call, or one for each draw of a
+    where the attack lowers quality. A question about a batch costs each image one call, or one for each draw of a
     random defence, and one more for each time that the call had to be sent again.
     """
 
@@ -54,11 +54,11 @@ class Session:
         self.oracle = oracle
         """Who answers; an attack made of others hands it on to them."""
         self.seeds = tuple(seeds)
-        """One for each picture."""
+        """One for each image."""
         self.rngs = tuple(np.random.default_rng(seed) for seed in seeds)
-        """One generator for each picture, so that a picture's attack does not depend on its batch."""
+        """One generator for each image, so that an image's attack does not depend on its batch."""
         self.calls: Counts = np.zeros(len(region.clean), dtype=np.int64)
-        """Calls so far about each picture, (N,)."""
+        """Calls so far about each image, (N,)."""
         self.trace: list[Scores] = []
         """The scores in the order of the questions, each (N,), in the metric's own units."""
         self.asked = 0
@@ -86,7 +86,7 @@ class Session:
 
     @property
     def clean(self) -> Images:
-        """The pictures that the attack starts from, (N, 3, H, W)."""
+        """The images that the attack starts from, (N, 3, H, W)."""
         return self.region.clean
 
     @property
@@ -108,13 +108,13 @@ class Session:
         self._kept = 0
 
     def objective(self, images: Images) -> Scores:
-        """The objective of each picture, (N,)."""
+        """The objective of each image, (N,)."""
         self._ask()
         scores = self._oracle_scores(images)
         return self._remembered(images, self._sign * self._keep(scores))
 
     def gradient(self, images: Images) -> Gradients:
-        """Derivative of the objective with respect to each picture, (N, 3, H, W)."""
+        """Derivative of the objective with respect to each image, (N, 3, H, W)."""
         return self.value_and_gradient(images)[1]
 
     def value_and_gradient(self, images: Images) -> tuple[Scores, Gradients]:
@@ -132,7 +132,7 @@ class Session:
         """Add what another attack has asked on behalf of this one; its questions are held by its own budget.
 
         Args:
-            calls: calls about each picture, (N,).
+            calls: calls about each image, (N,).
             trace: its scores, (questions, N).
         """
         self.calls = self.calls + calls
@@ -155,9 +155,9 @@ class Session:
             raise QueryBudgetError(self._name, self._limits.questions)
         self.asked += 1
 
-    def _count(self, pictures: int) -> None:
+    def _count(self, images: int) -> None:
         oracle: object = self.oracle
-        calls = oracle.last_calls if isinstance(oracle, CallCounter) else np.ones(pictures, dtype=np.int64)
+        calls = oracle.last_calls if isinstance(oracle, CallCounter) else np.ones(images, dtype=np.int64)
         self.calls = self.calls + calls
 
     def _keep(self, scores: Scores) -> Scores:

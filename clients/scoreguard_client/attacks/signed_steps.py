@@ -2,11 +2,11 @@
 
 The two modes differ in what is clipped between steps.
 
-- paper: the picture itself is carried, x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(d_t)), where Clip cuts to the eps
+- paper: the image itself is carried, x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(d_t)), where Clip cuts to the eps
   ball and to [0, 1] at once (Kurakin et al. 2017, section 2.2).
 - benchmark: a perturbation p is carried and cut to the eps ball only. The metric sees clip(x + p, 0, 1), and the
   gradient passes that clip straight through, as if it were not there. A pixel that is driven beyond 0 or 1 keeps its
-  excess and needs as many steps to come back; the picture handed out is clip(x + p, 0, 1) too.
+  excess and needs as many steps to come back; the image handed out is clip(x + p, 0, 1) too.
 
 Both hand out where the walk ends; in paper mode the clean image where that scores better (see `clean_candidate`).
 """
@@ -44,7 +44,7 @@ class SignedSteps(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last picture, which may be worse than the clean one."""
+        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
@@ -63,10 +63,10 @@ class SignedSteps(LInfAttack):
 
     def run(self, session: Session) -> SearchResult:
         """Walk."""
-        walk = self._walk_perturbation if self.mode is Mode.BENCHMARK else self._walk_picture
+        walk = self._walk_perturbation if self.mode is Mode.BENCHMARK else self._walk_image
         return SearchResult(images=walk(session))
 
-    def _walk_picture(self, session: Session) -> Images:
+    def _walk_image(self, session: Session) -> Images:
         images, direction = session.clean, np.zeros_like(session.clean)
         for _ in range(self.iterations):
             direction = self.accumulate(direction, session.gradient(self.asked_at(images, direction)))

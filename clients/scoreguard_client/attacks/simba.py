@@ -2,12 +2,12 @@
 
 Takes the directions q of a basis Q in random order, without replacement, and tries x + step * q, then x - step * q; the
 first that raises the score is kept. `basis=pixel` (SimBA) takes single channels of single pixels; `basis=dct`
-(SimBA-DCT) takes the cosine waves of the whole picture whose frequencies are the lowest eighth in height and in width,
+(SimBA-DCT) takes the cosine waves of the whole image whose frequencies are the lowest eighth in height and in width,
 
     q_{c,u,v}[c, i, j] = a_u cos(pi (2 i + 1) u / 2H) b_v cos(pi (2 j + 1) v / 2W),  of length 1.
 
 The paper bounds nothing but the number of steps: after T of them ||x' - x||_2 <= sqrt(T) step. `eps` bounds each
-element besides: a trial is cut to the L-infinity ball, and the cut picture is carried; eps = 1 is no bound. A trial
+element besides: a trial is cut to the L-infinity ball, and the cut image is carried; eps = 1 is no bound. A trial
 that the cut leaves as it was is not asked about. When all directions have been tried, they are taken again in a new
 order. The public benchmark has no SimBA, so there is one mode.
 """
@@ -48,7 +48,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SimBA(ScoreAttack, LInfAttack):
-    """One direction at a time, there or back; exactly `queries` questions about each picture."""
+    """One direction at a time, there or back; exactly `queries` questions about each image."""
 
     name = "simba"
     title = "SimBA"
@@ -82,12 +82,12 @@ class SimBA(ScoreAttack, LInfAttack):
         return best.found
 
     def sizes(self, shape: Shape) -> Shape:
-        """Number of directions along the channels, the height and the width of a picture (3, H, W)."""
+        """Number of directions along the channels, the height and the width of an image (3, H, W)."""
         share = self.frequencies if self.basis is Basis.DCT else 1.0
         return (shape[0], *(math.ceil(share * side) for side in shape[1:]))
 
     def unit(self, index: int, shape: Shape) -> Images:
-        """One of the directions, as a picture (3, H, W) of length 1."""
+        """One of the directions, as an image (3, H, W) of length 1."""
         channel, row, column = np.unravel_index(index, self.sizes(shape))
         waves = _cosine if self.basis is Basis.DCT else _spike
         direction = np.zeros(shape, dtype=np.float32)
@@ -95,18 +95,18 @@ class SimBA(ScoreAttack, LInfAttack):
         return direction
 
     def _trial(self, ball: Ball, best: BestSeen, walks: list[_Walk], index: int) -> Images:
-        picture, walk = best.images[index], walks[index]
+        image, walk = best.images[index], walks[index]
         for _ in range(_SKIPS):
-            moved = picture + np.float32(self.step * walk.sign) * self.unit(walk.index, picture.shape)
+            moved = image + np.float32(self.step * walk.sign) * self.unit(walk.index, image.shape)
             trial: Images = np.clip(moved, ball.low[index], ball.high[index])
-            if not np.array_equal(trial, picture):
+            if not np.array_equal(trial, image):
                 break
             walk.turn(better=False)
         return trial  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
 class _Walk:
-    """Where one picture stands in its directions."""
+    """Where one image stands in its directions."""
 
     def __init__(self, rng: np.random.Generator, directions: int) -> None:
         self._order = _rounds(rng, directions)

@@ -4,7 +4,7 @@
     x = Clip_{x, eps}(Adam(x, g))
 
 With delta = 0.01 and Adam's step 0.01. The paper takes up to 8192 probes a step; 64 pairs (128 probes) are the default
-of the authors' published code and what a budget of 10 000 queries allows. Starts at the clean picture. The public
+of the authors' published code and what a budget of 10 000 queries allows. Starts at the clean image. The public
 benchmark has no SPSA, so there is one mode.
 """
 
@@ -49,17 +49,17 @@ class SPSA(EstimatedSteps):
         return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(np.float32)
 
     def mover(self, clean: Images) -> Mover:
-        """Adam on the pictures, its moments kept from step to step."""
+        """Adam on the images, its moments kept from step to step."""
         torch = require_torch("the attack spsa")
-        # A tensor for each picture: see `per_image`.
-        pictures = [torch.from_numpy(picture.copy()) for picture in clean]
-        adam = torch.optim.Adam(pictures, lr=self.step, maximize=True)
+        # A tensor for each image: see `per_image`.
+        leaves = [torch.from_numpy(leaf.copy()) for leaf in clean]
+        adam = torch.optim.Adam(leaves, lr=self.step, maximize=True)
 
         def move(images: Images, gradient: Gradients) -> Images:
-            for picture, image, slope in zip(pictures, images, gradient, strict=True):
-                picture.copy_(torch.from_numpy(image))
-                picture.grad = torch.from_numpy(slope)
+            for leaf, image, slope in zip(leaves, images, gradient, strict=True):
+                leaf.copy_(torch.from_numpy(image))
+                leaf.grad = torch.from_numpy(slope)
             adam.step()
-            return np.stack([picture.numpy() for picture in pictures])
+            return np.stack([leaf.numpy() for leaf in leaves])
 
         return move

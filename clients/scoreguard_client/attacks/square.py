@@ -6,7 +6,7 @@ score rose. p falls from p_init by halves at 10, 50, 200, 500, 1000, 2000, 4000,
 the schedule scales with the number of queries (section 3.2).
 
 Not repeated from the public benchmark's code: squares limited to the top left 256 x 256 pixels, failure on smaller
-pictures, no seed, one picture at a time. That code has no stripes either and starts from the clean picture:
+images, no seed, one image at a time. That code has no stripes either and starts from the clean image:
 `mode=benchmark` does that, with everything else as in the paper.
 
 The stripes of the start cost score that a few hundred squares do not win back on many metrics. Either mode therefore
@@ -36,7 +36,7 @@ _CHANNELS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Square(ScoreAttack, LInfAttack):
-    """Random search with squares; exactly `queries` questions about each picture."""
+    """Random search with squares; exactly `queries` questions about each image."""
 
     name = "square"
     title = "Square"
@@ -46,9 +46,9 @@ class Square(ScoreAttack, LInfAttack):
     eps: float = 0.1
     """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
     p_init: float = 0.05
-    """First share of the picture that a square covers; the paper takes 0.05 on ImageNet, 0.8 on MNIST and CIFAR-10."""
+    """First share of the image that a square covers; the paper takes 0.05 on ImageNet, 0.8 on MNIST and CIFAR-10."""
     mode: Mode = Mode.PAPER
-    """`paper` starts from stripes, `benchmark` from the clean picture."""
+    """`paper` starts from stripes, `benchmark` from the clean image."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -71,7 +71,7 @@ class Square(ScoreAttack, LInfAttack):
         return best.found
 
     def side(self, query: int, height: int, width: int) -> int:
-        """Side of the square for a query, in pixels; between 1 and the shorter side of the picture."""
+        """Side of the square for a query, in pixels; between 1 and the shorter side of the image."""
         share = halved(self.p_init, query, self.queries)
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 
@@ -89,14 +89,14 @@ def _with_squares(session: Session, ball: Ball, best: Images, side: int) -> Imag
     return candidate
 
 
-def _set_square(rng: np.random.Generator, ball: Ball, index: int, picture: Images, side: int) -> None:
-    _, height, width = picture.shape
+def _set_square(rng: np.random.Generator, ball: Ball, index: int, image: Images, side: int) -> None:
+    _, height, width = image.shape
     top, left = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
     window = (slice(None), slice(top, top + side), slice(left, left + side))
     # A square that changes nothing would waste a query: draw its signs again, as the authors' code does.
     for _ in range(_REDRAWS):
         up = rng.integers(0, 2, (_CHANNELS, 1, 1), dtype=np.int8) == 1
         values = np.where(up, ball.high[index][window], ball.low[index][window])
-        if not np.array_equal(values, picture[window]):
+        if not np.array_equal(values, image[window]):
             break
-    picture[window] = values  # pyright: ignore[reportPossiblyUnboundVariable]
+    image[window] = values  # pyright: ignore[reportPossiblyUnboundVariable]

@@ -1,20 +1,20 @@
 """SSAH: changes are kept out of the low frequencies (Luo et al., CVPR 2022, arXiv 2203.05151).
 
-    min  J(x') + lambda_lf * SmoothL1(phi(x'), phi(x)), summed over all values of a picture
+    min  J(x') + lambda_lf * SmoothL1(phi(x'), phi(x)), summed over all values of an image
 
 phi keeps the low frequencies: the Haar wavelet transform without its three high bands, transformed back, which sets
-each block of 2 x 2 pixels to its mean. Pictures of odd size get a row or column of zeros first, and lose it again.
+each block of 2 x 2 pixels to its mean. Images of odd size get a row or column of zeros first, and lose it again.
 
-J = 1 - Q / range stands in both modes where the paper has its loss on features. That loss pushes a picture's features
-away from its own and towards those of another picture of the batch; a metric has one number per picture and no classes
-that features could change between, and a picture's result would depend on its batch.
+J = 1 - Q / range stands in both modes where the paper has its loss on features. That loss pushes an image's features
+away from its own and towards those of another image of the batch; a metric has one number per image and no classes
+that features could change between, and an image's result would depend on its batch.
 
 - paper: the variable is m with x' = (tanh(m) + 1) / 2, so that no clipping is needed; 150 steps.
-- benchmark: the variable is the picture itself, cut to [0, 1] after each step; 10 steps.
+- benchmark: the variable is the image itself, cut to [0, 1] after each step; 10 steps.
 
-The last picture is handed out; in paper mode the clean one where it scores better.
+The last image is handed out; in paper mode the clean one where it scores better.
 
-The public code of the benchmark shows the metric the padded picture; here the metric sees the picture as it is.
+The public code of the benchmark shows the metric the padded image; here the metric sees the image as it is.
 """
 
 from __future__ import annotations
@@ -57,20 +57,20 @@ class SSAH(AdamSteps):
     def run(self, session: Session) -> SearchResult:
         """Descend."""
         clean = separate(session.clean[:, None])
-        variables = [self._encoded(picture).requires_grad_() for picture in clean]
-        optimizer, kept = self.adam(variables), [low_frequencies(picture) for picture in clean]
+        variables = [self._encoded(image).requires_grad_() for image in clean]
+        optimizer, kept = self.adam(variables), [low_frequencies(image) for image in clean]
         for _ in range(self.iterations):
             self._step(session, variables, optimizer, kept)
         return SearchResult(images=session.region.clip(_joined([self._decoded(variable) for variable in variables])))
 
     def _step(self, session: Session, variables: list[Any], optimizer: Any, kept: list[Any]) -> None:
         torch = require_torch("the attack ssah")
-        pictures = [self._decoded(variable) for variable in variables]
-        slopes = loss_slope(session, session.gradient(session.region.clip(_joined(pictures))))
+        decoded = [self._decoded(variable) for variable in variables]
+        slopes = loss_slope(session, session.gradient(session.region.clip(_joined(decoded))))
         optimizer.zero_grad()
-        for picture, slope, lows in zip(pictures, slopes[:, None], kept, strict=True):
-            distance = torch.nn.functional.smooth_l1_loss(low_frequencies(picture), lows, reduction="sum")
-            torch.autograd.backward([picture, self.lambda_lf * distance], [as_tensor(slope), None])
+        for one, slope, lows in zip(decoded, slopes[:, None], kept, strict=True):
+            distance = torch.nn.functional.smooth_l1_loss(low_frequencies(one), lows, reduction="sum")
+            torch.autograd.backward([one, self.lambda_lf * distance], [as_tensor(slope), None])
         optimizer.step()
         if self.mode is Mode.BENCHMARK:
             with torch.no_grad():
@@ -86,13 +86,13 @@ class SSAH(AdamSteps):
         return variable if self.mode is Mode.BENCHMARK else (variable.tanh() + 1) / 2
 
 
-def _joined(pictures: list[Any]) -> Images:
-    return together(pictures)[:, 0]
+def _joined(images: list[Any]) -> Images:
+    return together(images)[:, 0]
 
 
-def low_frequencies(pictures: Any) -> Any:
+def low_frequencies(images: Any) -> Any:
     """The phi of a batch of tensors (N, 3, H, W); odd sizes come back with their row or column of padding."""
     functional = require_torch("the attack ssah").nn.functional
-    height, width = pictures.shape[2:]
-    means = functional.avg_pool2d(functional.pad(pictures, (0, width % 2, 0, height % 2)), 2)
+    height, width = images.shape[2:]
+    means = functional.avg_pool2d(functional.pad(images, (0, width % 2, 0, height % 2)), 2)
     return means.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)

@@ -1,9 +1,9 @@
-"""The family of universal attacks: a perturbation that was trained on other pictures is added as it is.
+"""The family of universal attacks: a perturbation that was trained on other images is added as it is.
 
     x' = clip(x + amplitude * tile(u), 0, 1)
 
-u is repeated from the top left corner and cut to the picture's size. The study takes the amplitudes 0.2, 0.4 and 0.8.
-Its public code scores x + amplitude * u without the cut to [0, 1]; pictures here are always pictures, as in the later
+u is repeated from the top left corner and cut to the image's size. The study takes the amplitudes 0.2, 0.4 and 0.8.
+Its public code scores x + amplitude * u without the cut to [0, 1]; images here are always images, as in the later
 code of the same group (arXiv 2408.01541). The two readings of the training are the file's, not the attack's.
 """
 
@@ -31,7 +31,7 @@ _DIGEST: Final = re.compile(r"(?:[0-9a-f]{64})?\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalAttack(Attack):
-    """One trained perturbation for all pictures; the metric is not asked until the pictures are made."""
+    """One trained perturbation for all images; the metric is not asked until the images are made."""
 
     needs = Needs.TRAINING
     budget = "L∞ ≤ amplitude x largest value"
@@ -84,7 +84,7 @@ class UniversalAttack(Attack):
 
     @property
     def queries_needed(self) -> int:
-        """None: nothing is asked about the picture."""
+        """None: nothing is asked about the image."""
         return 0
 
     def pinned(self) -> Self:

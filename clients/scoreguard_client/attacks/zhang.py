@@ -4,18 +4,18 @@
 
 D is 1 - SSIM, LPIPS or DISTS: one attack for each.
 
-- paper: the authors' code. The start is the clean picture plus noise of -1/255, 0 or 1/255 from each picture's seed
-  (their own draw leaves 1/255 out, its upper end being exclusive). Each picture's gradient is scaled to an L2 norm of
+- paper: the authors' code. The start is the clean image plus noise of -1/255, 0 or 1/255 from each image's seed
+  (their own draw leaves 1/255 out, its upper end being exclusive). Each image's gradient is scaled to an L2 norm of
   1; Adam is made anew at every one of 200 steps, so that it has no memory and steps by its learning rate along the
   sign. With SSIM the top left and bottom right 5 x 5 pixels stay as they start. Their file has no term for DISTS.
-- benchmark: Adam with its memory on J + D, from the clean picture, 10 steps.
+- benchmark: Adam with its memory on J + D, from the clean image, 10 steps.
 
 The authors raise (Q(x') - Q(x))^2, which has no direction: which way a score goes is decided by the noise of the start.
 Here an attack has a direction, so Q itself is raised or lowered; the gradients differ by the factor 2 |Q(x') - Q(x)|.
 They sweep the weight over 33 values from 0 to 9 000 000; the benchmark takes 1, which is the default in both modes.
 
 A derivative of D that is not a number counts as 0. In the public codes the score's share of the gradient goes with it,
-here it stays. The last picture is handed out, as in both codes; in paper mode the clean one where it scores better.
+here it stays. The last image is handed out, as in both codes; in paper mode the clean one where it scores better.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Zhang et al. with DISTS: the structure and texture similarity of Ding et al. (2020) keeps the picture near.
+"""Zhang et al. with DISTS: the structure and texture similarity of Ding et al. (2020) keeps the image near.
 
     min  J(x') + weight * DISTS(x', x)
 

@@ -1,4 +1,4 @@
-"""Zhang et al. with LPIPS: the learned patch similarity of R. Zhang et al. (2018) keeps the picture near; see `zhang`.
+"""Zhang et al. with LPIPS: the learned patch similarity of R. Zhang et al. (2018) keeps the image near; see `zhang`.
 
 min  J(x') + weight * LPIPS(x', x)
 """

@@ -1,4 +1,4 @@
-"""Zhang et al. with SSIM: the structural similarity of Wang et al. (2004) keeps the picture near; see `zhang`.
+"""Zhang et al. with SSIM: the structural similarity of Wang et al. (2004) keeps the image near; see `zhang`.
 
 min  J(x') + weight * (1 - SSIM(x', x))
 """

@@ -10,8 +10,8 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard.v1.codec import Picture
-from scoreguard_client._models import FloatPicture
+from scoreguard.v1.codec import ImageArray
+from scoreguard_client._models import FloatImage
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.scores.fidelity import l_infinity, like, psnr, ssim
 from scoreguard_client.target.crafting import CraftedBatch
@@ -50,9 +50,9 @@ class Attacked:
 
     image: ImageRef
     """The image."""
-    clean: FloatPicture
+    clean: FloatImage
     """x in float32, (H, W, 3)."""
-    exact: FloatPicture
+    exact: FloatImage
     """x' in float32, (H, W, 3)."""
     rounded: npt.NDArray[np.uint8]
     """x' in 8 bits, (H, W, 3)."""
@@ -98,7 +98,7 @@ def attacked_images(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterator[
         )
 
 
-def fidelity_of(purified: FloatPicture | None, clean: Picture | None) -> Fidelity:
+def fidelity_of(purified: FloatImage | None, clean: ImageArray | None) -> Fidelity:
     """PSNR and SSIM of a purified image against the clean one; a smaller purified image is enlarged first."""
     if clean is None or purified is None:
         return Fidelity()

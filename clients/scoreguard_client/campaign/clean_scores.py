@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client._exceptions import ScoreguardError
 from scoreguard_client.campaign.attacked import fidelity_of
@@ -41,23 +41,22 @@ class CleanScorer:
             ServerError: the server refuses this caller.
         """
         try:
-            picture = read_image(self.folder, image)
+            values = read_image(self.folder, image)
         except ScoreguardError as error:
             answer = Answer(error=str(error), retryable=may_pass(error))
             return [self._score(key, None, answer) for key in keys]
-        self.gallery.show(image.name, picture)
+        self.gallery.show(image.name, values)
         jobs = [
-            Job(picture=picture, chain=key.chain, seed=self._seed(key), purified=key.chain != UNDEFENDED)
-            for key in keys
+            Job(image=values, chain=key.chain, seed=self._seed(key), purified=key.chain != UNDEFENDED) for key in keys
         ]
         answers = self.patience.outlast(lambda: self.endpoint.score(jobs))
-        return [self._score(key, picture, answer) for key, answer in zip(keys, answers, strict=True)]
+        return [self._score(key, values, answer) for key, answer in zip(keys, answers, strict=True)]
 
     def _seed(self, key: CleanKey) -> int:
         return self.plan.seed_for("clean", *key)
 
-    def _score(self, key: CleanKey, picture: Picture | None, answer: Answer) -> CleanScore:
-        fidelity = fidelity_of(answer.purified, picture)
+    def _score(self, key: CleanKey, image: ImageArray | None, answer: Answer) -> CleanScore:
+        fidelity = fidelity_of(answer.purified, image)
         return CleanScore(
             image=key.image,
             chain=key.chain,

@@ -1,4 +1,4 @@
-"""The live endpoint as a campaign uses it: many pictures at once, a failed one never fails the others."""
+"""The live endpoint as a campaign uses it: many images at once, a failed one never fails the others."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._exceptions import ScoreguardError, UnavailableError
-from scoreguard_client._models import FloatPicture
+from scoreguard_client._models import FloatImage
 from scoreguard_client.campaign.errors import ServerGoneError, may_pass
 from scoreguard_client.oracles.in_flight import pool_for
 from scoreguard_client.target.errors import FATAL
@@ -23,16 +23,16 @@ _Result = TypeVar("_Result")
 
 @dataclass(frozen=True, kw_only=True)
 class Job:
-    """One picture to score."""
+    """One image to score."""
 
-    picture: Picture
+    image: ImageArray
     """(H, W, 3), uint8 or float32."""
     chain: str
     """The chain in its text form."""
     seed: int
     """Seed of random defences."""
     purified: bool = False
-    """Whether the purified picture is wanted."""
+    """Whether the purified image is wanted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,7 +41,7 @@ class Answer:
 
     score: float | None = None
     """f(g(x)); None where the call failed."""
-    purified: FloatPicture | None = None
+    purified: FloatImage | None = None
     """g(x), where it was wanted."""
     seconds: float = 0.0
     """Wall time of the call, waiting in the server's queue included."""
@@ -58,7 +58,7 @@ class Answer:
 
 
 class Endpoint:
-    """Scores jobs concurrently. Errors of one picture come back as text; a server that is gone ends the campaign."""
+    """Scores jobs concurrently. Errors of one image come back as text; a server that is gone ends the campaign."""
 
     def __init__(self, client: ScoringClient, metric: str) -> None:
         self._client, self._metric = client, metric
@@ -70,7 +70,7 @@ class Endpoint:
             ServerError: the server cannot be reached, or lets this caller do nothing.
         """
         jobs = list(jobs)
-        with pool_for(job.picture for job in jobs) as pool:
+        with pool_for(job.image for job in jobs) as pool:
             return list(pool.map(self._score_one, jobs))
 
     def wait(self, seconds: float, archive_sha256: str) -> None:
@@ -91,7 +91,7 @@ class Endpoint:
         started = time.perf_counter()
         try:
             score = self._client.score(
-                job.picture, metric=self._metric, defences=job.chain, seed=job.seed, return_purified=job.purified
+                job.image, metric=self._metric, defences=job.chain, seed=job.seed, return_purified=job.purified
             )
         except (UnavailableError, *FATAL):
             raise

@@ -1,7 +1,7 @@
 """What can go wrong with a campaign.
 
 CampaignError
-├── PlanError           a campaign that cannot be planned: no pictures, an option that does not fit
+├── PlanError           a campaign that cannot be planned: no images, an option that does not fit
 ├── PlanMismatchError   a run directory that belongs to another plan
 ├── CleanImageError     an image that is not attacked, since its clean score failed
 ├── ServerGoneError     the server went away and did not come back

@@ -1,4 +1,4 @@
-"""The pictures of a run: exact arrays of attacked batches, so that a resumed run does not attack again, and PNG files.
+"""The images of a run: exact arrays of attacked batches, so that a resumed run does not attack again, and PNG files.
 
 A file that exists is whole.
 """
@@ -18,31 +18,31 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.support.whole_files import write_whole
-from scoreguard.v1.codec import TOP, Picture
+from scoreguard.v1.codec import TOP, ImageArray
 from scoreguard_client.attacks.base import AttackResult
 from scoreguard_client.campaign.errors import RunError
-from scoreguard_client.campaign.store import PICTURES
+from scoreguard_client.campaign.store import IMAGES
 from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.units import Unit
 
 
 @dataclass(frozen=True)
 class Gallery:
-    """The folder `pictures` of a run."""
+    """The folder `images` of a run."""
 
     run: Path
     """The run directory."""
     shown: Collection[str]
-    """Names of the pictures that are kept as PNG files."""
+    """Names of the images that are kept as PNG files."""
     keep_all: bool = False
-    """Whether every picture is kept, with its exact float values."""
+    """Whether every image is kept, with its exact float values."""
 
     def has(self, unit: Unit) -> bool:
-        """Whether the attacked pictures of a unit are kept."""
+        """Whether the attacked images of a unit are kept."""
         return self._batch_path(unit).is_file()
 
     def load(self, unit: Unit) -> CraftedBatch | None:
-        """The attacked pictures of a unit, or None where they must be made (again)."""
+        """The attacked images of a unit, or None where they must be made (again)."""
         try:
             with np.load(io.BytesIO(self._batch_path(unit).read_bytes()), allow_pickle=False) as arrays:
                 return _batch_of(arrays)
@@ -50,7 +50,7 @@ class Gallery:
             return None
 
     def save(self, unit: Unit, batch: CraftedBatch) -> None:
-        """Keep the attacked pictures of a unit."""
+        """Keep the attacked images of a unit."""
         result, buffer = batch.result, io.BytesIO()
         np.savez_compressed(
             buffer,
@@ -70,18 +70,18 @@ class Gallery:
             self._batch_path(unit).unlink(missing_ok=True)
 
     def show(
-        self, image: str, picture: Picture, *, attack: str = "", attacked_through: str = "", chain: str = ""
+        self, image: str, values: ImageArray, *, attack: str = "", attacked_through: str = "", chain: str = ""
     ) -> None:
         """Keep an image as PNG, rounded to 8 bits, if it is one of those shown."""
         if self.keep_all or image in self.shown:
-            levels = picture if picture.dtype == np.uint8 else np.rint(np.clip(picture, 0, 1) * TOP).astype(np.uint8)
+            levels = values if values.dtype == np.uint8 else np.rint(np.clip(values, 0, 1) * TOP).astype(np.uint8)
             buffer = io.BytesIO()
             PIL.Image.fromarray(levels).save(buffer, "PNG")
-            path = picture_path(self.run, image, attack=attack, attacked_through=attacked_through, chain=chain)
+            path = image_path(self.run, image, attack=attack, attacked_through=attacked_through, chain=chain)
             _write(path, buffer.getvalue())
 
     def _batch_path(self, unit: Unit) -> Path:
-        return self.run / PICTURES / "batches" / f"{unit.key}.npz"
+        return self.run / IMAGES / "batches" / f"{unit.key}.npz"
 
 
 def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
@@ -98,10 +98,10 @@ def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
     return CraftedBatch(result=result, seconds=float(arrays["seconds"]))
 
 
-def picture_path(run: Path, image: str, *, attack: str = "", attacked_through: str = "", chain: str = "") -> Path:
-    """Where a picture of a run is: clean without an attack, purified with a chain."""
+def image_path(run: Path, image: str, *, attack: str = "", attacked_through: str = "", chain: str = "") -> Path:
+    """Where an image of a run is: clean without an attack, purified with a chain."""
     parts = [_slug(part) for part in (attack, attacked_through, chain) if part]
-    return run / PICTURES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
+    return run / IMAGES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
 
 
 def _slug(text: str) -> str:

@@ -34,8 +34,8 @@ from scoreguard_client.target.gradients import Gradients, gradient_source, surro
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images
 
 _NOT_EXACT: Final = ("straight_through", "bpda_identity")
-SHOWN_PICTURES: Final = 3
-"""Pictures of a campaign that are kept for the report."""
+SHOWN_IMAGES: Final = 3
+"""Images of a campaign that are kept for the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +49,7 @@ class CampaignOptions:
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
-    """Folder of clean pictures."""
+    """Folder of clean images."""
     out: Path
     """Run directory."""
     adaptive: bool = False
@@ -59,21 +59,21 @@ class CampaignOptions:
     surrogate: Path | None = None
     """Archive or model store; None = `model_store` where it is present."""
     limit: int | None = None
-    """Most pictures to take, by name; None = all."""
+    """Most images to take, by name; None = all."""
     seed: int = 0
     """Where all drawing starts."""
     draws: int = 1
-    """Scores taken of each picture behind a random defence."""
+    """Scores taken of each image behind a random defence."""
     crafting_draws: int = 1
     """Draws per query of an attack that works through a random defence; 0 = as many as each image's gradient needs."""
     batch: int = 8
-    """Most pictures attacked at once."""
+    """Most images attacked at once."""
     checkpoint: bool = False
     """Whether local gradients are computed in the memory of one step of the chain."""
     patience: float = PATIENCE_SECONDS
     """Seconds to wait for a server that has gone."""
     keep_all: bool = False
-    """Whether the attacked pictures are all kept, not only those shown in the report."""
+    """Whether the attacked images are all kept, not only those shown in the report."""
 
 
 def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
@@ -119,7 +119,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *found.left_out)
-    shown = [image.name for image in found.images[:SHOWN_PICTURES]]
+    shown = [image.name for image in found.images[:SHOWN_IMAGES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
         "shown": shown,

@@ -44,16 +44,16 @@ class Plan:
     companions: tuple[str, ...]
     """Where the other metrics that attacks ask besides come from: name, `live` or `local`, digest."""
     images: tuple[ImageRef, ...]
-    """The pictures, by name."""
+    """The images, by name."""
     seed: int
     """Where all drawing starts."""
     draws: int
-    """Scores taken of each picture behind a random defence, with fresh seeds."""
+    """Scores taken of each image behind a random defence, with fresh seeds."""
     crafting_draws: int
     """Draws per query while an attack works through a random defence (expectation over transformation); 0 = as many as
     the spread of each image's gradient asks for (see `oracles.draws`), and one for attacks by scores."""
     batch: int
-    """Most pictures attacked at once."""
+    """Most images attacked at once."""
 
     def canonical_json(self) -> str:
         """One text for one plan."""
@@ -88,7 +88,7 @@ class Plan:
                     yield Unit(attack=attack, attacked_through=chain, images=images)
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
-        """Chains that a unit's pictures are scored behind: all, or the one that an adaptive attack knew."""
+        """Chains that a unit's images are scored behind: all, or the one that an adaptive attack knew."""
         return self.chains if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
 
     def seed_for(self, *parts: object) -> int:
@@ -96,7 +96,7 @@ class Plan:
         return derive_seed(self.seed, *parts)
 
     def _attacked_through(self, attack: Attack) -> list[str]:
-        # A trained perturbation looks at no picture: it knows the defences that it was trained through, or none.
+        # A trained perturbation looks at no image: it knows the defences that it was trained through, or none.
         adapts = self.adaptive and attack.needs is not Needs.TRAINING
         chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
@@ -124,6 +124,6 @@ def _difference(name: str, mine: object, theirs: object) -> str:
 
 def _short(value: object) -> str:
     if isinstance(value, tuple) and value and isinstance(value[0], ImageRef):
-        return f"{len(value)} pictures"
+        return f"{len(value)} images"
     text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
     return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"

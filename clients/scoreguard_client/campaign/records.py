@@ -1,4 +1,4 @@
-"""What a campaign writes down: one clean score per picture and chain, one record per attacked picture and chain."""
+"""What a campaign writes down: one clean score per image and chain, one record per attacked image and chain."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ class RecordKey(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class CleanScore:
-    """The score of a clean picture behind a chain."""
+    """The score of a clean image behind a chain."""
 
     image: str
-    """Name of the picture."""
+    """Name of the image."""
     chain: str
     """The chain; `none` = undefended."""
     draw: int
@@ -77,20 +77,20 @@ class CleanScore:
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
-    """An attacked picture behind a chain."""
+    """An attacked image behind a chain."""
 
     image: str
-    """Name of the picture."""
+    """Name of the image."""
     attack: str
     """The attack with all parameters, in its text form."""
     attacked_through: str
     """The chain that the attack worked through; `none` = the metric alone."""
     chain: str
-    """The chain that the picture was scored behind; `none` = undefended."""
+    """The chain that the image was scored behind; `none` = undefended."""
     draw: int
     """Number of the draw, from 0; deterministic chains have one."""
     image_sha256: str
-    """Digest of the picture's file."""
+    """Digest of the image's file."""
     metric: str
     """The metric."""
     adaptive: bool
@@ -110,7 +110,7 @@ class Record:
     attacked_defended_8bit: float | None = None
     """f(g(x')) after rounding to 8 bits inside the budget."""
     crafting_score: float | None = None
-    """What the attack's own oracle said of the attacked picture."""
+    """What the attack's own oracle said of the attacked image."""
     psnr: float | None = None
     """PSNR of x' against x, in dB."""
     ssim: float | None = None
@@ -122,13 +122,13 @@ class Record:
     changed_pixels: int | None = None
     """Pixels of x' that differ from x in any channel."""
     purified_psnr: float | None = None
-    """PSNR of g(x') against x, in dB; a smaller purified picture is enlarged first."""
+    """PSNR of g(x') against x, in dB; a smaller purified image is enlarged first."""
     purified_ssim: float | None = None
     """SSIM of g(x') against x."""
     queries: int | None = None
-    """Calls that the attack spent on the picture: every draw, and every call that was sent again, is one."""
+    """Calls that the attack spent on the image: every draw, and every call that was sent again, is one."""
     crafting_seconds: float | None = None
-    """Wall time of the attack, the batch's divided by its pictures."""
+    """Wall time of the attack, the batch's divided by its images."""
     scoring_seconds: float | None = None
     """Wall time of the defended call for float values."""
     metric_sha256: str = ""

@@ -1,4 +1,4 @@
-"""Running a plan: score the clean pictures, then for each unit craft, score behind every chain, and write down.
+"""Running a plan: score the clean images, then for each unit craft, score behind every chain, and write down.
 
 A unit's records are written in one transaction. What is written is never done again; a run that was killed goes on
 where it was when it is started again. Failed records carry their cause and are tried again on the next start.
@@ -69,13 +69,13 @@ class Runner:
     store: Store
     """Where records go."""
     gallery: Gallery
-    """Where pictures go."""
+    """Where images go."""
     endpoint: Endpoint
     """What scores."""
     crafter: Crafter
     """What attacks."""
     folder: Path
-    """Where the clean pictures are."""
+    """Where the clean images are."""
     draws: Mapping[str, int]
     """Draws by chain, `none` included."""
     patience: float = PATIENCE_SECONDS
@@ -122,7 +122,7 @@ class Runner:
             plan=self.plan, endpoint=self.endpoint, patience=patience, gallery=self.gallery, folder=self.folder
         )
         known = {score.key: score for score in self.store.clean() if not score.error}
-        progress(len(known), "clean pictures")
+        progress(len(known), "clean images")
         for image in self.plan.images:
             keys = (CleanKey(image.name, chain, draw) for chain, count in self.draws.items() for draw in range(count))
             missing = [key for key in keys if key not in known]

@@ -147,8 +147,8 @@ class Scorer:
 
 
 def _jobs(attacked: Attacked, key: RecordKey, seed: int) -> tuple[Job, Job]:
-    exact = Job(picture=attacked.exact, chain=key.chain, seed=seed, purified=key.chain != UNDEFENDED)
-    return exact, Job(picture=attacked.rounded, chain=key.chain, seed=seed)
+    exact = Job(image=attacked.exact, chain=key.chain, seed=seed, purified=key.chain != UNDEFENDED)
+    return exact, Job(image=attacked.rounded, chain=key.chain, seed=seed)
 
 
 def _with_undefended(keys: list[RecordKey]) -> list[RecordKey]:

@@ -20,7 +20,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
 
 FILE_NAME: Final = "campaign.sqlite"
-PICTURES: Final = "pictures"
+IMAGES: Final = "images"
 """Folder of a run's images."""
 _LAYOUT: Final = 3
 _RECORD_KEY: Final = RecordKey._fields
@@ -193,7 +193,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 def _refuse_emptied(path: Path) -> None:
     """A file of 0 bytes beside images of the run was emptied: starting over would hide that its records are lost."""
-    if path.is_file() and path.stat().st_size == 0 and (path.parent / PICTURES).is_dir():
+    if path.is_file() and path.stat().st_size == 0 and (path.parent / IMAGES).is_dir():
         raise RunError(
             f"{path} is empty: the records of this run are lost; choose another --out, or delete {path.parent}"
         )

@@ -115,9 +115,7 @@ Example:
     show_default=True,
     help="Chains to score behind, separated by commas; steps of a chain joined by '+'; all = none and every defence.",
 )
-@click.option(
-    "--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean pictures."
-)
+@click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -127,7 +125,7 @@ Example:
 )
 @click.option("--adaptive", is_flag=True, help="Also attack through each chain, knowing the defence.")
 @gradient_options
-@click.option("--limit", type=click.IntRange(min=1), help="Most pictures to take, by name.")
+@click.option("--limit", type=click.IntRange(min=1), help="Most images to take, by name.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -140,7 +138,7 @@ Example:
     type=click.IntRange(min=1),
     default=CampaignOptions.draws,
     show_default=True,
-    help="Scores taken of each picture behind a random defence.",
+    help="Scores taken of each image behind a random defence.",
 )
 @click.option(
     "--crafting-draws",
@@ -155,7 +153,7 @@ Example:
     type=click.IntRange(min=1),
     default=CampaignOptions.batch,
     show_default=True,
-    help="Most pictures attacked at once.",
+    help="Most images attacked at once.",
 )
 @click.option("--checkpoint", is_flag=True, help="Local gradients in the memory of one step of the chain, slower.")
 @click.option(
@@ -165,7 +163,7 @@ Example:
     show_default=True,
     help="Seconds to wait for a server that has gone.",
 )
-@click.option("--keep-all", is_flag=True, help="Keep every attacked picture, not only those shown in the report.")
+@click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--plan",
     type=click.Path(path_type=Path),

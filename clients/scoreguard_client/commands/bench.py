@@ -16,8 +16,8 @@ from scoreguard.support import console
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig, RetryConfig
-from scoreguard_client._pictures import PictureLike
-from scoreguard_client.bench import LoadResult, run_load, synthetic_pictures
+from scoreguard_client._images import ImageLike
+from scoreguard_client.bench import LoadResult, run_load, synthetic_images
 from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
 
 _LIMIT: Final = 16
@@ -35,9 +35,9 @@ Example:
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=f"Folder with pictures; the first {_LIMIT} by name are sent, as they are.",
+    help=f"Folder with images; the first {_LIMIT} by name are sent, as they are.",
 )
-@click.option("--synthetic", default="512x384", show_default=True, help="WIDTHxHEIGHT of made-up JPEG pictures.")
+@click.option("--synthetic", default="512x384", show_default=True, help="WIDTHxHEIGHT of made-up JPEG images.")
 @click.option("--callers", default="1,4,16", show_default=True, help="Numbers of concurrent callers.")
 @click.option(
     "--seconds", type=click.FloatRange(min=0, min_open=True), default=8.0, show_default=True, help="Time for each."
@@ -60,17 +60,17 @@ def command(
     The exit code is 1 if any answer was wrong or missing.
     """
     counts = _counts(callers)
-    pictures = _synthetic(synthetic) if images is None else _folder(images)
+    loaded = _synthetic(synthetic) if images is None else _folder(images)
     with ScoringClient(target, config) as client:
         metric = chosen_metric(client, metric)
-    results = asyncio.run(_measure(target, config, pictures, metric, defences, counts, seconds, as_json))
+    results = asyncio.run(_measure(target, config, loaded, metric, defences, counts, seconds, as_json))
     return _FAILED if any(result.failures for result in results) else 0
 
 
 async def _measure(
     target: str,
     config: ConnectionConfig,
-    pictures: Sequence[PictureLike],
+    images: Sequence[ImageLike],
     metric: str,
     defences: Sequence[str],
     counts: Sequence[int],
@@ -87,7 +87,7 @@ async def _measure(
             if sys.stderr.isatty():
                 click.echo(f"{count} callers for {seconds:g} s ...\r", err=True, nl=False)
             results.append(
-                await run_load(client, pictures, metric=metric, defences=defences, callers=count, seconds=seconds)
+                await run_load(client, images, metric=metric, defences=defences, callers=count, seconds=seconds)
             )
             click.echo(console.json_text(results[-1].summary()) if as_json else _line(results[-1]))
     return results
@@ -110,11 +110,11 @@ def _synthetic(size: str) -> list[bytes]:
     width, cross, height = size.partition("x")
     if not (cross and width.isdecimal() and height.isdecimal() and int(width) and int(height)):
         raise click.BadParameter(f"{size!r} is not WIDTHxHEIGHT, for example 512x384", param_hint="--synthetic")
-    return synthetic_pictures(int(width), int(height), _LIMIT)
+    return synthetic_images(int(width), int(height), _LIMIT)
 
 
 def _folder(folder: Path) -> list[bytes]:
     paths = image_files(folder)[:_LIMIT]
     if not paths:
-        raise click.BadParameter(f"{folder} holds no picture", param_hint="--images")
+        raise click.BadParameter(f"{folder} holds no image", param_hint="--images")
     return [path.read_bytes() for path in paths]

@@ -47,7 +47,7 @@ def _describe_metric(metric: MetricDescription) -> Iterator[str]:
     low, high = metric.score_range
     direction = "higher" if metric.higher_is_better else "lower"
     yield f"{metric.name}: {metric.title}, {metric.year}"
-    yield f"  scores {low:g} to {high:g}, {direction} is better; pictures from {metric.minimum_size} px"
+    yield f"  scores {low:g} to {high:g}, {direction} is better; images from {metric.minimum_size} px"
     for defence in metric.defences:
         yield from _describe_defence(defence)
 
@@ -59,7 +59,7 @@ def _describe_defence(defence: DefenceDescription) -> Iterator[str]:
 
 
 def _allowed(parameter: ParameterDescription) -> str:
-    side = ", at most the picture's shorter side" if parameter.at_most_side else ""
+    side = ", at most the image's shorter side" if parameter.at_most_side else ""
     if parameter.values:
         return f"{parameter}{side}"
     return f"{parameter.minimum:g} to {parameter.maximum:g}{', whole' if parameter.integer else ''}{side}"

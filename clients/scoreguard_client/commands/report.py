@@ -45,7 +45,7 @@ Example:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
 def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool) -> int:
-    """Print the robustness table of RUN and write RUN/report: CSV tables, pictures and a page."""
+    """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
     options = TableOptions(scaling=Scaling(scaling), r_mode=RMode(r_mode), resamples=resamples)
     with Console(stderr=True).status("computing scores and intervals"):
         report = make_report(run, options)

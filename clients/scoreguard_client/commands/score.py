@@ -1,4 +1,4 @@
-"""`scoreguard score`: score pictures behind defences."""
+"""`scoreguard score`: score images behind defences."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._exceptions import ScoreguardError, ServerError
+from scoreguard_client._images import to_pillow
 from scoreguard_client._models import Certificate, Score
-from scoreguard_client._pictures import to_pillow
 from scoreguard_client._requests import PreparedScore, ScoreRequest, SharedOptions
 from scoreguard_client._responses import Outcome
 from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
@@ -29,7 +29,7 @@ Example:
   scoreguard score photo.png --metric lite --defence jpeg:quality=50
 """
 )
-@click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--metric", default="", help=METRIC_HELP)
 @click.option(
     "--defence",
@@ -45,7 +45,7 @@ Example:
     type=int,
     metavar="SAMPLES",
     help="Score so many noisy copies and give their median with certified bounds; 1000 is usual. Takes as long as "
-    "that many pictures: see --timeout.",
+    "that many images: see --timeout.",
 )
 @click.option("--sigma", type=float, help=f"Noise of --smoothing.  [default: {Smoothing.sigma}]")
 @click.option("--radius", type=float, help=f"L2 radius of the certificate.  [default: {Smoothing.radius}]")
@@ -59,7 +59,7 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @connection_options
 def command(
-    pictures: Sequence[str],
+    images: Sequence[str],
     metric: str,
     defences: Sequence[str],
     seed: int | None,
@@ -70,9 +70,9 @@ def command(
     config: ConnectionConfig,
     **smoothing: float | None,
 ) -> int:
-    """Score PICTUREs (image files) on a server."""
-    if save_purified is not None and len(pictures) > 1:
-        raise click.UsageError("--save-purified takes one picture")
+    """Score IMAGEs (image files) on a server."""
+    if save_purified is not None and len(images) > 1:
+        raise click.UsageError("--save-purified takes one image")
     options = SharedOptions(
         metric=metric,
         defences=defences,
@@ -82,29 +82,29 @@ def command(
         smoothing=_smoothing(**smoothing),
     )
     with ScoringClient(target, config) as client:
-        outcomes = _outcomes(client, options, pictures, config.timeout_seconds, each=as_json)
-        named = zip(map(path_text, pictures), outcomes, strict=True)
+        outcomes = _outcomes(client, options, images, config.timeout_seconds, each=as_json)
+        named = zip(map(path_text, images), outcomes, strict=True)
         return _show_all(named, as_json, save_purified)
 
 
 def _outcomes(
-    client: ScoringClient, options: SharedOptions, pictures: Sequence[str], timeout: float, *, each: bool
+    client: ScoringClient, options: SharedOptions, images: Sequence[str], timeout: float, *, each: bool
 ) -> Iterator[Outcome]:
-    """One outcome for each picture; what ends the work is the outcome of all that are left.
+    """One outcome for each image; what ends the work is the outcome of all that are left.
 
     Raises:
-        ScoreguardError: no picture got an answer of its own, unless `each` must have one.
+        ScoreguardError: no image got an answer of its own, unless `each` must have one.
     """
-    left = len(pictures)
+    left = len(images)
     try:
         chosen = replace(options, metric=chosen_metric(client, options.metric))
         # What is written has 8 bits, so that is what should travel.
-        requests = [replace(chosen.request_of(picture), purified_format="png") for picture in pictures]
+        requests = [replace(chosen.request_of(image), purified_format="png") for image in images]
         for outcome in _scored(client, requests, timeout):
             left -= 1
             yield outcome
     except ScoreguardError as error:
-        if left == len(pictures) > 1 and not each:
+        if left == len(images) > 1 and not each:
             raise
         yield from [error] * left
 
@@ -155,10 +155,10 @@ def _show(scored: Sequence[tuple[str, Score]], *, alone: bool) -> None:
 
 def _record(name: str, outcome: Outcome) -> dict[str, Any]:
     if isinstance(outcome, ServerError):
-        return {"picture": name, "error": {"code": outcome.code, "reason": outcome.reason, "message": str(outcome)}}
+        return {"image": name, "error": {"code": outcome.code, "reason": outcome.reason, "message": str(outcome)}}
     if isinstance(outcome, ScoreguardError):
-        return {"picture": name, "error": {"code": "", "reason": type(outcome).__name__, "message": str(outcome)}}
-    return {"picture": name} | _facts(outcome)
+        return {"image": name, "error": {"code": "", "reason": type(outcome).__name__, "message": str(outcome)}}
+    return {"image": name} | _facts(outcome)
 
 
 def _facts(score: Score) -> dict[str, Any]:
@@ -186,7 +186,7 @@ def _print(scored: Sequence[tuple[str, Score]]) -> None:
     columns = ["undefended", "gap"] if first.gap is not None else []
     columns += ["lower", "upper"] if first.certificate is not None else []
     caption = None if first.certificate is None else _scope(first.certificate)
-    table = Table("picture", "score", *columns, caption=caption)
+    table = Table("image", "score", *columns, caption=caption)
     for name, score in scored:
         proven = score.certificate
         bounds = [] if proven is None else [proven.lower, proven.upper]
@@ -208,7 +208,7 @@ def _scope(proven: Certificate) -> str:
 
 def _save(score: Score, path: Path) -> None:
     if score.purified is None:
-        raise click.ClickException("the server returned no purified picture")
+        raise click.ClickException("the server returned no purified image")
     try:
         to_pillow(score.purified).save(path)
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""`scoreguard showcase`: one photo through every defence, clean and attacked, as a page of pictures."""
+"""`scoreguard showcase`: one photo through every defence, clean and attacked, as a page of images."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ Example:
     help="Chains to show, separated by commas; steps of a chain joined by '+'. All deployed ones, unless given.",
 )
 @click.option("--out", type=_FILE, required=True, metavar="PAGE.html", help="The page to write, one file.")
-@click.option("--sheet", type=_FILE, metavar="SHEET.png", help="Also draw everything as one picture.")
+@click.option("--sheet", type=_FILE, metavar="SHEET.png", help="Also draw everything as one image.")
 @click.option(
     "--sort",
     "order",
@@ -120,7 +120,7 @@ def _say(showcase: Showcase, out: Path, sheet: Path | None, as_json: bool) -> No
     console.output().print(_table(showcase))
     for card in showcase.failed:
         click.echo(f"{card.label}: {card.error}")
-    click.echo(f"{out} has the pictures")
+    click.echo(f"{out} has the images")
 
 
 def _table(showcase: Showcase) -> Table:

@@ -40,7 +40,7 @@ Example:
 )
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Train universal perturbations on a folder of pictures, and look at them."""
+    """Train universal perturbations on a folder of images, and look at them."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -55,7 +55,7 @@ Example:
 )
 @click.option("--kind", type=click.Choice([kind.value for kind in Kind]), required=True, help="How it is trained.")
 @click.option("--metric", default=TrainingOptions.metric, show_default=True, help="Metric to train against.")
-@click.option("--images", type=_PATH, required=True, metavar="DIR", help="Folder of training pictures.")
+@click.option("--images", type=_PATH, required=True, metavar="DIR", help="Folder of training images.")
 @click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write (.safetensors).")
 @click.option(
     "--mode",
@@ -75,8 +75,8 @@ Example:
     "--chain", default=TrainingOptions.chain, show_default=True, help="Defences to train through, joined by '+'."
 )
 @gradient_options
-@click.option("--epochs", type=_COUNT, help="Passes over the pictures; 5, for generative 1, for momentum 20.")
-@click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Pictures of one step.")
+@click.option("--epochs", type=_COUNT, help="Passes over the images; 5, for generative 1, for momentum 20.")
+@click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Images of one step.")
 @click.option(
     "--size", type=_COUNT, default=TrainingOptions.size, show_default=True, help="Height and width in pixels."
 )
@@ -100,7 +100,7 @@ Example:
     show_default=True,
     help="Draws per question to a random chain (EOT).",
 )
-@click.option("--limit", type=_COUNT, help="Most pictures to take, by name.")
+@click.option("--limit", type=_COUNT, help="Most images to take, by name.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
@@ -118,7 +118,7 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
 def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Path, **rest: Any) -> None:
-    """Train a perturbation that moves a metric's score on every picture.
+    """Train a perturbation that moves a metric's score on every image.
 
     The same command again goes on where the last one stopped, and ends with the same file.
     """
@@ -141,7 +141,7 @@ Example:
 )
 @click.argument("file", type=_PATH)
 @click.option(
-    "--png", type=_PATH, metavar="FILE", help="Save a picture of it: grey is 0, the ends are its largest value."
+    "--png", type=_PATH, metavar="FILE", help="Save an image of it: grey is 0, the ends are its largest value."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object.")
 def show_command(file: Path, png: Path | None, as_json: bool) -> None:

@@ -1,4 +1,4 @@
-"""What an attack may ask: the score of a batch of pictures and, where there is one, its gradient."""
+"""What an attack may ask: the score of a batch of images and, where there is one, its gradient."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.spec import Step
 
 Images = npt.NDArray[np.float32]
-"""Pictures of one size: (N, 3, H, W), RGB, in [0, 1]."""
+"""Images of one size: (N, 3, H, W), RGB, in [0, 1]."""
 Scores = npt.NDArray[np.float64]
-"""One score for each picture: (N,), in the metric's own units."""
+"""One score for each image: (N,), in the metric's own units."""
 Gradients = npt.NDArray[np.float32]
-"""d score / d picture for each picture: (N, 3, H, W)."""
+"""d score / d image for each image: (N, 3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ class OracleFacts:
     chain: tuple[Step, ...] = ()
     """The defences before it, every parameter filled in; empty = the metric alone."""
     calls_per_question: int = 1
-    """Calls that one question about a picture costs: the draws of a random defence."""
+    """Calls that one question about an image costs: the draws of a random defence."""
     random: bool = False
     """Whether the same question may be answered differently: a defence of the chain draws."""
 
@@ -52,7 +52,7 @@ class OracleFacts:
 
 @runtime_checkable
 class ScoreOracle(Protocol):
-    """Something that scores pictures; black-box attacks need no more."""
+    """Something that scores images; black-box attacks need no more."""
 
     @property
     def facts(self) -> OracleFacts:
@@ -66,11 +66,11 @@ class ScoreOracle(Protocol):
 
 @runtime_checkable
 class CallCounter(Protocol):
-    """An oracle that knows what its questions cost; one call for each picture where it does not."""
+    """An oracle that knows what its questions cost; one call for each image where it does not."""
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each picture, (N,): its draws, and the calls that were sent again."""
+        """Calls that the last question cost each image, (N,): its draws, and the calls that were sent again."""
         ...
 
 
@@ -79,7 +79,7 @@ class GradientOracle(ScoreOracle, Protocol):
     """Something that also differentiates the score."""
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and their derivatives with respect to the pictures (N, 3, H, W)."""
+        """Scores (N,) and their derivatives with respect to the images (N, 3, H, W)."""
         ...
 
 

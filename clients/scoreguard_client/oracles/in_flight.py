@@ -20,9 +20,9 @@ BYTES_IN_FLIGHT: Final = 256 << 20
 
 
 @contextmanager
-def pool_for(pictures: Iterable[npt.NDArray[Any]], most: int = CALLS_IN_FLIGHT) -> Iterator[ThreadPoolExecutor]:
-    """Threads that may each have one of these pictures under way; after a failure, none starts another."""
-    largest = max((picture.nbytes for picture in pictures), default=0)
+def pool_for(images: Iterable[npt.NDArray[Any]], most: int = CALLS_IN_FLIGHT) -> Iterator[ThreadPoolExecutor]:
+    """Threads that may each have one of these images under way; after a failure, none starts another."""
+    largest = max((image.nbytes for image in images), default=0)
     workers = max(1, min(most, BYTES_IN_FLIGHT // max(largest, 1)))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="scoreguard-calls")
     try:

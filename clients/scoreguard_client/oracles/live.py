@@ -14,7 +14,7 @@ from scoreguard.chain.rounding import Rounding
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._chains import complete_step
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._models import FloatPicture, Gradient, MetricDescription, Score
+from scoreguard_client._models import FloatImage, Gradient, MetricDescription, Score
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.oracles.drawing import Drawing
 from scoreguard_client.oracles.in_flight import CALLS_IN_FLIGHT, pool_for
@@ -57,7 +57,7 @@ class LiveScoreOracle(Drawing):
             client: the connection.
             metric: the deployed metric.
             chain: the defences before it.
-            seed: where the draws of random defences start, one for all pictures or one for each; each call draws anew.
+            seed: where the draws of random defences start, one for all images or one for each; each call draws anew.
             draws: draws per call whose mean is the score; deterministic chains take one.
             calls_in_flight: calls under way at once; fewer where images are large.
 
@@ -75,7 +75,7 @@ class LiveScoreOracle(Drawing):
         self._last_calls = np.zeros(0, dtype=np.int64)
 
     def score(self, images: Images) -> Scores:
-        """Scores (N,) of pictures (N, 3, H, W).
+        """Scores (N,) of images (N, 3, H, W).
 
         Raises:
             ServerError: one of the calls failed.
@@ -83,18 +83,18 @@ class LiveScoreOracle(Drawing):
         answers = self._ask(self._score_one, images)
         return np.array([np.mean([answer.score for answer in own]) for own in answers], dtype=np.float64)
 
-    def _score_one(self, picture: FloatPicture, seed: int) -> Score:
-        return self._client.score(picture, metric=self._facts.metric, defences=self._chain, seed=seed)
+    def _score_one(self, image: FloatImage, seed: int) -> Score:
+        return self._client.score(image, metric=self._facts.metric, defences=self._chain, seed=seed)
 
-    def _ask(self, call: Callable[[FloatPicture, int], _Answer], images: Images) -> list[list[_Answer]]:
+    def _ask(self, call: Callable[[FloatImage, int], _Answer], images: Images) -> list[list[_Answer]]:
         """The answers about each image, one for each of its draws."""
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
-        pictures = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
+        rows = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
         seeds = [draw_seeds(base, question, number) for base, number in zip(bases, draws, strict=True)]
         indices = [index for index, number in enumerate(draws) for _ in range(number)]
-        with pool_for(pictures, self._in_flight) as pool:
-            found = list(pool.map(call, [pictures[index] for index in indices], itertools.chain.from_iterable(seeds)))
+        with pool_for(rows, self._in_flight) as pool:
+            found = list(pool.map(call, [rows[index] for index in indices], itertools.chain.from_iterable(seeds)))
         answers: list[list[_Answer]] = [[] for _ in draws]
         for index, answer in zip(indices, found, strict=True):
             answers[index].append(answer)
@@ -114,7 +114,7 @@ class LiveGradientOracle(LiveScoreOracle):
         return twin
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and d score / d picture (N, 3, H, W), means over draws.
+        """Scores (N,) and d score / d image (N, 3, H, W), means over draws.
 
         Raises:
             ServerError: one of the calls failed, or the server gives no gradients.
@@ -124,7 +124,7 @@ class LiveGradientOracle(LiveScoreOracle):
         means = [np.mean([answer.gradient for answer in own], axis=0, dtype=np.float32) for own in answers]
         return scores, np.ascontiguousarray(np.stack(means).transpose(0, 3, 1, 2))
 
-    def _gradient_one(self, picture: FloatPicture, seed: int) -> Gradient:
+    def _gradient_one(self, image: FloatImage, seed: int) -> Gradient:
         return self._client.gradient(
-            picture, metric=self._facts.metric, defences=self._chain, seed=seed, rounding=self._rounding
+            image, metric=self._facts.metric, defences=self._chain, seed=seed, rounding=self._rounding
         )

@@ -77,7 +77,7 @@ class LocalOracle(Drawing):
         Args:
             archive: where the graphs are; every digest is confirmed.
             chain: the defences before the metric.
-            seed: where the draws of random defences start, one for all pictures or one for each.
+            seed: where the draws of random defences start, one for all images or one for each.
             draws: draws per call, at least 1; deterministic chains take one.
             threads: threads of torch in this process; None leaves them as they are.
             checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
@@ -115,7 +115,7 @@ class LocalOracle(Drawing):
         self._facts = replace(facts, chain=tuple(step.step for step in steps), calls_per_question=calls, random=random)
 
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
-        """The same graphs with draws that start from another seed, or from one for each picture."""
+        """The same graphs with draws that start from another seed, or from one for each image."""
         twin = copy.copy(self)
         twin._seed, twin._questions = seed, Questions()
         return twin
@@ -127,16 +127,16 @@ class LocalOracle(Drawing):
         return twin
 
     def score(self, images: Images) -> Scores:
-        """Scores (N,) of pictures (N, 3, H, W); raises as `gradient` does."""
+        """Scores (N,) of images (N, 3, H, W); raises as `gradient` does."""
         with self._torch.no_grad(), _as_surrogate_errors():
             return np.array([self._score_one(*asked) for asked in self._drawn(images)], dtype=np.float64)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and d score / d picture (N, 3, H, W).
+        """Scores (N,) and d score / d image (N, 3, H, W).
 
         Raises:
-            TooSmallError: a stage reads no pictures as small as they are there.
-            ParameterError: a length among the parameters of a step is larger than the pictures are there.
+            TooSmallError: a stage reads no images as small as they are there.
+            ParameterError: a length among the parameters of a step is larger than the images are there.
             SurrogateError: a graph fails, or no gradient can pass a step.
         """
         with _as_surrogate_errors():

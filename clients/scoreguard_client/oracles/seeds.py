@@ -33,7 +33,7 @@ def derive_seed(*parts: object) -> int:
 
 
 def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
-    """One base seed for each of `count` pictures: those given, or derived from one by the picture's index.
+    """One base seed for each of `count` images: those given, or derived from one by the image's index.
 
     Raises:
         ValueError: there are others than `count`.
@@ -41,7 +41,7 @@ def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
     if isinstance(seeds, int):
         return [derive_seed(seeds, index) for index in range(count)]
     if len(seeds) != count:
-        raise ValueError(f"{count} pictures need as many seeds, not {len(seeds)}")
+        raise ValueError(f"{count} images need as many seeds, not {len(seeds)}")
     return list(seeds)
 
 

@@ -2,7 +2,7 @@
 
 Our own files are safetensors: one float32 tensor `perturbation` (3, H, W), and the recipe as JSON in the metadata. The
 digest is that of the whole file. Perturbations that others published can be read too, with nothing known of their
-training: `.npy` arrays, (3, H, W) or (H, W, 3) in units of [0, 1], and 8-bit `.png` pictures drawn around level 127.
+training: `.npy` arrays, (3, H, W) or (H, W, 3) in units of [0, 1], and 8-bit `.png` images drawn around level 127.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class UniversalPerturbation:
     """A perturbation and where it comes from."""
 
     values: Perturbation
-    """What is added to a picture, (3, H, W) in units of [0, 1]."""
+    """What is added to an image, (3, H, W) in units of [0, 1]."""
     recipe: Recipe | None
     """How it was trained; None where the file does not say."""
     sha256: str
@@ -166,7 +166,7 @@ def _read_png(data: bytes) -> Perturbation:
     with PIL.Image.open(io.BytesIO(data)) as image:
         levels = np.asarray(image.convert("RGB"), dtype=np.int16) - _MIDDLE
     if np.abs(levels).max() > _MOST_LEVELS:
-        raise ValueError(f"a perturbation is drawn within {_MOST_LEVELS} levels of {_MIDDLE}, and this picture is not")
+        raise ValueError(f"a perturbation is drawn within {_MOST_LEVELS} levels of {_MIDDLE}, and this image is not")
     return _channels_first((levels / TOP).astype(np.float32))
 
 

@@ -20,7 +20,7 @@ class Kind(StrEnum):
     """How a perturbation is trained."""
 
     CUMULATIVE = "cumulative"
-    """One-step perturbations of the training pictures, accumulated."""
+    """One-step perturbations of the training images, accumulated."""
     OPTIMIZED = "optimized"
     """Adam on the perturbation itself."""
     GENERATIVE = "generative"
@@ -34,7 +34,7 @@ class Defaults:
     """What a kind takes where the user says nothing."""
 
     epochs: int
-    """Passes over the training pictures."""
+    """Passes over the training images."""
     bound: float
     """Largest absolute value, in units of [0, 1]."""
     rate: float
@@ -71,14 +71,14 @@ class Recipe:
     """The defences that it is trained through; `none` = the metric alone."""
     draws: int
     """Draws per question about a random chain, whose mean counts."""
-    pictures: int
-    """Number of training pictures."""
-    pictures_sha256: str
-    """Digest of the digests of the training pictures, in order of their names."""
+    images: int
+    """Number of training images."""
+    images_sha256: str
+    """Digest of the digests of the training images, in order of their names."""
     epochs: int
-    """Passes over the training pictures; in benchmark mode as many steps, but each batch is drawn afresh."""
+    """Passes over the training images; in benchmark mode as many steps, but each batch is drawn afresh."""
     batch: int
-    """Pictures of one step."""
+    """Images of one step."""
     size: int
     """Height and width in pixels, of the perturbation and of the training crops."""
     bound: float
@@ -97,13 +97,11 @@ class Recipe:
             RecipeError: one of them is out of its range.
         """
         _require(self.kind in list(Kind), f"kind is {', '.join(Kind)}, not {self.kind!r}")
-        for name in ("draws", "pictures", "epochs", "batch", "channels"):
+        for name in ("draws", "images", "epochs", "batch", "channels"):
             _require(getattr(self, name) >= 1, f"{name} must be at least 1, not {getattr(self, name)}")
         _require(self.size >= LEAST_SIZE, f"size must be at least {LEAST_SIZE}, not {self.size}")
         whole = self.kind != Kind.GENERATIVE or self.size & (self.size - 1) == 0
-        _require(
-            whole, f"the generator halves its picture down to one pixel: size must be 64, 128, 256, not {self.size}"
-        )
+        _require(whole, f"the generator halves its image down to one pixel: size must be 64, 128, 256, not {self.size}")
         published = self.kind != Kind.MOMENTUM or not self.as_benchmark
         _require(published, "the public benchmark has no momentum training: leave mode=benchmark out")
         _require(0 < self.bound <= 1, f"bound must be in (0, 1], not {self.bound:g}")
@@ -117,8 +115,8 @@ class Recipe:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that the pictures fill; the last one may be smaller."""
-        return -(-self.pictures // self.batch)
+        """Batches that the images fill; the last one may be smaller."""
+        return -(-self.images // self.batch)
 
     @property
     def steps(self) -> int:

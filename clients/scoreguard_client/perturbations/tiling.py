@@ -1,4 +1,4 @@
-"""A perturbation of one size on pictures of any size: repeated from the top left corner, and cut."""
+"""A perturbation of one size on images of any size: repeated from the top left corner, and cut."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 Perturbation = npt.NDArray[np.float32]
-"""What is added to a picture: (3, H, W), in units of [0, 1]."""
+"""What is added to an image: (3, H, W), in units of [0, 1]."""
 
 
 def tiled(perturbation: Perturbation, height: int, width: int) -> Perturbation:

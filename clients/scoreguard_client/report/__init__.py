@@ -1,4 +1,4 @@
-"""Reports: the robustness table of a run as text, CSV, pictures and one HTML page."""
+"""Reports: the robustness table of a run as text, CSV, images and one HTML page."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a run directory to a report: tables as CSV, pictures, and a page that needs nothing else."""
+"""From a run directory to a report: tables as CSV, images, and a page that needs nothing else."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Report:
     server_version: str
     """Version of the server software."""
     shown: tuple[str, ...]
-    """Names of the pictures whose PNG files were kept."""
+    """Names of the images whose PNG files were kept."""
     options: TableOptions
     """Which readings of the scores were taken."""
     records: tuple[Record, ...]

@@ -28,7 +28,7 @@ _MARGIN: Final = 0.01
 _ADVICE: Final = {
     Needs.GRADIENT: "it failed, or its surrogate is too far off",
     Needs.SCORES: "its budget is too small; give it more queries",
-    Needs.TRAINING: "the perturbation was trained on too few pictures, or against another metric",
+    Needs.TRAINING: "the perturbation was trained on too few images, or against another metric",
 }
 _WHY_UNDEFINED: Final = {
     "relative_gain": "a clean score that is worse than the scale",
@@ -154,7 +154,7 @@ def _flags(evidence: Evidence) -> Iterator[str]:
     counts = Counter((attack, flag) for _, attack, _, flags in seen for flag in flags.split(","))
     for (attack, flag), count in sorted(counts.items()):
         meaning = kind_of(attack).flag_meanings.get(flag, flag)
-        yield f"{evidence.names[attack]}, {count} attacked pictures: {meaning}."
+        yield f"{evidence.names[attack]}, {count} attacked images: {meaning}."
 
 
 def _rounding(evidence: Evidence) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Attacks on single pictures, to look at: clean, attacked, purified and the amplified difference, with their scores."""
+"""Attacks on single images, to look at: clean, attacked, purified and the amplified difference, with their scores."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import PIL.Image
 
 from scoreguard.v1.codec import TOP
 from scoreguard.v1.spec import UNDEFENDED
-from scoreguard_client.campaign.gallery import picture_path
+from scoreguard_client.campaign.gallery import image_path
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.digits import decimals_of_range
@@ -24,11 +24,11 @@ _MIDDLE: Final = 127.5
 
 @dataclass(frozen=True, kw_only=True)
 class Tile:
-    """One picture of an exhibit."""
+    """One image of an exhibit."""
 
     title: str
     """What it is."""
-    picture: Levels
+    image: Levels
     """(H, W, 3)."""
     score: str = ""
     """The metric's score, for people."""
@@ -38,10 +38,10 @@ class Tile:
 
 @dataclass(frozen=True, kw_only=True)
 class Exhibit:
-    """One attack on one picture."""
+    """One attack on one image."""
 
     image: str
-    """Name of the picture."""
+    """Name of the image."""
     attack: str
     """The attack in its text form."""
     title: str
@@ -51,7 +51,7 @@ class Exhibit:
 
 
 def exhibits(report: Report) -> list[Exhibit]:
-    """For each picture that was kept its strongest undefended attack; for the first the strongest adaptive one too."""
+    """For each image that was kept its strongest undefended attack; for the first the strongest adaptive one too."""
     found = []
     for image in report.shown:
         records = [record for record in report.records if record.image == image and not record.error]
@@ -85,10 +85,8 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
     if clean is None or attacked is None:
         return []
     tiles = [
-        Tile(title="clean", picture=clean, score=_score(report, best.clean_score)),
-        Tile(
-            title="attacked", picture=attacked, score=_score(report, best.attacked_score), note=_rounded(report, best)
-        ),
+        Tile(title="clean", image=clean, score=_score(report, best.clean_score)),
+        Tile(title="attacked", image=attacked, score=_score(report, best.attacked_score), note=_rounded(report, best)),
         amplified_difference(clean, attacked, best.l_inf_8bit or 0),
     ]
     for record in records:
@@ -96,7 +94,7 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
         if record.chain != UNDEFENDED and purified is not None:
             note = f"clean {_score(report, record.clean_defended)}"
             title = f"purified by {report.label(record.chain)}"
-            tiles.append(Tile(title=title, picture=purified, score=_score(report, record.attacked_defended), note=note))
+            tiles.append(Tile(title=title, image=purified, score=_score(report, record.attacked_defended), note=note))
     return tiles
 
 
@@ -105,12 +103,12 @@ def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
     difference = attacked.astype(np.float64) - clean.astype(np.float64)
     largest = float(np.abs(difference).max())
     factor = _MIDDLE / largest if largest else 1.0
-    picture = np.rint(np.clip(_MIDDLE + factor * difference, 0, TOP)).astype(np.uint8)
-    return Tile(title=f"difference ×{factor:.0f}", picture=picture, score=f"L∞ {l_inf * TOP:.0f}/255")
+    image = np.rint(np.clip(_MIDDLE + factor * difference, 0, TOP)).astype(np.uint8)
+    return Tile(title=f"difference ×{factor:.0f}", image=image, score=f"L∞ {l_inf * TOP:.0f}/255")
 
 
 def _read(report: Report, image: str, **parts: str) -> Levels | None:
-    path = picture_path(report.run, image, **parts)
+    path = image_path(report.run, image, **parts)
     if not path.is_file():
         return None
     with PIL.Image.open(path) as opened:

@@ -1,4 +1,4 @@
-"""The report's pictures: absolute gain by attack and defence, and what an attack does to a picture."""
+"""The report's images: absolute gain by attack and defence, and what an attack does to an image."""
 
 from __future__ import annotations
 
@@ -98,12 +98,12 @@ def _draw_panel(panel: Axes, rows: Sequence[Row], chains: Sequence[str]) -> None
 
 
 def draw_exhibit(exhibit: Exhibit, path: Path) -> None:
-    """One attack on one picture as a strip: clean, attacked, purified, amplified difference, with their scores."""
-    height, width, _ = exhibit.tiles[0].picture.shape
+    """One attack on one image as a strip: clean, attacked, purified, amplified difference, with their scores."""
+    height, width, _ = exhibit.tiles[0].image.shape
     size = (_TILE_INCHES * len(exhibit.tiles), _TILE_INCHES * height / width + _CAPTION_INCHES)
     figure = Figure(figsize=size, layout="constrained")
     for panel, tile in zip(figure.subplots(1, len(exhibit.tiles), squeeze=False)[0], exhibit.tiles, strict=True):
-        panel.imshow(tile.picture, interpolation="none")
+        panel.imshow(tile.image, interpolation="none")
         panel.set_title(textwrap.fill(tile.title, _WRAP), fontsize=9, color=_INK)
         panel.set_xlabel(f"{tile.score}\n{tile.note}".strip(), fontsize=9, color=_INK)
         panel.set_xticks([])

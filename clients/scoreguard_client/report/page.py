@@ -31,7 +31,7 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
     Args:
         report: the table.
         shown: the attacks to show.
-        chart: the picture of the gains.
+        chart: the image of the gains.
         path: where the page goes.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
@@ -69,8 +69,8 @@ def _shade(gain: Estimate, strongest: float) -> str:
     return f"background: rgba({colour}, {_DEEPEST * abs(gain.value) / strongest:.2f})"
 
 
-def _tile(picture: Levels) -> str:
-    image = PIL.Image.fromarray(picture)
+def _tile(levels: Levels) -> str:
+    image = PIL.Image.fromarray(levels)
     if image.width > _WIDEST:
         image = image.resize((_WIDEST, round(image.height * _WIDEST / image.width)), PIL.Image.Resampling.LANCZOS)
     buffer = io.BytesIO()

@@ -1,4 +1,4 @@
-"""How far one picture is from another: PSNR, SSIM, L-infinity; pictures are (H, W, 3) in [0, 1]."""
+"""How far one image is from another: PSNR, SSIM, L-infinity; images are (H, W, 3) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -10,56 +10,56 @@ import numpy.typing as npt
 from skimage.metrics import structural_similarity
 from skimage.transform import resize
 
-Picture = npt.NDArray[np.floating[Any]]
+ImageArray = npt.NDArray[np.floating[Any]]
 
 IDENTICAL_PSNR: Final = 150.0
-"""PSNR in dB that stands for identical pictures, where it is infinite (the code of arXiv 2404.06957)."""
+"""PSNR in dB that stands for identical images, where it is infinite (the code of arXiv 2404.06957)."""
 _WINDOW: Final = 7
 _BAND_PIXELS: Final = 2_000_000
 """Pixels that are compared at once: double precision and SSIM's moments take some 150 bytes for each."""
 
 
-def psnr(reference: Picture, picture: Picture) -> float:
+def psnr(reference: ImageArray, image: ImageArray) -> float:
     """Peak signal-to-noise ratio in dB for a peak of 1; `IDENTICAL_PSNR` at most."""
-    squares = sum(float(((a - b) ** 2).sum()) for a, b in _bands(reference, picture))
+    squares = sum(float(((a - b) ** 2).sum()) for a, b in _bands(reference, image))
     error = squares / reference.size
     return IDENTICAL_PSNR if error == 0 else float(min(-10 * np.log10(error), IDENTICAL_PSNR))
 
 
-def ssim(reference: Picture, picture: Picture) -> float:
+def ssim(reference: ImageArray, image: ImageArray) -> float:
     """Structural similarity (Wang et al. 2004) with a uniform 7 x 7 window, mean over channels, as in the benchmark.
 
-    Pictures with a side below 7 pixels take the largest odd window that fits.
+    Images with a side below 7 pixels take the largest odd window that fits.
     """
     side: int = min(_WINDOW, *reference.shape[:2])
     window = side if side % 2 else side - 1
     total = 0.0
-    for a, b in _bands(reference, picture, overlap=window - 1):
+    for a, b in _bands(reference, image, overlap=window - 1):
         mean = structural_similarity(a, b, channel_axis=2, data_range=1.0, win_size=window)  # type: ignore[no-untyped-call]
         total += (len(a) - window + 1) * float(mean)  # pyright: ignore[reportArgumentType]
     return total / (len(reference) - window + 1)
 
 
-def l_infinity(reference: Picture, picture: Picture) -> float:
+def l_infinity(reference: ImageArray, image: ImageArray) -> float:
     """Largest absolute difference of any value."""
-    return max(float(np.abs(a - b).max()) for a, b in _bands(reference, picture))
+    return max(float(np.abs(a - b).max()) for a, b in _bands(reference, image))
 
 
-def _bands(reference: Picture, picture: Picture, overlap: int = 0) -> Iterator[tuple[Picture, Picture]]:
+def _bands(reference: ImageArray, image: ImageArray, overlap: int = 0) -> Iterator[tuple[ImageArray, ImageArray]]:
     """The two in double precision, a few rows at a time; each band begins with the last rows of the one before."""
     height, width = reference.shape[:2]
     rows = max(_BAND_PIXELS // width, overlap + 1)
     for top in range(0, height - overlap, rows):
         band = slice(top, top + rows + overlap)
-        yield reference[band].astype(np.float64), picture[band].astype(np.float64)
+        yield reference[band].astype(np.float64), image[band].astype(np.float64)
 
 
-def like(reference: Picture, picture: Picture) -> Picture:
-    """The picture at the reference's size, bilinear and antialiased; unchanged where the sizes agree.
+def like(reference: ImageArray, image: ImageArray) -> ImageArray:
+    """The image at the reference's size, bilinear and antialiased; unchanged where the sizes agree.
 
-    A defence such as `resize` returns a smaller picture, and full-reference scores need equal sizes.
+    A defence such as `resize` returns a smaller image, and full-reference scores need equal sizes.
     """
-    if picture.shape == reference.shape:
-        return picture
-    resized = resize(picture, reference.shape, order=1, anti_aliasing=True)  # type: ignore[no-untyped-call]
+    if image.shape == reference.shape:
+        return image
+    resized = resize(image, reference.shape, order=1, anti_aliasing=True)  # type: ignore[no-untyped-call]
     return np.asarray(resized)

@@ -1,4 +1,4 @@
-"""One photo through every defence, clean and attacked: a page of pictures with quality and score under each."""
+"""One photo through every defence, clean and attacked: a page of images with quality and score under each."""
 
 from __future__ import annotations
 

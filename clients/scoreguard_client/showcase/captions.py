@@ -1,4 +1,4 @@
-"""The words and numbers under the pictures: one line each, the same on the page, on the sheet and in the terminal."""
+"""The words and numbers under the images: one line each, the same on the page, on the sheet and in the terminal."""
 
 from __future__ import annotations
 

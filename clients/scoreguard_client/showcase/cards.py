@@ -1,4 +1,4 @@
-"""What a showcase found: a card for each defence, with its numbers and with the pictures as they will be shown."""
+"""What a showcase found: a card for each defence, with its numbers and with the images as they will be shown."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from enum import StrEnum
 from typing import Any
 
 from scoreguard_client.showcase.details import Window
-from scoreguard_client.showcase.pictures import Shown
+from scoreguard_client.showcase.images import Shown
 
 
 class Order(StrEnum):
@@ -17,14 +17,14 @@ class Order(StrEnum):
     SERVER = "server"
     """As the server lists them, or as they were asked for."""
     QUALITY = "quality"
-    """Best quality of the purified attacked picture first."""
+    """Best quality of the purified attacked image first."""
     GAIN = "gain"
     """Smallest gain of the attack first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One picture as the metric saw it, clean or attacked."""
+    """One image as the metric saw it, clean or attacked."""
 
     score: float
     """f(g(x)), in the metric's units."""
@@ -41,7 +41,7 @@ class View:
     milliseconds: float
     """Time of the defence on the server."""
     shown: Shown = field(repr=False)
-    """The picture, for people."""
+    """The image, for people."""
 
     def to_json(self) -> dict[str, Any]:
         """The numbers."""
@@ -51,7 +51,7 @@ class View:
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A picture and its attacked form, both behind the same defence."""
+    """An image and its attacked form, both behind the same defence."""
 
     clean: View
     """g(x)."""
@@ -92,7 +92,7 @@ class Card:
     random: bool
     """Whether the result depends on the seed."""
     size_preserving: bool
-    """Whether the purified picture has the size of the input."""
+    """Whether the purified image has the size of the input."""
     pair: Pair | None = None
     """What came out; None where it failed."""
     error: str = ""
@@ -165,7 +165,7 @@ class Showcase:
 
     @property
     def failed(self) -> tuple[Card, ...]:
-        """The defences that gave no picture."""
+        """The defences that gave no image."""
         return tuple(card for card in self.cards if card.pair is None)
 
     def to_json(self) -> dict[str, Any]:

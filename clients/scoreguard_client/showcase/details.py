@@ -1,7 +1,7 @@
 """The detail: a small part of the photo shown pixel by pixel, and where the same part is after a defence.
 
-A defence may shrink, crop, turn or mirror the picture. The detail then follows the content, by normalised
-cross-correlation of grey pictures, mirrored forms included; where nothing resembles it, it stays at the same share of
+A defence may shrink, crop, turn or mirror the image. The detail then follows the content, by normalised
+cross-correlation of grey images, mirrored forms included; where nothing resembles it, it stays at the same share of
 height and width.
 """
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from skimage.feature import match_template
 from skimage.transform import resize
 
-from scoreguard_client._models import FloatPicture
+from scoreguard_client._models import FloatImage
 from scoreguard_client.showcase.errors import ShowcaseError
 
 Grey = npt.NDArray[np.float32]
@@ -30,51 +30,51 @@ _SEARCHED: Final = 320
 
 @dataclass(frozen=True, kw_only=True)
 class Window:
-    """A rectangle of a picture, in pixels."""
+    """A rectangle of an image, in pixels."""
 
     left: int
     top: int
     width: int
     height: int
 
-    def cut(self, picture: FloatPicture) -> FloatPicture:
-        """The part of a picture (H, W, ...)."""
-        return picture[self.top : self.top + self.height, self.left : self.left + self.width]
+    def cut(self, image: FloatImage) -> FloatImage:
+        """The part of an image (H, W, ...)."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def grown(self, border: int) -> Window:
         """The rectangle with as many pixels more on every side."""
         left, top = self.left - border, self.top - border
         return Window(left=left, top=top, width=self.width + 2 * border, height=self.height + 2 * border)
 
-    def fits(self, picture: FloatPicture) -> bool:
-        """Whether all of it is inside a picture."""
-        height, width = picture.shape[:2]
+    def fits(self, image: FloatImage) -> bool:
+        """Whether all of it is inside an image."""
+        height, width = image.shape[:2]
         inside = self.left >= 0 and self.top >= 0 and self.width > 0 and self.height > 0
         return inside and self.left + self.width <= width and self.top + self.height <= height
 
 
-def parse_window(text: str, picture: FloatPicture) -> Window:
+def parse_window(text: str, image: FloatImage) -> Window:
     """Read `X,Y,SIDE`: a square of the photo, in pixels from its upper left corner.
 
     Raises:
         ShowcaseError: it cannot be read, or is not inside the photo.
     """
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     try:
         left, top, side = map(int, text.split(","))
     except ValueError:
         raise ShowcaseError(f"--detail is X,Y,SIDE in pixels, for example 40,60,96, not {text!r}") from None
     window = Window(left=left, top=top, width=side, height=side)
-    if not window.fits(picture):
+    if not window.fits(image):
         raise ShowcaseError(f"--detail {text} is not inside the photo of {width} x {height} pixels")
     return window
 
 
-def busiest(picture: FloatPicture) -> Window:
+def busiest(image: FloatImage) -> Window:
     """The square with the most structure, away from the borders, which a crop may take."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     side = min(max(min(height, width) // _SHARE, SIDES[0]), SIDES[1], height, width)
-    activity = _activity(picture)
+    activity = _activity(image)
     lefts, tops = (_places(length, side) for length in (width, height))
     sums = np.pad(activity.cumsum(axis=0).cumsum(axis=1), ((1, 0), (1, 0)))
     rows, columns = np.meshgrid(tops, lefts, indexing="ij")
@@ -83,16 +83,16 @@ def busiest(picture: FloatPicture) -> Window:
     return Window(left=int(lefts[column]), top=int(tops[row]), width=side, height=side)
 
 
-def follow(window: Window, photo: FloatPicture, purified: FloatPicture) -> Window:
-    """Where a window of the photo is in the purified picture."""
+def follow(window: Window, photo: FloatImage, purified: FloatImage) -> Window:
+    """Where a window of the photo is in the purified image."""
     there = _same_share(window, photo, purified)
     if _resemblance(window.cut(photo), there.cut(purified)) >= _SAME:
         return there
     return _search(window, photo, purified) or there
 
 
-def _activity(picture: FloatPicture) -> npt.NDArray[np.float64]:
-    grey = _grey(picture).astype(np.float64)
+def _activity(image: FloatImage) -> npt.NDArray[np.float64]:
+    grey = _grey(image).astype(np.float64)
     rows, columns = (np.abs(np.diff(grey, axis=axis, append=np.take(grey, [-1], axis=axis))) for axis in (0, 1))
     # The square root keeps one hard edge from outweighing texture, where an attack and a defence show best.
     return np.asarray(np.sqrt(rows + columns))
@@ -103,7 +103,7 @@ def _places(length: int, side: int) -> npt.NDArray[np.intp]:
     return np.arange(margin, length - side - margin + 1)
 
 
-def _same_share(window: Window, photo: FloatPicture, purified: FloatPicture) -> Window:
+def _same_share(window: Window, photo: FloatImage, purified: FloatImage) -> Window:
     down, right = purified.shape[0] / photo.shape[0], purified.shape[1] / photo.shape[1]
     return Window(
         left=int(window.left * right),
@@ -113,8 +113,8 @@ def _same_share(window: Window, photo: FloatPicture, purified: FloatPicture) -> 
     )
 
 
-def _search(window: Window, photo: FloatPicture, purified: FloatPicture) -> Window | None:
-    """The place of best agreement at the photo's scale, found in pictures small enough to be quick."""
+def _search(window: Window, photo: FloatImage, purified: FloatImage) -> Window | None:
+    """The place of best agreement at the photo's scale, found in images small enough to be quick."""
     step = max(1, -(-max(photo.shape[:2]) // _SEARCHED))
     border = _border(window, photo)
     part, field = _thinned(window.grown(border).cut(photo), step), _thinned(purified, step)
@@ -128,7 +128,7 @@ def _search(window: Window, photo: FloatPicture, purified: FloatPicture) -> Wind
     return found if best >= _SAME and found.fits(purified) else None
 
 
-def _border(window: Window, photo: FloatPicture) -> int:
+def _border(window: Window, photo: FloatImage) -> int:
     """Pixels to take along on every side, so that the search has enough to go by where the photo is large."""
     height, width = photo.shape[:2]
     wanted: int = (min(height, width) // _SHARE - window.width) // 2
@@ -146,7 +146,7 @@ def _best_match(field: Grey, part: Grey) -> tuple[float, tuple[int, int]]:
     return float(agreement[row, column]), (int(row), int(column))
 
 
-def _resemblance(part: FloatPicture, other: FloatPicture) -> float:
+def _resemblance(part: FloatImage, other: FloatImage) -> float:
     """Correlation of two parts at one size; 1 for flat ones, which resemble everything."""
     first = _grey(part)
     second = resize(_grey(other), first.shape, order=1)  # type: ignore[no-untyped-call]
@@ -155,13 +155,13 @@ def _resemblance(part: FloatPicture, other: FloatPicture) -> float:
     return float(np.corrcoef(first.ravel(), second.ravel())[0, 1])
 
 
-def _thinned(picture: FloatPicture, step: int) -> Grey:
+def _thinned(image: FloatImage, step: int) -> Grey:
     """Means of squares of `step` pixels."""
-    grey = _grey(picture)
+    grey = _grey(image)
     height, width = (length - length % step for length in grey.shape)
     blocks = grey[:height, :width].reshape(height // step, step, width // step, step)
     return np.asarray(blocks.mean(axis=(1, 3)), dtype=np.float32)
 
 
-def _grey(picture: FloatPicture) -> Grey:
-    return np.asarray(picture.mean(axis=2), dtype=np.float32)
+def _grey(image: FloatImage) -> Grey:
+    return np.asarray(image.mean(axis=2), dtype=np.float32)

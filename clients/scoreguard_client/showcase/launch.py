@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.spec import UNDEFENDED, Step, format_chain, parse_chains
 from scoreguard_client._client import ScoringClient
-from scoreguard_client._models import Catalogue, FloatPicture, MetricDescription
+from scoreguard_client._models import Catalogue, FloatImage, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.progress import Progress
@@ -19,7 +19,7 @@ from scoreguard_client.scores.fidelity import l_infinity
 from scoreguard_client.showcase.cards import Card, Facts, Showcase
 from scoreguard_client.showcase.details import Window, busiest, parse_window
 from scoreguard_client.showcase.errors import ShowcaseError
-from scoreguard_client.showcase.pictures import amplification
+from scoreguard_client.showcase.images import amplification
 from scoreguard_client.showcase.studio import Studio
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.companions import companions_for
@@ -34,7 +34,7 @@ class ShowcaseOptions:
     """What a user asks for."""
 
     photo: Path
-    """The clean picture."""
+    """The clean image."""
     metric: str = ""
     """Name of a deployed metric; empty = the only one."""
     attack: str = "ifgsm:eps=8/255"
@@ -54,7 +54,7 @@ class ShowcaseOptions:
 def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for: Callable[[int], Progress]) -> Showcase:
     """Attack the photo on the undefended metric, and take it through every defence, clean and attacked.
 
-    The attacked picture is that of a campaign with the same attack, metric, photo and seed.
+    The attacked image is that of a campaign with the same attack, metric, photo and seed.
 
     Args:
         options: what to do.
@@ -96,7 +96,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for:
     return Showcase(facts=facts, undefended=undefended, cards=cards)
 
 
-def _window(options: ShowcaseOptions, photo: FloatPicture) -> Window:
+def _window(options: ShowcaseOptions, photo: FloatImage) -> Window:
     return parse_window(options.detail, photo) if options.detail else busiest(photo)
 
 
@@ -135,7 +135,7 @@ def _crafter(options: ShowcaseOptions, client: ScoringClient, catalogue: Catalog
     )
 
 
-def _attacked(crafter: Crafter, unit: Unit, clean: Picture) -> FloatPicture:
+def _attacked(crafter: Crafter, unit: Unit, clean: ImageArray) -> FloatImage:
     batch = crafter.craft(unit, as_batch([clean]))
     return np.ascontiguousarray(batch.result.attacked[0].transpose(1, 2, 0))
 

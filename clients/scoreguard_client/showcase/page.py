@@ -14,10 +14,10 @@ import PIL.Image
 
 from scoreguard_client.showcase import captions
 from scoreguard_client.showcase.cards import Pair, Showcase, View
-from scoreguard_client.showcase.pictures import LONGEST, Levels, Shown
+from scoreguard_client.showcase.images import LONGEST, Levels, Shown
 
 _QUALITY: Final = 88
-"""WebP quality of whole pictures; details are lossless."""
+"""WebP quality of whole images; details are lossless."""
 
 
 def page_of(showcase: Showcase) -> str:
@@ -56,7 +56,7 @@ def _filters(showcase: Showcase) -> dict[str, Callable[..., Any]]:
 
 
 def _share(view: View, showcase: Showcase) -> str:
-    """Width of a picture as a share of the photo's, so that small ones look small; at most the whole place."""
+    """Width of an image as a share of the photo's, so that small ones look small; at most the whole place."""
     return f"{min(100 * view.width / showcase.facts.width, 100):.2f}%"
 
 
@@ -76,7 +76,7 @@ def _detail(shown: Shown) -> str:
     return _data_url(shown.detail, lossless=True)
 
 
-def _data_url(picture: Levels, **form: Any) -> str:
+def _data_url(image: Levels, **form: Any) -> str:
     buffer = io.BytesIO()
-    PIL.Image.fromarray(picture).save(buffer, "WEBP", method=4, **form)
+    PIL.Image.fromarray(image).save(buffer, "WEBP", method=4, **form)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")

@@ -1,4 +1,4 @@
-"""The showcase as one static picture: a contact sheet with a cell for each defence."""
+"""The showcase as one static image: a contact sheet with a cell for each defence."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from scoreguard_client.showcase import captions
 from scoreguard_client.showcase.cards import Card, Pair, Showcase, View
-from scoreguard_client.showcase.pictures import Levels
+from scoreguard_client.showcase.images import Levels
 
 _INK: Final = "#1d2430"
 _SOFT: Final = "#5d6778"
@@ -100,8 +100,8 @@ class _Sheet:
         stage = _stage_height(self.showcase)
         share = min(view.width / self.showcase.facts.width, view.height / self.showcase.facts.height, 1.0)
         width, height = _TILE * share, _TILE * share * view.height / view.width
-        self.picture(view.shown.whole, left + (_TILE - width) / 2, top + (stage - height) / 2, width, height)
-        self.picture(view.shown.detail, left, top + stage + _GAP, _TILE, _TILE)
+        self.image(view.shown.whole, left + (_TILE - width) / 2, top + (stage - height) / 2, width, height)
+        self.image(view.shown.detail, left, top + stage + _GAP, _TILE, _TILE)
         below = top + stage + _TILE + 2 * _GAP
         self.text(captions.score(view, self.showcase.facts), left, below, size=9, weight="bold")
         self.text(f"quality {captions.quality(view)}", left, below + 0.17, size=7, color=_SOFT)
@@ -120,10 +120,10 @@ class _Sheet:
         look: dict[str, Any] = {"color": _INK, "va": "top", "linespacing": 1.3, "parse_math": False}
         self.figure.text(left / self.width, 1 - top / self.height, text, fontsize=size, **(look | style))
 
-    def picture(self, picture: Levels, left: float, top: float, width: float, height: float) -> None:
+    def image(self, image: Levels, left: float, top: float, width: float, height: float) -> None:
         place = (left / self.width, 1 - (top + height) / self.height, width / self.width, height / self.height)
         axes: Axes = self.figure.add_axes(place)
-        axes.imshow(picture, aspect="auto", interpolation="antialiased")
+        axes.imshow(image, aspect="auto", interpolation="antialiased")
         axes.set_axis_off()
 
 

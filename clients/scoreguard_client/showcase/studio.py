@@ -1,4 +1,4 @@
-"""Taking the pictures: one call for each defence and picture gives both the purified picture and its score."""
+"""Taking the images: one call for each defence and image gives both the purified image and its score."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Final
 
 import numpy as np
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.spec import Step, format_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._exceptions import InternalError, ScoreguardError, UnavailableError
-from scoreguard_client._models import FloatPicture, MetricDescription, Score
+from scoreguard_client._models import FloatImage, MetricDescription, Score
 from scoreguard_client.oracles.live import is_random
 from scoreguard_client.scores.fidelity import like, psnr, ssim
 from scoreguard_client.scores.purification import quality_score
 from scoreguard_client.showcase.cards import Card, Pair, View
 from scoreguard_client.showcase.details import Window, follow
-from scoreguard_client.showcase.pictures import show, show_difference
+from scoreguard_client.showcase.images import show, show_difference
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.errors import FATAL
 from scoreguard_client.target.images import unit_values
@@ -34,16 +34,16 @@ class Studio:
     """The connection."""
     metric: MetricDescription
     """The metric."""
-    clean: Picture
+    clean: ImageArray
     """x as the file has it, (H, W, 3): uint8, or float32 for a 16-bit file."""
-    attacked: FloatPicture
+    attacked: FloatImage
     """x', (H, W, 3); sent as it is, never rounded to 8 bits."""
     window: Window
     """The detail."""
     factor: float
     """Amplification of differences."""
     seed: int
-    """Of random defences: the same for both pictures, so that what differs behind one is the attack."""
+    """Of random defences: the same for both images, so that what differs behind one is the attack."""
 
     def undefended(self) -> Pair:
         """The photo and its attacked form as they are.
@@ -82,12 +82,12 @@ class Studio:
         clean, attacked = self._score(self.clean, chain), self._score(self.attacked, chain)
         return self._pair(clean, _purified(clean), attacked, _purified(attacked))
 
-    def _score(self, picture: Picture, chain: Sequence[Step]) -> Score:
+    def _score(self, image: ImageArray, chain: Sequence[Step]) -> Score:
         return self.client.score(
-            picture, metric=self.metric.name, defences=list(chain), seed=self.seed, return_purified=bool(chain)
+            image, metric=self.metric.name, defences=list(chain), seed=self.seed, return_purified=bool(chain)
         )
 
-    def _pair(self, clean: Score, clean_seen: FloatPicture, attacked: Score, attacked_seen: FloatPicture) -> Pair:
+    def _pair(self, clean: Score, clean_seen: FloatImage, attacked: Score, attacked_seen: FloatImage) -> Pair:
         window = follow(self.window, unit_values(self.clean), clean_seen)
         return Pair(
             clean=self._view(clean, clean_seen, window),
@@ -97,7 +97,7 @@ class Studio:
             higher_is_better=self.metric.higher_is_better,
         )
 
-    def _view(self, answer: Score, seen: FloatPicture, window: Window) -> View:
+    def _view(self, answer: Score, seen: FloatImage, window: Window) -> View:
         original = unit_values(self.clean)
         comparable = like(original, seen)
         similarity, ratio = ssim(original, comparable), psnr(original, comparable)
@@ -113,7 +113,7 @@ class Studio:
         )
 
 
-def _purified(answer: Score) -> FloatPicture:
+def _purified(answer: Score) -> FloatImage:
     if answer.purified is None:
-        raise InternalError("the server returned no purified picture")
+        raise InternalError("the server returned no purified image")
     return answer.purified

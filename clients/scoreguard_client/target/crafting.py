@@ -54,7 +54,7 @@ class Crafter:
     _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
 
     def craft(self, unit: Unit, images: Images) -> CraftedBatch:
-        """Attack the pictures of a unit; a picture's result depends neither on its batch nor on what was done before.
+        """Attack the images of a unit; an image's result depends neither on its batch nor on what was done before.
 
         Raises:
             ScoreguardError: the attack or its oracle failed.

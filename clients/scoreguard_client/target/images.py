@@ -1,4 +1,4 @@
-"""The clean pictures of a campaign: found in a folder, identified by digest, read as RGB."""
+"""The clean images of a campaign: found in a folder, identified by digest, read as RGB."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import numpy as np
 
 from scoreguard.images import SUFFIXES, image_files, is_image_path
 from scoreguard.support.shown import path_text
-from scoreguard.v1.codec import TOP, Picture
-from scoreguard_client._exceptions import PictureError
-from scoreguard_client._models import FloatPicture
-from scoreguard_client._pictures import from_file, read_bytes
+from scoreguard.v1.codec import TOP, ImageArray
+from scoreguard_client._exceptions import ImageError
+from scoreguard_client._images import from_file, read_bytes
+from scoreguard_client._models import FloatImage
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.errors import PlanError
 
@@ -26,10 +26,10 @@ _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageRef:
-    """A picture of the campaign."""
+    """An image of the campaign."""
 
     name: str
-    """Path below the picture folder, with forward slashes."""
+    """Path below the image folder, with forward slashes."""
     sha256: str
     """Digest of the file, hexadecimal."""
     height: int
@@ -77,9 +77,9 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
         name = name_of(path, folder)
         try:
             if name in images:
-                raise PictureError(f"{name} is the name of two files")
+                raise ImageError(f"{name} is the name of two files")
             images[name] = image_ref(path, folder)
-        except PictureError as error:
+        except ImageError as error:
             left_out.append(LeftOut(name=name, error=str(error)))
     if not images:
         raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
@@ -115,35 +115,35 @@ def path_of(folder: Path, name: str) -> Path:
     return folder / _ESCAPED.sub(lambda match: chr(0xDC00 + int(match[1], 16)), name)
 
 
-def read_image(folder: Path, image: ImageRef) -> Picture:
-    """The values of a picture, (H, W, 3): uint8, or float32 for 16-bit files.
+def read_image(folder: Path, image: ImageRef) -> ImageArray:
+    """The values of an image, (H, W, 3): uint8, or float32 for 16-bit files.
 
     Raises:
-        PictureError: the file is gone, or is not the one of the plan.
+        ImageError: the file is gone, or is not the one of the plan.
     """
     path = path_of(folder, image.name)
     data = read_bytes(path)
     if hashlib.sha256(data).hexdigest() != image.sha256:
-        raise PictureError(f"{image.name} was changed since the campaign was planned")
+        raise ImageError(f"{image.name} was changed since the campaign was planned")
     return from_file(path, data)
 
 
-def as_batch(pictures: list[Picture]) -> Images:
-    """Pictures of one size as (N, 3, H, W) float32 in [0, 1]."""
-    return np.ascontiguousarray(np.stack([unit_values(picture) for picture in pictures]).transpose(0, 3, 1, 2))
+def as_batch(images: list[ImageArray]) -> Images:
+    """Images of one size as (N, 3, H, W) float32 in [0, 1]."""
+    return np.ascontiguousarray(np.stack([unit_values(image) for image in images]).transpose(0, 3, 1, 2))
 
 
-def unit_values(picture: Picture) -> FloatPicture:
+def unit_values(image: ImageArray) -> FloatImage:
     """An image (H, W, 3) as float32 in [0, 1]."""
-    scale = TOP if picture.dtype == np.uint8 else 1
-    return np.asarray(picture / np.float32(scale), dtype=np.float32)
+    scale = TOP if image.dtype == np.uint8 else 1
+    return np.asarray(image / np.float32(scale), dtype=np.float32)
 
 
 def image_ref(path: Path, folder: Path) -> ImageRef:
-    """A picture below a folder, identified by its digest and size.
+    """An image below a folder, identified by its digest and size.
 
     Raises:
-        PictureError: the file cannot be read, or is not a picture.
+        ImageError: the file cannot be read, or is not an image.
     """
     data = read_bytes(path)
     height, width, _ = from_file(path, data).shape

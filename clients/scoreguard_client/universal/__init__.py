@@ -1,1 +1,1 @@
-"""Universal perturbations: one for all pictures, trained on a folder, kept as an artifact, applied at any size."""
+"""Universal perturbations: one for all images, trained on a folder, kept as an artifact, applied at any size."""

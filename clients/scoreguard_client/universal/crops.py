@@ -1,9 +1,9 @@
-"""Training crops: every picture as one square of the perturbation's size.
+"""Training crops: every image as one square of the perturbation's size.
 
-- paper: the centre of the picture where it is large enough; a smaller one is first enlarged, keeping its aspect, until
+- paper: the centre of the image where it is large enough; a smaller one is first enlarged, keeping its aspect, until
   it is.
-- windows (kind `momentum`): anywhere in the picture, and turned over left to right half of the time.
-- benchmark: the centre only where height and width are both at least twice the size (512 for 256); every other picture
+- windows (kind `momentum`): anywhere in the image, and turned over left to right half of the time.
+- benchmark: the centre only where height and width are both at least twice the size (512 for 256); every other image
   is squeezed to the square, whatever its aspect.
 
 Resizing is Pillow's bilinear filter on float values, with antialiasing where it shrinks.
@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import PIL.Image
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.images import ImageRef, as_batch, read_image
 
@@ -29,13 +29,13 @@ _ENOUGH: Final = 2
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingPictures:
-    """The pictures of a training, read and cut when they are needed."""
+class TrainingImages:
+    """The images of a training, read and cut when they are needed."""
 
     folder: Path
     """Where they are."""
     references: tuple[ImageRef, ...]
-    """The pictures, by name."""
+    """The images, by name."""
 
     @property
     def sha256(self) -> str:
@@ -43,37 +43,37 @@ class TrainingPictures:
         return hashlib.sha256("\n".join(image.sha256 for image in self.references).encode()).hexdigest()
 
     def crops(self, indices: Iterable[int], size: int, *, benchmark: bool) -> Images:
-        """Some of the pictures as squares, (N, 3, size, size).
+        """Some of the images as squares, (N, 3, size, size).
 
         Raises:
-            PictureError: a picture is gone or was changed.
+            ImageError: an image is gone or was changed.
         """
-        return np.concatenate([crop(picture, size, benchmark=benchmark) for picture in self._read(indices)])
+        return np.concatenate([crop(image, size, benchmark=benchmark) for image in self._read(indices)])
 
     def windows(self, indices: Iterable[int], size: int, rng: np.random.Generator) -> Images:
         """Random windows of some of the images, each flipped or not, (N, 3, size, size).
 
         Raises:
-            PictureError: an image is gone or was changed.
+            ImageError: an image is gone or was changed.
         """
-        return np.concatenate([window(picture, size, rng) for picture in self._read(indices)])
+        return np.concatenate([window(image, size, rng) for image in self._read(indices)])
 
-    def _read(self, indices: Iterable[int]) -> Iterator[Picture]:
+    def _read(self, indices: Iterable[int]) -> Iterator[ImageArray]:
         return (read_image(self.folder, self.references[index]) for index in indices)
 
 
-def crop(picture: Picture, size: int, *, benchmark: bool = False) -> Images:
-    """One picture (H, W, 3) as a square, (1, 3, size, size) in [0, 1]."""
-    values, (height, width) = as_batch([picture]), picture.shape[:2]
+def crop(image: ImageArray, size: int, *, benchmark: bool = False) -> Images:
+    """One image (H, W, 3) as a square, (1, 3, size, size) in [0, 1]."""
+    values, (height, width) = as_batch([image]), image.shape[:2]
     if benchmark:
         large = min(height, width) >= _ENOUGH * size
         return _centre(values, size) if large else _resized(values, size, size)
     return _centre(_enlarged(values, size), size)
 
 
-def window(picture: Picture, size: int, rng: np.random.Generator) -> Images:
+def window(image: ImageArray, size: int, rng: np.random.Generator) -> Images:
     """A random square of one image (H, W, 3), flipped left to right half of the time, (1, 3, size, size) in [0, 1]."""
-    values = _enlarged(as_batch([picture]), size)
+    values = _enlarged(as_batch([image]), size)
     top, left = (int(rng.integers(0, length - size + 1)) for length in values.shape[2:])
     found = values[:, :, top : top + size, left : left + size]
     return found[..., ::-1] if rng.integers(0, 2) else found

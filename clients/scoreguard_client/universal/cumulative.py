@@ -1,10 +1,10 @@
-"""Cumulative-UAP: one-step perturbations of the training pictures, accumulated (arXiv 2310.06958, 2023).
+"""Cumulative-UAP: one-step perturbations of the training images, accumulated (arXiv 2310.06958, 2023).
 
 - paper: u <- clip(u + rate * mean_i sign(grad Q(clip(x_i + u, 0, 1))), -bound, bound). The benchmark's pages describe
-  the average of the non-universal perturbations that one step of gradient ascent gives on each training picture; here
+  the average of the non-universal perturbations that one step of gradient ascent gives on each training image; here
   each of them starts from the perturbation so far.
 - benchmark: u <- clip(u + rate * grad_u J(u), -bound, bound) with rate 1: the raw gradient, neither sign nor average
-  of steps, from u = 1e-4, on pictures x + u that are not cut to [0, 1].
+  of steps, from u = 1e-4, on images x + u that are not cut to [0, 1].
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class CumulativeLearner(Learner):
         return self._values
 
     def learn(self, gradients: Gradients) -> None:
-        """Add the mean of the pictures' own steps."""
+        """Add the mean of the images' own steps."""
         steps = gradients if self.recipe.as_benchmark else np.sign(gradients)
         moved = self._values + self.recipe.rate * steps.mean(axis=0, dtype=np.float64)
         self._values = np.clip(moved, -self.limit, self.limit).astype(np.float32)

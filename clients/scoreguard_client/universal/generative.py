@@ -2,7 +2,7 @@
 
     u = bound * tanh(G(z)),  G = argmax mean_i Q(clip(x_i + u, 0, 1)) / span
 
-G is a U-Net trained by Adam, z one picture of noise, uniform in [0, 1], the same from first to last; bound is 10/255.
+G is a U-Net trained by Adam, z one image of noise, uniform in [0, 1], the same from first to last; bound is 10/255.
 
 - paper: what is handed out is the network's own output, without dropout.
 - benchmark: after the first step the noise is cut to [-10/255, 10/255], which leaves almost a constant; the network

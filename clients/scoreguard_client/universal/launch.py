@@ -1,4 +1,4 @@
-"""From options to a training: the teacher is found, the pictures are read, the recipe is completed."""
+"""From options to a training: the teacher is found, the images are read, the recipe is completed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.gradients import Gradients, surrogate_for
 from scoreguard_client.target.images import find_images
-from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.crops import TrainingImages
 from scoreguard_client.universal.teacher import Teacher, live_teacher, local_teacher
 from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
 
@@ -31,7 +31,7 @@ class TrainingOptions:
     metric: str = "lite"
     """Name of the metric to train against."""
     images: Path
-    """Folder of training pictures."""
+    """Folder of training images."""
     out: Path
     """The file to write."""
     mode: Mode = Mode.PAPER
@@ -45,9 +45,9 @@ class TrainingOptions:
     surrogate: Path | None = None
     """Archive or model store; None = `model_store` where it is present."""
     epochs: int | None = None
-    """Passes over the pictures; None = as the benchmark does for this kind."""
+    """Passes over the images; None = as the benchmark does for this kind."""
     batch: int = 8
-    """Pictures of one step."""
+    """Images of one step."""
     size: int = 256
     """Height and width of the perturbation and of the training crops."""
     bound: float | None = None
@@ -59,7 +59,7 @@ class TrainingOptions:
     draws: int = 1
     """Draws per question about a random chain."""
     limit: int | None = None
-    """Most pictures to take, by name; None = all."""
+    """Most images to take, by name; None = all."""
     seed: int = 0
     """Where all drawing starts."""
     checkpoint_every: int = CHECKPOINT_EVERY
@@ -80,17 +80,17 @@ def train(
         RecipeError: the options do not fit together.
         PlanError: local gradients were chosen and there is no archive, or a chain or the folder does not fit.
         CheckpointError: a file in the way belongs to another training, or is damaged.
-        ScoreguardError: a picture, the surrogate or the server cannot be used; what was done is kept.
+        ScoreguardError: an image, the surrogate or the server cannot be used; what was done is kept.
         ContractError: the chain or the archive cannot be read.
     """
     if options.out.suffix != FILE_SUFFIX:
         raise RecipeError(f"--out must end in {FILE_SUFFIX}, not {options.out.name}")
     teacher = _teacher(options, client)
     found = find_images(options.images, options.limit)
-    pictures = TrainingPictures(folder=options.images, references=found.images)
+    images = TrainingImages(folder=options.images, references=found.images)
     training = Training(
-        recipe=_recipe(options, teacher, pictures),
-        pictures=pictures,
+        recipe=_recipe(options, teacher, images),
+        images=images,
         teacher=teacher,
         out=options.out,
         checkpoint_every=options.checkpoint_every,
@@ -99,7 +99,7 @@ def train(
     return training.run(progress_for(training))
 
 
-def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictures) -> Recipe:
+def _recipe(options: TrainingOptions, teacher: Teacher, images: TrainingImages) -> Recipe:
     defaults = DEFAULTS[options.kind]
     rate = defaults.benchmark_rate if options.mode is Mode.BENCHMARK else defaults.rate
     return Recipe(
@@ -110,8 +110,8 @@ def _recipe(options: TrainingOptions, teacher: Teacher, pictures: TrainingPictur
         source=teacher.source,
         chain=teacher.chain,
         draws=teacher.draws,
-        pictures=len(pictures.references),
-        pictures_sha256=pictures.sha256,
+        images=len(images.references),
+        images_sha256=images.sha256,
         epochs=options.epochs or defaults.epochs,
         batch=options.batch,
         size=options.size,

@@ -1,6 +1,6 @@
 """What the trainings share: a perturbation that is shown, told gradients, and kept.
 
-The objective is J = mean over pictures of Q(x + u) / span, to be raised; Q is the score with the sign that makes it
+The objective is J = mean over images of Q(x + u) / span, to be raised; Q is the score with the sign that makes it
 rise with quality (or fall, where the perturbation is to lower it), span the width of the metric's declared range.
 """
 
@@ -27,7 +27,7 @@ class Learner(ABC):
     """A training in progress."""
 
     shows_beyond: ClassVar[bool] = False
-    """Whether the benchmark's code shows the metric pictures that are not cut to [0, 1]."""
+    """Whether the benchmark's code shows the metric images that are not cut to [0, 1]."""
 
     augments: ClassVar[bool] = False
     """Whether each step sees random windows and flips of its images in place of their centres."""
@@ -45,7 +45,7 @@ class Learner(ABC):
 
     @abstractmethod
     def perturbation(self, step: int) -> Perturbation:
-        """What a step adds to its pictures, (3, size, size)."""
+        """What a step adds to its images, (3, size, size)."""
 
     @abstractmethod
     def learn(self, gradients: Gradients) -> None:

@@ -31,7 +31,7 @@ class Teacher:
     ask: Callable[[Images, int], tuple[Scores, Gradients]]
     """Scores and gradients of a batch; the number is the seed of its draws."""
     beyond: bool = True
-    """Whether pictures beyond [0, 1] can be asked about."""
+    """Whether images beyond [0, 1] can be asked about."""
 
 
 def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> Teacher:

@@ -31,7 +31,7 @@ from scoreguard_client.perturbations.errors import CheckpointError, Perturbation
 from scoreguard_client.perturbations.recipe import Kind, Recipe
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import LeftOut
-from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.crops import TrainingImages
 from scoreguard_client.universal.cumulative import CumulativeLearner
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.learner import Learner
@@ -59,7 +59,7 @@ class Training:
 
     recipe: Recipe
     """What is made."""
-    pictures: TrainingPictures
+    images: TrainingImages
     """What it is trained on."""
     teacher: Teacher
     """Who answers."""
@@ -79,10 +79,10 @@ class Training:
         """Train, or go on, or hand out what is there.
 
         Raises:
-            RecipeError: the benchmark's reading needs pictures that the teacher cannot be asked about.
+            RecipeError: the benchmark's reading needs images that the teacher cannot be asked about.
             CheckpointError: a file in the way belongs to another training, or is damaged.
             OracleAnswerError: a gradient is not finite.
-            ScoreguardError: a picture was changed, or the teacher failed; what was done is kept.
+            ScoreguardError: an image was changed, or the teacher failed; what was done is kept.
         """
         if self.out.exists():
             progress(self.recipe.steps, "done before")
@@ -114,8 +114,8 @@ class Training:
         recipe, indices = self.recipe, batch_indices(self.recipe, step)
         if learner.augments:
             rng = np.random.default_rng([recipe.seed, _WINDOWS, step])
-            return self.pictures.windows(indices, recipe.size, rng)
-        return self.pictures.crops(indices, recipe.size, benchmark=recipe.as_benchmark)
+            return self.images.windows(indices, recipe.size, rng)
+        return self.images.crops(indices, recipe.size, benchmark=recipe.as_benchmark)
 
     def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
         facts = self.teacher.facts
@@ -172,17 +172,17 @@ class Training:
 
 
 def batch_indices(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
-    """Which pictures a step sees.
+    """Which images a step sees.
 
-    In paper mode an epoch passes once over all pictures in an order of its own. The benchmark starts a new shuffled
-    pass at every step and takes its first batch, so that its epochs may miss pictures and see others several times.
+    In paper mode an epoch passes once over all images in an order of its own. The benchmark starts a new shuffled
+    pass at every step and takes its first batch, so that its epochs may miss images and see others several times.
     """
     epoch, index = divmod(step, recipe.steps_per_epoch)
     if recipe.as_benchmark:
         rng = np.random.default_rng([recipe.seed, _BENCHMARK_BATCHES, step])
-        return rng.permutation(recipe.pictures)[: recipe.batch]
+        return rng.permutation(recipe.images)[: recipe.batch]
     rng = np.random.default_rng([recipe.seed, _PAPER_BATCHES, epoch])
-    return rng.permutation(recipe.pictures)[index * recipe.batch : (index + 1) * recipe.batch]
+    return rng.permutation(recipe.images)[index * recipe.batch : (index + 1) * recipe.batch]
 
 
 def _require_finite(gradients: Gradients) -> None:

@@ -1,6 +1,6 @@
 """The generator of generative-uap: a U-Net (Ronneberger et al., 2015) in the form of pix2pix (Isola et al., CVPR 2017).
 
-Convolutions of 4 x 4 with stride 2 halve the picture down to one pixel, transposed ones double it back, and every
+Convolutions of 4 x 4 with stride 2 halve the image down to one pixel, transposed ones double it back, and every
 level hands its features across. At 256 x 256 that is 8 levels of 64, 128, 256 and then 512 channels.
 """
 
@@ -31,9 +31,9 @@ class UNet(nn.Module):
         self.down = nn.ModuleList(_down(channels, level) for level in range(levels))
         self.up = nn.ModuleList(_up(channels, level) for level in range(levels))
 
-    def forward(self, picture: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor:
         """Draw."""
-        features = [picture]
+        features = [image]
         for down in self.down:
             features.append(down(features[-1]))
         drawn: Tensor = features.pop()

@@ -17,7 +17,7 @@ from scoreguard.v1.manifest_pb2 import ArchiveManifest, BuildRecord, GoldenVecto
 from scoreguard_export.archive.blob_store import BlobStore
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.build_steps import BuildSteps, Made
-from scoreguard_export.archive.golden import PICTURE, golden_picture
+from scoreguard_export.archive.golden import IMAGE, golden_image
 from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.archive.model_store import write_server_files
 from scoreguard_export.defences.base import Defence
@@ -123,7 +123,7 @@ def _archive(
         library_versions={library: version(library) for library in _LIBRARIES},
     )
     path = config.model_store / f"{facts.name}{SUFFIX}"
-    files = {PICTURE: golden_picture(facts.minimum_size).png}
+    files = {IMAGE: golden_image(facts.minimum_size).png}
     if config.self_contained:
         blobs = steps.records.blobs
         files |= {entry.path: blobs.read(entry) for entry in manifest.files}

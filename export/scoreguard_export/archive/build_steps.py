@@ -16,7 +16,7 @@ from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import export_graphs
 from scoreguard_export.archive.facts import licence_of, metric_message
 from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
-from scoreguard_export.archive.golden import golden_picture, golden_score
+from scoreguard_export.archive.golden import golden_image, golden_score
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import chosen_variants
 from scoreguard_export.errors import WeightsError
@@ -101,10 +101,8 @@ class BuildSteps:
         key = combined(golden=metric.key, behind=defence.key if defence else "")
         if (record := self.records.find(key)) is not None:
             return record.golden
-        picture = golden_picture(metric.record.metric.facts.minimum_size)
-        score = golden_score(
-            self._loaded(metric.kind, metric.key), self._eager_of(defence) if defence else None, picture
-        )
+        image = golden_image(metric.record.metric.facts.minimum_size)
+        score = golden_score(self._loaded(metric.kind, metric.key), self._eager_of(defence) if defence else None, image)
         return self.records.keep(key, BuildRecord(golden=score), {}).golden
 
     @cached_property

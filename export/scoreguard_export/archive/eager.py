@@ -33,7 +33,7 @@ class EagerDefence(TorchEngine):
 
         Args:
             image: (N, 3, H, W) in [0, 1].
-            seed: of every picture.
+            seed: of every image.
             parameters: by name.
 
         Raises:

@@ -80,5 +80,5 @@ def exported_facts(defence: type[Defence]) -> pb.DefenceFacts:
 
 
 def tiling_message(tiles: Tiles) -> pb.Tiling:
-    """How pictures are cut."""
+    """How images are cut."""
     return pb.Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple)

@@ -1,4 +1,4 @@
-"""Golden vectors: a picture in every archive, with the scores that a right server gives for it.
+"""Golden vectors: an image in every archive, with the scores that a right server gives for it.
 
 The scores come from the eager modules, not from the exported graphs, so a canary that scores right has also confirmed
 the export.
@@ -21,7 +21,7 @@ from scoreguard.v1.spec import Step, format_chain
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.metrics.base import Metric
 
-PICTURE: Final = "golden/picture.png"
+IMAGE: Final = "golden/image.png"
 _LEAST_SIDE: Final = 96
 _SEED: Final = 20240410
 _RELATIVE_TOLERANCE: Final = 2e-3
@@ -29,7 +29,7 @@ _RELATIVE_TOLERANCE: Final = 2e-3
 
 
 @dataclass(frozen=True, kw_only=True)
-class GoldenPicture:
+class GoldenImage:
     """The canary: gradients, edges and texture, so that every defence changes it."""
 
     png: bytes
@@ -37,8 +37,8 @@ class GoldenPicture:
     """(1, 3, side, side) in [0, 1]: the values that the file decodes to."""
 
 
-def golden_picture(minimum_size: int = 1) -> GoldenPicture:
-    """Make the canary; always the same picture for a metric's minimum size.
+def golden_image(minimum_size: int = 1) -> GoldenImage:
+    """Make the canary; always the same image for a metric's minimum size.
 
     Its side is 96 pixels, or twice the metric's minimum where that is more: a defence may halve it.
     """
@@ -46,37 +46,37 @@ def golden_picture(minimum_size: int = 1) -> GoldenPicture:
     buffer = io.BytesIO()
     Image.fromarray(values).save(buffer, "PNG")
     image = torch.from_numpy(values.astype(np.float32) / np.float32(255)).permute(2, 0, 1)[None].contiguous()
-    return GoldenPicture(png=buffer.getvalue(), image=image)
+    return GoldenImage(png=buffer.getvalue(), image=image)
 
 
-def is_golden_picture(png: bytes, picture: GoldenPicture) -> bool:
+def is_golden_image(png: bytes, expected: GoldenImage) -> bool:
     """Whether a file shows the canary; another version of Pillow may have packed it otherwise."""
     try:
         with Image.open(io.BytesIO(png)) as image:
             values = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
     except Exception:  # a file of anything else fails in as many ways as there are files
         return False
-    return bool(np.array_equal(values, picture.image[0].permute(1, 2, 0).numpy()))
+    return bool(np.array_equal(values, expected.image[0].permute(1, 2, 0).numpy()))
 
 
-def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], picture: GoldenPicture) -> list[GoldenVector]:
+def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], image: GoldenImage) -> list[GoldenVector]:
     """The canary's score undefended and behind each defence alone, at the default parameters where they fit it.
 
     A defence that leaves less than the metric reads has no vector.
     """
-    scores = [golden_score(metric, defence, picture) for defence in (None, *defences)]
+    scores = [golden_score(metric, defence, image) for defence in (None, *defences)]
     return [score.vector for score in scores if score.HasField("vector")]
 
 
-def golden_score(metric: Metric, defence: EagerDefence | None, picture: GoldenPicture) -> GoldenScore:
+def golden_score(metric: Metric, defence: EagerDefence | None, golden: GoldenImage) -> GoldenScore:
     """The canary's score undefended or behind one defence; without a vector where too little of the image is left."""
     tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
     with torch.no_grad():
-        text, image = _purified(defence, picture.image) if defence else ("", picture.image)
+        text, image = _purified(defence, golden.image) if defence else ("", golden.image)
         if min(image.shape[2:]) < metric.facts.minimum_size:
             return GoldenScore()
         score = float(metric(image))
-    return GoldenScore(vector=GoldenVector(image=PICTURE, defences=text, seed=_SEED, score=score, tolerance=tolerance))
+    return GoldenScore(vector=GoldenVector(image=IMAGE, defences=text, seed=_SEED, score=score, tolerance=tolerance))
 
 
 def _purified(defence: EagerDefence, image: torch.Tensor) -> tuple[str, torch.Tensor]:
@@ -97,6 +97,6 @@ def _values(side: int) -> npt.NDArray[np.uint8]:
     disc = ((rows - 0.6) ** 2 + (columns - 0.4) ** 2 < 0.06) * 0.35
     noise = np.random.Generator(np.random.Philox(key=[_SEED, 0])).normal(0, 0.03, (side, side, 3))
     base = np.stack([0.3 + 0.5 * rows, 0.6 - 0.3 * columns, 0.4 + 0.2 * rows * columns], axis=2)
-    picture = base + (waves + disc)[..., None] * np.array([1.0, 0.7, -0.5]) + noise
-    levels: npt.NDArray[np.uint8] = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    image = base + (waves + disc)[..., None] * np.array([1.0, 0.7, -0.5]) + noise
+    levels: npt.NDArray[np.uint8] = np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8)
     return levels

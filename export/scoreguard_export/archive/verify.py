@@ -21,7 +21,7 @@ from scoreguard.v1.errors import ContractError, EngineError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles, MetricArtifact
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.fingerprint import code_digest
-from scoreguard_export.archive.golden import golden_picture, golden_vectors, is_golden_picture
+from scoreguard_export.archive.golden import golden_image, golden_vectors, is_golden_image
 from scoreguard_export.archive.manifest_facts import (
     compare_defence,
     compare_metric,
@@ -182,24 +182,24 @@ def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
 
 
 def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefence]) -> None:
-    picture, path = golden_picture(metric.facts.minimum_size), archive.path
+    image, path = golden_image(metric.facts.minimum_size), archive.path
     try:
-        expected = {vector.defences: vector for vector in golden_vectors(metric, defences, picture)}
+        expected = {vector.defences: vector for vector in golden_vectors(metric, defences, image)}
     except Exception as error:  # torch's errors share no base
         if isinstance(error, (ExportError, ContractError)) and not isinstance(error, EngineError):
             raise
-        raise ArchiveError(f"{path}: the golden picture cannot be scored: {one_line(str(error))}") from error
+        raise ArchiveError(f"{path}: the golden image cannot be scored: {one_line(str(error))}") from error
     found = {vector.defences: vector for vector in archive.manifest.golden_vectors}
     if missing := sorted(expected.keys() - found.keys()):
         raise ArchiveError(f"{path}: the golden score behind {_behind(missing[0])} is missing; build the archive again")
     for name, vector in found.items():
-        if name not in expected or not is_golden_picture(archive.read(vector.image), picture):
+        if name not in expected or not is_golden_image(archive.read(vector.image), image):
             raise ArchiveError(f"{path}: the golden score behind {_behind(name)} is none of ours; build it again")
         _compare_golden(vector, expected[name], path)
 
 
 def _compare_golden(found: GoldenVector, expected: GoldenVector, path: Path) -> None:
-    what = f"{path}: the golden picture behind {_behind(found.defences)}"
+    what = f"{path}: the golden image behind {_behind(found.defences)}"
     if found.seed != expected.seed or found.tolerance > expected.tolerance * (1.0 + 1e-9):
         raise ArchiveError(
             f"{what} may be off by {found.tolerance:g} with seed {found.seed}, an export allows "

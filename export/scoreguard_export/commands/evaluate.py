@@ -40,7 +40,7 @@ def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> Non
 
 
 def _table(metric: str, rows: list[AgreementRow]) -> Table:
-    table = Table("data set", "group", "pictures", "SROCC", "PLCC", "pairs in order", title=f"{metric} and people")
+    table = Table("data set", "group", "images", "SROCC", "PLCC", "pairs in order", title=f"{metric} and people")
     for row in rows:
         table.add_row(
             row.dataset, row.group, str(row.count), _number(row.srocc), _number(row.plcc), _number(row.concordance)

@@ -92,7 +92,7 @@ def lite(**options: object) -> None:
     name="fcn-filter",
     epilog="Example: scoreguard-export train fcn-filter --attacked runs/advcf --out fcn_filter.safetensors",
 )
-@click.option("--attacked", type=_FOLDER, required=True, help="Folder of attacked pictures, or of a campaign.")
+@click.option("--attacked", type=_FOLDER, required=True, help="Folder of attacked images, or of a campaign.")
 @click.option("--clean", type=_FOLDER, help="Folder of the originals under the same names; a campaign has its own.")
 @click.option("--attack", default=FilterConfig.attack, show_default=True, help="Which attack of a campaign.")
 @_where(FilterConfig, "fcn_filter.safetensors", _FILTER_WORK)
@@ -101,7 +101,7 @@ def lite(**options: object) -> None:
 @click.option("--learning-rate", type=float, default=FilterConfig.learning_rate, show_default=True)
 @click.option("--validation-share", type=float, default=FilterConfig.validation_share, show_default=True)
 def fcn_filter(**options: object) -> None:
-    """Train the FCN filter on attacked pictures, by the study's recipe.
+    """Train the FCN filter on attacked images, by the study's recipe.
 
     A campaign is a folder that `scoreguard attack --attacks advcf --keep-all` wrote.
     """
@@ -177,7 +177,7 @@ def denoising(weights: Path | None, photos: Path, only: tuple[str, ...], peers: 
 
 
 def _psnr_table(rows: list[DenoisingRow], count: int) -> Table:
-    table = Table("denoiser", *(f"sigma {level:g}" for level in LEVELS), title=f"PSNR in dB, mean of {count} pictures")
+    table = Table("denoiser", *(f"sigma {level:g}" for level in LEVELS), title=f"PSNR in dB, mean of {count} images")
     values = {(row.denoiser, row.level): row.psnr for row in rows}
     for name in dict.fromkeys(row.denoiser for row in rows):
         table.add_row(name, *(f"{values[name, level]:.2f}" for level in LEVELS))

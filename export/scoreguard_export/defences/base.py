@@ -1,4 +1,4 @@
-"""What every defence is: a module from pictures to purified pictures, with its facts beside it."""
+"""What every defence is: a module from images to purified images, with its facts beside it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ class RandomShape(StrEnum):
     """What a random input is shaped like."""
 
     IMAGE = "image"
-    """(N, 3, H, W), like the pictures."""
+    """(N, 3, H, W), like the images."""
     ITEM = "item"
-    """(N,), one number per picture."""
+    """(N,), one number per image."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +93,7 @@ class DefenceFacts(GraphFacts):
 
 @dataclass(frozen=True, kw_only=True)
 class Tiles:
-    """How a picture that is too large for one run of a graph is cut."""
+    """How an image that is too large for one run of a graph is cut."""
 
     size: int
     """Height and width of a tile in pixels, the overlap included."""
@@ -104,9 +104,9 @@ class Tiles:
 
 
 class Defence(GraphModule):
-    """g: RGB float32 pictures (N, 3, H, W) in [0, 1] → the same layout and range.
+    """g: RGB float32 images (N, 3, H, W) in [0, 1] → the same layout and range.
 
-    The constructor takes the structural parameters by keyword. `forward` takes the pictures, then one float32
+    The constructor takes the structural parameters by keyword. `forward` takes the images, then one float32
     scalar tensor per graph parameter in the order of the facts, then the random inputs in their order: the exported
     graph has exactly these inputs, named `image`, the parameters' names and the random inputs' names.
     """
@@ -134,7 +134,7 @@ class Defence(GraphModule):
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """How large pictures are cut; None where the graph reads a picture of any size as a whole."""
+        """How large images are cut; None where the graph reads an image of any size as a whole."""
         return None
 
     @classmethod
@@ -153,7 +153,7 @@ class Defence(GraphModule):
 
     @classmethod
     def finish(cls) -> Defence | None:
-        """What makes the result of a diffusion from the picture and the sample; None: the sample is the result."""
+        """What makes the result of a diffusion from the image and the sample; None: the sample is the result."""
         return None
 
     def __init__(self, **structural: float) -> None:

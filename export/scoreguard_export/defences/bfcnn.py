@@ -47,7 +47,7 @@ class BfCnn(LearnedDefence):
     """Remove noise of any strength; no parameter.
 
     Receptive field: 41 × 41 pixels (twenty 3 × 3 convolutions, 20 pixels in each direction); stride 1. A tile that
-    overlaps by 20 pixels gives the same pixels as the whole picture.
+    overlaps by 20 pixels gives the same pixels as the whole image.
     """
 
     facts = DefenceFacts(
@@ -76,5 +76,5 @@ class BfCnn(LearnedDefence):
         return _Network()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W) in [0, 1]."""
+        """Denoise images (N, 3, H, W) in [0, 1]."""
         return torch.clamp(image - self.network(image), 0.0, 1.0)

@@ -23,7 +23,7 @@ def _disc(reach: int) -> list[tuple[int, int]]:
 
 
 class Bilateral(PairMean):
-    """Smooth where the colours are alike, and keep the edges: OpenCV's `bilateralFilter` on float pictures.
+    """Smooth where the colours are alike, and keep the edges: OpenCV's `bilateralFilter` on float images.
 
     Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101). The first study that purified with
     this filter publishes no parameters; the defaults here are those of OpenCV's manual and tutorial: 5 pixels for a
@@ -73,7 +73,7 @@ class Bilateral(PairMean):
         self.offsets = _disc(self.reach)
 
     def forward(self, image: Tensor, sigma_color: Tensor, sigma_space: Tensor) -> Tensor:
-        """Filter pictures (N, 3, H, W).
+        """Filter images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -14,7 +14,7 @@ from scoreguard_export.defences.straight_through import straight_through
 class Blur(Defence):
     """Blur each channel with a Gaussian of k × k taps.
 
-    Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101), so a picture must be larger than k/2.
+    Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101), so an image must be larger than k/2.
     For σ = 0 the rule is OpenCV's, σ = 0.3·((k−1)/2 − 1) + 0.8. OpenCV itself, asked for σ = 0, takes tables of
     binomial weights for small kernels instead of its rule; the published defence studies (torchvision) take the rule.
     """
@@ -55,7 +55,7 @@ class Blur(Defence):
         self.own_sigma = 0.3 * ((kernel - 1.0) * 0.5 - 1.0) + 0.8
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Blur pictures (N, 3, H, W).
+        """Blur images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

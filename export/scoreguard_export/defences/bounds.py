@@ -1,4 +1,4 @@
-"""Back into the range of pictures, after a step that may really leave it: y = min(max(v, 0), 1)."""
+"""Back into the range of images, after a step that may really leave it: y = min(max(v, 0), 1)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def within_range(value: Tensor) -> Tensor:
     Without the margin, a white area would lose its gradient wherever its weights add up to 1.0000001.
 
     Args:
-        value: Pictures (N, 3, H, W).
+        value: Images (N, 3, H, W).
     """
     inside = torch.clamp(value, -1e-6, 1.0 + 1e-6)
     return straight_through(inside, torch.clamp(value, 0.0, 1.0))

@@ -1,4 +1,4 @@
-"""CARN-M as a purification: the picture is halved, then doubled by a network (Ahn, Kang & Sohn, ECCV 2018).
+"""CARN-M as a purification: the image is halved, then doubled by a network (Ahn, Kang & Sohn, ECCV 2018).
 
     x' = clip₀₁(CARN-M₂(bicubic_{1/2}(x)))
 
@@ -25,10 +25,10 @@ from scoreguard_export.weights.source import WeightsSource
 class Carn(LearnedDefence):
     """Halve by a widened bicubic filter, then double by the network: fine detail is drawn anew.
 
-    A picture of odd height or width is extended by its last row or column, and cropped back.
+    An image of odd height or width is extended by its last row or column, and cropped back.
 
     Receptive field: 45 pixels in each direction; stride 2. A tile that begins at even coordinates and overlaps by
-    that much gives the same pixels as the whole picture.
+    that much gives the same pixels as the whole image.
     """
 
     facts = DefenceFacts(
@@ -58,7 +58,7 @@ class Carn(LearnedDefence):
         return CarnM()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore pictures (N, 3, H, W) in [0, 1]."""
+        """Restore images (N, 3, H, W) in [0, 1]."""
         height, width = image.shape[2], image.shape[3]
         low, narrow = (height + 1) // 2, (width + 1) // 2
         even = extend(image, low * 2, narrow * 2)

@@ -76,7 +76,7 @@ class _Block(nn.Module):
 
 
 class CarnM(nn.Module):
-    """Doubles a picture; the layers for three and four times are there because the checkpoint has them."""
+    """Doubles an image; the layers for three and four times are there because the checkpoint has them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,13 +22,13 @@ from scoreguard_export.defences.straight_through import straight_through
 
 
 class Crop(Defence):
-    """Keep a square piece at a random place, of its own for each picture; the metric scores the piece.
+    """Keep a square piece at a random place, of its own for each image; the metric scores the piece.
 
     With `restore` the piece is enlarged to the original size (bilinear, pixel centres at half integers), as the study's
     text says; its code, like the later benchmark, scores the piece as it is. The default size is the study's 256 (of
     299); the benchmark takes 128.
 
-    A chain, on the server or in the client, refuses a piece that is larger than the picture. Asked all the same, the
+    A chain, on the server or in the client, refuses a piece that is larger than the image. Asked all the same, the
     graph keeps a side shorter than `size` whole and never fails: its last line of defence, and no purification at all
     where both sides are shorter.
     """
@@ -41,7 +41,7 @@ class Crop(Defence):
         parameters=(
             Parameter(
                 name="size",
-                description="Side of the square piece in pixels, at most the shorter side of the picture.",
+                description="Side of the square piece in pixels, at most the shorter side of the image.",
                 default=256.0,
                 minimum=1.0,
                 maximum=16384.0,
@@ -65,7 +65,7 @@ class Crop(Defence):
         self.restore = bool(restore)
 
     def forward(self, image: Tensor, size: Tensor, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        """Crop pictures (N, 3, H, W).
+        """Crop images (N, 3, H, W).
 
         Args:
             image: In [0, 1].
@@ -79,8 +79,8 @@ class Crop(Defence):
         lefts: list[int] = self._begins(width - wide, horizontal).tolist()
         pieces: list[Tensor] = []
         # TorchScript's zip has no `strict`.
-        for picture, top, left in zip(image.unbind(), tops, lefts):  # noqa: B905
-            pieces.append(picture[:, top : top + high, left : left + wide])
+        for single, top, left in zip(image.unbind(), tops, lefts):  # noqa: B905
+            pieces.append(single[:, top : top + high, left : left + wide])
         piece = torch.stack(pieces)
         if not self.restore:
             return piece

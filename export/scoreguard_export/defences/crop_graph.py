@@ -54,7 +54,7 @@ def _size_nodes() -> list[onnx.NodeProto]:
 
 
 def _place_nodes() -> list[onnx.NodeProto]:
-    """`begins`, `ends`: top and left, bottom and right of each picture's piece (N, 2)."""
+    """`begins`, `ends`: top and left, bottom and right of each image's piece (N, 2)."""
     node = helper.make_node
     return [
         *(node("Unsqueeze", [draw, "one_pixel"], [f"{draw}_column"]) for draw in ("vertical", "horizontal")),
@@ -69,13 +69,13 @@ def _place_nodes() -> list[onnx.NodeProto]:
 
 
 def _cut() -> onnx.GraphProto:
-    """One picture: a plain slice, which copies whole rows; an index for each pixel takes ten times as long."""
+    """One image: a plain slice, which copies whole rows; an index for each pixel takes ten times as long."""
     info = helper.make_tensor_value_info
     return helper.make_graph(
-        [helper.make_node("Slice", ["picture", "begin", "end", "spatial"], ["cut"])],
+        [helper.make_node("Slice", ["image", "begin", "end", "spatial"], ["cut"])],
         "cut",
         [
-            info("picture", TensorProto.FLOAT, [3, "height", "width"]),
+            info("image", TensorProto.FLOAT, [3, "height", "width"]),
             info("begin", TensorProto.INT64, [2]),
             info("end", TensorProto.INT64, [2]),
         ],

@@ -21,9 +21,9 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class Denoiser(ShippedDefence):
-    """Remove noise of the strength told; more than there is smooths the picture, less leaves noise.
+    """Remove noise of the strength told; more than there is smooths the image, less leaves noise.
 
-    Pictures may leave [0, 1], as noisy ones do; the result never does.
+    Images may leave [0, 1], as noisy ones do; the result never does.
     """
 
     facts = DefenceFacts(
@@ -60,7 +60,7 @@ class Denoiser(ShippedDefence):
         return DenoiserNetwork()
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1] and noise added.

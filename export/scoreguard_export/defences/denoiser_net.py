@@ -20,7 +20,7 @@ from torch.nn import functional
 from scoreguard_export.defences.jpeg_codec import extend
 
 LOWEST, HIGHEST = 0.6 / 255.0, 70.0 / 255.0
-"""Noise beside a picture in [0, 1] that the network is trained on: σ_t of the linear schedule is 1.3 / 255 at step 1
+"""Noise beside an image in [0, 1] that the network is trained on: σ_t of the linear schedule is 1.3 / 255 at step 1
 and 66.1 / 255 at step 150. Below the lowest, the network is told the lowest."""
 
 STRIDE = 8
@@ -93,7 +93,7 @@ class _Rise(nn.Module):
 
 
 class DenoiserNetwork(nn.Module):
-    """Estimates the noise in pictures of any size, or removes it."""
+    """Estimates the noise in images of any size, or removes it."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -110,11 +110,11 @@ class DenoiserNetwork(nn.Module):
         self.embedding = nn.Sequential(nn.Linear(1, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """The pictures without their noise.
+        """The images without their noise.
 
         Args:
-            image: (N, 3, H, W), pictures in [0, 1] with noise added; not clipped.
-            sigma: The noise's standard deviation, 0-d or (N,); 0 gives the pictures back.
+            image: (N, 3, H, W), images in [0, 1] with noise added; not clipped.
+            sigma: The noise's standard deviation, 0-d or (N,); 0 gives the images back.
 
         Returns:
             (N, 3, H, W), about in [0, 1]; not clipped.

@@ -1,4 +1,4 @@
-"""DiffPure: noise the picture by a diffusion process, and sample the way back (Nie et al., ICML 2022, section 3.1).
+"""DiffPure: noise the image by a diffusion process, and sample the way back (Nie et al., ICML 2022, section 3.1).
 
     y = x + σ_t·ε,   x' = the sampler's way from step t to step 0, which asks a denoiser at every step
 
@@ -44,7 +44,7 @@ _SAMPLING = (
     ),
     Parameter(
         name="t",
-        description="Step of the linear schedule of 1000 that the picture is noised to, up to 150 with the shipped "
+        description="Step of the linear schedule of 1000 that the image is noised to, up to 150 with the shipped "
         "denoiser: 5 is noise of 3.4 levels of 255, 30 of 13.7, 100 of 40.9.",
         default=5.0,
         minimum=1.0,
@@ -136,14 +136,14 @@ class DiffPure(Defence):
         return self.denoiser
 
     def forward(self, image: Tensor, t: Tensor, steps: Tensor, *others: Tensor, seeds: Sequence[int] = ()) -> Tensor:
-        """Purify pictures (N, 3, H, W) in one piece: what the server's loop does with the exported graphs.
+        """Purify images (N, 3, H, W) in one piece: what the server's loop does with the exported graphs.
 
         Args:
             image: In [0, 1].
             t: 0-d, whole, from 1.
             steps: 0-d, whole; 0 = DDPM.
             others: 0-d parameters of the finish, in order.
-            seeds: One for each picture; 0, 1, … where none are given.
+            seeds: One for each image; 0, 1, … where none are given.
         """
         sampled = self._sampled(image, int(t), int(steps), list(seeds) or list(range(len(image))))
         finish = self.finish()
@@ -165,7 +165,7 @@ class DiffPure(Defence):
 
 
 class DiffPureEdge(DiffPure):
-    """DiffPure, with the pixels of edges taken from the picture itself.
+    """DiffPure, with the pixels of edges taken from the image itself.
 
     The study names the method and says no more than "Sobel": threshold and normalisation are this project's.
     """

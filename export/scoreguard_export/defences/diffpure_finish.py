@@ -3,7 +3,7 @@
     edges      x' = m·x + (1 − m)·s,   m = 1 where |Sobel(luma(x))| / 4 > threshold
     unsharp    x' = clip₀₁(s + a·(s − Gaussian(s)))
 
-x is the picture that came in, s the sample. A vertical step from black to white has |Sobel| / 4 = 1 beside it.
+x is the image that came in, s the sample. A vertical step from black to white has |Sobel| / 4 = 1 beside it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scoreguard_export.defences.base import (
 from scoreguard_export.defences.unsharp import Unsharp
 
 _SAMPLED = RandomInput(name="sampled", distribution=Distribution.UNIFORM, shape=RandomShape.IMAGE)
-"""The sample is an input of the shape of the picture, as a noise is: so it is exported and compared like one."""
+"""The sample is an input of the shape of the image, as a noise is: so it is exported and compared like one."""
 
 _SHARPEN = Unsharp.facts.graph_parameters
 
@@ -69,12 +69,12 @@ def edge_strength(image: Tensor) -> Tensor:
 
 
 class EdgeFinish(Defence):
-    """Keep the picture's own pixels where it has edges."""
+    """Keep the image's own pixels where it has edges."""
 
     facts = _facts("diffpure-edge-finish", "Edges kept", EDGE_PARAMETERS, minimum_size=1, tolerance=1e-6)
 
     def forward(self, image: Tensor, threshold: Tensor, sampled: Tensor) -> Tensor:
-        """Join (N, 3, H, W) pictures and samples.
+        """Join (N, 3, H, W) images and samples.
 
         Args:
             image: In [0, 1].
@@ -96,7 +96,7 @@ class UnsharpFinish(Defence):
         self.unsharp = Unsharp(blur_first=0.0)
 
     def forward(self, image: Tensor, sigma: Tensor, amount: Tensor, sampled: Tensor) -> Tensor:
-        """Sharpen samples (N, 3, H, W); the picture itself is not read.
+        """Sharpen samples (N, 3, H, W); the image itself is not read.
 
         Args:
             image: In [0, 1].

@@ -29,10 +29,10 @@ class FbCnn(LearnedDefence):
 
     A quality below the true one smooths more, one above it keeps more of what is there.
 
-    A picture whose height or width is no multiple of 8 is extended by its last row or column, and cropped back.
+    An image whose height or width is no multiple of 8 is extended by its last row or column, and cropped back.
 
     Receptive field: 249 pixels in each direction for a quality that is told; stride 8. Tiles that overlap by 256 then
-    give the same pixels as the whole picture. The estimate of quality 0 looks at the whole picture, and in tiles each
+    give the same pixels as the whole image. The estimate of quality 0 looks at the whole image, and in tiles each
     one is estimated for itself: where estimates differ a seam may show, and telling the quality avoids it.
     """
 
@@ -82,7 +82,7 @@ class FbCnn(LearnedDefence):
         return network
 
     def forward(self, image: Tensor, quality: Tensor) -> Tensor:
-        """Restore pictures (N, 3, H, W) in [0, 1].
+        """Restore images (N, 3, H, W) in [0, 1].
 
         Args:
             image: In [0, 1].
@@ -110,7 +110,7 @@ class FbCnn(LearnedDefence):
         return restored
 
     def _badness(self, encoded: Tensor, quality: Tensor) -> Tensor:
-        """1 − quality/100 for each picture, (N, 1)."""
+        """1 − quality/100 for each image, (N, 1)."""
         estimated: Tensor = self.network.qf_pred(encoded)
         told = (1.0 - quality / 100.0).to(estimated.dtype)
         return torch.where(quality > 0.0, told, estimated)

@@ -1,10 +1,10 @@
-"""A small fully convolutional filter as a purification, learned from attacked pictures and their originals.
+"""A small fully convolutional filter as a purification, learned from attacked images and their originals.
 
     g(x) = clamp(tanh(conv(lrelu(norm(conv(lrelu(conv(x))))))), 0, 1)
 
 Three 3×3 convolutions, 3 → 64 → 16 → 3, zeros around the border; lrelu has the slope 0.2; norm takes each channel of
-each picture to mean 0 and variance 1 over the whole picture, so that a pixel's result depends on all of it. No residual
-path: the picture itself passes through the filter.
+each image to mean 0 and variance 1 over the whole image, so that a pixel's result depends on all of it. No residual
+path: the image itself passes through the filter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scoreguard_export.weights.source import WeightsSource
 _WIDE, _NARROW, _SLOPE = 64, 16, 0.2
 
 _CHUNK = 16
-"""Wide channels that are in memory at once: all 64 of a 12-megapixel picture would take 3 GB."""
+"""Wide channels that are in memory at once: all 64 of a 12-megapixel image would take 3 GB."""
 
 _EPSILON = 1e-5
 """Added to a variance, as in torch's InstanceNorm2d."""
@@ -66,9 +66,9 @@ def _normalised(features: Tensor) -> Tensor:
 
 
 class FcnFilter(ShippedDefence):
-    """Filter pictures with the learned network.
+    """Filter images with the learned network.
 
-    The norm reaches across the whole picture: the filter must not be run in tiles.
+    The norm reaches across the whole image: the filter must not be run in tiles.
     """
 
     facts = DefenceFacts(
@@ -95,6 +95,6 @@ class FcnFilter(ShippedDefence):
         return FilterNetwork()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Filter pictures (N, 3, H, W)."""
+        """Filter images (N, 3, H, W)."""
         filtered: Tensor = self.network(image)
         return torch.clamp(filtered, 0.0, 1.0)

@@ -40,12 +40,12 @@ class _Network(nn.Module):
 
 
 class FfdNet(LearnedDefence):
-    """Remove noise of the strength told; more than there is smooths the picture, less leaves noise.
+    """Remove noise of the strength told; more than there is smooths the image, less leaves noise.
 
-    A picture of odd height or width is extended by its last row or column, and cropped back.
+    An image of odd height or width is extended by its last row or column, and cropped back.
 
     Receptive field: 12 squares of 2 × 2 pixels in each direction; stride 2. A tile that begins at even coordinates and
-    overlaps by 25 pixels gives the same pixels as the whole picture.
+    overlaps by 25 pixels gives the same pixels as the whole image.
     """
 
     facts = DefenceFacts(
@@ -84,7 +84,7 @@ class FfdNet(LearnedDefence):
         return _Network()
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -34,5 +34,5 @@ class Flip(Defence):
         self.axes = [axis for axis, mirrored in ((2, vertical), (3, horizontal)) if mirrored]
 
     def forward(self, image: Tensor) -> Tensor:
-        """Mirror pictures (N, 3, H, W)."""
+        """Mirror images (N, 3, H, W)."""
         return torch.flip(image, self.axes)  # a copy, whatever the axes

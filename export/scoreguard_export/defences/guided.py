@@ -1,6 +1,6 @@
 """Guided diffusion's 256 × 256 model as a denoiser (Dhariwal & Nichol, NeurIPS 2021; arXiv 2105.05233).
 
-The weights are OpenAI's unconditional ImageNet model, which DiffPure (Nie et al. 2022) purifies with. A picture p in
+The weights are OpenAI's unconditional ImageNet model, which DiffPure (Nie et al. 2022) purifies with. An image p in
 [0, 1] with noise of standard deviation s added is a state of its process, up to a factor (`scoreguard.chain.sampling`):
 
     ᾱ = 1/(1 + 4s²),   x_t = √ᾱ·(2p − 1),   x̂₀ = (x_t − √(1 − ᾱ)·ε(x_t, t))/√ᾱ,   x' = clip₀₁((x̂₀ + 1)/2)
@@ -27,13 +27,13 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class GuidedDenoiser(LearnedDefence):
-    """Remove noise of the strength told; pictures may leave [0, 1], as noisy ones do, and the result never does.
+    """Remove noise of the strength told; images may leave [0, 1], as noisy ones do, and the result never does.
 
-    A picture whose height or width is no multiple of 32 is extended by its last row or column, and cropped back.
+    An image whose height or width is no multiple of 32 is extended by its last row or column, and cropped back.
 
-    Receptive field: the whole picture, because of norms and attention; stride 32. Larger pictures come in tiles of 256
+    Receptive field: the whole image, because of norms and attention; stride 32. Larger images come in tiles of 256
     pixels, the size that the model was trained at, and a tile gives what the network makes of that tile alone: near the
-    whole picture's result, not equal to it.
+    whole image's result, not equal to it.
 
     The model has 552,814,086 numbers. Its convolutions' weights are stored in half precision and widened where they are
     used, so that a graph takes 1.2 GB and stays below the 2 GB that one ONNX file may have.
@@ -106,7 +106,7 @@ class GuidedDenoiser(LearnedDefence):
         return GuidedNetwork()
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1] and noise added.

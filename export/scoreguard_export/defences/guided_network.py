@@ -30,7 +30,7 @@ class _Conv2d(nn.Conv2d):
 
 
 class _Conv1d(nn.Conv1d):
-    """The same, of 1 × 1 among the places of a picture."""
+    """The same, of 1 × 1 among the places of an image."""
 
     def forward(self, features: Tensor) -> Tensor:
         return functional.conv1d(features, self.weight.to(features.dtype), self.bias)

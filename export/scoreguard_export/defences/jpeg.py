@@ -21,10 +21,10 @@ from scoreguard_export.defences.jpeg_codec import (
 
 
 class Jpeg(Defence):
-    """Compress and decompress each picture as libjpeg-turbo does with its defaults, which are Pillow's.
+    """Compress and decompress each image as libjpeg-turbo does with its defaults, which are Pillow's.
 
     Baseline, "islow" integer transform, tables of Annex K scaled by libjpeg's quality rule, triangle ("fancy") chroma
-    upsampling. Pictures of any size are extended as the encoder extends them, and cropped back.
+    upsampling. Images of any size are extended as the encoder extends them, and cropped back.
 
     Closeness to Pillow: none of the 5,085,996 values of 176 crops of four photographs differs (odd sizes from 8 to 179
     pixels, eleven qualities from 1 to 100, both subsamplings): mean absolute difference 0 levels, all values within 1
@@ -73,7 +73,7 @@ class Jpeg(Defence):
         self.transform = nn.Buffer(torch.tensor(TRANSFORM, dtype=torch.float64))
 
     def forward(self, image: Tensor, quality: Tensor) -> Tensor:
-        """Code pictures (N, 3, H, W).
+        """Code images (N, 3, H, W).
 
         Args:
             image: In [0, 1]; rounded to 8 bits first, as the encoder's input.

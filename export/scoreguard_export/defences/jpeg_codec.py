@@ -44,7 +44,7 @@ def quantisation_table(base: Tensor, quality: Tensor) -> Tensor:
 
 
 def to_bytes(image: Tensor) -> Tensor:
-    """Round pictures in [0, 1] to levels 0..255."""
+    """Round images in [0, 1] to levels 0..255."""
     levels = image * 255.0
     return straight_through(levels, torch.clamp(torch.round(levels), 0.0, 255.0))
 

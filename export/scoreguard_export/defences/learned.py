@@ -23,10 +23,10 @@ class LearnedDefence(Defence):
 
     sources: ClassVar[Mapping[str, WeightsSource]]
     reach: ClassVar[int | None]
-    """How far an output pixel looks, in pixels of the picture in each direction; None = the whole picture.
+    """How far an output pixel looks, in pixels of the image in each direction; None = the whole image.
 
     A tile that overlaps its neighbours by this much and begins at a multiple of `stride` gives the same pixels as the
-    whole picture.
+    whole image.
     """
     stride: ClassVar[int] = 1
     """Side of the squares of pixels that the network reads as one."""
@@ -46,7 +46,7 @@ class LearnedDefence(Defence):
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """Tiles that overlap by what a pixel looks at; none for a network that looks at the whole picture."""
+        """Tiles that overlap by what a pixel looks at; none for a network that looks at the whole image."""
         if cls.reach is None:
             return None
         overlap = (cls.reach + cls.stride - 1) // cls.stride * cls.stride

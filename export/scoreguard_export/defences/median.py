@@ -1,6 +1,6 @@
 """Median filter as a purification: each value becomes the median of the k × k values around it, channel by channel.
 
-Tukey, "Exploratory Data Analysis", 1977; against adversarial pictures in Xu, Evans and Qi, NDSS 2018.
+Tukey, "Exploratory Data Analysis", 1977; against adversarial images in Xu, Evans and Qi, NDSS 2018.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Median(Defence):
         self.window_steps, self.middle = median_network(self.kernel)
 
     def forward(self, image: Tensor) -> Tensor:
-        """Filter pictures (N, 3, H, W)."""
+        """Filter images (N, 3, H, W)."""
         reach = self.kernel // 2
         padded = functional.pad(image, [reach, reach, reach, reach], mode="replicate")
         # One channel after another: the window of all three would take three times the memory.

@@ -18,7 +18,7 @@ from scoreguard_export.defences.median_network import Step
 _STRIP = 16384
 """Pixels of a strip, about: 200 kB for the three channels."""
 
-_PICTURE: list[str | int | None] = ["batch", 3, "height", "width"]
+_IMAGE: list[str | int | None] = ["batch", 3, "height", "width"]
 
 
 def build_median_graph(
@@ -50,8 +50,8 @@ def build_median_graph(
     graph = helper.make_graph(
         nodes,
         "median",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, _PICTURE)],
-        [helper.make_tensor_value_info("purified", TensorProto.FLOAT, _PICTURE)],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, _IMAGE)],
+        [helper.make_tensor_value_info("purified", TensorProto.FLOAT, _IMAGE)],
         _constants(kernel),
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])

@@ -4,8 +4,8 @@ The columns of the window come sorted (neighbouring windows share them). The net
 columns sorted; then it compares the values whose place is least settled, until every other value is known to lie on
 one side of the median, as many below as above. After Paeth, "Median finding on a 3 × 3 grid", Graphics Gems, 1990.
 
-A network has no branch that depends on the picture, so every engine runs it, and a value is never changed, only
-chosen: engines agree to the last bit. Sorting each window would take k² times the picture's memory, a network little
+A network has no branch that depends on the image, so every engine runs it, and a value is never changed, only
+chosen: engines agree to the last bit. Sorting each window would take k² times the image's memory, a network little
 more than half of it.
 """
 

@@ -2,7 +2,7 @@
 
     x' = clip₀₁(x + tail(stage₃(x; stage₂(x; stage₁(x)))))
 
-The stages read quarters, halves and the whole picture. The weights are the authors' denoising model, trained on SIDD.
+The stages read quarters, halves and the whole image. The weights are the authors' denoising model, trained on SIDD.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ def _mirrored(image: Tensor, axis: int) -> Tensor:
 class MprNet(LearnedDefence):
     """Remove the noise of a camera; no parameter.
 
-    A picture whose height or width is no multiple of 8 is mirrored at its lower and right border, and cropped back.
+    An image whose height or width is no multiple of 8 is mirrored at its lower and right border, and cropped back.
 
-    Receptive field: the whole picture, because it is cut into quarters and channels are weighed by their means; stride
-    8. A tile gives what the network makes of that tile alone, which is close to the whole picture's result, not equal:
-    pictures with a side above 512 pixels are read in tiles all the same, since the whole does not fit into memory.
+    Receptive field: the whole image, because it is cut into quarters and channels are weighed by their means; stride
+    8. A tile gives what the network makes of that tile alone, which is close to the whole image's result, not equal:
+    images with a side above 512 pixels are read in tiles all the same, since the whole does not fit into memory.
     """
 
     facts = DefenceFacts(
@@ -67,6 +67,6 @@ class MprNet(LearnedDefence):
         return MprNetwork()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W) in [0, 1], 5 pixels a side or more: fewer do not mirror up to 8."""
+        """Denoise images (N, 3, H, W) in [0, 1], 5 pixels a side or more: fewer do not mirror up to 8."""
         restored = self.network(_mirrored(_mirrored(image, 2), 3))
         return torch.clamp(restored[:, :, : image.shape[2], : image.shape[3]], 0.0, 1.0)

@@ -1,6 +1,6 @@
 """The denoising network of MPRNet (Zamir et al., CVPR 2021), with the names of the authors' checkpoint.
 
-Three stages read the picture in quarters, in halves and whole. The first two are encoders and decoders over three
+Three stages read the image in quarters, in halves and whole. The first two are encoders and decoders over three
 sizes; the third stays at full size. Each stage hands its features on, weighed by attention that its own result guides.
 """
 
@@ -20,7 +20,7 @@ def _conv(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
 
 
 class _Attention(nn.Module):
-    """Weighs each channel by its mean over the picture."""
+    """Weighs each channel by its mean over the image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class _FullSize(nn.Module):
 
 
 class _SupervisedAttention(nn.Module):
-    """Weighs features by the picture that they already give."""
+    """Weighs features by the image that they already give."""
 
     def __init__(self, width: int) -> None:
         super().__init__()

@@ -20,11 +20,11 @@ from scoreguard_export.defences.pair_mean import PairMean
 
 
 class NonLocalMeans(PairMean):
-    """Average what looks alike, as OpenCV's `fastNlMeansDenoising` does on 8-bit pictures with its default norm.
+    """Average what looks alike, as OpenCV's `fastNlMeansDenoising` does on 8-bit images with its default norm.
 
     Borders mirror about the edge pixel's centre (reflect-101), far enough for the widest search. OpenCV searches 21
     pixels by default; here it is 11, which takes about a quarter of the time. The search is an input, and the loop
-    over its offsets stays a loop in both graphs. A gradient keeps several pictures for each pair of offsets in memory.
+    over its offsets stays a loop in both graphs. A gradient keeps several images for each pair of offsets in memory.
     """
 
     facts = DefenceFacts(
@@ -71,7 +71,7 @@ class NonLocalMeans(PairMean):
         self.patch = int(patch)
 
     def forward(self, image: Tensor, strength: Tensor, search: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -20,7 +20,7 @@ class Noise(Defence):
     """Add white noise and clip, as a camera's sensor would.
 
     The gradient is that of the sum, and none where the sum was clipped: the noise is an input, so a fixed draw makes
-    the defence an ordinary function of the picture.
+    the defence an ordinary function of the image.
     """
 
     facts = DefenceFacts(
@@ -46,11 +46,11 @@ class Noise(Defence):
     )
 
     def forward(self, image: Tensor, sigma: Tensor, noise: Tensor) -> Tensor:
-        """Add noise to pictures (N, 3, H, W).
+        """Add noise to images (N, 3, H, W).
 
         Args:
             image: In [0, 1].
             sigma: 0-d, 0 to 1.
-            noise: Standard normal, shaped like the pictures.
+            noise: Standard normal, shaped like the images.
         """
         return torch.clamp(image + sigma * noise, 0.0, 1.0)

@@ -36,7 +36,7 @@ class PairMean(Defence):
         """
 
     def mean(self, image: Tensor, offsets: list[tuple[int, int]], reach: int, scales: list[Tensor]) -> Tensor:
-        """Average pictures (N, 3, H, W) over the offsets (down, right), their opposites and the centre.
+        """Average images (N, 3, H, W) over the offsets (down, right), their opposites and the centre.
 
         Args:
             image: In [0, 1].
@@ -48,7 +48,7 @@ class PairMean(Defence):
         padded = functional.pad(image, [margin, margin, margin, margin], mode="reflect")
         height, width = self._side(image.shape[2]), self._side(image.shape[3])
         items: list[Tensor] = []
-        # Small pictures together, large ones one by one.
+        # Small images together, large ones one by one.
         for group in torch.split(padded, max(1, self.tile * self.tile // (height * width))):
             rows: list[Tensor] = []
             for top in range(0, image.shape[2], height):

@@ -18,7 +18,7 @@ from onnx.helper import make_tensor_value_info as info
 
 from scoreguard_export.defences.tile_graph import TILE_CONSTANTS, tiled, tiling
 
-_PICTURE: list[str | int | None] = ["batch", 3, "height", "width"]
+_IMAGE: list[str | int | None] = ["batch", 3, "height", "width"]
 _CONSTANTS: Mapping[str, Any] = {
     **TILE_CONSTANTS,
     "zero": np.float32(0.0),
@@ -62,8 +62,8 @@ def build_pair_mean_graph(parts: PairMean, opset: int) -> onnx.ModelProto:
     graph = helper.make_graph(
         [*parts.plan, *tiling(), *_pairs(), *parts.shifts, *tiled(_mean(parts))],
         parts.name,
-        [info("image", TensorProto.FLOAT, _PICTURE), *(info(name, TensorProto.FLOAT, []) for name in parts.parameters)],
-        [info("purified", TensorProto.FLOAT, _PICTURE)],
+        [info("image", TensorProto.FLOAT, _IMAGE), *(info(name, TensorProto.FLOAT, []) for name in parts.parameters)],
+        [info("purified", TensorProto.FLOAT, _IMAGE)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])

@@ -42,7 +42,7 @@ class Quantise(Defence):
     )
 
     def forward(self, image: Tensor, levels: Tensor) -> Tensor:
-        """Quantise pictures (N, 3, H, W).
+        """Quantise images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -1,6 +1,6 @@
 """Real-ESRGAN as a purification: ×4 by a compact network, then back to the size (Wang et al., ICCVW 2021).
 
-The network is `realesr-general-x4v3`: 34 convolutions of 3 × 3 at the size of the picture, PReLU between, and the
+The network is `realesr-general-x4v3`: 34 convolutions of 3 × 3 at the size of the image, PReLU between, and the
 result beside the nearest enlargement:
 
     x₄ = shuffle₄(conv₃₄(… prelu(conv₁(x)))) + nearest₄(x),   x' = clip₀₁(bicubic_{1/4}(x₄))
@@ -54,7 +54,7 @@ class RealEsrgan(LearnedDefence):
     `realesrgan-wdn`. Without that file the variant is not exported.
 
     Receptive field: 36 pixels in each direction (34 convolutions, and 2 of the way back); stride 1. A tile that
-    overlaps by 36 pixels gives the same pixels as the whole picture. The enlarged picture is 16 times the memory.
+    overlaps by 36 pixels gives the same pixels as the whole image. The enlarged image is 16 times the memory.
     """
 
     facts = DefenceFacts(
@@ -112,7 +112,7 @@ class RealEsrgan(LearnedDefence):
         return {name: self.denoise * general[name] + (1.0 - self.denoise) * other[name] for name in general}
 
     def forward(self, image: Tensor) -> Tensor:
-        """Restore pictures (N, 3, H, W) in [0, 1]."""
+        """Restore images (N, 3, H, W) in [0, 1]."""
         size = [image.shape[2], image.shape[3]]
         large = self.network(image)
         small = functional.interpolate(large, size=size, mode="bicubic", align_corners=False, antialias=True)

@@ -19,7 +19,7 @@ def _interpolated(image: Tensor, height: int, width: int, antialias: bool) -> Te
 
 
 class Resize(Defence):
-    """Shrink pictures; the metric scores the small picture, unless it is brought back to its size.
+    """Shrink images; the metric scores the small image, unless it is brought back to its size.
 
     Pixel centres at half integers (`align_corners=False`). With `antialias`, the triangle filter widens with the
     reduction, as in Pillow and in torchvision ≥ 0.17; without it the filter keeps two taps, as in OpenCV and in the
@@ -54,7 +54,7 @@ class Resize(Defence):
         self.restore = bool(restore)
 
     def forward(self, image: Tensor, scale: Tensor) -> Tensor:
-        """Shrink pictures (N, 3, H, W).
+        """Shrink images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

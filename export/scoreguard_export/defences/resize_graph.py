@@ -67,6 +67,6 @@ def _resize(source: str, shape: str, target: str, *, antialias: bool) -> onnx.No
         mode="linear",
         coordinate_transformation_mode="half_pixel",
         antialias=int(antialias),
-        # The wide filter leaves taps outside the picture out, as Pillow and torch do.
+        # The wide filter leaves taps outside the image out, as Pillow and torch do.
         exclude_outside=int(antialias),
     )

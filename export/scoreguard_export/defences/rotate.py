@@ -26,7 +26,7 @@ _TERMS = 16
 
 
 class Rotate(Defence):
-    """Turn each picture by an angle of its own; the size is kept and the corners turn black.
+    """Turn each image by an angle of its own; the size is kept and the corners turn black.
 
     A positive angle turns counter-clockwise, as in torchvision. The study takes the nearest pixel and ±5 degrees, the
     later benchmark ±15.
@@ -72,7 +72,7 @@ class Rotate(Defence):
         return torch.tensor([(-1.0) ** k / math.factorial(2 * k + first) for k in range(_TERMS)], dtype=torch.float64)
 
     def forward(self, image: Tensor, degrees: Tensor, turn: Tensor) -> Tensor:
-        """Rotate pictures (N, 3, H, W).
+        """Rotate images (N, 3, H, W).
 
         Args:
             image: In [0, 1].
@@ -99,7 +99,7 @@ class Rotate(Defence):
 
     def _interpolated(self, image: Tensor, cosine: Tensor, sine: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
         height, width = image.shape[2], image.shape[3]
-        # A sampling grid has the outer edges of the picture at -1 and 1.
+        # A sampling grid has the outer edges of the image at -1 and 1.
         across = cosine * columns / width - sine * rows / width
         down = sine * columns / height + cosine * rows / height
         grid = torch.stack([across, down], dim=3).to(image.dtype)
@@ -107,10 +107,10 @@ class Rotate(Defence):
         return torch.clamp(turned, 0.0, 1.0)
 
     def _nearest(self, image: Tensor, cosine: Tensor, sine: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-        """Take every pixel by its number in a picture with a black border, where all that is outside ends.
+        """Take every pixel by its number in an image with a black border, where all that is outside ends.
 
         What is added up pixel by pixel is one number of the column and one of the row. The border begins two pixels
-        before the picture: an even shift leaves to a tie the pixel that it has without.
+        before the image: an even shift leaves to a tie the pixel that it has without.
         """
         height, width = image.shape[2], image.shape[3]
         across = (cosine * columns + (width + 3)) * 0.5 - sine * rows * 0.5

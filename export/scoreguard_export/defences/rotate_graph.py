@@ -1,4 +1,4 @@
-"""The ONNX graph of the `rotate` defence, node by node: a `Scan` over pictures and, within it, one over channels.
+"""The ONNX graph of the `rotate` defence, node by node: a `Scan` over images and, within it, one over channels.
 
 One index for each pixel serves all channels; a capture would spread the indices over them, in 64 bits each.
 """
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 _CHANNEL: list[str | int | None] = ["height", "width"]
-_PICTURE: list[str | int | None] = [3, "height", "width"]
+_IMAGE: list[str | int | None] = [3, "height", "width"]
 _BATCH: list[str | int | None] = ["batch", 3, "height", "width"]
 _STEPS = ("across", "down", "across_whole", "down_whole", "column", "row", "begin", "place")
 """Of a size that is known to be one, so that results take the place of what they are made from."""
@@ -41,7 +41,7 @@ def build_rotate_graph(series: dict[str, NDArray[np.float64]], *, bilinear: bool
         bilinear: Interpolate four pixels instead of taking the nearest.
         opset: At least 20, where `GridSample` calls its mode `linear`.
     """
-    info, body = helper.make_tensor_value_info, _picture(_interpolating() if bilinear else _taking())
+    info, body = helper.make_tensor_value_info, _image(_interpolating() if bilinear else _taking())
     scan = helper.make_node("Scan", ["image", "cosine", "sine"], ["purified"], body=body, num_scan_inputs=3)
     places = [*_axis_nodes("columns", "width", 3), *_axis_nodes("lines", "height", 2)]
     graph = helper.make_graph(
@@ -96,12 +96,12 @@ def _axis_nodes(name: str, length: str, axis: int) -> list[onnx.NodeProto]:
     ]
 
 
-def _picture(nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
+def _image(nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
     info = helper.make_tensor_value_info
     given = [info("own_cosine", TensorProto.DOUBLE, []), info("own_sine", TensorProto.DOUBLE, [])]
     known = [info(name, TensorProto.DOUBLE, _CHANNEL) for name in _STEPS if name in {n.output[0] for n in nodes}]
-    inputs = [info("picture", TensorProto.FLOAT, _PICTURE), *given]
-    return helper.make_graph(nodes, "turn", inputs, [info("result", TensorProto.FLOAT, _PICTURE)], value_info=known)
+    inputs = [info("image", TensorProto.FLOAT, _IMAGE), *given]
+    return helper.make_graph(nodes, "turn", inputs, [info("result", TensorProto.FLOAT, _IMAGE)], value_info=known)
 
 
 def _parts() -> list[onnx.NodeProto]:
@@ -137,7 +137,7 @@ def _taking() -> list[onnx.NodeProto]:
         node("Cast", ["place"], ["number"], to=TensorProto.INT32),
         node("Reshape", ["number", "flat"], ["taken"]),
         node("Shape", ["place"], ["size"]),
-        node("Scan", ["picture"], ["result"], body=_channel(), num_scan_inputs=1),
+        node("Scan", ["image"], ["result"], body=_channel(), num_scan_inputs=1),
     ]
 
 
@@ -154,7 +154,7 @@ def _channel() -> onnx.GraphProto:
 
 
 def _interpolating() -> list[onnx.NodeProto]:
-    """Sample between pixels; the grid has the outer edges of the picture at -1 and 1."""
+    """Sample between pixels; the grid has the outer edges of the image at -1 and 1."""
     node = helper.make_node
     nodes = _parts()
     for axis, length, join in (("across", "width", "Sub"), ("down", "height", "Add")):
@@ -169,8 +169,8 @@ def _interpolating() -> list[onnx.NodeProto]:
         *nodes,
         node("Concat", ["across_grid", "down_grid"], ["one_grid"], axis=2),
         node("Unsqueeze", ["one_grid", "batched"], ["grid"]),
-        node("Unsqueeze", ["picture", "batched"], ["pictures"]),
-        node("GridSample", ["pictures", "grid"], ["sampled"], mode="linear", padding_mode="zeros", align_corners=0),
+        node("Unsqueeze", ["image", "batched"], ["images"]),
+        node("GridSample", ["images", "grid"], ["sampled"], mode="linear", padding_mode="zeros", align_corners=0),
         node("Clip", ["sampled", "zero", "one"], ["clipped"]),
         node("Squeeze", ["clipped", "batched"], ["result"]),
     ]

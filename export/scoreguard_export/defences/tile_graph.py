@@ -1,4 +1,4 @@
-"""Part of an ONNX graph: a `Loop` cuts pictures into tiles that stay in a core's cache, and works on each by itself.
+"""Part of an ONNX graph: a `Loop` cuts images into tiles that stay in a core's cache, and works on each by itself.
 
 A tile lies flat, one row after the other: shifting it is one copy of memory. What wraps around at the end of a row is
 wrong in the margin only, which is cut off.
@@ -34,7 +34,7 @@ TILE_CONSTANTS: Mapping[str, Any] = {
 def tiling() -> list[NodeProto]:
     """`image` and `margin`, of shape (1,), → `row`: how many pixels a tile's row has, margins included, and more.
 
-    Equal tiles, no larger than the limit; the last ones reach beyond the picture, by less than a pixel per tile.
+    Equal tiles, no larger than the limit; the last ones reach beyond the image, by less than a pixel per tile.
     `Split` takes the number of its outputs from opset 18.
     """
     return [

@@ -1,4 +1,4 @@
-"""Total-variation denoising as a purification: the picture u that minimises ½‖u − x‖² + w·TV(u).
+"""Total-variation denoising as a purification: the image u that minimises ½‖u − x‖² + w·TV(u).
 
 Model: Rudin, Osher and Fatemi, "Nonlinear total variation based noise removal algorithms", Physica D 60, 1992.
 Algorithm: Chambolle, "An algorithm for total variation minimization and applications", J. Math. Imaging Vision 20,
@@ -23,7 +23,7 @@ from scoreguard_export.defences.tv_graph import build_tv_graph
 def _explained(start: Tensor, down: Tensor, right: Tensor, share: float) -> Tensor:
     """Give start − share·div of a field without its zeros; −div is the adjoint of the forward difference.
 
-    Adding in place, to parts of one picture, copies none of the shifted fields; no derivative needs what is replaced.
+    Adding in place, to parts of one image, copies none of the shifted fields; no derivative needs what is replaced.
     """
     explained = start.clone()
     explained[:, :, :-1].sub_(down, alpha=share)
@@ -38,7 +38,7 @@ class TotalVariation(Defence):
 
     Forward differences, zero over the last row and column, as in scikit-image's `denoise_tv_chambolle`, which counts
     the look at the input as one iteration more, and by default stops where the energy settles. Here the number of
-    steps is what it says, for every picture: a stop that depends on the picture would have no gradient. It is an
+    steps is what it says, for every image: a stop that depends on the image would have no gradient. It is an
     input, and the loop stays a loop in both graphs: their size does not depend on it.
     """
 
@@ -71,7 +71,7 @@ class TotalVariation(Defence):
     )
 
     def forward(self, image: Tensor, weight: Tensor, iterations: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1].
@@ -79,7 +79,7 @@ class TotalVariation(Defence):
             iterations: 0-d, 1 to 200; rounded to a whole number.
         """
         step, strength = 0.25, weight.to(image.dtype)
-        # On τ/w times the picture a step divides by 1 + |∇u|, and τ is left at div p.
+        # On τ/w times the image a step divides by 1 + |∇u|, and τ is left at div p.
         scaled = image * (step / strength)
         # The last row of the one and the last column of the other are zero, and left out.
         down, right = torch.zeros_like(image[:, :, 1:]), torch.zeros_like(image[:, :, :, 1:])
@@ -87,7 +87,7 @@ class TotalVariation(Defence):
             explained = _explained(scaled, down, right, step)
             steep = explained[:, :, 1:] - explained[:, :, :-1]
             slant = explained[:, :, :, 1:] - explained[:, :, :, :-1]
-            # The root has no derivative at 0, where the picture is flat; 10⁻¹⁰ is far below any difference that counts.
+            # The root has no derivative at 0, where the image is flat; 10⁻¹⁰ is far below any difference that counts.
             square = torch.full_like(image, 1e-20)
             square[:, :, :-1].addcmul_(steep, steep)
             square[:, :, :, :-1].addcmul_(slant, slant)

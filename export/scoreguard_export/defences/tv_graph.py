@@ -1,7 +1,7 @@
 """The ONNX graph of the `tv` defence, node by node: a `Loop` whose length is the value of an input.
 
-Each channel of each picture is denoised to the end before the next: at the study's size, what one step reads and
-writes of one channel stays near the processor, and the memory beside the pictures is that of one channel.
+Each channel of each image is denoised to the end before the next: at the study's size, what one step reads and
+writes of one channel stays near the processor, and the memory beside the images is that of one channel.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-_PICTURE: list[str | int | None] = ["batch", 3, "height", "width"]
+_IMAGE: list[str | int | None] = ["batch", 3, "height", "width"]
 _CHANNEL: list[str | int | None] = ["height", "width"]
 
 _CONSTANTS = {
@@ -48,11 +48,11 @@ def build_tv_graph(opset: int) -> onnx.ModelProto:
         nodes,
         "tv",
         [
-            info("image", TensorProto.FLOAT, _PICTURE),
+            info("image", TensorProto.FLOAT, _IMAGE),
             info("weight", TensorProto.FLOAT, []),
             info("iterations", TensorProto.FLOAT, []),
         ],
-        [info("purified", TensorProto.FLOAT, _PICTURE)],
+        [info("purified", TensorProto.FLOAT, _IMAGE)],
         [numpy_helper.from_array(np.asarray(value), name) for name, value in _CONSTANTS.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)])

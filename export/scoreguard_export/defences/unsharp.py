@@ -64,7 +64,7 @@ class Unsharp(Defence):
         self.blur_first = bool(blur_first)
 
     def forward(self, image: Tensor, sigma: Tensor, amount: Tensor) -> Tensor:
-        """Sharpen pictures (N, 3, H, W).
+        """Sharpen images (N, 3, H, W).
 
         Args:
             image: In [0, 1].
@@ -73,5 +73,5 @@ class Unsharp(Defence):
         """
         start = self.blur(image, sigma) if self.blur_first else image
         factor = amount.to(image.dtype)
-        # Two products and a difference: a whole picture is read and written once less than for x + a·(x − blurred).
+        # Two products and a difference: a whole image is read and written once less than for x + a·(x − blurred).
         return within_range((1.0 + factor) * start - factor * self.blur.blurred(start, sigma))

@@ -1,4 +1,4 @@
-"""Down- and upscaling as a purification: the picture of `resize`, enlarged to the original size.
+"""Down- and upscaling as a purification: the image of `resize`, enlarged to the original size.
 
 Source of the parameters: the public code of Gushchin et al., 2024 (half the size, bilinear; then `nn.Upsample`).
 """
@@ -27,10 +27,10 @@ def _repeated(small: Tensor, height: int, width: int) -> Tensor:
 
 
 class Upscale(Defence):
-    """Shrink pictures, bilinearly, and enlarge them to their size.
+    """Shrink images, bilinearly, and enlarge them to their size.
 
     `upscale:mode=bilinear` is `resize:restore=1`; the other modes enlarge by the nearest pixel, or by cubic convolution
-    (a = −3/4, as in OpenCV and torch). The size always comes from the picture; the public code enlarges everything to
+    (a = −3/4, as in OpenCV and torch). The size always comes from the image; the public code enlarges everything to
     299 × 299, or to 384 × 512. `antialias` is that of `resize` and means the way down alone.
     """
 
@@ -71,7 +71,7 @@ class Upscale(Defence):
         self.down = Resize(antialias=antialias)
 
     def forward(self, image: Tensor, scale: Tensor) -> Tensor:
-        """Shrink and enlarge pictures (N, 3, H, W).
+        """Shrink and enlarge images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -27,7 +27,7 @@ def _analysed(planes: Tensor) -> list[Tensor]:
 
 
 def _woven(first: Tensor, second: Tensor, down: bool) -> Tensor:
-    """Take rows, or columns, in turn from two pictures."""
+    """Take rows, or columns, in turn from two images."""
     batch, channels, height, width = first.shape
     if down:
         return torch.stack([first, second], dim=3).reshape(batch, channels, 2 * height, width)
@@ -42,7 +42,7 @@ def _joined(coarse: Tensor, details: list[Tensor]) -> Tensor:
 
 
 def _shrunk(detail: Tensor, variance: Tensor) -> Tensor:
-    """Threshold one subband (N, C, h, w) softly, each channel of each picture by its own rule."""
+    """Threshold one subband (N, C, h, w) softly, each channel of each image by its own rule."""
     signal = torch.square(detail).mean(dim=[2, 3], keepdim=True) - variance
     # Where the band holds no more than noise, the threshold is above every coefficient.
     threshold = variance / torch.sqrt(torch.clamp_min(signal, 1e-12))
@@ -52,7 +52,7 @@ def _shrunk(detail: Tensor, variance: Tensor) -> Tensor:
 class Wavelet(Defence):
     """Take away what is not larger than noise of a given strength, scale by scale.
 
-    Haar wavelets on a grid that starts at the first pixel. Pictures of any size are extended by their last row and
+    Haar wavelets on a grid that starts at the first pixel. Images of any size are extended by their last row and
     column to a multiple of 2^levels, and cropped back; the extension counts in the means. The noise is a parameter:
     the paper estimates it from a median of the finest details, which an attack can see and move.
     """
@@ -92,7 +92,7 @@ class Wavelet(Defence):
         self.unit = 2**self.levels
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Denoise pictures (N, 3, H, W).
+        """Denoise images (N, 3, H, W).
 
         Args:
             image: In [0, 1].

@@ -88,7 +88,7 @@ def make_inputs(module: Exportable, case: Case, image: Tensor, seed: int = 0) ->
     Args:
         module: What they are for.
         case: Sizes and parameters.
-        image: Pictures of those sizes.
+        image: Images of those sizes.
         seed: Of the random inputs.
     """
     generator = torch.Generator().manual_seed(seed)

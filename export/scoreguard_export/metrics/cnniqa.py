@@ -7,7 +7,7 @@ The weights are those of lidq92/CNNIQA, trained on LIVE; the score is a predicte
     score = mean over patches of MLP(max, min over space of conv₇ₓ₇(patch))
 
 Pillow rounds the grey value to 8 bits, which has no derivative. Here the value is rounded in the same way and the
-gradient passes straight through: on 8-bit pictures the graph reads exactly what `Image.convert("L")` gives.
+gradient passes straight through: on 8-bit images the graph reads exactly what `Image.convert("L")` gives.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class CnnIqa(Metric):
         title="CNNIQA",
         paper="Kang, Ye, Li, Doermann: Convolutional Neural Networks for No-Reference Image Quality Assessment. CVPR",
         year=2014,
-        # The scale of LIVE's DMOS. The network's output is unbounded; on natural pictures it lies well inside.
+        # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it lies well inside.
         score_range=ScoreRange(low=0.0, high=100.0),
         higher_is_better=False,
         input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",

@@ -45,7 +45,7 @@ def _stages() -> Iterator[nn.Sequential]:
 
 
 def _mean_and_deviation(features: Tensor) -> Tensor:
-    """(N, C, H, W) → (N, 2C); the small constant keeps the root differentiable on flat pictures."""
+    """(N, C, H, W) → (N, 2C); the small constant keeps the root differentiable on flat images."""
     mean = features.mean(dim=(2, 3))
     variance = (features - mean[:, :, None, None]).square().mean(dim=(2, 3))
     return torch.cat([mean, torch.sqrt(variance + 1e-4)], dim=1)
@@ -61,7 +61,7 @@ class Lite(Metric):
         year=2026,
         score_range=ScoreRange(low=0.0, high=100.0),
         higher_is_better=True,
-        input_rule="RGB at native size, the whole picture at once",
+        input_rule="RGB at native size, the whole image at once",
         minimum_size=32,
         parity_tolerance=1e-3,
     )

@@ -1,7 +1,7 @@
 """NIMA: distribution of human ratings by MobileNet (Talebi & Milanfar, IEEE TIP 2018).
 
 The weights are idealo's (image-quality-assessment), with batch norm folded: `technical` trained on TID2013,
-`aesthetic` on AVA. The picture is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
+`aesthetic` on AVA. The image is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
 
     p = softmax(MobileNetV1(2x − 1)),   score = Σ i · p_i,   i = 1..10
 """

@@ -1,11 +1,11 @@
-"""NIQE: distance of a picture's statistics from those of pristine photographs (Mittal, Soundararajan & Bovik 2013).
+"""NIQE: distance of an image's statistics from those of pristine photographs (Mittal, Soundararajan & Bovik 2013).
 
-A multivariate Gaussian is fitted to 36 natural scene statistics (`niqe_features`) of the picture's 96×96 patches and
+A multivariate Gaussian is fitted to 36 natural scene statistics (`niqe_features`) of the image's 96×96 patches and
 compared with one fitted once to sharp patches of pristine photographs; no human scores are involved.
 
     score = √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂) / 2)⁻¹ (ν₁ − ν₂))                lower is better
 
-ν₁, Σ₁ are the pristine model's mean and covariance, ν₂, Σ₂ the picture's. Flat patches, to which no Gaussian can be
+ν₁, Σ₁ are the pristine model's mean and covariance, ν₂, Σ₂ the image's. Flat patches, to which no Gaussian can be
 fitted, are left out; where every patch is flat, all count. Of a single patch (sides below 192 pixels may leave no
 more) there is no covariance, and Σ₂ = 0: the official code gives no number there.
 """
@@ -52,7 +52,7 @@ def squared_distance(difference: Tensor, covariance: Tensor) -> Tensor:
 
 
 def gaussian_of(features: Tensor, lively: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Mean (N, K) and unbiased covariance (N, K, K) of the patches of each of `count` pictures.
+    """Mean (N, K) and unbiased covariance (N, K, K) of the patches of each of `count` images.
 
     Args:
         features: (N · P, K), best taken relative to a near point: second moments are subtracted.

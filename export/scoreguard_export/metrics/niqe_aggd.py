@@ -17,7 +17,7 @@ from torch import Tensor, nn
 _LEAST_SHAPE, _LARGEST_SHAPE = 0.2, 10.0
 _NODES = 4096
 _TINY = 1e-20
-"""Added to mean squares: keeps roots differentiable at zero, and is nothing beside any that 8-bit pictures give."""
+"""Added to mean squares: keeps roots differentiable at zero, and is nothing beside any that 8-bit images give."""
 
 
 def rho_of(shape: Tensor) -> Tensor:

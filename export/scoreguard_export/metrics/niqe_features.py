@@ -7,8 +7,8 @@
 Shifts wrap around within a patch, as in the official code. Half size is bicubic with MATLAB's antialiasing.
 The rounding of the grey value has no derivative: the gradient passes straight through it.
 
-Two details make the result a function of the picture and not of the rounding errors of an engine. All arithmetic is in
-double precision; and a deviation |grey − μ| below 1e-6 levels, less than any that 8-bit pictures have, counts as zero,
+Two details make the result a function of the image and not of the rounding errors of an engine. All arithmetic is in
+double precision; and a deviation |grey − μ| below 1e-6 levels, less than any that 8-bit images have, counts as zero,
 hence for neither sign.
 """
 
@@ -45,7 +45,7 @@ def _cubic(x: float) -> float:
 
 
 class _WeightedSum(nn.Module):
-    """Weighted sum of single-channel pictures, or of the channels of one.
+    """Weighted sum of single-channel images, or of the channels of one.
 
     The weights are a buffer: the ONNX exporter rounds bare numbers to single precision, and a traced constant stays on
     the device of the trace.
@@ -72,13 +72,13 @@ class Luminance(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Convert a batch."""
-        # Single precision gives back the whole levels of 8-bit pictures exactly; only then is it widened.
+        # Single precision gives back the whole levels of 8-bit images exactly; only then is it widened.
         level: Tensor = self.grey((image * 255.0).to(torch.float64))
         return level + (torch.floor(level + 0.5) - level).detach()
 
 
 class LocalStatistics(nn.Module):
-    """Luminance (N, 1, H, W) → normalised picture m and local deviation σ, both of the same shape."""
+    """Luminance (N, 1, H, W) → normalised image m and local deviation σ, both of the same shape."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -131,7 +131,7 @@ def cropped(grey: Tensor) -> Tensor:
 
 
 def patches_of(grey: Tensor, side: int) -> Tensor:
-    """(N, 1, H, W) → (N · P, side, side), picture by picture and row by row; the sides are whole multiples."""
+    """(N, 1, H, W) → (N · P, side, side), image by image and row by row; the sides are whole multiples."""
     rows, columns = grey.shape[2] // side, grey.shape[3] // side
     grid = grey.reshape(grey.shape[0], rows, side, columns, side)
     return grid.permute(0, 1, 3, 2, 4).reshape(-1, side, side)

@@ -13,7 +13,7 @@ from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GraphFil
 from scoreguard_export.archive.defence_export import note_exceptions
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.facts import exported_facts
-from scoreguard_export.archive.golden import golden_picture, golden_vectors
+from scoreguard_export.archive.golden import golden_image, golden_vectors
 from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.defences.base import Defence, Tiles
@@ -49,14 +49,14 @@ def _parity(subject: Subject[Any]) -> Iterator[str]:
 
 def _golden(subject: Subject[Metric]) -> Iterator[str]:
     for module in subject.modules:
-        picture, graphs = golden_picture(module.facts.minimum_size), subject.graphs(module)
-        (vector,) = golden_vectors(module, [], picture)
+        image, graphs = golden_image(module.facts.minimum_size), subject.graphs(module)
+        (vector,) = golden_vectors(module, [], image)
         engines = {
             "torchscript": load_torchscript(graphs.torchscript),
             "onnx": load_onnx(graphs.onnx, input_names(module)),
         }
         for name, engine in engines.items():
-            score = float(engine((picture.image,)))
+            score = float(engine((image.image,)))
             if not abs(score - vector.score) <= vector.tolerance:
                 yield f"the {name} graph scores the golden image {score:.6g}, the module {vector.score:.6g}"
 

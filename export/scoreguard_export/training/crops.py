@@ -16,7 +16,7 @@ from PIL import Image
 from scoreguard.support.whole_files import whole_file
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.training.config import TrainingConfig
-from scoreguard_export.training.distortions import DISTORTIONS, FAMILIES, WEIGHTS, Picture, to_image, to_picture
+from scoreguard_export.training.distortions import DISTORTIONS, FAMILIES, WEIGHTS, ImageArray, to_array, to_image
 from scoreguard_export.training.labels import quality_labels
 from scoreguard_export.training.photos import Bytes, load_photos
 
@@ -38,7 +38,7 @@ Done = Callable[[int], None]
 class LabelledCrops:
     """Distorted crops, their labels, and what was done to each."""
 
-    pictures: NDArray[np.uint8]
+    images: NDArray[np.uint8]
     """(N, H, W, 3)."""
     labels: NDArray[np.float32]
     """(N,) in [0, 100]."""
@@ -46,7 +46,7 @@ class LabelledCrops:
     """(N,) names of distortions, joined by `+`; `pristine` where none."""
 
 
-def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> Picture:
+def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> ImageArray:
     """A random square of the photograph at a random scale of 0.5 to 1: shrinking keeps it sharp."""
     height, width = photo.shape[:2]
     smallest = max(0.5, side / min(height, width))
@@ -55,9 +55,9 @@ def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> Pictur
     reach = min(side / rng.uniform(smallest, 1.0), height, width) if rng.random() < 0.65 else side
     left, top = rng.uniform(0, width - reach), rng.uniform(0, height - reach)
     if reach == side:
-        return to_picture(Image.fromarray(photo[int(top) : int(top) + side, int(left) : int(left) + side]))
+        return to_array(Image.fromarray(photo[int(top) : int(top) + side, int(left) : int(left) + side]))
     box = (left, top, left + reach, top + reach)
-    return to_picture(Image.fromarray(photo).resize((side, side), Image.Resampling.LANCZOS, box=box))
+    return to_array(Image.fromarray(photo).resize((side, side), Image.Resampling.LANCZOS, box=box))
 
 
 def draw_recipe(rng: np.random.Generator) -> list[tuple[str, float]]:
@@ -100,11 +100,11 @@ def make_chunk(photos: list[Bytes], side: int, seeds: list[list[int]]) -> Labell
     pairs = [distorted_pair(photos, side, np.random.default_rng(seed)) for seed in seeds]
     distorted, pristine = (np.stack([pair[i] for pair in pairs]) for i in (0, 1))
     labels = quality_labels(_tensor(distorted), _tensor(pristine))
-    return LabelledCrops(pictures=distorted, labels=labels.numpy(), kinds=np.array([pair[2] for pair in pairs]))
+    return LabelledCrops(images=distorted, labels=labels.numpy(), kinds=np.array([pair[2] for pair in pairs]))
 
 
-def _tensor(pictures: NDArray[np.uint8]) -> torch.Tensor:
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255.0
+def _tensor(images: NDArray[np.uint8]) -> torch.Tensor:
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255.0
 
 
 def _one_thread() -> None:
@@ -120,7 +120,7 @@ def make_crops(photos: list[Bytes], config: TrainingConfig, count: int, stream: 
         chunks.append(chunk)
         done(len(chunk.labels))
     return LabelledCrops(
-        pictures=np.concatenate([c.pictures for c in chunks]),
+        images=np.concatenate([c.images for c in chunks]),
         labels=np.concatenate([c.labels for c in chunks]),
         kinds=np.concatenate([c.kinds for c in chunks]),
     )
@@ -156,9 +156,9 @@ def _cached(
     else:
         done(count)
     with np.load(path, allow_pickle=False) as stored:
-        return LabelledCrops(pictures=stored["pictures"], labels=stored["labels"], kinds=stored["kinds"])
+        return LabelledCrops(images=stored["images"], labels=stored["labels"], kinds=stored["kinds"])
 
 
 def _store(crops: LabelledCrops, path: Path) -> None:
     with whole_file(path) as unfinished, unfinished.open("wb") as file:
-        np.savez(file, pictures=crops.pictures, labels=crops.labels, kinds=crops.kinds)
+        np.savez(file, images=crops.images, labels=crops.labels, kinds=crops.kinds)

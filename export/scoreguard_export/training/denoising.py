@@ -1,7 +1,7 @@
 """How well denoisers remove Gaussian noise from photographs: ours, and the public ones whose weights lie in a folder.
 
-The noise is added to the picture in [0, 1] and not clipped, the result is clipped and not rounded; PSNR is the mean
-over the pictures, in dB. The same numbers are drawn for every denoiser.
+The noise is added to the image in [0, 1] and not clipped, the result is clipped and not rounded; PSNR is the mean
+over the images, in dB. The same numbers are drawn for every denoiser.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.training.photos import Bytes
 
 Denoise = Callable[[Tensor, float], Tensor]
-"""From noisy pictures (N, 3, H, W) and the standard deviation of the noise in levels of 255 to the result in [0, 1]."""
+"""From noisy images (N, 3, H, W) and the standard deviation of the noise in levels of 255 to the result in [0, 1]."""
 
 LEVELS = (15.0, 25.0, 50.0)
 """Noise at which denoisers are compared, in levels of 255."""
@@ -37,7 +37,7 @@ class DenoisingRow:
     level: float
     """Standard deviation of the noise, in levels of 255."""
     psnr: float
-    """Mean over the pictures, in dB."""
+    """Mean over the images, in dB."""
 
 
 def compare(

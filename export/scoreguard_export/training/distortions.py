@@ -1,6 +1,6 @@
 """Synthetic distortions of photographs, graded from barely visible (severity 0) to severe (severity 1).
 
-Each is a function (picture, severity, random generator) → picture on float32 arrays (H, W, 3) in [0, 1]. Strengths run
+Each is a function (pixels, severity, random generator) → pixels on float32 arrays (H, W, 3) in [0, 1]. Strengths run
 geometrically with the severity, as visibility does.
 """
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-Picture = NDArray[np.float32]
-Distortion = Callable[[Picture, float, np.random.Generator], Picture]
+ImageArray = NDArray[np.float32]
+Distortion = Callable[[ImageArray, float, np.random.Generator], ImageArray]
 
 
 def geometric(low: float, high: float, severity: float) -> float:
@@ -23,53 +23,53 @@ def geometric(low: float, high: float, severity: float) -> float:
     return float(low * (high / low) ** severity)
 
 
-def to_image(picture: Picture) -> Image.Image:
+def to_image(pixels: ImageArray) -> Image.Image:
     """Round to 8 bits."""
-    return Image.fromarray(np.round(np.clip(picture, 0.0, 1.0) * 255.0).astype(np.uint8))
+    return Image.fromarray(np.round(np.clip(pixels, 0.0, 1.0) * 255.0).astype(np.uint8))
 
 
-def to_picture(image: Image.Image) -> Picture:
+def to_array(image: Image.Image) -> ImageArray:
     """8 bits to [0, 1]."""
-    levels: Picture = np.asarray(image.convert("RGB"), np.float32)
+    levels: ImageArray = np.asarray(image.convert("RGB"), np.float32)
     return levels / np.float32(255.0)
 
 
-def _clipped(values: NDArray[np.floating]) -> Picture:
-    picture: Picture = np.clip(values, 0.0, 1.0).astype(np.float32)
-    return picture
+def _clipped(values: NDArray[np.floating]) -> ImageArray:
+    pixels: ImageArray = np.clip(values, 0.0, 1.0).astype(np.float32)
+    return pixels
 
 
-def _grey(picture: Picture) -> Picture:
-    return np.asarray(picture @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)[..., None]
+def _grey(pixels: ImageArray) -> ImageArray:
+    return np.asarray(pixels @ np.array([0.299, 0.587, 0.114], np.float32), np.float32)[..., None]
 
 
-def _through_codec(picture: Picture, name: str, **options: object) -> Picture:
+def _through_codec(pixels: ImageArray, name: str, **options: object) -> ImageArray:
     buffer = io.BytesIO()
-    to_image(picture).save(buffer, name, **options)
+    to_image(pixels).save(buffer, name, **options)
     buffer.seek(0)
     with Image.open(buffer) as image:
-        return to_picture(image)
+        return to_array(image)
 
 
-def _convolved(picture: Picture, kernel: NDArray[np.floating]) -> Picture:
-    return _clipped(ndimage.convolve(picture, kernel[..., None] / kernel.sum(), mode="reflect"))
+def _convolved(pixels: ImageArray, kernel: NDArray[np.floating]) -> ImageArray:
+    return _clipped(ndimage.convolve(pixels, kernel[..., None] / kernel.sum(), mode="reflect"))
 
 
-def gaussian_blur(picture: Picture, severity: float, _: np.random.Generator) -> Picture:
+def gaussian_blur(pixels: ImageArray, severity: float, _: np.random.Generator) -> ImageArray:
     """Gaussian blur, sigma 0.35 to 7 pixels."""
     sigma = geometric(0.35, 7.0, severity)
-    return _clipped(ndimage.gaussian_filter(picture, (sigma, sigma, 0.0)))
+    return _clipped(ndimage.gaussian_filter(pixels, (sigma, sigma, 0.0)))
 
 
-def lens_blur(picture: Picture, severity: float, _: np.random.Generator) -> Picture:
+def lens_blur(pixels: ImageArray, severity: float, _: np.random.Generator) -> ImageArray:
     """Blur by a disc, radius 0.7 to 7 pixels."""
     radius = geometric(0.7, 7.0, severity)
     reach = int(np.ceil(radius))
     y, x = np.mgrid[-reach : reach + 1, -reach : reach + 1]
-    return _convolved(picture, np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0))
+    return _convolved(pixels, np.clip(radius + 0.5 - np.hypot(x, y), 0.0, 1.0))
 
 
-def motion_blur(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def motion_blur(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Blur along a line, length 2 to 19 pixels, any angle."""
     length, angle, scale = geometric(2.0, 19.0, severity), rng.uniform(0.0, np.pi), 4
     side = 2 * int(np.ceil(length / 2)) + 1
@@ -79,43 +79,43 @@ def motion_blur(picture: Picture, severity: float, rng: np.random.Generator) -> 
     ends = [(middle - dx, middle - dy), (middle + dx, middle + dy)]
     ImageDraw.Draw(canvas).line(ends, fill=255, width=scale)
     kernel = np.asarray(canvas.resize((side, side), Image.Resampling.BOX), np.float32)
-    return _convolved(picture, kernel)
+    return _convolved(pixels, kernel)
 
 
-def white_noise(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def white_noise(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Gaussian noise, independent per channel, sigma 0.008 to 0.7."""
     sigma = geometric(0.008, 0.7, severity)
-    return _clipped(picture + sigma * rng.standard_normal(picture.shape))
+    return _clipped(pixels + sigma * rng.standard_normal(pixels.shape))
 
 
-def chroma_noise(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def chroma_noise(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Gaussian noise that leaves the luma nearly alone, sigma 0.015 to 0.7."""
-    noise = geometric(0.015, 0.7, severity) * rng.standard_normal(picture.shape).astype(np.float32)
-    return _clipped(picture + noise - _grey(noise))
+    noise = geometric(0.015, 0.7, severity) * rng.standard_normal(pixels.shape).astype(np.float32)
+    return _clipped(pixels + noise - _grey(noise))
 
 
-def jpeg(picture: Picture, severity: float, _: np.random.Generator) -> Picture:
+def jpeg(pixels: ImageArray, severity: float, _: np.random.Generator) -> ImageArray:
     """JPEG, quality 92 down to 2."""
-    return _through_codec(picture, "JPEG", quality=round(geometric(92.0, 2.0, severity)))
+    return _through_codec(pixels, "JPEG", quality=round(geometric(92.0, 2.0, severity)))
 
 
-def webp(picture: Picture, severity: float, _: np.random.Generator) -> Picture:
+def webp(pixels: ImageArray, severity: float, _: np.random.Generator) -> ImageArray:
     """Lossy WebP, quality 88 down to 0."""
-    return _through_codec(picture, "WEBP", quality=round(89.0 * (1.0 - severity) - 1.0 + severity), method=2)
+    return _through_codec(pixels, "WEBP", quality=round(89.0 * (1.0 - severity) - 1.0 + severity), method=2)
 
 
-def jpeg2000(picture: Picture, severity: float, _: np.random.Generator) -> Picture:
+def jpeg2000(pixels: ImageArray, severity: float, _: np.random.Generator) -> ImageArray:
     """JPEG 2000, compression ratio 6 to 250."""
     rate = geometric(6.0, 250.0, severity)
-    return _through_codec(picture, "JPEG2000", quality_mode="rates", quality_layers=[rate], irreversible=True)
+    return _through_codec(pixels, "JPEG2000", quality_mode="rates", quality_layers=[rate], irreversible=True)
 
 
-def rescale(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def rescale(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Down and up again by 1.3 to 9, with one of three filters."""
-    image, factor = to_image(picture), geometric(1.3, 9.0, severity)
+    image, factor = to_image(pixels), geometric(1.3, 9.0, severity)
     back = [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST][rng.integers(3)]
     small = (max(2, round(image.width / factor)), max(2, round(image.height / factor)))
-    return to_picture(image.resize(small, Image.Resampling.BOX).resize(image.size, back))
+    return to_array(image.resize(small, Image.Resampling.BOX).resize(image.size, back))
 
 
 def _tone(low: float, high: float, severity: float, rng: np.random.Generator) -> float:
@@ -124,21 +124,21 @@ def _tone(low: float, high: float, severity: float, rng: np.random.Generator) ->
     return strength if rng.random() < 0.6 else float(strength**-0.5)
 
 
-def contrast(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def contrast(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Contrast about the mean, by 0.9 down to 0.12, or raised."""
-    mean = picture.mean()
-    return _clipped(mean + (picture - mean) * _tone(0.9, 0.12, severity, rng))
+    mean = pixels.mean()
+    return _clipped(mean + (pixels - mean) * _tone(0.9, 0.12, severity, rng))
 
 
-def saturation(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def saturation(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """Colour saturation, by 0.85 down to 0.05, or raised."""
-    grey = _grey(picture)
-    return _clipped(grey + (picture - grey) * _tone(0.85, 0.05, severity, rng))
+    grey = _grey(pixels)
+    return _clipped(grey + (pixels - grey) * _tone(0.85, 0.05, severity, rng))
 
 
-def brightness(picture: Picture, severity: float, rng: np.random.Generator) -> Picture:
+def brightness(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
     """A shift of all channels by ±0.03 to ±0.35."""
-    return _clipped(picture + geometric(0.03, 0.35, severity) * rng.choice([-1.0, 1.0]))
+    return _clipped(pixels + geometric(0.03, 0.35, severity) * rng.choice([-1.0, 1.0]))
 
 
 FAMILIES: dict[str, dict[str, Distortion]] = {

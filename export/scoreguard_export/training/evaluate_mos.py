@@ -1,4 +1,4 @@
-"""How well a metric orders pictures as people do: rank correlation with the human scores of `shared/data/mos`.
+"""How well a metric orders images as people do: rank correlation with the human scores of `shared/data/mos`.
 
 LIVE (Sheikh et al. 2006) gives DMOS, low = good; TID2013, KADID-10k, LIVE Challenge and KonIQ-10k give MOS, high =
 good. All correlations here have the sign turned so that 1 is full agreement, whichever way scores and metric point.
@@ -21,38 +21,38 @@ from scoreguard_export.metrics.base import Metric
 from scoreguard_export.training.photos import read_photo
 
 _FEWEST = 3
-"""Pictures below which a correlation says nothing."""
+"""Images below which a correlation says nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HumanScore:
-    """One picture with what people said of it."""
+    """One image with what people said of it."""
 
     path: Path
     dataset: str
     quality: float
     """Higher is better: MOS, or minus DMOS."""
     groups: tuple[str, ...]
-    """Subsets that the picture belongs to, within its data set."""
+    """Subsets that the image belongs to, within its data set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AgreementRow:
-    """Agreement of a metric with people on one group of pictures."""
+    """Agreement of a metric with people on one group of images."""
 
     dataset: str
     group: str
     count: int
     srocc: float | None
-    """Spearman's rank correlation; None for fewer than three pictures."""
+    """Spearman's rank correlation; None for fewer than three images."""
     plcc: float | None
-    """Pearson's correlation with the raw scores; None for fewer than three pictures."""
+    """Pearson's correlation with the raw scores; None for fewer than three images."""
     concordance: float
-    """Share of pairs of pictures that the metric orders as people do."""
+    """Share of pairs of images that the metric orders as people do."""
 
 
 def read_live(data_root: Path) -> list[HumanScore]:
-    """The distorted pictures of the LIVE subset; `bijection` rows are those whose DMOS is beyond doubt."""
+    """The distorted images of the LIVE subset; `bijection` rows are those whose DMOS is beyond doubt."""
     folder = data_root / "mos" / "live_subset"
     return [
         HumanScore(
@@ -67,7 +67,7 @@ def read_live(data_root: Path) -> list[HumanScore]:
 
 
 def read_samples(data_root: Path) -> list[HumanScore]:
-    """The labelled single pictures of four other data sets."""
+    """The labelled single images of four other data sets."""
     folder = data_root / "mos" / "iqa_samples"
     return [
         HumanScore(path=folder / row["file"], dataset=row["dataset"], quality=float(row["mos"]), groups=("all",))
@@ -85,7 +85,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 @torch.no_grad()
 def score_file(metric: Metric, path: Path) -> float:
-    """The metric's score of one picture file, in 8 bits, at its native size."""
+    """The metric's score of one image file, in 8 bits, at its native size."""
     pixels = torch.from_numpy(read_photo(path).copy())
     return float(metric(pixels.permute(2, 0, 1)[None].float() / 255.0)[0])
 
@@ -98,25 +98,25 @@ def evaluate_on_human_scores(
     Args:
         metric: in evaluation mode.
         data_root: the folder that holds `mos/live_subset` and `mos/iqa_samples`.
-        done: told 1 for each picture scored.
+        done: told 1 for each image scored.
 
     Raises:
         TrainingError: the folder holds no human scores.
     """
-    pictures = read_live(data_root) + read_samples(data_root)
+    images = read_live(data_root) + read_samples(data_root)
     sign = 1.0 if metric.facts.higher_is_better else -1.0
     predicted = []
-    for picture in pictures:
-        predicted.append(sign * score_file(metric, picture.path))
+    for image in images:
+        predicted.append(sign * score_file(metric, image.path))
         done(1)
-    return list(_agreements(pictures, np.array(predicted)))
+    return list(_agreements(images, np.array(predicted)))
 
 
-def _agreements(pictures: list[HumanScore], predicted: np.ndarray) -> Iterator[AgreementRow]:
-    keys = dict.fromkeys((picture.dataset, group) for picture in pictures for group in picture.groups)
+def _agreements(images: list[HumanScore], predicted: np.ndarray) -> Iterator[AgreementRow]:
+    keys = dict.fromkeys((image.dataset, group) for image in images for group in image.groups)
     for dataset, group in keys:
-        members = [i for i, p in enumerate(pictures) if p.dataset == dataset and group in p.groups]
-        yield agreement(dataset, group, np.array([pictures[i].quality for i in members]), predicted[members])
+        members = [i for i, p in enumerate(images) if p.dataset == dataset and group in p.groups]
+        yield agreement(dataset, group, np.array([images[i].quality for i in members]), predicted[members])
 
 
 def agreement(dataset: str, group: str, quality: np.ndarray, predicted: np.ndarray) -> AgreementRow:

@@ -1,7 +1,7 @@
 """`train_filter`: the FCN filter by the study's recipe, seeded and resumable after every epoch.
 
-Mean squared error between the filtered attacked picture and its original, Adam at 1e-3, 200 epochs of batches of 4, a
-fifth of the pictures kept for validation; the weights of the epoch with the best validation SSIM are kept (Gushchin et
+Mean squared error between the filtered attacked image and its original, Adam at 1e-3, 200 epochs of batches of 4, a
+fifth of the images kept for validation; the weights of the epoch with the best validation SSIM are kept (Gushchin et
 al. 2024, arXiv 2404.06957, and its public code). The error is taken before the clamp to [0, 1], which has no gradient
 where it cuts.
 """
@@ -39,10 +39,10 @@ _DECISIVE = ("seed", "epochs", "batch", "learning_rate", "validation_share")
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-    """One training run; equal configurations on equal pictures make equal weights."""
+    """One training run; equal configurations on equal images make equal weights."""
 
     attacked: Path
-    """Folder of attacked pictures, or of a campaign that kept its pictures."""
+    """Folder of attacked images, or of a campaign that kept its images."""
     clean: Path | None = None
     """Folder of the originals, under the same names; not needed for a campaign."""
     attack: str = "advcf"
@@ -83,7 +83,7 @@ class EpochReport:
 
     epoch: int
     loss: float
-    """Mean squared error on the training pictures."""
+    """Mean squared error on the training images."""
     validation_ssim: float
     seconds: float
 
@@ -114,11 +114,11 @@ def train_filter(config: FilterConfig, *, progress: Callable[[str], None] = lamb
         The weights file.
 
     Raises:
-        TrainingError: no pairs of pictures, or a checkpoint of another configuration.
+        TrainingError: no pairs of images, or a checkpoint of another configuration.
     """
     pairs = read_pairs(config.attacked, config.clean, config.attack)
     training, validation = split_pairs(pairs, config)
-    progress(f"{len(training)} pictures to train on, {len(validation)} to validate on")
+    progress(f"{len(training)} images to train on, {len(validation)} to validate on")
     digest = config.digest(pairs)
     state = resume(config, digest)
     with torch_threads(config.threads):
@@ -138,7 +138,7 @@ def split_pairs(pairs: list[Pair], config: FilterConfig) -> tuple[list[Pair], li
     names = sorted({pair.name for pair in pairs})
     count = max(1, round(config.validation_share * len(names)))
     if count >= len(names):
-        raise TrainingError(f"{len(names)} pictures are too few: some are to learn from, and some to validate on")
+        raise TrainingError(f"{len(names)} images are too few: some are to learn from, and some to validate on")
     kept = {names[i] for i in np.random.default_rng([config.seed, 0]).permutation(len(names))[:count]}
     return [p for p in pairs if p.name not in kept], [p for p in pairs if p.name in kept]
 
@@ -151,7 +151,7 @@ def new_state(config: FilterConfig) -> FilterState:
 
 
 def batches(pairs: list[Pair], config: FilterConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Attacked pictures with their originals in random order; a batch has pictures of one size."""
+    """Attacked images with their originals in random order; a batch has images of one size."""
     waiting: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
     for index in np.random.default_rng([config.seed, 1, epoch]).permutation(len(pairs)):
         batch = waiting[pairs[index].clean.shape]
@@ -163,7 +163,7 @@ def batches(pairs: list[Pair], config: FilterConfig, epoch: int) -> Iterator[tup
 
 
 def tensors(pairs: list[Pair]) -> tuple[Tensor, Tensor]:
-    """Attacked pictures and originals of one size, (N, 3, H, W) in [0, 1]."""
+    """Attacked images and originals of one size, (N, 3, H, W) in [0, 1]."""
     stacks = (np.stack([pair.attacked for pair in pairs]), np.stack([pair.clean for pair in pairs]))
     attacked, clean = (torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255.0 for stack in stacks)
     return attacked, clean
@@ -193,7 +193,7 @@ def run_epoch(
 
 @torch.no_grad()
 def validation_ssim(network: FilterNetwork, pairs: list[Pair]) -> float:
-    """Mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered pictures with the originals, at full size."""
+    """Mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered images with the originals, at full size."""
     piq = measures()
     values = []
     for pair in pairs:
@@ -244,7 +244,7 @@ def _record(
         "config_sha256": digest,
         "pairs_sha256": digest_of_pairs(sorted(split[0] + split[1], key=lambda pair: pair.name)),
         "attacked": config.attacked.name,
-        "training_pictures": len(split[0]),
+        "training_images": len(split[0]),
         "held_out": sorted({pair.name for pair in split[1]}),
         "trained_on": sorted({pair.name for pair in split[0]}),
         "seed": config.seed,

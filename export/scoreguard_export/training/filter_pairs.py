@@ -1,14 +1,14 @@
-"""Pairs of attacked pictures and their originals, from two folders or from the folder of a campaign.
+"""Pairs of attacked images and their originals, from two folders or from the folder of a campaign.
 
 Two folders: files of equal names (without extension) are a pair.
 
-A campaign run with `scoreguard attack --attacks advcf --keep-all` leaves one folder of PNG files for each picture:
+A campaign run with `scoreguard attack --attacks advcf --keep-all` leaves one folder of PNG files for each image:
 
-    RUN/pictures/<picture>/clean.png
-    RUN/pictures/<picture>/<attack>-<digest>__none-<digest>.png                attacked, the metric alone known
-    RUN/pictures/<picture>/<attack>-<digest>__<chain>-<digest>[__<chain>…].png   attacked behind a defence, or purified
+    RUN/images/<image>/clean.png
+    RUN/images/<image>/<attack>-<digest>__none-<digest>.png                attacked, the metric alone known
+    RUN/images/<image>/<attack>-<digest>__<chain>-<digest>[__<chain>…].png   attacked behind a defence, or purified
 
-Of these only the second kind is taken: what the attack makes of a picture, without any defence.
+Of these only the second kind is taken: what the attack makes of an image, without any defence.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _UNDEFENDED = "none"
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """An attacked picture and its original."""
+    """An attacked image and its original."""
 
     name: str
     """Of the original."""
@@ -41,24 +41,24 @@ def read_pairs(attacked: Path, clean: Path | None, attack: str = "advcf") -> lis
     """The pairs in the order of their names.
 
     Args:
-        attacked: Folder of attacked pictures, or the folder of a campaign.
+        attacked: Folder of attacked images, or the folder of a campaign.
         clean: Folder of the originals; not needed for a campaign, which keeps them.
         attack: Which attack of a campaign.
 
     Raises:
-        TrainingError: a folder is missing, there is no pair, or two pictures of a pair differ in size.
+        TrainingError: a folder is missing, there is no pair, or two images of a pair differ in size.
     """
-    if (attacked / "pictures").is_dir():
-        pairs = list(_campaign_pairs(attacked / "pictures", attack))
+    if (attacked / "images").is_dir():
+        pairs = list(_campaign_pairs(attacked / "images", attack))
     elif clean is None:
         raise TrainingError(f"{attacked} is not the folder of a campaign: name the originals by --clean")
     else:
         pairs = list(_folder_pairs(attacked, clean))
     if not pairs:
-        raise TrainingError(f"no attacked picture in {attacked} has an original of the same name")
+        raise TrainingError(f"no attacked image in {attacked} has an original of the same name")
     for pair in pairs:
         if pair.attacked.shape != pair.clean.shape:
-            raise TrainingError(f"{pair.name} differs in size from its original: attack pictures at their own size")
+            raise TrainingError(f"{pair.name} differs in size from its original: attack images at their own size")
     return pairs
 
 
@@ -77,8 +77,8 @@ def _folder_pairs(attacked: Path, clean: Path) -> Iterator[Pair]:
         yield Pair(name=name, attacked=changed[name], clean=originals[name])
 
 
-def _campaign_pairs(pictures: Path, attack: str) -> Iterator[Pair]:
-    for original in sorted(pictures.glob(f"*/{_CLEAN}")):
+def _campaign_pairs(images: Path, attack: str) -> Iterator[Pair]:
+    for original in sorted(images.glob(f"*/{_CLEAN}")):
         for path in sorted(original.parent.glob(f"{attack}-*__{_UNDEFENDED}-*.png")):
             if path.stem.count("__") == 1:
                 yield Pair(name=original.parent.name, attacked=read_photo(path), clean=read_photo(original))

@@ -28,7 +28,7 @@ def _piq() -> ModuleType:
 
 @torch.no_grad()
 def quality_labels(distorted: Tensor, pristine: Tensor) -> Tensor:
-    """Quality of distorted pictures by their references.
+    """Quality of distorted images by their references.
 
     Args:
         distorted: (N, 3, H, W) in [0, 1], at least 64 pixels a side.

@@ -62,9 +62,9 @@ def learning_rate(config: TrainingConfig, progress: float) -> float:
     return config.learning_rate * 0.5 * (1.0 + float(np.cos(np.pi * (progress - 0.05) / 0.95)))
 
 
-def augmented(pictures: np.ndarray, rng: np.random.Generator) -> Tensor:
+def augmented(images: np.ndarray, rng: np.random.Generator) -> Tensor:
     """(B, H, W, 3) bytes → (B, 3, H, W) floats, each batch mirrored or turned as one of the square's 8 symmetries."""
-    batch = torch.from_numpy(pictures).permute(0, 3, 1, 2)
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2)
     batch = torch.rot90(batch, int(rng.integers(4)), (2, 3))
     batch = batch.flip(3) if rng.random() < 0.5 else batch
     return batch.float().contiguous(memory_format=torch.channels_last) / 255.0
@@ -75,7 +75,7 @@ def _batches(crops: LabelledCrops, config: TrainingConfig, epoch: int) -> Iterat
     order = rng.permutation(len(crops.labels))
     for start in range(0, len(order) - config.batch + 1, config.batch):
         chosen = np.sort(order[start : start + config.batch])
-        yield augmented(crops.pictures[chosen], rng), torch.from_numpy(crops.labels[chosen])
+        yield augmented(crops.images[chosen], rng), torch.from_numpy(crops.labels[chosen])
 
 
 def train_epoch(
@@ -85,10 +85,10 @@ def train_epoch(
     state.metric.train()
     steps = len(crops.labels) // config.batch
     losses = []
-    for step, (pictures, labels) in enumerate(_batches(crops, config, epoch)):
+    for step, (images, labels) in enumerate(_batches(crops, config, epoch)):
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(config, (epoch + step / steps) / config.epochs)
-        loss = training_loss(state.metric(pictures), labels, config.ranking_weight)
+        loss = training_loss(state.metric(images), labels, config.ranking_weight)
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
@@ -98,16 +98,16 @@ def train_epoch(
 
 
 @torch.no_grad()
-def predict(metric: Lite, pictures: np.ndarray, batch: int = 100) -> np.ndarray:
-    """Scores of equally sized pictures (N, H, W, 3) in bytes."""
+def predict(metric: Lite, images: np.ndarray, batch: int = 100) -> np.ndarray:
+    """Scores of equally sized images (N, H, W, 3) in bytes."""
     metric.eval()
-    parts = [torch.from_numpy(pictures[i : i + batch]) for i in range(0, len(pictures), batch)]
+    parts = [torch.from_numpy(images[i : i + batch]) for i in range(0, len(images), batch)]
     return torch.cat([metric(part.permute(0, 3, 1, 2).float() / 255.0) for part in parts]).numpy()
 
 
 def validation_srocc(metric: Lite, crops: LabelledCrops) -> float:
     """Rank correlation of predictions and labels."""
-    return float(spearmanr(predict(metric, crops.pictures), crops.labels).statistic)
+    return float(spearmanr(predict(metric, crops.images), crops.labels).statistic)
 
 
 def run_epochs(

@@ -41,7 +41,7 @@ def bundled_photos() -> dict[str, Bytes]:
 
 
 def photos_in(folders: tuple[Path, ...]) -> dict[str, Bytes]:
-    """The pictures of folders by the stem of their names, in the order of the names."""
+    """The images of folders by the stem of their names, in the order of the names."""
     photos: dict[str, Bytes] = {}
     for folder in folders:
         if not folder.is_dir():

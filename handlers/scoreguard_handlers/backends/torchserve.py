@@ -152,7 +152,7 @@ def translate(code: grpc.StatusCode, details: str) -> ServingError:
     if _is_death(code, details):
         return BackendUnavailableError("the worker died while scoring; try again")
     if "Out of resources" in text:
-        return ResourceLimitError("out of memory while scoring; send a smaller picture or try again later")
+        return ResourceLimitError("out of memory while scoring; send a smaller image or try again later")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return TooLateError("the worker did not answer before the deadline")
     if "Prediction failed" in text or "response mismatched" in text:

@@ -384,7 +384,7 @@ def _group_of(request: Request) -> Hashable:
     if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
         return object()  # the answer is big: it travels alone
     if request.HasField("smoothing"):
-        return object()  # the work of many pictures: nobody should wait behind it
+        return object()  # the work of many images: nobody should wait behind it
     return request.return_undefended_score, tuple(map(Step.from_message, request.defences))
 
 

@@ -20,7 +20,7 @@ class GradientServicer:
     async def ScoreGradient(  # noqa: N802
         self, request: Received[ScoreGradientRequest], context: Context
     ) -> ScoreGradientResponse:
-        """The score and its derivative with respect to the picture."""
+        """The score and its derivative with respect to the image."""
         caller = Caller.of(context)
         work = self._answers.gradient(request, caller)
         return await answer(self._telemetry, "ScoreGradient", context, caller, request.head, work)

@@ -35,13 +35,13 @@ class ScoringServicer:
     async def ScoreDefended(  # noqa: N802
         self, request: Received[ScoreDefendedRequest], context: Context
     ) -> ScoreDefendedResponse:
-        """Purify one picture and score the result."""
+        """Purify one image and score the result."""
         caller = Caller.of(context)
         work = self._answers.score(request, caller)
         return await answer(self._telemetry, "ScoreDefended", context, caller, request.head, work)
 
     async def Purify(self, request: Received[PurifyRequest], context: Context) -> PurifyResponse:  # noqa: N802
-        """Purify one picture."""
+        """Purify one image."""
         caller = Caller.of(context)
         work = self._answers.purify(request, caller)
         return await answer(self._telemetry, "Purify", context, caller, request.head, work)
@@ -49,7 +49,7 @@ class ScoringServicer:
     async def ScoreDefendedBatch(  # noqa: N802
         self, request: ReceivedBatch, context: Context
     ) -> list[Outcome]:
-        """Score N pictures, each with its own status."""
+        """Score N images, each with its own status."""
         caller = Caller.of(context)
         work = self._answers.score_all(request, caller)
         return await answer(self._telemetry, "ScoreDefendedBatch", context, caller, request, work)
@@ -57,7 +57,7 @@ class ScoringServicer:
     async def ScoreDefendedStream(  # noqa: N802
         self, request_iterator: AsyncIterator[Received[ScoreDefendedRequest] | Unreadable], context: Context
     ) -> AsyncIterator[Outcome]:
-        """Score a stream of pictures in order, each with its own status."""
+        """Score a stream of images in order, each with its own status."""
         caller = Caller.of(context)
         call = CallFacts(method="ScoreDefendedStream", peer=caller.peer, extra={"items": 0})
 

@@ -33,10 +33,10 @@ class Telemetry:
             "scoreguard_calls_in_flight", "gRPC calls under way.", ["method"], registry=self.registry
         )
         self._items = Counter(
-            "scoreguard_items", "Pictures that were answered.", ["metric", "code"], registry=self.registry
+            "scoreguard_items", "Images that were answered.", ["metric", "code"], registry=self.registry
         )
         self._stage_seconds = Histogram(
-            "scoreguard_stage_seconds", "Time of one stage of one picture.", ["metric", "stage"],
+            "scoreguard_stage_seconds", "Time of one stage of one image.", ["metric", "stage"],
             buckets=_SECONDS, registry=self.registry,
         )  # fmt: skip
         self._ready = Gauge("scoreguard_ready", "1 while some metric can score.", registry=self.registry)
@@ -79,11 +79,11 @@ class Telemetry:
         self.log.rejected(method=method, peer=peer, reason=reason)
 
     def item_failed(self, metric: str, code: int) -> None:
-        """Count a picture that got an error."""
+        """Count an image that got an error."""
         self._items.labels(metric, _CODE_NAMES.get(code, "UNKNOWN")).inc()
 
     def item_answered(self, metric: str, result: WorkResult) -> None:
-        """Count a picture and the time of its stages."""
+        """Count an image and the time of its stages."""
         kind = result.WhichOneof("result")
         if kind is None or kind == "status":
             self.item_failed(metric, result.status.code)
@@ -104,7 +104,7 @@ class Telemetry:
 
     def watch(self, dispatchers: dict[str, Dispatcher]) -> None:
         """Read the depth of the queues whenever the page is fetched."""
-        waiting = Gauge("scoreguard_queue_waiting", "Pictures in the queue.", ["metric"], registry=self.registry)
+        waiting = Gauge("scoreguard_queue_waiting", "Images in the queue.", ["metric"], registry=self.registry)
         running = Gauge("scoreguard_worker_calls", "Worker calls under way.", ["metric"], registry=self.registry)
         for metric, dispatcher in dispatchers.items():
             waiting.labels(metric).set_function(lambda d=dispatcher: d.waiting)  # type: ignore[misc]

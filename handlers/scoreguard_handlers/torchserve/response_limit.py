@@ -37,7 +37,7 @@ def _within(response: WorkerResponse, limit: int) -> WorkerResponse:
 
 def _refusal(size: int, limit: int) -> WorkResult:
     error = ResourceLimitError(
-        f"the answer has {size} bytes, the limit is {limit}: ask for a PNG, or send a smaller picture",
+        f"the answer has {size} bytes, the limit is {limit}: ask for a PNG, or send a smaller image",
         metadata={"size_bytes": str(size), "limit_bytes": str(limit)},
     )
     return WorkResult(status=to_status(error))

@@ -25,8 +25,8 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.chain import ChainResult
+from scoreguard_handlers.worker.images import encode_png
 from scoreguard_handlers.worker.jobs import DECODE_STAGE, Job
-from scoreguard_handlers.worker.pictures import encode_png
 
 
 @dataclass(frozen=True, kw_only=True)

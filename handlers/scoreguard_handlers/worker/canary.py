@@ -1,4 +1,4 @@
-"""The canary: pictures in the archive with the scores that a right server gives for them."""
+"""The canary: images in the archive with the scores that a right server gives for them."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ class ChainCall:
     steps: Sequence[ResolvedStep]
     """The defences, in order."""
     seeds: Sequence[int]
-    """One seed per picture."""
+    """One seed per image."""
     deadline: Deadline
     """When nobody waits any more."""
     undefended: bool = False
@@ -52,7 +52,7 @@ class ChainCall:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainResult:
-    """What a batch of N pictures gave."""
+    """What a batch of N images gave."""
 
     purified: Array
     """g(x), (N, 3, H', W') in [0, 1]; the input itself where there was no defence."""

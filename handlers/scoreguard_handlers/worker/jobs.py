@@ -16,7 +16,7 @@ from scoreguard.v1.spec import format_chain
 from scoreguard_handlers.errors import InvalidRequestError
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.deadline import Deadline
-from scoreguard_handlers.worker.pictures import decode
+from scoreguard_handlers.worker.images import decode
 from scoreguard_handlers.worker.pieces import Piece
 from scoreguard_handlers.worker.request_check import Request, RequestChecker, smoothing_of
 
@@ -25,7 +25,7 @@ DECODE_STAGE = "decode"
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Job:
-    """One picture on its way through the chain."""
+    """One image on its way through the chain."""
 
     index: int
     """Place of the item in the call."""
@@ -77,16 +77,16 @@ def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: in
     request = piece.request.head
     steps = checker.check(request)
     started = time.perf_counter()
-    picture = decode(request.image, piece.request.image, max_pixels=max_pixels, deadline=deadline)
-    planes = picture.planes()
+    image = decode(request.image, piece.request.image, max_pixels=max_pixels, deadline=deadline)
+    planes = image.planes()
     return Job(
         index=index,
         request=request,
         steps=steps,
         seed=request.seed if request.HasField("seed") else secrets.randbits(SEED_BITS),
         smoothing=smoothing_of(request),
-        precision=picture.precision,
-        decoder=picture.decoder,
+        precision=image.precision,
+        decoder=image.decoder,
         shape=planes.shape,
         deadline=deadline,
         decode_milliseconds=(time.perf_counter() - started) * 1000,

@@ -10,7 +10,7 @@ from scoreguard.chain.smoothing import Smoothing
 
 
 def certified_ranks(smoothing: Smoothing) -> tuple[int, int]:
-    """Ranks, from 1, of the scores that bound the median of every picture within the radius.
+    """Ranks, from 1, of the scores that bound the median of every image within the radius.
 
     Let q be the quantile Φ(r/σ) of the scores' law. At most Φ(r/σ) of the law lies below q, so the number of the N
     scores below q is at most Binomial(N, Φ(r/σ)), and the score of rank k is below q only where that number is at least

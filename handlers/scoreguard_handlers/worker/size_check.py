@@ -17,7 +17,7 @@ def check_step(step: ResolvedStep, size: Sequence[int], place: int) -> None:
     """Refuse what a step cannot purify; `size` is height and width there, `place` the step's in its chain, from 0.
 
     Raises:
-        InvalidRequestError: the picture is too small, or a length among the parameters too large for it.
+        InvalidRequestError: the image is too small, or a length among the parameters too large for it.
     """
     metadata = {"stage": str(step.step)}
     try:
@@ -33,7 +33,7 @@ def check_metric(metric: MetricFacts, size: Sequence[int]) -> None:
     """Refuse what a metric cannot score; `size` is height and width there.
 
     Raises:
-        InvalidRequestError: the picture is too small.
+        InvalidRequestError: the image is too small.
     """
     try:
         check_readable(metric, size)

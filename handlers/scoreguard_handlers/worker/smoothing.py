@@ -21,7 +21,7 @@ from scoreguard_handlers.worker.chain import Chain, ChainCall, ChainResult, Timi
 from scoreguard_handlers.worker.order_statistics import certified_ranks
 
 SMOOTHING_STAGE: Final = "smoothing"
-"""Time of all noisy copies; the other stages are those of the picture without noise."""
+"""Time of all noisy copies; the other stages are those of the image without noise."""
 Scores = npt.NDArray[np.float64]
 
 
@@ -32,10 +32,10 @@ def score_smoothed(
 
     Args:
         chain: what scores.
-        image: the picture, (1, 3, H, W).
-        call: what to do with it; f(x), where wanted, is that of the picture without noise.
+        image: the image, (1, 3, H, W).
+        call: what to do with it; f(x), where wanted, is that of the image without noise.
         smoothing: what to smooth with.
-        purified: whether g(x) of the picture without noise is wanted.
+        purified: whether g(x) of the image without noise is wanted.
         together: copies in one run of the chain.
 
     Raises:

@@ -1,6 +1,6 @@
 """One loaded archive that answers pieces of work: the same code behind TorchServe and in process.
 
-Bad input never raises here: every item has its own status. Pictures that agree in size and chain may run as one batch
+Bad input never raises here: every item has its own status. Images that agree in size and chain may run as one batch
 (`graph_batch`); on a CPU each runs alone, since a batch is no faster there and an answer must not depend on its
 neighbours, to the last bit.
 """

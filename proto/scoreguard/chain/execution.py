@@ -53,7 +53,7 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
         engine: what runs the graphs.
         images: (N, 3, H, W) in [0, 1].
         step: the step, with every parameter filled in.
-        seeds: one for each picture.
+        seeds: one for each image.
         place: of the step in its chain, from 0; its randomness follows from it.
     """
     values = {name: engine.array(np.asarray(value, np.float32)) for name, value in step.values}
@@ -62,12 +62,12 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
     drawn = draw(step.facts.random_inputs, _shape(images), seeds, place)
     randoms = [engine.array(numbers) for numbers in drawn]
 
-    def part(picture: A, rows: slice, columns: slice) -> A:
+    def part(image: A, rows: slice, columns: slice) -> A:
         cut = {
             spec.name: _cut(numbers, rows, columns) if spec.shape == RANDOM_SHAPE_IMAGE else numbers
             for spec, numbers in zip(step.facts.random_inputs, randoms, strict=True)
         }
-        return engine.run(step.variant.graphs, {"image": picture, **values, **cut})
+        return engine.run(step.variant.graphs, {"image": image, **values, **cut})
 
     return _whole_or_in_tiles(engine, images, step, part)
 
@@ -84,9 +84,9 @@ def _diffused_and_back(
     def denoise(noisy: A, sigma: float) -> A:
         deviation = engine.array(np.asarray(sigma * LEVELS, np.float32))
 
-        def part(picture: A, rows: slice, columns: slice) -> A:
+        def part(image: A, rows: slice, columns: slice) -> A:
             del rows, columns
-            return engine.run(step.variant.graphs, {"image": picture, "sigma": deviation})
+            return engine.run(step.variant.graphs, {"image": image, "sigma": deviation})
 
         return _whole_or_in_tiles(engine, noisy, step, part)
 
@@ -110,7 +110,7 @@ def _whole_or_in_tiles(engine: Engine[A], images: A, step: ResolvedStep, part: C
 
 
 def tiling_of(step: ResolvedStep) -> Tiling | None:
-    """How large pictures are cut, the variant's own way where it has one."""
+    """How large images are cut, the variant's own way where it has one."""
     holder = step.variant if step.variant.HasField("tiling") else step.facts
     return holder.tiling if holder.HasField("tiling") else None
 

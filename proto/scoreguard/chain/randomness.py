@@ -1,6 +1,6 @@
 """The random inputs of a defence, drawn from a seed: the same on the server and on the client.
 
-Philox (Salmon et al., 2011) is counter-based: seed and step make its key, so two steps of a chain, or two pictures of
+Philox (Salmon et al., 2011) is counter-based: seed and step make its key, so two steps of a chain, or two images of
 a batch with different seeds, never share numbers.
 """
 
@@ -28,7 +28,7 @@ def draw(
     Args:
         inputs: what the defence asks for.
         shape: shape of the batch, (N, 3, H, W).
-        seeds: one seed per picture, 0 ≤ seed < 2⁶⁴.
+        seeds: one seed per image, 0 ≤ seed < 2⁶⁴.
         step: place of the defence in the chain, from 0.
 
     Returns:
@@ -40,8 +40,8 @@ def draw(
     return [np.stack([_draw_one(spec, shape[1:], generator) for generator in generators]) for spec in inputs]
 
 
-def _draw_one(spec: RandomInput, picture: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.float32]:
-    size = picture if spec.shape == RANDOM_SHAPE_IMAGE else ()
+def _draw_one(spec: RandomInput, image: tuple[int, ...], generator: np.random.Generator) -> npt.NDArray[np.float32]:
+    size = image if spec.shape == RANDOM_SHAPE_IMAGE else ()
     if spec.distribution == DISTRIBUTION_STANDARD_NORMAL:
         return np.asarray(generator.standard_normal(size, dtype=np.float32))
     return np.asarray(generator.random(size, dtype=np.float32))

@@ -12,7 +12,7 @@ from scoreguard.v1.scoring_pb2 import DefenceStep
 from scoreguard.v1.spec import Step, Value, step_of
 
 STEP_PARAMETER: Final = "t"
-"""Parameter of a diffusion: the step that a picture is noised to."""
+"""Parameter of a diffusion: the step that an image is noised to."""
 
 
 @dataclass(frozen=True, kw_only=True)

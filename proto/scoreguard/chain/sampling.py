@@ -1,7 +1,7 @@
-"""Purification by diffusion: noise a picture up to step t, then sample the way back with a denoiser.
+"""Purification by diffusion: noise an image up to step t, then sample the way back with a denoiser.
 
-Nie et al. 2022 (DiffPure, section 3.1) diffuse the attacked picture to a step t* and solve the reverse process from
-there. The process is that of Ho et al. 2020 (DDPM), in steps t = 1 … T, on pictures x in [−1, 1]:
+Nie et al. 2022 (DiffPure, section 3.1) diffuse the attacked image to a step t* and solve the reverse process from
+there. The process is that of Ho et al. 2020 (DDPM), in steps t = 1 … T, on images x in [−1, 1]:
 
     forward (their eq. 4)       x_t = √ᾱ_t·x_0 + √(1 − ᾱ_t)·ε
     ancestral step (eqs. 6, 7)  x_{t−1} = √ᾱ_{t−1}·β_t/(1 − ᾱ_t)·x̂_0 + √α_t·(1 − ᾱ_{t−1})/(1 − ᾱ_t)·x_t + √β̃_t·z
@@ -10,7 +10,7 @@ there. The process is that of Ho et al. 2020 (DDPM), in steps t = 1 … T, on pi
                                 x_s = √ᾱ_s·x̂_0 + √(1 − ᾱ_s − v)·ε̂ + √v·z,   ε̂ = (x_t − √ᾱ_t·x̂_0)/√(1 − ᾱ_t)
                                 v = η²·(1 − ᾱ_s)/(1 − ᾱ_t)·(1 − ᾱ_t/ᾱ_s)
 
-With p = (x + 1)/2, the picture in [0, 1], and y_t = x_t/√ᾱ_t, a network that predicts x_0 is a denoiser of p_0 + σ_t·ε
+With p = (x + 1)/2, the image in [0, 1], and y_t = x_t/√ᾱ_t, a network that predicts x_0 is a denoiser of p_0 + σ_t·ε
 at σ_t = ½·√((1 − ᾱ_t)/ᾱ_t): that is the only form in which the model is asked here.
 
 Nothing here depends on a library of arrays: NumPy arrays and tensors of torch, with their gradients, both pass.
@@ -31,7 +31,7 @@ A = TypeVar("A")
 """An array of any library: (N, 3, H, W)."""
 
 Denoise = Callable[[A, float], A]
-"""From pictures in [0, 1] with noise of a standard deviation added, and that deviation, to the estimated pictures."""
+"""From images in [0, 1] with noise of a standard deviation added, and that deviation, to the estimated images."""
 
 Noise = Callable[[int], A]
 """Standard normal numbers: number 0 for the way forth, number t for the step that leaves t."""
@@ -42,7 +42,7 @@ PIXEL_RANGE = 2.0
 
 @dataclass(frozen=True)
 class Schedule:
-    """How much of the picture is left at each step."""
+    """How much of the image is left at each step."""
 
     alpha_bar: tuple[float, ...]
     """ᾱ_1 … ᾱ_T, falling, in (0, 1)."""
@@ -68,12 +68,12 @@ class Schedule:
         return self.alpha_bar[step - 1] if step else 1.0
 
     def sigma(self, step: int) -> float:
-        """σ_t, the noise of step t beside a picture in [0, 1]."""
+        """σ_t, the noise of step t beside an image in [0, 1]."""
         kept = self.kept(step)
         return math.sqrt((1.0 - kept) / kept) / PIXEL_RANGE
 
     def step_for(self, sigma: float) -> int:
-        """The first step with at least this much noise beside a picture in [0, 1]; the last where none has."""
+        """The first step with at least this much noise beside an image in [0, 1]; the last where none has."""
         enough = (step for step in range(1, self.steps + 1) if self.sigma(step) >= sigma)
         return next(enough, self.steps)
 
@@ -87,12 +87,12 @@ def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) 
 def step_noise(shape: Sequence[int], seeds: Sequence[int], place: int, index: int) -> npt.NDArray[np.float32]:
     """The standard normal numbers of one step of a sampler, the same whenever they are drawn again.
 
-    Number 0 is what `randomness.draw` gives for a single normal input of the shape of the pictures; the others are
+    Number 0 is what `randomness.draw` gives for a single normal input of the shape of the images; the others are
     further blocks of the same counter, 2¹⁹² apart, so that no two overlap.
 
     Args:
         shape: of the batch, (N, 3, H, W).
-        seeds: one for each picture, 0 ≤ seed < 2⁶⁴.
+        seeds: one for each image, 0 ≤ seed < 2⁶⁴.
         place: of the defence in the chain, from 0.
         index: 0 for the way forth, t for the step that leaves t.
     """
@@ -104,9 +104,9 @@ def step_noise(shape: Sequence[int], seeds: Sequence[int], place: int, index: in
 
 
 def diffused(image: A, schedule: Schedule, step: int, noise: A) -> A:
-    """x_t of pictures in [0, 1] (Ho et al. 2020, eq. 4), in the units of the process."""
-    kept, picture = schedule.kept(step), _as_any(image)
-    noisy: A = (picture * PIXEL_RANGE - 1.0) * math.sqrt(kept) + _as_any(noise) * math.sqrt(1.0 - kept)
+    """x_t of images in [0, 1] (Ho et al. 2020, eq. 4), in the units of the process."""
+    kept, values = schedule.kept(step), _as_any(image)
+    noisy: A = (values * PIXEL_RANGE - 1.0) * math.sqrt(kept) + _as_any(noise) * math.sqrt(1.0 - kept)
     return noisy
 
 
@@ -147,12 +147,12 @@ def visited_steps(step: int, count: int) -> list[int]:
         ValueError: there are not that many steps.
     """
     if not 1 <= count <= step:
-        raise ValueError(f"between 1 and {step} sampling steps lead from step {step} to the picture, not {count}")
+        raise ValueError(f"between 1 and {step} sampling steps lead from step {step} to the image, not {count}")
     return [(step * left + count // 2) // count for left in range(count, -1, -1)]
 
 
 def purified_ddpm(image: A, schedule: Schedule, step: int, denoise: Denoise[A], noise: Noise[A]) -> A:
-    """Noise pictures to step t, and come back by t ancestral steps.
+    """Noise images to step t, and come back by t ancestral steps.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
@@ -168,13 +168,13 @@ def purified_ddpm(image: A, schedule: Schedule, step: int, denoise: Denoise[A], 
     for current in range(step, 0, -1):
         estimate = estimated(state, schedule, current, denoise)
         state = ancestral_step(state, estimate, schedule, current, noise)
-    return _to_picture(state)
+    return _to_image(state)
 
 
 def purified_ddim(
     image: A, schedule: Schedule, step: int, count: int, denoise: Denoise[A], noise: Noise[A], *, eta: float = 0.0
 ) -> A:
-    """Noise pictures to step t, and come back by a few steps; one step is the denoiser alone.
+    """Noise images to step t, and come back by a few steps; one step is the denoiser alone.
 
     Args:
         image: (N, 3, H, W) in [0, 1].
@@ -193,7 +193,7 @@ def purified_ddim(
     for current, target in pairwise(visited):
         estimate = estimated(state, schedule, current, denoise)
         state = implicit_step(state, estimate, schedule, current, target, noise, eta=eta)
-    return _to_picture(state)
+    return _to_image(state)
 
 
 def _as_any(array: object) -> Any:
@@ -206,6 +206,6 @@ def _with_noise(mean: Any, variance: float, noise: Noise[A], step: int) -> A:
     return result
 
 
-def _to_picture(state: A) -> A:
-    picture: A = (_as_any(state) + 1.0) * (1.0 / PIXEL_RANGE)
-    return picture
+def _to_image(state: A) -> A:
+    image: A = (_as_any(state) + 1.0) * (1.0 / PIXEL_RANGE)
+    return image

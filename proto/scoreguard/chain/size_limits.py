@@ -1,4 +1,4 @@
-"""A picture against a stage that is to read it: what is too small for it, and what of it is too large for the picture.
+"""An image against a stage that is to read it: what is too small for it, and what of it is too large for the image.
 
 The size at a step is the one that the steps before it leave, so this is known only while a chain runs.
 """
@@ -15,32 +15,32 @@ from scoreguard.v1.spec import Step
 
 
 def check_fits(step: ResolvedStep, size: Sequence[int], place: int) -> None:
-    """Refuse a picture that a step cannot purify as it is asked to.
+    """Refuse an image that a step cannot purify as it is asked to.
 
     Args:
         step: the step, with every parameter filled in.
-        size: height and width of the picture there, in pixels.
+        size: height and width of the image there, in pixels.
         place: of the step in its chain, from 0.
 
     Raises:
-        TooSmallError: the picture is smaller than the defence reads.
-        ParameterError: a length among the parameters is larger than the picture.
+        TooSmallError: the image is smaller than the defence reads.
+        ParameterError: a length among the parameters is larger than the image.
     """
     facts, values, side = step.facts, step.step.numbers, min(size)
     _check_minimum(f"defence {facts.name!r}{in_chain(place)}", facts.minimum_size, size)
     for spec in facts.parameters:
         if spec.at_most_side and values.get(spec.name, 0) > side:
             what = Step(name=facts.name, parameters=((spec.name, values[spec.name]),))
-            picture = f"the picture, {size[1]} x {size[0]} there"
-            problem = f"{what}{in_chain(place)} is larger than {picture}: {_advice(spec, side)}"
+            image = f"the image, {size[1]} x {size[0]} there"
+            problem = f"{what}{in_chain(place)} is larger than {image}: {_advice(spec, side)}"
             raise ParameterError(facts.name, spec.name, problem)
 
 
 def check_readable(metric: MetricFacts, size: Sequence[int]) -> None:
-    """Refuse a picture that a metric cannot score; `size` is its height and width in pixels.
+    """Refuse an image that a metric cannot score; `size` is its height and width in pixels.
 
     Raises:
-        TooSmallError: the picture is smaller than the metric reads.
+        TooSmallError: the image is smaller than the metric reads.
     """
     _check_minimum(f"metric {metric.name!r}", metric.minimum_size, size)
 
@@ -57,4 +57,4 @@ def _advice(spec: ParameterSpec, side: int) -> str:
     least = min(spec.structural_choices, default=spec.minimum)
     if least <= side:
         return f"use at most {side}"
-    return f"send a picture of at least {least:g} x {least:g} pixels"
+    return f"send an image of at least {least:g} x {least:g} pixels"

@@ -24,7 +24,7 @@ from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError
 
 MAX_SAMPLES: Final = 100_000
-"""Most noisy copies of one request; each is a picture's work."""
+"""Most noisy copies of one request; each is an image's work."""
 MAX_SIGMA: Final = 1.0
 """Noise as wide as the range of the values leaves nothing to see."""
 _PLACE: Final = 2**64 - 1
@@ -37,11 +37,11 @@ class Smoothing:
     """What to smooth with."""
 
     samples: int = 1000
-    """Noisy copies that are scored, 1 to 100 000: the cost of as many pictures."""
+    """Noisy copies that are scored, 1 to 100 000: the cost of as many images."""
     sigma: float = 0.12
-    """Standard deviation of the noise, in [0, 1] units of the picture; above 0, at most 1."""
+    """Standard deviation of the noise, in [0, 1] units of the image; above 0, at most 1."""
     radius: float = 0.05
-    """Radius r of the ball of changes: L2 norm over all values of the picture in [0, 1]; above 0."""
+    """Radius r of the ball of changes: L2 norm over all values of the image in [0, 1]; above 0."""
     confidence: float = 0.999
     """Probability with which each of the two bounds holds, 0.5 to below 1; both at once hold with at least
     2·confidence − 1."""
@@ -100,7 +100,7 @@ class Smoothing:
 
 
 def noisy_copy(image: Floats, sigma: float, seed: int, place: int) -> tuple[Floats, int]:
-    """One noisy copy of a picture, the same whenever it is made again.
+    """One noisy copy of an image, the same whenever it is made again.
 
     Args:
         image: values in [0, 1], (3, H, W).
@@ -120,7 +120,7 @@ def noisy_copy(image: Floats, sigma: float, seed: int, place: int) -> tuple[Floa
 
 
 def noisy_copies(image: Floats, sigma: float, seed: int, places: Sequence[int]) -> tuple[Floats, list[int]]:
-    """Several noisy copies of a picture, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
+    """Several noisy copies of an image, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
     copies, seeds = zip(*(noisy_copy(image, sigma, seed, place) for place in places), strict=True)
     return np.stack(copies), list(seeds)
 

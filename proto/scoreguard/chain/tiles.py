@@ -1,6 +1,6 @@
-"""Large pictures in tiles: each tile is read with an overlap and only its inner part is kept.
+"""Large images in tiles: each tile is read with an overlap and only its inner part is kept.
 
-With an overlap of at least the radius of what a graph sees, the joined picture is the one that the graph would have
+With an overlap of at least the radius of what a graph sees, the joined image is the one that the graph would have
 given as a whole; memory is that of one tile.
 """
 
@@ -18,7 +18,7 @@ A = TypeVar("A")
 
 @dataclass(frozen=True, kw_only=True)
 class Span:
-    """One tile along one axis, in pixels of the picture."""
+    """One tile along one axis, in pixels of the image."""
 
     start: int
     """First pixel that is read."""
@@ -38,7 +38,7 @@ class Span:
 def spans(length: int, tiling: Tiling) -> list[Span]:
     """Tiles along an axis of `length` pixels, in order; one where the axis is no longer than a tile.
 
-    Tiles begin at multiples of `tiling.multiple`, so that a graph which works in blocks sees the blocks of the picture.
+    Tiles begin at multiples of `tiling.multiple`, so that a graph which works in blocks sees the blocks of the image.
     """
     if length <= tiling.size:
         return [Span(start=0, stop=length, first=0, end=length)]
@@ -64,7 +64,7 @@ def in_tiles(
     Args:
         images: (N, C, H, W).
         tiling: how large, and how much they overlap.
-        work: from a tile, and its rows and columns in the picture, to a result of the tile's size.
+        work: from a tile, and its rows and columns in the image, to a result of the tile's size.
         join: concatenation of arrays along an axis.
     """
     batch: Any = images

@@ -54,7 +54,7 @@ class _Jpeg:
 
 
 def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
-    """The values of a JPEG file; of a multi-picture file the first one.
+    """The values of a JPEG file; of a multi-image file the first one.
 
     Raises:
         ImageError: it cannot be read; Pillow's own errors where it is damaged.

@@ -11,14 +11,14 @@ from scoreguard.images.reader import read_image
 from scoreguard.images.source import MAX_PIXELS, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, orientation_of, upright
 from scoreguard.support.shown import shown
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.errors import ImageError
 
 _READ_FROM_FILE = ("PNG", "TIFF", "PPM", "BMP")
 _EIGHT_BIT, _SIXTEEN_BIT = 255, 65535
 
 
-def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> Picture:
+def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """The values of a Pillow image, (H, W, 3): uint8, or float32 in [0, 1] where it is deeper than 8 bits.
 
     An image that was opened and not loaded yet is read from its file, as its path would be. Of a loaded one there is
@@ -62,7 +62,7 @@ def _unloaded_file(image: PillowImage.Image) -> bytes | None:
     return data
 
 
-def _deep(image: PillowImage.Image) -> Picture:
+def _deep(image: PillowImage.Image) -> ImageArray:
     if isinstance(image, TiffImageFile):
         tags = image.tag_v2
         form = (tags.get(258, (1,)), tags.get(262), tags.get(339, (1,)))

@@ -17,7 +17,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, orientation_of, upright, upright_array
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.errors import ImageError
 
 _START: Final = 8
@@ -63,7 +63,7 @@ class _Png:
 _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
-def read_png(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
+def read_png(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
     """The values of a PNG file; of an animated one the default image.
 
     Raises:
@@ -127,7 +127,7 @@ def _shallow_key(png: _Png) -> int | tuple[int, ...]:
     return levels[0] if wanted == 1 else levels
 
 
-def _deep(png: _Png, watch: Watch) -> Picture:
+def _deep(png: _Png, watch: Watch) -> ImageArray:
     samples = _deep_samples(png, watch)
     key = tuple(np.frombuffer(png.key, ">u2").tolist()) if png.key and png.colour in (_GREY, _RGB) else None
     if key is not None and len(key) != samples.shape[2]:

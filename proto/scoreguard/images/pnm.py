@@ -14,7 +14,7 @@ from PIL.PpmImagePlugin import PpmImageFile
 
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.errors import ImageError
 
 _BETWEEN: Final = rb"(?:\s|#[^\r\n]*[\r\n])+"
@@ -29,7 +29,7 @@ _COMMENT: Final = re.compile(rb"#[^\r\n]*")
 _LOOK_EVERY: Final = 4096
 
 
-def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
+def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
     """The values of a PBM, PGM or PPM file; of several in one file the first.
 
     Raises:
@@ -68,7 +68,7 @@ def _without_comments(data: bytes, watch: Watch) -> bytes:
     return bytes(kept)
 
 
-def _binary(data: bytes, begin: int, shape: tuple[int, int, int], top: int) -> Picture:
+def _binary(data: bytes, begin: int, shape: tuple[int, int, int], top: int) -> ImageArray:
     dtype = np.dtype("u1" if top <= _EIGHT_BIT else ">u2")
     count = int(np.prod(shape))
     if len(data) - begin < count * dtype.itemsize:

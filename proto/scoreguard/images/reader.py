@@ -18,10 +18,10 @@ from scoreguard.images.source import MAX_PIXELS, MAX_SECONDS, Check, Watch, neve
 from scoreguard.images.tiff import read_tiff
 from scoreguard.images.webp import read_webp
 from scoreguard.support.shown import shown
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.errors import ImageError
 
-_READERS: Final[dict[str, Callable[..., Picture]]] = {
+_READERS: Final[dict[str, Callable[..., ImageArray]]] = {
     "PNG": read_png,
     "JPEG": read_jpeg,
     "TIFF": read_tiff,
@@ -33,7 +33,7 @@ _UNSUPPORTED: Final = re.compile(r"unsupported|unknown|not supported|cannot hand
 
 def read_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, max_seconds: float = MAX_SECONDS, check: Check = never
-) -> Picture:
+) -> ImageArray:
     """The values of an image file.
 
     Args:

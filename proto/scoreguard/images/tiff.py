@@ -13,7 +13,7 @@ from scoreguard.images import tiff_tags as t
 from scoreguard.images.source import Source, Watch, check_pixels
 from scoreguard.images.values import deep_rgb, flat_rgb, upright, upright_array, valid_orientation
 from scoreguard.support.shown import shown
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 from scoreguard.v1.errors import ImageError, ImageLimitError
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
@@ -65,7 +65,7 @@ _REDUCED, _MASK = 1, 4
 _PREMULTIPLIED: Final = "RGBa;16"
 
 
-def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> Picture:
+def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
     """The values of the first page of a TIFF file.
 
     Raises:
@@ -220,7 +220,7 @@ def _open(data: bytes, watch: Watch) -> TiffImageFile:
         raise
 
 
-def _deep_grey(tags: t.Tags, data: bytes, depth: int, watch: Watch) -> Picture:
+def _deep_grey(tags: t.Tags, data: bytes, depth: int, watch: Watch) -> ImageArray:
     # Pillow reads deep WhiteIsZero as if black were zero, and only in one byte order: so it is told the other.
     with _open(tags.rewritten(data, photometric=BLACK_IS_ZERO), watch) as image:
         samples = np.asarray(image)
@@ -229,7 +229,7 @@ def _deep_grey(tags: t.Tags, data: bytes, depth: int, watch: Watch) -> Picture:
     return deep_rgb(samples[..., None], top=top)
 
 
-def _deep_colours(tags: t.Tags, data: bytes, watch: Watch) -> Picture:
+def _deep_colours(tags: t.Tags, data: bytes, watch: Watch) -> ImageArray:
     file = tags.rewritten(data)
     with _open(file, watch) as image:
         raw_mode = _raw_mode(image)

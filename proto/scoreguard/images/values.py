@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import ExifTags
 from PIL import Image as PillowImage
 
-from scoreguard.v1.codec import Picture
+from scoreguard.v1.codec import ImageArray
 
 _TRANSPOSES: Final = {
     2: PillowImage.Transpose.FLIP_LEFT_RIGHT,
@@ -75,7 +75,7 @@ def deep_rgb(
     alpha: bool = False,
     premultiplied: bool = False,
     key: tuple[int, ...] | None = None,
-) -> Picture:
+) -> ImageArray:
     """(H, W, 3) float32 in [0, 1] of samples deeper than 8 bits.
 
     Args:

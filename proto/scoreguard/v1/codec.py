@@ -18,7 +18,7 @@ from scoreguard.v1.scoring_pb2 import (
     Tensor,
 )
 
-Picture = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""
 TOP: Final = 255
 """White of 8 bits: what a level is divided by to lie in [0, 1]."""
@@ -31,8 +31,8 @@ _RANK: Final = 3
 _CHANNELS: Final = 3
 
 
-def to_tensor(array: Picture) -> Tensor:
-    """Wrap a picture or a gradient; the bytes are little-endian and in C order.
+def to_tensor(array: ImageArray) -> Tensor:
+    """Wrap an image or a gradient; the bytes are little-endian and in C order.
 
     Raises:
         PayloadError: the array is neither uint8 nor float32.
@@ -41,10 +41,10 @@ def to_tensor(array: Picture) -> Tensor:
         if array.dtype == dtype:
             data = np.ascontiguousarray(array, dtype).tobytes()
             return Tensor(data=data, shape=array.shape, data_type=data_type)
-    raise PayloadError(f"a picture must be uint8 or float32, not {array.dtype}")
+    raise PayloadError(f"an image must be uint8 or float32, not {array.dtype}")
 
 
-def from_tensor(tensor: Tensor, data: bytes | bytearray | memoryview | None = None) -> Picture:
+def from_tensor(tensor: Tensor, data: bytes | bytearray | memoryview | None = None) -> ImageArray:
     """The values of a tensor.
 
     Args:
@@ -68,4 +68,4 @@ def from_tensor(tensor: Tensor, data: bytes | bytearray | memoryview | None = No
     held = tensor.data if data is None else data
     if len(held) != expected:
         raise PayloadError(f"a {dtype.name} tensor of shape {shape} needs {expected} bytes, not {len(held)}")
-    return cast(Picture, np.frombuffer(held, dtype).reshape(shape))
+    return cast(ImageArray, np.frombuffer(held, dtype).reshape(shape))

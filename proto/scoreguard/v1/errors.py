@@ -2,9 +2,9 @@
 
 ContractError
 ├── SpecError        a chain's text form that cannot be read
-├── ParameterError   a defence parameter that does not exist, is out of range or does not fit the picture
+├── ParameterError   a defence parameter that does not exist, is out of range or does not fit the image
 ├── SmoothingError   a smoothing that no certificate can come of
-├── TooSmallError    a picture that is smaller than a stage reads
+├── TooSmallError    an image that is smaller than a stage reads
 ├── PayloadError     a tensor whose bytes do not fit its shape and type
 ├── ImageError       a file that is no image, is damaged, or cannot be read rightly
 │   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
@@ -41,7 +41,7 @@ class SpecError(ContractError):
 
 
 class ParameterError(ContractError):
-    """A defence parameter that does not exist, is out of range or does not fit the picture."""
+    """A defence parameter that does not exist, is out of range or does not fit the image."""
 
     def __init__(self, defence: str, parameter: str, message: str) -> None:
         self.defence, self.parameter = defence, parameter
@@ -49,11 +49,11 @@ class ParameterError(ContractError):
 
 
 class TooSmallError(ContractError):
-    """A picture that is smaller than a stage reads."""
+    """An image that is smaller than a stage reads."""
 
     def __init__(self, who: str, minimum: int, height: int, width: int) -> None:
         self.minimum, self.height, self.width = minimum, height, width
-        super().__init__(f"{who} needs at least {minimum} x {minimum} pixels, the picture is {width} x {height} there")
+        super().__init__(f"{who} needs at least {minimum} x {minimum} pixels, the image is {width} x {height} there")
 
 
 class SmoothingError(ContractError):
@@ -97,7 +97,7 @@ class NoGradientError(EngineError):
 
     def __init__(self, step: str, defence: str) -> None:
         self.step, self.defence = step, defence
-        problem = f"defence {defence!r} changes the picture's size and has no derivative"
+        problem = f"defence {defence!r} changes the image's size and has no derivative"
         super().__init__(f"no gradient through {step}:", problem, "leave it out, or attack by scores")
 
 

@@ -15,8 +15,8 @@ from scoreguard.v1.spec import parse_chain
 
 LARGEST_MANIFEST: Final = 16 * MIB
 """Of every metric and defence of the catalogue in one archive, it has 0.3 MiB."""
-LARGEST_PICTURE: Final = 16 * MIB
-"""A golden picture is a PNG of at most a few hundred pixels a side."""
+LARGEST_IMAGE: Final = 16 * MIB
+"""A golden image is a PNG of at most a few hundred pixels a side."""
 LARGEST_GRAPH: Final = 2048 * MIB
 """Protobuf, hence ONNX, ends here. The largest graph of the catalogue has 1.1 GB: guided diffusion."""
 LARGEST_TOLERANCE: Final = 0.01
@@ -47,7 +47,7 @@ def check_manifest(manifest: ArchiveManifest, path: Path) -> None:
 
 def size_limit(manifest: ArchiveManifest, name: str) -> int:
     """The bytes that a file of the archive may have, by what it is."""
-    return LARGEST_PICTURE if name in {golden.image for golden in manifest.golden_vectors} else LARGEST_GRAPH
+    return LARGEST_IMAGE if name in {golden.image for golden in manifest.golden_vectors} else LARGEST_GRAPH
 
 
 def _check_files(manifest: ArchiveManifest, path: Path) -> None:

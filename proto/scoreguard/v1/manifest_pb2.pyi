@@ -141,7 +141,7 @@ class ArchiveManifest(google.protobuf.message.Message):
 
     @property
     def golden_vectors(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___GoldenVector]:
-        """Pictures with the scores that this archive must give for them."""
+        """Images with the scores that this archive must give for them."""
 
     @property
     def files(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___FileEntry]:
@@ -320,7 +320,7 @@ class DefenceVariant(google.protobuf.message.Message):
 
     @property
     def tiling(self) -> Global___Tiling:
-        """How pictures are cut for this variant, where it is not as the facts say."""
+        """How images are cut for this variant, where it is not as the facts say."""
 
     @property
     def diffusion(self) -> Global___Diffusion:
@@ -398,7 +398,7 @@ class MetricFacts(google.protobuf.message.Message):
     higher_is_better: builtins.bool
     """False where a low score means high quality (DMOS)."""
     input_rule: builtins.str
-    """How the metric reads a picture: native size, resized, or in patches."""
+    """How the metric reads an image: native size, resized, or in patches."""
     minimum_size: builtins.int
     """Smallest height and width that the metric accepts, in pixels."""
     weights_licence: builtins.str
@@ -462,11 +462,11 @@ class DefenceFacts(google.protobuf.message.Message):
 
     @property
     def tiling(self) -> Global___Tiling:
-        """How pictures larger than one tile are cut; absent: the graph runs on the whole picture."""
+        """How images larger than one tile are cut; absent: the graph runs on the whole image."""
 
     @property
     def diffusion(self) -> Global___Diffusion:
-        """How the graph is used again and again by a sampler; absent: it runs once and gives the purified picture."""
+        """How the graph is used again and again by a sampler; absent: it runs once and gives the purified image."""
 
     def __init__(
         self,
@@ -490,7 +490,7 @@ Global___DefenceFacts: typing_extensions.TypeAlias = DefenceFacts
 
 @typing.final
 class Tiling(google.protobuf.message.Message):
-    """Tiles of large pictures. Each is read with an overlap, and its inner part is kept."""
+    """Tiles of large images. Each is read with an overlap, and its inner part is kept."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -562,7 +562,7 @@ class ParameterSpec(google.protobuf.message.Message):
     integer: builtins.bool
     """Whether only whole numbers are allowed."""
     at_most_side: builtins.bool
-    """Whether the value is a length in pixels that may not exceed the shorter side of the picture."""
+    """Whether the value is a length in pixels that may not exceed the shorter side of the image."""
     @property
     def structural_choices(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
         """For structural parameters: the exported values. Empty = the parameter is a graph input."""
@@ -682,7 +682,7 @@ Global___ParityCase: typing_extensions.TypeAlias = ParityCase
 
 @typing.final
 class GoldenVector(google.protobuf.message.Message):
-    """A picture in the archive with the score that a right server gives for it."""
+    """An image in the archive with the score that a right server gives for it."""
 
     DESCRIPTOR: google.protobuf.descriptor.Descriptor
 
@@ -692,7 +692,7 @@ class GoldenVector(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     TOLERANCE_FIELD_NUMBER: builtins.int
     image: builtins.str
-    """Path of the picture inside the archive."""
+    """Path of the image inside the archive."""
     defences: builtins.str
     """The defence steps, in the text form `jpeg:quality=50+flip`; empty = undefended."""
     seed: builtins.int

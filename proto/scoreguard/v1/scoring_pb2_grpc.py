@@ -67,28 +67,28 @@ class ScoringServiceServicer(object):
     """
 
     def ScoreDefended(self, request, context):
-        """Purifies one picture and scores the result.
+        """Purifies one image and scores the result.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ScoreDefendedBatch(self, request, context):
-        """Scores N pictures. One bad item never fails the others: each has its own status.
+        """Scores N images. One bad item never fails the others: each has its own status.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ScoreDefendedStream(self, request_iterator, context):
-        """Scores a stream of pictures; answers come in the order of the requests.
+        """Scores a stream of images; answers come in the order of the requests.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Purify(self, request, context):
-        """Purifies one picture and returns it unscored.
+        """Purifies one image and returns it unscored.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -299,7 +299,7 @@ class GradientServiceServicer(object):
     """
 
     def ScoreGradient(self, request, context):
-        """The score and its derivative with respect to the picture, through the whole chain.
+        """The score and its derivative with respect to the image, through the whole chain.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

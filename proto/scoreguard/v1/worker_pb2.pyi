@@ -63,11 +63,11 @@ class WorkItem(google.protobuf.message.Message):
     """
     @property
     def score(self) -> scoreguard.v1.scoring_pb2.ScoreDefendedRequest:
-        """Score a picture."""
+        """Score an image."""
 
     @property
     def purify(self) -> scoreguard.v1.scoring_pb2.PurifyRequest:
-        """Purify a picture."""
+        """Purify an image."""
 
     @property
     def gradient(self) -> scoreguard.v1.scoring_pb2.ScoreGradientRequest:

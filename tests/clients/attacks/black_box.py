@@ -18,7 +18,7 @@ from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Score
 
 @dataclass(kw_only=True)
 class CostlyOracle(LinearOracle):
-    """Each question costs three calls, and the second picture's first call is sent again every time."""
+    """Each question costs three calls, and the second image's first call is sent again every time."""
 
     @property
     def facts(self) -> OracleFacts:
@@ -32,14 +32,14 @@ class CostlyOracle(LinearOracle):
 
 
 def waves(shape: tuple[int, ...], seed: int = 5) -> LinearOracle:
-    """A linear score with weights that are smooth over the picture, as a metric's are."""
+    """A linear score with weights that are smooth over the image, as a metric's are."""
     rows, columns = np.indices(shape[1:])
     phases = np.random.default_rng(seed).uniform(0, 6, (3, 1, 1))
     return LinearOracle(weights=np.sin(rows / 6 + columns / 9 + phases).astype(np.float32))
 
 
 def grey(*shape: int) -> Images:
-    """Pictures in the middle of the range."""
+    """Images in the middle of the range."""
     return np.full(shape, 0.5, dtype=np.float32)
 
 
@@ -49,48 +49,48 @@ def cosine(first: Gradients, second: Gradients) -> float:
     return float(a @ b / np.sqrt((a @ a) * (b @ b)))
 
 
-def require_exact_queries(attack: ScoreAttack, pictures: Images) -> AttackResult:
+def require_exact_queries(attack: ScoreAttack, images: Images) -> AttackResult:
     """One call per query for the whole batch, all inside the budget; the answer is the best of the trace."""
-    oracle = waves(pictures.shape[1:])
-    result = attack(pictures, ScoreOnly(inner=oracle))
+    oracle = waves(images.shape[1:])
+    result = attack(images, ScoreOnly(inner=oracle))
     assert oracle.calls == attack.queries
-    assert result.queries.tolist() == [attack.queries] * len(pictures)
+    assert result.queries.tolist() == [attack.queries] * len(images)
     np.testing.assert_array_equal(result.scores, result.trace.max(axis=0))
     np.testing.assert_allclose(result.scores, oracle.score(result.attacked), rtol=1e-12)
-    require_budget(attack, pictures, result)
+    require_budget(attack, images, result)
     return result
 
 
-def require_calls_to_end_the_search(attack: ScoreAttack, pictures: Images) -> None:
+def require_calls_to_end_the_search(attack: ScoreAttack, images: Images) -> None:
     """Draws and calls sent again use the budget up, at any place of a step, and nothing is asked beyond it."""
-    oracle = CostlyOracle(weights=waves(pictures.shape[1:]).weights)
-    result = attack(pictures, oracle)
-    # A question is asked while the three calls that it costs at least are left to the picture that has spent most.
+    oracle = CostlyOracle(weights=waves(images.shape[1:]).weights)
+    result = attack(images, oracle)
+    # A question is asked while the three calls that it costs at least are left to the image that has spent most.
     assert oracle.calls == 1 + (attack.queries - 3) // 4
     assert result.queries[1] == 4 * oracle.calls
     np.testing.assert_array_equal(result.scores, result.trace.max(axis=0))
 
 
-def require_the_same_alone_and_in_a_batch(attack: ScoreAttack, pictures: Images) -> None:
-    """A picture's attack depends on its seed alone; another seed gives another picture."""
-    oracle = ScoreOnly(inner=waves(pictures.shape[1:]))
-    batch = attack(pictures, oracle, seeds=[7, 8, 9])
-    again = attack(pictures, oracle, seeds=[7, 8, 9])
-    alone = attack(pictures[1:2], oracle, seeds=[8])
-    other = attack(pictures[1:2], oracle, seeds=[80])
+def require_the_same_alone_and_in_a_batch(attack: ScoreAttack, images: Images) -> None:
+    """An image's attack depends on its seed alone; another seed gives another image."""
+    oracle = ScoreOnly(inner=waves(images.shape[1:]))
+    batch = attack(images, oracle, seeds=[7, 8, 9])
+    again = attack(images, oracle, seeds=[7, 8, 9])
+    alone = attack(images[1:2], oracle, seeds=[8])
+    other = attack(images[1:2], oracle, seeds=[80])
     np.testing.assert_array_equal(batch.attacked, again.attacked)
     np.testing.assert_array_equal(batch.attacked[1:2], alone.attacked)
     assert not np.array_equal(alone.attacked, other.attacked)
 
 
-def require_both_directions(attack: ScoreAttack, pictures: Images) -> None:
+def require_both_directions(attack: ScoreAttack, images: Images) -> None:
     """Upwards raises quality and downwards lowers it, whichever way the metric runs."""
     for higher_is_better in (True, False):
-        oracle = LinearOracle(weights=waves(pictures.shape[1:]).weights, higher_is_better=higher_is_better)
+        oracle = LinearOracle(weights=waves(images.shape[1:]).weights, higher_is_better=higher_is_better)
         sign = 1 if higher_is_better else -1
-        clean = sign * oracle.score(pictures)
-        assert np.all(sign * attack(pictures, oracle).scores > clean)
-        assert np.all(sign * replace(attack, direction=Direction.DOWN)(pictures, oracle).scores < clean)
+        clean = sign * oracle.score(images)
+        assert np.all(sign * attack(images, oracle).scores > clean)
+        assert np.all(sign * replace(attack, direction=Direction.DOWN)(images, oracle).scores < clean)
 
 
 def gains_on_lite(attack: ScoreAttack) -> Scores:

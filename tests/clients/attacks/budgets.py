@@ -8,5 +8,5 @@ from scoreguard_client.testing.budgets import budget_findings, form_findings
 
 
 def require_budget(attack: Attack, clean: Images, result: AttackResult) -> None:
-    """L-infinity, root mean squared error or number of pixels, whichever it states; clean pictures are 8-bit."""
+    """L-infinity, root mean squared error or number of pixels, whichever it states; clean images are 8-bit."""
     assert not [*budget_findings(attack, clean, result), *form_findings(clean, result)]

@@ -1,4 +1,4 @@
-"""Small metrics whose optimum is known, as oracles, and pictures to attack."""
+"""Small metrics whose optimum is known, as oracles, and images to attack."""
 
 from __future__ import annotations
 
@@ -40,15 +40,15 @@ class TorchOracle:
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
         """Value and derivative."""
-        pictures = torch.from_numpy(images).clone().requires_grad_()
-        scores = self.function(pictures)
-        (gradient,) = torch.autograd.grad(scores.sum(), pictures)
+        leaf = torch.from_numpy(images).clone().requires_grad_()
+        scores = self.function(leaf)
+        (gradient,) = torch.autograd.grad(scores.sum(), leaf)
         return scores.detach().numpy().astype(np.float64), gradient.numpy()
 
 
 @pytest.fixture
-def pictures() -> Images:
-    """Three 8-bit pictures, 17 x 23, with values at both ends of the range."""
+def images() -> Images:
+    """Three 8-bit images, 17 x 23, with values at both ends of the range."""
     return images_of(3, 17, 23)
 
 

@@ -16,10 +16,10 @@ from scoreguard_client.oracles.base import Images
 from scoreguard_export.metrics.catalogue import load_metric
 
 
-def colourful(pictures: torch.Tensor) -> torch.Tensor:
+def colourful(images: torch.Tensor) -> torch.Tensor:
     """A score in (0, 1) that likes dark reds and bright blues."""
     weights = torch.tensor([1.0, -0.5, 2.0]).reshape(3, 1, 1)
-    return torch.sigmoid(((pictures - 0.3) ** 2 * weights).mean(dim=(1, 2, 3)) * 8)
+    return torch.sigmoid(((images - 0.3) ** 2 * weights).mean(dim=(1, 2, 3)) * 8)
 
 
 def slow_filter(value: float, theta: list[float]) -> float:
@@ -31,20 +31,20 @@ def slow_filter(value: float, theta: list[float]) -> float:
 
 @pytest.mark.parametrize("pieces", [1, 5, 64])
 def test_the_filter_is_the_papers_sum(pieces: int) -> None:
-    """Each picture and channel has its own curve; slopes of 0 and values at both ends and on the joints included."""
+    """Each image and channel has its own curve; slopes of 0 and values at both ends and on the joints included."""
     rng = np.random.default_rng(8)
-    pictures = rng.random((2, 3, 4, 5))
-    pictures[:, :, 0] = [0, 1, 0.2, 0.5, 63 / 64]
+    images = rng.random((2, 3, 4, 5))
+    images[:, :, 0] = [0, 1, 0.2, 0.5, 63 / 64]
     theta = np.maximum(rng.normal(0.5, 0.5, (2, 3, pieces)), 0) + (pieces == 1)
-    found = colour_filter(torch.from_numpy(pictures), torch.from_numpy(theta)).numpy()
-    for place in np.ndindex(pictures.shape):
-        assert found[place] == pytest.approx(slow_filter(float(pictures[place]), theta[place[:2]].tolist()), abs=1e-9)
+    found = colour_filter(torch.from_numpy(images), torch.from_numpy(theta)).numpy()
+    for place in np.ndindex(images.shape):
+        assert found[place] == pytest.approx(slow_filter(float(images[place]), theta[place[:2]].tolist()), abs=1e-9)
 
 
-def test_equal_slopes_leave_a_picture_as_it_is(pictures: Images) -> None:
-    """The start of the search is the clean picture."""
+def test_equal_slopes_leave_an_image_as_it_is(images: Images) -> None:
+    """The start of the search is the clean image."""
     theta = torch.full((3, 3, 64), 1 / 64)
-    np.testing.assert_allclose(colour_filter(torch.from_numpy(pictures), theta).numpy(), pictures, atol=1e-6)
+    np.testing.assert_allclose(colour_filter(torch.from_numpy(images), theta).numpy(), images, atol=1e-6)
 
 
 @settings(max_examples=20, deadline=None)
@@ -60,15 +60,15 @@ def test_every_curve_rises_from_0_to_1(seed: int, pieces: int) -> None:
 
 
 def reference(clean: Images, *, mode: Mode, weight: float, lr: float, steps: int) -> Images:
-    """The loop with autograd all the way, one picture at a time; the best by score, rounded in benchmark mode."""
+    """The loop with autograd all the way, one image at a time; the best by score, rounded in benchmark mode."""
     attacked = []
-    for picture in torch.from_numpy(clean):
+    for image in torch.from_numpy(clean):
         theta = torch.full((3, 64), 1 / 64, requires_grad=True)
         optimizer = torch.optim.Adam([theta], lr=lr)
         starts = torch.arange(64) / 64
         tried = []
         for _ in range(steps + (mode is Mode.PAPER)):
-            stretches = (picture[..., None] - starts).clamp(0, 1 / 64)
+            stretches = (image[..., None] - starts).clamp(0, 1 / 64)
             filtered = 64 * (stretches * theta[:, None, None]).sum(3) / theta.sum(1)[:, None, None]
             score = colourful(filtered[None])[0]
             tried.append((score.item(), filtered.detach().clamp(0, 1)))
@@ -78,45 +78,45 @@ def reference(clean: Images, *, mode: Mode, weight: float, lr: float, steps: int
             theta.data.clamp_(min=0)
         best = max(tried, key=lambda pair: pair[0])[1]
         attacked.append((best * 255).round() / 255 if mode is Mode.BENCHMARK else best)
-    return np.stack([picture.numpy() for picture in attacked])
+    return np.stack([image.numpy() for image in attacked])
 
 
 @pytest.mark.parametrize(("mode", "lr"), [(Mode.PAPER, 0.002), (Mode.BENCHMARK, 0.001)])
 @pytest.mark.parametrize("weight", [0.0, 5.0])
-def test_the_steps_are_those_of_an_independent_loop(mode: Mode, lr: float, weight: float, pictures: Images) -> None:
-    """Filter, loss, Adam, the bound on the slopes, and which picture is kept."""
-    result = AdvCF(mode=mode, lr=lr, iterations=12, weight=weight)(pictures, TorchOracle(function=colourful))
-    wanted = reference(pictures, mode=mode, weight=weight, lr=lr, steps=12)
+def test_the_steps_are_those_of_an_independent_loop(mode: Mode, lr: float, weight: float, images: Images) -> None:
+    """Filter, loss, Adam, the bound on the slopes, and which image is kept."""
+    result = AdvCF(mode=mode, lr=lr, iterations=12, weight=weight)(images, TorchOracle(function=colourful))
+    wanted = reference(images, mode=mode, weight=weight, lr=lr, steps=12)
     assert np.mean(np.abs(result.attacked - wanted) > 1e-3) < 0.01
 
 
-def test_the_benchmarks_result_is_8_bit_and_the_papers_is_not(pictures: Images) -> None:
-    """Only the benchmark rounds what it hands out; the score handed out is that of the rounded picture."""
+def test_the_benchmarks_result_is_8_bit_and_the_papers_is_not(images: Images) -> None:
+    """Only the benchmark rounds what it hands out; the score handed out is that of the rounded image."""
     oracle = TorchOracle(function=colourful)
-    benchmark, paper = (AdvCF(mode=mode, iterations=8)(pictures, oracle) for mode in (Mode.BENCHMARK, Mode.PAPER))
+    benchmark, paper = (AdvCF(mode=mode, iterations=8)(images, oracle) for mode in (Mode.BENCHMARK, Mode.PAPER))
     np.testing.assert_array_equal(benchmark.attacked, (benchmark.attacked_8bit / 255).astype(np.float32))
     np.testing.assert_allclose(benchmark.scores, oracle.score(benchmark.attacked))
     assert np.any(paper.attacked != (paper.attacked_8bit / 255).astype(np.float32))
 
 
-def test_equal_colours_stay_equal(pictures: Images) -> None:
+def test_equal_colours_stay_equal(images: Images) -> None:
     """It is a filter: what two pixels share before they share after."""
-    result = AdvCF(iterations=10)(pictures, TorchOracle(function=colourful))
-    for before, after in zip(pictures[0], result.attacked[0], strict=True):
+    result = AdvCF(iterations=10)(images, TorchOracle(function=colourful))
+    for before, after in zip(images[0], result.attacked[0], strict=True):
         for level in np.unique(before)[:20]:
             assert np.ptp(after[before == level]) == 0
 
 
-def test_a_heavier_weight_keeps_the_curve_nearer_to_the_identity(pictures: Images) -> None:
-    """The distance from the clean picture falls with the weight."""
+def test_a_heavier_weight_keeps_the_curve_nearer_to_the_identity(images: Images) -> None:
+    """The distance from the clean image falls with the weight."""
     oracle = TorchOracle(function=colourful)
-    changes = [np.abs(AdvCF(iterations=30, weight=w)(pictures, oracle).attacked - pictures).mean() for w in (0, 500)]
+    changes = [np.abs(AdvCF(iterations=30, weight=w)(images, oracle).attacked - images).mean() for w in (0, 500)]
     assert changes[1] < 0.5 * changes[0]
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_best_picture_seen_is_kept(mode: Mode) -> None:
-    """The score handed out is never below that of the clean picture, even where every step makes it worse."""
+def test_the_best_image_seen_is_kept(mode: Mode) -> None:
+    """The score handed out is never below that of the clean image, even where every step makes it worse."""
 
     class Worse(LinearOracle):
         def gradient(self, images: Images) -> tuple[np.ndarray, np.ndarray]:

@@ -28,7 +28,7 @@ def foolbox() -> Any:
 
 
 class Scorer(torch.nn.Module):
-    """A fixed random network with one output for each picture, smooth."""
+    """A fixed random network with one output for each image, smooth."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,11 +37,11 @@ class Scorer(torch.nn.Module):
         self.second = torch.randn(6, 6, 3, 3, generator=generator) / 3
         self.last = torch.randn(6, generator=generator)
 
-    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Scores (N, 1), as a classifier's logits."""
-        hidden = torch.tanh(torch.nn.functional.conv2d(pictures, self.first.to(pictures.dtype)))
-        deeper = torch.nn.functional.softplus(torch.nn.functional.conv2d(hidden, self.second.to(pictures.dtype)))
-        return (deeper.mean(dim=(2, 3)) @ self.last.to(pictures.dtype))[:, None]
+        hidden = torch.tanh(torch.nn.functional.conv2d(images, self.first.to(images.dtype)))
+        deeper = torch.nn.functional.softplus(torch.nn.functional.conv2d(hidden, self.second.to(images.dtype)))
+        return (deeper.mean(dim=(2, 3)) @ self.last.to(images.dtype))[:, None]
 
 
 def theirs(foolbox: Any, kind: Any, clean: Images, start: Images | None = None, **options: Any) -> Images:
@@ -66,24 +66,24 @@ def theirs(foolbox: Any, kind: Any, clean: Images, start: Images | None = None, 
 
 def require_same(attack: LInfAttack, clean: Images, wanted: Images) -> None:
     """Equal to rounding, in all but a few values whose gradient has vanished."""
-    found = attack(clean, TorchOracle(function=lambda pictures: Scorer()(pictures)[:, 0])).attacked
+    found = attack(clean, TorchOracle(function=lambda images: Scorer()(images)[:, 0])).attacked
     assert np.mean(np.abs(found - wanted) > 2e-6) < 0.003
 
 
-def test_fgsm_is_theirs(foolbox: Any, pictures: Images) -> None:
+def test_fgsm_is_theirs(foolbox: Any, images: Images) -> None:
     """One step of length eps."""
-    require_same(FGSM(eps=EPS), pictures, theirs(foolbox, foolbox.attacks.LinfFastGradientAttack, pictures))
+    require_same(FGSM(eps=EPS), images, theirs(foolbox, foolbox.attacks.LinfFastGradientAttack, images))
 
 
-def test_ifgsm_is_their_basic_iterative_attack(foolbox: Any, pictures: Images) -> None:
+def test_ifgsm_is_their_basic_iterative_attack(foolbox: Any, images: Images) -> None:
     """No random start."""
     kind = foolbox.attacks.LinfBasicIterativeAttack
-    wanted = theirs(foolbox, kind, pictures, abs_stepsize=ALPHA, steps=STEPS, random_start=False)
-    require_same(IFGSM(eps=EPS, alpha=ALPHA, iterations=STEPS), pictures, wanted)
+    wanted = theirs(foolbox, kind, images, abs_stepsize=ALPHA, steps=STEPS, random_start=False)
+    require_same(IFGSM(eps=EPS, alpha=ALPHA, iterations=STEPS), images, wanted)
 
 
 @pytest.mark.parametrize("nu", [0.5, 1.0])
-def test_mifgsm_is_theirs_when_each_gradient_has_length_one(foolbox: Any, nu: float, pictures: Images) -> None:
+def test_mifgsm_is_theirs_when_each_gradient_has_length_one(foolbox: Any, nu: float, images: Images) -> None:
     """Theirs accumulates the signs of gradients; given gradients of L1 norm 1 instead, it is Dong et al.'s."""
     module = __import__("foolbox.attacks.mi_fgsm", fromlist=["mi_fgsm"])
 
@@ -92,21 +92,21 @@ def test_mifgsm_is_theirs_when_each_gradient_has_length_one(foolbox: Any, nu: fl
             del x, bounds
             return gradients / gradients.abs().sum(axis=(1, 2, 3), keepdims=True)
 
-    wanted = theirs(foolbox, Normed, pictures, momentum=nu, abs_stepsize=ALPHA, steps=STEPS)
-    require_same(MIFGSM(eps=EPS, alpha=ALPHA, iterations=STEPS, nu=nu), pictures, wanted)
+    wanted = theirs(foolbox, Normed, images, momentum=nu, abs_stepsize=ALPHA, steps=STEPS)
+    require_same(MIFGSM(eps=EPS, alpha=ALPHA, iterations=STEPS, nu=nu), images, wanted)
 
 
-def test_pgd_is_theirs_from_the_same_start(foolbox: Any, pictures: Images) -> None:
+def test_pgd_is_theirs_from_the_same_start(foolbox: Any, images: Images) -> None:
     """Ours hands out the best of its steps, so that the score is theirs or higher; the last step is theirs."""
-    start = np.stack([np.random.default_rng(seed).uniform(-EPS, EPS, pictures.shape[1:]) for seed in range(3)])
+    start = np.stack([np.random.default_rng(seed).uniform(-EPS, EPS, images.shape[1:]) for seed in range(3)])
     kind = foolbox.attacks.LinfProjectedGradientDescentAttack
-    wanted = theirs(foolbox, kind, pictures, start.astype(np.float32), abs_stepsize=ALPHA, steps=STEPS)
+    wanted = theirs(foolbox, kind, images, start.astype(np.float32), abs_stepsize=ALPHA, steps=STEPS)
     asked: list[Images] = []
 
     def scored(images: torch.Tensor) -> torch.Tensor:
         asked.append(images.detach().numpy().copy())
         return Scorer().forward(images)[:, 0]
 
-    result = PGD(eps=EPS, alpha=ALPHA, iterations=STEPS, restarts=1)(pictures, TorchOracle(function=scored))
+    result = PGD(eps=EPS, alpha=ALPHA, iterations=STEPS, restarts=1)(images, TorchOracle(function=scored))
     assert np.mean(np.abs(asked[STEPS] - wanted) > 2e-6) < 0.003
     assert np.all(result.scores >= TorchOracle(function=scored).score(wanted) - 1e-5)

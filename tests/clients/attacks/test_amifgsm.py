@@ -1,4 +1,4 @@
-"""AMI-FGSM: a ball for each picture by its NIQE, and the benchmark's code that asks no NIQE."""
+"""AMI-FGSM: a ball for each image by its NIQE, and the benchmark's code that asks no NIQE."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def ramp(shape: tuple[int, ...]) -> LinearOracle:
     return LinearOracle(weights=np.linspace(-1, 1.1, int(np.prod(shape))).reshape(shape).astype(np.float32))
 
 
-def curved(pictures: torch.Tensor) -> torch.Tensor:
+def curved(images: torch.Tensor) -> torch.Tensor:
     """A score whose gradient changes in size and sign on the way."""
-    return torch.sin(25 * pictures).sum(dim=(1, 2, 3)) + (pictures.mean(dim=(1, 2, 3)) * 3) ** 3
+    return torch.sin(25 * images).sum(dim=(1, 2, 3)) + (images.mean(dim=(1, 2, 3)) * 3) ** 3
 
 
 def furthest(attacked: Images, clean: Images) -> Scores:
-    """L-infinity distance of each picture."""
+    """L-infinity distance of each image."""
     return np.asarray(np.abs(attacked.astype(np.float64) - clean).max(axis=(1, 2, 3)))
 
 
@@ -61,35 +61,35 @@ def furthest(attacked: Images, clean: Images) -> Scores:
     [(1.0, [4.0, 2.0, 9.0]), (0.125, [4.0, 8.0, 2.0]), (0.01, [4.0, 1.0, 0.05])],
     ids=["never binds", "binds on photographs", "binds hard"],
 )
-def test_each_picture_has_the_radius_of_its_own_naturalness(k: float, answers: list[float], pictures: Images) -> None:
-    """A linear score drives each picture to k / NIQE, or as far as ten steps go: with k = 1 they decide."""
-    niqe, oracle = Naturalness(answers=answers), ramp(pictures.shape[1:])
-    result = AMIFGSM(k=k)(pictures, oracle, companions={"niqe": niqe})
-    np.testing.assert_allclose(furthest(result.attacked, pictures), np.minimum(k / np.array(answers), STEPS), atol=1e-6)
+def test_each_image_has_the_radius_of_its_own_naturalness(k: float, answers: list[float], images: Images) -> None:
+    """A linear score drives each image to k / NIQE, or as far as ten steps go: with k = 1 they decide."""
+    niqe, oracle = Naturalness(answers=answers), ramp(images.shape[1:])
+    result = AMIFGSM(k=k)(images, oracle, companions={"niqe": niqe})
+    np.testing.assert_allclose(furthest(result.attacked, images), np.minimum(k / np.array(answers), STEPS), atol=1e-6)
     assert niqe.asked == 1
 
 
-def test_where_the_bound_does_not_bind_it_is_mifgsm(pictures: Images) -> None:
-    """NIQE 4 and k = 1 give 64/255: the pictures are those of MI-FGSM without a bound."""
+def test_where_the_bound_does_not_bind_it_is_mifgsm(images: Images) -> None:
+    """NIQE 4 and k = 1 give 64/255: the images are those of MI-FGSM without a bound."""
     oracle = TorchOracle(function=curved)
-    result = AMIFGSM()(pictures, oracle, companions={"niqe": Naturalness(answers=[4.0] * 3)})
-    np.testing.assert_array_equal(result.attacked, MIFGSM(eps=1.0)(pictures, oracle).attacked)
+    result = AMIFGSM()(images, oracle, companions={"niqe": Naturalness(answers=[4.0] * 3)})
+    np.testing.assert_array_equal(result.attacked, MIFGSM(eps=1.0)(images, oracle).attacked)
 
 
-def test_eps_caps_the_radius_in_both_modes(pictures: Images) -> None:
+def test_eps_caps_the_radius_in_both_modes(images: Images) -> None:
     """Where a campaign wants one bound for all attacks."""
     for mode in Mode:
         attack, niqe = AMIFGSM(eps=0.02, mode=mode), Naturalness(answers=[4.0, 0.5, 100.0])
-        result = attack(pictures, ramp(pictures.shape[1:]), companions={"niqe": niqe})
-        require_budget(attack, pictures, result)
-    np.testing.assert_allclose(furthest(result.attacked, pictures), 0.02, atol=1e-6)
+        result = attack(images, ramp(images.shape[1:]), companions={"niqe": niqe})
+        require_budget(attack, images, result)
+    np.testing.assert_allclose(furthest(result.attacked, images), 0.02, atol=1e-6)
 
 
-def test_the_benchmark_mode_does_what_its_code_does_and_asks_no_niqe(pictures: Images) -> None:
+def test_the_benchmark_mode_does_what_its_code_does_and_asks_no_niqe(images: Images) -> None:
     """Momentum without a norm, steps of 1/255, a cut to [0, 1] after each: a loop of its own in torch."""
     niqe = Naturalness(answers=[1000.0] * 3)
-    result = AMIFGSM(mode=Mode.BENCHMARK)(pictures, TorchOracle(function=curved), companions={"niqe": niqe})
-    for found, clean in zip(result.attacked, torch.from_numpy(pictures), strict=True):
+    result = AMIFGSM(mode=Mode.BENCHMARK)(images, TorchOracle(function=curved), companions={"niqe": niqe})
+    for found, clean in zip(result.attacked, torch.from_numpy(images), strict=True):
         image, momentum = clean.clone(), torch.zeros_like(clean)
         for _ in range(10):
             image.requires_grad_()
@@ -101,7 +101,7 @@ def test_the_benchmark_mode_does_what_its_code_does_and_asks_no_niqe(pictures: I
 
 
 def test_the_benchmark_mode_forgets_what_is_cut_off() -> None:
-    """It carries the picture, unlike the benchmark's MI-FGSM: two steps beyond 1 and one back end at 1 - alpha."""
+    """It carries the image, unlike the benchmark's MI-FGSM: two steps beyond 1 and one back end at 1 - alpha."""
     clean, turns = np.full((1, 3, 1, 1), 1.0, dtype=np.float32), iter([1.0, 1.0, -1.0])
 
     class Turning(LinearOracle):
@@ -113,28 +113,28 @@ def test_the_benchmark_mode_forgets_what_is_cut_off() -> None:
     np.testing.assert_allclose(result.attacked, 0.99, atol=1e-6)
 
 
-def test_the_modes_differ_where_niqe_binds_and_in_their_momentum(pictures: Images) -> None:
+def test_the_modes_differ_where_niqe_binds_and_in_their_momentum(images: Images) -> None:
     """A high NIQE stops the paper's attack; the benchmark's goes on to 10/255."""
     companions = {"niqe": Naturalness(answers=[100.0] * 3)}
-    paper, benchmark = (AMIFGSM(mode=mode)(pictures, ramp(pictures.shape[1:]), companions=companions) for mode in Mode)
-    assert furthest(paper.attacked, pictures).max() <= 0.01
-    np.testing.assert_allclose(furthest(benchmark.attacked, pictures), STEPS, atol=1e-6)
+    paper, benchmark = (AMIFGSM(mode=mode)(images, ramp(images.shape[1:]), companions=companions) for mode in Mode)
+    assert furthest(paper.attacked, images).max() <= 0.01
+    np.testing.assert_allclose(furthest(benchmark.attacked, images), STEPS, atol=1e-6)
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_niqe_that_makes_no_radius_is_named_with_its_picture(bad: float, pictures: Images) -> None:
+def test_a_niqe_that_makes_no_radius_is_named_with_its_image(bad: float, images: Images) -> None:
     """Nothing is asked of the attacked metric before."""
-    oracle = ramp(pictures.shape[1:])
-    with pytest.raises(NaturalnessError, match="picture 1") as caught:
-        AMIFGSM()(pictures, oracle, companions={"niqe": Naturalness(answers=[4.0, bad, 5.0])})
+    oracle = ramp(images.shape[1:])
+    with pytest.raises(NaturalnessError, match="image 1") as caught:
+        AMIFGSM()(images, oracle, companions={"niqe": Naturalness(answers=[4.0, bad, 5.0])})
     assert caught.value.indices == [1]
     assert oracle.calls == 0
 
 
-def test_without_niqe_the_attack_says_what_is_missing(pictures: Images) -> None:
+def test_without_niqe_the_attack_says_what_is_missing(images: Images) -> None:
     """The metric's name is in the message."""
     with pytest.raises(CompanionMissingError, match="niqe"):
-        AMIFGSM()(pictures, ramp(pictures.shape[1:]))
+        AMIFGSM()(images, ramp(images.shape[1:]))
 
 
 @pytest.mark.parametrize("wrong", [{"k": 0.0}, {"k": float("inf")}, {"nu": -1.0}, {"alpha": 0.0}])

@@ -23,28 +23,28 @@ SCHEDULE = (0.22, 0.41, 0.57, 0.70, 0.80, 0.87, 0.93, 0.99)
 """The paper's p_1, p_2, ..., section 3.1."""
 
 
-def ridge(pictures: torch.Tensor) -> torch.Tensor:
+def ridge(images: torch.Tensor) -> torch.Tensor:
     """Concave, with its peak inside the ball for some values and outside for others, and of unequal curvature."""
-    count = pictures[0].numel()
-    centre = (0.5 + 0.2 * torch.sin(torch.arange(count) * 1.7)).reshape(pictures.shape[1:])
-    weights = torch.linspace(0.1, 3, count).reshape(pictures.shape[1:])
-    return -(weights * (pictures - centre) ** 2).sum(dim=(1, 2, 3))
+    count = images[0].numel()
+    centre = (0.5 + 0.2 * torch.sin(torch.arange(count) * 1.7)).reshape(images.shape[1:])
+    weights = torch.linspace(0.1, 3, count).reshape(images.shape[1:])
+    return -(weights * (images - centre) ** 2).sum(dim=(1, 2, 3))
 
 
-def coupled(pictures: torch.Tensor) -> torch.Tensor:
+def coupled(images: torch.Tensor) -> torch.Tensor:
     """Smooth and far from separable, with local peaks."""
-    rough = torch.sin(9 * pictures) + torch.sin(31 * pictures.roll(1, dims=3)) * pictures
-    return rough.mean(dim=(1, 2, 3)) + torch.tanh(5 * (pictures.mean(dim=(1, 2, 3)) - 0.5))
+    rough = torch.sin(9 * images) + torch.sin(31 * images.roll(1, dims=3)) * images
+    return rough.mean(dim=(1, 2, 3)) + torch.tanh(5 * (images.mean(dim=(1, 2, 3)) - 0.5))
 
 
 def reference(function: Function, clean: Images, *, eps: float, steps: int, rho: float) -> tuple[Images, list[float]]:
-    """Algorithm 1 of the paper for one picture after another, in torch and double precision."""
+    """Algorithm 1 of the paper for one image after another, in torch and double precision."""
     attacked, best_scores = [], []
     marks = [0, *(math.ceil(round(share * steps, 6)) for share in SCHEDULE)]
-    for seed, picture in enumerate(torch.from_numpy(clean).double()):
-        cut = functools.partial(_cut, picture, eps)
-        start = np.random.default_rng(seed).uniform(-eps, eps, picture.shape)
-        point = cut(picture + torch.from_numpy(start))
+    for seed, image in enumerate(torch.from_numpy(clean).double()):
+        cut = functools.partial(_cut, image, eps)
+        start = np.random.default_rng(seed).uniform(-eps, eps, image.shape)
+        point = cut(image + torch.from_numpy(start))
         value, slope = _ask(function, point)
         eta, before, best = 2 * eps, point, (value, point, slope)
         history, etas, bests = [], [eta], [value]
@@ -74,8 +74,8 @@ def _just_halved(etas: list[float]) -> bool:
     return etas[-1] < 0
 
 
-def _cut(picture: torch.Tensor, eps: float, point: torch.Tensor) -> torch.Tensor:
-    return torch.minimum(torch.maximum(point, picture - eps), picture + eps).clamp(0, 1)
+def _cut(image: torch.Tensor, eps: float, point: torch.Tensor) -> torch.Tensor:
+    return torch.minimum(torch.maximum(point, image - eps), image + eps).clamp(0, 1)
 
 
 def _ask(function: Function, point: torch.Tensor) -> tuple[float, torch.Tensor]:
@@ -95,28 +95,28 @@ def test_the_checkpoints_are_the_papers() -> None:
 @pytest.mark.parametrize("function", [ridge, coupled])
 @pytest.mark.parametrize(("eps", "steps", "rho"), [(10 / 255, 40, 0.75), (0.1, 25, 0.3)])
 def test_it_does_what_an_independent_loop_does(
-    function: Function, eps: float, steps: int, rho: float, pictures: Images
+    function: Function, eps: float, steps: int, rho: float, images: Images
 ) -> None:
-    """Momentum, checkpoints, halving and going back, each picture by itself."""
-    result = APGD(eps=eps, iterations=steps, rho=rho)(pictures, TorchOracle(function=double(function)))
-    wanted, scores = reference(function, pictures, eps=eps, steps=steps, rho=rho)
+    """Momentum, checkpoints, halving and going back, each image by itself."""
+    result = APGD(eps=eps, iterations=steps, rho=rho)(images, TorchOracle(function=double(function)))
+    wanted, scores = reference(function, images, eps=eps, steps=steps, rho=rho)
     np.testing.assert_allclose(result.scores, scores, rtol=1e-5)
     assert np.mean(np.abs(result.attacked - wanted) > 1e-5) < 0.01
 
 
 def double(function: Function) -> Function:
     """The same in double precision, so that both loops see the same rises and falls."""
-    return lambda pictures: function(pictures.double())
+    return lambda images: function(images.double())
 
 
-def test_a_concave_score_is_driven_to_its_optimum(pictures: Images) -> None:
+def test_a_concave_score_is_driven_to_its_optimum(images: Images) -> None:
     """The optimum of a separable concave score over a box is the peak, cut to the box."""
-    centre = (0.5 + 0.2 * np.sin(np.arange(pictures[0].size) * 1.7)).reshape(pictures.shape[1:])
+    centre = (0.5 + 0.2 * np.sin(np.arange(images[0].size) * 1.7)).reshape(images.shape[1:])
     attack = APGD(eps=0.1)
-    best = np.clip(centre, np.clip(pictures - 0.1, 0, 1), np.clip(pictures + 0.1, 0, 1)).astype(np.float32)
+    best = np.clip(centre, np.clip(images - 0.1, 0, 1), np.clip(images + 0.1, 0, 1)).astype(np.float32)
     oracle = TorchOracle(function=double(ridge))
-    result = attack(pictures, oracle)
-    gap, whole = oracle.score(best) - result.scores, oracle.score(best) - oracle.score(pictures)
+    result = attack(images, oracle)
+    gap, whole = oracle.score(best) - result.scores, oracle.score(best) - oracle.score(images)
     assert np.all(gap >= -1e-6)
     assert np.all(gap < 1e-4 * whole)
 
@@ -134,16 +134,16 @@ def test_it_is_never_worse_than_pgd_with_as_many_gradients_on_lite(direction: Di
     assert np.all(sign * adaptive(clean, oracle).scores >= sign * fixed(clean, oracle).scores - 1e-3)
 
 
-def test_a_picture_does_not_depend_on_its_batch(pictures: Images) -> None:
+def test_an_image_does_not_depend_on_its_batch(images: Images) -> None:
     """Each halves its own step."""
     attack, oracle = APGD(iterations=30), TorchOracle(function=double(coupled))
-    batch = attack(pictures, oracle, seeds=[4, 5, 6])
-    np.testing.assert_array_equal(batch.attacked[2:], attack(pictures[2:], oracle, seeds=[6]).attacked)
+    batch = attack(images, oracle, seeds=[4, 5, 6])
+    np.testing.assert_array_equal(batch.attacked[2:], attack(images[2:], oracle, seeds=[6]).attacked)
 
 
-def test_restarts_share_nothing_but_the_best_picture(pictures: Images) -> None:
+def test_restarts_share_nothing_but_the_best_image(images: Images) -> None:
     """Two restarts ask twice as often and are not worse."""
-    one, two = (APGD(iterations=10, restarts=n)(pictures, TorchOracle(function=coupled)) for n in (1, 2))
+    one, two = (APGD(iterations=10, restarts=n)(images, TorchOracle(function=coupled)) for n in (1, 2))
     assert (len(one.trace), len(two.trace)) == (13, 24)  # The result and the clean images besides.
     assert np.all(two.scores >= one.scores)
     np.testing.assert_allclose(two.scores, two.trace[:-2].max(axis=0), rtol=1e-6)
@@ -161,7 +161,7 @@ class Scripted(LinearOracle):
 
 
 def went_back(oracle: LinearOracle, taken: int) -> bool:
-    """Whether any value fell between two questions: only a picture that goes back to its best point falls."""
+    """Whether any value fell between two questions: only an image that goes back to its best point falls."""
     return bool(np.any(oracle.seen[taken + 1] < oracle.seen[taken] - 1e-3))
 
 
@@ -172,7 +172,7 @@ def scripted(scores: Iterable[float]) -> Scripted:
     return oracle
 
 
-def test_a_picture_that_has_just_halved_its_step_gets_a_whole_period_with_it() -> None:
+def test_an_image_that_has_just_halved_its_step_gets_a_whole_period_with_it() -> None:
     """With rho = 0 only condition 2 is left; where nothing ever rises it holds at every second checkpoint."""
     oracle = scripted([])
     APGD(eps=0.1, rho=0.0)(np.full((1, 3, 8, 8), 0.5, dtype=np.float32), oracle)
@@ -187,10 +187,10 @@ def test_rises_are_counted_from_the_best_point_after_going_back() -> None:
     assert went_back(oracle, 41)
 
 
-def test_a_flat_score_leaves_the_start_and_gives_no_nan(pictures: Images) -> None:
+def test_a_flat_score_leaves_the_start_and_gives_no_nan(images: Images) -> None:
     """Nothing rises, every checkpoint halves, the start stays."""
-    oracle = LinearOracle(weights=np.zeros(pictures.shape[1:], dtype=np.float32))
-    result = APGD(iterations=20)(pictures, oracle)
+    oracle = LinearOracle(weights=np.zeros(images.shape[1:], dtype=np.float32))
+    result = APGD(iterations=20)(images, oracle)
     np.testing.assert_array_equal(result.attacked, oracle.seen[0])
 
 

@@ -117,9 +117,9 @@ def test_every_attack_of_the_catalogue_is_checked() -> None:
 def smooth() -> TorchOracle:
     """A score in (0, 1) without a flat region."""
 
-    def score(pictures: torch.Tensor) -> torch.Tensor:
-        weights = torch.cos(torch.arange(pictures[0].numel()) * 0.3).reshape(pictures.shape[1:]) + 0.2
-        return torch.sigmoid((torch.sin(3 * pictures) * weights).mean(dim=(1, 2, 3)) * 3)
+    def score(images: torch.Tensor) -> torch.Tensor:
+        weights = torch.cos(torch.arange(images[0].numel()) * 0.3).reshape(images.shape[1:]) + 0.2
+        return torch.sigmoid((torch.sin(3 * images) * weights).mean(dim=(1, 2, 3)) * 3)
 
     return TorchOracle(function=score, chain=CHAIN)
 
@@ -153,7 +153,7 @@ def test_attacks_with_other_budgets_stay_in_them_at_any_size(text: str, shape: t
 def test_every_attack_stays_in_its_budget_at_any_size(
     text: str, shape: tuple[int, ...], eps: float, seed: int, curved: bool
 ) -> None:
-    """L-infinity, range, 8-bit budget, shapes and types hold for random pictures, sizes, radii and scores."""
+    """L-infinity, range, 8-bit budget, shapes and types hold for random images, sizes, radii and scores."""
     levels = np.random.default_rng(seed).integers(0, 256, shape)
     clean = (levels / 255).astype(np.float32)
     attack = parse_attack(f"{text}:eps={eps!r}")
@@ -220,26 +220,26 @@ def test_an_attack_that_is_listed_twice_runs_once() -> None:
     ],
     ids=["no batch", "channels last", "float64", "empty", "out of range", "nan"],
 )
-def test_pictures_that_cannot_be_attacked_are_refused(images: Images) -> None:
+def test_images_that_cannot_be_attacked_are_refused(images: Images) -> None:
     """Shape, type and range are checked before any query."""
     with pytest.raises(AttackInputError):
         parse_attack("fgsm")(images, ramp((3, 8, 8)))
 
 
-def test_seeds_must_be_as_many_as_pictures(pictures: Images) -> None:
+def test_seeds_must_be_as_many_as_images(images: Images) -> None:
     """A missing seed is not made up."""
     with pytest.raises(AttackInputError):
-        parse_attack("square:queries=3")(pictures, ramp(pictures.shape[1:]), seeds=[1])
+        parse_attack("square:queries=3")(images, ramp(images.shape[1:]), seeds=[1])
 
 
-def test_a_gradient_attack_refuses_an_oracle_that_only_scores(pictures: Images) -> None:
+def test_a_gradient_attack_refuses_an_oracle_that_only_scores(images: Images) -> None:
     """The message says where gradients come from."""
     with pytest.raises(OracleMismatchError, match="--gradients live"):
-        parse_attack("ifgsm")(pictures, ScoreOnly(inner=ramp(pictures.shape[1:])))
+        parse_attack("ifgsm")(images, ScoreOnly(inner=ramp(images.shape[1:])))
 
 
 @pytest.mark.parametrize("text", ["fgsm", "square:queries=5"])
-def test_an_answer_that_is_not_finite_names_the_picture(text: str, pictures: Images) -> None:
+def test_an_answer_that_is_not_finite_names_the_image(text: str, images: Images) -> None:
     """NaN never becomes a step."""
 
     class Broken(LinearOracle):
@@ -247,11 +247,11 @@ def test_an_answer_that_is_not_finite_names_the_picture(text: str, pictures: Ima
             return np.where(np.arange(len(images)) == 1, np.nan, super().score(images))
 
     with pytest.raises(OracleAnswerError) as caught:
-        parse_attack(text)(pictures, Broken(weights=np.ones(pictures.shape[1:], dtype=np.float32)))
+        parse_attack(text)(images, Broken(weights=np.ones(images.shape[1:], dtype=np.float32)))
     assert caught.value.indices == [1]
 
 
-def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) -> None:
+def test_an_attack_that_asks_more_than_it_declares_is_stopped(images: Images) -> None:
     """The base, not the attack, holds the budget."""
 
     class Greedy(LInfAttack):
@@ -267,22 +267,22 @@ def test_an_attack_that_asks_more_than_it_declares_is_stopped(pictures: Images) 
                 session.objective(session.clean)
 
     with pytest.raises(QueryBudgetError):
-        Greedy(eps=0.1)(pictures, ramp(pictures.shape[1:]))
+        Greedy(eps=0.1)(images, ramp(images.shape[1:]))
 
 
-def test_an_attack_downwards_lowers_what_one_upwards_raises(pictures: Images) -> None:
+def test_an_attack_downwards_lowers_what_one_upwards_raises(images: Images) -> None:
     """direction=down is the same search on the negated objective, whichever way the metric runs."""
     for higher_is_better in (True, False):
-        oracle = LinearOracle(weights=ramp(pictures.shape[1:]).weights, higher_is_better=higher_is_better)
-        clean = oracle.score(pictures)
-        down = parse_attack("ifgsm:direction=down")(pictures, oracle)
-        up = parse_attack("ifgsm")(pictures, oracle)
+        oracle = LinearOracle(weights=ramp(images.shape[1:]).weights, higher_is_better=higher_is_better)
+        clean = oracle.score(images)
+        down = parse_attack("ifgsm:direction=down")(images, oracle)
+        up = parse_attack("ifgsm")(images, oracle)
         sign = 1 if higher_is_better else -1
         assert np.all(sign * down.scores < sign * clean)
         assert np.all(sign * up.scores > sign * clean)
 
 
-def test_calls_are_what_each_question_costs(pictures: Images) -> None:
+def test_calls_are_what_each_question_costs(images: Images) -> None:
     """Draws and calls sent again are counted, and a budget of calls ends the search."""
 
     class Costly(LinearOracle):
@@ -292,16 +292,16 @@ def test_calls_are_what_each_question_costs(pictures: Images) -> None:
 
         @property
         def last_calls(self) -> npt.NDArray[np.int64]:
-            return np.array([3, 3, 4])  # one call of the last picture was sent twice
+            return np.array([3, 3, 4])  # one call of the last image was sent twice
 
-    oracle = Costly(weights=ramp(pictures.shape[1:]).weights)
-    result = parse_attack("square:queries=20")(pictures, oracle)
+    oracle = Costly(weights=ramp(images.shape[1:]).weights)
+    result = parse_attack("square:queries=20")(images, oracle)
     assert result.queries.tolist() == [15, 15, 20]
     assert oracle.calls == 5
 
 
-def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(pictures: Images) -> None:
-    """The score handed out is always that of the picture handed out."""
+def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(images: Images) -> None:
+    """The score handed out is always that of the image handed out."""
 
     class Wild(LInfAttack):
         name = "wild"
@@ -315,7 +315,7 @@ def test_an_attack_that_leaves_its_ball_is_brought_back_and_scored_again(picture
             wild = session.clean + np.float32(0.5)
             return SearchResult(images=wild, objective=session.objective(wild))
 
-    oracle = ramp(pictures.shape[1:])
-    result = Wild(eps=0.1)(pictures, oracle)
-    assert np.abs(result.attacked.astype(np.float64) - pictures).max() <= 0.1
+    oracle = ramp(images.shape[1:])
+    result = Wild(eps=0.1)(images, oracle)
+    assert np.abs(result.attacked.astype(np.float64) - images).max() <= 0.1
     np.testing.assert_allclose(result.scores, oracle.score(result.attacked))

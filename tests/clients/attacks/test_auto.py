@@ -1,4 +1,4 @@
-"""The ensemble: the strongest member for each picture, and flags where the evaluation looks doubtful."""
+"""The ensemble: the strongest member for each image, and flags where the evaluation looks doubtful."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Masked(Honest):
 
 @dataclass(kw_only=True)
 class OnlyOnceHonest(Honest):
-    """Its gradient leads upwards at the clean picture alone, and downwards everywhere else."""
+    """Its gradient leads upwards at the clean image alone, and downwards everywhere else."""
 
     clean: Images = field(default_factory=lambda: np.zeros(0, np.float32))
 
@@ -70,15 +70,15 @@ class Noisy(Honest):
         return super().score(images) + 1e-3 * np.random.default_rng(self.calls).normal(size=len(images))
 
 
-def test_no_member_alone_does_better(pictures: Images) -> None:
-    """For each picture the ensemble is as good as the best of its members, which are not the same for all."""
+def test_no_member_alone_does_better(images: Images) -> None:
+    """For each image the ensemble is as good as the best of its members, which are not the same for all."""
 
     def bumpy(images: torch.Tensor) -> torch.Tensor:
         return 0.5 + (torch.sin(9 * images) * torch.cos(23 * images.flip(3))).mean(dim=(1, 2, 3)) / 4
 
     oracle = TorchOracle(function=bumpy)
-    result = SHORT(pictures, oracle)
-    alone = np.stack([member(pictures, oracle).scores for member in SHORT.members_for(())])
+    result = SHORT(images, oracle)
+    alone = np.stack([member(images, oracle).scores for member in SHORT.members_for(())])
     np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
     np.testing.assert_allclose(result.scores, oracle.score(result.attacked), rtol=1e-6)
 
@@ -92,7 +92,7 @@ def test_no_member_alone_does_better(pictures: Images) -> None:
         ("blur:kernel=3", False),
     ],
 )
-def test_the_members_suit_the_chain(chain: str, pushes: bool, pictures: Images) -> None:
+def test_the_members_suit_the_chain(chain: str, pushes: bool, images: Images) -> None:
     """Pushes over thresholds belong to it where the chain begins with rounding, and it is as good as they are."""
     steps = parse_chain(chain)
     members = SHORT.members_for(steps)
@@ -103,64 +103,64 @@ def test_the_members_suit_the_chain(chain: str, pushes: bool, pictures: Images) 
         whole = torch.round(images * 15) / 15
         return 0.5 + (whole + (images - images.detach())).mul(wave).mean(dim=(1, 2, 3)) / 4
 
-    wave = torch.sin(torch.arange(pictures[0].size) * 0.7).reshape(pictures.shape[1:])
+    wave = torch.sin(torch.arange(images[0].size) * 0.7).reshape(images.shape[1:])
     oracle = TorchOracle(function=stepped, chain=steps)
-    result = SHORT(pictures, oracle)
-    alone = np.stack([member(pictures, oracle).scores for member in members])
+    result = SHORT(images, oracle)
+    alone = np.stack([member(images, oracle).scores for member in members])
     np.testing.assert_allclose(result.scores, alone.max(axis=0), rtol=1e-6)
 
 
-def test_an_honest_linear_score_is_driven_to_its_optimum_without_a_flag(pictures: Images) -> None:
+def test_an_honest_linear_score_is_driven_to_its_optimum_without_a_flag(images: Images) -> None:
     """The optimum is the corner of the box."""
-    oracle = Honest(weights=weights(pictures.shape[1:]))
-    result = SHORT(pictures, oracle)
-    corner = np.clip(pictures + EPS * np.sign(oracle.weights), 0, 1).astype(np.float32)
+    oracle = Honest(weights=weights(images.shape[1:]))
+    result = SHORT(images, oracle)
+    corner = np.clip(images + EPS * np.sign(oracle.weights), 0, 1).astype(np.float32)
     np.testing.assert_allclose(result.scores, oracle.score(corner), atol=1e-5)
     assert result.flags == ("", "", "")
 
 
-def test_a_masked_gradient_is_flagged_and_random_search_still_found_something(pictures: Images) -> None:
+def test_a_masked_gradient_is_flagged_and_random_search_still_found_something(images: Images) -> None:
     """Zero gradients and a black-box attack that wins."""
-    oracle = Masked(weights=weights(pictures.shape[1:]))
-    result = SHORT(pictures, oracle)
+    oracle = Masked(weights=weights(images.shape[1:]))
+    result = SHORT(images, oracle)
     assert result.flags == ("zero-gradient,black-box-wins",) * 3
-    assert np.all(result.scores > oracle.score(pictures))
+    assert np.all(result.scores > oracle.score(images))
 
 
-def test_a_gradient_that_misleads_after_one_step_is_flagged(pictures: Images) -> None:
+def test_a_gradient_that_misleads_after_one_step_is_flagged(images: Images) -> None:
     """FGSM beats what iterates."""
-    oracle = OnlyOnceHonest(weights=weights(pictures.shape[1:]), clean=pictures)
-    assert SHORT(pictures, oracle).flags == ("one-step-wins",) * 3
+    oracle = OnlyOnceHonest(weights=weights(images.shape[1:]), clean=images)
+    assert SHORT(images, oracle).flags == ("one-step-wins",) * 3
 
 
-def test_a_random_score_is_flagged_unless_it_is_averaged_over_draws(pictures: Images) -> None:
+def test_a_random_score_is_flagged_unless_it_is_averaged_over_draws(images: Images) -> None:
     """One draw for each question says little."""
-    one = Noisy(weights=weights(pictures.shape[1:]))
-    assert all("one-draw" in flags for flags in SHORT(pictures, one).flags)
-    several = Noisy(weights=weights(pictures.shape[1:]), draws=5)
+    one = Noisy(weights=weights(images.shape[1:]))
+    assert all("one-draw" in flags for flags in SHORT(images, one).flags)
+    several = Noisy(weights=weights(images.shape[1:]), draws=5)
     attack = replace(SHORT, queries=200)
-    assert not any("one-draw" in flags for flags in attack(pictures, several).flags)
+    assert not any("one-draw" in flags for flags in attack(images, several).flags)
 
 
-def test_every_flag_that_is_raised_has_words_for_a_reader(pictures: Images) -> None:
+def test_every_flag_that_is_raised_has_words_for_a_reader(images: Images) -> None:
     """The report takes them from the attack."""
-    slopes = weights(pictures.shape[1:])
-    oracles = (Masked(weights=slopes), OnlyOnceHonest(weights=slopes, clean=pictures), Noisy(weights=slopes))
-    raised = {flag for oracle in oracles for flags in SHORT(pictures, oracle).flags for flag in flags.split(",")}
+    slopes = weights(images.shape[1:])
+    oracles = (Masked(weights=slopes), OnlyOnceHonest(weights=slopes, clean=images), Noisy(weights=slopes))
+    raised = {flag for oracle in oracles for flags in SHORT(images, oracle).flags for flag in flags.split(",")}
     assert raised >= {"zero-gradient", "black-box-wins", "one-step-wins", "one-draw"}
     assert raised - {""} <= set(Auto.flag_meanings)
 
 
-def test_a_score_outside_the_declared_range_is_flagged(pictures: Images) -> None:
+def test_a_score_outside_the_declared_range_is_flagged(images: Images) -> None:
     """The base does it for every attack."""
-    oracle = LinearOracle(weights=10 * np.ones(pictures.shape[1:], dtype=np.float32))
-    assert SHORT(pictures, oracle).flags == ("out-of-range",) * 3
+    oracle = LinearOracle(weights=10 * np.ones(images.shape[1:], dtype=np.float32))
+    assert SHORT(images, oracle).flags == ("out-of-range",) * 3
 
 
-def test_every_call_of_every_member_is_counted(pictures: Images) -> None:
+def test_every_call_of_every_member_is_counted(images: Images) -> None:
     """The sum over members, one more score for each, and what the flags ask."""
-    oracle = Honest(weights=weights(pictures.shape[1:]))
-    result = SHORT(pictures, oracle)
+    oracle = Honest(weights=weights(images.shape[1:]))
+    result = SHORT(images, oracle)
     assert result.queries.tolist() == [oracle.calls] * 3
     assert oracle.calls <= SHORT.queries_needed
     assert len(result.trace) == oracle.calls

@@ -45,10 +45,10 @@ class NoisyPeak(PeakOracle):
         return np.asarray(0.01 * drawn - 0.02 * changed)
 
 
-def hostile(pictures: Images) -> PeakOracle:
+def hostile(images: Images) -> PeakOracle:
     """Its gradient leads away from the clean images."""
-    weights = np.random.default_rng(3).normal(size=pictures.shape[1:]).astype(np.float32)
-    return PeakOracle(clean=pictures, weights=weights)
+    weights = np.random.default_rng(3).normal(size=images.shape[1:]).astype(np.float32)
+    return PeakOracle(clean=images, weights=weights)
 
 
 def test_every_attack_of_the_catalogue_is_a_search_or_declared_as_one_that_may_end_lower() -> None:
@@ -57,9 +57,9 @@ def test_every_attack_of_the_catalogue_is_a_search_or_declared_as_one_that_may_e
 
 
 @pytest.mark.parametrize(("text", "chain"), [*((text, "none") for text in SEARCHES), *CHAINED.items()])
-def test_no_search_ends_below_the_clean_image(text: str, chain: str, pictures: Images, folder: Path) -> None:
+def test_no_search_ends_below_the_clean_image(text: str, chain: str, images: Images, folder: Path) -> None:
     """Where every change lowers the score the clean image is handed out, bit for bit, with its own score."""
-    large = np.ascontiguousarray(np.tile(pictures, (1, 1, 2, 2)))
+    large = np.ascontiguousarray(np.tile(images, (1, 1, 2, 2)))
     attack = attack_of(text, folder)
     assert attack.keeps_clean
     result = attack(large, replace(hostile(large), chain=parse_chain(chain)), companions=COMPANIONS)
@@ -68,11 +68,11 @@ def test_no_search_ends_below_the_clean_image(text: str, chain: str, pictures: I
 
 
 @pytest.mark.parametrize("text", ONE_STEP)
-def test_a_single_step_may_end_lower_and_says_so(text: str, pictures: Images) -> None:
+def test_a_single_step_may_end_lower_and_says_so(text: str, images: Images) -> None:
     """One step is what these methods are."""
     attack = parse_attack(text)
     assert not attack.keeps_clean
-    assert np.all(attack(pictures, hostile(pictures)).scores < 0)
+    assert np.all(attack(images, hostile(images)).scores < 0)
 
 
 @pytest.mark.parametrize("name", TRAINED)
@@ -82,11 +82,11 @@ def test_a_trained_perturbation_says_that_it_may_end_lower(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", AS_PUBLISHED)
-def test_a_gradient_attack_in_benchmark_mode_hands_out_what_the_benchmark_does(text: str, pictures: Images) -> None:
+def test_a_gradient_attack_in_benchmark_mode_hands_out_what_the_benchmark_does(text: str, images: Images) -> None:
     """The last image of the walk, worse or not; of AdvCF's curves the first, which changes nothing."""
     attack = parse_attack(text)
     assert not attack.keeps_clean
-    scores = attack(pictures, hostile(pictures), companions=COMPANIONS).scores
+    scores = attack(images, hostile(images), companions=COMPANIONS).scores
     assert np.all(scores == 0 if attack.name == "advcf" else scores < 0)
 
 
@@ -104,36 +104,36 @@ def test_no_search_ends_below_a_photograph_on_the_shipped_metric(text: str, dire
     assert np.all(sign * oracle.score(result.attacked) >= sign * oracle.score(clean) - 1e-4)
 
 
-def test_an_image_that_gains_is_kept_beside_one_that_does_not(pictures: Images) -> None:
+def test_an_image_that_gains_is_kept_beside_one_that_does_not(images: Images) -> None:
     """The choice is each image's own."""
 
     class Half(PeakOracle):
         def score(self, images: Images) -> Scores:
             return np.where(np.arange(len(images)) == 1, 1.0, -1.0) * -super().score(images) * -1
 
-    oracle = Half(clean=pictures, weights=hostile(pictures).weights)
-    result = parse_attack("pgd:iterations=3")(pictures, oracle)
-    changed = (result.attacked != pictures).any(axis=(1, 2, 3))
+    oracle = Half(clean=images, weights=hostile(images).weights)
+    result = parse_attack("pgd:iterations=3")(images, oracle)
+    changed = (result.attacked != images).any(axis=(1, 2, 3))
     assert changed.tolist() == [oracle.score(result.attacked)[place] > 0 for place in range(3)]
     assert 0 < changed.sum() < 3
 
 
 @pytest.mark.parametrize("text", ["pgd:iterations=3", "ifgsm", "square:queries=400", "nes:queries=400"])
 @pytest.mark.parametrize("draws", [1, 2])
-def test_behind_a_random_defence_means_are_compared(text: str, draws: int, pictures: Images) -> None:
+def test_behind_a_random_defence_means_are_compared(text: str, draws: int, images: Images) -> None:
     """The luckiest of many noisy answers does not win: its mean is lower, and the score handed out is a mean too."""
-    oracle = NoisyPeak(clean=pictures, weights=hostile(pictures).weights, draws=draws)
-    result = parse_attack(text)(pictures, oracle)
-    np.testing.assert_array_equal(result.attacked, pictures)
+    oracle = NoisyPeak(clean=images, weights=hostile(images).weights, draws=draws)
+    result = parse_attack(text)(images, oracle)
+    np.testing.assert_array_equal(result.attacked, images)
     rounds = JUDGING_CALLS // draws
     np.testing.assert_allclose(result.scores, result.trace[-2 * rounds :][1::2].mean(axis=0))
 
 
 @pytest.mark.parametrize("queries", [1, 2, 19, 20, 57, 400])
 @pytest.mark.parametrize("name", [name for name, kind in CATALOGUE.items() if kind.needs is Needs.SCORES])
-def test_the_comparison_is_paid_from_the_budget(name: str, queries: int, pictures: Images) -> None:
+def test_the_comparison_is_paid_from_the_budget(name: str, queries: int, images: Images) -> None:
     """Exactly as many calls as declared, and at most a tenth of them for the comparison."""
-    for oracle in (hostile(pictures), NoisyPeak(clean=pictures, weights=hostile(pictures).weights)):
-        result = parse_attack(f"{name}:queries={queries}")(pictures, ScoreOnly(inner=oracle))
+    for oracle in (hostile(images), NoisyPeak(clean=images, weights=hostile(images).weights)):
+        result = parse_attack(f"{name}:queries={queries}")(images, ScoreOnly(inner=oracle))
         assert result.queries.tolist() == [queries] * 3
         assert oracle.calls == queries

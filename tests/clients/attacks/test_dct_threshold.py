@@ -35,18 +35,18 @@ JPEG = parse_chain("jpeg:quality=50:subsampling=4:2:0")
 QUANTISE = parse_chain("quantise:levels=8")
 
 
-def as_batch(*pictures: npt.NDArray[np.uint8]) -> Images:
-    """Pictures (H, W, 3) as (N, 3, H, W) in [0, 1]."""
-    return (np.stack(pictures).transpose(0, 3, 1, 2) / np.float32(255)).astype(np.float32)
+def as_batch(*images: npt.NDArray[np.uint8]) -> Images:
+    """Images (H, W, 3) as (N, 3, H, W) in [0, 1]."""
+    return (np.stack(images).transpose(0, 3, 1, 2) / np.float32(255)).astype(np.float32)
 
 
 def copies(quality: int) -> tuple[Images, Images]:
     """Two crops of photographs, 96 x 96, and their JPEG copies by Pillow."""
     originals = [crop(photo, 60, 60, 96, 96) for photo in (0, 1)]
     compressed = []
-    for picture in originals:
+    for image in originals:
         stream = io.BytesIO()
-        Image.fromarray(picture).save(stream, "JPEG", quality=quality)
+        Image.fromarray(image).save(stream, "JPEG", quality=quality)
         compressed.append(np.asarray(Image.open(io.BytesIO(stream.getvalue()))))
     return as_batch(*originals), as_batch(*compressed)
 
@@ -55,8 +55,8 @@ def behind_jpeg() -> TorchOracle:
     """The shipped metric behind JPEG 50, rounding straight through."""
     metric, codec = load_metric("lite"), Jpeg()
 
-    def score(pictures: torch.Tensor) -> torch.Tensor:
-        return metric(codec(pictures, torch.tensor(50.0)))  # type: ignore[no-any-return]
+    def score(images: torch.Tensor) -> torch.Tensor:
+        return metric(codec(images, torch.tensor(50.0)))  # type: ignore[no-any-return]
 
     return TorchOracle(function=score, chain=JPEG)
 
@@ -76,22 +76,22 @@ def test_on_compressed_copies_it_passes_the_originals_where_apgd_stays_far_below
 @pytest.mark.parametrize("subsampling", [420, 444])
 def test_pillows_decoder_shows_what_was_pushed(subsampling: int) -> None:
     """Most blocks decode to something else, and along the gradient; sign steps of the same size change far less."""
-    picture = np.rint(copies(10)[1][0] * 255).astype(np.uint8)
+    image = np.rint(copies(10)[1][0] * 255).astype(np.uint8)
     # A gradient with a direction of its own in every block, over all coefficients and colours.
-    gradient = np.random.default_rng(1).normal(size=picture.shape).astype(np.float32)
-    changes = JpegThresholds(Codec(50, subsampling), room_around(picture, 2)).pushed(gradient)
+    gradient = np.random.default_rng(1).normal(size=image.shape).astype(np.float32)
+    changes = JpegThresholds(Codec(50, subsampling), room_around(image, 2)).pushed(gradient)
     assert np.abs(changes).max() <= 2
 
     def decoded(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
         return pillow_jpeg(np.ascontiguousarray(levels.transpose(1, 2, 0)), 50, subsampling).transpose(2, 0, 1)
 
     def changed_blocks(difference: npt.NDArray[np.int64]) -> float:
-        rows, columns = picture.shape[1] // 8, picture.shape[2] // 8
+        rows, columns = image.shape[1] // 8, image.shape[2] // 8
         return float(difference.reshape(3, rows, 8, columns, 8).any(axis=(0, 2, 4)).mean())
 
-    before = decoded(picture)
-    difference = decoded((picture + changes).astype(np.uint8)) - before
-    signs = decoded(np.clip(picture + 2 * np.sign(gradient), 0, 255).astype(np.uint8)) - before
+    before = decoded(image)
+    difference = decoded((image + changes).astype(np.uint8)) - before
+    signs = decoded(np.clip(image + 2 * np.sign(gradient), 0, 255).astype(np.uint8)) - before
     assert changed_blocks(difference) > 0.5
     assert np.sum(difference * gradient) > 3 * abs(np.sum(signs * gradient))
 
@@ -99,12 +99,12 @@ def test_pillows_decoder_shows_what_was_pushed(subsampling: int) -> None:
 @pytest.mark.parametrize("subsampling", [420, 444])
 def test_chrominance_is_pushed_where_the_gradient_is_one_of_colour(subsampling: int) -> None:
     """A gradient along Cb alone: luminance has no gain, and Pillow's decoded blue goes the gradient's way."""
-    picture = np.rint(as_batch(crop(0, 60, 60, 64, 64))[0] * 255).astype(np.uint8)
+    image = np.rint(as_batch(crop(0, 60, 60, 64, 64))[0] * 255).astype(np.uint8)
     wave = np.sign(np.sin(np.arange(64) / 5))[None, :] * np.ones((64, 1))
     gradient = (np.array([-0.5, -0.5, 1]).reshape(3, 1, 1) * wave).astype(np.float32)
-    changes = JpegThresholds(Codec(80, subsampling), room_around(picture, 6)).pushed(gradient)
+    changes = JpegThresholds(Codec(80, subsampling), room_around(image, 6)).pushed(gradient)
     assert np.any(changes[2] != changes[0])
-    pair = [np.ascontiguousarray(p.transpose(1, 2, 0)) for p in (picture, (picture + changes).astype(np.uint8))]
+    pair = [np.ascontiguousarray(p.transpose(1, 2, 0)) for p in (image, (image + changes).astype(np.uint8))]
     before, after = (pillow_jpeg(p, 80, subsampling).transpose(2, 0, 1) for p in pair)
     assert np.sum((after - before) * gradient) > 0
 
@@ -183,8 +183,8 @@ def test_before_a_quantisation_every_value_that_can_pass_is_pushed() -> None:
     weights = torch.from_numpy(np.random.default_rng(2).normal(size=(3, 20, 24)).astype(np.float32))
     quantise = Quantise()
 
-    def score(pictures: torch.Tensor) -> torch.Tensor:
-        total: torch.Tensor = (quantise(pictures, torch.tensor(8.0)) * weights).sum(dim=(1, 2, 3))
+    def score(images: torch.Tensor) -> torch.Tensor:
+        total: torch.Tensor = (quantise(images, torch.tensor(8.0)) * weights).sum(dim=(1, 2, 3))
         return total
 
     clean = as_batch(crop(0, 60, 60, 20, 24))
@@ -204,7 +204,7 @@ def test_before_a_quantisation_every_value_that_can_pass_is_pushed() -> None:
 def test_it_stays_in_its_budget_before_every_kind_of_rounding(
     chain: str, shape: tuple[int, ...], eps: float, seed: int, on_grid: bool
 ) -> None:
-    """Sizes without a whole block, any radius; clean pictures need not be 8-bit, though the budget check wants it."""
+    """Sizes without a whole block, any radius; clean images need not be 8-bit, though the budget check wants it."""
     values = np.random.default_rng(seed).random(shape)
     clean = (np.rint(values * 255) / 255 if on_grid else values).astype(np.float32)
     weights = torch.from_numpy(np.random.default_rng(seed).normal(size=shape[1:]).astype(np.float32))

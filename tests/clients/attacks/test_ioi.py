@@ -1,4 +1,4 @@
-"""IOI: its two filters against an independent composition, its bound, and the published picture quality."""
+"""IOI: its two filters against an independent composition, its bound, and the published image quality."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ PUBLISHED_PSNR, PUBLISHED_SSIM = 33.41, 0.950
 
 
 def noisy_photograph(seed: int = 0) -> Images:
-    """One smooth 40 x 37 picture with texture on its right half."""
+    """One smooth 40 x 37 image with texture on its right half."""
     rows, columns = np.indices((40, 37))
     base = 0.5 + 0.3 * np.sin(rows / 9) * np.cos(columns / 7)
     noise = np.random.default_rng(seed).normal(0, 0.06, (3, 40, 37)) * (columns > 18)
@@ -32,7 +32,7 @@ def noisy_photograph(seed: int = 0) -> Images:
 
 
 def composed(clean: Plane, stepped: Plane, keep: float) -> Plane:
-    """The paper's mixture of low and high frequencies of both pictures, channel by channel, with scipy."""
+    """The paper's mixture of low and high frequencies of both images, channel by channel, with scipy."""
     ndimage, fft = pytest.importorskip("scipy.ndimage"), pytest.importorskip("scipy.fft")
     contrast = np.zeros_like(clean)
     for channel, plane in enumerate(clean):
@@ -56,7 +56,7 @@ def composed(clean: Plane, stepped: Plane, keep: float) -> Plane:
 @pytest.mark.parametrize("direction", list(Direction))
 @pytest.mark.parametrize(("lr", "keep"), [(0.1, 0.07), (0.03, 0.5), (0.2, 0.0)])
 def test_it_is_the_papers_mixture_of_frequencies(direction: Direction, lr: float, keep: float) -> None:
-    """Composed by other libraries, low + m * stepped high + (1 - m) * high is the same picture."""
+    """Composed by other libraries, low + m * stepped high + (1 - m) * high is the same image."""
     clean = noisy_photograph()
     weights = np.random.default_rng(3).normal(size=clean.shape[1:]).astype(np.float32)
     result = IOI(lr=lr, keep=keep, direction=direction)(clean, LinearOracle(weights=weights))
@@ -65,7 +65,7 @@ def test_it_is_the_papers_mixture_of_frequencies(direction: Direction, lr: float
     np.testing.assert_allclose(result.attacked[0], composed(clean[0].astype(np.float64), stepped, keep), atol=1e-5)
 
 
-def test_the_strong_frequencies_of_the_picture_are_not_in_the_filtered_step() -> None:
+def test_the_strong_frequencies_of_the_image_are_not_in_the_filtered_step() -> None:
     """Of every channel 7 % of the coefficients, its largest, are zero; the others are those of the step."""
     clean, difference = noisy_photograph(), np.random.default_rng(4).normal(size=(1, 3, 40, 37))
     passed = np.abs(np.fft.fft2(IOI().weak_part(difference, clean)))
@@ -104,8 +104,8 @@ def test_flat_regions_and_borders_stay_as_they_are() -> None:
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 9), (30, 2), (3, 3)])
 @pytest.mark.parametrize("level", [0.0, 0.1, 1.0])
-def test_flat_and_tiny_pictures_give_no_nan(size: tuple[int, int], level: float) -> None:
-    """No contrast at all, or no 3 x 3 window: the clean picture comes back."""
+def test_flat_and_tiny_images_give_no_nan(size: tuple[int, int], level: float) -> None:
+    """No contrast at all, or no 3 x 3 window: the clean image comes back."""
     clean = np.full((1, 3, *size), level, dtype=np.float32)
     result = IOI()(clean, LinearOracle(weights=np.ones(clean.shape[1:], dtype=np.float32)))
     np.testing.assert_allclose(result.attacked, clean, atol=1e-6)
@@ -132,13 +132,13 @@ def test_parameters_out_of_range_are_refused(wrong: dict[str, float]) -> None:
         IOI(**wrong)  # type: ignore[arg-type]
 
 
-def test_attacked_nips_pictures_are_as_good_as_the_published_ones(shared_data: Path) -> None:
-    """PSNR within 1.5 dB and SSIM of luma within 0.03 of the means over the whole set, on 12 pictures of it."""
+def test_attacked_nips_images_are_as_good_as_the_published_ones(shared_data: Path) -> None:
+    """PSNR within 1.5 dB and SSIM of luma within 0.03 of the means over the whole set, on 12 images of it."""
     metrics = pytest.importorskip("skimage.metrics")
     paths = sorted((shared_data / "images" / "nips2017").glob("*.png"))[::8][:12]
     clean = np.stack([np.asarray(Image.open(path).convert("RGB")).transpose(2, 0, 1) for path in paths])
-    pictures = (clean / 255).astype(np.float32)
-    attacked = IOI()(pictures, TorchOracle(function=load_metric("lite"))).attacked_8bit
+    images = (clean / 255).astype(np.float32)
+    attacked = IOI()(images, TorchOracle(function=load_metric("lite"))).attacked_8bit
     noise = ((attacked.astype(np.float64) - clean) ** 2).mean(axis=(1, 2, 3))
     assert abs(np.mean(10 * np.log10(255**2 / noise)) - PUBLISHED_PSNR) < 1.5
     luma = [np.einsum("nchw,c->nhw", levels, [0.257, 0.504, 0.098]) for levels in (clean, attacked)]

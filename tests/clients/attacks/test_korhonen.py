@@ -18,15 +18,15 @@ from scoreguard_export.metrics.catalogue import load_metric
 DISC = np.array([[0, 1, 1, 1, 0], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [1, 1, 1, 1, 1], [0, 1, 1, 1, 0]], dtype=np.uint8)
 
 
-def smooth(pictures: torch.Tensor) -> torch.Tensor:
+def smooth(images: torch.Tensor) -> torch.Tensor:
     """A score in (0, 1) whose gradient vanishes nowhere for long."""
-    weights = torch.sin(torch.arange(pictures[0].numel()) * 0.7).reshape(pictures.shape[1:]) + 1.3
-    return torch.sigmoid((pictures**2 * weights).mean(dim=(1, 2, 3)))
+    weights = torch.sin(torch.arange(images[0].numel()) * 0.7).reshape(images.shape[1:]) + 1.3
+    return torch.sigmoid((images**2 * weights).mean(dim=(1, 2, 3)))
 
 
-def opencv_map(picture: Images, mode: Mode) -> npt.NDArray[np.float32]:
-    """The map of one picture (3, H, W) by OpenCV's Sobel filter and dilation."""
-    luma = cv2.cvtColor(picture.transpose(1, 2, 0), cv2.COLOR_RGB2YCrCb)[..., 0]
+def opencv_map(image: Images, mode: Mode) -> npt.NDArray[np.float32]:
+    """The map of one image (3, H, W) by OpenCV's Sobel filter and dilation."""
+    luma = cv2.cvtColor(image.transpose(1, 2, 0), cv2.COLOR_RGB2YCrCb)[..., 0]
     across = cv2.Sobel(luma, cv2.CV_32F, 1, 0, ksize=3, borderType=cv2.BORDER_REFLECT)
     down = cv2.Sobel(luma, cv2.CV_32F, 0, 1, ksize=3, borderType=cv2.BORDER_REFLECT)
     activity = across**2 + down**2 if mode is Mode.PAPER else across
@@ -37,12 +37,12 @@ def opencv_map(picture: Images, mode: Mode) -> npt.NDArray[np.float32]:
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_map_is_the_one_that_opencv_computes(mode: Mode, pictures: Images) -> None:
-    """Luma, Sobel, border, peak and dilation, each picture by itself."""
-    found = activity_map(pictures, mode)
+def test_the_map_is_the_one_that_opencv_computes(mode: Mode, images: Images) -> None:
+    """Luma, Sobel, border, peak and dilation, each image by itself."""
+    found = activity_map(images, mode)
     assert found.shape == (3, 1, 17, 23)
-    for one, picture in zip(found, pictures, strict=True):
-        np.testing.assert_allclose(one[0], opencv_map(picture, mode), atol=1e-5)
+    for one, image in zip(found, images, strict=True):
+        np.testing.assert_allclose(one[0], opencv_map(image, mode), atol=1e-5)
 
 
 def test_the_map_of_an_edge_spreads_two_pixels_and_no_corner() -> None:
@@ -56,12 +56,12 @@ def test_the_map_of_an_edge_spreads_two_pixels_and_no_corner() -> None:
 
 @pytest.mark.parametrize(("mode", "value"), [(Mode.PAPER, 1), (Mode.BENCHMARK, 1 / 255)])
 @pytest.mark.parametrize("size", [(9, 9), (2, 2), (1, 1)])
-def test_a_flat_or_tiny_picture_has_the_same_weight_everywhere(mode: Mode, value: float, size: tuple[int, int]) -> None:
+def test_a_flat_or_tiny_image_has_the_same_weight_everywhere(mode: Mode, value: float, size: tuple[int, int]) -> None:
     """Nothing is divided by a peak of 0."""
     np.testing.assert_allclose(activity_map(np.full((1, 3, *size), 0.5, dtype=np.float32), mode), value, rtol=1e-6)
 
 
-def test_the_modes_see_different_edges(pictures: Images) -> None:
+def test_the_modes_see_different_edges(images: Images) -> None:
     """The paper's map is never negative and sees edges of both directions; the benchmark's is signed and one-way."""
     rows = np.broadcast_to(np.linspace(0, 1, 9, dtype=np.float32)[:, None] ** 2, (1, 3, 9, 9)).copy()
     assert np.ptp(activity_map(rows, Mode.PAPER)) > 0.5
@@ -72,32 +72,32 @@ def test_the_modes_see_different_edges(pictures: Images) -> None:
 
 
 def reference(clean: Images, *, mode: Mode, lr: float, steps: int) -> Images:
-    """Adam written out by its formulas, one picture at a time; the best picture in paper mode, else the last."""
+    """Adam written out by its formulas, one image at a time; the best image in paper mode, else the last."""
     attacked = []
     for start in clean:
         weight = torch.from_numpy(opencv_map(start, mode))
-        picture = torch.from_numpy(start)
-        first, second = torch.zeros_like(picture), torch.zeros_like(picture)
+        image = torch.from_numpy(start)
+        first, second = torch.zeros_like(image), torch.zeros_like(image)
         seen: list[tuple[float, torch.Tensor]] = []
         for step in range(1, steps + 1):
-            point = picture.clone().requires_grad_()
+            point = image.clone().requires_grad_()
             loss = 1 - smooth(point[None])[0]
             (gradient,) = torch.autograd.grad(loss, point)
-            seen.append((loss.item(), picture))
+            seen.append((loss.item(), image))
             gradient = gradient * (weight if mode is Mode.BENCHMARK else 1)
             first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
             move = lr * (first / (1 - 0.9**step)) / ((second / (1 - 0.999**step)).sqrt() + 1e-8)
-            picture = (picture - move * (weight if mode is Mode.PAPER else 1)).clamp(0, 1)
-        seen.append(((1 - smooth(picture[None])[0]).item(), picture))
-        attacked.append(min(seen, key=lambda pair: pair[0])[1] if mode is Mode.PAPER else picture)
-    return np.stack([picture.numpy() for picture in attacked])
+            image = (image - move * (weight if mode is Mode.PAPER else 1)).clamp(0, 1)
+        seen.append(((1 - smooth(image[None])[0]).item(), image))
+        attacked.append(min(seen, key=lambda pair: pair[0])[1] if mode is Mode.PAPER else image)
+    return np.stack([image.numpy() for image in attacked])
 
 
 @pytest.mark.parametrize(("mode", "steps"), [(Mode.PAPER, 12), (Mode.BENCHMARK, 10)])
-def test_the_steps_are_those_of_an_independent_adam(mode: Mode, steps: int, pictures: Images) -> None:
+def test_the_steps_are_those_of_an_independent_adam(mode: Mode, steps: int, images: Images) -> None:
     """The map weights the step in paper mode and the gradient in the benchmark's."""
-    result = Korhonen(mode=mode, lr=0.005, iterations=steps)(pictures, TorchOracle(function=smooth))
-    wanted = reference(pictures, mode=mode, lr=0.005, steps=steps)
+    result = Korhonen(mode=mode, lr=0.005, iterations=steps)(images, TorchOracle(function=smooth))
+    wanted = reference(images, mode=mode, lr=0.005, steps=steps)
     assert np.mean(np.abs(result.attacked - wanted) > 1e-4) < 0.005
 
 
@@ -114,7 +114,7 @@ def test_the_amplitude_follows_the_map_in_paper_mode_and_not_in_the_benchmarks()
 
 
 class Peaked(LinearOracle):
-    """Each picture's score grows with every question up to the question named in `peaks`, and falls from then on."""
+    """Each image's score grows with every question up to the question named in `peaks`, and falls from then on."""
 
     peaks: Scores = np.zeros(0)
 
@@ -126,7 +126,7 @@ class Peaked(LinearOracle):
 
 
 def test_a_search_without_progress_ends_and_hands_out_its_best() -> None:
-    """20 steps at least, then 2 steps in a row that found nothing better; each picture by itself."""
+    """20 steps at least, then 2 steps in a row that found nothing better; each image by itself."""
     clean = np.full((2, 3, 6, 6), 0.5, dtype=np.float32)
     oracle = Peaked(weights=np.ones(clean.shape[1:], dtype=np.float32))
     oracle.peaks = np.array([5, 40])

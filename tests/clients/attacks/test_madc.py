@@ -17,23 +17,23 @@ from scoreguard_client.oracles.base import Images, Scores
 PRECISION = 0.04 / 255
 
 
-def curved(pictures: torch.Tensor) -> torch.Tensor:
+def curved(images: torch.Tensor) -> torch.Tensor:
     """A score whose gradient turns on the way."""
-    return torch.sin(12 * pictures).mean(dim=(1, 2, 3)) + pictures[:, 0].mean(dim=(1, 2)) ** 2
+    return torch.sin(12 * images).mean(dim=(1, 2, 3)) + images[:, 0].mean(dim=(1, 2)) ** 2
 
 
 def errors(attacked: Images, clean: Images) -> Scores:
-    """Root mean squared error of each picture."""
+    """Root mean squared error of each image."""
     return np.asarray(np.sqrt(((attacked.astype(np.float64) - clean) ** 2).mean(axis=(1, 2, 3))))
 
 
 def grey(seed: int = 1, size: tuple[int, int] = (31, 17)) -> Images:
-    """Three pictures whose values stay clear of 0 and 1."""
+    """Three images whose values stay clear of 0 and 1."""
     return np.random.default_rng(seed).uniform(0.35, 0.65, (3, 3, *size)).astype(np.float32)
 
 
 def reference(clean: Images, *, rmse: float, lr: float, steps: int) -> Images:
-    """The benchmark's loop, one picture at a time; the gradient of the error comes from autograd."""
+    """The benchmark's loop, one image at a time; the gradient of the error comes from autograd."""
     found = []
     for start in torch.from_numpy(clean):
         image = start.clone()
@@ -82,27 +82,27 @@ def test_a_linear_score_is_driven_to_the_point_of_the_sphere_along_its_weights(
 
 
 @pytest.mark.parametrize("rmse", [1 / 255, 10 / 255, 0.1])
-def test_paper_mode_ends_on_the_sphere_and_never_beyond(rmse: float, pictures: Images) -> None:
+def test_paper_mode_ends_on_the_sphere_and_never_beyond(rmse: float, images: Images) -> None:
     """Within 0.04 grey levels below, also where many values stand at 0 or 1 and the cut has to be made up for."""
-    result = MADC(rmse=rmse)(pictures, TorchOracle(function=curved))
-    found = errors(result.attacked, pictures)
+    result = MADC(rmse=rmse)(images, TorchOracle(function=curved))
+    found = errors(result.attacked, images)
     assert np.all(found <= rmse)
     assert np.all(found >= rmse - PRECISION)
 
 
-def test_the_search_reaches_the_sphere_from_both_sides(pictures: Images) -> None:
+def test_the_search_reaches_the_sphere_from_both_sides(images: Images) -> None:
     """A difference that is too short is drawn out and one that is too long is drawn in, each in its own direction."""
-    attack, direction = MADC(), np.random.default_rng(3).normal(size=pictures.shape)
+    attack, direction = MADC(), np.random.default_rng(3).normal(size=images.shape)
     for length in (1e-6, 1e-2, 1.0, 50.0):
-        held = attack.held(pictures, length * direction)
-        assert np.all(np.abs(errors(held, pictures) - attack.rmse) <= PRECISION)
-        moved = held.astype(np.float64) - pictures
+        held = attack.held(images, length * direction)
+        assert np.all(np.abs(errors(held, images) - attack.rmse) <= PRECISION)
+        moved = held.astype(np.float64) - images
         assert np.all(moved * direction >= -1e-9)
     values = attack.held(grey(), 0.7 * direction[:, :, :1, :1]) - grey()
     np.testing.assert_allclose(values / values[:, :, :1, :1], 1, rtol=1e-3)
 
 
-def test_the_search_of_one_picture_is_over_when_it_is_there() -> None:
+def test_the_search_of_one_image_is_over_when_it_is_there() -> None:
     """Beside one of which two rows can move, which takes long to find, a grey one is held where it is alone."""
     clean = np.stack([grey()[0], np.ones_like(grey()[0])])
     attack, direction = MADC(), np.random.default_rng(5).normal(size=clean.shape)
@@ -114,8 +114,8 @@ def test_the_search_of_one_picture_is_over_when_it_is_there() -> None:
     assert np.all(found >= attack.rmse - PRECISION)
 
 
-def test_every_question_of_paper_mode_is_about_a_picture_on_the_sphere() -> None:
-    """The start is one too: Gaussian noise, another for each picture."""
+def test_every_question_of_paper_mode_is_about_an_image_on_the_sphere() -> None:
+    """The start is one too: Gaussian noise, another for each image."""
     clean, oracle = grey(), LinearOracle(weights=np.ones((3, 31, 17), dtype=np.float32))
     MADC(iterations=5)(clean, oracle)
     *walk, last = oracle.seen
@@ -130,7 +130,7 @@ def test_every_question_of_paper_mode_is_about_a_picture_on_the_sphere() -> None
 
 
 def test_a_step_is_orthogonal_to_the_gradient_of_the_error() -> None:
-    """<p, d> = 0, and p + its part along d is the gradient; at the clean picture nothing is taken away."""
+    """<p, d> = 0, and p + its part along d is the gradient; at the clean image nothing is taken away."""
     gradient, difference = np.random.default_rng(4).normal(size=(2, 3, 3, 8, 9)).astype(np.float32)
     kept = orthogonal(gradient, difference)
     products = (kept * difference).sum(axis=(1, 2, 3))
@@ -152,28 +152,28 @@ def test_benchmark_mode_does_what_an_independent_loop_does(rmse: float, lr: floa
     assert np.mean(np.abs(result.attacked - wanted) > 1e-5) < 0.01
 
 
-def test_the_modes_differ_in_where_they_end(pictures: Images) -> None:
+def test_the_modes_differ_in_where_they_end(images: Images) -> None:
     """The benchmark's defaults end at most 0.008 away, a fifth of the radius on which the paper's attack ends."""
-    paper, benchmark = (MADC(mode=mode)(pictures, TorchOracle(function=curved)) for mode in Mode)
-    assert np.all(errors(paper.attacked, pictures) > 9.9 / 255)
-    assert np.all(errors(benchmark.attacked, pictures) <= 0.008)
+    paper, benchmark = (MADC(mode=mode)(images, TorchOracle(function=curved)) for mode in Mode)
+    assert np.all(errors(paper.attacked, images) > 9.9 / 255)
+    assert np.all(errors(benchmark.attacked, images) <= 0.008)
     assert np.all(paper.scores > benchmark.scores)
 
 
-def test_a_picture_depends_on_its_seed_and_not_on_its_batch(pictures: Images) -> None:
-    """The search of one picture ends when it is there, however long the others take."""
+def test_an_image_depends_on_its_seed_and_not_on_its_batch(images: Images) -> None:
+    """The search of one image ends when it is there, however long the others take."""
     attack, oracle = MADC(), TorchOracle(function=lambda batch: curved(batch.double()))
-    batch = attack(pictures, oracle, seeds=[4, 5, 6])
-    np.testing.assert_allclose(batch.attacked[1:2], attack(pictures[1:2], oracle, seeds=[5]).attacked, atol=1e-6)
-    assert not np.array_equal(batch.attacked[1:2], attack(pictures[1:2], oracle, seeds=[50]).attacked)
+    batch = attack(images, oracle, seeds=[4, 5, 6])
+    np.testing.assert_allclose(batch.attacked[1:2], attack(images[1:2], oracle, seeds=[5]).attacked, atol=1e-6)
+    assert not np.array_equal(batch.attacked[1:2], attack(images[1:2], oracle, seeds=[50]).attacked)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_zero_gradient_gives_no_nan(mode: Mode, pictures: Images) -> None:
-    """Paper mode stays at its noise, the benchmark's at the clean picture."""
-    result = MADC(mode=mode)(pictures, LinearOracle(weights=np.zeros(pictures.shape[1:], dtype=np.float32)))
+def test_a_zero_gradient_gives_no_nan(mode: Mode, images: Images) -> None:
+    """Paper mode stays at its noise, the benchmark's at the clean image."""
+    result = MADC(mode=mode)(images, LinearOracle(weights=np.zeros(images.shape[1:], dtype=np.float32)))
     assert np.isfinite(result.attacked).all()
-    assert np.array_equal(result.attacked, pictures) == (mode is Mode.BENCHMARK)
+    assert np.array_equal(result.attacked, images) == (mode is Mode.BENCHMARK)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
@@ -185,7 +185,7 @@ def test_a_zero_gradient_gives_no_nan(mode: Mode, pictures: Images) -> None:
     seed=st.integers(0, 2**32 - 1),
 )
 def test_the_error_is_never_exceeded(mode: Mode, shape: tuple[int, ...], rmse: float, lr: float, seed: int) -> None:
-    """As floats and as 8-bit pictures, at any size, radius and step."""
+    """As floats and as 8-bit images, at any size, radius and step."""
     clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
     attack = MADC(rmse=rmse, lr=lr, iterations=4, mode=mode)
     require_budget(attack, clean, attack(clean, TorchOracle(function=curved), seeds=range(seed, seed + len(clean))))

@@ -23,41 +23,41 @@ def waves(images: torch.Tensor) -> torch.Tensor:
     return 0.5 + (torch.sin(40 * images) * torch.cos(23 * images.flip(3))).mean(dim=(1, 2, 3)) / 4
 
 
-def test_it_follows_its_formula(pictures: Images) -> None:
+def test_it_follows_its_formula(images: Images) -> None:
     """Three steps by hand: momentum of gradients of norm 1, lengths 2 eps (1 + cos(pi t / 3)) / 2, each cut."""
     eps, oracle = 0.05, TorchOracle(function=waves)
-    images, direction, seen = pictures, np.zeros_like(pictures), []
+    current, direction, seen = images, np.zeros_like(images), []
     for step in range(3):
-        scores, gradient = oracle.gradient(images)
-        seen.append((scores, images))
+        scores, gradient = oracle.gradient(current)
+        seen.append((scores, current))
         direction = direction + gradient / np.abs(gradient).sum(axis=(1, 2, 3), keepdims=True)
         length = 2 * eps * (1 + np.cos(np.pi * step / 3)) / 2
-        images = np.clip(np.clip(images + length * np.sign(direction), pictures - eps, pictures + eps), 0, 1)
-        images = images.astype(np.float32)
-    seen.append((oracle.score(images), images))
+        current = np.clip(np.clip(current + length * np.sign(direction), images - eps, images + eps), 0, 1)
+        current = current.astype(np.float32)
+    seen.append((oracle.score(current), current))
     best = np.argmax(np.stack([scores for scores, _ in seen]), axis=0)
-    result = MPGD(eps=eps, iterations=3)(pictures, oracle)
+    result = MPGD(eps=eps, iterations=3)(images, oracle)
     np.testing.assert_allclose(result.attacked, np.stack([found for _, found in seen])[best, np.arange(3)], atol=2e-7)
 
 
 @pytest.mark.parametrize("direction", list(Direction))
-def test_a_linear_score_is_driven_to_the_corner(direction: Direction, pictures: Images) -> None:
+def test_a_linear_score_is_driven_to_the_corner(direction: Direction, images: Images) -> None:
     """Where the optimum is known."""
-    weights = np.random.default_rng(3).normal(size=pictures.shape[1:]).astype(np.float32)
-    result = MPGD(eps=0.03, iterations=4, direction=direction)(pictures, LinearOracle(weights=weights))
+    weights = np.random.default_rng(3).normal(size=images.shape[1:]).astype(np.float32)
+    result = MPGD(eps=0.03, iterations=4, direction=direction)(images, LinearOracle(weights=weights))
     sign = 1 if direction is Direction.UP else -1
-    np.testing.assert_allclose(result.attacked, np.clip(pictures + sign * 0.03 * np.sign(weights), 0, 1), atol=1e-6)
+    np.testing.assert_allclose(result.attacked, np.clip(images + sign * 0.03 * np.sign(weights), 0, 1), atol=1e-6)
 
 
-def test_the_first_restart_begins_at_the_clean_picture_so_that_it_never_ends_below(pictures: Images) -> None:
+def test_the_first_restart_begins_at_the_clean_image_so_that_it_never_ends_below(images: Images) -> None:
     """The others begin elsewhere, and only add candidates."""
-    oracle = LinearOracle(weights=np.ones(pictures.shape[1:], dtype=np.float32))
-    MPGD(eps=0.1, iterations=2, restarts=2)(pictures, oracle)
-    np.testing.assert_array_equal(oracle.seen[0], pictures)
-    assert not np.array_equal(oracle.seen[3], pictures)
+    oracle = LinearOracle(weights=np.ones(images.shape[1:], dtype=np.float32))
+    MPGD(eps=0.1, iterations=2, restarts=2)(images, oracle)
+    np.testing.assert_array_equal(oracle.seen[0], images)
+    assert not np.array_equal(oracle.seen[3], images)
     bumpy = TorchOracle(function=waves)
-    one, many = (MPGD(eps=0.1, iterations=4, restarts=restarts)(pictures, bumpy) for restarts in (1, 3))
-    assert np.all(one.scores >= bumpy.score(pictures))
+    one, many = (MPGD(eps=0.1, iterations=4, restarts=restarts)(images, bumpy) for restarts in (1, 3))
+    assert np.all(one.scores >= bumpy.score(images))
     assert np.all(many.scores >= one.scores)
 
 
@@ -91,21 +91,19 @@ class Quantised:
 
 
 @pytest.mark.parametrize("rounding", list(Rounding))
-def test_behind_a_chain_that_rounds_it_takes_the_derivative_that_was_chosen(
-    rounding: Rounding, pictures: Images
-) -> None:
+def test_behind_a_chain_that_rounds_it_takes_the_derivative_that_was_chosen(rounding: Rounding, images: Images) -> None:
     """Every gradient of the run; the oracle that was handed in stays as it is."""
-    oracle = Quantised(weights=np.ones(pictures.shape[1:], dtype=np.float32))
-    result = MPGD(eps=0.05, iterations=3, rounding=rounding)(pictures, oracle)
+    oracle = Quantised(weights=np.ones(images.shape[1:], dtype=np.float32))
+    result = MPGD(eps=0.05, iterations=3, rounding=rounding)(images, oracle)
     assert oracle.asked == [rounding] * 3
     assert oracle.rounding is Rounding.STRAIGHT_THROUGH
-    assert np.all(result.scores >= oracle.score(pictures))
+    assert np.all(result.scores >= oracle.score(images))
 
 
-def test_behind_other_chains_nothing_is_asked_of_the_oracle(pictures: Images) -> None:
+def test_behind_other_chains_nothing_is_asked_of_the_oracle(images: Images) -> None:
     """The choice is one of rounding alone."""
-    oracle = Quantised(weights=np.ones(pictures.shape[1:], dtype=np.float32), chain=parse_chain("blur:kernel=3"))
-    MPGD(eps=0.05, iterations=2)(pictures, oracle)
+    oracle = Quantised(weights=np.ones(images.shape[1:], dtype=np.float32), chain=parse_chain("blur:kernel=3"))
+    MPGD(eps=0.05, iterations=2)(images, oracle)
     assert oracle.asked == [Rounding.STRAIGHT_THROUGH] * 2
 
 

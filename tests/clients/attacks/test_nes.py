@@ -28,10 +28,10 @@ from scoreguard_client.attacks.session import Limits, Session
 from scoreguard_client.oracles.base import Gradients, Images, ScoreOracle
 
 
-def smooth(pictures: torch.Tensor) -> torch.Tensor:
+def smooth(images: torch.Tensor) -> torch.Tensor:
     """A curved score in float64, so that only the sampling errs."""
-    places = torch.linspace(0, 6, pictures[0].numel(), dtype=torch.float64).reshape(pictures.shape[1:])
-    return torch.sin(3 * pictures.double() + places).sum(dim=(1, 2, 3))
+    places = torch.linspace(0, 6, images[0].numel(), dtype=torch.float64).reshape(images.shape[1:])
+    return torch.sin(3 * images.double() + places).sum(dim=(1, 2, 3))
 
 
 def estimated(attack: NES, oracle: ScoreOracle, clean: Images, pairs: int, seed: int = 0) -> Gradients:
@@ -124,32 +124,32 @@ def test_most_of_a_linear_optimum_is_found_and_never_more() -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("queries", [1, 2, 3, 4, 50, 52, 103])
-def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, pictures: Images) -> None:
+def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, images: Images) -> None:
     """Whatever the number leaves of a step."""
-    require_exact_queries(NES(queries=queries, mode=mode), pictures)
+    require_exact_queries(NES(queries=queries, mode=mode), images)
 
 
 @pytest.mark.parametrize("queries", [3, 7, 48, 51, 100])
-def test_draws_and_calls_sent_again_count(queries: int, pictures: Images) -> None:
+def test_draws_and_calls_sent_again_count(queries: int, images: Images) -> None:
     """A search may end between the two questions of a pair."""
-    require_calls_to_end_the_search(NES(queries=queries, pairs=8), pictures)
+    require_calls_to_end_the_search(NES(queries=queries, pairs=8), images)
 
 
-def test_a_budget_below_one_question_says_so(pictures: Images) -> None:
+def test_a_budget_below_one_question_says_so(images: Images) -> None:
     """A random defence whose draws cost more than the budget leaves nothing to search with."""
     with pytest.raises(QueryBudgetError, match="costs its draws"):
-        require_calls_to_end_the_search(NES(queries=2), pictures)
+        require_calls_to_end_the_search(NES(queries=2), images)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, pictures: Images) -> None:
-    """Each picture has its own random numbers."""
-    require_the_same_alone_and_in_a_batch(NES(queries=60, mode=mode), pictures)
+def test_an_image_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, images: Images) -> None:
+    """Each image has its own random numbers."""
+    require_the_same_alone_and_in_a_batch(NES(queries=60, mode=mode), images)
 
 
-def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> None:
+def test_both_directions_and_both_senses_of_a_score_work(images: Images) -> None:
     """Up is better, whatever the metric calls better."""
-    require_both_directions(NES(queries=120), pictures)
+    require_both_directions(NES(queries=120), images)
 
 
 @settings(max_examples=20, deadline=None)
@@ -160,7 +160,7 @@ def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> No
     queries=st.integers(1, 30),
 )
 def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, mode: Mode, queries: int) -> None:
-    """Pictures of any values and sizes, down to one pixel, every one that is asked about."""
+    """Images of any values and sizes, down to one pixel, every one that is asked about."""
     clean = (np.random.default_rng(queries).integers(0, 256, shape) / 255).astype(np.float32)
     attack, oracle = NES(queries=queries, eps=eps, mode=mode), waves(shape[1:])
     result: AttackResult = attack(clean, ScoreOnly(inner=oracle))
@@ -168,11 +168,11 @@ def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, mode: 
     assert all(np.abs(seen.astype(np.float64) - clean).max() <= eps for seen in oracle.seen)
 
 
-def test_a_flat_score_gives_no_nan(pictures: Images) -> None:
+def test_a_flat_score_gives_no_nan(images: Images) -> None:
     """A zero estimate is not divided by its norm."""
-    flat = LinearOracle(weights=np.zeros(pictures.shape[1:], dtype=np.float32))
+    flat = LinearOracle(weights=np.zeros(images.shape[1:], dtype=np.float32))
     for mode in Mode:
-        assert np.isfinite(NES(queries=45, mode=mode)(pictures, flat).attacked).all()
+        assert np.isfinite(NES(queries=45, mode=mode)(images, flat).attacked).all()
 
 
 def test_a_parameter_of_0_takes_the_modes_number() -> None:

@@ -45,7 +45,7 @@ def best_by_trying_all(oracle: LinearOracle, clean: Images, pixels: int) -> floa
 def test_exhaustive_search_finds_nothing_better_and_little_more(
     mode: Mode, pixels: int, population: int, queries: int
 ) -> None:
-    """On a 4 x 3 picture, of six runs the best has 97 % of the best possible gain, each 75 %, none more than all."""
+    """On a 4 x 3 image, of six runs the best has 97 % of the best possible gain, each 75 %, none more than all."""
     clean = np.random.default_rng(4).uniform(0.3, 0.7, (1, 3, 4, 3)).astype(np.float32)
     oracle = LinearOracle(weights=np.random.default_rng(3).normal(size=(3, 4, 3)).astype(np.float32))
     start, optimum = oracle.score(clean)[0], best_by_trying_all(oracle, clean, pixels)
@@ -171,25 +171,25 @@ def test_a_parameter_of_0_takes_the_modes_number() -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("queries", [1, 2, 3, 10, 11, 37])
-def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, pictures: Images) -> None:
+def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, images: Images) -> None:
     """Less than a generation, and a generation cut short."""
-    require_exact_queries(OnePixel(queries=queries, population=10, mode=mode), pictures)
+    require_exact_queries(OnePixel(queries=queries, population=10, mode=mode), images)
 
 
-def test_draws_and_calls_sent_again_count(pictures: Images) -> None:
+def test_draws_and_calls_sent_again_count(images: Images) -> None:
     """The search ends where no question fits any more."""
-    require_calls_to_end_the_search(OnePixel(queries=50, population=5), pictures)
+    require_calls_to_end_the_search(OnePixel(queries=50, population=5), images)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, pictures: Images) -> None:
-    """Each picture has its own population and random numbers."""
-    require_the_same_alone_and_in_a_batch(OnePixel(queries=60, population=10, mode=mode), pictures)
+def test_an_image_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, images: Images) -> None:
+    """Each image has its own population and random numbers."""
+    require_the_same_alone_and_in_a_batch(OnePixel(queries=60, population=10, mode=mode), images)
 
 
-def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> None:
+def test_both_directions_and_both_senses_of_a_score_work(images: Images) -> None:
     """Up is better, whatever the metric calls better."""
-    require_both_directions(OnePixel(queries=90, population=15), pictures)
+    require_both_directions(OnePixel(queries=90, population=15), images)
 
 
 @settings(max_examples=20, deadline=None)
@@ -199,7 +199,7 @@ def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> No
     mode=st.sampled_from(Mode),
 )
 def test_the_budget_holds_at_any_size(shape: tuple[int, ...], pixels: int, mode: Mode) -> None:
-    """Down to one pixel, and with more pixels than the picture has; every picture that is asked about."""
+    """Down to one pixel, and with more pixels than the image has; every image that is asked about."""
     clean = (np.random.default_rng(1).integers(0, 256, shape) / 255).astype(np.float32)
     attack, oracle = OnePixel(queries=25, pixels=pixels, population=6, mode=mode), waves(shape[1:])
     require_budget(attack, clean, attack(clean, ScoreOnly(inner=oracle)))

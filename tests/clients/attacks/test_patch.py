@@ -54,7 +54,7 @@ def hill(shape: tuple[int, ...], row: float, column: float) -> LinearOracle:
 
 
 def trace_of_windows(oracle: LinearOracle, clean: Images) -> list[tuple[int, int, int, int]]:
-    """Top, left, height and width of what each question changes in the first picture; the first one changes nothing."""
+    """Top, left, height and width of what each question changes in the first image; the first one changes nothing."""
     boxes = []
     for seen in oracle.seen[1:]:
         rows, columns = np.nonzero((seen[0] != clean[0]).any(axis=0))
@@ -65,20 +65,20 @@ def trace_of_windows(oracle: LinearOracle, clean: Images) -> list[tuple[int, int
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("side", [1, 3, 5])
 def test_exhaustive_search_over_places_finds_nothing_better(mode: Mode, side: int) -> None:
-    """On a 9 x 12 picture with one hill both the place and the pattern of the optimum are found exactly."""
+    """On a 9 x 12 image with one hill both the place and the pattern of the optimum are found exactly."""
     clean, oracle = np.full((1, 3, 9, 12), 0.2, dtype=np.float32), hill((3, 9, 12), 2, 8)
     result = PatchRS(mode=mode, side=side, queries=3000)(clean, ScoreOnly(inner=oracle))
     np.testing.assert_allclose(result.scores, best_by_trying_all(oracle, clean, side), rtol=1e-6)
 
 
-def test_a_patch_over_the_whole_picture_finds_the_best_pattern() -> None:
+def test_a_patch_over_the_whole_image_finds_the_best_pattern() -> None:
     """With one place only the 27 values are searched: 1 where the weight is positive, else 0."""
     clean, oracle = grey(3, 3, 3, 3), LinearOracle(weights=np.random.default_rng(0).normal(size=(3, 3, 3)).astype("f4"))
     result = PatchRS(side=3, queries=1500)(clean, ScoreOnly(inner=oracle))
     np.testing.assert_array_equal(result.attacked, np.broadcast_to(oracle.weights > 0, clean.shape))
 
 
-def test_never_more_than_the_optimum_on_a_rough_score(pictures: Images) -> None:
+def test_never_more_than_the_optimum_on_a_rough_score(images: Images) -> None:
     """With weights of many hills at least 75 % of the best gain over all places is found."""
     clean = grey(1, 3, 11, 14)
     oracle = waves((3, 11, 14), seed=2)
@@ -115,7 +115,7 @@ def test_the_shift_shrinks_to_nothing() -> None:
 
 
 def test_patterns_hold_0_and_1_only_and_start_from_both() -> None:
-    """Every picture that is asked about has a patch of pure colours on it."""
+    """Every image that is asked about has a patch of pure colours on it."""
     clean, oracle = grey(2, 3, 30, 30), waves((3, 30, 30))
     PatchRS(queries=50)(clean, ScoreOnly(inner=oracle))
     changed = np.stack(oracle.seen)[np.stack(oracle.seen) != 0.5]
@@ -152,7 +152,7 @@ def test_late_changes_turn_one_channel_of_one_pixel_over() -> None:
     assert {int(difference.any(axis=0).sum()) for difference in middle} == {1}
 
 
-def test_a_patch_shrinks_to_a_picture_that_is_smaller() -> None:
+def test_a_patch_shrinks_to_an_image_that_is_smaller() -> None:
     """On 4 x 7 pixels the patch of 13 is one of 4, and the budget is still that of 13."""
     clean, oracle = np.full((1, 3, 4, 7), 0.2, dtype=np.float32), hill((3, 4, 7), 2, 5)
     result = PatchRS(mode=Mode.BENCHMARK, queries=2000)(clean, ScoreOnly(inner=oracle))
@@ -170,20 +170,20 @@ def test_a_parameter_of_0_takes_the_modes_number() -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("queries", [1, 2, 3, 41])
-def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, pictures: Images) -> None:
+def test_exactly_the_declared_queries_are_asked(mode: Mode, queries: int, images: Images) -> None:
     """The first is about the first patch."""
-    require_exact_queries(PatchRS(queries=queries, mode=mode), pictures)
+    require_exact_queries(PatchRS(queries=queries, mode=mode), images)
 
 
-def test_draws_and_calls_sent_again_count(pictures: Images) -> None:
+def test_draws_and_calls_sent_again_count(images: Images) -> None:
     """The search ends where no question fits any more."""
-    require_calls_to_end_the_search(PatchRS(queries=50), pictures)
+    require_calls_to_end_the_search(PatchRS(queries=50), images)
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, pictures: Images) -> None:
-    """Each picture has its own patch and random numbers."""
-    require_the_same_alone_and_in_a_batch(PatchRS(queries=60, mode=mode, side=5), pictures)
+def test_an_image_is_attacked_the_same_alone_and_in_a_batch(mode: Mode, images: Images) -> None:
+    """Each image has its own patch and random numbers."""
+    require_the_same_alone_and_in_a_batch(PatchRS(queries=60, mode=mode, side=5), images)
 
 
 def test_both_directions_and_both_senses_of_a_score_work() -> None:
@@ -199,7 +199,7 @@ def test_both_directions_and_both_senses_of_a_score_work() -> None:
     mode=st.sampled_from(Mode),
 )
 def test_the_budget_holds_at_any_size(shape: tuple[int, ...], side: int, queries: int, mode: Mode) -> None:
-    """Down to one pixel, and with patches larger than the picture; every picture that is asked about."""
+    """Down to one pixel, and with patches larger than the image; every image that is asked about."""
     clean = (np.random.default_rng(1).integers(0, 256, shape) / 255).astype(np.float32)
     attack, oracle = PatchRS(queries=queries, side=side, mode=mode), waves(shape[1:])
     require_budget(attack, clean, attack(clean, ScoreOnly(inner=oracle)))

@@ -17,7 +17,7 @@ SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers
 
 @settings(max_examples=60, deadline=None)
 @given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
-def test_a_clipped_picture_is_never_further_than_eps_nor_outside_the_range(
+def test_a_clipped_image_is_never_further_than_eps_nor_outside_the_range(
     shape: tuple[int, ...], eps: float, seed: int
 ) -> None:
     """Whatever is clipped, the float64 distance of the float32 values is at most eps, with no tolerance."""
@@ -43,10 +43,10 @@ def test_the_bounds_give_away_less_than_two_roundings(shape: tuple[int, ...], ep
 
 @settings(max_examples=60, deadline=None)
 @given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
-def test_rounding_an_8bit_picture_stays_inside_the_budget_in_whole_levels(
+def test_rounding_an_8bit_image_stays_inside_the_budget_in_whole_levels(
     shape: tuple[int, ...], eps: float, seed: int
 ) -> None:
-    """The rounded picture differs from the clean levels by at most floor(255 eps), and is the nearest such picture."""
+    """The rounded image differs from the clean levels by at most floor(255 eps), and is the nearest such image."""
     rng = np.random.default_rng(seed)
     levels = rng.integers(0, 256, shape)
     clean = (levels / 255).astype(np.float32)
@@ -61,10 +61,10 @@ def test_rounding_an_8bit_picture_stays_inside_the_budget_in_whole_levels(
 
 @settings(max_examples=60, deadline=None)
 @given(shape=SHAPES, eps=EPS, seed=st.integers(0, 2**32 - 1))
-def test_rounding_any_picture_leaves_the_ball_by_no_more_than_the_resolution_of_8_bits(
+def test_rounding_any_image_leaves_the_ball_by_no_more_than_the_resolution_of_8_bits(
     shape: tuple[int, ...], eps: float, seed: int
 ) -> None:
-    """For clean pictures off the grid the distance is at most eps, or half a level where no level lies within eps."""
+    """For clean images off the grid the distance is at most eps, or half a level where no level lies within eps."""
     rng = np.random.default_rng(seed)
     clean = rng.random(shape, dtype=np.float32)
     ball = ball_around(clean, eps)
@@ -81,8 +81,8 @@ def test_a_full_step_survives_the_rounding(levels: int) -> None:
     assert np.all(ball.quantise(ball.low) == 100 - levels)
 
 
-def test_every_picture_may_have_a_radius_of_its_own() -> None:
-    """A ball takes one eps for each picture."""
+def test_every_image_may_have_a_radius_of_its_own() -> None:
+    """A ball takes one eps for each image."""
     clean = np.full((2, 3, 4, 4), 0.5, dtype=np.float32)
     moved = ball_around(clean, np.array([0.1, 0.2])).clip(np.ones_like(clean))
     np.testing.assert_allclose(moved[:, 0, 0, 0], [0.6, 0.7], atol=1e-6)
@@ -122,8 +122,8 @@ def test_no_more_pixels_change_than_allowed_and_the_most_changed_stay(
     assert changed.sum(axis=(1, 2)).max() <= pixels
     assert np.all(((clipped == clean) | (clipped == wild)).all(axis=1))
     amount = np.abs(wild.astype(np.float64) - clean).sum(axis=1)
-    for picture, kept in zip(amount, changed, strict=True):
+    for image, kept in zip(amount, changed, strict=True):
         if kept.any() and not kept.all():
-            assert picture[kept].min() >= picture[~kept].max()
+            assert image[kept].min() >= image[~kept].max()
     levels = region.quantise(clipped)
     assert (levels != np.rint(clean * 255)).any(axis=1).sum(axis=(1, 2)).max() <= pixels

@@ -84,7 +84,7 @@ def test_each_direction_is_tried_once_a_round_and_back_only_after_a_failure() ->
 
 
 def test_a_trial_that_changes_nothing_is_not_asked_about() -> None:
-    """On a white picture only the way down moves: every question after the first differs from the best so far."""
+    """On a white image only the way down moves: every question after the first differs from the best so far."""
     clean = np.ones((1, *SHAPE), dtype=np.float32)
     oracle = LinearOracle(weights=np.ones(SHAPE, dtype=np.float32))
     SimBA(basis=Basis.PIXEL, queries=60)(clean, ScoreOnly(inner=oracle))
@@ -92,7 +92,7 @@ def test_a_trial_that_changes_nothing_is_not_asked_about() -> None:
 
 
 def test_where_nothing_can_change_the_search_still_ends() -> None:
-    """A ball smaller than the distance between float32 numbers has one picture in it."""
+    """A ball smaller than the distance between float32 numbers has one image in it."""
     clean = grey(1, 3, 2, 2)
     result = SimBA(eps=1e-12, queries=9)(clean, waves((3, 2, 2)))
     np.testing.assert_array_equal(result.attacked, clean)
@@ -100,26 +100,26 @@ def test_where_nothing_can_change_the_search_still_ends() -> None:
 
 @pytest.mark.parametrize("basis", list(Basis))
 @pytest.mark.parametrize("queries", [1, 2, 3, 90])
-def test_exactly_the_declared_queries_are_asked(basis: Basis, queries: int, pictures: np.ndarray) -> None:
-    """The first is about the clean picture, so that no picture ends below it."""
-    result = require_exact_queries(SimBA(queries=queries, basis=basis), pictures)
+def test_exactly_the_declared_queries_are_asked(basis: Basis, queries: int, images: np.ndarray) -> None:
+    """The first is about the clean image, so that no image ends below it."""
+    result = require_exact_queries(SimBA(queries=queries, basis=basis), images)
     assert np.all(result.scores >= result.trace[0])
 
 
-def test_draws_and_calls_sent_again_count(pictures: np.ndarray) -> None:
+def test_draws_and_calls_sent_again_count(images: np.ndarray) -> None:
     """The search ends where no question fits any more."""
-    require_calls_to_end_the_search(SimBA(queries=50), pictures)
+    require_calls_to_end_the_search(SimBA(queries=50), images)
 
 
 @pytest.mark.parametrize("basis", list(Basis))
-def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(basis: Basis, pictures: np.ndarray) -> None:
-    """Each picture walks through its own order, at its own pace."""
-    require_the_same_alone_and_in_a_batch(SimBA(queries=60, basis=basis), pictures)
+def test_an_image_is_attacked_the_same_alone_and_in_a_batch(basis: Basis, images: np.ndarray) -> None:
+    """Each image walks through its own order, at its own pace."""
+    require_the_same_alone_and_in_a_batch(SimBA(queries=60, basis=basis), images)
 
 
-def test_both_directions_and_both_senses_of_a_score_work(pictures: np.ndarray) -> None:
+def test_both_directions_and_both_senses_of_a_score_work(images: np.ndarray) -> None:
     """Up is better, whatever the metric calls better."""
-    require_both_directions(SimBA(queries=60), pictures)
+    require_both_directions(SimBA(queries=60), images)
 
 
 @settings(max_examples=20, deadline=None)
@@ -130,7 +130,7 @@ def test_both_directions_and_both_senses_of_a_score_work(pictures: np.ndarray) -
     basis=st.sampled_from(Basis),
 )
 def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, step: float, basis: Basis) -> None:
-    """Pictures of any values and sizes, down to one pixel, every one that is asked about."""
+    """Images of any values and sizes, down to one pixel, every one that is asked about."""
     clean = (np.random.default_rng(1).integers(0, 256, shape) / 255).astype(np.float32)
     attack, oracle = SimBA(queries=25, eps=eps, step=step, basis=basis), waves(shape[1:])
     require_budget(attack, clean, attack(clean, ScoreOnly(inner=oracle)))

@@ -97,25 +97,25 @@ def test_most_of_a_linear_optimum_is_found_and_never_more() -> None:
 
 
 @pytest.mark.parametrize("queries", [1, 2, 3, 4, 128, 131])
-def test_exactly_the_declared_queries_are_asked(queries: int, pictures: Images) -> None:
+def test_exactly_the_declared_queries_are_asked(queries: int, images: Images) -> None:
     """Whatever the number leaves of a step."""
-    require_exact_queries(SPSA(queries=queries), pictures)
+    require_exact_queries(SPSA(queries=queries), images)
 
 
 @pytest.mark.parametrize("queries", [3, 7, 48, 51])
-def test_draws_and_calls_sent_again_count(queries: int, pictures: Images) -> None:
+def test_draws_and_calls_sent_again_count(queries: int, images: Images) -> None:
     """A search may end between the two questions of a pair."""
-    require_calls_to_end_the_search(SPSA(queries=queries, pairs=8), pictures)
+    require_calls_to_end_the_search(SPSA(queries=queries, pairs=8), images)
 
 
-def test_a_picture_is_attacked_the_same_alone_and_in_a_batch(pictures: Images) -> None:
-    """Each picture has its own random numbers, and its own moments of Adam."""
-    require_the_same_alone_and_in_a_batch(SPSA(queries=60, pairs=8), pictures)
+def test_an_image_is_attacked_the_same_alone_and_in_a_batch(images: Images) -> None:
+    """Each image has its own random numbers, and its own moments of Adam."""
+    require_the_same_alone_and_in_a_batch(SPSA(queries=60, pairs=8), images)
 
 
-def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> None:
+def test_both_directions_and_both_senses_of_a_score_work(images: Images) -> None:
     """Up is better, whatever the metric calls better."""
-    require_both_directions(SPSA(queries=120, pairs=8), pictures)
+    require_both_directions(SPSA(queries=120, pairs=8), images)
 
 
 @settings(max_examples=15, deadline=None)
@@ -125,7 +125,7 @@ def test_both_directions_and_both_senses_of_a_score_work(pictures: Images) -> No
     queries=st.integers(1, 30),
 )
 def test_the_budget_holds_at_any_size(shape: tuple[int, ...], eps: float, queries: int) -> None:
-    """Pictures of any values and sizes, down to one pixel, every one that is asked about."""
+    """Images of any values and sizes, down to one pixel, every one that is asked about."""
     clean = (np.random.default_rng(queries).integers(0, 256, shape) / 255).astype(np.float32)
     attack, oracle = SPSA(queries=queries, eps=eps, pairs=5), waves(shape[1:])
     require_budget(attack, clean, attack(clean, ScoreOnly(inner=oracle)))

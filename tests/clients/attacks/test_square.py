@@ -13,7 +13,7 @@ from scoreguard_client.oracles.base import Images, Scores
 
 
 def linear(shape: tuple[int, ...], seed: int = 5) -> LinearOracle:
-    """Weights that are smooth over the picture, as a metric's are."""
+    """Weights that are smooth over the image, as a metric's are."""
     rows, columns = np.indices(shape[1:])
     phases = np.random.default_rng(seed).uniform(0, 6, (3, 1, 1))
     return LinearOracle(weights=np.sin(rows / 6 + columns / 9 + phases).astype(np.float32))
@@ -42,8 +42,8 @@ class CurvedOracle(LinearOracle):
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("seed", range(5))
-def test_on_a_tiny_picture_it_finds_the_best_of_all_corners(mode: Mode, seed: int) -> None:
-    """All 4096 pictures of 2 x 2 pixels at x + eps or x - eps are tried; random search ends at the best of them."""
+def test_on_a_tiny_image_it_finds_the_best_of_all_corners(mode: Mode, seed: int) -> None:
+    """All 4096 images of 2 x 2 pixels at x + eps or x - eps are tried; random search ends at the best of them."""
     clean = np.full((1, 3, 2, 2), 0.5, dtype=np.float32)
     oracle = CurvedOracle(weights=np.random.default_rng(seed).normal(size=(3, 2, 2)).astype(np.float32))
     signs = np.array(list(itertools.product((-0.1, 0.1), repeat=12)), dtype=np.float32).reshape(-1, 3, 2, 2)
@@ -53,21 +53,21 @@ def test_on_a_tiny_picture_it_finds_the_best_of_all_corners(mode: Mode, seed: in
 
 
 @pytest.mark.parametrize("queries", [1, 2, 57])
-def test_exactly_the_declared_queries_are_asked_and_the_best_answer_is_kept(queries: int, pictures: Images) -> None:
+def test_exactly_the_declared_queries_are_asked_and_the_best_answer_is_kept(queries: int, images: Images) -> None:
     """One call per query for the whole batch; the score handed out is the best of the trace."""
-    oracle = linear(pictures.shape[1:])
-    result = Square(queries=queries)(pictures, ScoreOnly(inner=oracle))
+    oracle = linear(images.shape[1:])
+    result = Square(queries=queries)(images, ScoreOnly(inner=oracle))
     assert oracle.calls == queries
-    assert result.queries.tolist() == [queries] * len(pictures)
+    assert result.queries.tolist() == [queries] * len(images)
     np.testing.assert_array_equal(result.scores, result.trace.max(axis=0))
 
 
-def test_the_same_seeds_give_the_same_pictures_whatever_the_batch(pictures: Images) -> None:
-    """A picture's attack depends on its seed alone; another seed gives another picture."""
-    attack, oracle = Square(queries=40), ScoreOnly(inner=linear(pictures.shape[1:]))
-    batch = attack(pictures, oracle, seeds=[7, 8, 9])
-    alone = attack(pictures[1:2], oracle, seeds=[8])
-    other = attack(pictures[1:2], oracle, seeds=[80])
+def test_the_same_seeds_give_the_same_images_whatever_the_batch(images: Images) -> None:
+    """An image's attack depends on its seed alone; another seed gives another image."""
+    attack, oracle = Square(queries=40), ScoreOnly(inner=linear(images.shape[1:]))
+    batch = attack(images, oracle, seeds=[7, 8, 9])
+    alone = attack(images[1:2], oracle, seeds=[8])
+    other = attack(images[1:2], oracle, seeds=[80])
     np.testing.assert_array_equal(batch.attacked[1:2], alone.attacked)
     assert not np.array_equal(alone.attacked, other.attacked)
 
@@ -84,16 +84,16 @@ def test_the_start_is_vertical_stripes_of_one_pixel() -> None:
     assert len(np.unique(start[0, 0, 0] > 0)) == 2
 
 
-def test_the_benchmark_mode_starts_from_the_clean_picture_and_never_ends_below_it(pictures: Images) -> None:
-    """The first question is about the clean picture."""
-    oracle = linear(pictures.shape[1:])
-    result = Square(queries=30, mode=Mode.BENCHMARK)(pictures, ScoreOnly(inner=oracle))
-    np.testing.assert_array_equal(oracle.seen[0], pictures)
+def test_the_benchmark_mode_starts_from_the_clean_image_and_never_ends_below_it(images: Images) -> None:
+    """The first question is about the clean image."""
+    oracle = linear(images.shape[1:])
+    result = Square(queries=30, mode=Mode.BENCHMARK)(images, ScoreOnly(inner=oracle))
+    np.testing.assert_array_equal(oracle.seen[0], images)
     assert np.all(result.scores >= result.trace[0])
 
 
-def test_squares_reach_every_part_of_a_picture_larger_than_256_pixels() -> None:
-    """The lower right corner of a 20 x 400 picture is attacked too."""
+def test_squares_reach_every_part_of_an_image_larger_than_256_pixels() -> None:
+    """The lower right corner of a 20 x 400 image is attacked too."""
     clean = np.full((1, 3, 20, 400), 0.5, dtype=np.float32)
     oracle = LinearOracle(weights=np.ones((3, 20, 400), dtype=np.float32))
     result = Square(queries=400, p_init=0.2, mode=Mode.BENCHMARK)(clean, ScoreOnly(inner=oracle))
@@ -111,8 +111,8 @@ def test_the_squares_shrink_by_the_papers_schedule() -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (33, 2)])
-def test_tiny_pictures_are_attacked_without_leaving_them(size: tuple[int, int]) -> None:
-    """Squares are cut to the picture and have at least one pixel."""
+def test_tiny_images_are_attacked_without_leaving_them(size: tuple[int, int]) -> None:
+    """Squares are cut to the image and have at least one pixel."""
     clean = np.full((2, 3, *size), 0.3, dtype=np.float32)
     result = Square(queries=25, p_init=0.8)(clean, ScoreOnly(inner=linear(clean.shape[1:])))
     assert result.attacked.shape == clean.shape

@@ -16,16 +16,16 @@ from scoreguard_client.oracles.base import Images, OracleFacts
 from scoreguard_export.metrics.catalogue import load_metric
 
 
-def smooth(pictures: torch.Tensor) -> torch.Tensor:
+def smooth(images: torch.Tensor) -> torch.Tensor:
     """A score in (0, 1) with a gradient of the order of 1 everywhere."""
-    weights = torch.cos(torch.arange(pictures[0].numel()) * 0.3).reshape(pictures.shape[1:]) + 0.2
-    return torch.sigmoid((torch.sin(3 * pictures) * weights).sum(dim=(1, 2, 3)) / 30)
+    weights = torch.cos(torch.arange(images[0].numel()) * 0.3).reshape(images.shape[1:]) + 0.2
+    return torch.sigmoid((torch.sin(3 * images) * weights).sum(dim=(1, 2, 3)) / 30)
 
 
-def haar(pictures: Images) -> Images:
+def haar(images: Images) -> Images:
     """Low band of the Haar transform and back, by its matrix: rows (1, 1) / sqrt 2 on pairs; odd sizes padded by 0."""
-    height, width = pictures.shape[2:]
-    padded = np.pad(pictures.astype(np.float64), ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
+    height, width = images.shape[2:]
+    padded = np.pad(images.astype(np.float64), ((0, 0), (0, 0), (0, height % 2), (0, width % 2)))
     down, aside = (np.kron(np.eye((size + 1) // 2), [[1, 1]]) / np.sqrt(2) for size in (height, width))
     low: Images = down.T @ (down @ padded @ aside.T) @ aside
     return low
@@ -34,22 +34,22 @@ def haar(pictures: Images) -> Images:
 @pytest.mark.parametrize("size", [(8, 8), (7, 8), (8, 7), (7, 5), (1, 1)])
 def test_the_low_frequencies_are_those_of_the_haar_transform(size: tuple[int, int]) -> None:
     """Also where a side is odd."""
-    pictures = np.random.default_rng(3).random((2, 3, *size), dtype=np.float32)
-    np.testing.assert_allclose(low_frequencies(torch.from_numpy(pictures)).numpy(), haar(pictures), atol=1e-6)
+    images = np.random.default_rng(3).random((2, 3, *size), dtype=np.float32)
+    np.testing.assert_allclose(low_frequencies(torch.from_numpy(images)).numpy(), haar(images), atol=1e-6)
 
 
 def reference(clean: Images, *, mode: Mode, lambda_lf: float, lr: float, steps: int) -> Images:
-    """The whole loss by autograd, one picture at a time."""
+    """The whole loss by autograd, one image at a time."""
     attacked = []
-    for picture in torch.from_numpy(clean):
-        height, width = picture.shape[1:]
+    for image in torch.from_numpy(clean):
+        height, width = image.shape[1:]
         bands = [torch.eye((size + 1) // 2).repeat_interleave(2, 1)[:, :size] / 2 for size in (height, width)]
-        start = picture if mode is Mode.BENCHMARK else torch.atanh(picture * (2 - 6e-7) - 1 + 3e-7)
+        start = image if mode is Mode.BENCHMARK else torch.atanh(image * (2 - 6e-7) - 1 + 3e-7)
         variable = start.clone().requires_grad_()
         optimizer = torch.optim.Adam([variable], lr=lr)
         for _ in range(steps):
             shown = variable if mode is Mode.BENCHMARK else 0.5 * (torch.tanh(variable) + 1)
-            means = bands[0] @ (shown - picture) @ bands[1].T
+            means = bands[0] @ (shown - image) @ bands[1].T
             # Each mean stands for four pixels, and is below 1 in size, where SmoothL1 is half the square.
             loss = 1 - smooth(shown[None])[0] + lambda_lf * 4 * (means**2).sum() / 2
             optimizer.zero_grad()
@@ -64,15 +64,15 @@ def reference(clean: Images, *, mode: Mode, lambda_lf: float, lr: float, steps: 
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize(("lambda_lf", "steps"), [(0.0, 9), (0.1, 9), (1.0, 4)])
-def test_the_steps_are_those_of_an_independent_loop(mode: Mode, lambda_lf: float, steps: int, pictures: Images) -> None:
-    """The odd size of these pictures pads them; the padding adds its share to the last row and column.
+def test_the_steps_are_those_of_an_independent_loop(mode: Mode, lambda_lf: float, steps: int, images: Images) -> None:
+    """The odd size of these images pads them; the padding adds its share to the last row and column.
 
     Few steps with a heavy weight: there pixels swing about their block's mean, and rounding decides which way first.
     """
     lr = 0.005 if mode is Mode.BENCHMARK else 0.05
     attack = SSAH(mode=mode, lambda_lf=lambda_lf, lr=lr, iterations=steps)
-    result = attack(pictures, TorchOracle(function=smooth))
-    wanted = reference(pictures, mode=mode, lambda_lf=lambda_lf, lr=lr, steps=steps)
+    result = attack(images, TorchOracle(function=smooth))
+    wanted = reference(images, mode=mode, lambda_lf=lambda_lf, lr=lr, steps=steps)
     assert np.mean(np.abs(result.attacked - wanted) > 1e-4) < 0.005
 
 
@@ -86,11 +86,11 @@ class Percent(TorchOracle):
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_score_weighs_by_its_share_of_the_range(mode: Mode, pictures: Images) -> None:
+def test_the_score_weighs_by_its_share_of_the_range(mode: Mode, images: Images) -> None:
     """In other units the same metric is attacked alike: the low frequencies weigh as much."""
     attack = SSAH(mode=mode, lambda_lf=0.5, iterations=4)
-    one = attack(pictures, TorchOracle(function=smooth))
-    hundred = attack(pictures, Percent(function=lambda batch: 100 * smooth(batch)))
+    one = attack(images, TorchOracle(function=smooth))
+    hundred = attack(images, Percent(function=lambda batch: 100 * smooth(batch)))
     np.testing.assert_allclose(hundred.attacked, one.attacked, atol=1e-4)
 
 

@@ -44,19 +44,19 @@ def written(folder: Path, kind: type[UniversalAttack] = OptimizedUAP, direction:
 
 
 def linear(images: Images) -> LinearOracle:
-    """A score of these pictures."""
+    """A score of these images."""
     return LinearOracle(weights=np.ones(images.shape[1:], dtype=np.float32))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("amplitude", [0.2, 0.4, 0.8, 1.0])
 def test_the_perturbation_is_tiled_scaled_and_cut(
-    kind: type[UniversalAttack], amplitude: float, pictures: Images, tmp_path: Path
+    kind: type[UniversalAttack], amplitude: float, images: Images, tmp_path: Path
 ) -> None:
-    """clip(x + amplitude * tile(u)) on pictures of 17 x 23, whose values touch both ends of the range."""
-    result = kind(file=written(tmp_path, kind), amplitude=amplitude)(pictures, linear(pictures))
+    """clip(x + amplitude * tile(u)) on images of 17 x 23, whose values touch both ends of the range."""
+    result = kind(file=written(tmp_path, kind), amplitude=amplitude)(images, linear(images))
     tiles = np.tile(perturbation().astype(np.float64), (1, 4, 4))[:, :17, :23]
-    np.testing.assert_allclose(result.attacked, np.clip(pictures + amplitude * tiles, 0, 1), atol=1e-7)
+    np.testing.assert_allclose(result.attacked, np.clip(images + amplitude * tiles, 0, 1), atol=1e-7)
     assert {0.0, 1.0} <= {result.attacked.min(), result.attacked.max()}
 
 
@@ -79,14 +79,14 @@ def test_the_budget_is_the_amplitude_times_the_largest_value(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_one_score_is_all_that_is_asked(kind: type[UniversalAttack], pictures: Images, tmp_path: Path) -> None:
-    """That of the finished picture; no gradient is needed, and a picture does not depend on its batch."""
-    attack, oracle = kind(file=written(tmp_path, kind)), linear(pictures)
-    result = attack(pictures, ScoreOnly(inner=oracle))
+def test_one_score_is_all_that_is_asked(kind: type[UniversalAttack], images: Images, tmp_path: Path) -> None:
+    """That of the finished image; no gradient is needed, and an image does not depend on its batch."""
+    attack, oracle = kind(file=written(tmp_path, kind)), linear(images)
+    result = attack(images, ScoreOnly(inner=oracle))
     assert (attack.needs, attack.queries_needed, oracle.calls) == (Needs.TRAINING, 0, 1)
-    assert result.queries.tolist() == [1] * len(pictures)
+    assert result.queries.tolist() == [1] * len(images)
     np.testing.assert_array_equal(result.scores, oracle.score(result.attacked))
-    alone = attack(pictures[1:2], oracle)
+    alone = attack(images[1:2], oracle)
     np.testing.assert_array_equal(alone.attacked[0], result.attacked[1])
 
 
@@ -115,28 +115,28 @@ def test_a_pinned_attack_carries_the_digest_of_its_file(kind: type[UniversalAtta
     assert attack.amplitude == 0.8
 
 
-def test_a_perturbation_of_another_training_is_refused(pictures: Images, tmp_path: Path) -> None:
+def test_a_perturbation_of_another_training_is_refused(images: Images, tmp_path: Path) -> None:
     """Kind and direction must be those of the attack; the message says what to do."""
     file = written(tmp_path, CumulativeUAP)
     with pytest.raises(
         PerturbationError, match="trained as cumulative, and optimized-uap is optimized: use cumulative"
     ):
-        OptimizedUAP(file=file)(pictures, linear(pictures))
+        OptimizedUAP(file=file)(images, linear(images))
     with pytest.raises(
         PerturbationError, match="trained as up, and cumulative-uap is down: train one with --direction"
     ):
         CumulativeUAP(file=file, direction=Direction.DOWN).pinned()
     down = CumulativeUAP(file=written(tmp_path, CumulativeUAP, "down"), direction=Direction.DOWN)
-    assert down(pictures, linear(pictures)).attacked.shape == pictures.shape
+    assert down(images, linear(images)).attacked.shape == images.shape
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_missing_file_names_the_command_that_makes_one(kind: type[UniversalAttack], pictures: Images) -> None:
+def test_a_missing_file_names_the_command_that_makes_one(kind: type[UniversalAttack], images: Images) -> None:
     """Both where no file was given and where it is not there."""
     with pytest.raises(AttackSpecError, match=f"{kind.name}:file=FILE; scoreguard uap train --kind {kind.kind}"):
         kind()
     with pytest.raises(PerturbationError, match=r"gone\.safetensors.*scoreguard uap train --out gone\.safetensors"):
-        kind(file="gone.safetensors")(pictures, linear(pictures))
+        kind(file="gone.safetensors")(images, linear(images))
 
 
 @pytest.mark.parametrize(

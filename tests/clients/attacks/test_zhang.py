@@ -33,10 +33,10 @@ Measure = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 MEAN, DEVIATION = (torch.tensor(values).reshape(3, 1, 1) for values in ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]))
 
 
-def smooth(pictures: torch.Tensor) -> torch.Tensor:
+def smooth(images: torch.Tensor) -> torch.Tensor:
     """A score in (0, 1) with a gradient of the order of 1 / values everywhere."""
-    weights = torch.cos(torch.arange(pictures[0].numel()) * 0.3).reshape(pictures.shape[1:]) + 0.2
-    return torch.sigmoid((torch.sin(3 * pictures) * weights).mean(dim=(1, 2, 3)))
+    weights = torch.cos(torch.arange(images[0].numel()) * 0.3).reshape(images.shape[1:]) + 0.2
+    return torch.sigmoid((torch.sin(3 * images) * weights).mean(dim=(1, 2, 3)))
 
 
 def photos(height: int = 48, width: int = 51) -> Images:
@@ -47,7 +47,7 @@ def photos(height: int = 48, width: int = 51) -> Images:
 
 @pytest.mark.parametrize("size", [(11, 11), (24, 17), (100, 100)])
 def test_ssim_is_the_one_of_scikit_image(size: tuple[int, int]) -> None:
-    """Gaussian window, no resampling of pictures of 400 pixels and more; one value for each picture."""
+    """Gaussian window, no resampling of images of 400 pixels and more; one value for each image."""
     clean = np.tile(photos(*size), (1, 1, 4, 4) if size == (100, 100) else 1)
     other = np.clip(clean + np.random.default_rng(1).normal(0, 0.1, clean.shape), 0, 1).astype(np.float32)
     found, _ = value_and_gradient(ssim_distance, other, clean)
@@ -58,7 +58,7 @@ def test_ssim_is_the_one_of_scikit_image(size: tuple[int, int]) -> None:
 
 
 def test_the_derivative_of_ssim_is_that_of_finite_differences() -> None:
-    """At a few pixels, in both pictures of a batch."""
+    """At a few pixels, in both images of a batch."""
     rng = np.random.default_rng(2)
     clean, other = rng.random((2, 3, 13, 12)), rng.random((2, 3, 13, 12))
     _, gradient = value_and_gradient(ssim_distance, other.astype(np.float32), clean.astype(np.float32))
@@ -91,9 +91,9 @@ def load(path: Path) -> dict[str, torch.Tensor]:
     return state
 
 
-def features(picture: torch.Tensor, state: dict[str, torch.Tensor], pool: Measure) -> list[torch.Tensor]:
+def features(image: torch.Tensor, state: dict[str, torch.Tensor], pool: Measure) -> list[torch.Tensor]:
     """The five layers of VGG16 that both measures compare, written out."""
-    current, found = (picture - MEAN) / DEVIATION, []
+    current, found = (image - MEAN) / DEVIATION, []
     for index, places in enumerate(BLOCKS):
         current = pool(current, current) if index else current
         for place in places:
@@ -103,16 +103,16 @@ def features(picture: torch.Tensor, state: dict[str, torch.Tensor], pool: Measur
     return found
 
 
-def l2_pool(picture: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+def l2_pool(image: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     """The pooling of DISTS: a Hann window on the squares."""
     window = torch.tensor([0.25, 0.5, 0.25])
-    kernel = torch.outer(window, window).expand(picture.shape[1], 1, 3, 3)
-    return (functional.conv2d(picture**2, kernel, stride=2, padding=1, groups=picture.shape[1]) + 1e-12).sqrt()
+    kernel = torch.outer(window, window).expand(image.shape[1], 1, 3, 3)
+    return (functional.conv2d(image**2, kernel, stride=2, padding=1, groups=image.shape[1]) + 1e-12).sqrt()
 
 
-def max_pool(picture: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
+def max_pool(image: torch.Tensor, _: torch.Tensor) -> torch.Tensor:
     """The pooling of VGG16."""
-    return functional.max_pool2d(picture, 2)
+    return functional.max_pool2d(image, 2)
 
 
 def written_lpips(first: torch.Tensor, second: torch.Tensor, folder: Path) -> float:
@@ -127,7 +127,7 @@ def written_lpips(first: torch.Tensor, second: torch.Tensor, folder: Path) -> fl
 
 
 def written_dists(first: torch.Tensor, second: torch.Tensor, folder: Path) -> float:
-    """DISTS of one pair: one minus the weighted similarity of means and of variances, the picture a layer too."""
+    """DISTS of one pair: one minus the weighted similarity of means and of variances, the image a layer too."""
     state, heads = load(folder / VGG16), load(folder / DISTS)
     means, structures = [], []
     layers = zip([first, *features(first, state, l2_pool)], [second, *features(second, state, l2_pool)], strict=True)
@@ -145,7 +145,7 @@ def written_dists(first: torch.Tensor, second: torch.Tensor, folder: Path) -> fl
 def test_deep_measures_are_those_of_their_papers(
     measure: Callable[[str, str], Measure], written: Callable[[torch.Tensor, torch.Tensor, Path], float], folder: Path
 ) -> None:
-    """Each picture of a batch has its own value."""
+    """Each image of a batch has its own value."""
     clean = torch.from_numpy(photos(32, 37))
     other = (clean + 0.1 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))).clamp(0, 1)
     found = measure(str(folder), "")(other, clean)
@@ -156,7 +156,7 @@ def test_deep_measures_are_those_of_their_papers(
 
 @pytest.mark.parametrize("kind", [ZhangLPIPS, ZhangDISTS])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_deep_measure_holds_the_picture_back_and_the_score_still_rises(
+def test_a_deep_measure_holds_the_image_back_and_the_score_still_rises(
     kind: type[DeepZhang], mode: Mode, folder: Path
 ) -> None:
     """Against the same attack with weight 0."""
@@ -176,7 +176,7 @@ def window_ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
     """SSIM of one pair (3, H, W) by explicit windows."""
     ramp = torch.exp(-((torch.arange(11) - 5.0) ** 2) / (2 * 1.5**2))
     window = torch.outer(ramp, ramp) / ramp.sum() ** 2
-    x, y = (picture.unfold(1, 11, 1).unfold(2, 11, 1) for picture in (first, second))
+    x, y = (image.unfold(1, 11, 1).unfold(2, 11, 1) for image in (first, second))
     mean_x, mean_y, xx, yy, xy = ((z * window).sum((3, 4)) for z in (x, y, x * x, y * y, x * y))
     spread = xx - mean_x**2 + yy - mean_y**2
     contrast = (2 * (xy - mean_x * mean_y) + 0.03**2) / (spread + 0.03**2)
@@ -184,17 +184,17 @@ def window_ssim(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 
 def reference(clean: Images, *, mode: Mode, weight: float, lr: float, steps: int) -> Images:
-    """Sign steps in paper mode, torch's Adam in the benchmark's; one picture at a time, autograd all the way."""
+    """Sign steps in paper mode, torch's Adam in the benchmark's; one image at a time, autograd all the way."""
     attacked = []
-    for seed, picture in enumerate(torch.from_numpy(clean)):
-        current = picture.clone()
+    for seed, image in enumerate(torch.from_numpy(clean)):
+        current = image.clone()
         if mode is Mode.PAPER:
-            noise = np.random.default_rng(seed).integers(-1, 2, picture.shape) / 255
-            current = (picture + torch.from_numpy(noise)).float().clamp(0, 1)
+            noise = np.random.default_rng(seed).integers(-1, 2, image.shape) / 255
+            current = (image + torch.from_numpy(noise)).float().clamp(0, 1)
         optimizer = torch.optim.Adam([current], lr=lr)
         for _ in range(steps):
             point = current.clone().requires_grad_()
-            loss = 1 - smooth(point[None])[0] + weight * (1 - window_ssim(point, picture))
+            loss = 1 - smooth(point[None])[0] + weight * (1 - window_ssim(point, image))
             (gradient,) = torch.autograd.grad(loss, point)
             if mode is Mode.PAPER:
                 gradient[:, :5, :5] = gradient[:, -5:, -5:] = 0
@@ -208,11 +208,11 @@ def reference(clean: Images, *, mode: Mode, weight: float, lr: float, steps: int
 
 
 @pytest.mark.parametrize("mode", list(Mode))
-def test_the_steps_are_those_of_an_independent_loop(mode: Mode, pictures: Images) -> None:
+def test_the_steps_are_those_of_an_independent_loop(mode: Mode, images: Images) -> None:
     """In all but a few pixels whose gradient vanishes."""
     attack = ZhangSSIM(mode=mode, iterations=6, weight=0.5)
-    result = attack(pictures, TorchOracle(function=smooth))
-    wanted = reference(pictures, mode=mode, weight=0.5, lr=0.005, steps=6)
+    result = attack(images, TorchOracle(function=smooth))
+    wanted = reference(images, mode=mode, weight=0.5, lr=0.005, steps=6)
     assert np.mean(np.abs(result.attacked - wanted) > 1e-3) < 0.01
 
 
@@ -250,7 +250,7 @@ def test_only_the_papers_ssim_spares_two_corners(mode: Mode, folder: Path) -> No
 
 
 def test_the_papers_steps_have_their_length_however_weak_the_gradient() -> None:
-    """Each picture's gradient is scaled by its own norm: Adam's 1e-8 does not stop a picture beside a steeper one."""
+    """Each image's gradient is scaled by its own norm: Adam's 1e-8 does not stop an image beside a steeper one."""
     clean = np.full((2, 3, 12, 12), 0.5, dtype=np.float32)
 
     class Uneven(LinearOracle):
@@ -263,16 +263,16 @@ def test_the_papers_steps_have_their_length_however_weak_the_gradient() -> None:
     np.testing.assert_allclose(moved[:, :, 5:7], 4 * 0.005, atol=1 / 255 + 1e-6)
 
 
-def test_the_papers_start_is_one_level_of_noise_from_the_seed(pictures: Images) -> None:
-    """-1, 0 or 1 of 255, drawn for each picture; the benchmark starts from the clean picture."""
+def test_the_papers_start_is_one_level_of_noise_from_the_seed(images: Images) -> None:
+    """-1, 0 or 1 of 255, drawn for each image; the benchmark starts from the clean image."""
     first = {}
     for mode in Mode:
-        oracle = LinearOracle(weights=np.ones(pictures.shape[1:], dtype=np.float32))
-        ZhangSSIM(mode=mode, iterations=1)(pictures, oracle, seeds=[4, 5, 4])
+        oracle = LinearOracle(weights=np.ones(images.shape[1:], dtype=np.float32))
+        ZhangSSIM(mode=mode, iterations=1)(images, oracle, seeds=[4, 5, 4])
         first[mode] = oracle.seen[0]
-    np.testing.assert_array_equal(first[Mode.BENCHMARK], pictures)
-    noise = np.rint((first[Mode.PAPER] - pictures) * 255)
-    inside = (pictures > 0).all(axis=0) & (pictures < 1).all(axis=0)
+    np.testing.assert_array_equal(first[Mode.BENCHMARK], images)
+    noise = np.rint((first[Mode.PAPER] - images) * 255)
+    inside = (images > 0).all(axis=0) & (images < 1).all(axis=0)
     assert set(np.unique(noise)) == {-1, 0, 1}
     assert np.array_equal(noise[0][inside], noise[2][inside])
     assert not np.array_equal(noise[0][inside], noise[1][inside])
@@ -295,18 +295,18 @@ def test_lite_is_fooled_at_a_higher_ssim_than_by_plain_adam(mode: Mode) -> None:
 
 @pytest.mark.parametrize("mode", list(Mode))
 @pytest.mark.parametrize("higher_is_better", [True, False])
-def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better: bool, pictures: Images) -> None:
+def test_the_score_moves_in_the_direction_asked_for(mode: Mode, higher_is_better: bool, images: Images) -> None:
     """Up is better quality, whichever way the metric runs; the measure holds in both."""
     oracle = TorchOracle(function=smooth, higher_is_better=higher_is_better)
     sign = 1 if higher_is_better else -1
-    up, down = (ZhangSSIM(mode=mode, weight=0.01, iterations=8, direction=way)(pictures, oracle) for way in Direction)
-    assert np.all(sign * up.scores > sign * oracle.score(pictures))
-    assert np.all(sign * down.scores < sign * oracle.score(pictures))
+    up, down = (ZhangSSIM(mode=mode, weight=0.01, iterations=8, direction=way)(images, oracle) for way in Direction)
+    assert np.all(sign * up.scores > sign * oracle.score(images))
+    assert np.all(sign * down.scores < sign * oracle.score(images))
 
 
 @pytest.mark.parametrize("kind", [ZhangSSIM, ZhangLPIPS, ZhangDISTS])
 @pytest.mark.parametrize("mode", list(Mode))
-def test_a_picture_is_attacked_alike_in_any_batch(kind: type[Zhang], mode: Mode, folder: Path) -> None:
+def test_an_image_is_attacked_alike_in_any_batch(kind: type[Zhang], mode: Mode, folder: Path) -> None:
     """Its own seed, its own measure, its own norm of the gradient."""
     clean, oracle = photos(20, 23), TorchOracle(function=smooth)
     attack = kind(mode=mode, iterations=3)
@@ -324,7 +324,7 @@ def test_a_picture_is_attacked_alike_in_any_batch(kind: type[Zhang], mode: Mode,
     seed=st.integers(0, 2**32 - 1),
 )
 def test_the_budget_holds_at_any_size(mode: Mode, shape: tuple[int, ...], eps: float, seed: int) -> None:
-    """L-infinity, range and types; the window of SSIM shrinks with the picture."""
+    """L-infinity, range and types; the window of SSIM shrinks with the image."""
     clean = (np.random.default_rng(seed).integers(0, 256, shape) / 255).astype(np.float32)
     attack = ZhangSSIM(mode=mode, eps=eps, iterations=3, lr=0.05)
     require_budget(attack, clean, attack(clean, TorchOracle(function=smooth)))
@@ -333,12 +333,12 @@ def test_the_budget_holds_at_any_size(mode: Mode, shape: tuple[int, ...], eps: f
 @pytest.mark.parametrize("size", [(16, 16), (17, 30)])
 @pytest.mark.parametrize("kind", [ZhangLPIPS, ZhangDISTS])
 def test_the_budget_holds_with_deep_measures(kind: type[DeepZhang], size: tuple[int, int], folder: Path) -> None:
-    """Down to the smallest picture that LPIPS takes."""
+    """Down to the smallest image that LPIPS takes."""
     attack = kind(weights=str(folder), eps=0.01, iterations=2)
     require_budget(attack, photos(*size), attack(photos(*size), TorchOracle(function=smooth)))
 
 
-def test_pictures_too_small_for_lpips_are_refused_and_dists_takes_them(folder: Path) -> None:
+def test_images_too_small_for_lpips_are_refused_and_dists_takes_them(folder: Path) -> None:
     """Four halvings leave nothing of 15 pixels."""
     oracle = TorchOracle(function=smooth)
     with pytest.raises(AttackInputError, match="at least 16 x 16"):

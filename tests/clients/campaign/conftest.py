@@ -1,4 +1,4 @@
-"""Pictures and options for campaigns against the small real server."""
+"""Images and options for campaigns against the small real server."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Launch = Callable[..., Summary]
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five pictures of two sizes, one in a folder of its own."""
+    """Five images of two sizes, one in a folder of its own."""
     folder = tmp_path / "photos"
     (folder / "more").mkdir(parents=True)
     rng = np.random.default_rng(0)
     sizes = {"a.png": (12, 16), "b.png": (12, 16), "c.png": (9, 20), "d.png": (12, 16), "more/e.png": (9, 20)}
     for name, (height, width) in sizes.items():
         PIL.Image.fromarray(rng.integers(40, 200, (height, width, 3), dtype=np.uint8)).save(folder / name)
-    (folder / "notes.txt").write_text("not a picture")
+    (folder / "notes.txt").write_text("not an image")
     return folder
 
 

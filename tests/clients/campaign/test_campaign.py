@@ -37,7 +37,7 @@ from scoreguard_client.campaign import (
     Summary,
     launch,
 )
-from scoreguard_client.campaign.gallery import picture_path
+from scoreguard_client.campaign.gallery import image_path
 from scoreguard_client.oracles.draws import AUTO, PROBES
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import as_batch, find_images, read_image
@@ -54,7 +54,7 @@ def records_of(run: Path) -> list[Record]:
 
 
 class Twenty(torch.nn.Module):
-    """A naturalness of 20 for every picture."""
+    """A naturalness of 20 for every image."""
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score."""
@@ -74,10 +74,10 @@ def comparable(record: Record) -> Record:
     return replace(record, crafting_seconds=0, scoring_seconds=0, queries=0)
 
 
-def test_every_picture_attack_and_chain_has_one_record_with_every_number(
+def test_every_image_attack_and_chain_has_one_record_with_every_number(
     run_campaign: Launch, options: CampaignOptions
 ) -> None:
-    """Chains are named with all parameters; `none` needs no purified picture of its own."""
+    """Chains are named with all parameters; `none` needs no purified image of its own."""
     summary = run_campaign()
     records = records_of(options.out)
     assert (summary.records, summary.failed, len(records)) == (5 * 2 * 3, 0, 30)
@@ -131,7 +131,7 @@ def test_adaptive_attacks_work_through_each_chain_and_are_scored_behind_it_alone
 def test_random_chains_are_drawn_several_times_with_seeds_of_their_own(
     run_campaign: Launch, options: CampaignOptions
 ) -> None:
-    """Clean and attacked pictures do not share seeds; deterministic chains have one draw."""
+    """Clean and attacked images do not share seeds; deterministic chains have one draw."""
     run_campaign(draws=4)
     with Store.open(options.out) as store:
         records, clean = store.records(), store.clean()
@@ -169,7 +169,7 @@ def test_a_failed_call_is_written_down_with_its_cause_and_tried_again_on_the_nex
     """The other records are there, and afterwards nothing tells of the failure."""
     failures = [status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full")]
 
-    def refuse_one_rounded_picture(request: Any) -> status_pb2.Status | None:
+    def refuse_one_rounded_image(request: Any) -> status_pb2.Status | None:
         image = getattr(request, "image", None)
         rounded = image is not None and image.tensor.data_type == scoring_pb2.DATA_TYPE_UINT8
         return failures.pop() if rounded and failures else None
@@ -177,7 +177,7 @@ def test_a_failed_call_is_written_down_with_its_cause_and_tried_again_on_the_nex
     def fail_after_clean(runner: Runner) -> Progress:
         def progress(steps: int, what: str) -> None:
             if what.startswith("fgsm"):
-                running.service.refuse = refuse_one_rounded_picture
+                running.service.refuse = refuse_one_rounded_image
 
         return progress
 
@@ -252,7 +252,7 @@ def test_a_server_that_restarts_is_waited_for_and_nothing_is_missing(
 
 
 @pytest.mark.parametrize("attack", ["square:queries=5", "fgsm"])
-def test_one_picture_that_cannot_be_attacked_fails_alone(
+def test_one_image_that_cannot_be_attacked_fails_alone(
     attack: str, run_campaign: Launch, options: CampaignOptions, running: Any
 ) -> None:
     """The others of its batch are attacked, and the next run mends the one."""
@@ -262,8 +262,8 @@ def test_one_picture_that_cannot_be_attacked_fails_alone(
         image = getattr(request, "image", None)
         if image is None or image.tensor.data_type != scoring_pb2.DATA_TYPE_FLOAT32:
             return None
-        picture = codec.from_tensor(image.tensor)
-        same = picture.shape == refused.shape and np.abs(picture - refused).max() < 0.2
+        values = codec.from_tensor(image.tensor)
+        same = values.shape == refused.shape and np.abs(values - refused).max() < 0.2
         return status_pb2.Status(code=code_pb2.DEADLINE_EXCEEDED, message="too slow") if same else None
 
     def refuse_later(runner: Runner) -> Progress:
@@ -280,22 +280,22 @@ def test_one_picture_that_cannot_be_attacked_fails_alone(
     assert (again.records, again.failed) == (5, 0)
 
 
-def test_pictures_are_kept_for_the_first_three_and_exact_arrays_only_where_all_is_kept(
+def test_images_are_kept_for_the_first_three_and_exact_arrays_only_where_all_is_kept(
     run_campaign: Launch, options: CampaignOptions, tmp_path: Path
 ) -> None:
-    """The PNG of an attacked picture is its 8-bit form inside the budget."""
+    """The PNG of an attacked image is its 8-bit form inside the budget."""
     run_campaign()
-    clean = np.asarray(PIL.Image.open(picture_path(options.out, "a.png"))).astype(int)
-    kept = picture_path(options.out, "a.png", attack=FGSM, attacked_through="none")
+    clean = np.asarray(PIL.Image.open(image_path(options.out, "a.png"))).astype(int)
+    kept = image_path(options.out, "a.png", attack=FGSM, attacked_through="none")
     attacked = np.asarray(PIL.Image.open(kept)).astype(int)
     assert np.all(attacked - clean == 10)
-    assert picture_path(options.out, "c.png", attack=FGSM, attacked_through="none", chain=DIM).is_file()
-    assert not picture_path(options.out, "d.png").exists()
-    assert not list(options.out.glob("pictures/batches/*"))
+    assert image_path(options.out, "c.png", attack=FGSM, attacked_through="none", chain=DIM).is_file()
+    assert not image_path(options.out, "d.png").exists()
+    assert not list(options.out.glob("images/batches/*"))
     everything = tmp_path / "everything"
     run_campaign(out=everything, keep_all=True)
-    assert picture_path(everything, "d.png").is_file()
-    assert len(list(everything.glob("pictures/batches/*.npz"))) == 2 * 3
+    assert image_path(everything, "d.png").is_file()
+    assert len(list(everything.glob("images/batches/*.npz"))) == 2 * 3
 
 
 def test_an_attacked_batch_on_disk_is_not_crafted_again_unless_it_is_damaged(
@@ -318,12 +318,12 @@ def test_an_attacked_batch_on_disk_is_not_crafted_again_unless_it_is_damaged(
         running.service.refuse = refuse_the_attacked_image
         assert run_campaign(out=out, **changes).failed == 1
         running.service.refuse = lambda request: None
-        (batch,) = out.glob("pictures/batches/*.npz")
+        (batch,) = out.glob("images/batches/*.npz")
         if damaged:
             batch.write_bytes(batch.read_bytes()[:200])
         running.service.requests.clear()
         assert run_campaign(out=out, **changes).failed == 0
-        # The catalogue, and the attacked picture as float and as 8 bits.
+        # The catalogue, and the attacked image as float and as 8 bits.
         assert len(running.service.requests) == 3 + (50 if damaged else 0)
         assert not batch.exists()
 
@@ -381,7 +381,7 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
     assert not [u for u in replace(plan, adaptive=False).units() if str(u.attack) == pushes]
 
 
-def test_a_folder_without_pictures_is_refused(run_campaign: Launch, photos: Path, tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(run_campaign: Launch, photos: Path, tmp_path: Path) -> None:
     """The path is in the message."""
     empty = tmp_path / "empty"
     empty.mkdir()
@@ -391,10 +391,10 @@ def test_a_folder_without_pictures_is_refused(run_campaign: Launch, photos: Path
         run_campaign(images=photos / "a.png")
 
 
-def test_a_picture_that_changes_during_a_campaign_fails_its_records_only(
+def test_an_image_that_changes_during_a_campaign_fails_its_records_only(
     run_campaign: Launch, options: CampaignOptions, photos: Path
 ) -> None:
-    """It is not the picture of the plan any more."""
+    """It is not the image of the plan any more."""
 
     def change(runner: Runner) -> Progress:
         PIL.Image.new("RGB", (20, 9)).save(photos / "more/e.png")
@@ -412,7 +412,7 @@ def test_another_plan_in_the_directory_is_refused(run_campaign: Launch) -> None:
         run_campaign(attacks="fgsm", seed=1)
 
 
-def test_a_limit_takes_the_first_pictures_by_name(run_campaign: Launch, options: CampaignOptions) -> None:
+def test_a_limit_takes_the_first_images_by_name(run_campaign: Launch, options: CampaignOptions) -> None:
     """Sorted by path."""
     run_campaign(limit=2, attacks="fgsm")
     assert {record.image for record in records_of(options.out)} == {"a.png", "b.png"}
@@ -489,7 +489,7 @@ def test_a_missing_extra_is_no_failed_record(
 def test_a_local_surrogate_of_another_metric_makes_a_transfer_attack(
     run_campaign: Launch, options: CampaignOptions, tmp_path: Path
 ) -> None:
-    """Pictures are crafted on the archive's metric and scored by the server's; chains that it lacks fail alone."""
+    """Images are crafted on the archive's metric and scored by the server's; chains that it lacks fail alone."""
     surrogate = write_archive(tmp_path / "energy").path
     run_campaign(gradients=None, surrogate=surrogate, attacks="fgsm", adaptive=True)
     with Store.open(options.out) as store:

@@ -72,7 +72,7 @@ def records_of(run: Path) -> list[Record]:
 
 
 def test_what_a_mac_adds_to_a_zip_is_no_image(folder: Path) -> None:
-    """`._a.png` beside `a.png` is no picture, and nobody means it to be one."""
+    """`._a.png` beside `a.png` is no image, and nobody means it to be one."""
     (folder / "._a.png").write_bytes(b"\0\5\x16\7\0\2\0\0Mac OS X        " + b"\0" * 60)
     found = find_images(folder)
     assert [image.name for image in found.images] == ["a.png"]

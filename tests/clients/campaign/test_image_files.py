@@ -22,9 +22,9 @@ def chunk(kind: bytes, data: bytes) -> bytes:
 
 def test_every_kind_of_image_is_found_and_hidden_files_are_none(tmp_path: Path) -> None:
     """GIF, PPM, JFIF and AVIF as well; not macOS's companion files, which have the suffix of an image."""
-    picture = PIL.Image.linear_gradient("L").resize((8, 8)).convert("RGB")
+    gradient = PIL.Image.linear_gradient("L").resize((8, 8)).convert("RGB")
     for name in ("a.gif", "b.ppm", "c.jfif", "d.avif", "e.PNG"):
-        picture.save(tmp_path / name, {".jfif": "JPEG"}.get(Path(name).suffix))
+        gradient.save(tmp_path / name, {".jfif": "JPEG"}.get(Path(name).suffix))
     for name in ("._e.PNG", ".hidden.png", "notes.txt"):
         (tmp_path / name).write_bytes(b"no image")
     assert [image.name for image in find_images(tmp_path).images] == ["a.gif", "b.ppm", "c.jfif", "d.avif", "e.PNG"]

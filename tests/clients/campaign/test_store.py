@@ -135,7 +135,7 @@ def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
     [
         ({"seed": 4}, "seed: 3 there, 4 here"),
         ({"attacks": ("square:queries=5",)}, "attacks: fgsm:eps=0.1 there, square:queries=5 here"),
-        ({"images": PLAN.images[:2]}, "images: 5 pictures there, 2 pictures here"),
+        ({"images": PLAN.images[:2]}, "images: 5 images there, 2 images here"),
         ({"archive_sha256": "cd"}, "archive_sha256: ab there, cd here"),
         ({"chains": ("none", "flip")}, "defences: dim:factor=0.5 there, flip here"),
         ({"adaptive": False, "draws": 7}, "adaptive: True there, False here; draws: 1 there, 7 here"),
@@ -210,7 +210,7 @@ def test_a_batch_reads_back_as_it_was_written_and_one_without_a_trace_still_does
     assert again.seconds == BATCH.seconds
     for name, expected in vars(BATCH.result).items():
         assert np.array_equal(getattr(again.result, name), expected), name
-    (path,) = tmp_path.glob("pictures/batches/*.npz")
+    (path,) = tmp_path.glob("images/batches/*.npz")
     with np.load(path) as stored:
         arrays = dict(stored)
     np.savez(path, **{name: values for name, values in arrays.items() if name != "trace"})
@@ -222,8 +222,8 @@ def test_a_batch_reads_back_as_it_was_written_and_one_without_a_trace_still_does
     assert gallery.load(unit) is None
 
 
-def test_units_cover_every_picture_once_per_attack_and_crafting_chain_in_groups_of_one_size() -> None:
-    """Groups hold at most `batch` pictures; adaptive units exist for each chain but `none`."""
+def test_units_cover_every_image_once_per_attack_and_crafting_chain_in_groups_of_one_size() -> None:
+    """Groups hold at most `batch` images; adaptive units exist for each chain but `none`."""
     units = list(PLAN.units())
     for crafting in ("none", "dim:factor=0.5"):
         images = [image for unit in units if unit.attacked_through == crafting for image in unit.images]

@@ -29,25 +29,25 @@ def client(running: Any) -> Iterator[ScoringClient]:
 
 
 @pytest.fixture
-def pictures() -> Images:
-    """Five pictures, 6 x 4."""
+def images() -> Images:
+    """Five images, 6 x 4."""
     return np.random.default_rng(0).random((5, 3, 6, 4), dtype=np.float32)
 
 
-def test_scores_come_in_the_order_of_the_pictures_and_behind_the_chain(client: ScoringClient, pictures: Images) -> None:
+def test_scores_come_in_the_order_of_the_images_and_behind_the_chain(client: ScoringClient, images: Images) -> None:
     """Float values are scored unrounded."""
     metric = client.list_metrics().metric("bright")
-    means = pictures.mean(axis=(1, 2, 3), dtype=np.float64)
-    np.testing.assert_allclose(LiveScoreOracle(client, metric).score(pictures), 100 * means, rtol=1e-6)
-    np.testing.assert_allclose(LiveScoreOracle(client, metric, CHAIN).score(pictures), 50 * means, rtol=1e-6)
+    means = images.mean(axis=(1, 2, 3), dtype=np.float64)
+    np.testing.assert_allclose(LiveScoreOracle(client, metric).score(images), 100 * means, rtol=1e-6)
+    np.testing.assert_allclose(LiveScoreOracle(client, metric, CHAIN).score(images), 50 * means, rtol=1e-6)
 
 
-def test_gradients_come_with_scores_in_the_layout_of_batches(client: ScoringClient, pictures: Images) -> None:
+def test_gradients_come_with_scores_in_the_layout_of_batches(client: ScoringClient, images: Images) -> None:
     """The derivative of 100 mean(x / 2) is 50 / size everywhere."""
     oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"), CHAIN)
-    scores, gradient = oracle.gradient(pictures)
-    np.testing.assert_allclose(scores, oracle.score(pictures), rtol=1e-6)
-    np.testing.assert_allclose(gradient, np.full_like(pictures, 50 / pictures[0].size), rtol=1e-6)
+    scores, gradient = oracle.gradient(images)
+    np.testing.assert_allclose(scores, oracle.score(images), rtol=1e-6)
+    np.testing.assert_allclose(gradient, np.full_like(images, 50 / images[0].size), rtol=1e-6)
     assert isinstance(oracle, GradientOracle)
 
 
@@ -61,16 +61,16 @@ def test_the_facts_tell_the_chain_with_every_parameter(client: ScoringClient) ->
 
 
 def test_the_derivative_of_rounding_goes_with_every_gradient(
-    running: Any, client: ScoringClient, pictures: Images
+    running: Any, client: ScoringClient, images: Images
 ) -> None:
     """Straight through unless the twin is asked, whose draws go on where the others are."""
     oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"), parse_chain("shift"), seed=5)
     twin = oracle.with_rounding(Rounding.CUBIC)
     running.service.requests.clear()
-    oracle.gradient(pictures)
-    twin.gradient(pictures)
+    oracle.gradient(images)
+    twin.gradient(images)
     asked = running.service.requests
-    count = len(pictures)
+    count = len(images)
     assert [request.rounding for request in asked] == [ROUNDING_STRAIGHT_THROUGH] * count + [ROUNDING_CUBIC] * count
     assert len({request.seed for request in asked}) == 2 * count
 
@@ -81,24 +81,24 @@ def test_only_the_gradient_oracle_has_gradients(client: ScoringClient) -> None:
 
 
 def test_random_defences_are_drawn_anew_per_call_and_averaged(
-    running: Any, client: ScoringClient, pictures: Images
+    running: Any, client: ScoringClient, images: Images
 ) -> None:
     """Draws multiply the calls only behind a random defence; the draws follow from the seed."""
     metric = client.list_metrics().metric("bright")
     random = LiveScoreOracle(client, metric, parse_chain("shift"), seed=5, draws=6)
     running.service.requests.clear()
-    first, second = random.score(pictures), random.score(pictures)
-    assert len(running.service.requests) == 2 * 6 * len(pictures)
-    assert len({request.seed for request in running.service.requests}) == 2 * 6 * len(pictures)
+    first, second = random.score(images), random.score(images)
+    assert len(running.service.requests) == 2 * 6 * len(images)
+    assert len({request.seed for request in running.service.requests}) == 2 * 6 * len(images)
     assert not np.array_equal(first, second)
     again = LiveScoreOracle(client, metric, parse_chain("shift"), seed=5, draws=6)
-    np.testing.assert_array_equal(again.score(pictures), first)
+    np.testing.assert_array_equal(again.score(images), first)
     running.service.requests.clear()
-    LiveScoreOracle(client, metric, CHAIN, draws=6).score(pictures)
-    assert len(running.service.requests) == len(pictures)
+    LiveScoreOracle(client, metric, CHAIN, draws=6).score(images)
+    assert len(running.service.requests) == len(images)
 
 
-def test_each_image_may_have_draws_of_its_own(running: Any, client: ScoringClient, pictures: Images) -> None:
+def test_each_image_may_have_draws_of_its_own(running: Any, client: ScoringClient, images: Images) -> None:
     """As many calls as draws, counted image by image; a mean of one draw is what that draw alone answers."""
     metric = client.list_metrics().metric("bright")
     one = LiveGradientOracle(client, metric, parse_chain("shift"), seed=[1, 2, 3, 4, 5])
@@ -106,65 +106,65 @@ def test_each_image_may_have_draws_of_its_own(running: Any, client: ScoringClien
     assert one.facts.random
     several = one.with_draws([1, 4, 1, 2, 1])
     running.service.requests.clear()
-    scores, gradients = several.gradient(pictures)
+    scores, gradients = several.gradient(images)
     assert len(running.service.requests) == 9
     assert several.last_calls.tolist() == [1, 4, 1, 2, 1]
     assert several.facts.calls_per_question == 4
-    alone = one.gradient(pictures)
+    alone = one.gradient(images)
     np.testing.assert_array_equal(scores[[0, 2, 4]], alone[0][[0, 2, 4]])
     np.testing.assert_array_equal(gradients[[0, 2, 4]], alone[1][[0, 2, 4]])
     assert not np.isin(scores[[1, 3]], alone[0]).any()
 
 
 def test_square_raises_the_live_score_with_exactly_its_queries(
-    running: Any, client: ScoringClient, pictures: Images
+    running: Any, client: ScoringClient, images: Images
 ) -> None:
-    """Every query is one request for each picture."""
+    """Every query is one request for each image."""
     oracle = LiveScoreOracle(client, client.list_metrics().metric("bright"))
     running.service.requests.clear()
-    result = parse_attack("square:queries=30")(pictures, oracle)
-    assert len(running.service.requests) == 30 * len(pictures)
+    result = parse_attack("square:queries=30")(images, oracle)
+    assert len(running.service.requests) == 30 * len(images)
     assert np.all(result.scores >= result.trace[0])
 
 
-def test_a_call_that_is_sent_again_costs_one_more_query(running: Any, client: ScoringClient, pictures: Images) -> None:
+def test_a_call_that_is_sent_again_costs_one_more_query(running: Any, client: ScoringClient, images: Images) -> None:
     """Retries happen inside the channel; the answer says how many there were."""
     metric = client.list_metrics().metric("bright")
     oracle = LiveScoreOracle(client, metric, calls_in_flight=1)
     running.service.failures.extend([status_pb2.Status(code=code_pb2.UNAVAILABLE, message="restarting")] * 2)
-    oracle.score(pictures)
+    oracle.score(images)
     assert oracle.last_calls.tolist() == [3, 1, 1, 1, 1]
     random = LiveScoreOracle(client, metric, parse_chain("shift"), draws=4)
-    random.score(pictures)
+    random.score(images)
     assert random.last_calls.tolist() == [4] * 5
     assert random.facts.calls_per_question == 4
 
 
-def test_draws_do_not_depend_on_the_rest_of_the_batch(client: ScoringClient, pictures: Images) -> None:
-    """With a seed for each picture, a picture alone is drawn as in its batch."""
+def test_draws_do_not_depend_on_the_rest_of_the_batch(client: ScoringClient, images: Images) -> None:
+    """With a seed for each image, an image alone is drawn as in its batch."""
     metric = client.list_metrics().metric("bright")
     chain = parse_chain("shift")
-    together = LiveScoreOracle(client, metric, chain, seed=[4, 5, 6, 7, 8], draws=2).score(pictures)
-    alone = LiveScoreOracle(client, metric, chain, seed=[6], draws=2).score(pictures[2:3])
+    together = LiveScoreOracle(client, metric, chain, seed=[4, 5, 6, 7, 8], draws=2).score(images)
+    alone = LiveScoreOracle(client, metric, chain, seed=[6], draws=2).score(images[2:3])
     np.testing.assert_array_equal(together[2:3], alone)
 
 
 def test_a_refused_call_ends_the_question_with_the_servers_error(
-    running: Any, client: ScoringClient, pictures: Images
+    running: Any, client: ScoringClient, images: Images
 ) -> None:
-    """No score is made up for the picture."""
+    """No score is made up for the image."""
     oracle = LiveScoreOracle(client, client.list_metrics().metric("bright"))
     running.service.failures.append(status_pb2.Status(code=code_pb2.RESOURCE_EXHAUSTED, message="queue full"))
     with pytest.raises(ResourceExhaustedError, match="queue full"):
-        oracle.score(pictures)
+        oracle.score(images)
 
 
-def test_a_server_without_gradients_says_so(running_without_gradients: Any, pictures: Images) -> None:
+def test_a_server_without_gradients_says_so(running_without_gradients: Any, images: Images) -> None:
     """The gradient oracle raises what the server answers."""
     with ScoringClient(running_without_gradients.target) as client:
         oracle = LiveGradientOracle(client, client.list_metrics().metric("bright"))
         with pytest.raises(ServerError):
-            oracle.gradient(pictures)
+            oracle.gradient(images)
 
 
 def test_a_chain_that_is_not_deployed_is_refused_at_once(client: ScoringClient) -> None:

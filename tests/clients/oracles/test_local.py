@@ -36,23 +36,23 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 
 
 @pytest.fixture
-def pictures() -> Images:
-    """Two pictures, 7 x 10."""
+def images() -> Images:
+    """Two images, 7 x 10."""
     return np.random.default_rng(0).random((2, 3, 7, 10), dtype=np.float32)
 
 
-def energy(pictures: npt.NDArray[np.floating[Any]]) -> Scores:
+def energy(images: npt.NDArray[np.floating[Any]]) -> Scores:
     """The metric in numpy."""
-    return np.asarray(100 * (pictures.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
+    return np.asarray(100 * (images.astype(np.float64) ** 2).mean(axis=(1, 2, 3)))
 
 
-def test_the_undefended_score_and_its_gradient_are_those_of_the_metric(toy: Archive, pictures: Images) -> None:
+def test_the_undefended_score_and_its_gradient_are_those_of_the_metric(toy: Archive, images: Images) -> None:
     """Score 100 mean(x^2), gradient 200 x / size; the facts come from the manifest."""
     oracle = LocalOracle(toy, threads=1)
-    scores, gradient = oracle.gradient(pictures)
-    np.testing.assert_allclose(scores, energy(pictures), rtol=1e-5)
-    np.testing.assert_allclose(oracle.score(pictures), scores)
-    np.testing.assert_allclose(gradient, 200 * pictures / pictures[0].size, rtol=1e-5)
+    scores, gradient = oracle.gradient(images)
+    np.testing.assert_allclose(scores, energy(images), rtol=1e-5)
+    np.testing.assert_allclose(oracle.score(images), scores)
+    np.testing.assert_allclose(gradient, 200 * images / images[0].size, rtol=1e-5)
     assert (oracle.facts.metric, oracle.facts.span, oracle.facts.sign) == ("energy", 100, 1)
     assert isinstance(oracle, GradientOracle)
 
@@ -61,35 +61,33 @@ def test_the_undefended_score_and_its_gradient_are_those_of_the_metric(toy: Arch
     ("chain", "factor"), [("scale", 0.5), ("scale:factor=0.25", 0.25), ("scale+scale:factor=0.1", 0.05)]
 )
 def test_parameters_take_their_defaults_and_chains_their_order(
-    chain: str, factor: float, toy: Archive, pictures: Images
+    chain: str, factor: float, toy: Archive, images: Images
 ) -> None:
     """The chain rule holds through every step."""
-    scores, gradient = LocalOracle(toy, parse_chain(chain)).gradient(pictures)
-    np.testing.assert_allclose(scores, energy(pictures) * factor**2, rtol=1e-5)
-    np.testing.assert_allclose(gradient, 200 * factor**2 * pictures / pictures[0].size, rtol=1e-4)
+    scores, gradient = LocalOracle(toy, parse_chain(chain)).gradient(images)
+    np.testing.assert_allclose(scores, energy(images) * factor**2, rtol=1e-5)
+    np.testing.assert_allclose(gradient, 200 * factor**2 * images / images[0].size, rtol=1e-4)
 
 
 @pytest.mark.parametrize("step", [2, 3])
-def test_a_structural_parameter_selects_its_variant(step: int, toy: Archive, pictures: Images) -> None:
+def test_a_structural_parameter_selects_its_variant(step: int, toy: Archive, images: Images) -> None:
     """Each exported variant is another graph."""
     oracle = LocalOracle(toy, parse_chain(f"shrink:step={step}"))
-    np.testing.assert_allclose(oracle.score(pictures), energy(pictures[:, :, ::step, ::step]), rtol=1e-5)
+    np.testing.assert_allclose(oracle.score(images), energy(images[:, :, ::step, ::step]), rtol=1e-5)
 
 
-def test_a_bpda_defence_scores_as_itself_and_passes_the_gradient_as_the_identity(
-    toy: Archive, pictures: Images
-) -> None:
-    """The derivative of the metric is taken at the purified picture and handed through."""
-    scores, gradient = LocalOracle(toy, parse_chain("round")).gradient(pictures)
-    purified = np.round(pictures * 4) / 4
+def test_a_bpda_defence_scores_as_itself_and_passes_the_gradient_as_the_identity(toy: Archive, images: Images) -> None:
+    """The derivative of the metric is taken at the purified image and handed through."""
+    scores, gradient = LocalOracle(toy, parse_chain("round")).gradient(images)
+    purified = np.round(images * 4) / 4
     np.testing.assert_allclose(scores, energy(purified), rtol=1e-5)
-    np.testing.assert_allclose(gradient, 200 * purified / pictures[0].size, rtol=1e-4, atol=1e-7)
+    np.testing.assert_allclose(gradient, 200 * purified / images[0].size, rtol=1e-4, atol=1e-7)
 
 
-def test_a_bpda_defence_that_changes_the_size_cannot_pass_as_the_identity(toy: Archive, pictures: Images) -> None:
+def test_a_bpda_defence_that_changes_the_size_cannot_pass_as_the_identity(toy: Archive, images: Images) -> None:
     """The message names the defence."""
-    with pytest.raises(SurrogateError, match="'thin' changes the picture's size"):
-        LocalOracle(toy, parse_chain("thin")).gradient(pictures)
+    with pytest.raises(SurrogateError, match="'thin' changes the image's size"):
+        LocalOracle(toy, parse_chain("thin")).gradient(images)
 
 
 @pytest.fixture
@@ -121,29 +119,27 @@ def test_another_derivative_of_rounding_changes_the_gradient_and_no_bit_of_a_sco
     chain: str, rounding_archive: Archive
 ) -> None:
     """Cubic, by the constructor or as a twin; a chain that does not round has one gradient."""
-    pictures = np.random.default_rng(5).random((2, 3, 24, 17), dtype=np.float32)
+    images = np.random.default_rng(5).random((2, 3, 24, 17), dtype=np.float32)
     plain = LocalOracle(rounding_archive, parse_chain(chain))
     cubic = plain.with_rounding(Rounding.CUBIC)
-    scores, straight = plain.gradient(pictures)
-    again, soft = cubic.gradient(pictures)
+    scores, straight = plain.gradient(images)
+    again, soft = cubic.gradient(images)
     np.testing.assert_array_equal(again, scores)
-    np.testing.assert_array_equal(cubic.score(pictures), plain.score(pictures))
+    np.testing.assert_array_equal(cubic.score(images), plain.score(images))
     assert np.abs(soft - straight).max() > 0.1 * np.abs(straight).max()
     given = LocalOracle(rounding_archive, parse_chain(chain), rounding=Rounding.CUBIC)
-    np.testing.assert_array_equal(given.gradient(pictures)[1], soft)
+    np.testing.assert_array_equal(given.gradient(images)[1], soft)
     other = LocalOracle(rounding_archive, parse_chain("scale"))
-    np.testing.assert_array_equal(
-        other.gradient(pictures)[1], other.with_rounding(Rounding.CUBIC).gradient(pictures)[1]
-    )
+    np.testing.assert_array_equal(other.gradient(images)[1], other.with_rounding(Rounding.CUBIC).gradient(images)[1])
 
 
 def test_through_a_quantisation_the_cubic_gradient_is_worked_out_by_hand(rounding_archive: Archive) -> None:
     """D energy / d level = 200 y / n, times 3 (4 x - round(4 x))^2 or a hundredth."""
-    pictures = np.random.default_rng(6).random((2, 3, 5, 4), dtype=np.float32)
+    images = np.random.default_rng(6).random((2, 3, 5, 4), dtype=np.float32)
     oracle = LocalOracle(rounding_archive, parse_chain("quantise:levels=5"), rounding=Rounding.CUBIC)
-    levels = np.rint(pictures * 4)
-    expected = 200 * levels / 4 / pictures[0].size * np.maximum(3 * (pictures * 4 - levels) ** 2, 0.01)
-    np.testing.assert_allclose(oracle.gradient(pictures)[1], expected, atol=1e-5)
+    levels = np.rint(images * 4)
+    expected = 200 * levels / 4 / images[0].size * np.maximum(3 * (images * 4 - levels) ** 2, 0.01)
+    np.testing.assert_allclose(oracle.gradient(images)[1], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("chain", ["quantise:levels=256", "jpeg:quality=50", "jpeg:quality=50:subsampling=4:4:4"])
@@ -164,42 +160,42 @@ def test_the_facts_tell_the_chain_with_every_parameter(rounding_archive: Archive
     assert LocalOracle(rounding_archive).facts.chain == ()
 
 
-def test_a_twin_with_another_rounding_goes_on_with_the_draws(toy: Archive, pictures: Images) -> None:
+def test_a_twin_with_another_rounding_goes_on_with_the_draws(toy: Archive, images: Images) -> None:
     """No draw of a random defence is seen twice, whichever of the two is asked."""
     oracle = LocalOracle(toy, parse_chain("noise"), seed=3)
     twin = oracle.with_rounding(Rounding.CUBIC)
-    seen = [oracle.score(pictures), twin.score(pictures), oracle.score(pictures)]
+    seen = [oracle.score(images), twin.score(images), oracle.score(images)]
     fresh = LocalOracle(toy, parse_chain("noise"), seed=3)
-    np.testing.assert_array_equal(np.stack(seen), np.stack([fresh.score(pictures) for _ in range(3)]))
+    np.testing.assert_array_equal(np.stack(seen), np.stack([fresh.score(images) for _ in range(3)]))
 
 
-def test_random_defences_follow_the_seed_and_draws_are_averaged(toy: Archive, pictures: Images) -> None:
+def test_random_defences_follow_the_seed_and_draws_are_averaged(toy: Archive, images: Images) -> None:
     """Same seed, same draws in the same order; the mean over many draws nears the expectation."""
     chain = parse_chain("noise:sigma=0.2")
     first = LocalOracle(toy, chain, seed=3)
-    answers = [first.score(pictures) for _ in range(2)]
+    answers = [first.score(images) for _ in range(2)]
     again = LocalOracle(toy, chain, seed=4).with_seed(3)
-    np.testing.assert_array_equal(again.score(pictures), answers[0])
+    np.testing.assert_array_equal(again.score(images), answers[0])
     assert not np.array_equal(answers[0], answers[1])
-    scores, gradient = LocalOracle(toy, chain, draws=400).gradient(pictures)
-    np.testing.assert_allclose(scores, energy(pictures) + 100 * 0.2**2, rtol=0.02)
-    expected = 200 * pictures / pictures[0].size
+    scores, gradient = LocalOracle(toy, chain, draws=400).gradient(images)
+    np.testing.assert_allclose(scores, energy(images) + 100 * 0.2**2, rtol=0.02)
+    expected = 200 * images / images[0].size
     assert np.abs(gradient - expected).mean() < 0.1 * np.abs(expected).mean()
 
 
 def test_a_checkpointed_gradient_is_the_same(toy: Archive) -> None:
     """What the backward pass needs is computed again, random draws included."""
-    pictures = np.random.default_rng(3).random((2, 3, 40, 50), dtype=np.float32)
+    images = np.random.default_rng(3).random((2, 3, 40, 50), dtype=np.float32)
     chain = parse_chain("noise+waves+scale:factor=0.9+shrink+round:levels=9+noise:sigma=0.3+waves")
     plain, thrifty = (LocalOracle(toy, chain, seed=4, draws=3, checkpoint=flag) for flag in (False, True))
-    scores, gradient = plain.gradient(pictures)
-    again, checkpointed = thrifty.gradient(pictures)
+    scores, gradient = plain.gradient(images)
+    again, checkpointed = thrifty.gradient(images)
     np.testing.assert_array_equal(again, scores)
     np.testing.assert_allclose(checkpointed, gradient, rtol=1e-6)
 
 
-def test_a_checkpoint_keeps_one_picture_for_each_step(toy: Archive) -> None:
-    """Forty sines in four steps keep forty pictures without it; with it, no more than each step's own."""
+def test_a_checkpoint_keeps_one_image_for_each_step(toy: Archive) -> None:
+    """Forty sines in four steps keep forty images without it; with it, no more than each step's own."""
     kept = {}
     for flag in (False, True):
         oracle, sizes = LocalOracle(toy, parse_chain("waves+waves+waves+waves"), checkpoint=flag), list[int]()
@@ -256,7 +252,7 @@ def test_a_changed_graph_is_not_loaded(tmp_path: Path) -> None:
         LocalOracle(toy)
 
 
-def test_a_picture_that_a_graph_cannot_read_gives_one_line(toy: Archive) -> None:
+def test_an_image_that_a_graph_cannot_read_gives_one_line(toy: Archive) -> None:
     """Torch's pages of trace become a message with the shape."""
     with pytest.raises(SurrogateError, match=r"shape \(1, 3, 8\)") as caught:
         LocalOracle(toy).score(np.zeros((1, 3, 8), dtype=np.float32))

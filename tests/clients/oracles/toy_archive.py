@@ -81,7 +81,7 @@ class Noise(nn.Module):
 
 
 class Waves(nn.Module):
-    """Ten sines: a purifier whose inside is larger than its picture."""
+    """Ten sines: a purifier whose inside is larger than its image."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Purify."""

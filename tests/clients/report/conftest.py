@@ -15,7 +15,7 @@ from scoreguard_client.campaign.gallery import Gallery
 
 FGSM, SQUARE = "fgsm:eps=0.1", "square:eps=0.1:queries=5:p_init=0.05:mode=paper"
 DIM = "dim:factor=0.5"
-NAMES = tuple(f"picture{number}.png" for number in range(6))
+NAMES = tuple(f"image{number}.png" for number in range(6))
 MakeRun = Callable[..., Path]
 
 PLAN = Plan(
@@ -80,7 +80,7 @@ def sound_records() -> list[Record]:
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """A function that writes a run with pictures."""
+    """A function that writes a run with images."""
 
     def make(records: list[Record] | None = None, **facts: Any) -> Path:
         metric = {"name": "bright", "title": "Mean <brightness>", "range_low": 0, "range_high": 100}
@@ -99,13 +99,13 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = tmp_path / "run"
         with Store.create(run, plan, told | facts) as store:
             store.add_records(records)
-        _write_pictures(run)
+        _write_images(run)
         return run
 
     return make
 
 
-def _write_pictures(run: Path) -> None:
+def _write_images(run: Path) -> None:
     gallery, rng = Gallery(run, NAMES[:3]), np.random.default_rng(0)
     for name in NAMES:
         clean = rng.integers(30, 200, (24, 32, 3), dtype=np.uint8)

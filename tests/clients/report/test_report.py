@@ -170,12 +170,12 @@ AUTO = str(parse_attack("auto"))
 
 
 def drawn(attack: str, draw: int, gain: float, **changes: object) -> list[Record]:
-    """One draw of each picture behind the chain."""
+    """One draw of each image behind the chain."""
     plain = (record(place, attack, DIM, "none", gain) for place in range(len(NAMES)))
     return [replace(one, draw=draw, **changes) for one in plain]  # type: ignore[arg-type]
 
 
-def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make_run: MakeRun) -> None:
+def test_the_spread_is_that_of_an_images_draws_and_their_mean_is_the_score(make_run: MakeRun) -> None:
     """Gains of 2 and 6 have the mean 4 and the standard deviation sqrt(8)."""
     (row,) = read_report(make_run(drawn(FGSM, 0, 2.0) + drawn(FGSM, 1, 6.0)), QUICK).rows
     assert row.scores["absolute_gain"].value == pytest.approx(0.04)
@@ -187,7 +187,7 @@ def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make
     ("records", "said"),
     [
         (drawn(FGSM, 0, 2.0) + drawn(SQUARE, 0, 9.0), "black-box attack gains more than every gradient attack"),
-        (drawn(AUTO, 0, 2.0, flags="zero-gradient,out-of-range"), "6 attacked pictures: most of the gradient"),
+        (drawn(AUTO, 0, 2.0, flags="zero-gradient,out-of-range"), "6 attacked images: most of the gradient"),
         (drawn(FGSM, 0, 2.0, flags="out-of-range"), "left the metric's declared range"),
         (drawn(AUTO, 0, 2.0, flags="black-box-wins"), "random search beats"),
         (drawn(AUTO, 0, 2.0, flags="one-step-wins"), "a single step beats"),
@@ -199,7 +199,7 @@ def test_the_spread_is_that_of_a_pictures_draws_and_their_mean_is_the_score(make
     ],
 )
 def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said: str, make_run: MakeRun) -> None:
-    """After AutoAttack's flags; a picture counts once however many records carry its flag."""
+    """After AutoAttack's flags; an image counts once however many records carry its flag."""
     cautions = read_report(make_run(records, plan=replace(PLAN, attacks=(FGSM, SQUARE, AUTO))), QUICK).cautions
     assert any(said in caution for caution in cautions), cautions
 
@@ -264,7 +264,7 @@ def test_names_leave_out_what_says_nothing_to_a_reader() -> None:
 def test_a_flag_that_its_attack_does_not_know_is_shown_as_it_is(make_run: MakeRun) -> None:
     """A run of another version may have it."""
     cautions = read_report(make_run(drawn(FGSM, 0, 2.0, flags="one-step-wins")), QUICK).cautions
-    assert any(caution.endswith("6 attacked pictures: one-step-wins.") for caution in cautions)
+    assert any(caution.endswith("6 attacked images: one-step-wins.") for caution in cautions)
 
 
 def test_an_attack_downwards_is_judged_by_how_far_the_score_falls(make_run: MakeRun) -> None:
@@ -356,7 +356,7 @@ class Page(HTMLParser):
 
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(make_run: MakeRun) -> None:
-    """Well-formed, names escaped, every picture embedded."""
+    """Well-formed, names escaped, every image embedded."""
     report = make_report(make_run(), QUICK)
     text = (report.folder / "index.html").read_text()
     page = Page(text)
@@ -369,8 +369,8 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(make_run: MakeRun) -> N
         assert said in words
 
 
-def test_exhibits_show_the_strongest_attack_on_each_kept_picture(make_run: MakeRun) -> None:
-    """Clean, attacked, difference and purified with their scores; the first picture has an adaptive one too."""
+def test_exhibits_show_the_strongest_attack_on_each_kept_image(make_run: MakeRun) -> None:
+    """Clean, attacked, difference and purified with their scores; the first image has an adaptive one too."""
     report = read_report(make_run(), QUICK)
     shown = exhibits(report)
     assert [exhibit.image for exhibit in shown] == [NAMES[0], NAMES[0], *NAMES[1:3]]
@@ -382,11 +382,11 @@ def test_exhibits_show_the_strongest_attack_on_each_kept_picture(make_run: MakeR
     assert len(list(files)) == len(shown)
 
 
-def test_a_report_without_pictures_is_still_a_report(make_run: MakeRun) -> None:
-    """Pictures that were deleted leave the exhibits out, and old strips do not stay behind."""
+def test_a_report_without_images_is_still_a_report(make_run: MakeRun) -> None:
+    """Images that were deleted leave the exhibits out, and old strips do not stay behind."""
     run = make_run()
     make_report(run, QUICK)
-    for path in (run / "pictures").rglob("*.png"):
+    for path in (run / "images").rglob("*.png"):
         path.unlink()
     report = make_report(run, QUICK)
     assert not list(report.folder.glob("attack-*.png"))
@@ -399,12 +399,12 @@ def test_the_amplified_difference_is_grey_where_nothing_changed_and_reaches_the_
     attacked = clean.copy()
     attacked[0, 0], attacked[0, 1] = 110, 95
     tile = amplified_difference(clean, attacked, 10 / 255)
-    assert tile.picture[0, :, 0].tolist() == [255, 64, 128]
+    assert tile.image[0, :, 0].tolist() == [255, 64, 128]
     assert (tile.title, tile.score) == ("difference ×13", "L∞ 10/255")
-    assert np.all(amplified_difference(clean, clean, 0).picture == 128)
+    assert np.all(amplified_difference(clean, clean, 0).image == 128)
 
 
-def test_drawn_pictures_are_not_blank(make_run: MakeRun) -> None:
+def test_drawn_images_are_not_blank(make_run: MakeRun) -> None:
     """The chart has both colours of its legend."""
     report = make_report(make_run(), QUICK)
     with PIL.Image.open(report.folder / "gains.png") as chart:
@@ -464,8 +464,8 @@ def test_on_any_terminal_every_chain_and_number_can_be_read_whole(width: int, ma
 
 def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:
     """NaN and infinity become null."""
-    one_picture = [record(0, FGSM, "none", "none", 20.0)]
-    data = read_report(make_run(one_picture), QUICK).to_json()
+    one_image = [record(0, FGSM, "none", "none", 20.0)]
+    data = read_report(make_run(one_image), QUICK).to_json()
     text = json.dumps(data, allow_nan=False)
     scores = json.loads(text)["rows"][0]["scores"]
     nothing = {"low": None, "high": None, "note": "n too small", "undefined": 0}

@@ -58,7 +58,7 @@ def test_the_benchmarks_published_scores_are_recomputed(attack: str, rows: int, 
 @settings(max_examples=50, deadline=None)
 @given(data=st.data(), clean=VALUES)
 def test_gains_follow_their_formulas(data: st.DataObject, clean: Values) -> None:
-    """Means over pictures of v - u and of (v - u) / (u + 1)."""
+    """Means over images of v - u and of (v - u) / (u + 1)."""
     clean = np.abs(clean)
     attacked = data.draw(hnp.arrays(np.float64, clean.shape, elements=st.floats(-2, 2)))
     pairs = list(zip(clean.tolist(), attacked.tolist(), strict=True))
@@ -151,7 +151,7 @@ def test_lower_is_better_turns_a_falling_score_into_a_gain(scaling: scores.Scali
 
 
 def test_the_selections_scale_depends_on_the_selection_and_the_declared_one_does_not() -> None:
-    """Leaving a picture out changes benchmark gains, not ours."""
+    """Leaving an image out changes benchmark gains, not ours."""
     clean, attacked = np.array([10.0, 20.0, 90.0]), np.array([20.0, 30.0, 100.0])
     declared = scores.ScoreRange(low=0, high=100)
 
@@ -194,10 +194,10 @@ def test_correlations_are_scipys(data: st.DataObject, first: Values) -> None:
 
 
 @pytest.mark.parametrize(("height", "rows"), [(7, 1), (8, 3), (40, 7), (41, 7), (41, 13), (41, 41), (41, 100)])
-def test_a_large_picture_is_compared_a_few_rows_at_a_time(
+def test_a_large_image_is_compared_a_few_rows_at_a_time(
     height: int, rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The numbers are those of the whole picture, whatever the bands."""
+    """The numbers are those of the whole image, whatever the bands."""
     rng = np.random.default_rng(1)
     clean = rng.random((height, 20, 3)).astype(np.float32)
     other = np.clip(clean + rng.normal(0, 0.05, clean.shape), 0, 1).astype(np.float32)
@@ -215,7 +215,7 @@ def test_a_large_picture_is_compared_a_few_rows_at_a_time(
 
 
 def test_fidelity_is_scikit_images() -> None:
-    """PSNR and SSIM of float pictures; identical pictures have a finite PSNR."""
+    """PSNR and SSIM of float images; identical images have a finite PSNR."""
     rng = np.random.default_rng(0)
     clean = rng.random((31, 22, 3))
     noisy = np.clip(clean + rng.normal(0, 0.05, clean.shape), 0, 1)
@@ -231,8 +231,8 @@ def test_fidelity_is_scikit_images() -> None:
     assert scores.l_infinity(np.zeros((2, 2, 3)), np.full((2, 2, 3), 0.25)) == 0.25
 
 
-def test_a_smaller_purified_picture_is_brought_to_the_clean_ones_size() -> None:
-    """Sizes that agree are left alone, and a constant picture stays constant."""
+def test_a_smaller_purified_image_is_brought_to_the_clean_ones_size() -> None:
+    """Sizes that agree are left alone, and a constant image stays constant."""
     clean = np.full((20, 30, 3), 0.5)
     assert like(clean, clean) is clean
     np.testing.assert_allclose(like(clean, np.full((10, 15, 3), 0.5)), clean)

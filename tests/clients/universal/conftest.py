@@ -1,4 +1,4 @@
-"""Folders of pictures, recipes, and trainings that run in a moment."""
+"""Folders of images, recipes, and trainings that run in a moment."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoreguard_client.oracles.base import GradientOracle
 from scoreguard_client.perturbations.artifact import UniversalPerturbation
 from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.target.images import find_images
-from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.crops import TrainingImages
 from scoreguard_client.universal.teacher import oracle_teacher
 from scoreguard_client.universal.training import Training
 
@@ -26,7 +26,7 @@ Train = Callable[..., UniversalPerturbation]
 
 
 def recipe(**changes: Any) -> Recipe:
-    """Five pictures, two epochs, batches of two, 8 x 8."""
+    """Five images, two epochs, batches of two, 8 x 8."""
     values: dict[str, Any] = {
         "kind": "optimized",
         "mode": "paper",
@@ -35,8 +35,8 @@ def recipe(**changes: Any) -> Recipe:
         "source": "oracle",
         "chain": "none",
         "draws": 1,
-        "pictures": COUNT,
-        "pictures_sha256": hashlib.sha256(b"toy").hexdigest(),
+        "images": COUNT,
+        "images_sha256": hashlib.sha256(b"toy").hexdigest(),
         "epochs": 2,
         "batch": 2,
         "size": SIZE,
@@ -48,27 +48,27 @@ def recipe(**changes: Any) -> Recipe:
     return Recipe(**(values | changes))
 
 
-def write_pictures(folder: Path, pictures: list[npt.NDArray[np.uint8]]) -> Path:
-    """Save pictures as PNG files."""
+def write_images(folder: Path, images: list[npt.NDArray[np.uint8]]) -> Path:
+    """Save images as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, picture in enumerate(pictures):
-        PIL.Image.fromarray(picture).save(folder / f"{number:02d}.png")
+    for number, image in enumerate(images):
+        PIL.Image.fromarray(image).save(folder / f"{number:02d}.png")
     return folder
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """Five pictures, 8 x 8, with values at both ends of the range."""
+    """Five images, 8 x 8, with values at both ends of the range."""
     levels = np.random.default_rng(0).integers(0, 256, (COUNT, SIZE, SIZE, 3), dtype=np.uint8)
     levels[:, 0], levels[:, 1] = 0, 255
-    return write_pictures(tmp_path / "photos", list(levels))
+    return write_images(tmp_path / "photos", list(levels))
 
 
 @pytest.fixture
 def grey_photos(tmp_path: Path) -> Path:
-    """Five pictures, 8 x 8, far from both ends of the range."""
+    """Five images, 8 x 8, far from both ends of the range."""
     levels = np.random.default_rng(0).integers(100, 150, (COUNT, SIZE, SIZE, 3), dtype=np.uint8)
-    return write_pictures(tmp_path / "grey", list(levels))
+    return write_images(tmp_path / "grey", list(levels))
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def train(tmp_path: Path) -> Train:
         every: int = 1,
         **changes: Any,
     ) -> UniversalPerturbation:
-        pictures = TrainingPictures(folder=folder, references=find_images(folder).images)
+        images = TrainingImages(folder=folder, references=find_images(folder).images)
         training = Training(
-            recipe=recipe(pictures=len(pictures.references), **changes),
-            pictures=pictures,
+            recipe=recipe(images=len(images.references), **changes),
+            images=images,
             teacher=oracle_teacher(oracle),
             out=out or tmp_path / "uap.safetensors",
             checkpoint_every=every,

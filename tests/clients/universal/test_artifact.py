@@ -143,7 +143,7 @@ def test_an_array_file_cannot_run_code(tmp_path: Path) -> None:
             load_perturbation(tmp_path / name)
 
 
-def test_a_published_picture_is_read_around_level_127(tmp_path: Path) -> None:
+def test_a_published_image_is_read_around_level_127(tmp_path: Path) -> None:
     """Ten levels above are 10 / 255; a photograph is not taken for a perturbation."""
     levels = np.full((4, 5, 3), 127, np.uint8)
     levels[0, 0], levels[1, 1] = 137, 117
@@ -190,7 +190,7 @@ def test_tiling_is_that_of_numpy_cut_to_size(size: tuple[int, int], target: tupl
         ({"kind": "magic"}, "kind is cumulative, optimized, generative, momentum"),
         ({"epochs": 0}, "epochs"),
         ({"batch": 0}, "batch"),
-        ({"pictures": 0}, "pictures"),
+        ({"images": 0}, "images"),
         ({"size": 4}, "size must be at least 8"),
         ({"kind": "generative", "size": 48}, "64, 128, 256"),
         ({"bound": 0.0}, "bound"),

@@ -60,7 +60,7 @@ def test_a_training_and_its_facts_from_the_command_line(train: Run, run: Run, tm
     assert "6/6 score" in err
     code, out, _ = run("uap", "show", path)
     lines = dict(line.split(": ", 1) for line in out.splitlines())
-    wanted = {"sha256": digest, "kind": "optimized", "steps": "6", "chain": "scale:factor=0.25+noise", "pictures": "5"}
+    wanted = {"sha256": digest, "kind": "optimized", "steps": "6", "chain": "scale:factor=0.25+noise", "images": "5"}
     assert (code, lines | wanted) == (0, lines)
     assert lines["source"].startswith("local:energy:")
     code, again, _ = train("--epochs", 2, "--chain", "scale:factor=0.25+noise", "--draws", 2)
@@ -166,7 +166,7 @@ def test_bad_input_gives_one_line_and_code_2(
 
 
 def test_files_that_cannot_be_shown_give_one_line(run: Run, photos: Path, tmp_path: Path) -> None:
-    """A missing one, a photograph, and a picture that cannot be written."""
+    """A missing one, a photograph, and an image that cannot be written."""
     (tmp_path / "u.safetensors").write_bytes(b"x")
     for name in ("gone.safetensors", "u.safetensors", photos / "00.png"):
         code, _, err = run("uap", "show", tmp_path / name)

@@ -10,7 +10,7 @@ import torch
 from photographs import Bytes, crop, to_batch
 from scipy.ndimage import gaussian_filter
 from tests.clients.attacks.conftest import TorchOracle
-from tests.clients.universal.conftest import Train, write_pictures
+from tests.clients.universal.conftest import Train, write_images
 
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.cumulative_uap import CumulativeUAP
@@ -30,8 +30,8 @@ def lite() -> TorchOracle:
     """The shipped metric."""
     metric = load_metric("lite").eval()
 
-    def score(pictures: torch.Tensor) -> torch.Tensor:
-        scores: torch.Tensor = metric(pictures)
+    def score(images: torch.Tensor) -> torch.Tensor:
+        scores: torch.Tensor = metric(images)
         return scores
 
     return TorchOracle(function=score)
@@ -51,7 +51,7 @@ def test_a_trained_perturbation_moves_lite_on_photographs_that_it_has_not_seen(
 ) -> None:
     """Trained on crops of two photographs, applied at another size to others; its own values, shuffled, do less."""
     seen = [blurred(photo, 50 * place, 70 * place, SIZE, SIZE) for photo in (0, 1) for place in range(4)]
-    folder, out = write_pictures(tmp_path / "seen", seen), tmp_path / "u.safetensors"
+    folder, out = write_images(tmp_path / "seen", seen), tmp_path / "u.safetensors"
     settings = {"kind": kind.kind.value, "direction": direction.value, "rate": rate, "channels": 8}
     found = train(lite, folder, out, every=100, size=SIZE, batch=4, epochs=10, **settings)
     shuffled = np.random.default_rng(0).permutation(found.values.reshape(-1)).reshape(found.values.shape)

@@ -16,7 +16,7 @@ import torch
 from google.protobuf import json_format
 from tests.clients.attacks.conftest import TorchOracle
 from tests.clients.oracles.toy_archive import write_archive
-from tests.clients.universal.conftest import SIZE, Train, recipe, write_pictures
+from tests.clients.universal.conftest import SIZE, Train, recipe, write_images
 from torch import Tensor
 
 from scoreguard.support.digests import sha256_of
@@ -35,9 +35,9 @@ class StopError(Exception):
     """The training is stopped here."""
 
 
-def energy(pictures: Tensor) -> Tensor:
+def energy(images: Tensor) -> Tensor:
     """A smooth score."""
-    return (torch.sin(5 * pictures) ** 2).mean(dim=(1, 2, 3))
+    return (torch.sin(5 * images) ** 2).mean(dim=(1, 2, 3))
 
 
 def stop_after(steps: int) -> Any:
@@ -75,9 +75,9 @@ def test_a_resumed_training_does_not_repeat_what_is_done(train: Train, photos: P
     """Of six steps, four were kept: two are left."""
     asked: list[int] = []
 
-    def counted(pictures: Tensor) -> Tensor:
-        asked.append(len(pictures))
-        return energy(pictures)
+    def counted(images: Tensor) -> Tensor:
+        asked.append(len(images))
+        return energy(images)
 
     oracle = TorchOracle(function=counted)
     with pytest.raises(StopError):
@@ -225,7 +225,7 @@ def kill_in_the_middle(process: subprocess.Popen[bytes], checkpoint: Path) -> bo
 def test_a_training_that_is_killed_again_and_again_ends_with_the_same_file(tmp_path: Path) -> None:
     """The command itself, killed by the operating system; the generator has the most state to lose."""
     levels = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), dtype=np.uint8)
-    photos, store = write_pictures(tmp_path / "photos", list(levels)), tmp_path / "energy"
+    photos, store = write_images(tmp_path / "photos", list(levels)), tmp_path / "energy"
     write_archive(store)
     whole, killed = tmp_path / "whole.safetensors", tmp_path / "killed.safetensors"
     checkpoint, kills = tmp_path / "killed.safetensors.training", 0
@@ -241,5 +241,5 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_file(tmp_p
 
 
 def test_steps_and_epochs_follow_from_the_recipe() -> None:
-    """Five pictures in batches of two are three steps an epoch."""
+    """Five images in batches of two are three steps an epoch."""
     assert (recipe().steps_per_epoch, recipe().steps, recipe(batch=8).steps) == (3, 6, 2)

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
-from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe, write_pictures
+from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe, write_images
 
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.perturbations.errors import RecipeError
 from scoreguard_client.target.images import as_batch, find_images, read_image
-from scoreguard_client.universal.crops import TrainingPictures
+from scoreguard_client.universal.crops import TrainingImages
 from scoreguard_client.universal.generative import GenerativeLearner
 from scoreguard_client.universal.teacher import oracle_teacher
 from scoreguard_client.universal.training import Training, batch_indices
@@ -30,14 +30,14 @@ MODES = ["paper", "benchmark"]
 WEIGHTS = np.random.default_rng(2).normal(size=(3, SIZE, SIZE)).astype(np.float32)
 
 
-def wavy(pictures: torch.Tensor) -> torch.Tensor:
-    """A score whose gradient depends on the picture, and whose gradient beyond [0, 1] is not zero."""
+def wavy(images: torch.Tensor) -> torch.Tensor:
+    """A score whose gradient depends on the image, and whose gradient beyond [0, 1] is not zero."""
     weights = torch.from_numpy(WEIGHTS)
-    return (torch.sin(3 * pictures) * weights).mean(dim=(1, 2, 3))
+    return (torch.sin(3 * images) * weights).mean(dim=(1, 2, 3))
 
 
 def batch_of(folder: Path) -> torch.Tensor:
-    """All pictures of a folder."""
+    """All images of a folder."""
     return torch.from_numpy(as_batch([read_image(folder, image) for image in find_images(folder).images]))
 
 
@@ -84,24 +84,24 @@ def test_every_step_draws_anew_and_the_same_seed_draws_the_same(photos: Path, tm
         return oracle.gradient(images)
 
     teacher = replace(oracle_teacher(oracle), ask=ask)
-    pictures = TrainingPictures(folder=photos, references=find_images(photos).images)
+    images = TrainingImages(folder=photos, references=find_images(photos).images)
     for number, seed in enumerate((0, 0, 1)):
         out = tmp_path / f"{number}.safetensors"
-        Training(recipe=recipe(seed=seed), pictures=pictures, teacher=teacher, out=out).run(lambda steps, what: None)
+        Training(recipe=recipe(seed=seed), images=images, teacher=teacher, out=out).run(lambda steps, what: None)
     assert asked[:6] == asked[6:12]
     assert len(set(asked)) == 12
 
 
-def reference(function: Function, pictures: torch.Tensor, made: Any) -> Images:
+def reference(function: Function, images: torch.Tensor, made: Any) -> Images:
     """Both trainings on full batches, as their descriptions say, by autograd on the perturbation itself."""
     benchmark = made.mode == "benchmark"
-    values = torch.full(pictures.shape[1:], 1e-4 if benchmark else 0.0, requires_grad=True)
+    values = torch.full(images.shape[1:], 1e-4 if benchmark else 0.0, requires_grad=True)
     adam = torch.optim.Adam([values], lr=made.rate)
     for _ in range(made.epochs):
         adam.zero_grad()
-        own = values.expand_as(pictures).clone()  # One copy for each picture, to see its own gradient.
+        own = values.expand_as(images).clone()  # One copy for each image, to see its own gradient.
         own.retain_grad()
-        moved = pictures + own
+        moved = images + own
         if made.kind == "cumulative":
             shown = moved if benchmark else moved.clamp(0, 1)
         else:
@@ -124,7 +124,7 @@ def reference(function: Function, pictures: torch.Tensor, made: Any) -> Images:
 def test_both_modes_do_what_an_independent_loop_does(
     kind: str, mode: str, rate: float, train: Train, photos: Path
 ) -> None:
-    """Twelve full-batch steps on pictures that touch both ends of the range."""
+    """Twelve full-batch steps on images that touch both ends of the range."""
     rate = rate * 1000 if (kind, mode) == ("cumulative", "benchmark") else rate
     changes = {"kind": kind, "mode": mode, "epochs": 12, "batch": COUNT, "rate": rate}
     found = train(TorchOracle(function=wavy), photos, **changes)
@@ -136,16 +136,16 @@ def test_both_modes_do_what_an_independent_loop_does(
 def test_the_momentum_training_does_what_an_independent_loop_does(train: Train, tmp_path: Path) -> None:
     """Six steps on what the metric was shown: means of gradients of L1 norm 1, nine tenths kept, a step that decays."""
     levels = np.random.default_rng(5).integers(100, 150, (COUNT, SIZE + 3, SIZE + 5, 3), dtype=np.uint8)
-    folder, shown = write_pictures(tmp_path / "wide", list(levels)), list[torch.Tensor]()
+    folder, shown = write_images(tmp_path / "wide", list(levels)), list[torch.Tensor]()
 
-    def seen(pictures: torch.Tensor) -> torch.Tensor:
-        shown.append(pictures.detach().clone())
-        return wavy(pictures)
+    def seen(images: torch.Tensor) -> torch.Tensor:
+        shown.append(images.detach().clone())
+        return wavy(images)
 
     found = train(TorchOracle(function=seen), folder, kind="momentum", rate=0.02, epochs=2, batch=2)
     values, direction = torch.zeros(3, SIZE, SIZE), torch.zeros(3, SIZE, SIZE, dtype=torch.float64)
-    for done, pictures in enumerate(shown):
-        point = pictures.clone().requires_grad_()
+    for done, images in enumerate(shown):
+        point = images.clone().requires_grad_()
         (slope,) = torch.autograd.grad(wavy(point).sum(), point)
         slope = slope.double() / slope.double().abs().sum(dim=(1, 2, 3), keepdim=True)
         direction = 0.9 * direction + slope.mean(dim=0)
@@ -157,7 +157,7 @@ def test_the_momentum_training_does_what_an_independent_loop_does(train: Train, 
 def test_each_step_of_the_momentum_training_sees_windows_of_its_own(train: Train, tmp_path: Path) -> None:
     """Of one image, shown again and again, no two windows are alike; the others kinds see its centre each time."""
     levels = np.random.default_rng(5).integers(0, 256, (1, 60, 60, 3), dtype=np.uint8)
-    folder = write_pictures(tmp_path / "one", list(levels))
+    folder = write_images(tmp_path / "one", list(levels))
     for kind, windows in (("momentum", 6), ("optimized", 1)):
         flat = LinearOracle(weights=np.zeros_like(WEIGHTS))
         train(flat, folder, tmp_path / f"{kind}.safetensors", kind=kind, epochs=6, batch=1)
@@ -174,7 +174,7 @@ def test_the_benchmark_has_no_momentum_training() -> None:
 def test_the_modes_of_a_kind_give_different_perturbations(
     kind: str, train: Train, photos: Path, tmp_path: Path
 ) -> None:
-    """Same pictures, same seed, same rate."""
+    """Same images, same seed, same rate."""
     oracle = TorchOracle(function=wavy)
     paper, benchmark = (
         train(oracle, photos, tmp_path / f"{mode}.safetensors", kind=kind, mode=mode).values for mode in MODES
@@ -183,7 +183,7 @@ def test_the_modes_of_a_kind_give_different_perturbations(
 
 
 def test_only_the_benchmarks_accumulation_shows_the_metric_values_beyond_the_range(train: Train, photos: Path) -> None:
-    """All others see pictures."""
+    """All others see images."""
     for kind in KINDS:
         for mode in MODES:
             oracle = LinearOracle(weights=WEIGHTS)
@@ -208,9 +208,9 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(
     assert not np.array_equal(values[0], values[2])
 
 
-def test_an_epoch_of_the_paper_sees_every_picture_once_and_the_benchmarks_need_not() -> None:
+def test_an_epoch_of_the_paper_sees_every_image_once_and_the_benchmarks_need_not() -> None:
     """The benchmark's batches are full and drawn afresh; the paper's last one holds what is left."""
-    paper, benchmark = recipe(pictures=11, batch=4, epochs=2), recipe(pictures=11, batch=4, epochs=2, mode="benchmark")
+    paper, benchmark = recipe(images=11, batch=4, epochs=2), recipe(images=11, batch=4, epochs=2, mode="benchmark")
     epochs = [[batch_indices(paper, 3 * epoch + step) for step in range(3)] for epoch in range(2)]
     assert [len(batch) for batch in epochs[0]] == [4, 4, 3]
     for epoch in epochs:
@@ -286,7 +286,7 @@ def test_the_generator_fits_every_power_of_two(size: int) -> None:
 
 
 def test_a_gradient_that_is_not_finite_stops_the_training(train: Train, photos: Path) -> None:
-    """One line that names the picture; no file is left."""
+    """One line that names the image; no file is left."""
 
     class Broken(LinearOracle):
         def gradient(self, images: Images) -> tuple[Scores, Gradients]:
@@ -294,6 +294,6 @@ def test_a_gradient_that_is_not_finite_stops_the_training(train: Train, photos: 
             gradients[1, 0, 0, 0] = np.nan
             return scores, gradients
 
-    with pytest.raises(OracleAnswerError, match="gradient is not finite for picture 1"):
+    with pytest.raises(OracleAnswerError, match="gradient is not finite for image 1"):
         train(Broken(weights=WEIGHTS), photos)
     assert not list(photos.parent.glob("*.safetensors*"))

@@ -270,31 +270,31 @@ def other_cases() -> list[Case]:
         Case("gif key", gif(index, palette, key=3), hole),
         Case("gif smaller than its screen", gif(index, palette, key=3, screen=(WIDTH + 3, HEIGHT + 2)), wide),
     ]
-    picture = photo()
-    unit = rgb(np.asarray(picture), 255)
-    layer = picture.copy()
-    layer.putalpha(PIL.Image.linear_gradient("L").resize(picture.size))
+    image = photo()
+    unit = rgb(np.asarray(image), 255)
+    layer = image.copy()
+    layer.putalpha(PIL.Image.linear_gradient("L").resize(image.size))
     opacity = np.asarray(layer)[..., 3:] / 255
     cases += [
-        Case("webp", saved(picture, "WEBP", lossless=True), unit),
+        Case("webp", saved(image, "WEBP", lossless=True), unit),
         Case("webp opacity", saved(layer, "WEBP", lossless=True, exact=True), over_white(unit, opacity), LEVEL),
-        Case("avif", saved(picture, "AVIF", quality=100, subsampling="4:4:4"), unit, 4 * LEVEL),
+        Case("avif", saved(image, "AVIF", quality=100, subsampling="4:4:4"), unit, 4 * LEVEL),
         Case(
             "avif opacity", saved(layer, "AVIF", quality=100, subsampling="4:4:4"), over_white(unit, opacity), 6 * LEVEL
         ),
-        Case("jpeg", saved(picture, "JPEG", quality=100, subsampling=0), unit, 4 * LEVEL),
-        Case("jpeg progressive", saved(picture, "JPEG", quality=100, subsampling=0, progressive=True), unit, 4 * LEVEL),
+        Case("jpeg", saved(image, "JPEG", quality=100, subsampling=0), unit, 4 * LEVEL),
+        Case("jpeg progressive", saved(image, "JPEG", quality=100, subsampling=0, progressive=True), unit, 4 * LEVEL),
         # Pillow writes CMYK as Photoshop does: inverted, with Adobe's marker.
-        Case("jpeg adobe cmyk", saved(picture.convert("CMYK"), "JPEG", quality=100), unit, 8 * LEVEL),
+        Case("jpeg adobe cmyk", saved(image.convert("CMYK"), "JPEG", quality=100), unit, 8 * LEVEL),
         Case("jpeg ycck", ycck(), rgb(np.full((16, 16, 3), YCCK_COLOUR)), 3 * LEVEL),
-        Case("jpeg cmyk", without_adobe(saved(inverted_cmyk(picture), "JPEG", quality=100)), unit, 8 * LEVEL),
+        Case("jpeg cmyk", without_adobe(saved(inverted_cmyk(image), "JPEG", quality=100)), unit, 8 * LEVEL),
     ]
     return cases
 
 
-def inverted_cmyk(picture: PIL.Image.Image) -> PIL.Image.Image:
-    """CMYK samples that mean the picture where no marker inverts them."""
-    return PIL.Image.fromarray(255 - np.asarray(picture.convert("CMYK")), "CMYK")
+def inverted_cmyk(image: PIL.Image.Image) -> PIL.Image.Image:
+    """CMYK samples that mean the image where no marker inverts them."""
+    return PIL.Image.fromarray(255 - np.asarray(image.convert("CMYK")), "CMYK")
 
 
 def rgb_of_lab(lab: Values) -> Values:
@@ -458,7 +458,7 @@ def test_a_bmp_of_16_bits_with_opacity_is_refused_by_name() -> None:
 
 
 def test_of_several_pages_and_frames_the_first_is_read() -> None:
-    """Multi-page TIFF, animated GIF, WebP, AVIF and PNG, and a multi-picture JPEG."""
+    """Multi-page TIFF, animated GIF, WebP, AVIF and PNG, and a multi-image JPEG."""
     first, second = photo(seed=1), photo(seed=9)
     for kind in ("TIFF", "GIF", "WEBP", "AVIF", "PNG", "MPO"):
         alone = saved(first, "JPEG" if kind == "MPO" else kind, **({"lossless": True} if kind == "WEBP" else {}))

@@ -160,7 +160,7 @@ def test_an_unfinished_end_of_a_png_is_ignored() -> None:
     ids=repr,
 )
 def test_damaged_segments_of_a_jpeg_are_ignored(segment: bytes) -> None:
-    """JFIF, XMP, profile, multi-picture and Photoshop segments that end too early."""
+    """JFIF, XMP, profile, multi-image and Photoshop segments that end too early."""
     plain = saved(PHOTO, "JPEG")
     np.testing.assert_array_equal(read_image(plain[:2] + segment + plain[2:]), read_image(plain))
 

@@ -1,1 +1,1 @@
-"""The regions that attacks search: what a budget allows around a clean picture, held exactly."""
+"""The regions that attacks search: what a budget allows around a clean image, held exactly."""

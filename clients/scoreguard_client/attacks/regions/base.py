@@ -1,4 +1,4 @@
-"""What a budget is to an attack: a set of pictures around each clean one that nothing may leave."""
+"""What a budget is to an attack: a set of images around each clean one that nothing may leave."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from scoreguard.v1.codec import TOP
 from scoreguard_client.oracles.base import Images
 
 Levels = npt.NDArray[np.uint8]
-"""Pictures on the 8-bit grid: (N, 3, H, W), 0..255."""
+"""Images on the 8-bit grid: (N, 3, H, W), 0..255."""
 
 
 class Region(Protocol):
-    """The pictures that an attack may hand out."""
+    """The images that an attack may hand out."""
 
     @property
     def clean(self) -> Images:
-        """The clean pictures, (N, 3, H, W) float32 in [0, 1]."""
+        """The clean images, (N, 3, H, W) float32 in [0, 1]."""
         ...
 
     def clip(self, images: Images) -> Images:
-        """Pictures inside the budget and inside [0, 1]; those that are inside already stay as they are."""
+        """Images inside the budget and inside [0, 1]; those that are inside already stay as they are."""
         ...
 
     def quantise(self, images: Images) -> Levels:
-        """8-bit pictures inside the budget, near pictures that are inside."""
+        """8-bit images inside the budget, near images that are inside."""
         ...
 
 

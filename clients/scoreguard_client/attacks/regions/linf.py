@@ -1,4 +1,4 @@
-"""The L-infinity ball around a picture, cut to [0, 1]: exact in float32 and on the 8-bit grid.
+"""The L-infinity ball around an image, cut to [0, 1]: exact in float32 and on the 8-bit grid.
 
 A bound computed in float32 may lie one rounding outside eps. Here the bounds are the outermost float32 values whose
 distance from the clean value, measured in float64, is at most eps.
@@ -22,27 +22,27 @@ SLACK: Final = 1e-4
 
 @dataclass(frozen=True, kw_only=True)
 class Ball:
-    """All pictures within eps of the clean ones that are still pictures."""
+    """All images within eps of the clean ones that are still images."""
 
     clean: Images
     """The centres."""
     eps: npt.NDArray[np.float64]
-    """Radius in units of [0, 1], one for each picture: (N, 1, 1, 1)."""
+    """Radius in units of [0, 1], one for each image: (N, 1, 1, 1)."""
     low: Images
     """Lowest value allowed, element by element."""
     high: Images
     """Highest value allowed, element by element."""
 
     def clip(self, images: Images) -> Images:
-        """The nearest pictures inside the ball; |result - clean| <= eps holds exactly."""
+        """The nearest images inside the ball; |result - clean| <= eps holds exactly."""
         return np.clip(images, self.low, self.high)
 
     def quantise(self, images: Images) -> Levels:
-        """The nearest 8-bit pictures inside the budget.
+        """The nearest 8-bit images inside the budget.
 
         Each value takes the 8-bit level nearest to it among those within eps of the clean value. Where the clean
-        picture is 8-bit there is always one, and the result differs from it by at most floor(255 eps) levels. Where the
-        clean picture is not and no level lies within eps, the level nearest to the clean value is taken: then the
+        image is 8-bit there is always one, and the result differs from it by at most floor(255 eps) levels. Where the
+        clean image is not and no level lies within eps, the level nearest to the clean value is taken: then the
         distance is below half a level, the resolution of 8 bits.
         """
         centre = self.clean.astype(np.float64) * TOP
@@ -54,9 +54,9 @@ class Ball:
 
 
 def ball_around(clean: Images, eps: float | npt.NDArray[np.float64]) -> Ball:
-    """The ball around pictures (N, 3, H, W) in [0, 1]; eps is one radius or one for each picture, (N,).
+    """The ball around images (N, 3, H, W) in [0, 1]; eps is one radius or one for each image, (N,).
 
-    With eps = 1 every picture is inside: that is how an attack without a bound is written.
+    With eps = 1 every image is inside: that is how an attack without a bound is written.
     """
     exact, eps = clean.astype(np.float64), np.broadcast_to(eps, len(clean)).astype(np.float64).reshape(-1, 1, 1, 1)
     low, high = (np.clip(exact + step, 0.0, 1.0).astype(np.float32) for step in (-eps, eps))

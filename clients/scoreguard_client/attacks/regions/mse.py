@@ -1,4 +1,4 @@
-"""Pictures within a root mean squared error of the clean ones; exact in float64 and on the 8-bit grid."""
+"""Images within a root mean squared error of the clean ones; exact in float64 and on the 8-bit grid."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scoreguard_client.oracles.base import Images
 _HALVINGS: Final = 20
 
 Errors = npt.NDArray[np.float64]
-"""Root mean squared error of each picture, (N,)."""
+"""Root mean squared error of each image, (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MseRegion:
-    """All pictures whose root mean squared error from the clean one is at most `rmse`."""
+    """All images whose root mean squared error from the clean one is at most `rmse`."""
 
     clean: Images
     """The centres."""
@@ -29,15 +29,15 @@ class MseRegion:
     """Radius in units of [0, 1]."""
 
     def clip(self, images: Images) -> Images:
-        """Cut to [0, 1], then move each picture straight towards the clean one until it is inside."""
+        """Cut to [0, 1], then move each image straight towards the clean one until it is inside."""
         images = np.clip(images, 0, 1)
         outside = root_mean_square(images, self.clean) > self.rmse
         return self._shrunk(images, outside) if outside.any() else images
 
     def quantise(self, images: Images) -> Levels:
-        """Rounded; where rounding leaves the budget, a point on the way from the clean picture that does not.
+        """Rounded; where rounding leaves the budget, a point on the way from the clean image that does not.
 
-        A clean picture that is not 8-bit itself may be farther than the budget from its own rounding: then it is that.
+        A clean image that is not 8-bit itself may be farther than the budget from its own rounding: then it is that.
         """
         levels = rounded(images)
         low, high = np.zeros(len(images)), np.ones(len(images))
@@ -71,6 +71,6 @@ class MseRegion:
 
 
 def root_mean_square(images: npt.NDArray[np.floating], clean: Images) -> Errors:
-    """sqrt(mean((x' - x)^2)) of each picture in float64, (N,)."""
+    """sqrt(mean((x' - x)^2)) of each image in float64, (N,)."""
     difference = images.astype(np.float64) - clean
     return np.asarray(np.sqrt(totals(difference**2).ravel() / clean[0].size))

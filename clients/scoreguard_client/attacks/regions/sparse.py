@@ -1,4 +1,4 @@
-"""Pictures that differ from the clean ones in at most a number of pixels, by any amount."""
+"""Images that differ from the clean ones in at most a number of pixels, by any amount."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scoreguard_client.oracles.base import Images
 
 @dataclass(frozen=True, kw_only=True)
 class SparseRegion:
-    """All pictures with at most `pixels` changed pixels (L0); a pixel counts once, however many channels changed."""
+    """All images with at most `pixels` changed pixels (L0); a pixel counts once, however many channels changed."""
 
     clean: Images
     """The centres."""

@@ -106,7 +106,7 @@ def _run_options(inputs: Mapping[str, Array], *, arena: bool) -> onnxruntime.Run
 
 @cache
 def _share_arena() -> None:
-    """One arena for all graphs of the process: of its own, each would keep what its largest picture took."""
+    """One arena for all graphs of the process: of its own, each would keep what its largest image took."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     unlimited = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), unlimited)

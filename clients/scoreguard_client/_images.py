@@ -20,11 +20,11 @@ from scoreguard.images import MAX_PIXELS, kind_of, read_image, read_pillow
 from scoreguard.images.array_hints import range_hint, shape_hint, type_hint
 from scoreguard.support.shown import shown, shown_path
 from scoreguard.v1 import codec
-from scoreguard.v1.errors import ImageError
+from scoreguard.v1 import errors as contract
 from scoreguard.v1.scoring_pb2 import Image
-from scoreguard_client._exceptions import PictureError
+from scoreguard_client._exceptions import ImageError
 
-__all__ = ["PictureLike"]
+__all__ = ["ImageLike"]
 
 
 @runtime_checkable
@@ -44,39 +44,39 @@ class TensorLike(Protocol):
         ...
 
 
-PictureLike: TypeAlias = npt.NDArray[Any] | TensorLike | PIL.Image.Image | str | os.PathLike[str] | bytes
+ImageLike: TypeAlias = npt.NDArray[Any] | TensorLike | PIL.Image.Image | str | os.PathLike[str] | bytes
 """(height, width, 3) RGB array (uint8, or float32/float64 in [0, 1]), torch tensor of that shape or (3, height, width),
 Pillow image, path, or the bytes of a file."""
 
 _CHANNELS: Final = 3
 
 
-def to_image(picture: PictureLike) -> Image:
+def to_image(image: ImageLike) -> Image:
     """Wrap an image for a request.
 
     Raises:
-        PictureError: it cannot be sent; nothing was sent.
+        ImageError: it cannot be sent; nothing was sent.
     """
-    if isinstance(picture, np.ndarray):
-        return Image(tensor=codec.to_tensor(check_array(picture)))
-    if isinstance(picture, PIL.Image.Image):
-        return Image(tensor=codec.to_tensor(from_pillow(picture)))
-    if isinstance(picture, (bytes, bytearray, memoryview)):
-        return Image(encoded=_check_file(bytes(picture), ""))
-    if isinstance(picture, (str, os.PathLike)):
-        path = Path(picture)
+    if isinstance(image, np.ndarray):
+        return Image(tensor=codec.to_tensor(check_array(image)))
+    if isinstance(image, PIL.Image.Image):
+        return Image(tensor=codec.to_tensor(from_pillow(image)))
+    if isinstance(image, (bytes, bytearray, memoryview)):
+        return Image(encoded=_check_file(bytes(image), ""))
+    if isinstance(image, (str, os.PathLike)):
+        path = Path(image)
         return Image(encoded=_check_file(read_bytes(path), f"{shown_path(path)}: "))
-    if isinstance(picture, TensorLike):
-        return Image(tensor=codec.to_tensor(check_array(_channels_last(array_of(picture)))))
-    hint = ": pass a tensor as tensor.detach().cpu().numpy()" if hasattr(picture, "__array__") else ""
-    raise PictureError(f"an image is an array, a Pillow image, a path or bytes, not {type(picture).__name__}{hint}")
+    if isinstance(image, TensorLike):
+        return Image(tensor=codec.to_tensor(check_array(_channels_last(array_of(image)))))
+    hint = ": pass a tensor as tensor.detach().cpu().numpy()" if hasattr(image, "__array__") else ""
+    raise ImageError(f"an image is an array, a Pillow image, a path or bytes, not {type(image).__name__}{hint}")
 
 
 def array_of(values: Any) -> npt.NDArray[Any]:
     """The array of a tensor, which shares its memory where it can; an array itself.
 
     Raises:
-        PictureError: NumPy has no such type.
+        ImageError: NumPy has no such type.
     """
     if isinstance(values, np.ndarray):
         return values
@@ -84,97 +84,97 @@ def array_of(values: Any) -> npt.NDArray[Any]:
         return np.asarray(values.detach().cpu().numpy())
     except TypeError as error:  # bfloat16
         kind = getattr(values, "dtype", type(values).__name__)
-        raise PictureError(f"a tensor must be uint8, float32 or float64, not {kind}: call tensor.float()") from error
+        raise ImageError(f"a tensor must be uint8, float32 or float64, not {kind}: call tensor.float()") from error
 
 
 def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """(height, width, 3) of a tensor's array: torch itself has the channels first.
 
     Raises:
-        PictureError: both ends have the length 3.
+        ImageError: both ends have the length 3.
     """
     if array.ndim != _CHANNELS or array.shape[0] != _CHANNELS:
         return array
     if array.shape[2] == _CHANNELS:
-        raise PictureError(
+        raise ImageError(
             f"a tensor of shape {shown(array.shape)} may have its channels at either end: pass it in a batch with "
             "layout='NHWC' or layout='NCHW'"
         )
     return array.transpose(1, 2, 0)
 
 
-def check_array(array: npt.NDArray[Any]) -> codec.Picture:
+def check_array(array: npt.NDArray[Any]) -> codec.ImageArray:
     """The array as uint8 or float32, unchanged in value (float64 is rounded to float32).
 
     Raises:
-        PictureError: the shape, type or values are not an image's; the message says what mends it.
+        ImageError: the shape, type or values are not an image's; the message says what mends it.
     """
     if array.ndim != _CHANNELS or array.shape[2] != _CHANNELS or 0 in array.shape:
         hint = _after_colon(shape_hint(array.shape))
-        raise PictureError(f"an image array must have the shape (height, width, 3), not {shown(array.shape)}{hint}")
+        raise ImageError(f"an image array must have the shape (height, width, 3), not {shown(array.shape)}{hint}")
     if array.dtype == np.uint8:
         return array
     if array.dtype.kind != "f" or array.dtype.itemsize not in (4, 8):
         hint = _after_colon(type_hint(array.dtype.kind, array.dtype.itemsize))
-        raise PictureError(f"an image array must be uint8, float32 or float64, not {array.dtype}{hint}")
+        raise ImageError(f"an image array must be uint8, float32 or float64, not {array.dtype}{hint}")
     low, high = float(array.min()), float(array.max())
     # NaN fails the comparison as well.
     if not (low >= 0 and high <= 1):
-        raise PictureError(
+        raise ImageError(
             f"float images must lie in [0, 1], without NaN; these values span {low:g} to {high:g}: "
             f"{range_hint(low, high)}"
         )
     return array.astype(np.float32, copy=False)
 
 
-def from_pillow(image: PIL.Image.Image) -> codec.Picture:
+def from_pillow(image: PIL.Image.Image) -> codec.ImageArray:
     """The values of a Pillow image: uint8, or float32 for deeper ones.
 
     Raises:
-        PictureError: the image cannot be loaded, is too large, or has values without a known white.
+        ImageError: the image cannot be loaded, is too large, or has values without a known white.
     """
     try:
         return read_pillow(image)
-    except ImageError as error:
-        raise PictureError(str(error)) from error
+    except contract.ImageError as error:
+        raise ImageError(str(error)) from error
 
 
-def from_file(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> codec.Picture:
+def from_file(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> codec.ImageArray:
     """The values of an image file whose bytes were read already, as the server reads them.
 
     Raises:
-        PictureError: it is too large, damaged or not an image; the message names the path.
+        ImageError: it is too large, damaged or not an image; the message names the path.
     """
     try:
         return read_image(data, max_pixels=max_pixels)
-    except ImageError as error:
-        raise PictureError(f"{shown_path(path)}: {error}") from error
+    except contract.ImageError as error:
+        raise ImageError(f"{shown_path(path)}: {error}") from error
 
 
 def read_bytes(path: Path) -> bytes:
     """The bytes of a file.
 
     Raises:
-        PictureError: it cannot be read; the message names the path.
+        ImageError: it cannot be read; the message names the path.
     """
     try:
         return path.read_bytes()
     # A path with a zero byte, as from bytes that were meant as a file, is a ValueError.
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise PictureError(f"cannot read {shown_path(path)}: {reason or error}") from error
+        raise ImageError(f"cannot read {shown_path(path)}: {reason or error}") from error
 
 
-def to_pillow(picture: npt.NDArray[np.float32]) -> PIL.Image.Image:
-    """An 8-bit image of a float picture in [0, 1], rounded to the nearest level."""
-    return PIL.Image.fromarray(np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8))
+def to_pillow(image: npt.NDArray[np.float32]) -> PIL.Image.Image:
+    """An 8-bit image of a float image in [0, 1], rounded to the nearest level."""
+    return PIL.Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
 def _check_file(data: bytes, name: str) -> bytes:
     try:
         kind_of(data)
-    except ImageError as error:
-        raise PictureError(f"{name}{error}") from error
+    except contract.ImageError as error:
+        raise ImageError(f"{name}{error}") from error
     return data
 
 

@@ -19,7 +19,7 @@ from PIL import features
 from scoreguard.images import read_image
 from scoreguard.images.array_hints import range_hint, shape_hint
 from scoreguard.images.source import check_pixels
-from scoreguard.v1.codec import Picture, from_tensor
+from scoreguard.v1.codec import ImageArray, from_tensor
 from scoreguard.v1.errors import ImageError, ImageLimitError, PayloadError
 from scoreguard.v1.scoring_pb2 import PRECISION_FLOAT32, PRECISION_UINT8, Image, Precision, Tensor
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError
@@ -32,10 +32,10 @@ _FIELD: Final = "image"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DecodedPicture:
-    """A picture as values."""
+class DecodedImage:
+    """An image as values."""
 
-    values: Picture
+    values: ImageArray
     """(H, W, 3) RGB, uint8 or float32 in [0, 1]."""
     decoder: str
     """Library that decoded it; empty for a raw tensor."""
@@ -55,7 +55,7 @@ class DecodedPicture:
         return np.divide(planes, np.float32(255), out=out, casting="unsafe")
 
 
-def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedPicture:
+def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedImage:
     """Read the image of a request, unless nobody waits for it any more.
 
     Args:
@@ -72,9 +72,9 @@ def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadlin
     form = image.WhichOneof("payload")
     if form == "encoded":
         file = image.encoded if data is None else bytes(data)
-        return DecodedPicture(values=_decode_file(file, max_pixels, deadline), decoder=_decoder())
+        return DecodedImage(values=_decode_file(file, max_pixels, deadline), decoder=_decoder())
     if form == "tensor":
-        return DecodedPicture(values=_read_tensor(image.tensor, data, max_pixels), decoder="")
+        return DecodedImage(values=_read_tensor(image.tensor, data, max_pixels), decoder="")
     raise InvalidRequestError("the request has no image: set image.encoded or image.tensor", field=_FIELD)
 
 
@@ -93,7 +93,7 @@ def _decoder() -> str:
     return f"Pillow {PIL.__version__} libjpeg-turbo {features.version_feature('libjpeg_turbo') or 'no'}"
 
 
-def _decode_file(data: bytes, max_pixels: int, deadline: Deadline) -> Picture:
+def _decode_file(data: bytes, max_pixels: int, deadline: Deadline) -> ImageArray:
     try:
         return read_image(data, max_pixels=max_pixels, check=lambda: deadline.check(_STAGE))
     except ImageLimitError as error:
@@ -102,7 +102,7 @@ def _decode_file(data: bytes, max_pixels: int, deadline: Deadline) -> Picture:
         raise InvalidRequestError(str(error), field=f"{_FIELD}.encoded") from error
 
 
-def _read_tensor(tensor: Tensor, data: Buffer | None, max_pixels: int) -> Picture:
+def _read_tensor(tensor: Tensor, data: Buffer | None, max_pixels: int) -> ImageArray:
     try:
         values = from_tensor(tensor, data)
         check_pixels(values.shape[1], values.shape[0], max_pixels)
@@ -121,7 +121,7 @@ def _over_limit(error: ImageLimitError) -> ResourceLimitError:
     return ResourceLimitError(str(error), field=_FIELD, metadata=facts)
 
 
-def _check_range(values: Picture) -> None:
+def _check_range(values: ImageArray) -> None:
     low, high = float(values.min()), float(values.max())
     # NaN compares false, so one test catches NaN, Inf and out-of-range values.
     if not (low >= 0 and high <= 1):

@@ -1,4 +1,4 @@
-"""What a showcase shows: where the detail is, how pictures are reduced, how cards are sorted, how the sheet is set."""
+"""What a showcase shows: where the detail is, how images are reduced, how cards are sorted, how the sheet is set."""
 
 from __future__ import annotations
 
@@ -10,42 +10,42 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage import data
 
-from scoreguard_client._models import FloatPicture
+from scoreguard_client._models import FloatImage
 from scoreguard_client.showcase.cards import Card, Facts, Order, Pair, Showcase, View, in_order
 from scoreguard_client.showcase.details import Window, busiest, follow
-from scoreguard_client.showcase.pictures import LONGEST, Shown, amplification, show, show_difference
+from scoreguard_client.showcase.images import LONGEST, Shown, amplification, show, show_difference
 from scoreguard_client.showcase.sheet import sheet_of
 
 WINDOW = Window(left=90, top=70, width=40, height=40)
 
 
 @pytest.fixture(scope="module")
-def photo() -> FloatPicture:
+def photo() -> FloatImage:
     """A part of a photograph, (200, 240, 3)."""
-    picture = data.astronaut()[:200, 100:340]  # type: ignore[no-untyped-call]
-    return np.asarray(picture, dtype=np.float32) / np.float32(255)
+    image = data.astronaut()[:200, 100:340]  # type: ignore[no-untyped-call]
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
-def test_the_detail_follows_a_flip(photo: FloatPicture) -> None:
+def test_the_detail_follows_a_flip(photo: FloatImage) -> None:
     """It shows the same content mirrored, pixel by pixel."""
     flipped = photo[::-1, ::-1]
     found = follow(WINDOW, photo, flipped)
     np.testing.assert_array_equal(found.cut(flipped), WINDOW.cut(photo)[::-1, ::-1])
 
 
-def test_the_detail_follows_a_crop(photo: FloatPicture) -> None:
+def test_the_detail_follows_a_crop(photo: FloatImage) -> None:
     """It shows the same content at another place."""
     cropped = photo[45:185, 60:200]
     found = follow(WINDOW, photo, cropped)
     np.testing.assert_array_equal(found.cut(cropped), WINDOW.cut(photo))
 
 
-def test_the_detail_of_a_reduced_picture_is_as_much_smaller(photo: FloatPicture) -> None:
+def test_the_detail_of_a_reduced_image_is_as_much_smaller(photo: FloatImage) -> None:
     """The same share of height and width."""
     assert follow(WINDOW, photo, photo[::2, ::2]) == Window(left=45, top=35, width=20, height=20)
 
 
-def test_the_detail_stays_where_nothing_resembles_it(photo: FloatPicture) -> None:
+def test_the_detail_stays_where_nothing_resembles_it(photo: FloatImage) -> None:
     """Noise has no place of best agreement."""
     noise = np.random.default_rng(0).random(photo.shape).astype(np.float32)
     assert follow(WINDOW, photo, noise) == WINDOW
@@ -53,25 +53,25 @@ def test_the_detail_stays_where_nothing_resembles_it(photo: FloatPicture) -> Non
 
 @settings(max_examples=40, deadline=None)
 @given(height=st.integers(1, 130), width=st.integers(1, 130))
-def test_a_chosen_detail_is_inside_a_picture_of_any_size(height: int, width: int) -> None:
-    """And follows into a picture of another size without leaving it."""
-    picture = np.random.default_rng(height * width).random((height, width, 3)).astype(np.float32)
-    window = busiest(picture)
-    smaller = picture[: max(height // 3, 1), : max(width // 2, 1)]
-    assert window.fits(picture)
-    assert follow(window, picture, smaller).cut(smaller).size > 0
+def test_a_chosen_detail_is_inside_an_image_of_any_size(height: int, width: int) -> None:
+    """And follows into an image of another size without leaving it."""
+    image = np.random.default_rng(height * width).random((height, width, 3)).astype(np.float32)
+    window = busiest(image)
+    smaller = image[: max(height // 3, 1), : max(width // 2, 1)]
+    assert window.fits(image)
+    assert follow(window, image, smaller).cut(smaller).size > 0
 
 
 def test_the_chosen_detail_is_where_the_structure_is() -> None:
-    """A checkerboard in a flat picture."""
-    picture = np.full((200, 300, 3), 0.5, dtype=np.float32)
-    picture[80:120, 160:200] = (np.indices((40, 40)).sum(axis=0) % 2)[..., None]
-    window = busiest(picture)
+    """A checkerboard in a flat image."""
+    image = np.full((200, 300, 3), 0.5, dtype=np.float32)
+    image[80:120, 160:200] = (np.indices((40, 40)).sum(axis=0) % 2)[..., None]
+    window = busiest(image)
     assert (window.left <= 160, window.top <= 80) == (True, True)
     assert (window.left + window.width >= 200, window.top + window.height >= 120) == (True, True)
 
 
-def test_a_large_picture_is_reduced_and_its_detail_is_not() -> None:
+def test_a_large_image_is_reduced_and_its_detail_is_not() -> None:
     """So that a page of many defences stays small."""
     levels = np.random.default_rng(1).integers(0, 256, (400, 2000, 3), dtype=np.uint8)
     shown = show(levels.astype(np.float32) / np.float32(255), WINDOW)
@@ -95,7 +95,7 @@ def test_a_difference_is_amplified_around_middle_grey() -> None:
 
 
 def view(score: float, quality: float = 0.5) -> View:
-    """A picture with these numbers."""
+    """An image with these numbers."""
     levels = np.zeros((20, 30, 3), dtype=np.uint8)
     return View(
         score=score,
@@ -151,7 +151,7 @@ def test_cards_are_sorted_as_asked_with_failed_ones_last(order: Order, names: li
 def test_no_two_texts_of_the_sheet_overlap(count: int) -> None:
     """Long names, long parameters and long errors included."""
     long_error = (
-        "the picture of 30 x 20 pixels is smaller than the window of 256 pixels that crop takes; choose a smaller"
+        "the image of 30 x 20 pixels is smaller than the window of 256 pixels that crop takes; choose a smaller"
     )
     cards = [card(f"a-defence-with-a-long-name-{number}") for number in range(count)]
     showcase = Showcase(

@@ -1,4 +1,4 @@
-"""Learned defences on pictures smaller than the squares that their networks read as one."""
+"""Learned defences on images smaller than the squares that their networks read as one."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ ANY_SIZE: list[type[LearnedDefence]] = [BfCnn, Carn, Denoiser, FbCnn, FcnFilter,
 
 
 def purified(kind: type[LearnedDefence], height: int, width: int) -> Tensor:
-    """What an untrained network makes of two pictures of noise, at the default parameters."""
+    """What an untrained network makes of two images of noise, at the default parameters."""
     image = torch.rand(2, 3, height, width, generator=torch.Generator().manual_seed(0))
     values = [torch.tensor(parameter.default) for parameter in kind.facts.graph_parameters]
     with torch.no_grad():
@@ -40,7 +40,7 @@ def purified(kind: type[LearnedDefence], height: int, width: int) -> Tensor:
 
 @pytest.mark.parametrize("kind", [*ANY_SIZE, SlimMprNet], ids=lambda kind: kind.facts.name)
 def test_the_minimum_size_is_enough(kind: type[LearnedDefence]) -> None:
-    """At the least size of the facts, and where both sides differ and are odd, a picture stays a picture."""
+    """At the least size of the facts, and where both sides differ and are odd, an image stays an image."""
     least = kind.facts.minimum_size
     for height, width in ((least, least), (least, least + 1), (least + 2, least), (7, 5)):
         output = purified(kind, height, width)
@@ -49,7 +49,7 @@ def test_the_minimum_size_is_enough(kind: type[LearnedDefence]) -> None:
 
 
 @pytest.mark.parametrize("kind", ANY_SIZE, ids=lambda kind: kind.facts.name)
-def test_one_pixel_is_a_picture(kind: type[LearnedDefence]) -> None:
+def test_one_pixel_is_an_image(kind: type[LearnedDefence]) -> None:
     """These have no minimum."""
     assert kind.facts.minimum_size == 1
 

@@ -1,4 +1,4 @@
-"""What becomes of a picture before it is sent."""
+"""What becomes of an image before it is sent."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scoreguard.v1 import codec
-from scoreguard_client import AsyncScoringClient, PictureError, ScoreRequest, ScoringClient
-from scoreguard_client._pictures import from_pillow, to_image, to_pillow
-from scoreguard_handlers.worker import pictures as server_pictures
+from scoreguard_client import AsyncScoringClient, ImageError, ScoreRequest, ScoringClient
+from scoreguard_client._images import from_pillow, to_image, to_pillow
+from scoreguard_handlers.worker import images as server_images
 
 SHAPES = st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))
 UNIT = st.floats(0, 1, width=32)
 
 
-def sent(picture: Any) -> codec.Picture:
+def sent(image: Any) -> codec.ImageArray:
     """The values that travel."""
-    return codec.from_tensor(to_image(picture).tensor)
+    return codec.from_tensor(to_image(image).tensor)
 
 
 def file_of(image: PIL.Image.Image, file_format: str, **options: Any) -> bytes:
@@ -82,9 +82,9 @@ def test_float64_is_rounded_to_float32(array: Any) -> None:
     ],
     ids=str,
 )
-def test_an_array_that_is_no_picture_is_refused(array: Any, message: str) -> None:
+def test_an_array_that_is_no_image_is_refused(array: Any, message: str) -> None:
     """Shape, type, range and NaN are checked before any call, and the line says what was wrong."""
-    with pytest.raises(PictureError, match=message) as caught:
+    with pytest.raises(ImageError, match=message) as caught:
         to_image(array)
     assert "\n" not in str(caught.value)
 
@@ -93,7 +93,7 @@ def test_one_bad_value_among_good_ones_is_found() -> None:
     """A single NaN is enough."""
     array = np.full((50, 50, 3), 0.5, np.float32)
     array[31, 7, 1] = np.nan
-    with pytest.raises(PictureError, match="NaN"):
+    with pytest.raises(ImageError, match="NaN"):
         to_image(array)
 
 
@@ -101,7 +101,7 @@ def test_one_bad_value_among_good_ones_is_found() -> None:
 def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
     """Paths, path texts and bytes are sent unchanged: the server decodes."""
     data = file_of(PIL.Image.new("RGB", (5, 4), (10, 20, 30)), file_format)
-    path = tmp_path / "picture"
+    path = tmp_path / "image"
     path.write_bytes(data)
     forms: list[Any] = [data, bytearray(data), memoryview(data), path, str(path)]
     assert {to_image(form).encoded for form in forms} == {data}
@@ -110,14 +110,14 @@ def test_files_travel_as_their_bytes(file_format: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"), [(b"", "is empty"), (b"hello", "not an image of PNG"), (b"%PDF-1.7", "a PDF document is")]
 )
-def test_a_file_that_is_no_picture_is_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
+def test_a_file_that_is_no_image_is_refused_by_name(content: bytes, message: str, tmp_path: Path) -> None:
     """Empty files and other formats raise; the message names the path."""
     path = tmp_path / "letter.txt"
     path.write_bytes(content)
-    with pytest.raises(PictureError, match=message) as caught:
+    with pytest.raises(ImageError, match=message) as caught:
         to_image(path)
     assert str(path) in str(caught.value)
-    with pytest.raises(PictureError, match=message):
+    with pytest.raises(ImageError, match=message):
         to_image(content)
 
 
@@ -126,24 +126,24 @@ def test_a_file_deep_in_folders_is_named_whole(tmp_path: Path) -> None:
     folder = tmp_path / ("deep" * 20) / ("deeper" * 20)
     folder.mkdir(parents=True)
     (folder / "photo\n1.png").write_bytes(b"")
-    with pytest.raises(PictureError, match=r"deeper/photo\\n1\.png: the image file is empty"):
+    with pytest.raises(ImageError, match=r"deeper/photo\\n1\.png: the image file is empty"):
         to_image(folder / "photo\n1.png")
-    with pytest.raises(PictureError, match=r"deeper/photo2\.png: No such file"):
+    with pytest.raises(ImageError, match=r"deeper/photo2\.png: No such file"):
         to_image(folder / "photo2.png")
 
 
 def test_a_missing_file_and_a_folder_are_refused(tmp_path: Path) -> None:
     """The line names the path and the reason."""
-    with pytest.raises(PictureError, match=r"cannot read .*missing\.png: No such file"):
+    with pytest.raises(ImageError, match=r"cannot read .*missing\.png: No such file"):
         to_image(tmp_path / "missing.png")
-    with pytest.raises(PictureError, match="cannot read"):
+    with pytest.raises(ImageError, match="cannot read"):
         to_image(tmp_path)
 
 
 @pytest.mark.parametrize("thing", [None, 3, [[1, 2]], object()], ids=["None", "a number", "a list", "an object"])
 def test_anything_else_is_refused_by_type(thing: Any) -> None:
-    """The line names what a picture can be."""
-    with pytest.raises(PictureError, match="an image is an array"):
+    """The line names what an image can be."""
+    with pytest.raises(ImageError, match="an image is an array"):
         to_image(thing)
 
 
@@ -200,7 +200,7 @@ def test_sixteen_bit_grey_keeps_its_depth() -> None:
 
 def test_integers_beyond_sixteen_bits_are_refused() -> None:
     """A 32-bit grey image has no known white, so it is not guessed."""
-    with pytest.raises(PictureError, match=r"0\.\.65535"):
+    with pytest.raises(ImageError, match=r"0\.\.65535"):
         from_pillow(PIL.Image.fromarray(np.full((2, 2), 70000, np.int32)))
 
 
@@ -227,19 +227,19 @@ def test_the_exif_rotation_is_applied(orientation: int) -> None:
 
 def test_an_image_without_pixels_is_refused() -> None:
     """Pillow can make one; there is nothing to score."""
-    with pytest.raises(PictureError, match="no pixels"):
+    with pytest.raises(ImageError, match="no pixels"):
         to_image(PIL.Image.new("RGB", (0, 4)))
 
 
 def test_a_truncated_pillow_image_is_refused() -> None:
-    """Pillow reads lazily, so the damage shows when the picture is sent; it is still one line."""
+    """Pillow reads lazily, so the damage shows when the image is sent; it is still one line."""
     data = file_of(PIL.Image.effect_noise((64, 64), 50).convert("RGB"), "PNG")
-    with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(PictureError, match="damaged or truncated"):
+    with PIL.Image.open(io.BytesIO(data[:500])) as opened, pytest.raises(ImageError, match="damaged or truncated"):
         to_image(opened)
 
 
 def noise(mode: str, file_format: str, **options: Any) -> Any:
-    """A noise picture of a mode, as a file."""
+    """A noise image of a mode, as a file."""
     image = PIL.Image.effect_noise((13, 9), 120)
     coloured = PIL.Image.merge("RGB", [image, image.rotate(180), image.transpose(PIL.Image.Transpose.FLIP_LEFT_RIGHT)])
     if mode == "I;16":
@@ -267,8 +267,8 @@ def noise(mode: str, file_format: str, **options: Any) -> Any:
     ],
 )
 def test_a_pillow_image_is_read_as_the_server_reads_its_file(data: bytes) -> None:
-    """A path and the opened image are the same picture: the two rules agree value for value."""
-    theirs = server_pictures.decode(to_image(data), max_pixels=10_000).values
+    """A path and the opened image are the same image: the two rules agree value for value."""
+    theirs = server_images.decode(to_image(data), max_pixels=10_000).values
     with PIL.Image.open(io.BytesIO(data)) as opened:
         ours = from_pillow(opened)
     assert ours.dtype == theirs.dtype
@@ -288,7 +288,7 @@ def test_a_damaged_exif_entry_is_ignored() -> None:
 
 @given(array=hnp.arrays(np.uint8, SHAPES))
 @settings(max_examples=20, deadline=None)
-def test_saving_a_float_picture_gives_its_levels_back(array: Any) -> None:
+def test_saving_a_float_image_gives_its_levels_back(array: Any) -> None:
     """Eight-bit values survive the way through float and a Pillow image."""
     np.testing.assert_array_equal(np.asarray(to_pillow(array.astype(np.float32) / 255)), array)
 
@@ -312,7 +312,7 @@ def test_saving_a_float_picture_gives_its_levels_back(array: Any) -> None:
 )
 def test_an_array_of_another_layout_gets_the_hint_that_mends_it(array: Any, hint: str) -> None:
     """The line says which expression makes an image of it."""
-    with pytest.raises(PictureError) as caught:
+    with pytest.raises(ImageError) as caught:
         to_image(array)
     assert hint in str(caught.value)
 
@@ -324,7 +324,7 @@ def test_a_tensor_of_another_library_gets_the_hint_that_mends_it() -> None:
         def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
             return np.zeros((2, 2, 3))
 
-    with pytest.raises(PictureError, match=r"not Foreign: pass a tensor as tensor\.detach\(\)\.cpu\(\)\.numpy\(\)"):
+    with pytest.raises(ImageError, match=r"not Foreign: pass a tensor as tensor\.detach\(\)\.cpu\(\)\.numpy\(\)"):
         to_image(Foreign())  # type: ignore[arg-type]
 
 
@@ -334,14 +334,14 @@ def test_avif_travels_and_heic_is_refused_with_the_mend(tmp_path: Path) -> None:
     assert to_image(data).encoded == data
     path = tmp_path / "phone.heic"
     path.write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(50))
-    with pytest.raises(PictureError, match=r"phone\.heic: a HEIC image is not read: convert it to PNG, JPEG or AVIF"):
+    with pytest.raises(ImageError, match=r"phone\.heic: a HEIC image is not read: convert it to PNG, JPEG or AVIF"):
         to_image(path)
 
 
 def test_a_long_or_odd_name_is_shown_in_short() -> None:
     """At most 80 characters of a path, on one line, and a path that cannot be is refused like one that is missing."""
     for name in ("x" * 5000, "a\nb" * 30, "zero\0byte", "caf\udce9.png"):
-        with pytest.raises(PictureError, match="cannot read") as caught:
+        with pytest.raises(ImageError, match="cannot read") as caught:
             to_image(name)
         assert len(str(caught.value)) < 160
         assert len(str(caught.value).splitlines()) == 1
@@ -351,7 +351,7 @@ def test_a_long_or_odd_name_is_shown_in_short() -> None:
 ONE: list[Any] = [
     *("a.png", Path("a.png"), b"\x89PNG", bytearray(b"x")),
     *(np.zeros((8, 9, 3), np.uint8), PIL.Image.new("L", (4, 4))),
-    ScoreRequest(picture="a.png", metric="lite"),
+    ScoreRequest(image="a.png", metric="lite"),
 ]
 
 
@@ -360,12 +360,12 @@ async def test_one_image_is_refused_where_a_list_is_wanted(one: Any) -> None:
     """`score_batch("a.png")` would score the characters; both clients, batch and stream, say what to write."""
     hint = "a list of images is wanted, not one .*: put it in brackets, or call score"
     with ScoringClient("localhost:1") as client:
-        with pytest.raises(PictureError, match=hint):
+        with pytest.raises(ImageError, match=hint):
             client.score_batch(one, metric="lite")
-        with pytest.raises(PictureError, match=hint):
+        with pytest.raises(ImageError, match=hint):
             next(client.score_stream(one, metric="lite"))
     async with AsyncScoringClient("localhost:1") as client:
-        with pytest.raises(PictureError, match=hint):
+        with pytest.raises(ImageError, match=hint):
             await client.score_batch(one, metric="lite")
-        with pytest.raises(PictureError, match=hint):
+        with pytest.raises(ImageError, match=hint):
             await anext(client.score_stream(one, metric="lite"))

@@ -1,4 +1,4 @@
-"""The server's reading rule for pictures, format by format."""
+"""The server's reading rule for images, format by format."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import DATA_TYPE_UINT8, PRECISION_FLOAT32, PRECISION_UINT8, Image, Tensor
 from scoreguard_handlers.errors import InvalidRequestError, ResourceLimitError, ServingError, TooLateError
 from scoreguard_handlers.worker.deadline import Deadline
-from scoreguard_handlers.worker.pictures import DecodedPicture, decode, encode_png
+from scoreguard_handlers.worker.images import DecodedImage, decode, encode_png
 
 LIMIT = 10_000
 colours = hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.just(3)))
 
 
-def file_of(picture: PillowImage.Image, form: str = "PNG", **options: object) -> bytes:
-    """The bytes of a picture file."""
+def file_of(image: PillowImage.Image, form: str = "PNG", **options: object) -> bytes:
+    """The bytes of an image file."""
     buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
+    image.save(buffer, form, **options)
     return buffer.getvalue()
 
 
-def read(data: bytes) -> DecodedPicture:
+def read(data: bytes) -> DecodedImage:
     """What the server reads."""
     return decode(Image(encoded=data), max_pixels=LIMIT)
 
 
 def colour(values: list[list[list[int]]]) -> PillowImage.Image:
-    """An RGB picture."""
+    """An RGB image."""
     return PillowImage.fromarray(np.array(values, np.uint8))
 
 
@@ -45,19 +45,19 @@ def colour(values: list[list[list[int]]]) -> PillowImage.Image:
 @given(colours, st.sampled_from(["PNG", "BMP", "PPM", "TIFF"]))
 def test_lossless_files_give_their_own_values(values: np.ndarray, form: str) -> None:
     """What was written is what is read, as 8-bit integers."""
-    picture = read(file_of(PillowImage.fromarray(values), form))
-    np.testing.assert_array_equal(picture.values, values)
-    assert picture.precision == PRECISION_UINT8
-    assert picture.decoder.startswith("Pillow")
+    image = read(file_of(PillowImage.fromarray(values), form))
+    np.testing.assert_array_equal(image.values, values)
+    assert image.precision == PRECISION_UINT8
+    assert image.decoder.startswith("Pillow")
 
 
 @settings(max_examples=25, deadline=None)
 @given(hnp.arrays(np.float32, (3, 4, 3), elements=st.floats(0, 1, width=32)))
 def test_float_tensors_are_never_rounded(values: np.ndarray) -> None:
     """float32 in, the same float32 to the graph."""
-    picture = decode(Image(tensor=to_tensor(values)), max_pixels=LIMIT)
-    assert picture.precision == PRECISION_FLOAT32
-    np.testing.assert_array_equal(picture.planes(), values.transpose(2, 0, 1))
+    image = decode(Image(tensor=to_tensor(values)), max_pixels=LIMIT)
+    assert image.precision == PRECISION_FLOAT32
+    np.testing.assert_array_equal(image.planes(), values.transpose(2, 0, 1))
 
 
 def test_8_bit_values_are_divided_by_255() -> None:
@@ -74,7 +74,7 @@ def test_transparency_is_laid_over_white() -> None:
     assert read(file_of(rgba)).values[0].tolist() == [[255] * 3, [127] * 3]
 
 
-def test_a_palette_picture_has_its_palette_colours() -> None:
+def test_a_palette_image_has_its_palette_colours() -> None:
     """Indices are looked up, a transparent index is white."""
     palette = PillowImage.new("P", (2, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60])
@@ -89,12 +89,12 @@ def test_grey_is_repeated_over_three_channels() -> None:
 
 
 def test_16_bit_grey_keeps_its_16_bits() -> None:
-    """Level 1 of 65535 is not lost, and the picture counts as float."""
+    """Level 1 of 65535 is not lost, and the image counts as float."""
     deep = PillowImage.fromarray(np.array([[0, 1], [32768, 65535]], np.uint16))
-    picture = read(file_of(deep))
-    assert picture.precision == PRECISION_FLOAT32
+    image = read(file_of(deep))
+    assert image.precision == PRECISION_FLOAT32
     expected = np.array([[0, 1], [32768, 65535]], np.float32) / np.float32(65535)
-    np.testing.assert_array_equal(picture.planes(), np.stack([expected] * 3))
+    np.testing.assert_array_equal(image.planes(), np.stack([expected] * 3))
 
 
 def test_cmyk_is_converted_to_rgb() -> None:
@@ -107,12 +107,12 @@ def test_cmyk_is_converted_to_rgb() -> None:
 
 
 def test_exif_rotation_is_applied() -> None:
-    """Orientation 6 (turn right by 90°) turns the picture."""
-    picture = colour([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]])
+    """Orientation 6 (turn right by 90°) turns the image."""
+    image = colour([[[255, 0, 0], [0, 255, 0]], [[0, 0, 255], [9, 9, 9]]])
     exif = PillowImage.Exif()
     exif[0x0112] = 6
-    expected = np.rot90(np.asarray(picture), -1)
-    np.testing.assert_array_equal(read(file_of(picture, exif=exif)).values, expected)
+    expected = np.rot90(np.asarray(image), -1)
+    np.testing.assert_array_equal(read(file_of(image, exif=exif)).values, expected)
 
 
 def bomb() -> bytes:
@@ -130,7 +130,7 @@ HALF = np.full((2, 2, 3), 0.5, np.float32)
 
 
 def with_value(value: float) -> Image:
-    """A float picture with one odd value."""
+    """A float image with one odd value."""
     values = HALF.copy()
     values[0, 0, 0] = value
     return Image(tensor=to_tensor(values))
@@ -152,7 +152,7 @@ def with_value(value: float) -> Image:
         (Image(tensor=to_tensor(np.zeros((101, 100, 3), np.uint8))), ResourceLimitError, "limit is 10000"),
     ],
 )
-def test_a_bad_picture_is_one_clear_line(image: Image, error: type[ServingError], problem: str) -> None:
+def test_a_bad_image_is_one_clear_line(image: Image, error: type[ServingError], problem: str) -> None:
     """The error has the right class, names the field and is one line."""
     with pytest.raises(error, match=problem) as caught:
         decode(image, max_pixels=LIMIT)
@@ -160,7 +160,7 @@ def test_a_bad_picture_is_one_clear_line(image: Image, error: type[ServingError]
     assert "\n" not in str(caught.value)
 
 
-def test_a_purified_picture_as_png_is_rounded_to_the_nearest_level() -> None:
+def test_a_purified_image_as_png_is_rounded_to_the_nearest_level() -> None:
     """0.5 becomes level 128 (127.5 rounds to even)."""
     assert np.asarray(PillowImage.open(io.BytesIO(encode_png(HALF)))).tolist() == [[[128] * 3] * 2] * 2
 
@@ -169,16 +169,16 @@ def odd_files() -> list[bytes]:
     """One file of each format, with an EXIF block where there can be one."""
     exif = PillowImage.Exif()
     exif[0x0112], exif[0x010F] = 6, "maker"
-    picture = PillowImage.fromarray(np.random.default_rng(1).integers(0, 255, (9, 7, 3), np.uint8))
-    plain = [file_of(picture, form) for form in ("BMP", "PPM", "GIF")]
-    return plain + [file_of(picture, form, exif=exif) for form in ("PNG", "JPEG", "WEBP", "TIFF")]
+    image = PillowImage.fromarray(np.random.default_rng(1).integers(0, 255, (9, 7, 3), np.uint8))
+    plain = [file_of(image, form) for form in ("BMP", "PPM", "GIF")]
+    return plain + [file_of(image, form, exif=exif) for form in ("PNG", "JPEG", "WEBP", "TIFF")]
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.sampled_from(odd_files()), st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=6))
 @pytest.mark.filterwarnings("ignore")  # Pillow warns of damage that it can read past
 def test_a_damaged_file_never_raises_anything_but_a_serving_error(data: bytes, changes: list[tuple[int, int]]) -> None:
-    """Whatever bytes are changed, the answer is a picture or one line."""
+    """Whatever bytes are changed, the answer is an image or one line."""
     damaged = bytearray(data)
     for place, value in changes:
         damaged[place % len(damaged)] = value
