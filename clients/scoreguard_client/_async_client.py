@@ -234,10 +234,10 @@ class AsyncScoringClient(BaseClient):
         """Send a batch, and again those of its items that were refused for now."""
         retries = Retries(self._config.retry, seconds)
         pause: float | None = 0.0
-        while batch.places and pause is not None:
+        while batch.indices and pause is not None:
             await self._calls.pause(pause)
             batch = plan.fill(batch, await self._calls.unary(SCORE_BATCH, batch.message, retries.left))
-            pause = retries.pause_after(plan.first_error(batch)) if batch.places else None
+            pause = retries.pause_after(plan.first_error(batch)) if batch.indices else None
 
     async def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
         """Send one item of a stream, which was refused for now, as a call of its own."""

@@ -7,17 +7,17 @@ from scoreguard.v1.spec import Step, step_of
 from scoreguard_client._models import MetricDescription
 
 
-def complete_step(step: Step, metric: MetricDescription, place: int | None = None) -> Step:
+def complete_step(step: Step, metric: MetricDescription, index: int | None = None) -> Step:
     """The step with every parameter of its defence named.
 
     Args:
         step: as it was asked for.
         metric: the deployed metric.
-        place: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+        index: of the step in its chain, from 0, for the message of an error; None where there is no chain.
 
     Raises:
         NotFoundError: the defence is not deployed before this metric.
         ParameterError: a parameter is unknown or out of range.
     """
     parameters = metric.defence(step.name).parameters
-    return step_of(step.name, complete(step.name, dict(step.parameters), parameters, place))
+    return step_of(step.name, complete(step.name, dict(step.parameters), parameters, index))

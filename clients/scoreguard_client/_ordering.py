@@ -25,7 +25,7 @@ from scoreguard_client._retries import is_transient
 class Batch:
     """One call's worth of a larger batch."""
 
-    places: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)
     """Where the items stand in the caller's order."""
     message: ScoreDefendedBatchRequest = field(default_factory=ScoreDefendedBatchRequest)
     """The items."""
@@ -34,9 +34,9 @@ class Batch:
     attempts: int = 0
     """How often these items were sent before."""
 
-    def add(self, place: int, request: ScoreDefendedRequest, size_bytes: int) -> None:
+    def add(self, index: int, request: ScoreDefendedRequest, size_bytes: int) -> None:
         """Append an item."""
-        self.places.append(place)
+        self.indices.append(index)
         self.message.requests.append(request)
         self.size_bytes += size_bytes
 
@@ -61,22 +61,22 @@ class BatchPlan:
     def batches(self) -> Iterator[Batch]:
         """The calls to make; an item that cannot be sent gets its error and is left out."""
         batch, beside_images = Batch(), 0
-        for place, request in enumerate(self._requests):
+        for index, request in enumerate(self._requests):
             self._outcomes.append(InternalError("the server sent no answer for this item"))
             try:
                 message = request.to_message()
                 size = self._size_of(message)
             except ScoreguardError as error:
-                self._outcomes[place] = error
+                self._outcomes[index] = error
                 continue
             beside = message.ByteSize() - _image_bytes(message)
-            is_full = len(batch.places) == LIMITS.batch_items or beside_images + beside > _BESIDE_IMAGES
-            if batch.places and (is_full or batch.size_bytes + size > self._limit):
+            is_full = len(batch.indices) == LIMITS.batch_items or beside_images + beside > _BESIDE_IMAGES
+            if batch.indices and (is_full or batch.size_bytes + size > self._limit):
                 yield batch
                 batch, beside_images = Batch(), 0
             beside_images += beside
-            batch.add(place, message, size)
-        if batch.places:
+            batch.add(index, message, size)
+        if batch.indices:
             yield batch
 
     def fill(self, batch: Batch, response: ScoreDefendedBatchResponse) -> Batch:
@@ -85,19 +85,19 @@ class BatchPlan:
         Raises:
             InternalError: it does not have one result for each item.
         """
-        if len(response.results) != len(batch.places):
-            raise InternalError(f"the server sent {len(response.results)} results for {len(batch.places)} images")
+        if len(response.results) != len(batch.indices):
+            raise InternalError(f"the server sent {len(response.results)} results for {len(batch.indices)} images")
         again = Batch(attempts=batch.attempts + 1)
-        for place, request, result in zip(batch.places, batch.message.requests, response.results, strict=True):
+        for index, request, result in zip(batch.indices, batch.message.requests, response.results, strict=True):
             outcome = sent_again(to_outcome(result), batch.attempts)
-            self._outcomes[place] = outcome
+            self._outcomes[index] = outcome
             if is_transient(outcome):
-                again.add(place, request, request.ByteSize() + self._FRAMING_BYTES)
+                again.add(index, request, request.ByteSize() + self._FRAMING_BYTES)
         return again
 
     def first_error(self, batch: Batch) -> Outcome:
         """The error for which the items of a batch are sent again: the one that asks for the longest pause."""
-        errors = [self._outcomes[place] for place in batch.places]
+        errors = [self._outcomes[index] for index in batch.indices]
         return max(errors, key=lambda error: getattr(error, "retry_after", None) or 0.0)
 
     def outcomes(self) -> list[Outcome]:

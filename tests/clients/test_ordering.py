@@ -22,5 +22,5 @@ def test_a_batch_above_the_limits_of_a_call_is_split(items: int, chain: str, cal
     plan = BatchPlan([ScoreRequest(image=GREY, metric="bright", defences=chain)] * items, 64 << 20)
     batches = list(plan.batches())
     assert len(batches) == calls
-    assert [place for batch in batches for place in batch.places] == list(range(items))
-    assert max(len(batch.places) for batch in batches) <= LIMITS.batch_items
+    assert [place for batch in batches for place in batch.indices] == list(range(items))
+    assert max(len(batch.indices) for batch in batches) <= LIMITS.batch_items

@@ -30,7 +30,7 @@ from scoreguard_handlers.worker.jobs import DECODE_STAGE, Job
 
 
 @dataclass(frozen=True, kw_only=True)
-class Origin:
+class ProvenanceContext:
     """What produced the numbers of one call: the part of the provenance that its items share."""
 
     archive: Archive
@@ -61,45 +61,47 @@ class Origin:
         return self.archive.digest_of(graphs.torchscript if self.torchscript else graphs.onnx)
 
 
-def write_score(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
-    """Response to a score request; `place` is the job's place in the batch."""
+def write_score(answer: WorkResult, job: Job, result: ChainResult, index: int, context: ProvenanceContext) -> None:
+    """Response to a score request; `index` is the job's in the batch."""
     request = cast(ScoreDefendedRequest, job.request)
     response = answer.score
-    response.score = float(result.scores[place])
+    response.score = float(result.scores[index])
     response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.scores)))
-    response.provenance.CopyFrom(origin.provenance(job))
+    response.provenance.CopyFrom(context.provenance(job))
     response.request_id = request.request_id
-    response.higher_is_better = origin.archive.manifest.metric.facts.higher_is_better
+    response.higher_is_better = context.archive.manifest.metric.facts.higher_is_better
     if result.undefended is not None:
-        response.undefended_score = float(result.undefended[place])
+        response.undefended_score = float(result.undefended[index])
     if request.return_purified_image:
-        write_image(response.purified_image, result.purified[place], request.purified_format)
+        write_image(response.purified_image, result.purified[index], request.purified_format)
 
 
-def write_smoothed(answer: WorkResult, job: Job, result: ChainResult, certificate: Certificate, origin: Origin) -> None:
+def write_smoothed(
+    answer: WorkResult, job: Job, result: ChainResult, certificate: Certificate, context: ProvenanceContext
+) -> None:
     """Response to a score request with smoothing."""
-    write_score(answer, job, result, 0, origin)
+    write_score(answer, job, result, 0, context)
     answer.score.certificate.CopyFrom(certificate)
 
 
-def write_purified(answer: WorkResult, job: Job, result: ChainResult, place: int, origin: Origin) -> None:
-    """Response to a purify request; `place` is the job's place in the batch."""
+def write_purified(answer: WorkResult, job: Job, result: ChainResult, index: int, context: ProvenanceContext) -> None:
+    """Response to a purify request; `index` is the job's in the batch."""
     request = cast(PurifyRequest, job.request)
     response = answer.purify
     response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.purified)))
-    response.provenance.CopyFrom(origin.provenance(job))
+    response.provenance.CopyFrom(context.provenance(job))
     response.request_id = request.request_id
-    write_image(response.purified_image, result.purified[place], request.purified_format)
+    write_image(response.purified_image, result.purified[index], request.purified_format)
 
 
 def write_gradient(
-    answer: WorkResult, job: Job, score: float, gradient: Array, milliseconds: float, origin: Origin
+    answer: WorkResult, job: Job, score: float, gradient: Array, milliseconds: float, context: ProvenanceContext
 ) -> None:
     """Response to a gradient request; `gradient` is (3, H, W)."""
     response = answer.gradient
     response.score = score
     response.timings.extend(stage_timings(job, {"gradient": milliseconds}, 1))
-    response.provenance.CopyFrom(origin.provenance(job))
+    response.provenance.CopyFrom(context.provenance(job))
     response.request_id = job.request.request_id
     write_tensor(response.gradient, gradient)
 

@@ -13,17 +13,17 @@ from scoreguard_handlers.errors import InvalidRequestError
 METRIC_STAGE = "metric"
 
 
-def check_step(step: ResolvedStep, size: Sequence[int], place: int) -> None:
-    """Refuse what a step cannot purify; `size` is height and width there, `place` the step's in its chain, from 0.
+def check_step(step: ResolvedStep, size: Sequence[int], index: int) -> None:
+    """Refuse what a step cannot purify; `size` is height and width there, `index` the step's in its chain, from 0.
 
     Raises:
         InvalidRequestError: the image is too small, or a length among the parameters too large for it.
     """
     metadata = {"stage": str(step.step)}
     try:
-        check_fits(step, size, place)
+        check_fits(step, size, index)
     except ParameterError as error:
-        field = f"defences[{place}].parameters.{error.parameter}"
+        field = f"defences[{index}].parameters.{error.parameter}"
         raise InvalidRequestError(str(error), field=field, metadata=metadata) from error
     except TooSmallError as error:
         raise InvalidRequestError(str(error), field="image", metadata=metadata) from error

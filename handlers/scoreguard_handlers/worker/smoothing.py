@@ -74,9 +74,9 @@ def _without_noise(chain: Chain, image: Array, call: ChainCall, *, purified: boo
 def _copy_scores(chain: Chain, image: Array, call: ChainCall, smoothing: Smoothing, together: int) -> Scores:
     scores = np.empty(smoothing.samples)
     for first in range(0, smoothing.samples, together):
-        places = range(first, min(first + together, smoothing.samples))
+        indices = range(first, min(first + together, smoothing.samples))
         try:
-            scores[first : places.stop] = _score_copies(chain, image, call, smoothing.sigma, places)
+            scores[first : indices.stop] = _score_copies(chain, image, call, smoothing.sigma, indices)
         except TooLateError as error:
             raise _too_late(first, smoothing.samples) from error
         except NotFiniteError as error:
@@ -84,15 +84,15 @@ def _copy_scores(chain: Chain, image: Array, call: ChainCall, smoothing: Smoothi
     return scores
 
 
-def _score_copies(chain: Chain, image: Array, call: ChainCall, sigma: float, places: Sequence[int]) -> Array:
-    copies, seeds = noisy_copies(image, sigma, call.seeds[0], places)
+def _score_copies(chain: Chain, image: Array, call: ChainCall, sigma: float, indices: Sequence[int]) -> Array:
+    copies, seeds = noisy_copies(image, sigma, call.seeds[0], indices)
     return chain.score(copies, replace(call, seeds=seeds, undefended=False)).scores
 
 
-def _uncertified(place: int, samples: int, error: NotFiniteError) -> NotFiniteError:
+def _uncertified(index: int, samples: int, error: NotFiniteError) -> NotFiniteError:
     # NaN has no place in an order.
     return NotFiniteError(
-        f"nothing can be certified: number {place + 1} of {samples} noisy copies has no score, since {error}",
+        f"nothing can be certified: number {index + 1} of {samples} noisy copies has no score, since {error}",
         metadata=error.metadata | {"stage": SMOOTHING_STAGE},
     )
 

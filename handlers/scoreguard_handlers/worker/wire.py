@@ -113,11 +113,11 @@ def read_varint(data: memoryview, position: int) -> tuple[int, int]:
     if (value := data[position]) < _LAST_BYTE:  # nearly all are this short
         return value, position + 1
     value = 0
-    for place in range(_LONGEST_VARINT):
-        byte = data[position + place]
-        value |= (byte & ~_LAST_BYTE) << (7 * place)
+    for index in range(_LONGEST_VARINT):
+        byte = data[position + index]
+        value |= (byte & ~_LAST_BYTE) << (7 * index)
         if byte < _LAST_BYTE:
-            return value, position + place + 1
+            return value, position + index + 1
     raise IndexError
 
 

@@ -21,7 +21,13 @@ from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import NotDeployedError, as_serving_error
-from scoreguard_handlers.worker.answers import Origin, write_gradient, write_purified, write_score, write_smoothed
+from scoreguard_handlers.worker.answers import (
+    ProvenanceContext,
+    write_gradient,
+    write_purified,
+    write_score,
+    write_smoothed,
+)
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.board import Board, MemoryBoard
 from scoreguard_handlers.worker.canary import check_golden, golden_piece
@@ -45,7 +51,7 @@ class Worker:
         self.archive, self.config, self._board = archive, config, board or MemoryBoard()
         self.chain = Chain(archive, threads=config.threads)
         self._checker = RequestChecker(archive.manifest)
-        self._origin = Origin(archive=archive, engine=self.chain.engine, threads=config.threads)
+        self._context = ProvenanceContext(archive=archive, engine=self.chain.engine, threads=config.threads)
 
     @classmethod
     def load(cls, archive: Archive, config: WorkerConfig, board: Board | None = None) -> Self:
@@ -145,9 +151,9 @@ class Worker:
                 self._smoothed(job, smoothing, results[job.index])
         else:
             result = self._run_chain(jobs)
-            for place, job in enumerate(jobs):
+            for index, job in enumerate(jobs):
                 write = write_score if isinstance(job.request, ScoreDefendedRequest) else write_purified
-                write(results[job.index], job, result, place, self._origin)
+                write(results[job.index], job, result, index, self._context)
 
     def _run_chain(self, jobs: Sequence[Job]) -> ChainResult:
         run = self.chain.score if isinstance(jobs[0].request, ScoreDefendedRequest) else self.chain.purify
@@ -162,7 +168,7 @@ class Worker:
             purified=isinstance(job.request, ScoreDefendedRequest) and job.request.return_purified_image,
             together=self.config.graph_batch,
         )
-        write_smoothed(answer, job, result, certificate, self._origin)
+        write_smoothed(answer, job, result, certificate, self._context)
 
     def _gradient(self, job: Job, answer: WorkResult) -> None:
         if not self.config.gradients:
@@ -170,10 +176,10 @@ class Worker:
         started = time.perf_counter()
         scores, gradients = self._torch_chain.gradient(_stacked([job]), _chain_call([job]))
         spent = (time.perf_counter() - started) * 1000
-        origin = Origin(
+        context = ProvenanceContext(
             archive=self.archive, engine=self._torch_chain.engine, threads=self.config.threads, torchscript=True
         )
-        write_gradient(answer, job, float(scores[0]), gradients[0], spent, origin)
+        write_gradient(answer, job, float(scores[0]), gradients[0], spent, context)
 
 
 def _chain_call(jobs: Sequence[Job]) -> ChainCall:

@@ -46,7 +46,7 @@ class Engine(Protocol[A]):
         ...
 
 
-def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[int], place: int) -> A:
+def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[int], step_index: int) -> A:
     """g(x) of one step.
 
     Args:
@@ -54,12 +54,12 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
         images: (N, 3, H, W) in [0, 1].
         step: the step, with every parameter filled in.
         seeds: one for each image.
-        place: of the step in its chain, from 0; its randomness follows from it.
+        step_index: of the step in its chain, from 0; its randomness follows from it.
     """
     values = {name: engine.array(np.asarray(value, np.float32)) for name, value in step.values}
     if is_diffusion(step):
-        return _diffused_and_back(engine, images, step, values, seeds, place)
-    drawn = draw(step.facts.random_inputs, _shape(images), seeds, place)
+        return _purify_by_diffusion(engine, images, step, values, seeds, step_index)
+    drawn = draw(step.facts.random_inputs, _shape(images), seeds, step_index)
     randoms = [engine.array(numbers) for numbers in drawn]
 
     def part(image: A, rows: slice, columns: slice) -> A:
@@ -72,8 +72,8 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
     return _whole_or_in_tiles(engine, images, step, part)
 
 
-def _diffused_and_back(
-    engine: Engine[A], images: A, step: ResolvedStep, values: dict[str, A], seeds: Sequence[int], place: int
+def _purify_by_diffusion(
+    engine: Engine[A], images: A, step: ResolvedStep, values: dict[str, A], seeds: Sequence[int], step_index: int
 ) -> A:
     """Noise to step t, then the denoiser again and again; see `sampling`. More steps than t are t."""
     schedule, numbers = schedule_of(step), dict(step.values)
@@ -91,7 +91,7 @@ def _diffused_and_back(
         return _whole_or_in_tiles(engine, noisy, step, part)
 
     def noise(index: int) -> A:
-        return engine.array(step_noise(shape, seeds, place, index))
+        return engine.array(step_noise(shape, seeds, step_index, index))
 
     if count:
         sampled = purified_ddim(images, schedule, level, min(count, level), denoise, noise)

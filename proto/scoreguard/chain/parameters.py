@@ -107,7 +107,7 @@ class Parameter:
 
 
 def complete(
-    defence: str, given: Mapping[str, Value], parameters: Iterable[Parameter], place: int | None = None
+    defence: str, given: Mapping[str, Value], parameters: Iterable[Parameter], index: int | None = None
 ) -> dict[str, Value]:
     """Every parameter of a defence with its value, in the order of the parameters.
 
@@ -115,33 +115,33 @@ def complete(
         defence: its name.
         given: the values that were named; the others take their defaults.
         parameters: all that the defence has.
-        place: of the step in its chain, from 0, for the message; None where there is no chain.
+        index: of the step in its chain, from 0, for the message; None where there is no chain.
 
     Raises:
         ParameterError: a parameter that the defence does not have, or a value out of its range.
     """
     known = list(parameters)
     for name in given:
-        _refuse_unknown(defence, name, [parameter.name for parameter in known], place)
-    return {parameter.name: _value(defence, parameter, given, place) for parameter in known}
+        _refuse_unknown(defence, name, [parameter.name for parameter in known], index)
+    return {parameter.name: _value(defence, parameter, given, index) for parameter in known}
 
 
-def in_chain(place: int | None) -> str:
+def in_chain(index: int | None) -> str:
     """Where a step stands, for a message: ` (step 2)`."""
-    return "" if place is None else f" (step {place + 1})"
+    return "" if index is None else f" (step {index + 1})"
 
 
-def _refuse_unknown(defence: str, name: str, known: Sequence[str], place: int | None) -> None:
+def _refuse_unknown(defence: str, name: str, known: Sequence[str], index: int | None) -> None:
     if name not in known:
         near = near_names(name, known) or known or ["none"]
-        which = f"defence {defence!r}{in_chain(place)}"
+        which = f"defence {defence!r}{in_chain(index)}"
         problem = f"{which} has no parameter '{shown(name)}': it takes {', '.join(near)}"
         raise ParameterError(defence, name, problem)
 
 
-def _value(defence: str, parameter: Parameter, given: Mapping[str, Value], place: int | None) -> Value:
+def _value(defence: str, parameter: Parameter, given: Mapping[str, Value], index: int | None) -> Value:
     value = given.get(parameter.name, parameter.usual)
     if value not in parameter:
         what = Step(name=defence, parameters=((parameter.name, value),))
-        raise ParameterError(defence, parameter.name, f"{what}{in_chain(place)} is out of range: {parameter}")
+        raise ParameterError(defence, parameter.name, f"{what}{in_chain(index)} is out of range: {parameter}")
     return value

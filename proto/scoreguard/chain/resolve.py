@@ -33,13 +33,13 @@ class ResolvedStep:
         return self.artifact.facts
 
 
-def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None = None) -> ResolvedStep:
+def resolve_step(step: DefenceStep, artifact: DefenceArtifact, index: int | None = None) -> ResolvedStep:
     """Fill in defaults and choose the exported variant.
 
     Args:
         step: as it was asked for.
         artifact: the defence.
-        place: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+        index: of the step in its chain, from 0, for the message of an error; None where there is no chain.
 
     Raises:
         ParameterError: a parameter that the defence does not have, a value out of its range, or one that was not
@@ -47,11 +47,11 @@ def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None
     """
     facts = artifact.facts
     parameters = [Parameter.of(spec) for spec in facts.parameters]
-    filled = complete(facts.name, _given(step, place), parameters, place)
+    filled = complete(facts.name, _given(step, index), parameters, index)
     structural = {each.name: each.number(filled[each.name]) for each in parameters if each.structural}
-    variant = _variant(artifact, structural, place)
+    variant = _variant(artifact, structural, index)
     complete_step = step_of(facts.name, filled)
-    _check_level(facts, variant, complete_step.numbers, place)
+    _check_level(facts, variant, complete_step.numbers, index)
     return ResolvedStep(
         artifact=artifact,
         variant=variant,
@@ -60,29 +60,29 @@ def resolve_step(step: DefenceStep, artifact: DefenceArtifact, place: int | None
     )
 
 
-def _given(step: DefenceStep, place: int | None) -> dict[str, Value]:
+def _given(step: DefenceStep, index: int | None) -> dict[str, Value]:
     for name in sorted(step.parameters.keys() & step.choices.keys()):
-        raise ParameterError(step.name, name, f"defence {step.name!r}{in_chain(place)}: {name} is given twice")
+        raise ParameterError(step.name, name, f"defence {step.name!r}{in_chain(index)}: {name} is given twice")
     return {**step.parameters, **step.choices}
 
 
-def _check_level(facts: DefenceFacts, variant: DefenceVariant, numbers: dict[str, float], place: int | None) -> None:
+def _check_level(facts: DefenceFacts, variant: DefenceVariant, numbers: dict[str, float], index: int | None) -> None:
     """A diffusion goes as far as the denoiser of the variant was trained."""
     last = len((variant if variant.HasField("diffusion") else facts).diffusion.alpha_bar)
     if last and numbers[STEP_PARAMETER] > last:
         what = step_of(facts.name, {STEP_PARAMETER: numbers[STEP_PARAMETER]})
-        problem = f"{what}{in_chain(place)} is out of range: 1 to {last} with this denoiser"
+        problem = f"{what}{in_chain(index)} is out of range: 1 to {last} with this denoiser"
         raise ParameterError(facts.name, STEP_PARAMETER, problem)
 
 
-def _variant(artifact: DefenceArtifact, structural: dict[str, float], place: int | None) -> DefenceVariant:
+def _variant(artifact: DefenceArtifact, structural: dict[str, float], index: int | None) -> DefenceVariant:
     exported = [dict(variant.structural) for variant in artifact.variants]
     if structural in exported:
         return artifact.variants[exported.index(structural)]
     # A variant whose weights were not at hand when the archive was built.
     wanted, *there = (_named(artifact.facts, chosen) for chosen in (structural, *exported))
     name = _culprit(structural, exported)
-    problem = f"{wanted}{in_chain(place)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
+    problem = f"{wanted}{in_chain(index)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
     raise ParameterError(artifact.facts.name, name, problem)
 
 

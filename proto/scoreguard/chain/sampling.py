@@ -84,7 +84,7 @@ def linear_schedule(steps: int = 1000, first: float = 1e-4, last: float = 0.02) 
     return Schedule(tuple(float(product) for product in products))
 
 
-def step_noise(shape: Sequence[int], seeds: Sequence[int], place: int, index: int) -> npt.NDArray[np.float32]:
+def step_noise(shape: Sequence[int], seeds: Sequence[int], step_index: int, index: int) -> npt.NDArray[np.float32]:
     """The standard normal numbers of one step of a sampler, the same whenever they are drawn again.
 
     Number 0 is what `randomness.draw` gives for a single normal input of the shape of the images; the others are
@@ -93,12 +93,12 @@ def step_noise(shape: Sequence[int], seeds: Sequence[int], place: int, index: in
     Args:
         shape: of the batch, (N, 3, H, W).
         seeds: one for each image, 0 ≤ seed < 2⁶⁴.
-        place: of the defence in the chain, from 0.
+        step_index: of the defence in the chain, from 0.
         index: 0 for the way forth, t for the step that leaves t.
     """
     counter = np.array([0, 0, 0, index], np.uint64)
     # A plain list of a seed from 2⁶³ on and a small number would pass through float64, and lose the seed's last bits.
-    keys = (np.array([seed, place], np.uint64) for seed in seeds)
+    keys = (np.array([seed, step_index], np.uint64) for seed in seeds)
     generators = (np.random.Generator(np.random.Philox(key=key, counter=counter)) for key in keys)
     return np.stack([generator.standard_normal(tuple(shape[1:]), dtype=np.float32) for generator in generators])
 

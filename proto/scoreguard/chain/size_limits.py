@@ -14,25 +14,25 @@ from scoreguard.v1.manifest_pb2 import MetricFacts, ParameterSpec
 from scoreguard.v1.spec import Step
 
 
-def check_fits(step: ResolvedStep, size: Sequence[int], place: int) -> None:
+def check_fits(step: ResolvedStep, size: Sequence[int], index: int) -> None:
     """Refuse an image that a step cannot purify as it is asked to.
 
     Args:
         step: the step, with every parameter filled in.
         size: height and width of the image there, in pixels.
-        place: of the step in its chain, from 0.
+        index: of the step in its chain, from 0.
 
     Raises:
         TooSmallError: the image is smaller than the defence reads.
         ParameterError: a length among the parameters is larger than the image.
     """
     facts, values, side = step.facts, step.step.numbers, min(size)
-    _check_minimum(f"defence {facts.name!r}{in_chain(place)}", facts.minimum_size, size)
+    _check_minimum(f"defence {facts.name!r}{in_chain(index)}", facts.minimum_size, size)
     for spec in facts.parameters:
         if spec.at_most_side and values.get(spec.name, 0) > side:
             what = Step(name=facts.name, parameters=((spec.name, values[spec.name]),))
             image = f"the image, {size[1]} x {size[0]} there"
-            problem = f"{what}{in_chain(place)} is larger than {image}: {_advice(spec, side)}"
+            problem = f"{what}{in_chain(index)} is larger than {image}: {_advice(spec, side)}"
             raise ParameterError(facts.name, spec.name, problem)
 
 

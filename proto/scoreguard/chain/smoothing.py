@@ -99,19 +99,19 @@ class Smoothing:
             raise SmoothingError("confidence", f"smoothing: confidence must be from 0.5 to below 1: {self.confidence}")
 
 
-def noisy_copy(image: Floats, sigma: float, seed: int, place: int) -> tuple[Floats, int]:
+def noisy_copy(image: Floats, sigma: float, seed: int, index: int) -> tuple[Floats, int]:
     """One noisy copy of an image, the same whenever it is made again.
 
     Args:
         image: values in [0, 1], (3, H, W).
         sigma: standard deviation of the noise.
         seed: of the request, 0 ≤ seed < 2⁶⁴.
-        place: of the copy, from 0.
+        index: of the copy, from 0.
 
     Returns:
         The copy, clipped to [0, 1], and the seed of its random defences.
     """
-    generator = _generator(seed, place)
+    generator = _generator(seed, index)
     own_seed = int(generator.bit_generator.random_raw())
     noise = generator.standard_normal(image.shape, dtype=np.float32)
     noise *= np.float32(sigma)
@@ -119,13 +119,13 @@ def noisy_copy(image: Floats, sigma: float, seed: int, place: int) -> tuple[Floa
     return np.clip(noise, 0, 1, out=noise), own_seed
 
 
-def noisy_copies(image: Floats, sigma: float, seed: int, places: Sequence[int]) -> tuple[Floats, list[int]]:
+def noisy_copies(image: Floats, sigma: float, seed: int, indices: Sequence[int]) -> tuple[Floats, list[int]]:
     """Several noisy copies of an image, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
-    copies, seeds = zip(*(noisy_copy(image, sigma, seed, place) for place in places), strict=True)
+    copies, seeds = zip(*(noisy_copy(image, sigma, seed, index) for index in indices), strict=True)
     return np.stack(copies), list(seeds)
 
 
-def _generator(seed: int, place: int) -> np.random.Generator:
+def _generator(seed: int, index: int) -> np.random.Generator:
     # Blocks of one counter, 2¹⁹² apart: no two copies share numbers.
-    key, counter = np.array([seed, _PLACE], np.uint64), np.array([0, 0, 0, place], np.uint64)
+    key, counter = np.array([seed, _PLACE], np.uint64), np.array([0, 0, 0, index], np.uint64)
     return np.random.Generator(np.random.Philox(key=key, counter=counter))

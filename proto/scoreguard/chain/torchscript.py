@@ -104,9 +104,9 @@ class DifferentiableChain:
             EngineError: a graph fails.
         """
         with steady():
-            for place, step in enumerate(self.steps):
-                self.before_step(step, images.shape[2:], place)
-                images = self._purify(images, step, seeds, place)
+            for index, step in enumerate(self.steps):
+                self.before_step(step, images.shape[2:], index)
+                images = self._purify(images, step, seeds, index)
             self.before_metric(images.shape[2:])
             return self.engine.run(self.metric.graphs, {"image": images}).reshape(len(images))
 
@@ -128,21 +128,21 @@ class DifferentiableChain:
             (gradient,) = torch.autograd.grad(mean, leaf, allow_unused=True, materialize_grads=True)
         return scores.detach(), gradient
 
-    def before_step(self, step: ResolvedStep, size: Sequence[int], place: int) -> None:
+    def before_step(self, step: ResolvedStep, size: Sequence[int], index: int) -> None:
         """Refuse images of a height and width that a step cannot purify; raises as `check_fits` does."""
-        check_fits(step, size, place)
+        check_fits(step, size, index)
 
     def before_metric(self, size: Sequence[int]) -> None:
         """Refuse images of a height and width that the metric cannot score; raises as `check_readable` does."""
         check_readable(self.metric.facts, size)
 
-    def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], place: int) -> Tensor:
+    def _purify(self, images: Tensor, step: ResolvedStep, seeds: Sequence[int], index: int) -> Tensor:
         cubic = self.rounding is Rounding.CUBIC and rounds(step.step)
         bpda = step.facts.differentiability == DIFFERENTIABILITY_BPDA_IDENTITY
         if not (torch.is_grad_enabled() and (cubic or bpda)):
-            return run_step(self.engine, images, step, seeds, place)
+            return run_step(self.engine, images, step, seeds, index)
         with torch.no_grad():
-            purified = run_step(self.engine, images, step, seeds, place)
+            purified = run_step(self.engine, images, step, seeds, index)
         if cubic:
             return pass_cubic(step.step, images, purified)
         if purified.shape != images.shape:

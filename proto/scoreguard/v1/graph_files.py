@@ -36,30 +36,30 @@ def can_be_torchscript(data: Data) -> bool:
 
 def _fields(data: Data) -> Iterator[tuple[int, int]]:
     """Number and kind of each field of a message, which must end where the data do."""
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
+    offset = 0
+    while offset < len(data):
+        tag, offset = _varint(data, offset)
         number, kind = tag >> 3, tag & 7
         if kind == _VARINT:
-            _, place = _varint(data, place)
+            _, offset = _varint(data, offset)
         elif kind == _BYTES:
-            length, place = _varint(data, place)
-            place += length
+            length, offset = _varint(data, offset)
+            offset += length
         elif kind in (_FIXED_64, _FIXED_32):
-            place += 8 if kind == _FIXED_64 else 4
+            offset += 8 if kind == _FIXED_64 else 4
         else:
             raise ValueError("no kind of field")
         yield number, kind
-    if place != len(data):
+    if offset != len(data):
         raise ValueError("the last field is cut off")
 
 
-def _varint(data: Data, place: int) -> tuple[int, int]:
+def _varint(data: Data, offset: int) -> tuple[int, int]:
     """A number of seven bits a byte, and where the next one begins."""
     value = 0
     for count in range(10):
-        byte = data[place + count]
+        byte = data[offset + count]
         value |= (byte & 0x7F) << 7 * count
         if byte < 0x80:
-            return value, place + count + 1
+            return value, offset + count + 1
     raise ValueError("no number")

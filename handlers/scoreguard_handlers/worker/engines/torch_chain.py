@@ -28,10 +28,10 @@ class CalledChain(DifferentiableChain):
     deadline: Deadline
     """Of the call."""
 
-    def before_step(self, step: ResolvedStep, size: Sequence[int], place: int) -> None:
+    def before_step(self, step: ResolvedStep, size: Sequence[int], index: int) -> None:
         """Stop, or refuse what the step cannot purify; raises as `Deadline.check` and `check_step` do."""
         self.deadline.check(str(step.step))
-        check_step(step, size, place)
+        check_step(step, size, index)
 
     def before_metric(self, size: Sequence[int]) -> None:
         """Stop, or refuse what the metric cannot score; raises as `Deadline.check` and `check_metric` do."""
@@ -49,10 +49,10 @@ class TorchChain:
             EngineError: the device cannot be used.
         """
         self._threads = threads
-        place = usable_device(device)
-        self.engine = f"torchscript {torch.__version__} {place}"
+        target = usable_device(device)
+        self.engine = f"torchscript {torch.__version__} {target}"
         self._metric = archive.manifest.metric
-        self._engine = TorchEngine(modules=archive_graphs(archive, place), device=place, checkpoint=checkpoint)
+        self._engine = TorchEngine(modules=archive_graphs(archive, target), device=target, checkpoint=checkpoint)
 
     def gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
         """Scores (N,) and d score / d image (N, 3, H, W).
