@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard.chain.parameters import Parameter
+from scoreguard.score_range import ScoreRange
 from scoreguard.support.near import near_names
 from scoreguard.v1.spec import Step
 from scoreguard_client._exceptions import NotFoundError
@@ -245,6 +246,12 @@ class MetricDescription:
     """Digest of the archive, hexadecimal."""
     files: tuple[FileDigest, ...] = field(repr=False)
     """Digests of the files in the archive."""
+
+    @property
+    def declared_range(self) -> ScoreRange:
+        """The range with its direction, which scales scores."""
+        low, high = self.score_range
+        return ScoreRange(low=low, high=high, higher_is_better=self.higher_is_better)
 
     def defence(self, name: str) -> DefenceDescription:
         """The defence of that name.

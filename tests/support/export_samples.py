@@ -27,7 +27,6 @@ def metric_facts(name: str) -> MetricFacts:
         paper="none",
         year=2024,
         score_range=ScoreRange(low=0.0, high=10.0),
-        higher_is_better=True,
         input_rule="native size",
         minimum_size=16,
         parity_tolerance=1e-4,

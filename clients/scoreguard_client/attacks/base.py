@@ -283,7 +283,7 @@ def _result(session: Session, found: SearchResult, sign: float) -> AttackResult:
 
 def _flags(found: SearchResult, scores: Scores, facts: OracleFacts) -> tuple[str, ...]:
     slack = _RANGE_SLACK * facts.span
-    outside = (scores < facts.range_low - slack) | (scores > facts.range_high + slack)
+    outside = (scores < facts.score_range.low - slack) | (scores > facts.score_range.high + slack)
     own = found.flags or ("",) * len(scores)
     return tuple(
         ",".join(filter(None, [flags, OUT_OF_RANGE * bool(out)])) for flags, out in zip(own, outside, strict=True)

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard.chain.rounding import Rounding
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import Step
 
 Images = npt.NDArray[np.float32]
@@ -26,12 +27,8 @@ class OracleFacts:
 
     metric: str
     """Catalogue name."""
-    range_low: float
-    """Lowest score of the declared range."""
-    range_high: float
-    """Highest score of the declared range."""
-    higher_is_better: bool = True
-    """False where a low score means high quality (DMOS)."""
+    score_range: ScoreRange
+    """Lowest and highest score, and which of them is the better one."""
     chain: tuple[Step, ...] = ()
     """The defences before it, every parameter filled in; empty = the metric alone."""
     calls_per_question: int = 1
@@ -42,12 +39,12 @@ class OracleFacts:
     @property
     def sign(self) -> float:
         """+1 where a rising score means rising quality, else -1."""
-        return 1.0 if self.higher_is_better else -1.0
+        return 1.0 if self.score_range.higher_is_better else -1.0
 
     @property
     def span(self) -> float:
         """Width of the declared range."""
-        return self.range_high - self.range_low
+        return self.score_range.width
 
 
 @runtime_checkable

@@ -25,8 +25,7 @@ _Answer = TypeVar("_Answer", Score, Gradient)
 
 def facts_of(metric: MetricDescription) -> OracleFacts:
     """Range and direction of a deployed metric."""
-    low, high = metric.score_range
-    return OracleFacts(metric=metric.name, range_low=low, range_high=high, higher_is_better=metric.higher_is_better)
+    return OracleFacts(metric=metric.name, score_range=metric.declared_range)
 
 
 def is_random(metric: MetricDescription, chain: Sequence[Step]) -> bool:

@@ -18,6 +18,7 @@ import numpy as np
 from scoreguard.chain.execution import graphs_of, is_random
 from scoreguard.chain.resolve import resolve_step
 from scoreguard.chain.rounding import Rounding
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.archive import MANIFEST_NAME, Archive, archives_in, find_archive
 from scoreguard.v1.errors import EngineError
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, DefenceArtifact
@@ -180,9 +181,7 @@ def facts_of(manifest: ArchiveManifest) -> OracleFacts:
     facts = manifest.metric.facts
     return OracleFacts(
         metric=facts.name,
-        range_low=facts.range_low,
-        range_high=facts.range_high,
-        higher_is_better=facts.higher_is_better,
+        score_range=ScoreRange.of(facts),
     )
 
 

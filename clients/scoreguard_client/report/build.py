@@ -9,6 +9,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
@@ -20,7 +21,6 @@ from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
-from scoreguard_client.scores.scaling import ScoreRange
 
 
 @dataclass(frozen=True, kw_only=True)

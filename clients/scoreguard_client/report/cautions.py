@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoreguard.chain.rounding import any_rounds
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack, Direction, Needs
@@ -20,7 +21,6 @@ from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.table import Row
-from scoreguard_client.scores.scaling import ScoreRange
 
 _ROUNDING_LOSS: Final = 0.25
 _CLEAN_SHIFT: Final = 0.05

@@ -8,6 +8,7 @@ from typing import Final
 
 import numpy as np
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.report.digits import decimals_of_column, decimals_of_range
 from scoreguard_client.report.numbers import Numbers
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
@@ -20,7 +21,7 @@ from scoreguard_client.scores.estimates import (
 from scoreguard_client.scores.gains import relative_changes
 from scoreguard_client.scores.purification import purification_changes, qualities
 from scoreguard_client.scores.r_score import r_values
-from scoreguard_client.scores.scaling import ScoreRange, Values
+from scoreguard_client.scores.scaling import Values
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.scores.clusters import RESAMPLES, Clusters
 from scoreguard_client.scores.r_score import RMode
-from scoreguard_client.scores.scaling import Scaling, ScoreRange, Values, scale_pair
+from scoreguard_client.scores.scaling import Scaling, Values, scale_pair
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.numbers import Numbers, TableOptions
 from scoreguard_client.scores.estimates import Estimate
-from scoreguard_client.scores.scaling import ScoreRange
 
 _SCORES = (
     "clean_score",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.scores.agreement import plcc, srocc
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
@@ -10,7 +11,7 @@ from scoreguard_client.scores.fidelity import l_infinity, psnr, ssim
 from scoreguard_client.scores.gains import absolute_gain, relative_gain
 from scoreguard_client.scores.purification import purification_gain, quality_score, quality_score_printed
 from scoreguard_client.scores.r_score import RMode, r_score
-from scoreguard_client.scores.scaling import Scaling, ScoreRange, scale_pair
+from scoreguard_client.scores.scaling import Scaling, scale_pair
 
 __all__ = [
     "Clusters",

@@ -6,11 +6,12 @@ the selection. Here the metric's declared range is the default, and the benchmar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 import numpy.typing as npt
+
+from scoreguard.score_range import ScoreRange
 
 Values = npt.NDArray[np.float64]
 """One number for each row: (N,)."""
@@ -23,23 +24,6 @@ class Scaling(StrEnum):
     """The lowest and highest score of the metric's declared range."""
     CLEAN_SELECTION = "clean_selection"
     """The lowest and highest of the clean scores given (the public benchmark)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRange:
-    """The declared range of a metric."""
-
-    low: float
-    """Lowest score."""
-    high: float
-    """Highest score."""
-    higher_is_better: bool = True
-    """False where a low score means high quality."""
-
-    def scale(self, scores: Values) -> Values:
-        """Map scores so that 0 is the worst and 1 the best quality of the range; nothing is clipped."""
-        unit = (np.asarray(scores, dtype=np.float64) - self.low) / (self.high - self.low)
-        return unit if self.higher_is_better else 1 - unit
 
 
 def scale_pair(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import Step
 from scoreguard_client.attacks.per_image import each
 from scoreguard_client.oracles.base import GradientOracle, Gradients, Images, OracleFacts, Scores
@@ -30,7 +31,9 @@ class LinearOracle:
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
         return OracleFacts(
-            metric="linear", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+            metric="linear",
+            score_range=ScoreRange(low=0, high=1, higher_is_better=self.higher_is_better),
+            chain=self.chain,
         )
 
     def score(self, images: Images) -> Scores:
@@ -56,7 +59,7 @@ class CurvedOracle:
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
-        return OracleFacts(metric="curved", range_low=0, range_high=1, chain=self.chain)
+        return OracleFacts(metric="curved", score_range=ScoreRange(low=0, high=1), chain=self.chain)
 
     def score(self, images: Images) -> Scores:
         """The function."""
@@ -114,7 +117,7 @@ class ConstantOracle:
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 10."""
-        return OracleFacts(metric="constant", range_low=0, range_high=10, chain=self.chain)
+        return OracleFacts(metric="constant", score_range=ScoreRange(low=0, high=10), chain=self.chain)
 
     def score(self, images: Images) -> Scores:
         """The value."""

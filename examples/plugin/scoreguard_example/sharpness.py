@@ -21,7 +21,6 @@ class Sharpness(Metric):
         paper="Pech-Pacheco, Cristobal, Chamorro-Martinez, Fernandez-Valdivia: Diatom autofocusing. ICPR",
         year=2000,
         score_range=ScoreRange(low=0.0, high=100.0),
-        higher_is_better=True,
         input_rule="grey at native size",
         minimum_size=32,
         parity_tolerance=1e-3,

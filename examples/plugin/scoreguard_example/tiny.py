@@ -20,7 +20,6 @@ class Tiny(Metric):
         paper="none: an example",
         year=2026,
         score_range=ScoreRange(low=0.0, high=1.0),
-        higher_is_better=True,
         input_rule="RGB at native size",
         minimum_size=32,
         parity_tolerance=1e-5,

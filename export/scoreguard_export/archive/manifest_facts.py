@@ -98,14 +98,13 @@ def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
         ArchiveError: the manifest records no parity, hence no tolerance.
     """
     facts = artifact.facts
-    span = ScoreRange(low=facts.range_low, high=facts.range_high)
+    span = ScoreRange.of(facts)
     return MetricFacts(
         name=facts.name,
         title=facts.title,
         paper=facts.paper,
         year=facts.year,
         score_range=span,
-        higher_is_better=facts.higher_is_better,
         input_rule=facts.input_rule,
         minimum_size=facts.minimum_size,
         parity_tolerance=_tolerance(artifact.parity, _LARGEST_METRIC_TOLERANCE * span.width, f"{path}: {facts.name}"),

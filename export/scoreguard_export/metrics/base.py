@@ -10,21 +10,9 @@ from typing import Self
 
 from torch import Tensor
 
+from scoreguard.score_range import ScoreRange as ScoreRange  # what a metric declares, here as everywhere
 from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
 from scoreguard_export.weights.checkpoints import load_checkpoint
-
-
-@dataclass(frozen=True, kw_only=True)
-class ScoreRange:
-    """The declared range of a score; an attacked image may leave it only where the method is unbounded."""
-
-    low: float
-    high: float
-
-    @property
-    def width(self) -> float:
-        """High − low."""
-        return self.high - self.low
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,9 +20,14 @@ class MetricFacts(GraphFacts):
     """What is known about a metric before any export; the tolerance is in score units."""
 
     score_range: ScoreRange
-    higher_is_better: bool
+    """Lowest and highest score, and which of them is the better one."""
     input_rule: str
     """How the metric reads an image."""
+
+    @property
+    def higher_is_better(self) -> bool:
+        """False where a low score means high quality."""
+        return self.score_range.higher_is_better
 
 
 class Metric(GraphModule):

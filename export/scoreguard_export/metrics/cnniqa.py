@@ -48,8 +48,7 @@ class CnnIqa(Metric):
         paper="Kang, Ye, Li, Doermann: Convolutional Neural Networks for No-Reference Image Quality Assessment. CVPR",
         year=2014,
         # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it lies well inside.
-        score_range=ScoreRange(low=0.0, high=100.0),
-        higher_is_better=False,
+        score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
         input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
         minimum_size=PATCH + 1,
         parity_tolerance=1e-2,

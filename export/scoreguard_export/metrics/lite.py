@@ -60,7 +60,6 @@ class Lite(Metric):
         paper="scoreguard's own; trained by `scoreguard-export train lite`",
         year=2026,
         score_range=ScoreRange(low=0.0, high=100.0),
-        higher_is_better=True,
         input_rule="RGB at native size, the whole image at once",
         minimum_size=32,
         parity_tolerance=1e-3,

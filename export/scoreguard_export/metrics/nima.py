@@ -55,7 +55,6 @@ class Nima(Metric):
         paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
         year=2018,
         score_range=ScoreRange(low=1.0, high=10.0),
-        higher_is_better=True,
         input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
         minimum_size=32,
         parity_tolerance=1e-3,

@@ -83,8 +83,7 @@ class Niqe(Metric):
         # A distance has no upper bound. The benchmark of adversarial defences for quality metrics (MSU) publishes 1.41
         # to 28.74 as its range. With the official model the strongest white noise of LIVE reaches 62, a flat image
         # 30.3; with the shipped one 28.4 and 18.4.
-        score_range=ScoreRange(low=0.0, high=30.0),
-        higher_is_better=False,
+        score_range=ScoreRange(low=0.0, high=30.0, higher_is_better=False),
         input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
         minimum_size=PATCH,
         parity_tolerance=1e-3,

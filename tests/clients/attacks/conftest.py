@@ -11,6 +11,7 @@ import pytest
 import torch
 from tests.clients.attacks.vgg import write_weights
 
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import Step
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.testing.oracles import ConstantOracle, LinearOracle, ScoreOnly
@@ -31,7 +32,9 @@ class TorchOracle:
     def facts(self) -> OracleFacts:
         """Range 0 to 1."""
         return OracleFacts(
-            metric="torch", range_low=0, range_high=1, higher_is_better=self.higher_is_better, chain=self.chain
+            metric="torch",
+            score_range=ScoreRange(low=0, high=1, higher_is_better=self.higher_is_better),
+            chain=self.chain,
         )
 
     def score(self, images: Images) -> Scores:

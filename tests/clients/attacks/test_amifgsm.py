@@ -13,6 +13,7 @@ from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks import MIFGSM, AttackSpecError, CompanionMissingError, Mode
 from scoreguard_client.attacks.amifgsm import AMIFGSM, NaturalnessError
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
@@ -33,7 +34,7 @@ class Naturalness:
     @property
     def facts(self) -> OracleFacts:
         """Low is natural."""
-        return OracleFacts(metric="niqe", range_low=0, range_high=100, higher_is_better=False)
+        return OracleFacts(metric="niqe", score_range=ScoreRange(low=0, high=100, higher_is_better=False))
 
     def score(self, images: Images) -> Scores:
         """The answers."""

@@ -10,6 +10,7 @@ import torch
 from photographs import crop, to_batch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks import AttackSpecError, Direction, Mode
 from scoreguard_client.attacks.ssah import SSAH, low_frequencies
 from scoreguard_client.oracles.base import Images, OracleFacts
@@ -82,7 +83,7 @@ class Percent(TorchOracle):
     @property
     def facts(self) -> OracleFacts:
         """Range 0 to 100."""
-        return replace(super().facts, range_high=100)
+        return replace(super().facts, score_range=ScoreRange(low=0, high=100))
 
 
 @pytest.mark.parametrize("mode", list(Mode))

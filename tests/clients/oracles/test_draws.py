@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 from tests.clients.oracles.toy_archive import write_archive
 
+from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.oracles import LocalOracle
 from scoreguard_client.oracles.base import DrawingOracle, Gradients, Images, OracleFacts, Scores
@@ -31,7 +32,7 @@ class Noisy:
     @property
     def facts(self) -> OracleFacts:
         """A range of 0 to 1."""
-        return OracleFacts(metric="noisy", range_low=0, range_high=1, random=self.random)
+        return OracleFacts(metric="noisy", score_range=ScoreRange(low=0, high=1), random=self.random)
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:

@@ -14,6 +14,7 @@ import torch
 from tests.clients.attacks.conftest import LinearOracle, TorchOracle
 from tests.clients.universal.conftest import COUNT, SIZE, Train, recipe, write_images
 
+from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.oracles.base import Gradients, Images, OracleFacts, Scores
 from scoreguard_client.perturbations.errors import RecipeError
@@ -69,7 +70,7 @@ def test_the_objective_is_the_score_over_the_metrics_range(train: Train, photos:
     class Wide(LinearOracle):
         @property
         def facts(self) -> OracleFacts:
-            return OracleFacts(metric="wide", range_low=0, range_high=50)
+            return OracleFacts(metric="wide", score_range=ScoreRange(low=0, high=50))
 
     found = train(Wide(weights=WEIGHTS), photos, kind="cumulative", mode="benchmark", rate=0.5)
     np.testing.assert_allclose(found.values, np.clip(1e-4 + 6 * 0.5 * WEIGHTS / 50, -0.1, 0.1), atol=1e-6)
