@@ -57,7 +57,7 @@ class AdmissionConfig:
     """Deadline of a request whose caller set none."""
     max_deadline_seconds: Seconds = 100.0
     """Longest time that any request may take; a later deadline is cut to this. TorchServe kills a worker that is silent
-    for the `responseTimeout` of its archive, 120 s, so this must stay below."""
+    for `scoreguard.v1.torchserve.RESPONSE_SECONDS`, so this must stay below."""
     window: Count = 16
     """Items of one stream or batch call that may be under way at once."""
     lane_seconds: Seconds = 0.5

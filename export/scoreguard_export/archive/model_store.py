@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from string import Template
 from typing import Final
 from urllib.parse import quote
 
 from scoreguard.support.shown import shown
+from scoreguard.v1.torchserve import EVERYWHERE, addresses
 
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
+_STOCK_PORTS: Final = (8080, 8081, 8082)
+"""Of TorchServe's REST interfaces: inference, management, metrics."""
 _DIRECT_BYTES: Final = 256 << 20
 """Memory outside the heap for Java and each of its two copies of Netty; without a limit it follows the heap's."""
 
@@ -18,21 +22,15 @@ _CONFIG: Final = Template("""\
 # Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
 # manage it: its own keys would refuse the documented curl. scoreguard-serve in front of it does not have this problem.
 # Where the path of the store is not ASCII, start it with LC_ALL=C.UTF-8: Java reads file names by the locale.
-inference_address=http://127.0.0.1:8080
-management_address=http://127.0.0.1:8081
-metrics_address=http://127.0.0.1:8082
-grpc_inference_address=127.0.0.1
-grpc_management_address=127.0.0.1
+$addresses
 disable_token_authorization=true
-allowed_urls=file://.*
-install_py_dep_per_model=false
+$everywhere
 # 64 MiB: a 4K frame as 8-bit values, a full-HD one as floats. The stock limit is 6.5 MB.
 max_request_size=67108864
 max_response_size=67108864
 default_workers_per_model=1
 job_queue_size=100
 metrics_mode=prometheus
-disable_system_metrics=true
 # Forms arrive as bytes, whatever their content type says.
 decode_input_request=false
 vmargs=$java_options
@@ -80,7 +78,17 @@ def edited_server_files(model_store: Path) -> list[str]:
 
 def _server_files(model_store: Path) -> dict[Path, str]:
     config, log = model_store / CONFIG_NAME, model_store / LOG_CONFIG_NAME
-    return {config: _CONFIG.substitute(java_options=_java_options(log.absolute())), log: _LOG}
+    return {config: _config(log.absolute()), log: _LOG}
+
+
+def _config(log: Path) -> str:
+    return _CONFIG.substitute(
+        addresses=_lines(addresses(*_STOCK_PORTS)), everywhere=_lines(EVERYWHERE), java_options=_java_options(log)
+    )
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "\n".join(f"{key}={value}" for key, value in values.items())
 
 
 def _differences(path: Path, expected: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 import grpc
 from google.protobuf.message import DecodeError
 
+from scoreguard.v1.torchserve import LOOPBACK
 from scoreguard.v1.worker_pb2 import TorchServePredictionResponse, TorchServePredictionsRequest, WorkerResponse
 from scoreguard_handlers.backends.hung_workers import HungWorkers
 from scoreguard_handlers.config import ServeConfig
@@ -22,7 +23,6 @@ from scoreguard_handlers.errors import (
     TooLateError,
     WorkerDiedError,
 )
-from scoreguard_handlers.torchserve.files import LOOPBACK
 from scoreguard_handlers.torchserve.process import READY, TorchServeProcess
 from scoreguard_handlers.torchserve.spool import Spool
 from scoreguard_handlers.torchserve.supervisor import TorchServeSupervisor

@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 import scoreguard
 import scoreguard_handlers
 from scoreguard.v1.blobs import FOLDER
+from scoreguard.v1.torchserve import EVERYWHERE, LOOPBACK, addresses
 from scoreguard_handlers.config import MIB, ServeConfig
 from scoreguard_handlers.environment import worker_environment
 from scoreguard_handlers.torchserve import shared_files, worker_memory
@@ -26,7 +27,6 @@ from scoreguard_handlers.torchserve.spool import INLINE_BYTES
 from scoreguard_handlers.torchserve.spool import VARIABLE as SPOOL
 from scoreguard_handlers.worker import board
 
-LOOPBACK: Final = "127.0.0.1"
 WORKER_LOG: Final = "worker.log"
 SERVER_LOG: Final = "torchserve.log"
 LOG_KIB: Final = 4096
@@ -196,12 +196,9 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
     """The content of config.properties."""
     response_seconds = config.admission.max_deadline_seconds + config.torchserve.hung_worker_seconds
     return {
-        "inference_address": f"http://{LOOPBACK}:{ports.inference}",
-        "management_address": f"http://{LOOPBACK}:{ports.management}",
-        "metrics_address": f"http://{LOOPBACK}:{ports.metrics}",
-        "grpc_inference_address": LOOPBACK,
+        **addresses(ports.inference, ports.management, ports.metrics),
+        **EVERYWHERE,
         "grpc_inference_port": ports.grpc_inference,
-        "grpc_management_address": LOOPBACK,
         "grpc_management_port": ports.grpc_management,
         "initial_worker_port": ports.first_worker,
         "model_store": config.model_store.resolve(),
@@ -218,10 +215,7 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         # Loopback is open to every user of the machine; only the gateway can read the keys.
         "disable_token_authorization": "false",
         "token_expiration_min": _KEY_MINUTES,
-        "disable_system_metrics": "true",
         "enable_envvars_config": "false",
-        "install_py_dep_per_model": "false",
-        "allowed_urls": "file://.*",
         "metrics_mode": "log",
         "metrics_config": metrics_config,
     }

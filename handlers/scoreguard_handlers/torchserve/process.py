@@ -20,10 +20,11 @@ from typing import Any, Final, Self
 
 import psutil
 
+from scoreguard.v1.torchserve import LOOPBACK
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.torchserve.command import check_folder, command
-from scoreguard_handlers.torchserve.files import LOOPBACK, InstanceFiles, Ports, environment
+from scoreguard_handlers.torchserve.files import InstanceFiles, Ports, environment
 from scoreguard_handlers.torchserve.instance_folder import InstanceFolder
 from scoreguard_handlers.torchserve.logs import last_error_in, not_loaded_in, text_of
 from scoreguard_handlers.worker.memory import default_budget

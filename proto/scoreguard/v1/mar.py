@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from typing import Final
 
+from scoreguard.v1.torchserve import RESPONSE_SECONDS, STARTUP_SECONDS
+
 HANDLER_NAME: Final = "defended_score.py"
 CONFIG_NAME: Final = "model-config.yaml"
 DESCRIPTION_NAME: Final = "MAR-INF/MANIFEST.json"
@@ -25,7 +27,9 @@ class DefendedScore(torchserve_entry.DefendedScoreHandler):
     """The one class that TorchServe looks for."""
 '''
 # One image a call: the gateway batches, and a batch of strangers must not share a fate.
-_CONFIG: Final = "batchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: 120\nstartupTimeout: 120\n"
+_CONFIG: Final = (
+    f"batchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: {RESPONSE_SECONDS}\nstartupTimeout: {STARTUP_SECONDS}\n"
+)
 
 
 def torchserve_files(metric: str) -> dict[str, bytes]:
