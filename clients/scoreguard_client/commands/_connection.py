@@ -17,7 +17,7 @@ from scoreguard_client._exceptions import ConfigurationError
 
 _TOKEN_VARIABLE: Final = "SCOREGUARD_TOKEN"
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
-METRIC_HELP: Final = "Deployed metric; may be left out where there is one only. See `scoreguard catalogue`."
+METRIC_HELP: Final = "Deployed metric; optional if only one is deployed. See `scoreguard catalogue`."
 _OPTIONS: Final = (
     click.option(
         "--target",
