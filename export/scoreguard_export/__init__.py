@@ -1,4 +1,4 @@
-"""Build time: metrics and defences, exported to archives that prove what they are."""
+"""Build time: metrics and defences, exported to self-verifying archives."""
 
 from __future__ import annotations
 

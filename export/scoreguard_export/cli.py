@@ -25,13 +25,13 @@ class _Entry:
 
 COMMANDS: Final = {
     "build": _Entry(summary="Export metrics and defences to archives that the server serves.", extra="export"),
-    "verify": _Entry(summary="Confirm every archive of a model store.", extra="export"),
+    "verify": _Entry(summary="Verify every archive of a model store.", extra="export"),
     "prune": _Entry(summary="Remove graphs that no archive of a model store uses.", extra="export"),
     "catalogue": _Entry(summary="List every metric and defence with its facts.", extra="export"),
     "weights": _Entry(summary="List and fetch official weights.", extra="export"),
     "train": _Entry(summary="Train a shipped metric or defence.", extra="train"),
     "fit": _Entry(summary="Fit a shipped model of pristine photographs.", extra="train"),
-    "evaluate": _Entry(summary="Compare a metric with human scores.", extra="train"),
+    "evaluate": _Entry(summary="Compare a metric with human ratings.", extra="train"),
 }
 """Every subcommand, in the order of the help."""
 _OURS: Final = "scoreguard"
@@ -76,7 +76,7 @@ def _missing(command: str, error: ModuleNotFoundError) -> Exception:
 )
 @console.version_option("scoreguard-export")
 def cli() -> None:
-    """Export metrics and defences to archives that prove what they are."""
+    """Export metrics and defences to self-verifying archives."""
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -36,35 +36,37 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @click.command(cls=ServeCommand, epilog=EPILOG)
 @click.option(
     "--config", "config_file", type=click.Path(exists=True, dir_okay=False, path_type=Path), envvar=f"{PREFIX}CONFIG",
-    help="TOML or YAML file with any field of the configuration; environment variables and options win over it.",
+    help="TOML or YAML file with any field of the configuration; environment variables and options override it.",
 )  # fmt: skip
 @option("--model-store", "model_store", "Folder of the .mar archives.")
-@option("--backend", "backend", "Where chains run.")
+@option("--backend", "backend", "Backend that runs the chains.")
 @option("--host", "host", "Address to listen on.")
 @option("--port", "port", "Port to listen on; 0 = a free one.")
 @option("--workers", "workers", "Workers of each metric.")
 @option("--threads", "threads", "Threads of one graph run.")
 @option("--queue", "admission.queue_limit", "Requests that may wait for one metric.")
-@option("--max-batch", "admission.max_batch", "Most requests in one call to TorchServe.")
-@option("--memory-mib", "admission.memory_mib", "Memory for large images at the same time; 0 = what there is.")
-@option("--deadline", "admission.default_deadline_seconds", "Deadline in seconds of calls that set none.")
+@option("--max-batch", "admission.max_batch", "Maximum number of requests in one call to TorchServe.")
+@option("--memory-mib", "admission.memory_mib", "MiB for large images at the same time; 0 = what the machine has.")
+@option("--deadline", "admission.default_deadline_seconds", "Default deadline in seconds for calls that set none.")
 @option("--max-deadline", "admission.max_deadline_seconds", "Longest time for a call, in seconds.")
 @option("--max-message-mib", "max_message_bytes", "Largest request, in MiB.", scale=MIB)
 @option("--max-pixels", "max_pixels", "Largest image, in pixels.")
 @option("--gradients", "gradients", "Serve GradientService: white-box access, for research only.")
 @option("--reflection/--no-reflection", "reflection", "Let tools such as grpcurl list the services.  [default: on]")
 @option("--metrics-port", "metrics_port", "Serve a Prometheus page on this port.")
-@option("--tokens-file", "security.tokens_file", "Accepted bearer tokens, one a line.")
+@option("--tokens-file", "security.tokens_file", "File of accepted bearer tokens, one per line.")
 @option("--insecure-tokens", "security.insecure_tokens", "Accept tokens without TLS on a network.")
 @option("--tls-key", "security.tls_key", "PEM private key; turns TLS on.")
 @option("--tls-cert", "security.tls_cert", "PEM certificate chain.")
 @option("--tls-client-ca", "security.tls_client_ca", "PEM authority of the clients; turns mTLS on.")
-@option("--drain-delay", "drain_seconds", "On stop, seconds to serve on after health says NOT_SERVING.")
+@option("--drain-delay", "drain_seconds", "On stop, seconds to keep serving after health says NOT_SERVING.")
 @option("--grace", "grace_seconds", "On stop, seconds for calls under way to finish.")
 @option("--torchserve-log-dir", "torchserve.log_dir", "Keep TorchServe's logs here.")
-@option("--log-format", "log.format", "Form of the log on standard error.")
+@option("--log-format", "log.format", "Format of the log on standard error.")
 @option("--verbose", "log.verbose", "Log the start, each call and each reload, not only warnings.")
-@click.option("--show-config", is_flag=True, help="Print the configuration as TOML, with where each value is from.")
+@click.option(
+    "--show-config", is_flag=True, help="Print the configuration as TOML, with the origin of each value, and exit."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the ready line as JSON.")
 @console.version_option("scoreguard-serve")
 @click.pass_context

@@ -5,7 +5,7 @@ AttackError
 ├── AttackInputError      images that an attack cannot start from
 ├── OracleMismatchError   the attack needs a gradient and the oracle has none
 ├── ChainMismatchError    the attack does not work through the chain of the oracle
-├── CompanionMissingError the attack asks another metric besides, which is not there
+├── CompanionMissingError the attack also needs another metric, which is missing
 ├── OracleAnswerError     the oracle answered with something that is not a number
 └── QueryBudgetError      an attack asked more often than it declares; a bug of that attack
 """
@@ -48,12 +48,12 @@ class ChainMismatchError(AttackError):
 
 
 class CompanionMissingError(AttackError):
-    """The attack asks another metric besides, which is not there."""
+    """The attack also needs another metric, which is missing."""
 
     def __init__(self, attack: str, metric: str) -> None:
         self.attack, self.metric = attack, metric
         super().__init__(
-            f"attack {attack!r} asks the metric {metric!r} besides; deploy it, or put its archive beside the surrogate "
+            f"attack {attack!r} also needs the metric {metric!r}; deploy it, or put its archive next to the surrogate "
             f"(scoreguard-export build --metrics {metric})"
         )
 

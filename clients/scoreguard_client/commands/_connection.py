@@ -17,7 +17,7 @@ from scoreguard_client._exceptions import ConfigurationError
 
 _TOKEN_VARIABLE: Final = "SCOREGUARD_TOKEN"
 _FILE: Final = click.Path(dir_okay=False, path_type=Path)
-METRIC_HELP: Final = "Deployed metric; may be left out where there is one only. See `scoreguard catalogue`."
+METRIC_HELP: Final = "Deployed metric; optional if only one is deployed. See `scoreguard catalogue`."
 _OPTIONS: Final = (
     click.option(
         "--target",
@@ -31,17 +31,17 @@ _OPTIONS: Final = (
         type=click.FloatRange(min=0, min_open=True),
         default=DEFAULT_CONFIG.timeout_seconds,
         show_default=True,
-        help="Seconds that a call may take.",
+        help="Deadline of a call in seconds.",
     ),
     click.option(
         "--max-message-mib",
         type=click.IntRange(min=1, max=2047),
         default=DEFAULT_CONFIG.max_message_bytes // MIB,
         show_default=True,
-        help="Largest request and answer; the server has a limit of its own.",
+        help="Largest request and answer in MiB; the server also has a limit.",
     ),
     # No option takes the token itself: other users of the machine can read command lines.
-    click.option("--token-file", type=_FILE, help="File with the bearer token; without it, SCOREGUARD_TOKEN is used."),
+    click.option("--token-file", type=_FILE, help="File with the bearer token; by default SCOREGUARD_TOKEN is used."),
     click.option("--tls/--no-tls", help="Use TLS, with the system's authorities unless --tls-ca is given."),
     click.option("--tls-ca", type=_FILE, help="PEM file with the authorities to trust; implies --tls."),
     click.option("--tls-cert", type=_FILE, help="PEM certificate of this client, for mutual TLS; implies --tls."),

@@ -15,13 +15,13 @@ _OPTIONS: Final = (
     click.option(
         "--gradients",
         type=click.Choice([source.value for source in Gradients]),
-        help="Where gradients come from; local where there is a surrogate, else live.",
+        help="Source of gradients; local if there is a surrogate, else live.",
     ),
     click.option(
         "--surrogate",
         type=click.Path(path_type=Path),
         metavar="PATH",
-        help=f"Archive or model store for local gradients; ./{DEFAULT_SURROGATE} where present.",
+        help=f"Archive or model store for local gradients; ./{DEFAULT_SURROGATE} if present.",
     ),
 )
 

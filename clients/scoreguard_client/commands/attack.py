@@ -107,13 +107,13 @@ Example:
     "--attacks",
     default=CampaignOptions.attacks,
     show_default=True,
-    help="Attacks, name:key=value, separated by commas; all = every attack that needs no file.",
+    help="Attacks as name:key=value, separated by commas; all = every attack that needs no file.",
 )
 @click.option(
     "--defences",
     default=CampaignOptions.defences,
     show_default=True,
-    help="Chains to score behind, separated by commas; steps of a chain joined by '+'; all = none and every defence.",
+    help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",
 )
 @click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
 @click.option(
@@ -123,22 +123,22 @@ Example:
     metavar="RUN",
     help="Run directory; an existing run is resumed.",
 )
-@click.option("--adaptive", is_flag=True, help="Also attack through each chain, knowing the defence.")
+@click.option("--adaptive", is_flag=True, help="Also run adaptive attacks, through each chain.")
 @gradient_options
-@click.option("--limit", type=click.IntRange(min=1), help="Most images to take, by name.")
+@click.option("--limit", type=click.IntRange(min=1), help="Use at most this many images, in name order.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=CampaignOptions.seed,
     show_default=True,
-    help="Where all drawing starts.",
+    help="Seed for all randomness.",
 )
 @click.option(
     "--draws",
     type=click.IntRange(min=1),
     default=CampaignOptions.draws,
     show_default=True,
-    help="Scores taken of each image behind a random defence.",
+    help="Scores of each image behind a random defence.",
 )
 @click.option(
     "--crafting-draws",
@@ -153,15 +153,15 @@ Example:
     type=click.IntRange(min=1),
     default=CampaignOptions.batch,
     show_default=True,
-    help="Most images attacked at once.",
+    help="Attack at most this many images at once.",
 )
-@click.option("--checkpoint", is_flag=True, help="Local gradients in the memory of one step of the chain, slower.")
+@click.option("--checkpoint", is_flag=True, help="Gradient checkpointing: less memory, slower.")
 @click.option(
     "--patience",
     type=click.FloatRange(min=0),
     default=CampaignOptions.patience,
     show_default=True,
-    help="Seconds to wait for a server that has gone.",
+    help="Seconds to wait for an unreachable server.",
 )
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
@@ -171,7 +171,7 @@ Example:
     expose_value=False,
     callback=_read_plan,
     metavar="FILE",
-    help="YAML file with any of these options; the command line wins.",
+    help="YAML file with any of these options; the command line overrides it.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options

@@ -24,8 +24,8 @@ Example:
   scoreguard attacks --markdown > attacks.md
 """
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
-@click.option("--markdown", is_flag=True, help="A table.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--markdown", is_flag=True, help="Print a Markdown table.")
 def command(as_json: bool, markdown: bool) -> None:
     """List the attacks: source, budget, what each needs, parameters with their defaults.
 

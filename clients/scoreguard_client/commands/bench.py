@@ -35,14 +35,18 @@ Example:
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
-    help=f"Folder with images; the first {_LIMIT} by name are sent, as they are.",
+    help=f"Folder of images; the first {_LIMIT} in name order are sent unchanged.",
 )
-@click.option("--synthetic", default="512x384", show_default=True, help="WIDTHxHEIGHT of made-up JPEG images.")
+@click.option("--synthetic", default="512x384", show_default=True, help="WIDTHxHEIGHT of synthetic JPEG images.")
 @click.option("--callers", default="1,4,16", show_default=True, help="Numbers of concurrent callers.")
 @click.option(
-    "--seconds", type=click.FloatRange(min=0, min_open=True), default=8.0, show_default=True, help="Time for each."
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=8.0,
+    show_default=True,
+    help="Seconds for each number of callers.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @connection_options
 def command(
     metric: str,

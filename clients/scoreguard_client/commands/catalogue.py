@@ -21,7 +21,7 @@ Example:
   scoreguard catalogue --target localhost:50051
 """
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @connection_options
 def command(as_json: bool, target: str, config: ConnectionConfig) -> None:
     """List the metrics of a server (range, direction) and their defences (parameters, defaults, ranges)."""

@@ -27,21 +27,21 @@ Example:
     type=click.Choice([scaling.value for scaling in Scaling]),
     default=TableOptions.scaling.value,
     show_default=True,
-    help="What becomes 0 and 1: the metric's declared range, or the clean scores (benchmark).",
+    help="Scores mapped to 0 and 1: the metric's declared range, or the range of the clean scores (benchmark).",
 )
 @click.option(
     "--r-mode",
     type=click.Choice([mode.value for mode in RMode]),
     default=TableOptions.r_mode.value,
     show_default=True,
-    help="Whose R-score.",
+    help="R-score as in the paper, or as in the benchmark's code.",
 )
 @click.option(
     "--resamples",
     type=click.IntRange(min=1),
     default=TableOptions.resamples,
     show_default=True,
-    help="Of the bootstrap intervals.",
+    help="Resamples of the bootstrap intervals.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
 def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool) -> int:

@@ -36,18 +36,20 @@ Example:
     "defences",
     multiple=True,
     metavar="CHAIN",
-    help="Defence before the metric, name:key=value, steps joined by '+'; repeat to append. None = undefended.",
+    help="Chain before the metric: name:key=value, steps joined by '+'; repeat to append. Without it, undefended.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of random defences; drawn unless given.")
+@click.option("--seed", type=click.IntRange(0, 2**64 - 1), help="Seed of random defences; random by default.")
 @click.option("--undefended", is_flag=True, help="Also score without the defences and show the gap.")
 @click.option(
     "--smoothing",
     type=int,
     metavar="SAMPLES",
-    help="Score so many noisy copies and give their median with certified bounds; 1000 is usual. Takes as long as "
+    help="Score this many noisy copies and print their median with certified bounds; 1000 is usual. Takes as long as "
     "that many images: see --timeout.",
 )
-@click.option("--sigma", type=float, help=f"Noise of --smoothing.  [default: {Smoothing.sigma}]")
+@click.option(
+    "--sigma", type=float, help=f"Standard deviation of the noise of --smoothing.  [default: {Smoothing.sigma}]"
+)
 @click.option("--radius", type=float, help=f"L2 radius of the certificate.  [default: {Smoothing.radius}]")
 @click.option("--confidence", type=float, help=f"Confidence of each bound.  [default: {Smoothing.confidence}]")
 @click.option(
@@ -56,7 +58,7 @@ Example:
     metavar="OUT.png",
     help="Write what the metric saw, rounded to 8 bits (one image only).",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @connection_options
 def command(
     images: Sequence[str],

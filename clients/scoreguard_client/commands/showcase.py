@@ -36,14 +36,14 @@ Example:
 )
 @click.argument("photo", type=_PATH, metavar="PHOTO")
 @click.option("--metric", default=ShowcaseOptions.metric, help=METRIC_HELP)
-@click.option("--attack", default=ShowcaseOptions.attack, show_default=True, help="The attack, name:key=value.")
+@click.option("--attack", default=ShowcaseOptions.attack, show_default=True, help="Attack as name:key=value.")
 @click.option(
     "--defences",
     default=ShowcaseOptions.defences,
-    help="Chains to show, separated by commas; steps of a chain joined by '+'. All deployed ones, unless given.",
+    help="Chains to show, separated by commas; steps of a chain are joined by '+'. By default every deployed defence.",
 )
-@click.option("--out", type=_FILE, required=True, metavar="PAGE.html", help="The page to write, one file.")
-@click.option("--sheet", type=_FILE, metavar="SHEET.png", help="Also draw everything as one image.")
+@click.option("--out", type=_FILE, required=True, metavar="PAGE.html", help="Page to write, as one file.")
+@click.option("--sheet", type=_FILE, metavar="SHEET.png", help="Also write everything as one image.")
 @click.option(
     "--sort",
     "order",
@@ -56,7 +56,7 @@ Example:
     "--detail",
     default=ShowcaseOptions.detail,
     metavar="X,Y,SIDE",
-    help="Part to show enlarged, in pixels; chosen unless given.",
+    help="Part to show enlarged, in pixels; chosen automatically by default.",
 )
 @gradient_options
 @click.option(
@@ -64,7 +64,7 @@ Example:
     type=click.IntRange(0, 2**64 - 1),
     default=ShowcaseOptions.seed,
     show_default=True,
-    help="Of the attack and of random defences.",
+    help="Seed of the attack and of random defences.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the numbers as one JSON object.")
 @connection_options

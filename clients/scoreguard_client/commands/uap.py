@@ -40,7 +40,7 @@ Example:
 )
 @click.pass_context
 def command(ctx: click.Context) -> None:
-    """Train universal perturbations on a folder of images, and look at them."""
+    """Train universal perturbations on a folder of images, and inspect them."""
     if ctx.invoked_subcommand is None:
         click.echo(ctx.get_help())
 
@@ -53,7 +53,7 @@ Example:
       --out uaps/optimized-lite.safetensors
 """,
 )
-@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), required=True, help="How it is trained.")
+@click.option("--kind", type=click.Choice([kind.value for kind in Kind]), required=True, help="Training method.")
 @click.option("--metric", default=TrainingOptions.metric, show_default=True, help="Metric to train against.")
 @click.option("--images", type=_PATH, required=True, metavar="DIR", help="Folder of training images.")
 @click.option("--out", type=_PATH, required=True, metavar="FILE", help="File to write (.safetensors).")
@@ -62,29 +62,31 @@ Example:
     type=click.Choice([mode.value for mode in Mode]),
     default=TrainingOptions.mode.value,
     show_default=True,
-    help="As the method is described, or as the public benchmark's code computes it.",
+    help="Method as published, or as the public benchmark's code computes it.",
 )
 @click.option(
     "--direction",
     type=click.Choice([direction.value for direction in Direction]),
     default=TrainingOptions.direction.value,
     show_default=True,
-    help="Where the quality is driven.",
+    help="Direction of the quality.",
 )
 @click.option(
-    "--chain", default=TrainingOptions.chain, show_default=True, help="Defences to train through, joined by '+'."
+    "--chain", default=TrainingOptions.chain, show_default=True, help="Chain to train through; steps are joined by '+'."
 )
 @gradient_options
-@click.option("--epochs", type=_COUNT, help="Passes over the images; 5, for generative 1, for momentum 20.")
-@click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Images of one step.")
+@click.option("--epochs", type=_COUNT, help="Passes over the images; default 5, for generative 1, for momentum 20.")
+@click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Images per step.")
 @click.option(
     "--size", type=_COUNT, default=TrainingOptions.size, show_default=True, help="Height and width in pixels."
 )
-@click.option("--bound", type=_POSITIVE, help="Largest absolute value; 0.1, or 10/255 for generative and momentum.")
+@click.option(
+    "--bound", type=_POSITIVE, help="Largest absolute value; default 0.1, or 10/255 for generative and momentum."
+)
 @click.option(
     "--rate",
     type=_POSITIVE,
-    help="Step or learning rate; 0.001, for cumulative 0.01 (benchmark: 1), for momentum 1/255.",
+    help="Step or learning rate; default 0.001, for cumulative 0.01 (benchmark: 1), for momentum 1/255.",
 )
 @click.option(
     "--channels",
@@ -98,15 +100,15 @@ Example:
     type=_COUNT,
     default=TrainingOptions.draws,
     show_default=True,
-    help="Draws per question to a random chain (EOT).",
+    help="Draws per query of a random chain (EOT).",
 )
-@click.option("--limit", type=_COUNT, help="Most images to take, by name.")
+@click.option("--limit", type=_COUNT, help="Use at most this many images, in name order.")
 @click.option(
     "--seed",
     type=click.IntRange(min=0),
     default=TrainingOptions.seed,
     show_default=True,
-    help="Where all drawing starts.",
+    help="Seed for all randomness.",
 )
 @click.option(
     "--checkpoint-every",
@@ -120,7 +122,7 @@ Example:
 def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Path, **rest: Any) -> None:
     """Train a perturbation that moves a metric's score on every image.
 
-    The same command again goes on where the last one stopped, and ends with the same file.
+    Rerun the same command to resume; it ends with the same file.
     """
     options = TrainingOptions(out=out, **_as_enums(rest))
     with ScoringClient(target, config) as client, meter() as shown:
@@ -141,11 +143,11 @@ Example:
 )
 @click.argument("file", type=_PATH)
 @click.option(
-    "--png", type=_PATH, metavar="FILE", help="Save an image of it: grey is 0, the ends are its largest value."
+    "--png", type=_PATH, metavar="FILE", help="Save it as an image: grey is 0, black and white are its largest value."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the facts as one JSON object.")
 def show_command(file: Path, png: Path | None, as_json: bool) -> None:
-    """Print what is known of a perturbation: ours, or one published as .npy or .png."""
+    """Print the facts of a perturbation: ours, or one published as .npy or .png."""
     found = load_perturbation(file)
     if png is not None:
         _draw(found, png)

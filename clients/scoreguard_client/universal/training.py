@@ -158,7 +158,7 @@ class Training:
 
     def _require_ours(self, recipe: Recipe | None, path: Path) -> None:
         if recipe is None:
-            raise CheckpointError(f"{path} is in the way and says nothing of its training; choose another --out")
+            raise CheckpointError(f"{path} already exists and carries no training record; choose another --out")
         if recipe != self.recipe:
             differences = recipe.differences(self.recipe)
             raise CheckpointError(f"{path} belongs to another training ({differences}); choose another --out")

@@ -21,11 +21,13 @@ _PATH = click.Path(path_type=Path)
 @click.option("--metrics", default="lite", show_default=True, help="Names, separated by commas, or all.")
 @click.option("--defences", default="all", show_default=True, help="Names, separated by commas, or all.")
 @click.option("--model-store", type=_PATH, default=Path("model_store"), show_default=True, help="Folder to write.")
-@click.option("--weights", multiple=True, help="Weights as NAME=FILE, or FILE where one metric is built.")
+@click.option("--weights", multiple=True, help="Weights as NAME=FILE, or FILE if one metric is built.")
 @click.option(
-    "--default-variants", is_flag=True, help="Only the default of each structural parameter: faster, smaller."
+    "--default-variants", is_flag=True, help="Export only the default of each structural parameter: faster, smaller."
 )
-@click.option("--self-contained", is_flag=True, help="Graphs inside each archive: files that can be moved one by one.")
+@click.option(
+    "--self-contained", is_flag=True, help="Store the graphs inside each archive, which can then be moved alone."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
     metrics: str,
@@ -36,9 +38,9 @@ def command(
     self_contained: bool,
     as_json: bool,
 ) -> None:
-    """Export metrics and defences to TorchScript and ONNX, prove both, and pack one archive per metric.
+    """Export metrics and defences to TorchScript and ONNX, verify both, and pack one archive per metric.
 
-    What an earlier build in the same folder made of the same code, weights and libraries is not made again.
+    Metrics and defences whose code, weights and libraries are unchanged since an earlier build of the store are reused.
     """
     from scoreguard_export.archive.build import BuildConfig, build, count_steps
     from scoreguard_export.archive.digest_check import unofficial

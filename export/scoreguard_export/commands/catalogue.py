@@ -25,7 +25,7 @@ from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 def command(as_json: bool, as_markdown: bool) -> None:
     """List every metric and defence with its facts.
 
-    A TorchScript and an ONNX graph are exported of each defence: ONNX Runtime scores, TorchScript gives gradients.
+    Each defence is exported as a TorchScript and an ONNX graph: ONNX Runtime scores, TorchScript gives gradients.
     """
     say_broken(METRICS, DEFENCES)
     metrics, defences = list(METRICS.values()), list(DEFENCES.values())

@@ -22,12 +22,15 @@ if TYPE_CHECKING:
 @click.command(epilog="Example: scoreguard-export evaluate lite --data data")
 @click.argument("metric")
 @click.option(
-    "--data", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Folder of mos/."
+    "--data",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    required=True,
+    help="Folder that contains mos/.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights file; the shipped one by default.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
-    """Rank correlation of METRIC with human scores, by data set and distortion; 1 = full agreement."""
+    """Print the rank correlation of METRIC with human ratings, by data set and distortion; 1 = full agreement."""
     from scoreguard_export.graph_module import NO_FILES
     from scoreguard_export.metrics.catalogue import load_metric
     from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores

@@ -18,13 +18,19 @@ def command() -> None:
 
 
 @command.command(epilog="Example: scoreguard-export fit niqe --photos kodak24 --photos nips2017 --out weights")
-@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; may be given again.")
-@click.option("--bundled/--no-bundled", default=True, help="Use the photographs that scikit-image brings, too.")
-@click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
-@click.option("--sharpness", type=float, default=0.75, show_default=True, help="Least, relative to the sharpest patch.")
+@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; repeat for several.")
+@click.option("--bundled/--no-bundled", default=True, help="Also use the photographs of scikit-image.")
+@click.option("--exclude", multiple=True, help="Photograph to leave out, by name without extension.")
+@click.option(
+    "--sharpness",
+    type=float,
+    default=0.75,
+    show_default=True,
+    help="Lowest sharpness of a patch, relative to the sharpest.",
+)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
 def niqe(photos: tuple[Path, ...], bundled: bool, exclude: tuple[str, ...], sharpness: float, out: Path) -> None:
-    """Fit the pristine model of `niqe`: niqe.safetensors, and niqe.json that says how it was made."""
+    """Fit the pristine model of `niqe`: niqe.safetensors, and niqe.json, the record of the fit."""
     from scoreguard_export.metrics.niqe_fit import NiqeFitConfig, fit_niqe
     from scoreguard_export.progress import counted
     from scoreguard_export.training.photos import bundled_photos, photos_in

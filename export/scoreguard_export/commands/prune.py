@@ -18,7 +18,7 @@ import click
 def command(model_store: Path, as_json: bool) -> None:
     """Remove graphs that no archive of a model store uses.
 
-    A server that was started before keeps what it serves; plain TorchServe must be restarted after a rebuild first.
+    A running scoreguard-serve keeps what it serves. Restart plain TorchServe after a rebuild before you prune.
     """
     from scoreguard_export.archive.prune import prune
 

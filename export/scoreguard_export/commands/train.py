@@ -28,7 +28,7 @@ _DIFFUSION_WORK = Path("runs/train-diffusion")
 
 @click.group(name="train", epilog="Example: scoreguard-export train lite --photos photos --out lite.safetensors")
 def command() -> None:
-    """Train a shipped metric or defence; the same command continues a run that was stopped."""
+    """Train a shipped metric or defence; rerun the same command to resume."""
 
 
 def _where(
@@ -53,12 +53,12 @@ def _where(
 @command.command(
     epilog="Example: scoreguard-export train lite --photos photos --holdout kodim05 --out lite.safetensors"
 )
-@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; may be given again.")
+@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of pristine photographs; repeat for several.")
 @click.option(
-    "--bundled/--no-bundled", default=TrainingConfig.bundled, help="Use the photographs that scikit-image brings, too."
+    "--bundled/--no-bundled", default=TrainingConfig.bundled, help="Also use the photographs of scikit-image."
 )
-@click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
-@click.option("--holdout", multiple=True, help="Photograph kept for validation, by name without extension.")
+@click.option("--exclude", multiple=True, help="Photograph to leave out, by name without extension.")
+@click.option("--holdout", multiple=True, help="Photograph held out for validation, by name without extension.")
 @click.option(
     "--out",
     type=_PATH,
@@ -92,9 +92,11 @@ def lite(**options: object) -> None:
     name="fcn-filter",
     epilog="Example: scoreguard-export train fcn-filter --attacked runs/advcf --out fcn_filter.safetensors",
 )
-@click.option("--attacked", type=_FOLDER, required=True, help="Folder of attacked images, or of a campaign.")
-@click.option("--clean", type=_FOLDER, help="Folder of the originals under the same names; a campaign has its own.")
-@click.option("--attack", default=FilterConfig.attack, show_default=True, help="Which attack of a campaign.")
+@click.option(
+    "--attacked", type=_FOLDER, required=True, help="Folder of attacked images, or run directory of a campaign."
+)
+@click.option("--clean", type=_FOLDER, help="Folder of the originals under the same names; not needed for a campaign.")
+@click.option("--attack", default=FilterConfig.attack, show_default=True, help="Attack of the campaign to train on.")
 @_where(FilterConfig, "fcn_filter.safetensors", _FILTER_WORK)
 @click.option("--epochs", type=int, default=FilterConfig.epochs, show_default=True)
 @click.option("--batch", type=int, default=FilterConfig.batch, show_default=True)
@@ -112,19 +114,19 @@ def fcn_filter(**options: object) -> None:
 @command.command(
     epilog="Example: scoreguard-export train diffusion --photos photos --holdout kodim01 --out denoiser.safetensors"
 )
-@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of photographs; may be given again.")
+@click.option("--photos", type=_FOLDER, multiple=True, help="Folder of photographs; repeat for several.")
 @click.option(
-    "--bundled/--no-bundled", default=DiffusionConfig.bundled, help="Use the photographs that scikit-image brings, too."
+    "--bundled/--no-bundled", default=DiffusionConfig.bundled, help="Also use the photographs of scikit-image."
 )
-@click.option("--exclude", multiple=True, help="Photograph never to touch, by name without extension.")
-@click.option("--holdout", multiple=True, help="Photograph kept for measuring, by name without extension.")
+@click.option("--exclude", multiple=True, help="Photograph to leave out, by name without extension.")
+@click.option("--holdout", multiple=True, help="Photograph held out for measuring, by name without extension.")
 @_where(DiffusionConfig, "denoiser.safetensors", _DIFFUSION_WORK)
 @click.option("--steps", type=int, default=DiffusionConfig.steps, show_default=True)
 @click.option(
     "--stop-at",
     type=int,
     default=DiffusionConfig.stop_at,
-    help="Step to end at before the schedule does; 0 = at its end.",
+    help="Stop at this step, before the end of the schedule; 0 = at its end.",
 )
 @click.option(
     "--wind-down",
@@ -145,7 +147,7 @@ def fcn_filter(**options: object) -> None:
 @click.option(
     "--bfloat16/--float32",
     default=DiffusionConfig.bfloat16,
-    help="Convolutions in bfloat16, fast on recent processors only.",
+    help="Run convolutions in bfloat16, which is fast on recent processors only.",
 )
 @click.option(
     "--save-every", type=int, default=DiffusionConfig.save_every, show_default=True, help="Steps between checkpoints."
@@ -166,7 +168,7 @@ def diffusion(**options: object) -> None:
 @click.option("--peers", type=_FOLDER, help="Folder with the weights of BF-CNN and FFDNet.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Torch threads.")
 def denoising(weights: Path | None, photos: Path, only: tuple[str, ...], peers: Path | None, threads: int) -> None:
-    """PSNR of the denoiser beside public ones, at noise of 15, 25 and 50 levels of 255."""
+    """Compare the PSNR of the denoiser with public ones, at noise of 15, 25 and 50 levels of 255."""
     found = photos_in((photos,))
     if unknown := sorted(set(only) - set(found)):
         raise click.BadParameter(f"no photograph {', '.join(unknown)} in {photos}", param_hint="--only")

@@ -16,10 +16,10 @@ from scoreguard.v1.archive import archives_in
 
 @click.command(epilog="Example: scoreguard-export verify --model-store model_store")
 @click.option("--model-store", type=click.Path(path_type=Path), default=Path("model_store"), show_default=True)
-@click.option("--same-code", is_flag=True, help="Refuse what other code than this version's exported.")
+@click.option("--same-code", is_flag=True, help="Refuse archives exported by other code than this version's.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(model_store: Path, same_code: bool, as_json: bool) -> None:
-    """Confirm digests, parity and golden vectors of every archive in a model store."""
+    """Verify digests, parity and golden vectors of every archive in a model store."""
     from scoreguard_export.archive.model_store import edited_server_files
     from scoreguard_export.archive.verify import verify_store
     from scoreguard_export.errors import ArchiveError

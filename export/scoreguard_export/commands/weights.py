@@ -19,14 +19,14 @@ _UNKNOWN = "not known"
 _folder = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder of fetched weights; by default ${weights_store.FOLDER_VARIABLE}, or one of the user's data.",
+    help=f"Folder of fetched weights; by default ${weights_store.FOLDER_VARIABLE}, or a folder of the user's data.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(name="weights", epilog="Example: scoreguard-export weights get carn")
 def command() -> None:
-    """Official weights: where they are from, and fetching them. Nothing else here uses the network."""
+    """List and fetch official weights. No other command of scoreguard-export uses the network."""
 
 
 @command.command(name="list", epilog="Example: scoreguard-export weights list --json")
@@ -44,13 +44,13 @@ def list_(folder: Path | None, as_json: bool) -> None:
 @command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")
 @click.argument("name")
 @_folder
-@click.option("--url", default="", help="Another address, such as a mirror's.")
+@click.option("--url", default="", help="Another address, such as that of a mirror.")
 @click.option("--sha256", default="", help="Digest that the file must have; the catalogue's by default.")
 @_json
 def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) -> None:
-    """Fetch the weights NAME, check their digest, and say how to use them.
+    """Fetch the weights NAME, check their digest, and print how to use them.
 
-    A download that broke off goes on where it stopped when the same command is run again.
+    Rerun the same command to resume an interrupted download.
     """
     file = weights_store.weights_file(name)
     download = weights_store.planned(file, folder=folder, url=url, sha256=sha256)
