@@ -2,19 +2,69 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
 from typing import ClassVar, Final
 
 from torch import nn
 
+from scoreguard.chain.parameters import Parameter
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.weights.checkpoints import advice
 from scoreguard_export.weights.source import WeightsSource
 
+
+class Differentiability(StrEnum):
+    """How a gradient passes through a defence."""
+
+    EXACT = "exact"
+    """The graph's own derivative is right almost everywhere."""
+    STRAIGHT_THROUGH = "straight-through"
+    """Some steps (rounding) pass the gradient straight through, inside the graph."""
+    BPDA_IDENTITY = "bpda-identity"
+    """No usable derivative: the gradient passes as if the defence were the identity."""
+
+
+class Distribution(StrEnum):
+    """How the numbers of a random input are drawn."""
+
+    STANDARD_NORMAL = "standard-normal"
+    UNIFORM = "uniform"
+
+
+class RandomShape(StrEnum):
+    """What a random input is shaped like."""
+
+    IMAGE = "image"
+    """(N, 3, H, W), like the images."""
+    ITEM = "item"
+    """(N,), one number per image."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomInput:
+    """A tensor of random numbers that the graph takes as input."""
+
+    name: str
+    distribution: Distribution
+    shape: RandomShape
+
+
+class Role(StrEnum):
+    """What a graph is for, where a module is exported as several."""
+
+    GRAPH = "graph"
+    """The module itself, or the part that a sampler asks again and again."""
+    FINISH = "finish"
+    """Makes the result of what was sampled, and of the image."""
+
+
+IMAGE_AXES: Final = ("batch", None, "height", "width")
+"""Names of the axes of images; that of the channels is fixed."""
 NO_FILES: Final[Mapping[str, Path]] = MappingProxyType({})
 """No weights files but the shipped ones."""
 
@@ -34,15 +84,52 @@ class GraphFacts:
     """Smallest height and width of an image, in pixels."""
     parity_tolerance: float
     """Largest difference between an exported graph and the eager module, in the units of its output."""
+    parameters: tuple[Parameter, ...] = ()
+    """What a request may set."""
+    random_inputs: tuple[RandomInput, ...] = ()
+    """Randomness that the graph takes as input."""
+    differentiability: Differentiability = Differentiability.EXACT
+    """How a gradient passes."""
+
+    @property
+    def structural(self) -> tuple[Parameter, ...]:
+        """The structural parameters."""
+        return tuple(p for p in self.parameters if p.structural)
+
+    @property
+    def graph_parameters(self) -> tuple[Parameter, ...]:
+        """The parameters that are inputs of the graph, in order."""
+        return tuple(p for p in self.parameters if not p.structural)
 
 
 class GraphModule(nn.Module, ABC):
-    """A module that reads RGB float32 images (N, 3, H, W) in [0, 1]."""
+    """A module that reads RGB float32 images (N, 3, H, W) in [0, 1].
+
+    `forward` takes the images, then one float32 scalar for each graph parameter in the order of the facts, then the
+    random inputs in theirs: the exported graph has exactly these inputs, named `image` and as the facts name them.
+    """
 
     facts: GraphFacts
     """Of the class; a module that stands for others has its own."""
+    structural: Mapping[str, float] = MappingProxyType({})
+    """Values of the structural parameters that the module was built for."""
+    output_name: ClassVar[str]
+    """Name of the graph's output."""
     sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})
     """The weights files by the name that `--weights NAME=PATH` gives them; none where the method needs none."""
+
+    def graphs(self) -> Mapping[Role, GraphModule]:
+        """The modules that are exported, by their role: most are one graph."""
+        return {Role.GRAPH: self}
+
+    @abstractmethod
+    def output_axes(self) -> tuple[str | None, ...]:
+        """Names of the axes of the output that are free; None where the length is fixed."""
+
+    @classmethod
+    @abstractmethod
+    def pattern_size(cls, least: int) -> tuple[int, int]:
+        """Height and width of the images that all patterns are compared on; `least` is the smallest that is read."""
 
     @classmethod
     def available(cls, files: Mapping[str, Path]) -> set[str]:

@@ -21,8 +21,9 @@ from scoreguard_export.defences.catalogue import CATALOGUE
 from scoreguard_export.defences.resize import Resize
 from scoreguard_export.errors import GraphError
 from scoreguard_export.exporters.onnx_graph import OPSET, export_onnx
-from scoreguard_export.exporters.signature import Exportable, input_names, output_name
+from scoreguard_export.exporters.signature import input_names
 from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.graph_module import GraphModule
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -131,13 +132,13 @@ def test_a_torchscript_archive_has_fixed_times(two_exports: tuple[Path, list[str
 
 
 @pytest.mark.parametrize("module", [Contrast(), Grainy(), Blur(), Resize(), CATALOGUE["flip"]()])
-def test_an_onnx_graph_says_its_inputs_and_free_axes(module: Exportable, tmp_path: Path) -> None:
+def test_an_onnx_graph_says_its_inputs_and_free_axes(module: GraphModule, tmp_path: Path) -> None:
     """Inputs in the order of the facts, named axes, one opset, no outside data."""
     path = tmp_path / "graph.onnx"
     export_onnx(module.eval(), path)
     model = onnx.load(path, load_external_data=False)
     assert [value.name for value in model.graph.input] == input_names(module)
-    assert [value.name for value in model.graph.output] == [output_name(module)]
+    assert [value.name for value in model.graph.output] == [module.output_name]
     image = model.graph.input[0].type.tensor_type.shape.dim
     assert [axis.dim_param or axis.dim_value for axis in image] == ["batch", 3, "height", "width"]
     assert {entry.domain: entry.version for entry in model.opset_import}[""] == OPSET

@@ -17,8 +17,9 @@ from scoreguard_export.defences.catalogue import CATALOGUE
 from scoreguard_export.defences.diffpure_finish import EdgeFinish, UnsharpFinish
 from scoreguard_export.errors import ModuleError, ParityError
 from scoreguard_export.exporters.onnx_graph import export_onnx
-from scoreguard_export.exporters.signature import Content, Exportable, describe, export_case
+from scoreguard_export.exporters.signature import Content, describe, export_case
 from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.graph_module import GraphModule
 
 CLASSICAL = [name for name, kind in CATALOGUE.items() if not kind.sources]
 """Those without a network. The learned ones are compared in their own files, with weights that are generated."""
@@ -27,7 +28,7 @@ PARTS = [
     EdgeFinish(),
     UnsharpFinish(),
 ]
-Export = Callable[[Exportable], tuple[Path, Path]]
+Export = Callable[[GraphModule], tuple[Path, Path]]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +36,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Export:
     """Write both graphs of a module, once for each module."""
     home = tmp_path_factory.mktemp("graphs")
 
-    def write(module: Exportable) -> tuple[Path, Path]:
+    def write(module: GraphModule) -> tuple[Path, Path]:
         name = f"{type(module).__name__} {describe(module)}"
         script, graph = home / f"{name}.pt", home / f"{name}.onnx"
         if not graph.exists():
@@ -59,14 +60,14 @@ def test_a_defence_is_the_same_in_both_engines(defence: Defence, export: Export)
 
 
 @pytest.mark.parametrize("module", [Contrast(), Grainy()])
-def test_metrics_and_random_defences_are_compared_too(module: Exportable, export: Export) -> None:
+def test_metrics_and_random_defences_are_compared_too(module: GraphModule, export: Export) -> None:
     """Scores, and purifications that take randomness."""
     records = check_parity(module.eval(), *export(module))
     assert len(records) == 2 * len(parity_cases(module))
 
 
 @pytest.mark.parametrize("module", [Contrast(), *PARTS], ids=describe)
-def test_no_case_has_the_size_of_the_export(module: Exportable) -> None:
+def test_no_case_has_the_size_of_the_export(module: GraphModule) -> None:
     """Odd, not square, the smallest allowed, batches of 1 and 3, and never the captured height or width."""
     captured, cases = export_case(module), parity_cases(module)
     assert all(case.height != captured.height and case.width != captured.width for case in cases)
@@ -124,7 +125,7 @@ def test_gradients_are_compared_at_every_setting(defence: Defence) -> None:
 
 
 @pytest.mark.parametrize("module", [Contrast(), *PARTS], ids=describe)
-def test_every_setting_meets_plain_images(module: Exportable) -> None:
+def test_every_setting_meets_plain_images(module: GraphModule) -> None:
     """The defaults, and each graph parameter at its minimum and at its maximum."""
     cases = [case for case in parity_cases(module) if case.content is Content.PATTERNS]
     assert {} in [case.parameters for case in cases]

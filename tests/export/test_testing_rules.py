@@ -56,7 +56,7 @@ class Unlicensed(Brightness):
     sources = MappingProxyType({"unlicensed": WeightsSource(licence="", url="https://example.org")})
 
     @classmethod
-    def from_weights(cls, files: Mapping[str, Any] = MappingProxyType({})) -> Unlicensed:
+    def from_weights(cls, files: Mapping[str, Any] = MappingProxyType({}), variant: str = "") -> Unlicensed:
         """Without the file."""
         return cls().eval()
 

@@ -31,6 +31,7 @@ from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, buildable, defence_named
 from scoreguard_export.defences.ffdnet import FfdNet
+from scoreguard_export.graph_module import Role
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.worker.worker import Worker
 
@@ -136,9 +137,8 @@ class Served:
         modules: dict[str, Defence] = {}
         for variant in artifact.variants:
             module = kind.from_weights(self.weights, **dict(variant.structural))
-            modules[variant.graphs.torchscript] = module.graph()
-            if (finish := module.finish()) is not None:
-                modules[variant.finish.torchscript] = finish
+            places = {Role.GRAPH: variant.graphs, Role.FINISH: variant.finish}
+            modules |= {places[role].torchscript: part for role, part in module.graphs().items()}
         return EagerDefence(artifact=artifact, modules=modules)
 
 

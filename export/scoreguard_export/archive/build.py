@@ -26,6 +26,7 @@ from scoreguard_export.defences.catalogue import chosen_variants, defence_named
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import metric_of
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 Step = Callable[[str], None]
@@ -36,7 +37,7 @@ class BuildConfig:
     """One build."""
 
     metrics: tuple[str, ...]
-    """Catalogue names; one archive each."""
+    """Catalogue names, with `@` and a variant where not the usual one is meant; one archive each."""
     defences: tuple[str, ...]
     """Catalogue names; every archive offers them all."""
     model_store: Path
@@ -96,8 +97,8 @@ def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
     )
     _check(config)
     for name in config.metrics:
-        steps.load(METRICS[name])
-    metrics = [steps.metric(METRICS[name]) for name in config.metrics]
+        steps.load(name)
+    metrics = [steps.metric(name) for name in config.metrics]
     defences = [steps.defence(defence_named(name)) for name in config.defences]
     archives = [_archive(metric, defences, steps, config) for metric in metrics]
     write_server_files(config.model_store)
@@ -140,7 +141,7 @@ def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], ste
 def _check(config: BuildConfig) -> None:
     """Find what cannot be built before anything is written."""
     for name in config.metrics:
-        METRICS[name].located(config.weights)
+        metric_of(name)[0].located(config.weights)
     for name in config.defences:
         chosen_variants(name, config.weights, default_only=config.default_variants)
     _refuse_stray_weights(config)
@@ -149,7 +150,7 @@ def _check(config: BuildConfig) -> None:
 def _refuse_stray_weights(config: BuildConfig) -> None:
     modules = [*METRICS.values(), *DEFENCES.values()]
     known = {name for module in modules for name in module.sources}
-    built = [*(METRICS[name] for name in config.metrics), *(defence_named(name) for name in config.defences)]
+    built = [*(metric_of(name)[0] for name in config.metrics), *(defence_named(name) for name in config.defences)]
     asked = {name for module in built for name in module.sources}
     for name in config.weights:
         if name not in known:

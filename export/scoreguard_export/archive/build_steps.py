@@ -23,6 +23,7 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.exporters.onnx_graph import OPSET
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.catalogue import load_metric, metric_of
 
 Kind = TypeVar("Kind", bound=GraphModule)
 
@@ -40,8 +41,8 @@ class Made(Generic[Kind]):
 
     @property
     def name(self) -> str:
-        """Catalogue name."""
-        return self.kind.facts.name
+        """Name in the archive: a variant's is its own."""
+        return self.record.metric.facts.name or self.record.defence.facts.name
 
 
 @dataclass(kw_only=True)
@@ -55,33 +56,37 @@ class BuildSteps:
     """Told the name of each graph pair that agrees with its module."""
     default_variants: bool = False
     """Whether to export the default structural variant of each defence alone."""
+    _asked: dict[str, str] = field(default_factory=dict)
+    """Metrics as they were asked for, by their key."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
     _eager: dict[str, EagerDefence] = field(default_factory=dict)
 
-    def load(self, kind: type[Metric]) -> None:
+    def load(self, name: str) -> None:
         """Read a metric's weights, unless no export needs them: bad ones are found before anything is written.
 
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
         """
-        key = self._key(kind)
+        key = self._metric_key(name)
         if self.records.find(key) is None:
-            self._loaded(kind, key)
+            self._loaded(name, key)
 
-    def metric(self, kind: type[Metric]) -> Made[Metric]:
-        """A metric's graphs and facts.
+    def metric(self, name: str) -> Made[Metric]:
+        """The graphs and facts of a metric, `niqe`, or of a variant, `niqe@as-official`.
 
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
             ParityError: an exported graph differs from its module.
         """
-        key = self._key(kind)
+        key = self._metric_key(name)
         record = self.records.find(key)
         kept = record is not None
         if record is None:
-            record = self._export_metric(kind, key)
-        self.done(kind.facts.name)
-        return Made(kind=kind, key=key, record=record, kept=kept)
+            record = self._export_metric(name, key)
+        made = Made(kind=metric_of(name)[0], key=key, record=record, kept=kept)
+        self._asked[key] = name
+        self.done(made.name)
+        return made
 
     def defence(self, kind: type[Defence]) -> Made[Defence]:
         """A defence's graphs and facts; raises as `metric` does."""
@@ -102,7 +107,9 @@ class BuildSteps:
         if (record := self.records.find(key)) is not None:
             return record.golden
         image = golden_image(metric.record.metric.facts.minimum_size)
-        score = golden_score(self._loaded(metric.kind, metric.key), self._eager_of(defence) if defence else None, image)
+        score = golden_score(
+            self._loaded(self._asked[metric.key], metric.key), self._eager_of(defence) if defence else None, image
+        )
         return self.records.keep(key, BuildRecord(golden=score), {}).golden
 
     @cached_property
@@ -120,8 +127,12 @@ class BuildSteps:
         """The weights files at hand of a class."""
         return {name: self.weights.get(name) or source.shipped for name, source in kind.sources.items()}
 
-    def _export_metric(self, kind: type[Metric], key: str) -> BuildRecord:
-        metric = self._loaded(kind, key)
+    def _metric_key(self, name: str) -> str:
+        kind, variant = metric_of(name)
+        return self._key(kind, variant=variant)
+
+    def _export_metric(self, name: str, key: str) -> BuildRecord:
+        kind, metric = metric_of(name)[0], self._loaded(name, key)
         graphs = export_graphs(metric)
         artifact = MetricArtifact(
             facts=metric_message(metric.facts, licence_of(metric)),
@@ -136,9 +147,9 @@ class BuildSteps:
         files = {artifact.graphs.torchscript: graphs.torchscript, artifact.graphs.onnx: graphs.onnx}
         return self.records.keep(key, BuildRecord(metric=artifact), files)
 
-    def _loaded(self, kind: type[Metric], key: str) -> Metric:
+    def _loaded(self, name: str, key: str) -> Metric:
         if key not in self._metrics:
-            self._metrics[key] = kind.from_weights(self.weights)
+            self._metrics[key] = load_metric(name, self.weights)
         return self._metrics[key]
 
     def _eager_of(self, made: Made[Defence]) -> EagerDefence:

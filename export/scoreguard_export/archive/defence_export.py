@@ -21,6 +21,7 @@ from scoreguard_export.archive.facts import exported_facts, tiling_message
 from scoreguard_export.archive.fingerprint import code_digest
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.exporters.onnx_graph import OPSET
+from scoreguard_export.graph_module import Role
 
 Structural = Mapping[str, float]
 
@@ -103,11 +104,11 @@ def stem(name: str, structural: Structural) -> str:
 
 def _graphs_of(module: Defence, variant: DefenceVariant) -> Iterator[tuple[Defence, GraphFiles]]:
     """The modules that are exported for a variant, each with where its graphs lie, which is noted in the variant."""
-    for part, graphs in ((module.graph(), variant.graphs), (module.finish(), variant.finish)):
-        if part is not None:
-            path = f"defences/{stem(part.facts.name, part.structural)}"
-            graphs.CopyFrom(GraphFiles(torchscript=f"{path}.pt", onnx=f"{path}.onnx", onnx_opset=OPSET))
-            yield part, graphs
+    places = {Role.GRAPH: variant.graphs, Role.FINISH: variant.finish}
+    for role, part in module.graphs().items():
+        path = f"defences/{stem(part.facts.name, part.structural)}"
+        places[role].CopyFrom(GraphFiles(torchscript=f"{path}.pt", onnx=f"{path}.onnx", onnx_opset=OPSET))
+        yield part, places[role]
 
 
 def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Structural) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 from scoreguard.v1.manifest_pb2 import ParityCase
 from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.exporters.onnx_graph import export_onnx
-from scoreguard_export.exporters.signature import Exportable
 from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.graph_module import GraphModule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,7 +24,7 @@ class ExportedGraphs:
     """How closely each agrees with the module, at sizes that were not used for the export."""
 
 
-def export_graphs(module: Exportable) -> ExportedGraphs:
+def export_graphs(module: GraphModule) -> ExportedGraphs:
     """Export a module both ways and compare.
 
     Raises:

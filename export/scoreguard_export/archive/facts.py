@@ -41,6 +41,7 @@ def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
         input_rule=facts.input_rule,
         minimum_size=facts.minimum_size,
         weights_licence=licence,
+        variant=facts.variant,
     )
 
 

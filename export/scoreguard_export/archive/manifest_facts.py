@@ -106,6 +106,7 @@ def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
         year=facts.year,
         score_range=span,
         input_rule=facts.input_rule,
+        variant=facts.variant,
         minimum_size=facts.minimum_size,
         parity_tolerance=_tolerance(artifact.parity, _LARGEST_METRIC_TOLERANCE * span.width, f"{path}: {facts.name}"),
     )

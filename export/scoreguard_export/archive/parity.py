@@ -17,18 +17,17 @@ from torch import Tensor
 
 from scoreguard.v1 import manifest_pb2
 from scoreguard_export.archive.parity_images import PATTERNS, patterns, photographs
-from scoreguard_export.defences.base import Defence, Differentiability, Parameter
+from scoreguard_export.defences.base import Differentiability, Parameter
 from scoreguard_export.errors import ModuleError, ParityError
 from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
 from scoreguard_export.exporters.signature import (
     Case,
     Content,
-    Exportable,
     describe,
     input_names,
     make_inputs,
-    output_name,
 )
+from scoreguard_export.graph_module import GraphModule
 
 _GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
@@ -38,7 +37,7 @@ LOADING: Final = "load"
 """The case of an error that comes before the first one."""
 
 
-def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
+def check_parity(module: GraphModule, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
     """Compare both exported graphs with the eager module, and the TorchScript gradient with the eager one.
 
     The error of a case is the largest absolute difference of any output value; the tolerance is the facts'.
@@ -65,7 +64,7 @@ def check_parity(module: Exportable, torchscript: Path, onnx: Path, *, seed: int
     return records
 
 
-def parity_cases(module: Exportable) -> list[Case]:
+def parity_cases(module: GraphModule) -> list[Case]:
     """List the cases: every size with the defaults, each other setting at two of the sizes, and all with patterns."""
     least = module.facts.minimum_size
     sizes = [
@@ -83,30 +82,28 @@ def parity_cases(module: Exportable) -> list[Case]:
     return [*cases, smallest, *_pattern_cases(module)]
 
 
-def _pattern_cases(module: Exportable) -> list[Case]:
+def _pattern_cases(module: GraphModule) -> list[Case]:
     """Patterns of every setting at one size: for a metric one that holds several of the smallest images it reads."""
     least = module.facts.minimum_size
-    height, width = (least + 29, least + 13) if isinstance(module, Defence) else (2 * least + 41, 2 * least + 17)
+    height, width = module.pattern_size(least)
     return [
         Case(batch=len(PATTERNS), height=height, width=width, parameters=setting, content=Content.PATTERNS)
         for setting in ({}, *settings(module))
     ]
 
 
-def gradient_cases(module: Exportable) -> list[Case]:
+def gradient_cases(module: GraphModule) -> list[Case]:
     """List the cases that gradients are compared at; none where the gradient is not the graph's (BPDA).
 
     Photographs with the defaults, and patterns of every setting.
     """
-    if isinstance(module, Defence) and module.facts.differentiability is Differentiability.BPDA_IDENTITY:
+    if module.facts.differentiability is Differentiability.BPDA_IDENTITY:
         return []
     return [parity_cases(module)[3], *_pattern_cases(module)]
 
 
-def settings(module: Exportable) -> Iterator[Mapping[str, float]]:
+def settings(module: GraphModule) -> Iterator[Mapping[str, float]]:
     """Move one graph parameter at a time to its minimum, its maximum and a value between; none of a metric."""
-    if not isinstance(module, Defence):
-        return
     defaults = {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
     for parameter in module.facts.graph_parameters:
         for value in (parameter.minimum, parameter.maximum, _between(parameter)):
@@ -118,7 +115,7 @@ def _between(parameter: Parameter) -> float:
     return float(round(value)) if parameter.integer else value
 
 
-def case_inputs(module: Exportable, case: Case, seed: int) -> tuple[Tensor, ...]:
+def case_inputs(module: GraphModule, case: Case, seed: int) -> tuple[Tensor, ...]:
     """The inputs of a case, in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
     if case.content is Content.PATTERNS:
         images = patterns(case.height, case.width, seed)
@@ -127,14 +124,14 @@ def case_inputs(module: Exportable, case: Case, seed: int) -> tuple[Tensor, ...]
     return make_inputs(module, case, images, seed)
 
 
-def _loaded(module: Exportable, name: str, load: Callable[[], Engine]) -> Engine:
+def _loaded(module: GraphModule, name: str, load: Callable[[], Engine]) -> Engine:
     try:
         return load()
     except Exception as error:
         raise ParityError(describe(module), name, LOADING, str(error)) from error
 
 
-def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:
+def _attempt(module: GraphModule, name: str, engine: Engine, case: Case, inputs: tuple[Tensor, ...]) -> Tensor:
     try:
         output: object = engine(inputs)
         if not isinstance(output, Tensor):
@@ -146,13 +143,13 @@ def _attempt(module: Exportable, name: str, engine: Engine, case: Case, inputs: 
         raise ParityError(describe(module), name, str(case), f"it fails to run: {error}") from error
 
 
-def eager(module: Exportable) -> Engine:
+def eager(module: GraphModule) -> Engine:
     """The module itself as an engine."""
     return lambda inputs: module(*inputs)
 
 
 def _compare(
-    module: Exportable, engines: Mapping[str, Engine], case: Case, seed: int
+    module: GraphModule, engines: Mapping[str, Engine], case: Case, seed: int
 ) -> Iterator[manifest_pb2.ParityCase]:
     inputs = case_inputs(module, case, seed)
     with torch.no_grad():
@@ -164,7 +161,7 @@ def _compare(
             yield _record(module, name, case, error)
 
 
-def _record(module: Exportable, name: str, case: Case, error: float) -> manifest_pb2.ParityCase:
+def _record(module: GraphModule, name: str, case: Case, error: float) -> manifest_pb2.ParityCase:
     tolerance = module.facts.parity_tolerance
     if error > tolerance:
         raise ParityError(describe(module), name, str(case), f"by {error:.3g}, allowed {tolerance:.3g}")
@@ -180,7 +177,7 @@ def _record(module: Exportable, name: str, case: Case, error: float) -> manifest
     )
 
 
-def _difference(module: Exportable, name: str, case: Case, expected: Tensor, given: Tensor) -> float:
+def _difference(module: GraphModule, name: str, case: Case, expected: Tensor, given: Tensor) -> float:
     if given.shape != expected.shape or given.dtype != expected.dtype:
         found = f"it gives {given.dtype} {tuple(given.shape)}, the module {expected.dtype} {tuple(expected.shape)}"
         raise ParityError(describe(module), name, str(case), found)
@@ -189,9 +186,9 @@ def _difference(module: Exportable, name: str, case: Case, expected: Tensor, giv
     return float((given.double() - expected.double()).abs().max())
 
 
-def _output(module: Exportable) -> str:
+def _output(module: GraphModule) -> str:
     """What a module gives, in words."""
-    return {"score": "score", "purified": "purified image"}[output_name(module)]
+    return {"score": "score", "purified": "purified image"}[module.output_name]
 
 
 def not_finite(values: Tensor, case: Case) -> str:
@@ -203,7 +200,7 @@ def not_finite(values: Tensor, case: Case) -> str:
     return f"the {list(PATTERNS)[index]} image" if case.content is Content.PATTERNS else "a photographic image"
 
 
-def _check_gradient(module: Exportable, engine: Engine, case: Case, seed: int) -> None:
+def _check_gradient(module: GraphModule, engine: Engine, case: Case, seed: int) -> None:
     expected = gradient(eager(module), module, EAGER, case, seed)
     if image := not_finite(expected, case):
         raise ModuleError(describe(module), str(case), f"the module's gradient is not finite on {image}")
@@ -214,7 +211,7 @@ def _check_gradient(module: Exportable, engine: Engine, case: Case, seed: int) -
         raise ParityError(describe(module), "torchscript", str(case), found)
 
 
-def gradient(engine: Engine, module: Exportable, name: str, case: Case, seed: int) -> Tensor:
+def gradient(engine: Engine, module: GraphModule, name: str, case: Case, seed: int) -> Tensor:
     """The gradient of a random weighting of the output, with respect to every input of the images' shape.
 
     Args:

@@ -12,6 +12,7 @@ from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import buildable
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import VARIANT_SIGN
 
 EVERYTHING: Final = "all"
 
@@ -57,7 +58,8 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
 
 def _fetched(metrics: tuple[str, ...], defences: tuple[str, ...]) -> dict[str, Path]:
     """What `weights get` has fetched of what is to be built."""
-    needed = [name for metric in metrics if metric in METRICS for name in METRICS[metric].sources]
+    kinds = [metric.partition(VARIANT_SIGN)[0] for metric in metrics]
+    needed = [name for kind in kinds if kind in METRICS for name in METRICS[kind].sources]
     needed += [name for defence in defences if defence in DEFENCES for name in DEFENCES[defence].sources]
     return fetched(dict.fromkeys(needed))
 

@@ -34,7 +34,8 @@ from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric, 
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import ArchiveError, ExportError, ParityError, one_line
-from scoreguard_export.exporters.signature import Exportable, describe
+from scoreguard_export.exporters.signature import describe
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 
@@ -93,7 +94,7 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
 
 def _modules(
     archive: Archive, metric: Metric, defences: Sequence[EagerDefence]
-) -> Iterator[tuple[Exportable, GraphFiles]]:
+) -> Iterator[tuple[GraphModule, GraphFiles]]:
     yield metric, archive.manifest.metric.graphs
     seen: set[str] = set()
     for defence in defences:
@@ -113,7 +114,7 @@ def _graphs(artifact: DefenceArtifact) -> Iterator[GraphFiles]:
 def _metric(archive: Archive) -> Metric:
     artifact = archive.manifest.metric
     if (kind := _same_metric(artifact)) is not None:
-        facts = kind.facts
+        facts = kind.facts.of_variant(artifact.facts.variant) if artifact.facts.variant else kind.facts
         compare_metric(artifact.facts, facts, archive.path)
     else:
         facts = metric_facts(artifact, archive.path)
@@ -122,7 +123,7 @@ def _metric(archive: Archive) -> Metric:
 
 def _same_metric(artifact: MetricArtifact) -> type[Metric] | None:
     """The catalogue's metric, if it is the code that exported this one."""
-    kind = METRICS.get(artifact.facts.name)
+    kind = METRICS.get(artifact.facts.name.removesuffix(f"-{artifact.facts.variant}"))
     return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
 
 
@@ -164,7 +165,7 @@ def _finish(
     return ScriptedDefence(load_script(archive, variant.finish.torchscript), facts, {}).eval()
 
 
-def _parity(archive: Archive, module: Exportable, graphs: GraphFiles) -> float:
+def _parity(archive: Archive, module: GraphModule, graphs: GraphFiles) -> float:
     with tempfile.TemporaryDirectory() as folder:
         torchscript, onnx = Path(folder) / "module.pt", Path(folder) / "module.onnx"
         torchscript.write_bytes(archive.read(graphs.torchscript))

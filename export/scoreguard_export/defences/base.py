@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from itertools import product
 from pathlib import Path
 from typing import Any, Self
@@ -14,43 +13,24 @@ from torch import Tensor
 
 from scoreguard.chain.parameters import Parameter as Parameter  # what a defence declares, here as everywhere
 from scoreguard_export.errors import ParameterError
-from scoreguard_export.graph_module import GraphFacts, GraphModule
-
-
-class Differentiability(StrEnum):
-    """How a gradient passes through a defence."""
-
-    EXACT = "exact"
-    """The graph's own derivative is right almost everywhere."""
-    STRAIGHT_THROUGH = "straight-through"
-    """Some steps (rounding) pass the gradient straight through, inside the graph."""
-    BPDA_IDENTITY = "bpda-identity"
-    """No usable derivative: the gradient passes as if the defence were the identity."""
-
-
-class Distribution(StrEnum):
-    """How the numbers of a random input are drawn."""
-
-    STANDARD_NORMAL = "standard-normal"
-    UNIFORM = "uniform"
-
-
-class RandomShape(StrEnum):
-    """What a random input is shaped like."""
-
-    IMAGE = "image"
-    """(N, 3, H, W), like the images."""
-    ITEM = "item"
-    """(N,), one number per image."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class RandomInput:
-    """A tensor of random numbers that the graph takes as input."""
-
-    name: str
-    distribution: Distribution
-    shape: RandomShape
+from scoreguard_export.graph_module import (
+    IMAGE_AXES,
+    GraphFacts,
+    GraphModule,
+    Role,
+)
+from scoreguard_export.graph_module import (
+    Differentiability as Differentiability,
+)
+from scoreguard_export.graph_module import (
+    Distribution as Distribution,
+)
+from scoreguard_export.graph_module import (
+    RandomInput as RandomInput,
+)
+from scoreguard_export.graph_module import (
+    RandomShape as RandomShape,
+)
 
 
 def switch(name: str, description: str, *, default: bool) -> Parameter:
@@ -70,20 +50,8 @@ def switch(name: str, description: str, *, default: bool) -> Parameter:
 class DefenceFacts(GraphFacts):
     """What is known about a defence before any export; the tolerance is in pixel units of [0, 1]."""
 
-    parameters: tuple[Parameter, ...] = ()
-    random_inputs: tuple[RandomInput, ...] = ()
-    differentiability: Differentiability
     size_preserving: bool
-
-    @property
-    def structural(self) -> tuple[Parameter, ...]:
-        """The structural parameters."""
-        return tuple(p for p in self.parameters if p.structural)
-
-    @property
-    def graph_parameters(self) -> tuple[Parameter, ...]:
-        """The parameters that are inputs of the graph, in order."""
-        return tuple(p for p in self.parameters if not p.structural)
+    """Whether the purified image always has the size of the input."""
 
     def variants(self) -> list[dict[str, float]]:
         """Every combination of the structural parameters; one empty entry where there are none."""
@@ -106,12 +74,11 @@ class Tiles:
 class Defence(GraphModule):
     """g: RGB float32 images (N, 3, H, W) in [0, 1] → the same layout and range.
 
-    The constructor takes the structural parameters by keyword. `forward` takes the images, then one float32
-    scalar tensor per graph parameter in the order of the facts, then the random inputs in their order: the exported
-    graph has exactly these inputs, named `image`, the parameters' names and the random inputs' names.
+    The constructor takes the structural parameters by keyword.
     """
 
     facts: DefenceFacts
+    output_name = "purified"
 
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
@@ -142,9 +109,18 @@ class Defence(GraphModule):
         """Cumulative products of a diffusion that asks the graph again and again; empty where the graph runs once."""
         return ()
 
-    def graph(self) -> Defence:
-        """What is exported: the module itself, or the part that a sampler asks."""
-        return self
+    def graphs(self) -> Mapping[Role, Defence]:
+        """The module itself; of a diffusion the part that a sampler asks, and what finishes the result."""
+        return {Role.GRAPH: self}
+
+    def output_axes(self) -> tuple[str | None, ...]:
+        """The images' own, or others where the size may change."""
+        return IMAGE_AXES if self.facts.size_preserving else ("batch", None, "purified_height", "purified_width")
+
+    @classmethod
+    def pattern_size(cls, least: int) -> tuple[int, int]:
+        """A little more than the smallest."""
+        return least + 29, least + 13
 
     @classmethod
     def graph_facts(cls, structural: Mapping[str, float]) -> DefenceFacts:

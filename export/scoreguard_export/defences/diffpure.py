@@ -23,6 +23,7 @@ from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.diffpure_finish import EDGE_PARAMETERS, UNSHARP_PARAMETERS, EdgeFinish, UnsharpFinish
 from scoreguard_export.defences.guided import GuidedDenoiser
 from scoreguard_export.defences.learned import LearnedDefence
+from scoreguard_export.graph_module import Role
 from scoreguard_export.weights.source import WeightsSource
 
 _STEPS = 1000
@@ -131,9 +132,10 @@ class DiffPure(Defence):
         """The denoiser's."""
         return _denoiser(structural).facts
 
-    def graph(self) -> Defence:
-        """The denoiser."""
-        return self.denoiser
+    def graphs(self) -> Mapping[Role, Defence]:
+        """The denoiser, and the finish of those that have one."""
+        finish = self.finish()
+        return {Role.GRAPH: self.denoiser} | ({Role.FINISH: finish} if finish is not None else {})
 
     def forward(self, image: Tensor, t: Tensor, steps: Tensor, *others: Tensor, seeds: Sequence[int] = ()) -> Tensor:
         """Purify images (N, 3, H, W) in one piece: what the server's loop does with the exported graphs.

@@ -10,20 +10,18 @@ import torch
 from google.protobuf.message import Message
 from torch.export import Dim
 
-from scoreguard_export.defences.base import Defence, RandomShape
+from scoreguard_export.defences.base import RandomShape
 from scoreguard_export.errors import GraphError
 from scoreguard_export.exporters.constants import lost_constants
 from scoreguard_export.exporters.exact import TRANSLATIONS, exact_patterns
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.exporters.signature import (
-    Exportable,
     describe,
     example_inputs,
     graph_defaults,
     input_names,
-    output_name,
-    random_inputs,
 )
+from scoreguard_export.graph_module import GraphModule
 
 OPSET = 20
 """Opset of every graph; at least 18, where `Resize` learned to antialias."""
@@ -43,7 +41,7 @@ class BuildsOnnx(Protocol):
         ...
 
 
-def export_onnx(module: Exportable, path: Path) -> None:
+def export_onnx(module: GraphModule, path: Path) -> None:
     """Write a module as one self-contained ONNX file that takes any batch, height and width.
 
     Args:
@@ -64,7 +62,7 @@ def export_onnx(module: Exportable, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _captured(module: Exportable) -> onnx.ModelProto:
+def _captured(module: GraphModule) -> onnx.ModelProto:
     with exact_patterns():
         program = torch.onnx.export(
             module,
@@ -73,7 +71,7 @@ def _captured(module: Exportable) -> onnx.ModelProto:
             external_data=False,
             opset_version=OPSET,
             input_names=input_names(module),
-            output_names=[output_name(module)],
+            output_names=[module.output_name],
             dynamic_shapes=tuple(_free(axes) for axes in _axes(module)),
             custom_translation_table=TRANSLATIONS,
             verbose=False,
@@ -86,9 +84,9 @@ def _captured(module: Exportable) -> onnx.ModelProto:
     return model
 
 
-def _axes(module: Exportable) -> list[tuple[str | None, ...]]:
+def _axes(module: GraphModule) -> list[tuple[str | None, ...]]:
     """Names of the free axes of each input, None where an axis is fixed."""
-    drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in random_inputs(module)]
+    drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in module.facts.random_inputs]
     return [_IMAGE_AXES, *(() for _ in graph_defaults(module)), *drawn]
 
 
@@ -103,20 +101,14 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def _normalise(model: onnx.ModelProto, module: Exportable) -> None:
+def _normalise(model: onnx.ModelProto, module: GraphModule) -> None:
     model.ir_version = _IR_VERSION
     _strip(model)
     # Types of inner values name the axes by symbols of the capture; ONNX Runtime infers them again.
     del model.graph.value_info[:]
     for value, axes in zip(model.graph.input, _axes(module), strict=True):
         _name_axes(value, axes)
-    _name_axes(model.graph.output[0], _output_axes(module))
-
-
-def _output_axes(module: Exportable) -> tuple[str | None, ...]:
-    if not isinstance(module, Defence):
-        return ("batch",)
-    return _IMAGE_AXES if module.facts.size_preserving else ("batch", None, "purified_height", "purified_width")
+    _name_axes(model.graph.output[0], module.output_axes())
 
 
 def _name_axes(value: onnx.ValueInfoProto, axes: tuple[str | None, ...]) -> None:

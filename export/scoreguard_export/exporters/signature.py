@@ -9,10 +9,7 @@ from enum import StrEnum
 import torch
 from torch import Tensor
 
-from scoreguard_export.defences.base import Defence, Distribution, RandomInput, RandomShape
-from scoreguard_export.metrics.base import Metric
-
-Exportable = Metric | Defence
+from scoreguard_export.graph_module import Distribution, GraphModule, RandomInput, RandomShape
 
 
 class Content(StrEnum):
@@ -46,33 +43,20 @@ class Case:
         return shape if self.content is Content.PHOTOGRAPHS else f"{shape} ({self.content})"
 
 
-def describe(module: Exportable) -> str:
+def describe(module: GraphModule) -> str:
     """Name a module in a message: `jpeg (subsampling=420)`, `lite`."""
-    structural = getattr(module, "structural", {})
-    values = ", ".join(f"{name}={value:g}" for name, value in structural.items())
+    values = ", ".join(f"{name}={value:g}" for name, value in module.structural.items())
     return f"{module.facts.name} ({values})" if values else module.facts.name
 
 
-def output_name(module: Exportable) -> str:
-    """`score` of a metric, `purified` of a defence."""
-    return "score" if isinstance(module, Metric) else "purified"
-
-
-def random_inputs(module: Exportable) -> tuple[RandomInput, ...]:
-    """Randomness that the graph takes; a metric takes none."""
-    return () if isinstance(module, Metric) else module.facts.random_inputs
-
-
-def graph_defaults(module: Exportable) -> dict[str, float]:
-    """Graph parameters with their defaults, in the order of the inputs; a metric has none."""
-    if isinstance(module, Metric):
-        return {}
+def graph_defaults(module: GraphModule) -> dict[str, float]:
+    """Graph parameters with their defaults, in the order of the inputs."""
     return {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
 
 
-def input_names(module: Exportable) -> list[str]:
+def input_names(module: GraphModule) -> list[str]:
     """Names of the graph's inputs, in order."""
-    return ["image", *graph_defaults(module), *(given.name for given in random_inputs(module))]
+    return ["image", *graph_defaults(module), *(given.name for given in module.facts.random_inputs)]
 
 
 def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
@@ -82,7 +66,7 @@ def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
     return torch.randn(shape, generator=generator)
 
 
-def make_inputs(module: Exportable, case: Case, image: Tensor, seed: int = 0) -> tuple[Tensor, ...]:
+def make_inputs(module: GraphModule, case: Case, image: Tensor, seed: int = 0) -> tuple[Tensor, ...]:
     """Put the module's inputs together, in order.
 
     Args:
@@ -94,16 +78,16 @@ def make_inputs(module: Exportable, case: Case, image: Tensor, seed: int = 0) ->
     generator = torch.Generator().manual_seed(seed)
     values = {**graph_defaults(module), **case.parameters}
     scalars = [torch.tensor(value, dtype=torch.float32) for value in values.values()]
-    return (image, *scalars, *(_draw(given, case, generator) for given in random_inputs(module)))
+    return (image, *scalars, *(_draw(given, case, generator) for given in module.facts.random_inputs))
 
 
-def export_case(module: Exportable) -> Case:
+def export_case(module: GraphModule) -> Case:
     """The sizes that a graph is captured at; parity is checked at others only."""
     minimum = module.facts.minimum_size
     return Case(batch=2, height=minimum + 24, width=minimum + 40)
 
 
-def example_inputs(module: Exportable) -> tuple[Tensor, ...]:
+def example_inputs(module: GraphModule) -> tuple[Tensor, ...]:
     """Inputs to capture a graph with."""
     case = export_case(module)
     generator = torch.Generator().manual_seed(0)

@@ -18,7 +18,8 @@ from torch.jit import _recursive, _state
 
 from scoreguard_export.errors import GraphError
 from scoreguard_export.exporters.quiet import quiet
-from scoreguard_export.exporters.signature import Exportable, describe, example_inputs
+from scoreguard_export.exporters.signature import describe, example_inputs
+from scoreguard_export.graph_module import GraphModule
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 _DROPPED = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs")
@@ -34,7 +35,7 @@ class BuildsTorchScript(Protocol):
         ...
 
 
-def export_torchscript(module: Exportable, path: Path) -> None:
+def export_torchscript(module: GraphModule, path: Path) -> None:
     """Write a module as TorchScript that takes any batch, height and width.
 
     The module is compiled where the compiler takes it, which keeps sizes and branches live; otherwise it is traced.
@@ -51,18 +52,18 @@ def export_torchscript(module: Exportable, path: Path) -> None:
     path.write_bytes(_normalised(archive))
 
 
-def _own(module: Exportable) -> bytes | None:
+def _own(module: GraphModule) -> bytes | None:
     return _saved(module.torchscript) if isinstance(module, BuildsTorchScript) else None
 
 
-def _compiled(module: Exportable) -> bytes | None:
+def _compiled(module: GraphModule) -> bytes | None:
     try:
         return _saved(lambda: torch.jit.script(module))
     except Exception:  # the compiler refuses in many ways, and each means the same: trace instead
         return None
 
 
-def _traced(module: Exportable) -> bytes:
+def _traced(module: GraphModule) -> bytes:
     inputs = example_inputs(module)
     try:
         return _saved(lambda: torch.jit.trace(module, inputs, check_trace=False))  # type: ignore[no-untyped-call]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
 from torch import Tensor
 
+from scoreguard.catalogue import UnknownNameError
 from scoreguard.score_range import ScoreRange as ScoreRange  # what a metric declares, here as everywhere
 from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
 from scoreguard_export.weights.checkpoints import load_checkpoint
@@ -23,6 +24,21 @@ class MetricFacts(GraphFacts):
     """Lowest and highest score, and which of them is the better one."""
     input_rule: str
     """How the metric reads an image."""
+    variants: tuple[str, ...] = ()
+    """Ways of computing it beside the usual one: `as-official` where the authors' code differs from the paper,
+    `as-benchmark` where a benchmark's does. Each is built and served under a name of its own: `niqe-as-official`."""
+    variant: str = ""
+    """The way that these are the facts of; empty = the usual one."""
+
+    def of_variant(self, variant: str) -> MetricFacts:
+        """The facts of a variant.
+
+        Raises:
+            UnknownNameError: there is none of this name.
+        """
+        if variant not in self.variants:
+            raise UnknownNameError(f"variant of {self.name}", variant, list(self.variants))
+        return replace(self, name=f"{self.name}-{variant}", title=f"{self.title}, {variant}", variant=variant)
 
     @property
     def higher_is_better(self) -> bool:
@@ -37,21 +53,45 @@ class Metric(GraphModule):
     """
 
     facts: MetricFacts
+    output_name = "score"
+
+    def output_axes(self) -> tuple[str | None, ...]:
+        """One score for each image."""
+        return ("batch",)
 
     @classmethod
-    def from_weights(cls, files: Mapping[str, Path] = NO_FILES) -> Self:
+    def pattern_size(cls, least: int) -> tuple[int, int]:
+        """Room for several of the smallest images: a metric may read an image in patches."""
+        return 2 * least + 41, 2 * least + 17
+
+    @classmethod
+    def from_weights(cls, files: Mapping[str, Path] = NO_FILES, variant: str = "") -> Self:
         """Build the module in evaluation mode.
 
         Args:
             files: weights files by the names of `sources`; shipped ones may be left out.
+            variant: one of the facts' variants, which the constructor is given; empty = the usual one.
 
         Raises:
+            UnknownNameError: the metric has no such variant; the message lists those that it has.
             WeightsError: a file is neither given nor shipped, is missing, unreadable, or holds other shapes.
         """
-        metric = cls()
+        metric = cls.of_variant(variant) if variant else cls()
         for name, path in cls.located(files).items():
             metric.load(name, path)
         return metric.eval()
+
+    @classmethod
+    def of_variant(cls, variant: str) -> Self:
+        """The module of a variant, whose facts have its name, without weights.
+
+        Raises:
+            UnknownNameError: the metric has no such variant.
+        """
+        facts = cls.facts.of_variant(variant)
+        metric = cls(variant=variant)
+        metric.facts = facts
+        return metric
 
     def load(self, name: str, path: Path) -> None:
         """Fill the module from one weights file, here a checkpoint that has exactly the module's tensors.

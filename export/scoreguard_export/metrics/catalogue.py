@@ -23,12 +23,34 @@ CATALOGUE: Final = Catalogue[Metric](
 )
 
 
+VARIANT_SIGN: Final = "@"
+"""Between a metric and its variant: `niqe@as-official`."""
+
+
+def metric_of(text: str) -> tuple[type[Metric], str]:
+    """A metric and its variant, empty where the usual one is meant.
+
+    Args:
+        text: `niqe`, or `niqe@as-official`.
+
+    Raises:
+        UnknownNameError: the catalogue has no such metric, or the metric no such variant.
+        PluginError: the package that has it cannot be used.
+    """
+    name, _, variant = text.partition(VARIANT_SIGN)
+    metric = CATALOGUE[name]
+    if variant:
+        metric.facts.of_variant(variant)
+    return metric, variant
+
+
 def load_metric(name: str, files: Mapping[str, Path] = NO_FILES) -> Metric:
     """A metric in evaluation mode, from the weights files given and the shipped ones.
 
     Raises:
-        UnknownNameError: the catalogue has no such metric; the message lists near names.
+        UnknownNameError: the catalogue has no such metric, or the metric no such variant; near names are listed.
         PluginError: the package that has it cannot be used.
         WeightsError: a file is neither given nor shipped, or is not its checkpoint.
     """
-    return CATALOGUE[name].from_weights(files)
+    metric, variant = metric_of(name)
+    return metric.from_weights(files, variant) if variant else metric.from_weights(files)

@@ -20,6 +20,7 @@ from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.errors import GraphError, ParityError
 from scoreguard_export.exporters.engines import load_onnx, load_torchscript
 from scoreguard_export.exporters.signature import input_names
+from scoreguard_export.graph_module import Role
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.testing.subject import Subject, of_part
 
@@ -91,9 +92,10 @@ def _seams(subject: Subject[Defence], module: Defence, tiles: Tiles) -> Iterator
 def _purified(module: Defence, image: torch.Tensor, tiling: Tiling | None) -> torch.Tensor:
     """g(x) as the server runs a step, with tiles of our choice; a diffusion takes two steps."""
     variant = DefenceVariant(structural=module.structural, graphs=GraphFiles(torchscript=_GRAPH))
-    modules = {_GRAPH: module.graph()}
-    if finish := module.finish():
-        modules[_FINISH] = finish
+    parts = module.graphs()
+    modules = {_GRAPH: parts[Role.GRAPH]}
+    if Role.FINISH in parts:
+        modules[_FINISH] = parts[Role.FINISH]
         variant.finish.torchscript = _FINISH
     note_exceptions(variant, type(module), module.structural)
     artifact = DefenceArtifact(facts=exported_facts(type(module)), variants=[variant])

@@ -22,7 +22,8 @@ from scoreguard_export.archive.parity import (
     settings,
 )
 from scoreguard_export.defences.base import Defence
-from scoreguard_export.exporters.signature import Case, Content, Exportable, make_inputs
+from scoreguard_export.exporters.signature import Case, Content, make_inputs
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.testing.subject import Outcome, Subject, of_part, outcome_of
 
@@ -38,17 +39,17 @@ def _ends(height: int, width: int) -> Tensor:
     return torch.cat([torch.zeros_like(noise), torch.ones_like(noise), noise, noise.round()])
 
 
-def _is_diffusion(module: Exportable) -> bool:
+def _is_diffusion(module: GraphModule) -> bool:
     return isinstance(module, Defence) and bool(module.schedule(module.structural))
 
 
-def _allowed(module: Exportable, values: Mapping[str, float]) -> dict[str, float]:
+def _allowed(module: GraphModule, values: Mapping[str, float]) -> dict[str, float]:
     """A diffusion goes as far as its denoiser was trained, whatever the range of its parameter."""
     last = float(len(module.schedule(module.structural))) if isinstance(module, Defence) else 0.0
     return {name: min(value, last) if last and name == STEP_PARAMETER else value for name, value in values.items()}
 
 
-def outcomes(module: Exportable) -> Iterator[Outcome]:
+def outcomes(module: GraphModule) -> Iterator[Outcome]:
     """Run a module at every setting: at both ends of the range, and on the images that the build compares graphs on.
 
     A diffusion, which asks its denoiser again and again, sees the smallest images alone.
@@ -87,8 +88,8 @@ def _shape(subject: Subject[Any]) -> Iterator[str]:
             yield f"the output{of_part(subject, module)} has the shape {outcome.shape} at {outcome.where}"
 
 
-def _fits(module: Exportable, outcome: Outcome) -> bool:
-    if isinstance(module, Metric):
+def _fits(module: GraphModule, outcome: Outcome) -> bool:
+    if not isinstance(module, Defence):
         return outcome.shape == outcome.images[:1]
     if len(outcome.shape) != 4 or outcome.shape[:2] != outcome.images[:2] or 0 in outcome.shape:
         return False

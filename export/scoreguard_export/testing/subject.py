@@ -13,8 +13,9 @@ from torch import Tensor
 
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.exporters.onnx_graph import export_onnx
-from scoreguard_export.exporters.signature import Exportable, describe
+from scoreguard_export.exporters.signature import describe
 from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
 
 M = TypeVar("M", Metric, Defence)
@@ -87,17 +88,9 @@ class Subject(Generic[M]):
         return self.listed_as or self.kind.facts.name or self.kind.__name__
 
     @cached_property
-    def parts(self) -> tuple[Exportable, ...]:
+    def parts(self) -> tuple[GraphModule, ...]:
         """The modules that are exported: of a diffusion its denoiser and its finish, else the modules themselves."""
-        parts: list[Exportable] = []
-        for module in self.modules:
-            if isinstance(module, Defence):
-                parts.append(module.graph())
-                if finish := module.finish():
-                    parts.append(finish)
-            else:
-                parts.append(module)
-        return tuple(parts)
+        return tuple(part for module in self.modules for part in module.graphs().values())
 
     def outcomes(self, run: Callable[[M], Iterable[Outcome]]) -> list[tuple[M, Outcome]]:
         """What every run of every module gave; they run when this is first asked."""
@@ -105,7 +98,7 @@ class Subject(Generic[M]):
             self._outcomes.extend((module, outcome) for module in self.modules for outcome in run(module))
         return self._outcomes
 
-    def graphs(self, part: Exportable) -> Graphs:
+    def graphs(self, part: GraphModule) -> Graphs:
         """Export one of the parts, or give the files of last time.
 
         Raises:
@@ -120,7 +113,7 @@ class Subject(Generic[M]):
         return self._written[stem]
 
 
-def of_part(subject: Subject[Any], part: Exportable) -> str:
+def of_part(subject: Subject[Any], part: GraphModule) -> str:
     """Which module a finding is about: empty for the only one of its class, else ` of blur (kernel=3)`."""
     text = describe(part)
     return "" if text == subject.kind.facts.name else f" of {text}"

@@ -383,6 +383,7 @@ class MetricFacts(google.protobuf.message.Message):
     INPUT_RULE_FIELD_NUMBER: builtins.int
     MINIMUM_SIZE_FIELD_NUMBER: builtins.int
     WEIGHTS_LICENCE_FIELD_NUMBER: builtins.int
+    VARIANT_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Catalogue name, for example `lite`."""
     title: builtins.str
@@ -403,6 +404,8 @@ class MetricFacts(google.protobuf.message.Message):
     """Smallest height and width that the metric accepts, in pixels."""
     weights_licence: builtins.str
     """Licence of the weights."""
+    variant: builtins.str
+    """Way of computing it where there are several, for example `as-official`; empty: the usual one. It ends the name."""
     def __init__(
         self,
         *,
@@ -416,8 +419,9 @@ class MetricFacts(google.protobuf.message.Message):
         input_rule: builtins.str = ...,
         minimum_size: builtins.int = ...,
         weights_licence: builtins.str = ...,
+        variant: builtins.str = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "variant", b"variant", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
 
 Global___MetricFacts: typing_extensions.TypeAlias = MetricFacts
 
