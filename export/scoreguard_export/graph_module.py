@@ -113,6 +113,8 @@ class GraphModule(nn.Module, ABC):
     """Of the class; a module that stands for others has its own."""
     structural: Mapping[str, float] = MappingProxyType({})
     """Values of the structural parameters that the module was built for."""
+    weights_digests: Mapping[str, str] = MappingProxyType({})
+    """SHA-256 of the weights files that the module was filled from, by their names."""
     output_name: ClassVar[str]
     """Name of the graph's output."""
     sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})

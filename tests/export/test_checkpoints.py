@@ -21,7 +21,7 @@ def test_training_frameworks_wrappings_are_taken_off(wrapper: str, tmp_path: Pat
     """The tensors of a training run's checkpoint, named for several devices, in half precision."""
     tensors = {"module.body.0.weight": torch.ones(2, 3, dtype=torch.float16)}
     torch.save({"epoch": 7, wrapper: tensors}, tmp_path / "net.pth")
-    state = read_checkpoint(tmp_path / "net.pth", "net", SOURCE)
+    state = read_checkpoint(tmp_path / "net.pth", "net", SOURCE).tensors
     assert list(state) == ["body.0.weight"]
     assert state["body.0.weight"].dtype == torch.float32
 
@@ -29,7 +29,7 @@ def test_training_frameworks_wrappings_are_taken_off(wrapper: str, tmp_path: Pat
 def test_averaged_weights_come_first(tmp_path: Path) -> None:
     """Where a file holds both, the moving average is what is published."""
     torch.save({"params": {"a": torch.zeros(1)}, "params_ema": {"a": torch.ones(1)}}, tmp_path / "net.pth")
-    assert float(read_checkpoint(tmp_path / "net.pth", "net", SOURCE)["a"]) == 1.0
+    assert float(read_checkpoint(tmp_path / "net.pth", "net", SOURCE).tensors["a"]) == 1.0
 
 
 class Trap:

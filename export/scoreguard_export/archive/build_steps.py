@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from scoreguard.support.digests import sha256_of_file
 from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact, WeightsFile
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
@@ -139,8 +138,8 @@ class BuildSteps:
             graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET),
             parity=graphs.parity,
             weights=[
-                WeightsFile(name=name, sha256=sha256_of_file(path), licence=kind.sources[name].licence)
-                for name, path in kind.located(self.weights).items()
+                WeightsFile(name=each, sha256=sha256, licence=kind.sources[each].licence)
+                for each, sha256 in metric.weights_digests.items()
             ],
             code_sha256=code_digest(kind),
         )

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from scoreguard.support.digests import sha256_of_file
 from scoreguard.v1.manifest_pb2 import (
     DefenceArtifact,
     DefenceVariant,
@@ -55,17 +54,23 @@ class DefenceExporter:
         """
         artifact = DefenceArtifact(facts=exported_facts(kind), code_sha256=code_digest(kind))
         files: dict[str, bytes] = {}
+        digests: dict[str, str] = {}
         for structural in variants:
-            artifact.variants.append(self._variant(kind, structural, files))
+            module = kind.from_weights(self.weights, **structural)
+            digests.update(module.weights_digests)
+            artifact.variants.append(self._variant(module, structural, files))
             self.done(stem(kind.facts.name, structural))
         _keep_what_was_exported(artifact)
-        artifact.weights.extend(self._weights_of(kind, artifact))
+        artifact.weights.extend(
+            WeightsFile(name=name, sha256=sha256, licence=kind.sources[name].licence)
+            for name, sha256 in digests.items()
+        )
         return ExportedDefence(artifact=artifact, files=files)
 
-    def _variant(self, kind: type[Defence], structural: Structural, files: dict[str, bytes]) -> DefenceVariant:
+    def _variant(self, built: Defence, structural: Structural, files: dict[str, bytes]) -> DefenceVariant:
         variant = DefenceVariant(structural=structural)
-        note_exceptions(variant, kind, structural)
-        for module, graphs in _graphs_of(kind.from_weights(self.weights, **structural), variant):
+        note_exceptions(variant, type(built), structural)
+        for module, graphs in _graphs_of(built, variant):
             name = graphs.torchscript
             if name not in self._known:
                 self._known[name] = export_graphs(module)
@@ -73,15 +78,6 @@ class DefenceExporter:
             variant.parity.extend(exported.parity)
             files[graphs.torchscript], files[graphs.onnx] = exported.torchscript, exported.onnx
         return variant
-
-    def _weights_of(self, kind: type[Defence], artifact: DefenceArtifact) -> list[WeightsFile]:
-        used: dict[str, Path] = {}
-        for variant in artifact.variants:
-            used.update(kind.used(self.weights, dict(variant.structural)))
-        return [
-            WeightsFile(name=name, sha256=sha256_of_file(path), licence=kind.sources[name].licence)
-            for name, path in used.items()
-        ]
 
 
 def eager_defence(kind: type[Defence], artifact: DefenceArtifact, weights: Mapping[str, Path]) -> EagerDefence:

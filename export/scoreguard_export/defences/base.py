@@ -95,11 +95,6 @@ class Defence(GraphModule):
         return cls(**structural).eval()
 
     @classmethod
-    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
-        """The weights files that a variant is built from, by name."""
-        return {}
-
-    @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
         """How large images are cut; None where the graph reads an image of any size as a whole."""
         return None

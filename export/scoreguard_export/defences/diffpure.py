@@ -110,12 +110,10 @@ class DiffPure(Defence):
         """
         cls.check(structural)
         model = structural.get("model", 0.0)
-        return cls(model=model, denoiser=_DENOISERS[model].from_weights(files)).eval()
-
-    @classmethod
-    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
-        """The denoiser's file."""
-        return _denoiser(structural).used(files, {})
+        denoiser = _DENOISERS[model].from_weights(files)
+        purifier = cls(model=model, denoiser=denoiser).eval()
+        purifier.weights_digests = denoiser.weights_digests
+        return purifier
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:

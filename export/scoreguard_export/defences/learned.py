@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.graph_module import NO_FILES
-from scoreguard_export.weights.checkpoints import fill, read_checkpoint
+from scoreguard_export.weights.checkpoints import LoadedWeights, fill, read_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 _TILE = 1024
@@ -53,11 +53,6 @@ class LearnedDefence(Defence):
         return Tiles(size=_TILE, overlap=overlap, multiple=cls.stride)
 
     @classmethod
-    def used(cls, files: Mapping[str, Path], structural: Mapping[str, float]) -> dict[str, Path]:
-        """The weights files that a variant is built from, by name."""
-        return cls.located(files, cls.needed(structural))
-
-    @classmethod
     def needed(cls, structural: Mapping[str, float]) -> tuple[str, ...]:
         """Names of the weights files that a variant needs."""
         return tuple(cls.sources)
@@ -87,7 +82,9 @@ class LearnedDefence(Defence):
         """
         defence = cls(**structural)
         paths = cls.located(files, cls.needed(defence.structural))
-        states = {name: cls.read(name, path) for name, path in paths.items()}
+        loaded = {name: cls.read(name, path) for name, path in paths.items()}
+        defence.weights_digests = {name: weights.sha256 for name, weights in loaded.items()}
+        states = {name: weights.tensors for name, weights in loaded.items()}
         for name, state in states.items():
             fill(defence.network, state, paths[name], name, cls.sources[name])
         if len(states) > 1:
@@ -95,8 +92,8 @@ class LearnedDefence(Defence):
         return defence.eval().requires_grad_(False)
 
     @classmethod
-    def read(cls, name: str, path: Path) -> dict[str, Tensor]:
-        """The tensors of a weights file, here of an official checkpoint.
+    def read(cls, name: str, path: Path) -> LoadedWeights:
+        """The tensors of a weights file, here as they are in it.
 
         Raises:
             WeightsError: the file is missing, or holds no dictionary of tensors.

@@ -77,8 +77,7 @@ class Metric(GraphModule):
             WeightsError: a file is neither given nor shipped, is missing, unreadable, or holds other shapes.
         """
         metric = cls.of_variant(variant) if variant else cls()
-        for name, path in cls.located(files).items():
-            metric.load(name, path)
+        metric.weights_digests = {name: metric.load(name, path) for name, path in cls.located(files).items()}
         return metric.eval()
 
     @classmethod
@@ -93,13 +92,16 @@ class Metric(GraphModule):
         metric.facts = facts
         return metric
 
-    def load(self, name: str, path: Path) -> None:
+    def load(self, name: str, path: Path) -> str:
         """Fill the module from one weights file, here a checkpoint that has exactly the module's tensors.
+
+        Returns:
+            SHA-256 of the file as it was read, hexadecimal.
 
         Raises:
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
-        load_checkpoint(self, path, name, self.sources[name])
+        return load_checkpoint(self, path, name, self.sources[name])
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:

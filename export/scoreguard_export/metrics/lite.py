@@ -15,11 +15,8 @@ from pathlib import Path
 from types import MappingProxyType
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.weights.source import WeightsSource
 
@@ -68,6 +65,7 @@ class Lite(Metric):
         {
             "lite": WeightsSource(
                 licence="Apache-2.0",
+                made_by="scoreguard-export train lite",
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "lite.safetensors",
             )
         }
@@ -78,22 +76,6 @@ class Lite(Metric):
         self.stages = nn.ModuleList(_stages())
         self.hidden = nn.Linear(2 * sum(widths[-1] for widths in _STAGES), _HIDDEN)
         self.output = nn.Linear(_HIDDEN, 1)
-
-    def load(self, name: str, path: Path) -> None:
-        """Fill the module from a safetensors file that the training wrote.
-
-        Raises:
-            WeightsError: the file is missing, unreadable, or holds other shapes.
-        """
-        advice = "make it with `scoreguard-export train lite`"
-        try:
-            self.load_state_dict(load_file(path))
-        except FileNotFoundError as error:
-            raise WeightsError(f"no weights of {name} at {path}: {advice}") from error
-        except (OSError, SafetensorError) as error:
-            raise WeightsError(f"{path} is not a safetensors file: {advice}") from error
-        except RuntimeError as error:
-            raise WeightsError(f"{path} holds the weights of another network than {name}: {advice}") from error
 
     def logit(self, image: Tensor) -> Tensor:
         """The score before it is bounded, (N,)."""

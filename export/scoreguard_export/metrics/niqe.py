@@ -12,19 +12,16 @@ more) there is no covariance, and Σ₂ = 0: the official code gives no number t
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from types import MappingProxyType
 
-import numpy as np
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor
 
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
+from scoreguard_export.weights.checkpoints import read_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 _FLAT_WEIGHT = 1e-9
@@ -33,6 +30,7 @@ _OFFICIAL = (
     "https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
     "niqe_pris_params.npz"
 )
+_OFFICIAL_NAMES = {"mu_pris_param": "mean", "cov_pris_param": "covariance"}
 _ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {_OFFICIAL}"
 
 
@@ -94,6 +92,7 @@ class Niqe(Metric):
                 licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
                 download=_OFFICIAL,
+                made_by="scoreguard-export fit niqe",
                 sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
             )
         }
@@ -108,13 +107,15 @@ class Niqe(Metric):
         self.register_buffer("mean", torch.zeros(FEATURES, dtype=torch.float64))
         self.register_buffer("covariance", torch.eye(FEATURES, dtype=torch.float64))
 
-    def load(self, name: str, path: Path) -> None:
+    def load(self, name: str, path: Path) -> str:
         """Take a fitted model (safetensors) or the official one (.npz).
 
         Raises:
             WeightsError: the file is missing, unreadable, holds other shapes, or no covariance.
         """
-        self.load_state_dict(_checked(_read(path), path))
+        weights = read_checkpoint(path, name, self.sources[name], what="model", kind="a model of niqe")
+        self.load_state_dict(_checked(_as_ours(weights.tensors), path))
+        return weights.sha256
 
     def distance_of(self, grey: Tensor) -> Tensor:
         """Score luminance (N, 1, H, W), levels 0..255, in double precision."""
@@ -127,19 +128,11 @@ class Niqe(Metric):
         return self.distance_of(self.luminance(image)).to(image.dtype)
 
 
-def _read(path: Path) -> dict[str, Tensor]:
-    try:
-        return _read_official(path) if path.suffix == ".npz" else load_file(path)
-    except FileNotFoundError as error:
-        raise WeightsError(f"no model of niqe at {path}: {_ADVICE}") from error
-    except (OSError, KeyError, TypeError, ValueError, zipfile.BadZipFile, SafetensorError) as error:
-        raise WeightsError(f"{path} is not a model of niqe: {_ADVICE}") from error
-
-
-def _read_official(path: Path) -> dict[str, Tensor]:
-    with np.load(path, allow_pickle=False) as arrays:
-        mean = torch.from_numpy(arrays["mu_pris_param"])
-        return {"mean": mean.flatten(), "covariance": torch.from_numpy(arrays["cov_pris_param"])}
+def _as_ours(model: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The official names and shapes as those of a fitted model."""
+    if model.keys() == _OFFICIAL_NAMES.keys():
+        return {_OFFICIAL_NAMES[name]: value.squeeze(0) for name, value in model.items()}
+    return model
 
 
 def _checked(model: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

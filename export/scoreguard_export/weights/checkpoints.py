@@ -2,59 +2,113 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO, Final
 
+import numpy as np
 import torch
+from safetensors.torch import load
 from torch import Tensor, nn
 
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.weights.source import WeightsSource
 
-_WRAPPERS = ("params_ema", "params", "state_dict")
+_WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Under which training frameworks put the tensors, the averaged ones first."""
 _PARALLEL = "module."
 """Before each name, where the network was trained on several devices."""
 
 
 def advice(name: str, source: WeightsSource) -> str:
-    """Say which file is needed, how it is given, where it is from, and under which licence."""
+    """Say how the file is made, or which is needed, how it is given, where it is from, and under which licence."""
+    made = f"make one with `{source.made_by}`" if source.made_by else ""
+    if made and not source.origin:
+        return made
     given = f"give the file by --weights {name}=PATH; it is {source.origin} (licence: {source.licence})"
-    return f"{given}; `scoreguard-export weights get {name}` fetches it" if source.download else given
+    fetched = f"; `scoreguard-export weights get {name}` fetches it" if source.download else ""
+    return ", or ".join(filter(None, [made, given + fetched]))
 
 
-def load_checkpoint(module: nn.Module, path: Path, name: str, source: WeightsSource) -> None:
+@dataclass(frozen=True, kw_only=True)
+class LoadedWeights:
+    """The tensors of a file, and the digest of the very bytes that they were read from."""
+
+    tensors: dict[str, Tensor]
+    sha256: str
+    """Hexadecimal."""
+
+
+def load_checkpoint(module: nn.Module, path: Path, name: str, source: WeightsSource) -> str:
     """Fill a module from a checkpoint, half precision widened.
+
+    Returns:
+        SHA-256 of the file, hexadecimal.
 
     Raises:
         WeightsError: the file is missing, holds no dictionary of tensors, or other names, shapes or numbers.
     """
-    fill(module, read_checkpoint(path, name, source), path, name, source)
+    weights = read_checkpoint(path, name, source)
+    fill(module, weights.tensors, path, name, source)
+    return weights.sha256
 
 
-def read_checkpoint(path: Path, name: str, source: WeightsSource) -> dict[str, Tensor]:
-    """Read the tensors of a checkpoint, half precision widened.
+def read_checkpoint(
+    path: Path, name: str, source: WeightsSource, *, what: str = "weights", kind: str = ""
+) -> LoadedWeights:
+    """Read the tensors of a file, single precision at least, and its digest.
 
-    No code of the file is run. A checkpoint of a training run may carry more beside its weights; that is left out.
+    `.safetensors` and `.npz` are read as what they are, anything else as what torch saved. No code of the file is run.
+    What a checkpoint of a training run holds beside its weights is left out.
 
     Args:
         path: The file.
         name: What the weights are called, for the message.
         source: Where they are from, for the message.
+        what: What they are, for the message.
+        kind: What the file should be, for the message; empty = as its suffix says.
 
     Raises:
         WeightsError: the file is missing, or holds no dictionary of tensors.
     """
     try:
-        content = torch.load(path, weights_only=True, map_location="cpu")
+        with path.open("rb") as file:
+            sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+            file.seek(0)
+            content = _READERS.get(path.suffix, _of_torch)(file)
     except FileNotFoundError as error:
-        raise WeightsError(f"no weights of {name} at {path}: {advice(name, source)}") from error
+        raise WeightsError(f"no {what} of {name} at {path}: {advice(name, source)}") from error
     except Exception as error:  # a file of anything else fails in as many ways as there are files
-        raise WeightsError(f"{path} is not a checkpoint of tensors alone: {advice(name, source)}") from error
+        usual = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of tensors alone"
+        raise WeightsError(f"{path} is not {kind or usual}: {advice(name, source)}") from error
     state = _unwrapped(content)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors: {advice(name, source)}")
-    return {str(key).removeprefix(_PARALLEL): value.float() for key, value in state.items()}
+    tensors = {str(key).removeprefix(_PARALLEL): _widened(value) for key, value in state.items()}
+    return LoadedWeights(tensors=tensors, sha256=sha256)
+
+
+def _widened(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()
+
+
+def _of_torch(file: BinaryIO) -> object:
+    content: object = torch.load(file, weights_only=True, map_location="cpu")
+    return content
+
+
+def _of_safetensors(file: BinaryIO) -> object:
+    return load(file.read())
+
+
+def _of_numpy(file: BinaryIO) -> object:
+    with np.load(file, allow_pickle=False) as arrays:
+        return {name: torch.from_numpy(arrays[name]) for name in arrays.files}
+
+
+_READERS: Final[Mapping[str, Callable[[BinaryIO], object]]] = {".safetensors": _of_safetensors, ".npz": _of_numpy}
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, source: WeightsSource) -> None:
@@ -64,7 +118,9 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, 
         WeightsError: a name or a shape differs, or a number is not finite; the message says which.
     """
     if problem := _mismatch(module.state_dict(), state):
-        raise WeightsError(f"{path} is not the checkpoint of {name} ({problem}): {advice(name, source)}")
+        raise WeightsError(
+            f"{path} holds the weights of another network than {name} ({problem}): {advice(name, source)}"
+        )
     module.load_state_dict(dict(state))
 
 

@@ -21,6 +21,9 @@ class WeightsSource:
     sha256: str = ""
     """Digest of the file at `download`, or of the one that `url` describes, hexadecimal; empty where not known."""
 
+    made_by: str = ""
+    """Command of this project that makes the file; empty for the weights of others."""
+
     @property
     def origin(self) -> str:
         """Where the official file is from."""
