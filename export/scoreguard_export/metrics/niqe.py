@@ -30,7 +30,7 @@ _OFFICIAL = (
     "https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
     "niqe_pris_params.npz"
 )
-_OFFICIAL_NAMES = {"mu_pris_param": "mean", "cov_pris_param": "covariance"}
+_OFFICIAL_MEAN, _OFFICIAL_COVARIANCE = "mu_pris_param", "cov_pris_param"
 _ADVICE = f"make one with `scoreguard-export fit niqe`, or give the official {_OFFICIAL}"
 
 
@@ -130,9 +130,9 @@ class Niqe(Metric):
 
 def _as_ours(model: dict[str, Tensor]) -> dict[str, Tensor]:
     """The official names and shapes as those of a fitted model."""
-    if model.keys() == _OFFICIAL_NAMES.keys():
-        return {_OFFICIAL_NAMES[name]: value.squeeze(0) for name, value in model.items()}
-    return model
+    if not {_OFFICIAL_MEAN, _OFFICIAL_COVARIANCE} <= model.keys():
+        return model
+    return {"mean": model[_OFFICIAL_MEAN].flatten(), "covariance": model[_OFFICIAL_COVARIANCE]}
 
 
 def _checked(model: dict[str, Tensor], path: Path) -> dict[str, Tensor]:

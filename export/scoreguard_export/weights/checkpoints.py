@@ -118,9 +118,8 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, 
         WeightsError: a name or a shape differs, or a number is not finite; the message says which.
     """
     if problem := _mismatch(module.state_dict(), state):
-        raise WeightsError(
-            f"{path} holds the weights of another network than {name} ({problem}): {advice(name, source)}"
-        )
+        what = f"another network's or damaged, not the checkpoint of {name} ({problem})"
+        raise WeightsError(f"{path} is {what}: {advice(name, source)}")
     module.load_state_dict(dict(state))
 
 
