@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from onnx import NodeProto, TensorProto, helper
+from tiny_archives import share_graphs, write_tiny_archive
 
+from scoreguard.chain import graph_cache
 from scoreguard.chain.graph_cache import LARGE
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.worker.deadline import Deadline
@@ -36,6 +38,32 @@ def test_a_large_model_answers_as_a_small_one(model: bytes, monkeypatch: pytest.
     np.testing.assert_array_equal(large, small)
     np.testing.assert_allclose(large, 100 * image.mean(axis=(1, 2, 3)), rtol=1e-5)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_large_model_that_archives_share_is_read_from_its_place(
+    model: bytes, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """No copy of it is made: neither in memory nor in the temporary folder, which may not even be written."""
+    path, image = tmp_path / "shared", np.random.default_rng(0).random((1, 3, 5, 5), dtype=np.float32)
+    path.write_bytes(model)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    graph = OnnxGraph(path, threads=1, large=1)
+    np.testing.assert_allclose(graph.run({"image": image}, Deadline()), 100 * image.mean(axis=(1, 2, 3)), rtol=1e-5)
+
+
+def test_the_cache_hands_large_shared_files_over_by_their_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small ones and those inside an archive as bytes, whose digest is that of what the engine gets."""
+    archive = share_graphs(write_tiny_archive(tmp_path))
+    name, golden = archive.manifest.metric.graphs.onnx, archive.manifest.golden_vectors[0].image
+    given: list[bytes | Path] = []
+    for limit in (1, 1 << 30):
+        monkeypatch.setattr(graph_cache, "LARGE", limit)
+        cache = graph_cache.GraphCache(archive, given.append, "is nothing")
+        cache[name], cache[golden]
+    large, inside, small, also_inside = given
+    assert large == archive.blobs / archive.digest_of(name)
+    assert small == archive.read(name)
+    assert inside == also_inside == archive.read(golden)
 
 
 @pytest.mark.parametrize("large", [LARGE, 1], ids=["small", "large"])

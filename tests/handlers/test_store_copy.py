@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gateways import Line, connected, request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
-from tiny_archives import write_tiny_archive
+from tiny_archives import share_graphs, write_tiny_archive
 
+from scoreguard.v1.blobs import FOLDER
 from scoreguard.v1.errors import IntegrityError
 from scoreguard.v1.scoring_pb2 import ListMetricsRequest
+from scoreguard_handlers.cli import main
 from scoreguard_handlers.config import HealthConfig
 from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.gateway.store_copy import StoreWatch, copied_store
@@ -108,3 +113,86 @@ def test_a_full_temporary_folder_stops_the_start(tmp_path: Path, monkeypatch: py
         copied_store(catalogue, tmp_path),
     ):
         pass
+
+
+def shared_store(tmp_path: Path) -> Path:
+    """Two archives whose graphs lie beside them."""
+    store = tmp_path / "store"
+    for name in ("bright", "dark"):
+        share_graphs(write_tiny_archive(store, name))
+    return store
+
+
+def test_shared_files_are_on_the_disk_once(tmp_path: Path) -> None:
+    """The served copy names the very files of the store: one place on the disk, one in the page cache."""
+    store, base = shared_store(tmp_path), tmp_path / "served"
+    base.mkdir()
+    with copied_store(Catalogue.open(store), base) as served:
+        folder = served["bright"].archive.blobs
+        files = {path.name: path.stat() for path in folder.iterdir()}
+        assert files.keys() == {path.name for path in (store / FOLDER).iterdir()}
+        for name, status in files.items():
+            assert (status.st_dev, status.st_ino) == (
+                (store / FOLDER / name).stat().st_dev,
+                (store / FOLDER / name).stat().st_ino,
+            )
+        own = sum(path.stat().st_size for path in folder.parent.iterdir() if path.is_file())
+        assert own < 20_000  # manifests and golden images
+    assert all(path.stat().st_nlink == 1 for path in (store / FOLDER).iterdir())
+
+
+def test_shared_files_outlive_their_removal_from_the_store(tmp_path: Path) -> None:
+    """As a rebuild and `prune` remove them while a service runs: a graph that loads only now is still there."""
+    store = shared_store(tmp_path)
+
+    async def scenario() -> None:
+        async with connected(store) as line:
+            shutil.rmtree(store / FOLDER)
+            behind: Any = await line.stub.ScoreDefended(request(100, chain="gain:factor=0.5"))
+            assert behind.score == pytest.approx(100 * 100 / 255 / 2, abs=1e-3)
+
+    asyncio.run(scenario())
+
+
+def test_on_another_disk_shared_files_are_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where no link can be made, there is a copy of each, once for both archives."""
+    store = shared_store(tmp_path)
+
+    def no_link(*args: object, **kwargs: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    monkeypatch.setattr(os, "link", no_link)
+    with copied_store(Catalogue.open(store), tmp_path) as served:
+        for deployment in served.values():
+            deployment.archive.verify()
+            assert all(path.stat().st_nlink == 1 for path in deployment.archive.blobs.iterdir())
+
+
+@pytest.mark.parametrize("harm", ["missing", "changed"])
+def test_a_store_with_a_harmed_file_is_refused_at_the_start(
+    tmp_path: Path, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line with the archive, the file and what to do, exit code 2."""
+    store = shared_store(tmp_path)
+    path = max((store / FOLDER).iterdir(), key=lambda each: each.stat().st_size)
+    if harm == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:-1] + b"!")
+    assert main(["--model-store", str(store), "--backend", "local", "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    assert f"is {harm}" in error or f"was {harm}" in error
+    assert "build the archive again" in error
+
+
+def test_a_store_of_the_layout_before_is_refused_by_the_command_that_rebuilds_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 2, nothing started."""
+    with zipfile.ZipFile(tmp_path / "lite.mar", "w") as archive:
+        archive.writestr("manifest.json", '{"format": 1}')
+    assert main(["--model-store", str(tmp_path), "--backend", "local", "--port", "0"]) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert f"scoreguard-export build --metrics lite --model-store {tmp_path}" in error

@@ -69,7 +69,7 @@ def configure(store: Path, ports: Ports) -> Path:
 
 @pytest.fixture(scope="module")
 def plain(lite_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Plain]:
-    """The README's command, in a folder of its own."""
+    """The documented command, with the store's path relative to the folder where TorchServe is started."""
     folder = tmp_path_factory.mktemp("plain")
     # Blanks and signs in the path: nothing that TorchServe reads may trip over them.
     store, temporary, ports = folder / "model store #1 %20", folder / "tmp", Ports.free()
@@ -78,7 +78,7 @@ def plain(lite_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     temporary.mkdir()
     config = configure(store, ports)
     own = {name: str(temporary) for name in ("TMPDIR", "TEMP", "LOG_LOCATION", "METRICS_LOCATION")}
-    words = ["--start", "--foreground", "--model-store", str(store), "--models", "all", "--ts-config", str(config)]
+    words = ["--start", "--foreground", "--model-store", store.name, "--models", "all", "--ts-config", str(config)]
     with (folder / "console.log").open("wb") as console:
         server = subprocess.Popen(
             [str(Path(sys.executable).with_name("torchserve")), *words],

@@ -8,13 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tiny_archives import write_tiny_archive
+from tiny_archives import share_graphs, write_tiny_archive
 
 from scoreguard.support.digests import sha256_of, sha256_of_file
 from scoreguard.v1.archive import Archive, archives_in
-from scoreguard.v1.blobs import FOLDER, MissingBlobError
+from scoreguard.v1.blobs import MissingBlobError
 from scoreguard.v1.errors import IntegrityError
-from scoreguard_export.archive.mar import write_mar
 
 NAME = "metric.onnx"
 
@@ -22,16 +21,7 @@ NAME = "metric.onnx"
 @pytest.fixture
 def shared(tmp_path: Path) -> Archive:
     """A tiny archive whose graphs lie beside it."""
-    whole = Archive(write_tiny_archive(tmp_path / "whole"))
-    graphs = [entry for entry in whole.manifest.files if entry.path.endswith(".onnx")]
-    files = {entry.path: whole.read(entry.path) for entry in whole.manifest.files if entry not in graphs}
-    store = tmp_path / "store"
-    (store / FOLDER).mkdir(parents=True)
-    for entry in graphs:
-        (store / FOLDER / entry.sha256).write_bytes(whole.read(entry.path))
-        entry.shared = True
-    write_mar(store / whole.path.name, whole.manifest, files)
-    return Archive(store / whole.path.name)
+    return share_graphs(write_tiny_archive(tmp_path / "store"))
 
 
 def blob(archive: Archive) -> Path:

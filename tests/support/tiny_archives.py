@@ -23,7 +23,8 @@ from onnx import TensorProto, helper
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from scoreguard.v1.archive import FORMAT
+from scoreguard.v1.archive import FORMAT, Archive
+from scoreguard.v1.blobs import FOLDER
 from scoreguard.v1.manifest_pb2 import (
     DIFFERENTIABILITY_EXACT,
     ArchiveManifest,
@@ -48,6 +49,20 @@ DARKEST: Final = 0.1
 """Brightness of 1 below which `root` is not a number."""
 HANDLER_FILE: Final = "defended_score.py"
 _IMAGE: Final = (None, 3, None, None)
+
+
+def share_graphs(path: Path) -> Archive:
+    """Move the graphs of an archive into the folder that the archives of its model store share."""
+    whole = Archive(path)
+    graphs = [entry for entry in whole.manifest.files if entry.path.endswith(".onnx")]
+    files = {entry.path: whole.read(entry.path) for entry in whole.manifest.files if entry not in graphs}
+    folder = path.parent / FOLDER
+    folder.mkdir(exist_ok=True)
+    for entry in graphs:
+        (folder / entry.sha256).write_bytes(whole.read(entry.path))
+        entry.shared = True
+    write_mar(path, whole.manifest, files)
+    return Archive(path)
 
 
 def png(value: int, size: int = 32) -> bytes:
