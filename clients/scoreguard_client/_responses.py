@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import PIL.Image
 
+from scoreguard.chain.randomness import is_random
 from scoreguard.v1 import codec, manifest_pb2, scoring_pb2
 from scoreguard.v1.errors import PayloadError
 from scoreguard.v1.spec import Step
@@ -194,7 +195,7 @@ def _defence(facts: manifest_pb2.DefenceFacts) -> DefenceDescription:
         paper=facts.paper,
         year=facts.year,
         parameters=tuple(ParameterDescription.of(spec) for spec in facts.parameters),
-        random=bool(facts.random_inputs) or facts.HasField("diffusion"),
+        random=is_random(facts),
         differentiability=_DIFFERENTIABILITIES.get(facts.differentiability, ""),
         size_preserving=facts.size_preserving,
         minimum_size=facts.minimum_size,

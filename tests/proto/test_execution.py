@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from scoreguard.chain.execution import graphs_of, is_random, run_step
+from scoreguard.chain.execution import graphs_of, run_step
+from scoreguard.chain.randomness import is_random
 from scoreguard.chain.resolve import ResolvedStep, resolve_step
 from scoreguard.chain.sampling import linear_schedule
 from scoreguard.v1.manifest_pb2 import (
@@ -99,7 +100,7 @@ def test_a_diffusion_asks_its_denoiser_once_for_each_step_of_the_sampler(steps: 
     result = run_step(engine, image, step, [1, 2], 0)
     np.testing.assert_allclose(result, 0.5, atol=1e-6)
     assert [name for name, _ in engine.calls] == ["denoise"] * asked
-    assert is_random(step)
+    assert is_random(step.facts)
 
 
 def test_the_finish_sees_the_image_and_what_was_sampled() -> None:

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from scoreguard.chain.execution import graphs_of, is_random
+from scoreguard.chain.execution import graphs_of
+from scoreguard.chain.randomness import is_random
 from scoreguard.chain.resolve import resolve_step
 from scoreguard.chain.rounding import Rounding
 from scoreguard.score_range import ScoreRange
@@ -107,7 +108,7 @@ class LocalOracle(Drawing):
             graphs[files.torchscript]  # loaded now: a file that was changed is found before any question
         engine = TorchEngine(modules=graphs, device=target, checkpoint=checkpoint)
         self._chain = DifferentiableChain(engine=engine, metric=metric, steps=steps, rounding=rounding)
-        random = any(is_random(step) for step in steps)
+        random = any(is_random(step.facts) for step in steps)
         calls = draws if random else 1
         self._draws = calls
         self._seed, self._questions = seed, Questions()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from scoreguard.chain.randomness import is_random
 from scoreguard.v1.spec import shown_value
+from scoreguard_export.archive.facts import exported_facts
 from scoreguard_export.defences.base import Defence, Differentiability, Parameter
 
 COLUMNS: Final = (
@@ -32,7 +34,7 @@ def cells(defence: type[Defence], separator: str) -> list[str]:
         facts.name,
         f"{facts.title} ({facts.year})",
         separator.join(_parameter(parameter) for parameter in facts.parameters) or "–",
-        "no: follows the seed" if facts.random_inputs or _sampled(defence) else "yes",
+        "no: follows the seed" if is_random(exported_facts(defence)) else "yes",
         _GRADIENT[facts.differentiability],
         "yes" if facts.size_preserving else _sizes(defence),
         _runs(defence),

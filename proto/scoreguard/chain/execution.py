@@ -132,11 +132,6 @@ def graphs_of(step: ResolvedStep) -> list[GraphFiles]:
     return [variant.graphs, *([variant.finish] if variant.HasField("finish") else [])]
 
 
-def is_random(step: ResolvedStep) -> bool:
-    """Whether the result of a step depends on the seed."""
-    return bool(step.facts.random_inputs) or is_diffusion(step)
-
-
 def _shape(images: Any) -> tuple[int, ...]:
     return tuple(int(length) for length in images.shape)
 

@@ -14,10 +14,16 @@ import numpy.typing as npt
 from scoreguard.v1.manifest_pb2 import (
     DISTRIBUTION_STANDARD_NORMAL,
     RANDOM_SHAPE_IMAGE,
+    DefenceFacts,
     RandomInput,
 )
 
 SEED_BITS = 64
+
+
+def is_random(facts: DefenceFacts) -> bool:
+    """Whether the result of a defence depends on the seed: its graph takes a draw, or a sampler draws."""
+    return bool(facts.random_inputs) or facts.HasField("diffusion")
 
 
 def draw(
