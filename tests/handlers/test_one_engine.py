@@ -44,8 +44,9 @@ CHAINS = [
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """The worker sets the threads of torch for this process; later tests get theirs back."""
+    """As many threads as the worker uses: the order of sums, hence the last bits, depends on it."""
     threads = torch.get_num_threads()
+    torch.set_num_threads(WorkerConfig.threads)
     yield
     torch.set_num_threads(threads)
 

@@ -128,7 +128,6 @@ def _archive(
     if config.self_contained:
         blobs = steps.records.blobs
         files |= {entry.path: blobs.read(entry) for entry in manifest.files}
-        del manifest.files[:]
     return BuiltArchive(metric=facts.name, path=path, sha256=write_mar(path, manifest, files))
 
 

@@ -31,7 +31,8 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
 
     Args:
         path: The `.mar` file.
-        manifest: Lists the files that archives share; those inside the archive are added to it, with their digests.
+        manifest: Lists the files that archives share; those inside the archive are added to it, with their digests, in
+            place of shared ones of the same path.
         files: What lies inside the archive, by path.
 
     Returns:
@@ -41,7 +42,8 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
         OSError: it cannot be written.
     """
     inside = [FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data)) for name, data in files.items()]
-    entries = sorted([*(entry for entry in manifest.files if entry.shared), *inside], key=lambda entry: entry.path)
+    shared = [entry for entry in manifest.files if entry.shared and entry.path not in files]
+    entries = sorted([*shared, *inside], key=lambda entry: entry.path)
     del manifest.files[:]
     manifest.files.extend(entries)
     data = _zipped({**files, **torchserve_files(manifest.metric.facts.name), MANIFEST_NAME: message_json(manifest)})
