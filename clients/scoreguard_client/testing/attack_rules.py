@@ -190,7 +190,7 @@ VALUE = Rule[Trial](
 TEXT_FORM = Rule[Trial](
     name="text-form",
     statement="str(attack) names every parameter and is read back as an equal attack",
-    advice="take parameters of the types float, int, str and StrEnum, whose text holds no ':' and no ','",
+    advice="take parameters of the types float, int, str and StrEnum",
     findings=_text,
 )
 DECLARED_NEEDS = Rule[Trial](

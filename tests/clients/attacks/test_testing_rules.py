@@ -236,7 +236,7 @@ class Dividing(Step1):
 BROKEN: list[tuple[Attack, str, str]] = [
     (Undated(), "complete-facts", "the year is 0"),
     (Undecorated(), "value", "decay of Undecorated is annotated and no parameter"),
-    (Tupled(), "text-form", "scales=(1, 2) is read back as"),
+    (Tupled(), "text-form", "scales=(1%2C 2) is read back as"),
     (Liar(), "declared-needs", "it asks for a gradient and states needs=SCORES"),
     (Independent(), "declared-needs", "it works without gradients and states needs=GRADIENT"),
     (Double(), "result-form", "attacked is float64 (3, 3, 17, 23), not float32"),
