@@ -20,6 +20,8 @@ from scoreguard_client.attacks import parse_attack
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
 from scoreguard_client.campaign import Store
 from scoreguard_client.cli import command
+from scoreguard_client.commands import attack as attack_command
+from scoreguard_client.target.errors import PlanError
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -129,6 +131,16 @@ def test_a_plan_names_a_file_whatever_its_path_is_called(item: dict[str, Any], a
     assert isinstance(uap, OptimizedUAP)
     assert (uap.file, records["optimized-uap"].error) == (str(file), "")
     assert records["optimized-uap"].l_inf == pytest.approx(0.04)
+
+
+def test_a_plan_may_say_chains_and_name_a_choice_with_colons() -> None:
+    """The keys are the long options, `--chains` as well as `--defences`; `4:2:0` is one value."""
+    keys = dict(attack_command._keys(attack_command.command))
+    assert keys["chains"] == keys["defences"] == "defences"
+    steps = [{"jpeg": {"quality": 50, "subsampling": "4:2:0"}}, "none"]
+    assert attack_command._as_text(steps) == "jpeg:quality=50:subsampling=4:2:0,none"
+    with pytest.raises(PlanError, match="holds one of the marks"):
+        attack_command._as_text([{"jpeg": {"quality": "50:subsampling=4:2:0"}}])
 
 
 def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:

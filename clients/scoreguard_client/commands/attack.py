@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ import click
 import yaml
 
 from scoreguard.support import console
+from scoreguard.v1.errors import SpecError
+from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
@@ -35,11 +38,18 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
 def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    names = {option.name for option in ctx.command.params} - {"plan", "help"}
-    ctx.default_map = {name: _as_text(value, attacks=name == "attacks") for name, value in _load(path).items()}
-    unknown = sorted(set(ctx.default_map) - {name for name in names if name})
-    if unknown:
+    names = {key: name for key, name in _keys(ctx.command) if name not in ("plan", "help")}
+    values = _load(path)
+    if unknown := sorted(values.keys() - names.keys()):
         raise PlanError(f"{path}: unknown key {unknown[0]!r}; the keys are the long options, for example attacks")
+    ctx.default_map = {names[key]: _as_text(value, attacks=key == "attacks") for key, value in values.items()}
+
+
+def _keys(command: click.Command) -> Iterator[tuple[str, str]]:
+    """Every long option as a plan writes it, with the name of what it sets."""
+    for option in command.params:
+        for flag in (*option.opts, *option.secondary_opts):
+            yield flag.lstrip("-").replace("-", "_"), option.name or ""
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -89,10 +99,19 @@ def _spec(name: str, parameters: dict[Any, Any], *, attacks: bool) -> str:
     if attacks:
         return ":".join([name, *(f"{key}={escaped(str(value))}" for key, value in parameters.items())])
     parts = [f"{key}={value}" for key, value in parameters.items()]
-    wrong = next((part for part in parts if any(mark in part for mark in ":,+")), None)
-    if wrong is not None:
+    if wrong := next((part for part in parts if not _is_one_pair(name, part)), None):
         raise PlanError(f"{name}: {wrong!r} holds one of the marks : , + that separate attacks, steps and parameters")
     return ":".join([name, *parts])
+
+
+def _is_one_pair(name: str, part: str) -> bool:
+    """Whether a parameter stays one in the text of a chain: a colon as in 4:2:0 does no harm."""
+    if not any(mark in part for mark in ":,+"):
+        return True
+    try:
+        return [len(step.parameters) for step in parse_chain(f"{name}:{part}")] == [1]
+    except SpecError:
+        return False
 
 
 @click.command(
@@ -110,7 +129,9 @@ Example:
     help="Attacks as name:key=value, separated by commas; all = every attack that needs no file.",
 )
 @click.option(
+    "--chains",
     "--defences",
+    "defences",
     default=CampaignOptions.defences,
     show_default=True,
     help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",

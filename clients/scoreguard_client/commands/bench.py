@@ -31,7 +31,9 @@ Example:
 """
 )
 @click.option("--metric", default="", help=METRIC_HELP)
-@click.option("--defence", "defences", multiple=True, metavar="CHAIN", help="Defence chain; repeat to append.")
+@click.option(
+    "--chain", "--defence", "defences", multiple=True, metavar="CHAIN", help="Defence chain; repeat to append."
+)
 @click.option(
     "--images",
     type=click.Path(exists=True, file_okay=False, path_type=Path),

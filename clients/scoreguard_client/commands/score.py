@@ -32,6 +32,7 @@ Example:
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("--metric", default="", help=METRIC_HELP)
 @click.option(
+    "--chain",
     "--defence",
     "defences",
     multiple=True,

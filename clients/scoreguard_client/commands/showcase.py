@@ -38,7 +38,9 @@ Example:
 @click.option("--metric", default=ShowcaseOptions.metric, help=METRIC_HELP)
 @click.option("--attack", default=ShowcaseOptions.attack, show_default=True, help="Attack as name:key=value.")
 @click.option(
+    "--chains",
     "--defences",
+    "defences",
     default=ShowcaseOptions.defences,
     help="Chains to show, separated by commas; steps of a chain are joined by '+'. By default every deployed defence.",
 )
