@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -110,3 +111,15 @@ def test_the_digest_of_code_is_that_of_the_class_alone() -> None:
     """It tells whether facts can be compared: the exporter and the libraries have no part in them."""
     assert code_digest(CATALOGUE["flip"]) != code_digest(CATALOGUE["quantise"])
     assert code_digest(METRICS["nima"]) == code_digest(METRICS["nima-aesthetic"])
+
+
+def test_a_class_of_a_script_that_is_run_has_a_key(tmp_path: Path) -> None:
+    """Its file is the script's: `python script.py` builds, and the next run finds what it built."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from scoreguard_export.archive.fingerprint import export_key\nclass Mine: pass\nprint(export_key(Mine, {}))\n"
+    )
+    words = [sys.executable, str(script)]
+    first, again = (subprocess.run(words, capture_output=True, text=True, check=True).stdout for _ in range(2))
+    script.write_text(script.read_text() + "# changed\n")
+    assert first == again != subprocess.run(words, capture_output=True, text=True, check=True).stdout

@@ -27,6 +27,7 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.metrics.catalogue import metric_of
+from scoreguard_export.weights.checkpoints import advice
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
 Step = Callable[[str], None]
@@ -139,11 +140,21 @@ def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], ste
 
 def _check(config: BuildConfig) -> None:
     """Find what cannot be built before anything is written."""
+    _refuse_missing_weights(config.weights)
     for name in config.metrics:
         metric_of(name)[0].located(config.weights)
     for name in config.defences:
         chosen_variants(name, config.weights, default_only=config.default_variants)
     _refuse_stray_weights(config)
+
+
+def _refuse_missing_weights(weights: Mapping[str, Path]) -> None:
+    sources = {
+        name: source for module in (*METRICS.values(), *DEFENCES.values()) for name, source in module.sources.items()
+    }
+    for name, path in weights.items():
+        if name in sources and not path.is_file():
+            raise WeightsError(f"no weights of {name} at {path}: {advice(name, sources[name])}")
 
 
 def _refuse_stray_weights(config: BuildConfig) -> None:

@@ -92,9 +92,12 @@ def _file_of(module: str) -> Path | None:
     """The source file of a module; None where the name is no module, but something inside one."""
     try:
         spec = find_spec(module)
+        origin = spec.origin if spec is not None else None
     except ModuleNotFoundError:
         return None
-    return Path(spec.origin) if spec is not None and spec.origin and spec.origin.endswith(".py") else None
+    except ValueError:  # a script that is run has no specification
+        origin = getattr(sys.modules[module], "__file__", None)
+    return Path(origin) if origin and origin.endswith(".py") else None
 
 
 @cache
