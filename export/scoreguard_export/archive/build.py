@@ -140,12 +140,12 @@ def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], ste
 
 def _check(config: BuildConfig) -> None:
     """Find what cannot be built before anything is written."""
+    _refuse_stray_weights(config)
     _refuse_missing_weights(config.weights)
     for name in config.metrics:
         metric_of(name)[0].located(config.weights)
     for name in config.defences:
         chosen_variants(name, config.weights, default_only=config.default_variants)
-    _refuse_stray_weights(config)
 
 
 def _refuse_missing_weights(weights: Mapping[str, Path]) -> None:
