@@ -82,7 +82,8 @@ def read_checkpoint(
         raise WeightsError(f"no {what} of {name} at {path}: {advice(name, source)}") from error
     except Exception as error:  # a file of anything else fails in as many ways as there are files
         usual = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of tensors alone"
-        raise WeightsError(f"{path} is not {kind or usual}: {advice(name, source)}") from error
+        what = f"not {kind or usual}: it holds no tensors that can be read"
+        raise WeightsError(f"{path} is {what}: {advice(name, source)}") from error
     state = _unwrapped(content)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors: {advice(name, source)}")
