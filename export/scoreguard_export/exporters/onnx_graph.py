@@ -1,4 +1,4 @@
-"""Writes ONNX whose bytes depend on the module alone: no paths, no stack traces, fixed axis names."""
+"""Write ONNX whose bytes depend only on the module: no paths, no stack traces, fixed axis names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IMAGE_AXES = ("batch", None, "height", "width")
 
 @runtime_checkable
 class BuildsOnnx(Protocol):
-    """A module that brings its own ONNX graph."""
+    """A module that builds its own ONNX graph."""
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
         """Build the graph, with inputs and output named as `exporters.signature` says."""
