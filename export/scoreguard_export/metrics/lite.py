@@ -78,7 +78,7 @@ class Lite(Metric):
         self.output = nn.Linear(_HIDDEN, 1)
 
     def logit(self, image: Tensor) -> Tensor:
-        """The score before it is bounded, (N,)."""
+        """Return the score before it is bounded, (N,)."""
         features, pooled = (image - 0.5) * 4.0, []
         for stage in self.stages:
             features = stage(features)
