@@ -24,10 +24,10 @@ from scoreguard_export.exporters.signature import (
 from scoreguard_export.graph_module import GraphModule
 
 OPSET = 20
-"""Opset of every graph; at least 18, where `Resize` learned to antialias."""
+"""Opset of every graph; at least 18, the first in which `Resize` can antialias."""
 
 _IR_VERSION = 10
-"""Written into every file: what ONNX Runtime 1.18 and later read."""
+"""Format version of every file: ONNX Runtime 1.18 and later read it."""
 
 _IMAGE_AXES = ("batch", None, "height", "width")
 
@@ -104,7 +104,7 @@ def _reason(error: BaseException) -> str:
 def _normalise(model: onnx.ModelProto, module: GraphModule) -> None:
     model.ir_version = _IR_VERSION
     _strip(model)
-    # Types of inner values name the axes by symbols of the capture; ONNX Runtime infers them again.
+    # Types of inner values name the axes by capture symbols; ONNX Runtime infers them again.
     del model.graph.value_info[:]
     for value, axes in zip(model.graph.input, _axes(module), strict=True):
         _name_axes(value, axes)
