@@ -158,7 +158,7 @@ def serving(plan: Plan) -> Iterator[str]:
 
 
 def markdown(report: Report) -> str:
-    """Format absolute gains, with intervals if there are enough: crafted on the metric alone / with the defence."""
+    """Format absolute gains, with intervals given enough images: crafted on the metric alone / with the defence."""
     chains = report.plan.chains
     lines = [f"| {report.plan.metric} | {' | '.join(report.label(chain) for chain in chains)} |"]
     lines.append("|---" * (len(chains) + 1) + "|")

@@ -143,7 +143,7 @@ class DiffPure(Defence):
             t: 0-d, whole, from 1.
             steps: 0-d, whole; 0 = DDPM.
             others: 0-d parameters of the finish, in order.
-            seeds: One for each image; 0, 1, … where none are given.
+            seeds: One for each image; 0, 1, … if none are given.
         """
         sampled = self._sampled(image, int(t), int(steps), list(seeds) or list(range(len(image))))
         finish = self.finish()

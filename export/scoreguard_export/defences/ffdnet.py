@@ -1,5 +1,4 @@
-"""FFDNet: a fast denoiser given the noise strength (Zhang, Zuo & Zhang, IEEE TIP 27(9), 2018; arXiv
-1710.04026).
+"""FFDNet: a fast denoiser given the noise strength (Zhang, Zuo & Zhang, IEEE TIP 27(9), 2018; arXiv 1710.04026).
 
 The weights are the authors' colour network. It works at half size, on each 2 × 2 square as twelve channels, with a map
 of the noise strength as another:

@@ -52,7 +52,7 @@ class _Order:
         self.below = {slot: {other for other in self.above if slot in self.above[other]} for slot in self.above}
 
     def exchange(self, low: int, high: int) -> None:
-        """Put the smaller value in `low`: whatever is below both, or above either, is now known for it."""
+        """Put the smaller value in `low`; values known to be below both, or above either, are now recorded for it."""
         smaller = (self.above[low] | self.above[high] | {high}) - {low}, self.below[low] & self.below[high]
         larger = self.above[low] & self.above[high], (self.below[low] | self.below[high] | {low}) - {high}
         for slot, (above, below) in ((low, smaller), (high, larger)):

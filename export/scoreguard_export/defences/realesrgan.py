@@ -50,7 +50,7 @@ class RealEsrgan(LearnedDefence):
     The reduction is bicubic with a widened filter, like Pillow's; the study's code uses OpenCV's Lanczos. The study
     also passes RGB to a network that expects BGR; here the channels are in the right order.
 
-    The default variant (`denoise` 1) needs the general weights alone; the study's 0.2 needs the second file too, as
+    The default variant (`denoise` 1) needs only the general weights; the study's 0.2 needs the second file too, as
     `realesrgan-wdn`. Without that file the variant is not exported.
 
     Receptive field: 36 pixels in each direction (34 convolutions, and 2 for the reduction); stride 1. A tile that

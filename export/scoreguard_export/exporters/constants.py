@@ -25,7 +25,7 @@ _WITHOUT_DATA: Final = frozenset(
         *(_aten.full_like, _aten.zeros_like, _aten.ones_like, _aten.new_full, _aten.new_zeros, _aten.new_ones),
     }
 )
-"""Operations whose result depends on shapes alone: an optimiser may fold what is computed from it."""
+"""Operations whose result depends only on shapes: an optimiser may fold what is computed from it."""
 Array = npt.NDArray[Any]
 
 

@@ -85,7 +85,7 @@ def _captured(module: GraphModule) -> onnx.ModelProto:
 
 
 def _axes(module: GraphModule) -> list[tuple[str | None, ...]]:
-    """Names of the free axes of each input, None where an axis is fixed."""
+    """Return the names of the free axes of each input; None for a fixed axis."""
     drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in module.facts.random_inputs]
     return [_IMAGE_AXES, *(() for _ in graph_defaults(module)), *drawn]
 

@@ -2,7 +2,7 @@
 
 Method: distorted crops of photographs are labelled by the mean of three full-reference measures
 (`scoreguard_export.training.labels`), without human scores, as BIECON does (Kim & Lee 2017); the network learns to
-predict the label from the distorted crop alone. This project's own, 2026.
+predict the label from the distorted crop only. This project's own, 2026.
 
     features: four stages of convolutions; mean and standard deviation over space of each stage
     score = 100 · sigmoid(MLP(features))

@@ -27,8 +27,8 @@ _CONVERTED = "folded and dequantised from the TFLite model of MichaelLedger/imag
 def nearest_rows(like: Tensor, size: int) -> Tensor:
     """(224,) int64: the rows out of `size` that Pillow's NEAREST takes.
 
-    Pillow walks from half a step in double precision, adding one step at a time, and drops the fraction. Where the
-    exact position is whole (multiples of 64), the accumulated rounding decides, so the same sum is computed here.
+    Pillow walks from half a step in double precision, adding one step at a time, and drops the fraction. If the exact
+    position is whole (multiples of 64), the accumulated rounding decides, so the same sum is computed here.
     """
     count = torch.arange(SIDE, dtype=torch.int64, device=like.device)
     step = torch.ones_like(count).to(torch.float64) * size / float(SIDE)

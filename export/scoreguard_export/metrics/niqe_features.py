@@ -144,7 +144,7 @@ def _products(patch: Tensor) -> Tensor:
 
 
 class NiqeFeatures(nn.Module):
-    """Luminance (N, 1, H, W) → 36 features of every full patch (N · P, 36), and 1 where they can be fitted (N · P).
+    """Luminance (N, 1, H, W) → 36 features of every full patch (N · P, 36), and 1 if they can be fitted (N · P).
 
     A patch is flat (0 in the second result) if one of its maps does not have values of both signs.
     """

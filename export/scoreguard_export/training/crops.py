@@ -43,7 +43,7 @@ class LabelledCrops:
     labels: NDArray[np.float32]
     """(N,) in [0, 100]."""
     kinds: NDArray[np.str_]
-    """(N,) names of distortions, joined by `+`; `pristine` where none."""
+    """(N,) names of distortions, joined by `+`; `pristine` if none."""
 
 
 def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> ImageArray:
