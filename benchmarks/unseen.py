@@ -1,4 +1,4 @@
-"""Images that no trained part has seen: the only ones for tables of a trained metric or defence.
+"""Images that no trained part has seen: the only ones allowed in tables of a trained metric or defence.
 
 The training list of the project's own weights is in the record next to them (`trained_on`); for other weights only what
 their authors state is known. Images are identified by name without extension.

@@ -68,7 +68,7 @@ def write_server_files(model_store: Path) -> list[Path]:
 
 
 def edited_server_files(model_store: Path) -> list[str]:
-    """List what differs in the two files from what a build writes: `file: setting`, or the file.
+    """List what differs in the two files from what a build writes: `file: setting`, or `file` if it is no setting.
 
     An operator may have good reasons; in a store from elsewhere such a line can run code (`vmargs`) or open ports. A
     missing file is not listed.

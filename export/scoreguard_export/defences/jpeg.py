@@ -31,7 +31,7 @@ class Jpeg(Defence):
     level. `pytest tests/export/test_defence_jpeg.py` repeats the comparison.
 
     Gradient: rounding and clamping pass it straight through, so it is the gradient of the codec without rounding and
-        bounds: the identity at 4:4:4, a low-pass on chrominance at 4:2:0, at every quality.
+    bounds: the identity at 4:4:4, a low-pass on chrominance at 4:2:0, at every quality.
     """
 
     facts = DefenceFacts(

@@ -25,7 +25,7 @@ class MetricFacts(GraphFacts):
     input_rule: str
     """How the metric reads an image."""
     variants: tuple[str, ...] = ()
-    """Ways of computing it besides the usual one: `as-official` if the authors' code differs from the paper,
+    """Ways of computing it in addition to the usual one: `as-official` if the authors' code differs from the paper,
     `as-benchmark` if a benchmark's does. Each is built and served under its own name: `niqe-as-official`."""
     variant: str = ""
     """The variant that these facts describe; empty = the usual one."""

@@ -1,7 +1,7 @@
 """How well denoisers remove Gaussian noise from photographs: ours, and the public ones whose weights are in a folder.
 
-The noisy image in [0, 1] is not clipped; the result is clipped and not rounded; PSNR is the mean
-over the images, in dB. Every denoiser gets the same noise.
+Noise is added to the image in [0, 1] without clipping; the result is clipped but not rounded. PSNR is the mean over the
+images, in dB. Every denoiser gets the same noise.
 """
 
 from __future__ import annotations
