@@ -1,17 +1,17 @@
-r"""Every attack against the live endpoint, undefended and behind three defences, as the table of docs/attacks.md.
+r"""Run every attack against the live endpoint, undefended and behind three defences: the table of docs/attacks.md.
 
     python benchmarks/attack_table.py --images nips2017 --images avt_ai_images --training photos \
         --weights nima=nima_mobilenet_technical.pt
 
-Attacks images that none of the metrics was trained on (`unseen.py`): those of `--images` that are left, or exactly
-those of `--list`, of which one that was trained on is refused. The universal perturbations are trained on others.
+Attacks images that no metric was trained on (`unseen.py`): what is left of `--images`, or exactly the images of
+`--list`, which must not contain a training image. The universal perturbations are trained on other images.
 
 Builds the archives, trains the universal perturbations on other images, starts the service on a free port, runs one
 campaign for each metric (each attack also knowing each defence), and prints the tables as Markdown. Everything is kept
-in the working folder: the same command goes on where it was.
+in the working folder: rerun the same command to resume.
 
-The iterated attacks of the papers that take hundreds of steps are run with fewer, so that a pair of cores finishes
-within an hour or two; the parameters are in the first column of each run's `report/table.csv`.
+Iterated attacks that take hundreds of steps in their papers run with fewer steps here, to finish within an hour or two
+on two cores. The parameters are in the first column of each run's `report/table.csv`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Plan(argparse.Namespace):
 
 
 def main() -> None:
-    """Run what is missing, and print."""
+    """Run the missing parts and print the tables."""
     plan = parse()
     metrics = plan.metrics.split(",")
     gather(plan, metrics)
@@ -105,7 +105,7 @@ def gather(plan: Plan, metrics: list[str]) -> None:
 
 
 def build(plan: Plan) -> None:
-    """Archives with TorchScript and ONNX graphs."""
+    """Build archives with TorchScript and ONNX graphs."""
     names = ["niqe", *plan.metrics.split(",")]
     if all((plan.work / "store" / f"{name}.mar").is_file() for name in names):
         return
@@ -116,7 +116,7 @@ def build(plan: Plan) -> None:
 
 
 def attack(plan: Plan, metric: str, address: str) -> None:
-    """Train the perturbations of a metric, and run its campaign."""
+    """Train the universal perturbations of a metric and run its campaign."""
     trained = [train(plan, kind, metric) for kind in UNIVERSAL]
     surrogate = ["--surrogate", str(plan.work / "store")]
     run(
@@ -128,7 +128,7 @@ def attack(plan: Plan, metric: str, address: str) -> None:
 
 
 def train(plan: Plan, kind: str, metric: str) -> str:
-    """A universal perturbation, and the attack that applies it."""
+    """Train a universal perturbation; return the attack that applies it."""
     file = plan.work / f"{kind}-{metric}.safetensors"
     options = [*UNIVERSAL[kind].split(), "--surrogate", str(plan.work / "store"), "--images", str(plan.training)]
     run("scoreguard", "uap", "train", "--kind", kind, "--metric", metric, *options, "--out", str(file))
@@ -136,7 +136,7 @@ def train(plan: Plan, kind: str, metric: str) -> str:
 
 
 def run(name: str, *words: str) -> None:
-    """Run one of the project's own commands; one thread, since the metrics run side by side."""
+    """Run one of the project's own commands; one thread, since the metrics run in parallel."""
     code = subprocess.run([str(BIN / name), *words], env=os.environ | {"OMP_NUM_THREADS": "1"}, check=False).returncode
     if code:
         sys.exit(f"{name} {words[0]} ended with exit code {code}")
@@ -144,7 +144,7 @@ def run(name: str, *words: str) -> None:
 
 @contextmanager
 def serving(plan: Plan) -> Iterator[str]:
-    """The service on a free port."""
+    """Start the service on a free port."""
     words = [str(BIN / "scoreguard-serve"), "--model-store", str(plan.work / "store"), "--port", "0", "--json"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -158,7 +158,7 @@ def serving(plan: Plan) -> Iterator[str]:
 
 
 def markdown(report: Report) -> str:
-    """Absolute gains, with intervals where there are enough images: crafted on the metric alone / with the defence."""
+    """Format absolute gains, with intervals given enough images: crafted on the metric alone / with the defence."""
     chains = report.plan.chains
     lines = [f"| {report.plan.metric} | {' | '.join(report.label(chain) for chain in chains)} |"]
     lines.append("|---" * (len(chains) + 1) + "|")
@@ -173,7 +173,7 @@ def markdown(report: Report) -> str:
 
 
 def cell(row: Row | None) -> str:
-    """One gain with its interval."""
+    """Format one gain with its interval."""
     if row is None or not row.scores:
         return ""
     gain = row.scores["absolute_gain"]

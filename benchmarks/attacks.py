@@ -1,12 +1,12 @@
-"""Attacked images per second beside the limit, beside foolbox, and beside a loop over single images, in one run.
+"""Attack throughput relative to bare passes, to foolbox and to a loop over single images, in one run.
 
     python benchmarks/attacks.py --model-store model_store --metric lite
 
-Every round measures, one after the other and on the same TorchScript graph, for each attack: the attack itself on a
-batch; the limit (as many bare forward and backward passes of the batch as the attack asks, with nothing else); foolbox
-3 running the same attack with the same steps on the batch, where it has it; and the attack's steps on one image after
-the other, as the public benchmark (arXiv 2310.06958) runs them. The table shows the median over rounds of the ratio of
-speeds within a round: machines differ and drift, ratios within a round do not.
+Every round measures four contenders for each attack, in turn and on the same TorchScript graph: the attack itself on a
+batch; the limit (as many bare forward and backward passes of the batch as the attack makes); foolbox 3 running the same
+attack with the same steps on the batch, if it has that attack; and the attack's steps on one image after the other, as
+the public benchmark (arXiv 2310.06958) runs them. The table shows the median over rounds of the ratio of speeds within
+a round: machines differ and drift, ratios within a round do not.
 """
 
 from __future__ import annotations
@@ -60,15 +60,15 @@ class Line:
     attack: str
     """Its text form, as given."""
     gradients: bool
-    """Whether its questions are gradients."""
+    """Whether its queries are gradients."""
     images_per_second: float
-    """Attacked images per second of the last round; means nothing on another machine."""
+    """Attacked images per second of the last round; not comparable across machines."""
     limit: float
     """Speed as a share of the bare passes."""
     foolbox: float | None
-    """Speed as a multiple of foolbox; None where it has no such attack."""
+    """Speed as a multiple of foolbox; None if foolbox has no such attack."""
     one_by_one: float | None
-    """Speed as a multiple of the loop over single images; None for attacks whose loop is not a plain one."""
+    """Speed as a multiple of the loop over single images; None for attacks whose loop is not simple."""
 
 
 def main() -> None:
@@ -91,13 +91,13 @@ def main() -> None:
 
 
 def load(archive: Archive) -> Any:
-    """The metric's TorchScript graph."""
+    """Load the metric's TorchScript graph."""
     graph: Any = torch.jit.load(io.BytesIO(archive.read(archive.manifest.metric.graphs.torchscript)))  # type: ignore[no-untyped-call]
     return graph.eval()
 
 
 def measure(attack: Attack, oracle: LocalOracle, graph: Any, sign: float, images: Images) -> dict[str, float]:
-    """Seconds of each contender for the whole batch."""
+    """Time each contender on the whole batch, in seconds."""
     result = None
 
     def ours() -> None:
@@ -108,7 +108,7 @@ def measure(attack: Attack, oracle: LocalOracle, graph: Any, sign: float, images
     questions = len(result.trace) if result is not None else 0
     batch = torch.from_numpy(images)
     gradients = attack.needs is Needs.GRADIENT
-    # The last question of a gradient attack is a score.
+    # The last query of a gradient attack is a score.
     seconds["limit"] = timed(lambda: bare(graph, batch, questions - gradients, int(gradients)))
     if not gradients:
         seconds["limit"] = timed(lambda: bare(graph, batch, 0, questions))
@@ -122,7 +122,7 @@ def measure(attack: Attack, oracle: LocalOracle, graph: Any, sign: float, images
 
 
 def bare(graph: Any, batch: torch.Tensor, gradients: int, scores: int) -> None:
-    """Passes through the graph and nothing else."""
+    """Run passes through the graph and nothing else."""
     for _ in range(gradients):
         images = batch.clone().requires_grad_()
         graph(images).sum().backward()
@@ -132,7 +132,7 @@ def bare(graph: Any, batch: torch.Tensor, gradients: int, scores: int) -> None:
 
 
 def signed_steps(graph: Any, image: torch.Tensor, steps: int, sign: float) -> torch.Tensor:
-    """The public benchmark's loop: one image, a perturbation, a sign step, a clip, and the score at the end."""
+    """Run the public benchmark's loop: one image, a perturbation, a sign step, a clip, and the score at the end."""
     perturbation = torch.zeros_like(image).requires_grad_()
     for _ in range(steps):
         loss = 1 - sign * graph((image + perturbation).clamp(0, 1)).mean()
@@ -147,7 +147,7 @@ def signed_steps(graph: Any, image: torch.Tensor, steps: int, sign: float) -> to
 
 
 def foolbox_of(attack: Attack) -> Callable[[Any, torch.Tensor, float], Any] | None:
-    """The same attack in foolbox, on a regression loss; None where it has none."""
+    """Return the same attack in foolbox, on a regression loss; None if foolbox has none."""
     foolbox = import_foolbox()
     steps = {"abs_stepsize": 1 / LEVELS, "steps": attack.queries_needed, "random_start": False}
     kinds: dict[str, tuple[str, dict[str, Any]]] = {
@@ -171,7 +171,7 @@ def foolbox_of(attack: Attack) -> Callable[[Any, torch.Tensor, float], Any] | No
 
 
 def import_foolbox() -> Any:
-    """The peer; its import warns of what concerns it alone."""
+    """Import foolbox without its own import warnings."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         foolbox: Any = importlib.import_module("foolbox")
@@ -181,7 +181,7 @@ def import_foolbox() -> Any:
 
 
 class Logit(torch.nn.Module):
-    """A metric as foolbox wants a model: a matrix of logits, here of one column."""
+    """A metric as the kind of model that foolbox expects: a matrix of logits, here with one column."""
 
     def __init__(self, graph: Any) -> None:
         super().__init__()
@@ -189,20 +189,20 @@ class Logit(torch.nn.Module):
         self.eval()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Score, (N, 1)."""
+        """Return the scores, (N, 1)."""
         scores: torch.Tensor = self.graph(images)
         return scores[:, None]
 
 
 def timed(work: Callable[[], object]) -> float:
-    """Seconds that a piece of work took."""
+    """Return the seconds that a call takes."""
     started = time.perf_counter()
     work()
     return time.perf_counter() - started
 
 
 def summary(attack: Attack, rounds: list[dict[str, float]], count: int) -> Line:
-    """Medians over rounds of the ratios within each."""
+    """Return the medians over rounds of the ratios within each round."""
 
     def ratio(name: str) -> float | None:
         values = [seconds[name] / seconds["ours"] for seconds in rounds if name in seconds]
@@ -219,14 +219,14 @@ def summary(attack: Attack, rounds: list[dict[str, float]], count: int) -> Line:
 
 
 def row(line: Line) -> str:
-    """A line of the table."""
+    """Format a line of the table."""
     peers = (f"{value:5.2f}" if value is not None else "    –" for value in (line.limit, line.foolbox, line.one_by_one))
     limit, foolbox, one_by_one = peers
     return f"{line.attack:<12} limit {limit}  foolbox {foolbox}  one by one {one_by_one}"
 
 
 def crops(count: int, size: int) -> Images:
-    """Crops of scikit-image's photographs, (N, 3, size, size)."""
+    """Return crops of scikit-image's photographs, (N, 3, size, size)."""
     names = ("astronaut", "coffee", "chelsea")
     sources = [getattr(photographs, name)() for name in names]
     crops = []

@@ -1,4 +1,4 @@
-"""Populations of scores that a campaign may meet: what `interval_coverage.py` draws its samples from.
+"""Populations of scores that a campaign may meet; `interval_coverage.py` draws its samples from them.
 
 Each gives scaled scores of clean and attacked images, u and v, 0 = worst and 1 = best: (images, rows of each image).
 """
@@ -16,7 +16,7 @@ import numpy.typing as npt
 Values = npt.NDArray[np.float64]
 Pairs = tuple[Values, Values]
 Draw = Callable[[np.random.Generator, int], Pairs]
-"""Scores of so many images."""
+"""Draws the scores of a number of images."""
 
 REAL: Final = Path(__file__).with_name("real_scores.csv")
 """Clean and attacked scores of 100 photographs on `lite` and `nima`, as `real_scores.py` wrote them."""
@@ -35,13 +35,13 @@ def skewed(rng: np.random.Generator, images: int) -> Pairs:
 
 
 def heavy(rng: np.random.Generator, images: int) -> Pairs:
-    """The same with a heavier tail: lognormal."""
+    """Like `skewed` with a heavier tail: lognormal."""
     clean = rng.beta(5, 3, images)
     return clean, clean + rng.lognormal(-3, 0.8, images)
 
 
 def ceiling(rng: np.random.Generator, images: int) -> Pairs:
-    """Attacks that reach the end of the scale on many images, where the gain is what was left."""
+    """Attacks that reach the end of the scale on many images; the gain there is the distance to that end."""
     clean = rng.beta(8, 2, images)
     return clean, np.minimum(1, clean + np.abs(rng.normal(0.3, 0.1, images)))
 
@@ -53,7 +53,7 @@ def good_photographs(rng: np.random.Generator, images: int) -> Pairs:
 
 
 def hardly(rng: np.random.Generator, images: int) -> Pairs:
-    """Attacks behind a defence that holds: gains around nought."""
+    """Attacks behind a defence that holds: gains around zero."""
     clean = rng.beta(6, 3, images)
     return clean, clean + rng.normal(0.01, 0.03, images)
 
@@ -79,23 +79,23 @@ def one_in_twenty(rng: np.random.Generator, images: int) -> Pairs:
 
 
 def one_in_twenty_alone(rng: np.random.Generator, images: int) -> Pairs:
-    """One image in twenty gains, and the score of no other changes at all."""
+    """One image in twenty gains; all other scores are unchanged."""
     return _alone(rng, images, 1 / 20)
 
 
 def one_in_fifty_alone(rng: np.random.Generator, images: int) -> Pairs:
-    """One image in fifty gains, and the score of no other changes at all."""
+    """One image in fifty gains; all other scores are unchanged."""
     return _alone(rng, images, 1 / 50)
 
 
 def one_in_ten_stays(rng: np.random.Generator, images: int) -> Pairs:
-    """One score in ten stays exactly as it was, the others gain around a tenth of the scale."""
+    """One score in ten is exactly unchanged; the others gain around a tenth of the scale."""
     clean, attacked = normal(rng, images)
     return clean, np.where(rng.random(images) < 1 / 10, clean, attacked)
 
 
 def one_in_seven_stays(rng: np.random.Generator, images: int) -> Pairs:
-    """The same for one score in seven."""
+    """Like `one_in_ten_stays`, for one score in seven."""
     clean, attacked = normal(rng, images)
     return clean, np.where(rng.random(images) < 1 / 7, clean, attacked)
 
@@ -139,11 +139,11 @@ RARE: Final[dict[str, Draw]] = {
     "one in ten stays": one_in_ten_stays,
     "one in seven stays": one_in_seven_stays,
 }
-"""Where what matters happens to few images."""
+"""Populations in which few images decide the result."""
 
 
 def real() -> dict[str, Draw]:
-    """One population for each metric, attack and chain of the file: its 100 images, drawn with replacement."""
+    """Return one population for each metric, attack and chain of the file: its 100 images, drawn with replacement."""
     with REAL.open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     names = [name.removesuffix(" clean") for name in rows[0] if name.endswith(" clean")]

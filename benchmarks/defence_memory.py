@@ -1,7 +1,7 @@
 """Peak memory of one exported defence on one image, in a process that runs nothing else.
 
-`benchmarks/defences.py` starts this file with a JSON task on the command line, and reads one JSON line from it. What is
-imported before the graph runs is what the engine needs and no more, and counts: a process has to hold it.
+`benchmarks/defences.py` starts this file with a JSON task on the command line and reads one JSON line from it. Only
+what the engine needs is imported before the graph runs; it counts, because any process has to hold it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scoreguard.v1.manifest_pb2 import Tiling
 Arrays = dict[str, npt.NDArray[np.float32]]
 _STATUS: Final = Path("/proc/self/status")
 _RUN_TILES: Final = 2
-"""Tiles that are really run; the others take their place in memory only. Each takes what the one before took."""
+"""Tiles that are actually run; the others only occupy their memory, since every tile needs the same amount."""
 
 
 def main() -> None:
@@ -37,9 +37,9 @@ def main() -> None:
 
 
 def peak() -> int:
-    """Largest resident memory of this process until now, in bytes.
+    """Return the peak resident memory of this process so far, in bytes.
 
-    Linux: VmHWM, because `ru_maxrss` starts from that of the process that started this one.
+    Linux: VmHWM, because `ru_maxrss` starts from the parent process's value.
     """
     if _STATUS.exists():
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM"))
@@ -53,7 +53,7 @@ def _loaders() -> dict[str, Callable[[str], Callable[[Arrays], Any]]]:
 
 
 def _onnx(path: str) -> Callable[[Arrays], Any]:
-    """The server's own engine."""
+    """Load the graph into the server's own engine."""
     from scoreguard_handlers.worker.deadline import Deadline
     from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
 
@@ -75,7 +75,7 @@ def _torchscript(path: str) -> Callable[[Arrays], Any]:
 
 
 def _purified(run: Callable[[Arrays], Any], inputs: Arrays, tiling: Sequence[int] | None) -> Any:
-    """The whole image, or tile by tile as the server joins them."""
+    """Purify the whole image, or tile by tile as the server does."""
     if not tiling:
         return run(inputs)
     others = {name: value for name, value in inputs.items() if name != "image"}
@@ -85,7 +85,7 @@ def _purified(run: Callable[[Arrays], Any], inputs: Arrays, tiling: Sequence[int
         nonlocal done
         done += 1
         cut = {name: value[:, :, rows, columns] if value.ndim == 4 else value for name, value in others.items()}
-        # A tile whose place alone is wanted: as large as a result, and written to.
+        # A tile that only occupies memory: as large as a result, and written to.
         return run({"image": tile, **cut}) if done <= _RUN_TILES else np.ones_like(tile)
 
     size, overlap, multiple = tiling

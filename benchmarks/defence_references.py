@@ -1,8 +1,8 @@
-"""What a user would take instead of a defence: the same filter in OpenCV, Pillow, scikit-image, kornia, torchvision.
+"""What a user would use instead of a defence: the same filter in OpenCV, Pillow, scikit-image, kornia, torchvision.
 
-Each is written with the parameters that the defence runs with, in the form of image that its library likes best. A
-defence takes and gives RGB float32 (N, 3, H, W) in [0, 1]; `Form` is the way there and back that a user of the library
-has to write.
+Each uses the parameters that the defence runs with, on the image format that its library prefers. A defence takes and
+returns RGB float32 (N, 3, H, W) in [0, 1]; `Form` is the conversion in both directions that a user of the library has
+to write.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ LEVELS: Final = 255
 
 
 class Form(StrEnum):
-    """A form of image."""
+    """An image format."""
 
     BYTES = "uint8 HWC"
     FLOATS = "float32 HWC"
@@ -40,7 +40,7 @@ class Form(StrEnum):
     TENSOR = "float32 NCHW, torch"
 
     def read(self, planes: Planes) -> Any:
-        """Make an image of this form."""
+        """Make an image in this format."""
         if self is Form.PLANES:
             return planes
         if self is Form.TENSOR:
@@ -51,7 +51,7 @@ class Form(StrEnum):
         return levels if self is Form.BYTES else Image.fromarray(levels)
 
     def write(self, image: Any) -> Planes:
-        """Undo `read`, from whatever size."""
+        """Undo `read`, for an image of any size."""
         if self is Form.PLANES:
             return np.asarray(image)
         if self is Form.TENSOR:
@@ -67,17 +67,17 @@ class Reference:
     name: str
     form: Form
     run: Callable[[Any], Any]
-    """From an image of that form to one of that form."""
+    """Maps an image in that format to one in the same format."""
 
     def converted(self, planes: Planes) -> Planes:
-        """From and to the form that a chain works on."""
+        """Run on the format that a chain works on, conversions included."""
         return self.form.write(self.run(self.form.read(planes)))
 
 
 def _kornia() -> Any:
     torchvision_operators()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # its import warnings concern it alone
+        warnings.simplefilter("ignore")  # its import warnings are irrelevant here
         import kornia
     return kornia
 
@@ -104,7 +104,7 @@ def _blur(values: Values) -> list[Reference]:
 def _bilateral(values: Values) -> list[Reference]:
     size, colour, space = int(values["kernel"]), values["sigma_color"], values["sigma_space"]
     filters = _kornia().filters
-    # kornia takes the whole square of the window, OpenCV and the defence the disc in it.
+    # kornia uses the whole square window; OpenCV and the defence use the disc inside it.
     return [
         Reference(name="OpenCV", form=Form.BYTES, run=lambda p: cv2.bilateralFilter(p, size, colour * LEVELS, space)),
         Reference(name="OpenCV", form=Form.FLOATS, run=lambda p: cv2.bilateralFilter(p, size, colour, space)),
@@ -125,7 +125,7 @@ def _median(values: Values) -> list[Reference]:
         Reference(name="Pillow", form=Form.PILLOW, run=lambda p: p.filter(own)),
         Reference(name="kornia", form=Form.TENSOR, run=lambda p: filters.median_blur(p, (size, size))),
     ]
-    if size <= 5:  # OpenCV filters floats up to there
+    if size <= 5:  # OpenCV filters floats only up to this size
         references.insert(1, Reference(name="OpenCV", form=Form.FLOATS, run=lambda p: cv2.medianBlur(p, size)))
     return references
 
@@ -200,7 +200,7 @@ def _shrunk(size: Any, values: Values) -> tuple[int, ...]:
 
 
 def _tv(values: Values) -> list[Reference]:
-    # It counts the look at the input as an iteration; `eps` 0 never stops early.
+    # It counts the evaluation of the input as an iteration; `eps` 0 never stops early.
     denoise: Any = restoration.denoise_tv_chambolle
     options = {"weight": values["weight"], "eps": 0.0, "max_num_iter": int(values["iterations"]) + 1}
     return [
@@ -315,15 +315,15 @@ REFERENCES: Final[Mapping[str, Callable[[Values], list[Reference]]]] = {
     "upscale": _upscale,
     "wavelet": _wavelet,
 }
-"""By defence; the first is the one that a user would take first. `noise` has its own below, learned ones have none."""
+"""By defence, the most obvious choice first. `noise` has its own below; learned defences have none."""
 
 
 def references(name: str, inputs: Mapping[str, Any], structural: Values) -> list[Reference]:
-    """The references of a defence, set up for its inputs; empty where there is none.
+    """Return the references of a defence, set up for its inputs; empty if there are none.
 
     Args:
-        name: Of the defence.
-        inputs: Of its graph, by name: scalars, and numbers drawn, one for each image or one for each value.
+        name: Name of the defence.
+        inputs: Inputs of its graph, by name: scalars, and random numbers, one per image or one per value.
         structural: Its structural parameters.
     """
     if name == "noise":

@@ -8,7 +8,7 @@ from typing import Protocol
 _GIGA = 1e9
 GOAL = 1.0
 LIMIT = 4.0
-"""In GB."""
+"""Memory goal, in GB."""
 
 
 class Row(Protocol):
@@ -63,7 +63,7 @@ class MemoryRow(Row, Protocol):
 
 
 def speed_table(rows: Sequence[SpeedRow]) -> str:
-    """One line for each defence, size and reference, both engines beside each other."""
+    """One line for each defence, size and reference, with both engines next to each other."""
     rows = [row for row in rows if row.engine != "cuda"]
     if not rows:
         return ""
@@ -103,7 +103,7 @@ def speed_table(rows: Sequence[SpeedRow]) -> str:
 
 
 def study_table(rows: Sequence[SpeedRow], study: Mapping[str, float]) -> str:
-    """Images per second on an NVIDIA GPU beside the study's; empty where there is no GPU."""
+    """Images per second on an NVIDIA GPU next to the study's; empty without a GPU."""
     rows = [row for row in rows if row.engine == "cuda"]
     if not rows:
         return ""
@@ -145,7 +145,7 @@ def _ratio(row: SpeedRow) -> str:
 
 
 def _number(ratio: float) -> str:
-    """A ratio, bold where it misses the goal."""
+    """Format a ratio, bold if it misses the goal."""
     return f"{ratio:.2f}" if ratio >= GOAL else f"**{ratio:.2f}**"
 
 

@@ -1,17 +1,19 @@
-"""Speed of every defence beside what a user would take instead, in one run, and its peak memory.
+"""Speed of every defence relative to what a user would use instead, in one run, and its peak memory.
 
     python benchmarks/defences.py
     python benchmarks/defences.py --only blur,jpeg --sizes 299x299 --rounds 9
     python benchmarks/defences.py --markdown docs/defence-speed.md --json
 
-Every round times, one after the other and with one thread each: the exported graph on ONNX Runtime, the exported graph
-as TorchScript, and each reference twice: on an image in the form that its library likes best, and from and to the form
-that a chain works on, float32 NCHW in [0, 1]. The table shows the median over rounds of the ratio of speeds within a
-round, reference time over ours, so that 1 is as fast and 2 twice as fast; machines differ and drift, ratios within a
-round do not. `--clock processor` counts processor time in place of time, for a machine with other work to do.
+Every round times, in turn and with one thread each, the exported graph on ONNX Runtime, the exported graph as
+TorchScript, and each reference twice: on an image in the format that its library prefers, and with the conversion from
+and to the format that a chain works on, float32 NCHW in [0, 1]. The table shows the median over rounds of the ratio of
+speeds within a round, reference time over ours: 1 is as fast, 2 is twice as fast. Machines differ and drift,
+ratios within a round do not. `--clock processor` measures processor time instead of wall-clock time, for a busy
+machine.
 
-Learned defences run with untrained weights, since no speed depends on them, beside the same network in eager torch,
-both on the tiles that the server cuts. A diffusion purifier is its denoiser, `t` or `steps` times.
+Learned defences run with untrained weights, since the speed does not depend on them, and are compared with the same
+network in eager torch, both on the tiles that the server cuts. The cost of a diffusion purifier is that of its
+denoiser, times `t` or `steps`.
 
 Memory is the largest resident size of a fresh process that runs one graph on one image (`defence_memory.py`).
 """
@@ -52,11 +54,11 @@ from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.progress import counted
 
 STUDY_FPS: Final = {"resize": 63.3, "flip": 36.7, "jpeg": 15.76, "diffpure": 3.08}
-"""Table 1 of arXiv 2404.06957: images of 299 × 299 per second on an A100, as far as they are known."""
+"""Table 1 of arXiv 2404.06957: images of 299 × 299 per second on an A100, as far as published."""
 CLOCKS: Final = {"wall": time.perf_counter, "processor": time.process_time}
 ENGINES: Final = {"onnx": "ONNX Runtime", "torchscript": "TorchScript"}
 _SLICE_SECONDS: Final = 0.05
-"""A contender is called again and again in a round for about this long."""
+"""In each round a contender is called repeatedly for about this long."""
 _SEED: Final = 0
 
 Run = Callable[[], Any]
@@ -78,7 +80,7 @@ class Plan(argparse.Namespace):
 
 @dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A defence with the defaults of its parameters, exported."""
+    """An exported defence with its default parameters."""
 
     name: str
     defence: Defence
@@ -87,7 +89,7 @@ class Subject:
     tiling: Tiling | None
 
     def inputs(self, planes: Planes) -> dict[str, Any]:
-        """Inputs of the graph for one image, as tensors by name."""
+        """Return the graph's inputs for one image, as tensors by name."""
         case = Case(batch=1, height=planes.shape[2], width=planes.shape[3])
         made = make_inputs(self.defence, case, torch.from_numpy(planes), _SEED)
         return dict(zip(input_names(self.defence), made, strict=True))
@@ -95,21 +97,21 @@ class Subject:
 
 @dataclass(frozen=True, kw_only=True)
 class Speed:
-    """One defence on one engine at one size, beside one reference."""
+    """One defence on one engine at one size, compared with one reference."""
 
     defence: str
     size: str
     engine: str
     per_second: float
-    """Images per second, the median; means nothing on another machine."""
+    """Images per second, the median; not comparable across machines."""
     reference: str
     form: str
     ratio: float
-    """Speed as a multiple of the reference's on an image in its own form."""
+    """Speed as a multiple of the reference's on an image in its own format."""
     lowest: float
     highest: float
     converted: float
-    """Speed as a multiple of the reference's with the conversion from and to the chain's form."""
+    """Speed as a multiple of the reference's with the conversion from and to the chain's format."""
     difference: float
     """Mean absolute difference of the two results, in levels of 255."""
     rounds: int
@@ -154,7 +156,7 @@ def main() -> None:
 
 
 def show(plan: Plan, speeds: Sequence[Speed], memories: Sequence[Memory]) -> None:
-    """Print JSON or tables, and write the tables."""
+    """Print JSON or tables, and write the Markdown tables."""
     tables = "\n\n".join(filter(None, (speed_table(speeds), study_table(speeds, STUDY_FPS), memory_table(memories))))
     if plan.markdown:
         plan.markdown.write_text(tables + "\n")
@@ -166,12 +168,12 @@ def show(plan: Plan, speeds: Sequence[Speed], memories: Sequence[Memory]) -> Non
 
 
 def needs_sampler(name: str) -> bool:
-    """Whether a defence is a loop around a denoiser, which has a row of its own."""
+    """Return whether a defence is a loop around a denoiser; the denoiser has its own row."""
     return bool(CATALOGUE[name].schedule({}))
 
 
 def exported(name: str, home: Path) -> Subject:
-    """Export a defence; a learned one with untrained weights, always the same ones."""
+    """Export a defence; a learned one gets untrained weights, always the same ones."""
     defence, tiles = built(name)
     subject = Subject(
         name=name,
@@ -186,7 +188,7 @@ def exported(name: str, home: Path) -> Subject:
 
 
 def built(name: str) -> tuple[Defence, Tiles | None]:
-    """A defence with the defaults of its structural parameters, and how it is tiled."""
+    """Build a defence with default structural parameters; return it with its tiling."""
     torch.manual_seed(_SEED)
     made = defence_named(name)
     structural = {parameter.name: parameter.default for parameter in made.facts.structural}
@@ -194,7 +196,7 @@ def built(name: str) -> tuple[Defence, Tiles | None]:
 
 
 def contenders(subject: Subject, planes: Planes) -> tuple[dict[str, Run], dict[str, str]]:
-    """What is timed, by name, and the form of each reference."""
+    """Return what is timed, by name, and the format of each reference."""
     inputs = subject.inputs(planes)
     names = list(inputs)
     graphs = {"onnx": load_onnx(subject.onnx, names), "torchscript": load_torchscript(subject.torchscript)}
@@ -213,12 +215,12 @@ def contenders(subject: Subject, planes: Planes) -> tuple[dict[str, Run], dict[s
 
 
 def converting(name: str) -> str:
-    """Name of a reference with its conversions."""
+    """Return the name of a reference with its conversions."""
     return f"{name} from and to float32 NCHW"
 
 
 def tiled(subject: Subject, graph: Callable[[tuple[Any, ...]], Any], inputs: dict[str, Any]) -> Run:
-    """A run of a graph, on the image or on its tiles."""
+    """Return a run of a graph, on the image or on its tiles."""
     image, *others = inputs.values()
     if subject.tiling is None:
         return lambda: graph((image, *others))
@@ -238,7 +240,7 @@ def measure_speed(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
     with torch.inference_mode():
         results, first = called(runs, clock)
         rounds = [first]
-        if sum(first.values()) < plan.seconds:  # else the first call of each is all there is time for
+        if sum(first.values()) < plan.seconds:  # else there is only time for the first call of each
             rounds = list(timed_rounds(runs, clock, plan.rounds, plan.seconds))
     size = f"{planes.shape[3]}×{planes.shape[2]}"
     return [
@@ -249,7 +251,7 @@ def measure_speed(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
 
 
 def measure_cuda(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
-    """Time TorchScript on an NVIDIA GPU beside the same module in eager torch there."""
+    """Time TorchScript and the same eager module on an NVIDIA GPU."""
     device = torch.device("cuda")
     script = torch.jit.load(subject.torchscript, map_location=device)  # type: ignore[no-untyped-call]
     eager = built(subject.name)[0].to(device)
@@ -278,7 +280,7 @@ def measure_cuda(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
 def timed_rounds(
     runs: dict[str, Run], clock: Callable[[], float], count: int, limit: float
 ) -> Iterator[dict[str, float]]:
-    """Seconds per call of each contender, in alternating order; no round begins after `limit` seconds."""
+    """Return seconds per call of each contender, in alternating order; no round begins after `limit` seconds."""
     warm = {name: timed(run, 1, clock) for name, run in runs.items()}
     calls = {name: max(1, int(_SLICE_SECONDS / max(seconds, 1e-6))) for name, seconds in warm.items()}
     started = time.perf_counter()
@@ -290,7 +292,7 @@ def timed_rounds(
 
 
 def called(runs: dict[str, Run], clock: Callable[[], float]) -> tuple[dict[str, Any], dict[str, float]]:
-    """Result and seconds of the first call of each."""
+    """Return the result and seconds of each contender's first call."""
     results: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     for name, run in runs.items():
@@ -301,7 +303,7 @@ def called(runs: dict[str, Run], clock: Callable[[], float]) -> tuple[dict[str, 
 
 
 def timed(run: Run, calls: int, clock: Callable[[], float]) -> float:
-    """Seconds per call."""
+    """Return the seconds per call."""
     started = clock()
     for _ in range(calls):
         run()
@@ -309,7 +311,7 @@ def timed(run: Run, calls: int, clock: Callable[[], float]) -> float:
 
 
 def distance(ours: Any, results: dict[str, Any], name: str) -> float:
-    """Mean absolute difference from a reference, in levels of 255; not a number where the sizes differ."""
+    """Return the mean absolute difference from a reference, in levels of 255; NaN if the sizes differ."""
     other = np.asarray(results.get(converting(name), results[name]))
     own = np.asarray(ours)
     return float(np.abs(own - other).mean() * LEVELS) if own.shape == other.shape else float("nan")
@@ -318,7 +320,7 @@ def distance(ours: Any, results: dict[str, Any], name: str) -> float:
 def summary(
     name: str, size: str, engine: str, reference: str, form: str, rounds: list[dict[str, float]], difference: float
 ) -> Speed:
-    """Medians over rounds of the ratios within each."""
+    """Return the medians over rounds of the ratios within each round."""
     ratios = [seconds[reference] / seconds[engine] for seconds in rounds]
     return Speed(
         defence=name,
@@ -339,7 +341,7 @@ def summary(
 
 
 def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) -> Memory:
-    """Run one graph in a process of its own."""
+    """Run one graph in a separate process."""
     inputs = {name: value.numpy() for name, value in subject.inputs(planes).items()}
     np.savez(home / "inputs.npz", **inputs)
     tiling = subject.tiling
@@ -360,7 +362,7 @@ def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) ->
 
 
 def image(path: Path | None, height: int, width: int) -> Planes:
-    """A photograph (1, 3, height, width) in [0, 1], mirrored at its borders where it is smaller."""
+    """Return a photograph (1, 3, height, width) in [0, 1], mirrored at its borders if it is smaller."""
     shipped: Any = photographs.astronaut
     photo = np.asarray(Image.open(path).convert("RGB")) if path else np.asarray(shipped())
     missing = [(0, max(0, height - photo.shape[0])), (0, max(0, width - photo.shape[1])), (0, 0)]

@@ -1,9 +1,9 @@
-"""What callers with large images cost a caller with small ones: his latency beside them, over his latency alone.
+"""Latency cost that callers with large images impose on one with small images: latency with them over latency alone.
 
     python benchmarks/fairness.py --model-store model_store --metric lite --callers 8 --megapixels 12
 
-Starts the service as a user does, once for each backend and number of workers, lets each large caller send one image
-after the other, and sends small images one by one meanwhile. The ratio holds within a run; machines differ and drift.
+Starts the service as a user does, once for each backend and number of workers. Each large caller sends one image after
+the other; meanwhile small images are sent one by one. The ratio holds within a run; machines differ and drift.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def running(plan: Plan, backend: str, workers: str) -> Iterator[str]:
 
 
 async def measure(plan: Plan, address: str) -> str:
-    """One row."""
+    """Measure one row."""
     small = request(plan, 0.2)
     async with connected(address) as channel:
         stub: Any = ScoringServiceStub(channel)
@@ -109,14 +109,14 @@ async def measure(plan: Plan, address: str) -> str:
 
 @asynccontextmanager
 async def connected(address: str) -> AsyncIterator[grpc.aio.Channel]:
-    """A connection of one's own."""
+    """Open a separate connection."""
     options = [("grpc.use_local_subchannel_pool", 1)]
     async with grpc.aio.insecure_channel(address, options=options) as channel:
         yield channel
 
 
 async def send_large(plan: Plan, address: str, stop: float) -> int:
-    """Send one large image after the other; how many were scored."""
+    """Send one large image after the other; return how many were scored."""
     large, done = request(plan, plan.megapixels), 0
     async with connected(address) as channel:
         stub: Any = ScoringServiceStub(channel)
@@ -128,14 +128,14 @@ async def send_large(plan: Plan, address: str, stop: float) -> int:
 
 
 async def seconds_of(stub: Any, message: ScoreDefendedRequest) -> float:
-    """How long a score takes."""
+    """Return how long a score takes."""
     started = time.perf_counter()
     await stub.ScoreDefended(message, timeout=100)
     return time.perf_counter() - started
 
 
 async def watch_health(channel: grpc.aio.Channel, stop: float) -> int:
-    """How many of the checks, one each 0.2 s, were not SERVING."""
+    """Return how many health checks, one every 0.2 s, were not SERVING."""
     stub: Any = health_pb2_grpc.HealthStub(channel)
     bad = 0
     while time.perf_counter() < stop:
@@ -146,7 +146,7 @@ async def watch_health(channel: grpc.aio.Channel, stop: float) -> int:
 
 
 def request(plan: Plan, megapixels: float) -> ScoreDefendedRequest:
-    """A request with a smooth random JPEG, 4:3."""
+    """Make a request with a smooth random JPEG, 4:3."""
     steps = [step.to_message() for step in parse_chain(plan.defence)]
     return ScoreDefendedRequest(image=photograph(megapixels), metric=plan.metric, defences=steps)
 

@@ -4,11 +4,11 @@
     python benchmarks/interval_coverage.py --rounds 400 --statistics W,E,SROCC
     python benchmarks/interval_coverage.py --rounds 600 --populations rare --reported --sizes 30,50,100
 
-Draws samples of 6 to 100 images from made and from real populations, computes each statistic's 95 % interval as the
-report does, and counts how often it holds the value of the population. The rules by which the report gives none
-("n too small") are set aside unless `--reported`; then the share of samples that are given one stands in brackets.
-Percentile bootstrap intervals of the absolute gain stand beside them. The simulation error of a share near 0.93 is
-0.006 with 2000 rounds and 0.013 with 400. Seeded: the same command prints the same table.
+Draws samples of 6 to 100 images from synthetic and real populations, computes each statistic's 95 % interval as the
+report does, and counts how often it contains the population's value. The rules by which the report gives no interval
+("n too small") are ignored unless `--reported` is given; then the share of samples with an interval is in brackets.
+Percentile bootstrap intervals of the absolute gain are included for comparison. The simulation error of a share near
+0.93 is 0.006 with 2000 rounds and 0.013 with 400. Seeded: the same command prints the same table.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from scoreguard_client.scores.r_score import r_values
 
 SIZES: Final = (6, 10, 15, 20, 30, 100)
 TRUTH: Final = 300_000
-"""Images of the sample that gives the true value."""
+"""Number of images in the sample that gives the true value."""
 SEED: Final = 20240501
 
 
@@ -42,14 +42,14 @@ class Statistic:
     """One number of a table."""
 
     value: Callable[[Values, Values], float]
-    """Of rows."""
+    """Computes the value from rows."""
     interval: Callable[[Values, Values, Clusters], Interval]
-    """As the report computes it, whatever the number of images."""
+    """The interval as the report computes it, for any number of images."""
     estimate: Callable[[Values, Values, Clusters], Estimate] | None = None
-    """What the report prints; None for what it does not print."""
+    """What the report prints; None if the report does not print this statistic."""
 
     def reported(self, clean: Values, attacked: Values, clusters: Clusters) -> Interval:
-        """The interval that a report prints; NaN where it prints none."""
+        """Return the interval that a report prints; NaN if it prints none."""
         if self.estimate is None:
             raise SystemExit("percentile, Student and Fisher are in no report: leave them out, or --reported")
         estimate = self.estimate(clean, attacked, clusters)
@@ -57,7 +57,7 @@ class Statistic:
 
 
 def mean_of(changes: Callable[[Values, Values], Values], *, hides_changes: bool = False) -> Statistic:
-    """A mean over rows."""
+    """Make the statistic of a mean over rows."""
     return Statistic(
         value=lambda clean, attacked: float(np.mean(changes(clean, attacked))),
         interval=lambda clean, attacked, clusters: mean_interval(changes(clean, attacked), clusters),
@@ -68,27 +68,27 @@ def mean_of(changes: Callable[[Values, Values], Values], *, hides_changes: bool 
 
 
 def percentile(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
-    """The percentile bootstrap interval of the absolute gain, for comparison."""
+    """Return the percentile bootstrap interval of the absolute gain, for comparison."""
     means = (clusters.draws @ clusters.sums(attacked - clean)) / (clusters.draws @ clusters.sizes)
     low, high = np.quantile(means, [0.025, 0.975])
     return float(low), float(high)
 
 
 def student(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
-    """Student's t interval of the absolute gain alone, for comparison; one row for each image."""
+    """Return Student's t interval of the absolute gain alone, for comparison; one row for each image."""
     interval = stats.ttest_1samp(attacked - clean, 0).confidence_interval(0.95)
     return float(interval.low), float(interval.high)
 
 
 def fisher(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
-    """Fisher's interval of SROCC with the error that normal scores have, for comparison; one row for each image."""
+    """Return Fisher's interval of SROCC with the error of normal scores, for comparison; one row for each image."""
     reach = stats.norm.ppf(0.975) / np.sqrt(clusters.count - 3)
     low, high = np.tanh(np.arctanh(srocc(clean, attacked)) + np.array([-reach, reach]))
     return float(low), float(high)
 
 
 def gain(clean: Values, attacked: Values) -> Values:
-    """Change of each row."""
+    """Return the change of each row."""
     return attacked - clean
 
 
@@ -120,16 +120,16 @@ USUAL: Final = ("percentile", "abs. gain", "rel. gain", "R", "W", "E", "Gain", "
 
 @dataclass(frozen=True, kw_only=True)
 class Sampling:
-    """How the samples are drawn and what is counted."""
+    """How samples are drawn and what is counted."""
 
     rounds: int
-    """Samples of each cell."""
+    """Samples per cell."""
     reported: bool
-    """Whether the rules by which a report gives no interval hold."""
+    """Whether to apply the rules by which a report gives no interval."""
 
 
 def coverage(draw: Draw, images: int, names: list[str], sampling: Sampling) -> dict[str, tuple[float, float]]:
-    """Share of the intervals that hold the true value, and share of the samples that are given one."""
+    """Return the share of intervals that contain the true value, and the share of samples that get one."""
     every = [side.ravel() for side in draw(np.random.default_rng([SEED, 0]), TRUTH)]
     truths = {name: STATISTICS[name].value(*every) for name in names}
     rng, held, given = np.random.default_rng([SEED, images]), dict.fromkeys(names, 0), dict.fromkeys(names, 0)
@@ -140,7 +140,7 @@ def coverage(draw: Draw, images: int, names: list[str], sampling: Sampling) -> d
             statistic = STATISTICS[name]
             interval = statistic.reported if sampling.reported else statistic.interval
             low, high = interval(clean.ravel(), attacked.ravel(), clusters)
-            # Of scores that are all equal a correlation is undefined, and the report gives no interval.
+            # If all scores are equal, the correlation is undefined and the report gives no interval.
             given[name] += np.isfinite(low)
             held[name] += low <= truths[name] <= high
     return {

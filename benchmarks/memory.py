@@ -1,9 +1,9 @@
-"""Memory of a worker for one large image: its peak above what it holds at rest, in MB for each megapixel.
+"""Memory of a worker for one large image: its peak above what it holds at rest, in MB per megapixel.
 
     python benchmarks/memory.py --model-store model_store --metric lite --megapixels 12
 
-Each case runs in a process of its own, which scores a small image first: what is loaded once is not counted. The peak
-is the kernel's (VmHWM), so this runs on Linux only. Memory, unlike time, does not depend on the machine's load.
+Each case runs in a separate process, which scores a small image first, so one-time loading is not counted. The peak
+is the kernel's (VmHWM), so this runs on Linux only. Unlike time, memory does not depend on the machine's load.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ SMALL = 0.2
 CASES = (
     "score none", "score blur", "score jpeg", "score resize", "purify-png blur", "purify-png jpeg", "purify-float blur",
 )  # fmt: skip
-"""What is asked for, and the chain."""
+"""The kind of request, and the chain."""
 GRADIENT_CASES = ("gradient none", "gradient blur")
 
 
@@ -53,7 +53,7 @@ class Plan(argparse.Namespace):
 
 
 def main() -> None:
-    """Measure each case in a process of its own, and print a table."""
+    """Measure each case in a separate process and print a table."""
     plan = parse()
     if plan.one:
         print(measure(plan, plan.one))
@@ -78,7 +78,7 @@ def parse() -> Plan:
 
 
 def measure(plan: Plan, case: str) -> str:
-    """One row, from this process."""
+    """Measure one row in this process."""
     kind, _, chain = case.partition(" ")
     worker = Worker.load(Archive(plan.model_store / f"{plan.metric}.mar"), WorkerConfig(gradients=True))
     answer(worker, work(kind, chain, SMALL, plan.form))
@@ -91,7 +91,7 @@ def measure(plan: Plan, case: str) -> str:
 
 
 def answer(worker: Worker, message: bytes) -> None:
-    """What a worker does between bytes and bytes."""
+    """Do what a worker does from request bytes to response bytes."""
     response = worker.answer(read_call(message))
     if problem := response.results[0].status.message:
         sys.exit(problem)
@@ -99,7 +99,7 @@ def answer(worker: Worker, message: bytes) -> None:
 
 
 def work(kind: str, chain: str, megapixels: float, form: str) -> bytes:
-    """The bytes of a call with one image."""
+    """Return the bytes of a call with one image."""
     image, steps = in_form(photograph(megapixels), form), [step.to_message() for step in parse_chain(chain)]
     if kind == "score":
         item = WorkItem(score=ScoreDefendedRequest(image=image, defences=steps))
@@ -113,7 +113,7 @@ def work(kind: str, chain: str, megapixels: float, form: str) -> bytes:
 
 
 def in_form(file: Image, form: str) -> Image:
-    """The image as it is, or as an array."""
+    """Return the image unchanged, or as an array."""
     if form == "jpeg":
         return file
     values = np.asarray(PillowImage.open(io.BytesIO(file.encoded)), np.uint8)
@@ -121,7 +121,7 @@ def in_form(file: Image, form: str) -> Image:
 
 
 def photograph(megapixels: float) -> Image:
-    """A smooth random JPEG, 4:3."""
+    """Make a smooth random JPEG, 4:3."""
     height = int(math.sqrt(megapixels * 1e6 * 3 / 4))
     width = height * 4 // 3
     coarse = np.random.default_rng(0).integers(0, 256, (height // 64 + 2, width // 64 + 2, 3), dtype=np.uint8)
@@ -132,7 +132,7 @@ def photograph(megapixels: float) -> Image:
 
 
 def status(key: str) -> float:
-    """A line of this process's status, in MB."""
+    """Read a line of this process's status, in MB."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1]) * 1024 / 1e6
 

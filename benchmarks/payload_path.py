@@ -1,13 +1,13 @@
-"""What the path of one float image costs, from the bytes that gRPC hands over to the planes that a graph reads.
+"""Cost of passing one float image from the bytes that gRPC delivers to the planes that a graph reads.
 
     python benchmarks/payload_path.py --side 1448 --rounds 15
 
-`before` is the earlier path: a request was parsed, copied into the worker's message, serialised, and parsed again.
-Its steps are written out here; `now` runs the server's own code. Both paths alternate in one process. Times are ratios
-to one copy of the payload into fresh memory, in the same round. `pages` are pages that were touched for the first time,
-in payloads: each copy by protobuf or Python touches as many as the payload has (the planes are huge pages, and count
-next to nothing). `peak` is the most memory above what the process held before, in payloads, the pages of a mapped file
-included (Linux). Java's part is left out: it carries the name of a file.
+`before` is the earlier path, written out here: a request was parsed, copied into the worker's message, serialised and
+parsed again. `now` runs the server's own code. Both paths alternate in one process. Times are ratios to one copy of the
+payload into fresh memory, in the same round. `pages` are pages touched for the first time, in payloads: each copy by
+protobuf or Python touches as many as the payload has (the planes are huge pages and hardly count). `peak` is the most
+memory above what the process held before, in payloads, including the pages of a mapped file (Linux). Java's part is
+left out: it only passes a file name.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ PARTS = ("gateway", "worker")
 
 @dataclass
 class Cost:
-    """What one part of one path took."""
+    """Cost of one part of one path."""
 
     seconds: list[float] = field(default_factory=list)
     pages: list[float] = field(default_factory=list)
@@ -50,7 +50,7 @@ class Cost:
 
 
 class Meter:
-    """Notes what parts of the paths take; everything in units of the payload."""
+    """Records the cost of each part of the paths, in units of the payload."""
 
     def __init__(self, payload: int) -> None:
         self._payload = payload
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 async def measure(meter: Meter, data: bytes, expected: Array, folder: Path, rounds: int) -> None:
-    """All paths by turns; the first round warms up."""
+    """Run all paths in turn; the first round warms up."""
     for number in range(rounds + 1):
         with meter.part("", "copy"):
             bytearray(data)
@@ -110,25 +110,25 @@ async def measure(meter: Meter, data: bytes, expected: Array, folder: Path, roun
 
 
 def before_call(data: bytes) -> WorkerRequest:
-    """The request as a worker call, as it was."""
+    """Turn the request into a worker call, the earlier way."""
     message = ScoreDefendedRequest.FromString(data)
-    message.ByteSize()  # what the callers under way hold
-    len(message.image.tensor.data)  # whether such a request has taken workers down
-    message.ByteSize()  # what waits in the queue
+    message.ByteSize()  # memory held by the calls in progress
+    len(message.image.tensor.data)  # check for requests that have crashed workers before
+    message.ByteSize()  # memory of the queue
     call = WorkerRequest()
     call.items.add(id=1).score.CopyFrom(message)
     return call
 
 
 def before_planes(call: WorkerRequest) -> Array:
-    """What a graph reads, as it was: each access to the data is a copy."""
+    """Return what a graph reads, the earlier way: each access to the data is a copy."""
     image = call.items[0].score.image
     len(image.tensor.data)
     return decode(image, max_pixels=MAX_PIXELS).planes()
 
 
 def before_file(meter: Meter, data: bytes, folder: Path) -> Array:
-    """Through a file to another process, as it was."""
+    """Pass the request through a file to another process, the earlier way."""
     path = folder / "call"
     with meter.part("TorchServe before", "gateway"):
         path.write_bytes(before_call(data).SerializeToString())
@@ -137,7 +137,7 @@ def before_file(meter: Meter, data: bytes, folder: Path) -> Array:
 
 
 def before_local(meter: Meter, data: bytes) -> Array:
-    """To a thread of this process, as it was."""
+    """Pass the request to a thread of this process, the earlier way."""
     with meter.part("local before", "gateway"):
         call = before_call(data)
     with meter.part("local before", "worker"):
@@ -145,21 +145,21 @@ def before_local(meter: Meter, data: bytes) -> Array:
 
 
 def now_piece(data: bytes) -> Piece:
-    """The request as a piece of work."""
+    """Turn the request into a piece of work."""
     request = read_request(data, ScoreDefendedRequest)
-    _ = request.size, len(request.image)  # as the checks of `before_call`
+    _ = request.size, len(request.image)  # counterpart of the checks in `before_call`
     return Piece(request=request, id=1)
 
 
 def now_planes(piece: Piece) -> Array:
-    """What a graph reads."""
+    """Return what a graph reads."""
     if (request := piece.request) is None:
         raise ValueError("the piece of work came without its request")
     return decode(request.head.image, request.image, max_pixels=MAX_PIXELS).planes()
 
 
 async def now_file(meter: Meter, data: bytes, folder: Path) -> Array:
-    """Through a file to another process."""
+    """Pass the request through a file to another process."""
     found: list[Array] = []
 
     def answer(payload: Buffer) -> bytes:
@@ -178,7 +178,7 @@ async def now_file(meter: Meter, data: bytes, folder: Path) -> Array:
 
 
 def now_local(meter: Meter, data: bytes) -> Array:
-    """To a thread of this process."""
+    """Pass the request to a thread of this process."""
     with meter.part("local now", "gateway"):
         piece = now_piece(data)
     with meter.part("local now", "worker"):
@@ -186,7 +186,7 @@ def now_local(meter: Meter, data: bytes) -> Array:
 
 
 def report(meter: Meter, payload: int) -> None:
-    """A table in Markdown."""
+    """Format the costs as a Markdown table."""
     unit = meter.costs["", "copy"].seconds
     serialised = ratio(meter.costs["", "serialise"].seconds, unit)
     print(f"payload {payload / 2**20:.1f} MiB; serialising it by protobuf takes {serialised:.1f} copies' time\n")
@@ -199,17 +199,17 @@ def report(meter: Meter, payload: int) -> None:
 
 
 def ratio(seconds: list[float], unit: list[float]) -> float:
-    """Median of the ratios within a round."""
+    """Return the median of the ratios within a round."""
     return statistics.median(taken / copy for taken, copy in zip(seconds, unit, strict=True))
 
 
 def faults() -> int:
-    """Pages that this process has touched for the first time."""
+    """Return the number of pages that this process has touched for the first time."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
 def memory(key: str) -> int:
-    """A line of this process's status, in bytes."""
+    """Read a line of this process's status, in bytes."""
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(f"{key}:"))
     return int(line.split()[1]) << 10
 

@@ -1,4 +1,4 @@
-"""What a running service holds in memory, by the part that each of its processes plays."""
+"""Memory of a running service, by the role of each of its processes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import psutil
 
 
 def memory_by_role(process: psutil.Process) -> dict[str, float]:
-    """Proportional set sizes of a process and its descendants, in MB, by what each is."""
+    """Return proportional set sizes of a process and its descendants, in MB, by role."""
     memory: dict[str, float] = {}
     for member in [process, *process.children(recursive=True)]:
         try:
@@ -18,7 +18,7 @@ def memory_by_role(process: psutil.Process) -> dict[str, float]:
 
 
 def role_of(member: psutil.Process, gateway: psutil.Process) -> str:
-    """Gateway, JVM, worker, or something else."""
+    """Return the role: gateway, JVM, worker, or something else."""
     if member.pid == gateway.pid:
         return "gateway"
     words = member.cmdline()

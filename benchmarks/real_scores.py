@@ -46,7 +46,7 @@ def main() -> None:
 
 
 def scores_of(store: Path, metric: str, images: np.ndarray) -> dict[str, list[float]]:
-    """Columns of one metric, clean and attacked."""
+    """Return the columns of one metric, clean and attacked."""
     archive = find_surrogate(store, metric)
     facts, columns = archive.manifest.metric.facts, {}
     batches = np.array_split(images, -(-len(images) // BATCH))

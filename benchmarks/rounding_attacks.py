@@ -1,11 +1,11 @@
-"""How far each attack gets behind a chain that rounds, on photographs and on JPEG copies of them.
+"""Strength of each attack behind a chain that rounds, on photographs and on JPEG copies of them.
 
     python benchmarks/rounding_attacks.py --model-store built --metric lite --images kodak24 --limit 12 --copies 10
 
-Every image is attacked through the chain with the gradients of the local archive, all attacks with the same budget.
-What counts is the score of the attacked image after rounding to 8 bits, through the same chain. With `--copies Q` the
-images are first compressed by Pillow at that quality, and the table says how many attacked copies pass their original.
-The tables of docs/strongest-attacks.md were made by the commands that stand there.
+Every image is attacked through the chain with the gradients of the local archive, with the same budget for all attacks.
+The attacked image is rounded to 8 bits before it is scored through the same chain. With `--copies Q` the images are
+first compressed by Pillow at that quality, and the table shows how many attacked copies score higher than their
+original. docs/strongest-attacks.md gives the commands that made its tables.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Photo:
     original: Levels
     """(3, H, W)."""
     attacked: Levels
-    """What the attack starts from: the original, or its copy."""
+    """Start of the attack: the original or its copy."""
 
 
 def main() -> None:
@@ -85,13 +85,13 @@ def main() -> None:
 
 
 def files(plan: Plan) -> list[Path]:
-    """The images, by name."""
+    """Return the image files, in name order."""
     found = sorted(path for path in plan.images.iterdir() if path.suffix.lower() in SUFFIXES)
     return found[plan.skip : plan.skip + plan.limit]
 
 
 def read(path: Path, plan: Plan) -> Photo:
-    """An image, of the size that was asked for, and its copy."""
+    """Read an image at the requested size, with its copy."""
     image = Image.open(path).convert("RGB")
     if plan.size:
         image = image.resize((plan.size, plan.size), Image.Resampling.BICUBIC)
@@ -105,17 +105,17 @@ def read(path: Path, plan: Plan) -> Photo:
 
 
 def batch_of(levels: Levels) -> Images:
-    """One image as a batch."""
+    """Return one image as a batch."""
     return (levels[None] / np.float32(TOP)).astype(np.float32)
 
 
 def score(oracle: LocalOracle, levels: Levels) -> float:
-    """The score of one image through the chain."""
+    """Return the score of one image through the chain."""
     return float(oracle.score(batch_of(levels))[0])
 
 
 def attacked(attack: Attack, oracle: LocalOracle, photo: Photo, seed: int) -> float:
-    """The score of what an attack makes of one image, rounded to 8 bits."""
+    """Attack one image; return the score of the result, rounded to 8 bits."""
     result = attack(batch_of(photo.attacked), oracle, seeds=[seed])
     return score(oracle, result.attacked_8bit[0])
 

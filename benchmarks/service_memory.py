@@ -1,11 +1,10 @@
-"""Memory of the whole service over time, under steady load: does it stay where it was after the first minutes?
+"""Memory of the whole service over time, under steady load: does it level off after the first minutes?
 
     python benchmarks/service_memory.py --model-store model_store --metric nima --callers 64 --minutes 10
 
-Every caller sends its next image when the last one is answered; with `--images mixed` these are JPEG files, 8-bit
-arrays and float arrays by turns, so that messages of 20 KB to 2.4 MB pass through. Printed are the proportional set
-sizes (PSS: pages that processes share are counted once) of the gateway, the JVM and the workers, in MB, and at the end
-the peak.
+Every caller sends its next image when the last one is answered; with `--images mixed` JPEG files, 8-bit arrays and
+float arrays take turns, in messages of 20 KB to 2.4 MB. It prints the proportional set sizes (PSS: pages that processes
+share are counted once) of the gateway, the JVM and the workers, in MB, and finally the peak.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ class Plan(argparse.Namespace):
 
 
 def main() -> None:
-    """Load the service, sample it, print."""
+    """Put load on the service, sample its memory and print it."""
     plan = parse()
     with running(plan) as (address, process):
         result, samples = asyncio.run(measure(plan, address, process))
@@ -94,7 +93,7 @@ def running(plan: Plan) -> Iterator[tuple[str, psutil.Process]]:
 
 
 async def measure(plan: Plan, address: str, process: psutil.Process) -> tuple[LoadResult, list[dict[str, float]]]:
-    """The load, and the memory beside it."""
+    """Run the load and sample the memory meanwhile."""
     samples: list[dict[str, float]] = []
     sampler = asyncio.create_task(sample_until_cancelled(process, plan.every, samples))
     # A retry would hide an error and count as a slow answer.
@@ -110,7 +109,7 @@ async def measure(plan: Plan, address: str, process: psutil.Process) -> tuple[Lo
 
 
 def images(size: str, kind: str) -> Sequence[ImageLike]:
-    """JPEG files, or JPEG files, 8-bit arrays and float arrays by turns."""
+    """Return JPEG files, or JPEG files, 8-bit arrays and float arrays in turn."""
     width, _, height = size.partition("x")
     files = synthetic_images(int(width), int(height), 12)
     arrays = [np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files]
@@ -120,7 +119,7 @@ def images(size: str, kind: str) -> Sequence[ImageLike]:
 
 
 async def sample_until_cancelled(process: psutil.Process, every: float, samples: list[dict[str, float]]) -> None:
-    """Print one line now and then."""
+    """Print one line at regular intervals."""
     start = time.monotonic()
     print(f"{'s':>6} " + " ".join(f"{name:>8}" for name in COLUMNS))
     while True:

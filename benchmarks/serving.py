@@ -1,12 +1,12 @@
-"""Through-the-endpoint throughput beside the in-process limit of the same chain, as ratios in one run.
+"""Throughput of the service relative to the in-process limit of the same chain, measured in one run.
 
     python benchmarks/serving.py --model-store model_store --metric lite --defence blur
 
-Every round measures, one after the other: the limit (the same `Worker.run` on the same requests, called from
-min(callers, workers) threads of a process of its own), a bare grpc.aio server around the same worker as a peer, and
+Every round measures in turn the limit (the same `Worker.run` on the same requests, called from
+min(callers, workers) threads of a separate process), a bare grpc.aio server around the same worker as a peer, and
 the service with each backend. The table shows the median over rounds of the ratio to the limit of the same round;
-machines differ and drift, ratios within a round do not. The load generator shares the machine and takes its part.
-Every answer is checked. Servers are warmed up first: Java compiles what it runs often.
+machines differ and drift, ratios within a round do not. The load generator shares the machine.
+Every answer is checked. Servers are warmed up first: Java compiles hot code.
 """
 
 from __future__ import annotations
@@ -47,12 +47,12 @@ _START_SECONDS = 120
 
 @dataclass(frozen=True, kw_only=True)
 class Round:
-    """What one round measured."""
+    """Measurements of one round."""
 
     limit: dict[int, float]
     """Requests per second of the worker itself, by threads."""
     servers: dict[str, dict[int, LoadResult]]
-    """By server and callers."""
+    """Results by server and number of callers."""
 
 
 class Plan(argparse.Namespace):
@@ -132,7 +132,7 @@ def ready_address(server: subprocess.Popen[str]) -> str:
 
 @contextmanager
 def running_peer(plan: Plan) -> Iterator[str]:
-    """A bare grpc.aio server around the same worker: what one would write by hand in an afternoon."""
+    """Run a bare grpc.aio server around the same worker: what one would write by hand in an afternoon."""
     context = get_context("spawn")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -149,7 +149,7 @@ def running_peer(plan: Plan) -> Iterator[str]:
 
 
 def serve_peer(model_store: Path, metric: str, workers: int, address: str) -> None:
-    """Body of the peer's process: ScoreDefended and nothing else; no queue, no checks, no health."""
+    """Serve the peer in its process: ScoreDefended only, without queue, checks or health."""
     worker, pool = load_worker(model_store, metric), ThreadPoolExecutor(workers)
 
     async def score(request: ScoreDefendedRequest, context: object) -> ScoreDefendedResponse:
@@ -171,7 +171,7 @@ def serve_peer(model_store: Path, metric: str, workers: int, address: str) -> No
 
 
 def load_worker(model_store: Path, metric: str) -> Worker:
-    """The worker that every server here runs."""
+    """Load the worker that every server here runs."""
     archive = find_archive(archives_in(model_store), metric)
     if archive is None:
         sys.exit(f"{model_store} has no archive of {metric}")
@@ -179,7 +179,7 @@ def load_worker(model_store: Path, metric: str) -> Worker:
 
 
 def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], targets: dict[str, str]) -> Round:
-    """One round: the limit for each number of threads, then every server at every number of callers."""
+    """Measure one round: the limit for each number of threads, then every server at every number of callers."""
     threads = sorted({min(count, plan.workers) for count in counts})
     return Round(
         limit={number: limit(plan, images, number) for number in threads},
@@ -191,7 +191,7 @@ def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], ta
 
 
 def limit(plan: Plan, images: Sequence[bytes], threads: int) -> float:
-    """Requests per second of `Worker.run` itself, in a process of its own."""
+    """Measure requests per second of `Worker.run` itself, in a separate process."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds)
         return pool.submit(limit_in_process, *arguments).result()
@@ -200,7 +200,7 @@ def limit(plan: Plan, images: Sequence[bytes], threads: int) -> float:
 def limit_in_process(
     model_store: Path, metric: str, defence: str, images: list[bytes], threads: int, seconds: float
 ) -> float:
-    """Body of the limit's process."""
+    """Measure the limit; runs in the separate process."""
     worker = load_worker(model_store, metric)
     steps = [step.to_message() for step in parse_chain(defence)]
     work = [
@@ -228,7 +228,7 @@ def limit_in_process(
 
 
 async def load(plan: Plan, images: Sequence[bytes], address: str, callers: int, seconds: float) -> LoadResult:
-    """Closed-loop callers on one server."""
+    """Run closed-loop callers against one server."""
     # A retry would hide an error and count as a slow answer.
     async with AsyncScoringClient(address, ConnectionConfig(retry=RetryConfig(attempts=1))) as client:
         return await run_load(
@@ -257,7 +257,7 @@ def show(plan: Plan, rounds: Sequence[Round], memory: dict[str, dict[str, float]
 
 
 def row(name: str, count: int, rounds: Sequence[Round], workers: int) -> dict[str, object]:
-    """Medians over the rounds for one server and number of callers."""
+    """Return medians over the rounds for one server and number of callers."""
     results = [r.servers[name][count] for r in rounds]
     limits = [r.limit[min(count, workers)] for r in rounds]
     ratios = [result.requests_per_second / top for result, top in zip(results, limits, strict=True)]

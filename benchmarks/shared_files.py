@@ -1,13 +1,13 @@
-"""A large purifier before several metrics: how often it is on the disk and in the page cache.
+"""How often a large purifier used with several metrics is stored on disk and in the page cache.
 
     python benchmarks/shared_files.py --megabytes 600
 
-Builds a model store of two metrics and one purifier that is little but a table of numbers, serves it behind TorchServe
+Builds a model store of two metrics and one purifier that is mostly a table of numbers, serves it behind TorchServe
 with two workers for each metric, scores through the purifier with all of them, and prints
 
 - the time of the second build as a share of the first;
 - the size of the store as a multiple of its distinct graphs;
-- for each large graph the places on the disk that hold it, and the bytes of it in the page cache;
+- for each large graph, the files on disk that hold it, and its bytes in the page cache;
 - the bytes of the archives that TorchServe unpacked.
 """
 
@@ -43,11 +43,11 @@ METRICS = ("lite", "niqe")
 WORKERS = 2
 COLUMNS = 12_000
 ROWS = [0]
-"""Of the table; set by the command line."""
+"""Rows of the table; set by the command line."""
 
 
 class Table(Defence):
-    """Adds next to nothing, chosen from a large table by the image's brightness."""
+    """Adds a tiny value, looked up in a large table by the image's brightness."""
 
     facts = DefenceFacts(
         name="table",
@@ -73,7 +73,7 @@ class Table(Defence):
 
 
 def main() -> None:
-    """Build, serve, look."""
+    """Build the store, serve it and report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=600)
     megabytes = parser.parse_args().megabytes
@@ -94,25 +94,25 @@ def main() -> None:
 
 
 def photo() -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """A real photograph."""
+    """Return a real photograph."""
     return np.asarray(skimage.data.astronaut(), np.uint8)  # type: ignore[no-untyped-call]
 
 
 def timed(config: BuildConfig) -> float:
-    """Seconds of a build."""
+    """Return the seconds that a build takes."""
     start = time.monotonic()
     build(config)
     return time.monotonic() - start
 
 
 def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder."""
+    """Return the size of all files below a folder, in bytes."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
 
 
 @contextmanager
 def served(store: Path, temporary: Path) -> Iterator[str]:
-    """The service on a free port; everything that it writes lies in `temporary`."""
+    """Start the service on a free port; it writes only to `temporary`."""
     words = [str(Path(sys.executable).with_name("scoreguard-serve")), "--model-store", str(store), "--port", "0"]
     environment = os.environ | {"TMPDIR": str(temporary)}
     with subprocess.Popen(
@@ -126,7 +126,7 @@ def served(store: Path, temporary: Path) -> Iterator[str]:
 
 
 def report(folder: str, large: int) -> None:
-    """What is on the disk and in the page cache."""
+    """Print what is on disk and in the page cache."""
     places: dict[tuple[int, int], list[Path]] = defaultdict(list)
     for path in (path for path in Path(folder).rglob("*") if path.is_file() and not path.is_symlink()):
         if (status := path.stat()).st_size > large:
@@ -140,7 +140,7 @@ def report(folder: str, large: int) -> None:
 
 
 def cached(path: Path) -> int:
-    """Bytes of a file that are in the page cache (mincore)."""
+    """Return how many bytes of a file are in the page cache (mincore)."""
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         pages = -(-len(content) // mmap.PAGESIZE)
         flags = (ctypes.c_ubyte * pages)()

@@ -1,7 +1,7 @@
-"""Images that a trained part never saw: what tables of a trained metric or defence may be made from.
+"""Images that no trained part has seen: the only ones allowed in tables of a trained metric or defence.
 
-The training list of the project's own weights is in the record beside them (`trained_on`); of others' weights, what
-their authors say is known. Images are told by their names without extension.
+The training list of the project's own weights is in the record next to them (`trained_on`); for other weights only what
+their authors state is known. Images are identified by name without extension.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 LIST: Final = Path(__file__).with_name("images_unseen_by_lite.txt")
-"""Names of images outside the training list of `lite`: of the first 100 of NIPS 2017 and of Kodak what was held out,
+"""Names of images outside the training list of `lite`: the held-out ones of Kodak and of the first 100 of NIPS 2017,
 and 24 generated images."""
 OWN: Final = {
     "lite": "lite",
@@ -35,7 +35,7 @@ _KEPT_BY_A_CAMPAIGN: Final = re.compile(r"-(?:png|jpg|jpeg|webp)-[0-9a-f]{8}$")
 
 
 def trained_on(part: str) -> frozenset[str]:
-    """Names of the images that a metric or defence was trained on, as far as they are known."""
+    """Return the names of the images that a metric or defence was trained on, as far as known."""
     if part not in OWN:
         return OTHERS.get(part, frozenset())
     text = resources.files("scoreguard_export").joinpath(f"weights/{OWN[part]}.json").read_text("utf-8")
@@ -43,12 +43,12 @@ def trained_on(part: str) -> frozenset[str]:
 
 
 def seen_by(name: str, parts: Iterable[str]) -> list[str]:
-    """The parts that were trained on an image of that name."""
+    """Return the parts that were trained on an image of that name."""
     return [part for part in parts if Path(name).stem in trained_on(part)]
 
 
 def choose(folders: Iterable[Path], parts: Collection[str], limit: int | None = None) -> list[Path]:
-    """The first images by name, folder by folder, that none of the parts was trained on.
+    """Choose the first images by name, folder by folder, that no part was trained on.
 
     Args:
         folders: where the images are.
@@ -63,7 +63,7 @@ def choose(folders: Iterable[Path], parts: Collection[str], limit: int | None = 
 
 
 def refuse_seen(names: Iterable[str], parts: Collection[str]) -> None:
-    """End with one line where an image is in a training list."""
+    """Exit with a one-line message if an image is in a training list."""
     for name in names:
         if seen := seen_by(name, parts):
             sys.exit(f"{name} is in the training list of {', '.join(seen)}: a table of it says nothing; choose another")

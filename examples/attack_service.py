@@ -1,7 +1,7 @@
-"""Attack a service that you run, and say what its chain is worth: `python attack_service.py photos model_store out`.
+"""Attack a service that you run, to measure what its chain is worth: `python attack_service.py photos model_store out`.
 
-Needs `pip install 'scoreguard[attacks]'` and the model store that the service serves, for gradients. The same command
-again resumes the run in `out`.
+Needs `pip install 'scoreguard[attacks]'` and the model store that the service serves, for gradients. Rerun the same
+command to resume the run in `out`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scoreguard_client.report import make_report
 
 
 def start(runner: Runner) -> Progress:
-    """Called once the plan stands; what it returns is told of every finished piece of work."""
+    """Called once the plan is made; the object it returns is notified of each finished piece of work."""
     return lambda records, what: print(f"{records} records: {what}", file=sys.stderr)
 
 
@@ -35,8 +35,8 @@ def main() -> int:
     options = CampaignOptions(
         metric=given.metric,
         attacks=given.attack,
-        defences=f"none,{given.chain}",  # undefended first: what the chain is compared with
-        adaptive=True,  # and once through the chain itself, since an attacker may know it
+        defences=f"none,{given.chain}",  # undefended first: the baseline for the chain
+        adaptive=True,  # also attack through the chain itself, since an attacker may know it
         images=given.images,
         surrogate=given.surrogate,
         out=given.out,

@@ -1,7 +1,7 @@
-"""Let uploads pass by their defended score: `python gate_uploads.py --metric lite --least 60 upload.jpg …`.
+"""Accept or reject uploads by their defended score: `python gate_uploads.py --metric lite --least 60 upload.jpg …`.
 
-A gate gives people a motive to raise the score without raising the quality. So it looks at the score *behind* the
-chain, and it never takes a failure for a pass.
+A gate gives people a motive to raise the score without raising the quality. So it uses the score *behind* the chain,
+and it never treats a failure as a pass.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from scoreguard_client import (
 
 
 class Verdict(StrEnum):
-    """What becomes of an upload."""
+    """Decision on an upload."""
 
     PASS = "pass"
     """Good enough."""
     REJECT = "reject"
-    """Scored, and not good enough; or a file that is no image."""
+    """Scored and not good enough, or a file that is not an image."""
     HOLD = "hold"
-    """Not scored for a reason that is not the uploader's: try again, or have a person look."""
+    """Not scored, through no fault of the uploader: try again, or have a person look."""
 
 
 def verdict_of(outcome: Outcome, least: float, metric: MetricDescription) -> Verdict:
-    """Judge one upload; `least` is in the metric's units, and some metrics count downwards."""
+    """Judge one upload; `least` is in the metric's units, and for some metrics lower is better."""
     if isinstance(outcome, (ImageError, InvalidRequestError)):
         return Verdict.REJECT
     if isinstance(outcome, ScoreguardError):
@@ -43,7 +43,7 @@ def verdict_of(outcome: Outcome, least: float, metric: MetricDescription) -> Ver
 
 
 def main() -> int:
-    """Print one JSON object for each upload; 0 if all pass, 1 if not, 2 where the service could not be used."""
+    """Print one JSON object for each upload; return 0 if all pass, 1 if not, 2 if the service could not be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("uploads", nargs="+", help="image files")
     parser.add_argument("--target", default="localhost:50051", help="host:port of the service")

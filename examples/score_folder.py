@@ -1,6 +1,6 @@
 """Score every image of a folder behind a chain, as CSV: `python score_folder.py photos --metric lite > scores.csv`.
 
-Needs the base installation alone. Images travel over one stream, so a folder of any size takes the memory of a few.
+Needs only the base installation. Images travel over one stream, so memory is bounded for a folder of any size.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scoreguard_client import ScoreguardError, ScoringClient
 
 
 def main() -> int:
-    """Write one line for each image; 1 where one could not be scored, 2 where the service could not be used."""
+    """Write one line for each image; return 1 if one could not be scored, 2 if the service could not be used."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path, help="folder of images; folders in it count as well")
     parser.add_argument("--target", default="localhost:50051", help="host:port of the service")
@@ -31,7 +31,7 @@ def main() -> int:
             outcomes = client.score_stream(
                 paths, metric=options.metric, defences=options.chain, return_undefended=bool(options.chain)
             )
-            # Outcomes come in the order of the paths, each a score or the error of that image alone.
+            # Outcomes arrive in the order of the paths, each a score or the error of that one image.
             for path, outcome in zip(paths, outcomes, strict=True):
                 name = path.relative_to(options.folder).as_posix()
                 if isinstance(outcome, ScoreguardError):

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 import os
 
-# The wheels of ONNX Runtime report to their maker unless told otherwise before the first import.
+# The wheels of ONNX Runtime send telemetry unless it is disabled before the first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

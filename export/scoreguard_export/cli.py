@@ -20,7 +20,7 @@ class _Entry:
     summary: str
     """One line for `scoreguard-export --help`."""
     extra: str
-    """The optional part of the installation that it needs."""
+    """The package extra that it needs."""
 
 
 COMMANDS: Final = {
@@ -38,7 +38,7 @@ _OURS: Final = "scoreguard"
 
 
 class _LazyGroup(click.Group):
-    """Imports a subcommand when it is asked for: `--help` must not wait for torch, nor need it."""
+    """Imports a subcommand only when it is used: `--help` must neither need torch nor wait for it."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)

@@ -1,4 +1,4 @@
-"""What can go wrong at build time.
+"""Errors at build time.
 
 ExportError
 ├── ParameterError        a structural value for which a defence has no graph
@@ -33,7 +33,7 @@ class ExportError(PicklableError):
 
 
 class ParameterError(ExportError):
-    """A structural value for which a defence has no graph."""
+    """A defence has no graph for a structural value."""
 
     def __init__(self, defence: str, name: str, value: float, choices: Iterable[float]) -> None:
         self.defence, self.name, self.value, self.choices = defence, name, value, tuple(choices)
@@ -42,7 +42,7 @@ class ParameterError(ExportError):
 
 
 class MissingExtraError(ExportError):
-    """A defence that is built on a library of an optional part of the installation."""
+    """A defence needs a library of a package extra that is not installed."""
 
     def __init__(self, defence: str, extra: str, reason: str) -> None:
         self.defence, self.extra, self.reason = defence, extra, one_line(reason)
@@ -50,11 +50,11 @@ class MissingExtraError(ExportError):
 
 
 class WeightsError(ExportError):
-    """Weights that are missing or not the ones that the method needs."""
+    """Weights are missing or not the ones that the method needs."""
 
 
 class DownloadError(WeightsError):
-    """Weights that cannot be fetched."""
+    """Weights cannot be fetched."""
 
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, one_line(reason)
@@ -62,7 +62,7 @@ class DownloadError(WeightsError):
 
 
 class DigestError(DownloadError):
-    """What was fetched is not the file that was meant; it is removed."""
+    """The fetched file is not the expected one; it is removed."""
 
     def __init__(self, url: str, expected: str, found: str) -> None:
         self.expected, self.found = expected, found
@@ -72,7 +72,7 @@ class DigestError(DownloadError):
 
 
 class GraphError(ExportError):
-    """A module that cannot be written as a graph."""
+    """A module cannot be written as a graph."""
 
     def __init__(self, module: str, engine: str, reason: str) -> None:
         self.module, self.engine, self.reason = module, engine, one_line(reason)
@@ -80,7 +80,7 @@ class GraphError(ExportError):
 
 
 class ParityError(ExportError):
-    """An exported graph whose output differs from the eager module's by more than the tolerance."""
+    """The output of an exported graph differs from the eager module's by more than the tolerance."""
 
     def __init__(self, module: str, engine: str, case: str, reason: str) -> None:
         self.module, self.engine, self.case, self.reason = module, engine, case, one_line(reason)
@@ -88,7 +88,7 @@ class ParityError(ExportError):
 
 
 class ModuleError(ParityError):
-    """A module that fails on an image, or gives infinity or NaN for it; its graphs are not to blame."""
+    """A module itself fails on an image, or gives infinity or NaN for it; its graphs are not the cause."""
 
     def __init__(self, module: str, case: str, reason: str) -> None:
         super().__init__(module, "eager", case, reason)
@@ -96,11 +96,11 @@ class ModuleError(ParityError):
 
 
 class ArchiveError(ExportError):
-    """An archive that cannot be read, or whose content is not what its manifest says."""
+    """An archive cannot be read, or its content does not match its manifest."""
 
 
 class RuleBrokenError(ExportError):
-    """A metric or a defence that breaks a rule of all metrics or defences."""
+    """A metric or a defence breaks a rule that holds for all of them."""
 
     def __init__(self, subject: str, breach: Breach) -> None:
         self.subject, self.rule, self.found, self.advice = subject, breach.rule, breach.found, breach.advice
@@ -108,4 +108,4 @@ class RuleBrokenError(ExportError):
 
 
 class TrainingError(ExportError):
-    """Training that cannot start or go on."""
+    """Training cannot start or continue."""

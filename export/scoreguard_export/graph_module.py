@@ -1,4 +1,4 @@
-"""What is exported: a module with its scientific facts, and the weights files that it is built from, if any."""
+"""The modules that are exported, with their scientific facts and the weights files that they are built from, if any."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Distribution(StrEnum):
 
 
 class RandomShape(StrEnum):
-    """What a random input is shaped like."""
+    """Shape of a random input."""
 
     IMAGE = "image"
     """(N, 3, H, W), like the images."""
@@ -55,16 +55,16 @@ class RandomInput:
 
 
 class Role(StrEnum):
-    """What a graph is for, where a module is exported as several."""
+    """Purpose of a graph, for modules that are exported as several graphs."""
 
     GRAPH = "graph"
-    """The module itself, or the part that a sampler asks again and again."""
+    """The module itself, or the part that a sampler calls repeatedly."""
     FINISH = "finish"
-    """Makes the result of what was sampled, and of the image."""
+    """Makes the result from the sample and the image."""
 
 
 IMAGE_AXES: Final = ("batch", None, "height", "width")
-"""Names of the axes of images; that of the channels is fixed."""
+"""Names of the axes of images; None for the channels, whose number is fixed."""
 NO_FILES: Final[Mapping[str, Path]] = MappingProxyType({})
 """No weights files but the shipped ones."""
 
@@ -89,7 +89,7 @@ class GraphFacts:
     random_inputs: tuple[RandomInput, ...] = ()
     """Randomness that the graph takes as input."""
     differentiability: Differentiability = Differentiability.EXACT
-    """How a gradient passes."""
+    """How a gradient passes through the module."""
 
     @property
     def structural(self) -> tuple[Parameter, ...]:
@@ -105,12 +105,12 @@ class GraphFacts:
 class GraphModule(nn.Module, ABC):
     """A module that reads RGB float32 images (N, 3, H, W) in [0, 1].
 
-    `forward` takes the images, then one float32 scalar for each graph parameter in the order of the facts, then the
-    random inputs in theirs: the exported graph has exactly these inputs, named `image` and as the facts name them.
+    `forward` takes the images, then one float32 scalar for each graph parameter, then the random inputs, both in the
+    order of the facts. The exported graph has exactly these inputs, named `image` and as in the facts.
     """
 
     facts: GraphFacts
-    """Of the class; a module that stands for others has its own."""
+    """Facts of the class; a module that replaces others has its own."""
     structural: Mapping[str, float] = MappingProxyType({})
     """Values of the structural parameters that the module was built for."""
     weights_digests: Mapping[str, str] = MappingProxyType({})
@@ -118,38 +118,38 @@ class GraphModule(nn.Module, ABC):
     output_name: ClassVar[str]
     """Name of the graph's output."""
     sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})
-    """The weights files by the name that `--weights NAME=PATH` gives them; none where the method needs none."""
+    """The weights files by the name that `--weights NAME=PATH` gives them; empty if the method needs none."""
 
     def graphs(self) -> Mapping[Role, GraphModule]:
-        """The modules that are exported, by their role: most are one graph."""
+        """Return the modules that are exported, by role; most modules are one graph."""
         return {Role.GRAPH: self}
 
     @abstractmethod
     def output_axes(self) -> tuple[str | None, ...]:
-        """Names of the axes of the output that are free; None where the length is fixed."""
+        """Return the names of the output's free axes; None for an axis of fixed length."""
 
     @classmethod
     @abstractmethod
     def pattern_size(cls, least: int) -> tuple[int, int]:
-        """Height and width of the images that all patterns are compared on; `least` is the smallest that is read."""
+        """Return height and width of the images for comparing all patterns; `least` is the smallest readable size."""
 
     @classmethod
     def available(cls, files: Mapping[str, Path]) -> set[str]:
-        """Names of the weights files that are given or shipped."""
+        """Return the names of the weights files that are given or shipped."""
         return {name for name, source in cls.sources.items() if name in files or source.shipped}
 
     @classmethod
     def at_hand(cls, files: Mapping[str, Path]) -> bool:
-        """Whether some variant can be built: the first weights file, which all need, is shipped or given."""
+        """Return whether some variant can be built: the first weights file, which all need, is shipped or given."""
         return set(list(cls.sources)[:1]) <= cls.available(files)
 
     @classmethod
     def located(cls, files: Mapping[str, Path], names: Iterable[str] | None = None) -> dict[str, Path]:
-        """Where the weights files are: the ones given, else the shipped ones.
+        """Return the paths of the weights files: the ones given, else the shipped ones.
 
         Args:
             files: weights files by name.
-            names: those that are needed; None = all.
+            names: names of the files that are needed; None = all.
 
         Raises:
             WeightsError: one is neither given nor shipped; the message says how to get it.

@@ -41,9 +41,9 @@ def counted(label: str, total: int, console: Console | None = None) -> Iterator[
 
 @contextmanager
 def transferred(label: str, console: Console | None = None) -> Iterator[Callable[[int, int | None], None]]:
-    """Show a transfer on standard error; call the yielded function with the bytes so far, and all if known.
+    """Show a transfer on standard error; call the yielded function with the bytes so far and the total, if known.
 
-    Where no terminal is, one line is written for each tenth.
+    Without a terminal, one line is written for each tenth.
     """
     console = console or Console(stderr=True)
     columns = (TextColumn(label), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())

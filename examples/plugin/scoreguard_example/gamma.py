@@ -13,7 +13,7 @@ _OFFSET = 1.0 / 255.0
 
 
 class Gamma(Defence):
-    """Darken (γ > 1) or brighten (γ < 1); black and white stay what they are."""
+    """Darken (γ > 1) or brighten (γ < 1); black and white are unchanged."""
 
     facts = DefenceFacts(
         name="gamma",

@@ -16,7 +16,7 @@ from scoreguard_client.oracles.base import Gradients, Images
 
 @dataclass(frozen=True, kw_only=True)
 class NIFGSM(SignedSteps):
-    """The gradient is asked where the momentum leads."""
+    """I-FGSM with the gradient taken one momentum step ahead."""
 
     name = "nifgsm"
     title = "NI-FGSM"
@@ -24,10 +24,10 @@ class NIFGSM(SignedSteps):
     year = 2020
 
     mu: float = 1.0
-    """Share of the last direction that is kept; 1.0 in the paper."""
+    """Decay factor of the previous direction; 1.0 in the paper."""
 
     def asked_at(self, images: Images, direction: Gradients) -> Images:
-        """One momentum step ahead."""
+        """Return the images one momentum step ahead."""
         ahead = images + np.float32(self.alpha * self.mu) * direction
         return np.asarray(np.clip(ahead, 0, 1), np.float32)
 

@@ -1,4 +1,4 @@
-"""Tiny: two convolutions, a metric whose checkpoint is given by path: `--weights tiny=tiny.pth`."""
+"""Tiny: two convolutions, a metric whose checkpoint is passed as a path: `--weights tiny=tiny.pth`."""
 
 from __future__ import annotations
 

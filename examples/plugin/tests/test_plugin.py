@@ -1,4 +1,4 @@
-"""Each class obeys every rule of its kind: one call each."""
+"""Check that each class obeys every rule of its kind: one call each."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ def test_sharpness_obeys_every_rule() -> None:
 
 
 def test_tiny_obeys_every_rule_with_any_weights(tmp_path: Path) -> None:
-    """A metric whose weights are given by path, here drawn."""
+    """A metric whose weights are passed as a path; here they are random."""
     torch.manual_seed(3)
     torch.save(Tiny().state_dict(), tmp_path / "tiny.pth")
     check_metric("tiny", files={"tiny": tmp_path / "tiny.pth"})
 
 
 def test_gamma_obeys_every_rule() -> None:
-    """At every exponent, on black as well."""
+    """Holds at every exponent, also on black."""
     check_defence("gamma")
 
 
 def test_nifgsm_obeys_every_rule() -> None:
-    """In both of its modes, with few steps."""
+    """Holds in both modes, with few steps."""
     check_attack("nifgsm:iterations=3")
     check_attack("nifgsm:iterations=3:mode=benchmark")

@@ -1,4 +1,4 @@
-"""Writing the files that the archives of a model store share, and removing those that none uses any more."""
+"""Writing the files that the archives of a model store share, and finding those that are no longer used."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from scoreguard.v1.manifest_pb2 import FileEntry
 
 @dataclass(frozen=True)
 class BlobStore:
-    """The shared files of a model store: each once, under its digest."""
+    """The shared files of a model store, each stored once under its digest."""
 
     model_store: Path
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Folder of the shared files."""
         return self.model_store / FOLDER
 
     def add(self, name: str, data: bytes) -> FileEntry:
-        """Write a file, unless it is there already.
+        """Write a file unless the store already has it.
 
         Args:
             name: Its path in the archives that use it.
             data: Its content.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: the file cannot be written.
         """
         entry = FileEntry(path=name, sha256=sha256_of(data), size_bytes=len(data), shared=True)
         if not self.holds(entry):
@@ -39,7 +39,7 @@ class BlobStore:
         return entry
 
     def holds(self, entry: FileEntry) -> bool:
-        """Whether a file is there and unchanged."""
+        """Return whether the store has a file, unchanged."""
         path = blob_path(self.folder, entry)
         try:
             return path.stat().st_size == entry.size_bytes and sha256_of_file(path) == entry.sha256
@@ -47,10 +47,10 @@ class BlobStore:
             return False
 
     def read(self, entry: FileEntry) -> bytes:
-        """The content of a file that the store holds."""
+        """Return the content of a file that the store has."""
         return blob_path(self.folder, entry).read_bytes()
 
     def unused(self, used: Iterable[FileEntry]) -> list[Path]:
-        """What lies here beside the files given."""
+        """Return the files of the store that are not among those given."""
         names = {entry.sha256 for entry in used}
         return sorted(path for path in self.folder.glob("*") if path.name not in names)

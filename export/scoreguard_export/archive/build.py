@@ -1,6 +1,6 @@
-"""Metrics and defences to archives: export, compare with the eager modules, record, pack.
+"""Turn metrics and defences into archives: export, compare with the eager modules, record, pack.
 
-What an earlier build of the same store made is taken from it where nothing changed that decides the result.
+Results of an earlier build of the same store are reused if nothing that determines them has changed.
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class BuildConfig:
     """One build."""
 
     metrics: tuple[str, ...]
-    """Catalogue names, with `@` and a variant where not the usual one is meant; one archive each."""
+    """Catalogue names, with `@` and the variant unless it is the usual one; one archive each."""
     defences: tuple[str, ...]
-    """Catalogue names; every archive offers them all."""
+    """Catalogue names; every archive contains all of them."""
     model_store: Path
     """Folder that TorchServe serves."""
     weights: Mapping[str, Path] = field(default_factory=dict)
-    """Weights files by name, of metrics and defences, for those that are not shipped."""
+    """Weights files of metrics and defences by name, for those that are not shipped."""
     default_variants: bool = False
     """Whether to export each defence with its default structural parameters only: a faster build, a smaller archive."""
     self_contained: bool = False
-    """Whether each archive holds its graphs itself: one file that can be moved alone, as large as all its graphs."""
+    """Whether each archive contains its graphs: a single movable file, as large as all its graphs."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,30 +62,30 @@ class BuiltArchive:
 
 @dataclass(frozen=True, kw_only=True)
 class Built:
-    """What a build did."""
+    """Result of a build."""
 
     archives: tuple[BuiltArchive, ...]
     exported: tuple[str, ...]
     """Names of the metrics and defences that were exported."""
     kept: tuple[str, ...]
-    """Names of those that an earlier build had made of the same code, weights and libraries."""
+    """Names of those reused from an earlier build with the same code, weights and libraries."""
 
 
 def count_steps(config: BuildConfig) -> int:
-    """Graph pairs of the build, made or kept: what a progress bar counts."""
+    """Return the number of graph pairs of the build, made or reused; a progress bar counts them."""
     variants = (chosen_variants(n, config.weights, default_only=config.default_variants) for n in config.defences)
     return len(config.metrics) + sum(len(chosen) for chosen in variants)
 
 
 def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
-    """Write one archive per metric, and the server's files beside them.
+    """Write one archive per metric, and the server's files next to them.
 
     Args:
         config: what to build.
-        done: told the name of each graph pair that agrees with its module.
+        done: called with the name of each graph pair that agrees with its module.
 
     Raises:
-        UnknownNameError: a name that no catalogue has.
+        UnknownNameError: a name is in no catalogue.
         WeightsError: weights are missing, or are not what the method needs.
         ParityError: an exported graph differs from its module.
         OSError: the model store cannot be written.
@@ -133,13 +133,13 @@ def _archive(
 
 
 def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], steps: BuildSteps) -> list[GoldenVector]:
-    """The metric's own score first, then that behind each defence."""
+    """Return the vectors of the metric alone first, then those behind each defence."""
     scores = [steps.golden(metric, defence) for defence in (None, *defences)]
     return [score.vector for score in scores if score.HasField("vector")]
 
 
 def _check(config: BuildConfig) -> None:
-    """Find what cannot be built before anything is written."""
+    """Reject what cannot be built before anything is written."""
     _refuse_stray_weights(config)
     _refuse_missing_weights(config.weights)
     for name in config.metrics:

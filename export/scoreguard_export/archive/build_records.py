@@ -1,10 +1,10 @@
-"""What a build made, kept in the model store: the next build takes it as it is where nothing that decides it changed.
+"""Build results, kept in the model store: the next build reuses those whose inputs have not changed.
 
     model_store/.builds/<key>.json      one metric, one defence, or the golden score of a metric behind a defence
-    model_store/.blobs/<sha256>         the graphs, which the archives use as well
+    model_store/.blobs/<sha256>         the graphs, which the archives use too
 
-A key is a digest of code, libraries, weights and options: see `fingerprint`. A record counts only where its graphs are
-all there and unchanged.
+A key is a digest of code, libraries, weights and options: see `fingerprint`. A record is valid only if all its graphs
+are present and unchanged.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class BuildRecords:
 
     @property
     def folder(self) -> Path:
-        """Where they lie."""
+        """Folder of the records."""
         return self.blobs.model_store / FOLDER
 
     def find(self, key: str) -> BuildRecord | None:
-        """What an earlier build made; None where there is nothing, or not all of it any more."""
+        """Return what an earlier build made; None if there is nothing or part of it is gone."""
         try:
             record = json_format.ParseDict(json.loads(self._path(key).read_bytes()), BuildRecord())
         except (OSError, ValueError, RecursionError, json_format.ParseError):
@@ -45,14 +45,14 @@ class BuildRecords:
         return record if all(self.blobs.holds(entry) for entry in record.files) else None
 
     def broken(self) -> list[Path]:
-        """Records that cannot be used any more."""
+        """Return the records that can no longer be used."""
         return sorted(path for path in self.folder.glob("*.json") if self.find(path.stem) is None)
 
     def keep(self, key: str, record: BuildRecord, files: Mapping[str, bytes]) -> BuildRecord:
-        """Write the files into the store, then what they are.
+        """Write the files into the store, then the record that describes them.
 
         Args:
-            key: What the result depends on.
+            key: Digest of what the result depends on.
             record: The artifact; the files are added to it.
             files: The graphs, by their path in an archive.
 

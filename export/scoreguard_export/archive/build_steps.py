@@ -1,4 +1,4 @@
-"""The steps of a build: a metric, a defence, a golden score; each made, or taken from the build before."""
+"""The steps of a build: a metric, a defence, a golden score; each made, or reused from an earlier build."""
 
 from __future__ import annotations
 
@@ -33,35 +33,35 @@ class Made(Generic[Kind]):
 
     kind: type[Kind]
     key: str
-    """Digest of all that decides the record."""
+    """Digest of everything that determines the record."""
     record: BuildRecord
     kept: bool
     """Whether an earlier build made it."""
 
     @property
     def name(self) -> str:
-        """Name in the archive: a variant's is its own."""
+        """Name in the archive; each variant has a separate one."""
         return self.record.metric.facts.name or self.record.defence.facts.name
 
 
 @dataclass(kw_only=True)
 class BuildSteps:
-    """Makes what the records do not have."""
+    """Makes what the records do not contain."""
 
     records: BuildRecords
     weights: Mapping[str, Path]
     """Weights files by name, for those that are not shipped."""
     done: Callable[[str], None] = lambda label: None
-    """Told the name of each graph pair that agrees with its module."""
+    """Called with the name of each graph pair that agrees with its module."""
     default_variants: bool = False
-    """Whether to export the default structural variant of each defence alone."""
+    """Whether to export only the default structural variant of each defence."""
     _asked: dict[str, str] = field(default_factory=dict)
-    """Metrics as they were asked for, by their key."""
+    """Names of the metrics as requested, by key."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
     _eager: dict[str, EagerDefence] = field(default_factory=dict)
 
     def load(self, name: str) -> None:
-        """Read a metric's weights, unless no export needs them: bad ones are found before anything is written.
+        """Read a metric's weights if an export needs them, to find bad ones before anything is written.
 
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
@@ -71,7 +71,7 @@ class BuildSteps:
             self._loaded(name, key)
 
     def metric(self, name: str) -> Made[Metric]:
-        """The graphs and facts of a metric, `niqe`, or of a variant, `niqe@as-official`.
+        """Return the graphs and facts of a metric, `niqe`, or of a variant, `niqe@as-official`.
 
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
@@ -88,7 +88,7 @@ class BuildSteps:
         return made
 
     def defence(self, kind: type[Defence]) -> Made[Defence]:
-        """A defence's graphs and facts; raises as `metric` does."""
+        """Return a defence's graphs and facts; raises as `metric` does."""
         variants = chosen_variants(kind.facts.name, self.weights, default_only=self.default_variants)
         key = self._key(kind, variants=variants)
         record = self.records.find(key)
@@ -101,7 +101,7 @@ class BuildSteps:
         return Made(kind=kind, key=key, record=record, kept=False)
 
     def golden(self, metric: Made[Metric], defence: Made[Defence] | None) -> GoldenScore:
-        """The golden score of a metric, alone or behind a defence."""
+        """Return the golden score of a metric, alone or behind a defence."""
         key = combined(golden=metric.key, behind=defence.key if defence else "")
         if (record := self.records.find(key)) is not None:
             return record.golden
@@ -123,7 +123,7 @@ class BuildSteps:
             raise WeightsError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
     def _files(self, kind: type[GraphModule]) -> dict[str, Path | None]:
-        """The weights files at hand of a class."""
+        """Return the available weights files of a class."""
         return {name: self.weights.get(name) or source.shipped for name, source in kind.sources.items()}
 
     def _metric_key(self, name: str) -> str:

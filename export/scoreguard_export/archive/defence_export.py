@@ -1,4 +1,4 @@
-"""Every variant of a defence to graphs, and its part of the manifest."""
+"""Export every variant of a defence to graphs, and make its part of the manifest."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Structural = Mapping[str, float]
 
 @dataclass(frozen=True, kw_only=True)
 class ExportedDefence:
-    """A defence, exported."""
+    """An exported defence."""
 
     artifact: DefenceArtifact
     """Its part of the manifest."""
@@ -42,7 +42,7 @@ class DefenceExporter:
     weights: Mapping[str, Path]
     """Weights files by name, for those that are not shipped."""
     done: Callable[[str], None] = lambda label: None
-    """Told the name of each variant that is exported and agrees with its module."""
+    """Called with the name of each exported variant that agrees with its module."""
     _known: dict[str, ExportedGraphs] = field(default_factory=dict)
 
     def export(self, kind: type[Defence], variants: Sequence[Structural]) -> ExportedDefence:
@@ -81,7 +81,7 @@ class DefenceExporter:
 
 
 def eager_defence(kind: type[Defence], artifact: DefenceArtifact, weights: Mapping[str, Path]) -> EagerDefence:
-    """The modules that an exported defence was made from.
+    """Return the modules that an exported defence was made from.
 
     Raises:
         WeightsError: weights are missing, or are not what the method needs.
@@ -94,12 +94,12 @@ def eager_defence(kind: type[Defence], artifact: DefenceArtifact, weights: Mappi
 
 
 def stem(name: str, structural: Structural) -> str:
-    """A variant's name: the defence's and the values of its structural parameters."""
+    """Return a variant's name: the defence's name and the values of its structural parameters."""
     return "-".join([name, *(f"{key}{value:g}" for key, value in structural.items())])
 
 
 def _graphs_of(module: Defence, variant: DefenceVariant) -> Iterator[tuple[Defence, GraphFiles]]:
-    """The modules that are exported for a variant, each with where its graphs lie, which is noted in the variant."""
+    """Yield the modules to export for a variant, each with the paths of its graphs, which the variant records."""
     places = {Role.GRAPH: variant.graphs, Role.FINISH: variant.finish}
     for role, part in module.graphs().items():
         path = f"defences/{stem(part.facts.name, part.structural)}"
@@ -108,7 +108,7 @@ def _graphs_of(module: Defence, variant: DefenceVariant) -> Iterator[tuple[Defen
 
 
 def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: Structural) -> None:
-    """Tiles and steps of a variant that are not those of the facts."""
+    """Record the tiles and steps of a variant that differ from those of the facts."""
     usual = kind.facts.variants()[0]
     tiles, schedule = kind.tiles(structural), kind.schedule(structural)
     if tiles and tiles != kind.tiles(usual):
@@ -118,7 +118,7 @@ def note_exceptions(variant: DefenceVariant, kind: type[Defence], structural: St
 
 
 def keep_choices(spec: ParameterSpec, kept: Iterable[float]) -> None:
-    """Leave out the other choices, with their names."""
+    """Keep only the choices given, with their names."""
     numbers, names = list(spec.structural_choices), list(spec.choice_names)
     places = [index for index, number in enumerate(numbers) if number in set(kept)]
     spec.structural_choices[:] = [numbers[index] for index in places]
@@ -126,7 +126,7 @@ def keep_choices(spec: ParameterSpec, kept: Iterable[float]) -> None:
 
 
 def _keep_what_was_exported(artifact: DefenceArtifact) -> None:
-    """Structural values without weights, hence without a graph, are none that a request may choose."""
+    """Remove structural values that have no weights, hence no graph: a request must not choose them."""
     for spec in artifact.facts.parameters:
         if spec.structural_choices:
             exported = {variant.structural[spec.name] for variant in artifact.variants}

@@ -1,4 +1,4 @@
-"""Weights files against the digests of the official ones: one's own are built all the same, and it is said."""
+"""Compare weights files with the digests of the official ones; others are built too, with a notice."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from scoreguard_export.archive.weights_store import weights_files
 
 
 def unofficial(files: Mapping[str, Path]) -> list[str]:
-    """One line for each file that is another than the official one of its name, where that one's digest is known.
+    """Return one line for each file that differs from the official file of its name, if the official digest is known.
 
     Args:
-        files: Weights files by name. One that is missing, or whose name is unknown, is for the build to refuse.
+        files: Weights files by name. Missing files and unknown names are skipped: the build rejects them.
     """
     known = weights_files()
     return [

@@ -1,4 +1,4 @@
-"""The eager modules in the place of their graphs: what a chain would give if nothing had been exported."""
+"""The eager modules in place of their graphs: what a chain would give without any export."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from scoreguard_export.defences.base import Defence
 
 @dataclass(frozen=True, kw_only=True)
 class EagerDefence(TorchEngine):
-    """A defence that runs by its modules: whole, in tiles or by a sampler, as its artifact says."""
+    """A defence that runs its modules on the whole image, in tiles or in a sampler, as its artifact says."""
 
     artifact: DefenceArtifact
     modules: Mapping[str, Defence]
-    """By the path of the TorchScript file that each was exported to."""
+    """Modules by the path of the TorchScript file that each was exported to."""
 
     @property
     def name(self) -> str:
@@ -29,12 +29,12 @@ class EagerDefence(TorchEngine):
         return self.artifact.facts.name
 
     def purify(self, image: Tensor, seed: int, **parameters: Value) -> Tensor:
-        """g(x) at the parameters given, defaults for the others.
+        """Return g(x) at the parameters given, with defaults for the others.
 
         Args:
             image: (N, 3, H, W) in [0, 1].
-            seed: of every image.
-            parameters: by name.
+            seed: seed of every image.
+            parameters: values by name.
 
         Raises:
             ParameterError: a parameter is unknown or out of range.

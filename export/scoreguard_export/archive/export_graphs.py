@@ -1,4 +1,4 @@
-"""Both graphs of one module, compared with it."""
+"""Export both graphs of one module and compare them with it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ class ExportedGraphs:
     torchscript: bytes
     onnx: bytes
     parity: Sequence[ParityCase]
-    """How closely each agrees with the module, at sizes that were not used for the export."""
+    """How closely each graph agrees with the module, at sizes not used for the export."""
 
 
 def export_graphs(module: GraphModule) -> ExportedGraphs:
-    """Export a module both ways and compare.
+    """Export a module to both formats and compare.
 
     Raises:
         GraphError: the module cannot be exported.

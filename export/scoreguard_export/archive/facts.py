@@ -29,7 +29,7 @@ SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.R
 
 
 def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
-    """A metric's facts, with the licence of its weights."""
+    """Return a metric's facts, with the licence of its weights."""
     return pb.MetricFacts(
         name=facts.name,
         title=facts.title,
@@ -46,12 +46,12 @@ def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
 
 
 def licence_of(module: type[GraphModule] | GraphModule) -> str:
-    """The licences of a module's weights; empty where it has none."""
+    """Return the licences of a module's weights; empty if it has none."""
     return "; ".join(dict.fromkeys(source.licence for source in module.sources.values()))
 
 
 def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
-    """A defence's facts."""
+    """Return a defence's facts."""
     return pb.DefenceFacts(
         name=facts.name,
         title=facts.title,
@@ -69,7 +69,7 @@ def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:
 
 
 def exported_facts(defence: type[Defence]) -> pb.DefenceFacts:
-    """A defence's facts, with how its graph is used: in tiles, or by a sampler."""
+    """Return a defence's facts, including how its graph is used: in tiles, or by a sampler."""
     message = defence_message(defence.facts)
     variant = defence.facts.variants()[0]
     tiles = defence.tiles(variant)
@@ -81,5 +81,5 @@ def exported_facts(defence: type[Defence]) -> pb.DefenceFacts:
 
 
 def tiling_message(tiles: Tiles) -> pb.Tiling:
-    """How images are cut."""
+    """Return how images are cut into tiles."""
     return pb.Tiling(size=tiles.size, overlap=tiles.overlap, multiple=tiles.multiple)

@@ -1,7 +1,7 @@
-"""What decides the graphs of a module: its source code, the exporter's, the libraries of both, and its weights.
+"""What determines the graphs of a module: its source code, the exporter's, the libraries of both, and its weights.
 
-The code of a class is the file that defines it and every file of the same packages that this one imports, directly or
-not. Files are read, not imported.
+The code of a class is the file that defines it and every file of the same packages that it imports, directly or
+indirectly. Files are read, not imported.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ _EXPORTER: Final = (
     "scoreguard_export.archive.export_graphs",
     "scoreguard_export.archive.golden",
 )
-"""What makes artifacts of modules."""
+"""Modules that turn metrics and defences into artifacts."""
 _IMPORTERS: Final = ("import_module", "library")
 """Functions whose first argument is a module that they import."""
 
 
 def code_digest(kind: type) -> str:
-    """SHA-256 of the source code that defines a class, hexadecimal; libraries of others are not part of it."""
+    """Return the SHA-256 of the source code that defines a class, hexadecimal; third-party libraries do not count."""
     return _digest_of(_sources([kind.__module__]))
 
 
 def export_key(kind: type, weights: Mapping[str, Path], **options: object) -> str:
-    """SHA-256 of all that decides what the export of a class gives.
+    """Return the SHA-256 of everything that determines the export of a class.
 
     Args:
         kind: A metric or a defence.
-        weights: The files that it may read, by name; their content counts, not their paths.
-        options: Of the build.
+        weights: The files that it may read, by name; only their content counts, not their paths.
+        options: Options of the build.
 
     Raises:
         OSError: a file of weights cannot be read.
@@ -60,7 +60,7 @@ def export_key(kind: type, weights: Mapping[str, Path], **options: object) -> st
 
 
 def combined(**parts: object) -> str:
-    """One digest of several parts."""
+    """Return one digest of several parts."""
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -74,7 +74,7 @@ def _file_digest(path: Path) -> str:
 
 
 def _sources(roots: Iterable[str]) -> dict[str, Path]:
-    """The files of modules and of what they import from the same packages, by module name."""
+    """Return the files of modules and of what they import from the same packages, by module name."""
     packages = {*OWN, *(root.partition(".")[0] for root in roots)}
     found: dict[str, Path] = {}
     waiting = list(roots)
@@ -89,7 +89,7 @@ def _sources(roots: Iterable[str]) -> dict[str, Path]:
 
 @cache
 def _file_of(module: str) -> Path | None:
-    """The source file of a module; None where the name is no module, but something inside one."""
+    """Return the source file of a module; None if the name is not a module but something inside one."""
     try:
         spec = find_spec(module)
         origin = spec.origin if spec is not None else None
@@ -102,7 +102,7 @@ def _file_of(module: str) -> Path | None:
 
 @cache
 def _imported(path: Path, module: str) -> tuple[str, ...]:
-    """Names of the modules, and of what may be one, that a file imports."""
+    """Return the names that a file imports: modules, and names that may be modules."""
     return tuple(
         dict.fromkeys(name for node in ast.walk(ast.parse(path.read_bytes())) for name in _names(node, module))
     )
@@ -125,7 +125,7 @@ def _names(node: ast.AST, module: str) -> Iterator[str]:
 
 
 def _libraries(roots: Iterable[str]) -> dict[str, str]:
-    """Versions of the distributions whose modules are imported by the code of `roots`."""
+    """Return the versions of the distributions whose modules the code of `roots` imports."""
     sources = _sources(roots)
     tops = {name.partition(".")[0] for module, path in sources.items() for name in _imported(path, module)}
     others = tops - {module.partition(".")[0] for module in sources} - sys.stdlib_module_names
@@ -134,7 +134,7 @@ def _libraries(roots: Iterable[str]) -> dict[str, str]:
 
 @cache
 def _versions(top: str) -> tuple[tuple[str, str], ...]:
-    """The distributions that have a top-level package, with their versions."""
+    """Return the distributions that provide a top-level package, with their versions."""
     try:
         return ((top, version(top)),)
     except PackageNotFoundError:

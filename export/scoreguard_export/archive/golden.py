@@ -1,6 +1,6 @@
-"""Golden vectors: an image in every archive, with the scores that a right server gives for it.
+"""Golden vectors: an image in every archive, with the scores that a correct server gives for it.
 
-The scores come from the eager modules, not from the exported graphs, so a canary that scores right has also confirmed
+The scores come from the eager modules, not from the exported graphs, so a canary that scores correctly also confirms
 the export.
 """
 
@@ -25,12 +25,12 @@ IMAGE: Final = "golden/image.png"
 _LEAST_SIDE: Final = 96
 _SEED: Final = 20240410
 _RELATIVE_TOLERANCE: Final = 2e-3
-"""Of the declared range. A rounding inside a defence may fall to the other side on another processor."""
+"""Share of the declared range. A rounding inside a defence may go the other way on another processor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class GoldenImage:
-    """The canary: gradients, edges and texture, so that every defence changes it."""
+    """The canary: gradients, edges and texture, chosen so that every defence changes it."""
 
     png: bytes
     image: torch.Tensor
@@ -40,7 +40,7 @@ class GoldenImage:
 def golden_image(minimum_size: int = 1) -> GoldenImage:
     """Make the canary; always the same image for a metric's minimum size.
 
-    Its side is 96 pixels, or twice the metric's minimum where that is more: a defence may halve it.
+    Its side is 96 pixels, or twice the metric's minimum if that is more, since a defence may halve it.
     """
     values = _values(max(_LEAST_SIDE, 2 * minimum_size))
     buffer = io.BytesIO()
@@ -50,26 +50,26 @@ def golden_image(minimum_size: int = 1) -> GoldenImage:
 
 
 def is_golden_image(png: bytes, expected: GoldenImage) -> bool:
-    """Whether a file shows the canary; another version of Pillow may have packed it otherwise."""
+    """Return whether a file shows the canary; another version of Pillow may have compressed it differently."""
     try:
         with Image.open(io.BytesIO(png)) as image:
             values = np.asarray(image.convert("RGB"), np.float32) / np.float32(255)
-    except Exception:  # a file of anything else fails in as many ways as there are files
+    except Exception:  # a file of another type can fail in many ways
         return False
     return bool(np.array_equal(values, expected.image[0].permute(1, 2, 0).numpy()))
 
 
 def golden_vectors(metric: Metric, defences: Sequence[EagerDefence], image: GoldenImage) -> list[GoldenVector]:
-    """The canary's score undefended and behind each defence alone, at the default parameters where they fit it.
+    """Return the canary's score undefended and behind each defence alone, at the default parameters if they fit it.
 
-    A defence that leaves less than the metric reads has no vector.
+    A defence whose result is too small for the metric has no vector.
     """
     scores = [golden_score(metric, defence, image) for defence in (None, *defences)]
     return [score.vector for score in scores if score.HasField("vector")]
 
 
 def golden_score(metric: Metric, defence: EagerDefence | None, golden: GoldenImage) -> GoldenScore:
-    """The canary's score undefended or behind one defence; without a vector where too little of the image is left."""
+    """Return the canary's score undefended or behind one defence; without a vector if the result is too small."""
     tolerance = metric.facts.parity_tolerance + _RELATIVE_TOLERANCE * metric.facts.score_range.width
     with torch.no_grad():
         text, image = _purified(defence, golden.image) if defence else ("", golden.image)
@@ -80,14 +80,14 @@ def golden_score(metric: Metric, defence: EagerDefence | None, golden: GoldenIma
 
 
 def _purified(defence: EagerDefence, image: torch.Tensor) -> tuple[str, torch.Tensor]:
-    """The step in its text form, and what it makes of the canary."""
+    """Return the step in its text form, and the purified canary."""
     parameters = _fitting(defence.artifact.facts, min(image.shape[2:]))
     step = Step(name=defence.name, parameters=tuple(parameters.items()))
     return format_chain([step]), defence.purify(image, _SEED, **parameters)
 
 
 def _fitting(facts: DefenceFacts, side: int) -> dict[str, float]:
-    """Half the side for every length whose default is larger than the canary."""
+    """Return half the side for every length whose default is larger than the canary."""
     return {p.name: side // 2 for p in facts.parameters if p.at_most_side and p.default_value > side}
 
 

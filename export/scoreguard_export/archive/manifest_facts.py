@@ -1,7 +1,7 @@
-"""The facts of a manifest: compared with the catalogue's where it has the name, else taken as they are, within bounds.
+"""The facts of a manifest: compared with the catalogue's if it has the name, else accepted within bounds.
 
-An edited range, direction, default or tiling changes what is served, and no digest tells of it. Texts are not compared:
-they change nothing.
+An edited range, direction, default or tiling changes what is served, and no digest reveals it. Texts are not compared,
+because they change nothing.
 """
 
 from __future__ import annotations
@@ -32,16 +32,16 @@ from scoreguard_export.metrics.base import MetricFacts, ScoreRange
 
 Named = TypeVar("Named")
 _LARGEST_METRIC_TOLERANCE: Final = 1e-3
-"""Of the range: what two graphs of a metric that the catalogue does not know may differ by."""
+"""Largest difference between two graphs of a metric that is not in the catalogue, as a share of the range."""
 _LARGEST_DEFENCE_TOLERANCE: Final = 1e-3
-"""In pixel units of [0, 1]: a quarter of an 8-bit level."""
+"""The same for a defence, in pixel units of [0, 1]: a quarter of an 8-bit level."""
 _TEXTS: Final = frozenset({"title", "paper", "year", "input_rule", "weights_licence", "description"})
 _SIGMA: Final = Parameter(name="sigma", description="Of the noise to remove.", default=10.0, minimum=0.0, maximum=70.0)
-"""What the denoiser of a diffusion takes, within what every denoiser is trained on."""
+"""Parameter of the denoiser of a diffusion, within the range that every denoiser is trained on."""
 
 
 def compare_metric(found: pb.MetricFacts, known: MetricFacts, path: Path) -> None:
-    """Refuse facts of a metric that are not the catalogue's.
+    """Reject facts of a metric that differ from the catalogue's.
 
     Raises:
         ArchiveError: one differs; the message says which.
@@ -50,11 +50,11 @@ def compare_metric(found: pb.MetricFacts, known: MetricFacts, path: Path) -> Non
 
 
 def compare_defence(found: pb.DefenceArtifact, known: type[Defence], path: Path) -> None:
-    """Refuse facts and variants of a defence that are not the catalogue's; fewer variants than it has may be exported.
+    """Reject facts and variants of a defence that differ from the catalogue's; variants may be missing.
 
     Raises:
         ArchiveError: one differs; the message says which.
-        ParameterError: a variant of another structural value.
+        ParameterError: a variant has a structural value that the catalogue does not have.
     """
     who, expected = f"{path}: defence {known.facts.name!r}", exported_facts(known)
     for ours, theirs in zip(expected.parameters, found.facts.parameters, strict=False):
@@ -92,7 +92,7 @@ def _values(theirs: object, ours: object) -> str:
 
 
 def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
-    """Facts of a metric from its manifest alone.
+    """Return the facts of a metric from its manifest alone.
 
     Raises:
         ArchiveError: the manifest records no parity, hence no tolerance.
@@ -113,7 +113,7 @@ def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
 
 
 def defence_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path: Path) -> DefenceFacts:
-    """Facts of one graph of a defence from its manifest alone; that of a diffusion is a denoiser.
+    """Return the facts of one graph of a defence from its manifest alone; a diffusion's graph is a denoiser.
 
     Raises:
         ArchiveError: the manifest records no parity, hence no tolerance.
@@ -135,7 +135,7 @@ def defence_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path
 
 
 def finish_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path: Path) -> DefenceFacts:
-    """Facts of what makes the result of a diffusion, from the manifest alone: it reads the image and the sample.
+    """Return the facts of a diffusion's finish, from the manifest alone; it reads the image and the sample.
 
     Raises:
         ArchiveError: the manifest records no parity, hence no tolerance.
@@ -151,7 +151,7 @@ def finish_facts(artifact: pb.DefenceArtifact, variant: pb.DefenceVariant, path:
 
 
 def _tolerance(cases: Iterable[pb.ParityCase], largest: float, who: str) -> float:
-    """What the exporter allowed, as far as any exporter may."""
+    """Return the tolerance that the exporter allowed, capped at `largest`."""
     tolerances = [case.tolerance for case in cases]
     if not tolerances:
         raise ArchiveError(f"{who}: no parity is recorded; build the archive again")

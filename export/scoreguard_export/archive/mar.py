@@ -1,6 +1,6 @@
 """Writing an archive: the same content always gives the same bytes.
 
-Entries are sorted, times and permissions are fixed, so that an archive's digest names its content. TorchServe reads
+Entries are sorted, and times and permissions are fixed, so an archive's digest identifies its content. TorchServe reads
 the files of `scoreguard.v1.mar`; everything else is ours.
 """
 
@@ -27,13 +27,13 @@ _READABLE: Final = 0o644 << 16
 
 
 def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes]) -> str:
-    """Write an archive, whole or not at all; one that is there with the same content is left as it is.
+    """Write an archive atomically; an existing one with the same content is left untouched.
 
     Args:
         path: The `.mar` file.
-        manifest: Lists the files that archives share; those inside the archive are added to it, with their digests, in
-            place of shared ones of the same path.
-        files: What lies inside the archive, by path.
+        manifest: Lists the shared files; those inside the archive are added to it with their digests, replacing shared
+            ones of the same path.
+        files: Content of the archive, by path.
 
     Returns:
         SHA-256 of the archive, hexadecimal.
@@ -53,7 +53,7 @@ def write_mar(path: Path, manifest: ArchiveManifest, files: Mapping[str, bytes])
 
 
 def message_json(message: Message) -> bytes:
-    """Canonical JSON of a message, keys sorted."""
+    """Return the canonical JSON of a message, with sorted keys."""
     content = json_format.MessageToDict(message, preserving_proto_field_name=True)
     return json.dumps(content, indent=1, sort_keys=True).encode() + b"\n"
 
@@ -65,6 +65,6 @@ def _zipped(files: Mapping[str, bytes]) -> bytes:
             entry = zipfile.ZipInfo(name, _EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.external_attr = _READABLE
-            entry.create_system = 3  # Unix, whatever the machine
+            entry.create_system = 3  # Unix on every machine
             archive.writestr(entry, files[name])
     return buffer.getvalue()

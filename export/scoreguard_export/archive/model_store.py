@@ -1,4 +1,4 @@
-"""The files beside the archives: what plain `torchserve --start` needs to serve them safely and quietly."""
+"""The files next to the archives: what plain `torchserve --start` needs to serve them safely and quietly."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from scoreguard.v1.torchserve import EVERYWHERE, addresses
 CONFIG_NAME: Final = "config.properties"
 LOG_CONFIG_NAME: Final = "log4j2.xml"
 _STOCK_PORTS: Final = (8080, 8081, 8082)
-"""Of TorchServe's REST interfaces: inference, management, metrics."""
+"""Ports of TorchServe's REST interfaces: inference, management, metrics."""
 _DIRECT_BYTES: Final = 256 << 20
-"""Memory outside the heap for Java and each of its two copies of Netty; without a limit it follows the heap's."""
+"""Memory outside the heap for Java and each of its two copies of Netty; the default limit is the heap's."""
 
 _CONFIG: Final = Template("""\
 # Written by scoreguard-export build. TorchServe listens on loopback only, and every user of the machine may call and
@@ -57,9 +57,9 @@ _LOG: Final = """\
 
 
 def write_server_files(model_store: Path) -> list[Path]:
-    """Write `config.properties` and `log4j2.xml`; the first names the second by its absolute path.
+    """Write `config.properties` and `log4j2.xml`; the first refers to the second by absolute path.
 
-    TorchServe may be started in any folder; a store that is moved needs `config.properties` written again.
+    TorchServe may be started in any folder; if a store is moved, `config.properties` must be written again.
     """
     files = _server_files(model_store)
     for path, text in files.items():
@@ -68,10 +68,10 @@ def write_server_files(model_store: Path) -> list[Path]:
 
 
 def edited_server_files(model_store: Path) -> list[str]:
-    """What differs in the two files from what a build writes: `file: setting`, or the file where it is no setting.
+    """List what differs in the two files from what a build writes: `file: setting`, or `file` if it is no setting.
 
     An operator may have good reasons; in a store from elsewhere such a line can run code (`vmargs`) or open ports. A
-    file that is not there is not listed.
+    missing file is not listed.
     """
     return [name for path, text in _server_files(model_store).items() for name in _differences(path, text)]
 
@@ -103,7 +103,7 @@ def _differences(path: Path, expected: str) -> list[str]:
 
 
 def _java_options(log_config: Path) -> str:
-    # TorchServe splits this text at blanks, and log4j reads the path as an address: quoted, no sign in it does harm.
+    # TorchServe splits this text at blanks, and log4j reads the path as a URL: quoting makes every character safe.
     address = quote(log_config.as_posix())
     netty = [f"-D{prefix}io.netty.maxDirectMemory={_DIRECT_BYTES}" for prefix in ("", "io.grpc.netty.shaded.")]
     options = ["-Xmx256m", f"-XX:MaxDirectMemorySize={_DIRECT_BYTES}", *netty, "-XX:+UseSerialGC"]

@@ -1,9 +1,8 @@
-"""Proves that an exported graph is the module: both are run at sizes, batches and parameters unlike the export's.
+"""Check that an exported graph matches its module: run both at sizes, batches and parameters unlike the export's.
 
-The export is where images silently go wrong: a frozen size, a pool or a resize that is right only at the captured
-size, a constant that is lost. So every case here has another size than `export_case`: the smallest allowed, odd, not
-square, in batches of 1 and 3; and every setting of the parameters meets images that are flat, striped or otherwise
-plain as well as textured ones.
+An export can go wrong silently: a frozen size, a pool or a resize that is right only at the captured size, a lost
+constant. So every case here has another size than `export_case`: the smallest allowed, odd, not square, in batches of 1
+and 3. Every setting of the parameters runs on flat, striped and otherwise plain images as well as textured ones.
 """
 
 from __future__ import annotations
@@ -32,9 +31,9 @@ from scoreguard_export.graph_module import GraphModule
 _GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
 EAGER: Final = "eager"
-"""Name of the module itself among the engines."""
+"""Engine name of the module itself."""
 LOADING: Final = "load"
-"""The case of an error that comes before the first one."""
+"""Case name for an error before the first case."""
 
 
 def check_parity(module: GraphModule, torchscript: Path, onnx: Path, *, seed: int = 0) -> list[manifest_pb2.ParityCase]:
@@ -46,7 +45,7 @@ def check_parity(module: GraphModule, torchscript: Path, onnx: Path, *, seed: in
         module: In evaluation mode; on the CPU.
         torchscript: File written by `export_torchscript`.
         onnx: File written by `export_onnx`.
-        seed: Of the images and of the random inputs.
+        seed: Seed of the images and of the random inputs.
 
     Returns:
         One record for each engine and case.
@@ -83,7 +82,7 @@ def parity_cases(module: GraphModule) -> list[Case]:
 
 
 def _pattern_cases(module: GraphModule) -> list[Case]:
-    """Patterns of every setting at one size: for a metric one that holds several of the smallest images it reads."""
+    """List pattern cases of every setting at one size; for a metric, room for several of its smallest images."""
     least = module.facts.minimum_size
     height, width = module.pattern_size(least)
     return [
@@ -93,7 +92,7 @@ def _pattern_cases(module: GraphModule) -> list[Case]:
 
 
 def gradient_cases(module: GraphModule) -> list[Case]:
-    """List the cases that gradients are compared at; none where the gradient is not the graph's (BPDA).
+    """List the cases that gradients are compared at; none if the gradient is not the graph's (BPDA).
 
     Photographs with the defaults, and patterns of every setting.
     """
@@ -103,7 +102,7 @@ def gradient_cases(module: GraphModule) -> list[Case]:
 
 
 def settings(module: GraphModule) -> Iterator[Mapping[str, float]]:
-    """Move one graph parameter at a time to its minimum, its maximum and a value between; none of a metric."""
+    """Move one graph parameter at a time to its minimum, its maximum and a value between; a metric has none."""
     defaults = {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
     for parameter in module.facts.graph_parameters:
         for value in (parameter.minimum, parameter.maximum, _between(parameter)):
@@ -116,7 +115,7 @@ def _between(parameter: Parameter) -> float:
 
 
 def case_inputs(module: GraphModule, case: Case, seed: int) -> tuple[Tensor, ...]:
-    """The inputs of a case, in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
+    """Make the inputs of a case in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
     if case.content is Content.PATTERNS:
         images = patterns(case.height, case.width, seed)
     else:
@@ -144,7 +143,7 @@ def _attempt(module: GraphModule, name: str, engine: Engine, case: Case, inputs:
 
 
 def eager(module: GraphModule) -> Engine:
-    """The module itself as an engine."""
+    """Wrap the module itself as an engine."""
     return lambda inputs: module(*inputs)
 
 
@@ -187,12 +186,12 @@ def _difference(module: GraphModule, name: str, case: Case, expected: Tensor, gi
 
 
 def _output(module: GraphModule) -> str:
-    """What a module gives, in words."""
+    """Describe a module's output in words."""
     return {"score": "score", "purified": "purified image"}[module.output_name]
 
 
 def not_finite(values: Tensor, case: Case) -> str:
-    """Name the first image of a case whose values (N, …) are not all finite; empty where there is none."""
+    """Name the first image of a case whose values (N, …) are not all finite; empty if there is none."""
     wrong = ~values.isfinite().flatten(1).all(dim=1) if values.dim() > 1 else ~values.isfinite()
     if not bool(wrong.any()):
         return ""
@@ -212,14 +211,14 @@ def _check_gradient(module: GraphModule, engine: Engine, case: Case, seed: int) 
 
 
 def gradient(engine: Engine, module: GraphModule, name: str, case: Case, seed: int) -> Tensor:
-    """The gradient of a random weighting of the output, with respect to every input of the images' shape.
+    """Compute the gradient of a random weighting of the output with respect to every input of the images' shape.
 
     Args:
-        engine: what runs; gradients pass through it.
-        module: whose inputs it takes.
-        name: of the engine, for an error.
+        engine: runs the graph; gradients pass through it.
+        module: the module whose inputs it takes.
+        name: name of the engine, for errors.
         case: sizes and parameters.
-        seed: of the images, the random inputs and the weighting.
+        seed: seed of the images, the random inputs and the weighting.
 
     Returns:
         (N, values); zeros where the output does not depend on the images.

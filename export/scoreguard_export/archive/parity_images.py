@@ -1,7 +1,7 @@
-"""The images that the parity check runs on: some like photographs, and those that are hard for their plainness.
+"""The images that the parity check runs on: some like photographs, others hard because they are plain.
 
-A metric divides by deviations and takes roots and logarithms of them. On a flat image all of these are 0, and what
-guards them is a small constant that an exporter may lose; textured images never show it.
+A metric divides by deviations and takes roots and logarithms of them. On a flat image all of these are 0, and only a
+small constant guards them. An exporter may lose that constant, and textured images never show it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor
 Plane = npt.NDArray[np.floating[Any]]
 """(H, W) or (3, H, W), values in [0, 1]."""
 _Pattern = Callable[[int, int, np.random.Generator], Plane]
-"""Height, width and a generator to an image."""
+"""Makes an image from height, width and a random generator."""
 _LINE: Final = 12
 """Height of a line of the page of text, in pixels; its letters take 7."""
 
@@ -26,10 +26,10 @@ def photographs(batch: int, height: int, width: int, seed: int) -> Tensor:
     """Draw images like photographs: 1/f texture on a smooth ground, an edge, and clipped highlights.
 
     Args:
-        batch: Number of images N.
+        batch: Number of images, N.
         height: In pixels.
         width: In pixels.
-        seed: Of the texture.
+        seed: Seed of the texture.
 
     Returns:
         (N, 3, H, W) in [0, 1]; every second image holds 8-bit levels.
@@ -47,7 +47,7 @@ def patterns(height: int, width: int, seed: int) -> Tensor:
 
 
 def _levels(images: Plane) -> Plane:
-    """As 8-bit files hold them."""
+    """Round to the values of 8-bit files."""
     levels: Plane = np.round(images * 255.0) / 255.0
     return levels
 
@@ -89,13 +89,13 @@ def _stripes(height: int, width: int, generator: np.random.Generator) -> Plane:
 
 
 def _two_levels(height: int, width: int, generator: np.random.Generator) -> Plane:
-    """Neighbouring levels: the least deviation that an 8-bit image can have."""
+    """Draw two neighbouring levels: the least deviation that an 8-bit image can have."""
     noise: Plane = (127.0 + generator.integers(0, 2, (height, width))) / 255.0
     return noise
 
 
 def _page(height: int, width: int, generator: np.random.Generator) -> Plane:
-    """Black strokes in lines on white; the lower part of the page and its margins are empty."""
+    """Draw black strokes in lines on white; the lower part of the page and its margins are empty."""
     rows, columns = np.ogrid[:height, :width]
     lines = (rows % _LINE >= 5) & (rows < 0.6 * height) & (columns > 0.05 * width) & (columns < 0.9 * width)
     page: Plane = 1.0 - (lines & (generator.random((height, width)) < 0.4))
@@ -124,4 +124,4 @@ PATTERNS: Final[Mapping[str, _Pattern]] = {
     "page-of-text": _page,
     "photograph-on-white": _on_white,
 }
-"""Images by what an error calls them: "the … image"."""
+"""Images by their name in errors: "the … image"."""

@@ -1,4 +1,4 @@
-"""Removing what no archive of a model store uses any more: graphs of earlier builds, and the records of them."""
+"""Remove what no archive of a model store uses any more: graphs of earlier builds, and their records."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ class Pruned:
     """What was removed."""
 
     files: int
-    """Shared files."""
+    """Number of shared files removed."""
     size_bytes: int
     records: int
-    """Of builds whose files are gone."""
+    """Number of records removed: those of builds whose files are gone."""
 
 
 def prune(model_store: Path) -> Pruned:
     """Remove the shared files that no archive lists, and the records that need them.
 
     Raises:
-        IntegrityError: the folder holds no archive, or one whose manifest cannot be read: what it uses is not known.
+        IntegrityError: the folder holds no archive, or one whose manifest cannot be read, so what it uses is unknown.
     """
     blobs = BlobStore(model_store)
     used = [entry for archive in archives_in(model_store) for entry in archive.manifest.files]

@@ -1,4 +1,4 @@
-"""What a command line asks to build: names to lists, and weights that were given, fetched or are missing."""
+"""Resolve what a command line asks to build: lists of names, and weights that are given, fetched or missing."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ EVERYTHING: Final = "all"
 
 @dataclass(frozen=True, kw_only=True)
 class Requested:
-    """A request, resolved."""
+    """A resolved request."""
 
     metrics: tuple[str, ...]
-    """Names; unknown ones are for the build to refuse."""
+    """Names of metrics; the build rejects unknown ones."""
     defences: tuple[str, ...]
-    """Names, likewise."""
+    """Names of defences; the build rejects unknown ones."""
     weights: Mapping[str, Path]
-    """Files by name, the given ones before the fetched ones."""
+    """Files by name; given ones take precedence over fetched ones."""
 
 
 def requested(metrics: str, defences: str, weights: tuple[str, ...], notice: Callable[[str], None]) -> Requested:
-    """Resolve a request. `all` leaves out what has no weights, and says so.
+    """Resolve a request. `all` skips what has no weights, with a notice.
 
     Args:
-        metrics: Names separated by commas, or `all`.
-        defences: Likewise.
-        weights: NAME=FILE each, or FILE where one metric is built.
-        notice: Told what is left out, one line each.
+        metrics: Names of metrics separated by commas, or `all`.
+        defences: Names of defences separated by commas, or `all`.
+        weights: NAME=FILE each, or FILE if only one metric is built.
+        notice: Called with one line for each notice about what is skipped.
 
     Raises:
-        WeightsError: a file without a name where several metrics are built, or two fetched files of one name.
+        WeightsError: a file has no name although several metrics are built, or two fetched files have one name.
     """
     every = _names(metrics, METRICS)
     files = {**_fetched(every, _names(defences, DEFENCES)), **dict(_weights(text, every) for text in weights)}
@@ -57,7 +57,7 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
 
 
 def _fetched(metrics: tuple[str, ...], defences: tuple[str, ...]) -> dict[str, Path]:
-    """What `weights get` has fetched of what is to be built."""
+    """Return the files fetched by `weights get` that the build can use."""
     kinds = [metric.partition(VARIANT_SIGN)[0] for metric in metrics]
     needed = [name for kind in kinds if kind in METRICS for name in METRICS[kind].sources]
     needed += [name for defence in defences if defence in DEFENCES for name in DEFENCES[defence].sources]
@@ -71,7 +71,7 @@ def _scorable(files: Mapping[str, Path]) -> tuple[str, ...]:
 def _with_weights(
     text: str, names: tuple[str, ...], found: tuple[str, ...], notice: Callable[[str], None]
 ) -> tuple[str, ...]:
-    """The names; of `all` those that have weights."""
+    """Return the names; for `all`, those that have weights."""
     if text != EVERYTHING:
         return names
     if missing := [name for name in names if name not in found]:

@@ -1,4 +1,4 @@
-"""The TorchScript files of an archive in the place of the modules that they were exported from."""
+"""The TorchScript files of an archive in place of the modules that they were exported from."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts
 
 
 class ScriptedMetric(Metric):
-    """A metric's TorchScript form in the place of its module."""
+    """A metric's TorchScript form in place of its module."""
 
     def __init__(self, script: nn.Module, facts: MetricFacts) -> None:
         super().__init__()
@@ -29,10 +29,10 @@ class ScriptedMetric(Metric):
 
 
 class ScriptedDefence(Defence):
-    """A defence's TorchScript form in the place of its module; nothing of the catalogue is built for it."""
+    """A defence's TorchScript form in place of its module; it uses nothing from the catalogue."""
 
     def __init__(self, script: nn.Module, facts: DefenceFacts, structural: Mapping[str, float]) -> None:
-        nn.Module.__init__(self)  # the manifest says which variants there are: no facts of a class to check them by
+        nn.Module.__init__(self)  # the manifest lists the variants; no class facts to check them against
         self.facts, self.structural, self.script = facts, dict(structural), script
 
     def forward(self, image: Tensor, *inputs: Tensor) -> Tensor:
@@ -45,8 +45,8 @@ def load_script(archive: Archive, name: str) -> nn.Module:
     """Load a TorchScript file of an archive.
 
     Raises:
-        IntegrityError: the file is not what the manifest says.
-        ArchiveError: it is no TorchScript.
+        IntegrityError: the file does not match the manifest.
+        ArchiveError: the file is not TorchScript.
     """
     try:
         with quiet():

@@ -1,12 +1,12 @@
-"""An archive, checked again after its build: what is in it, its facts, parity of every graph, and the golden vectors.
+"""Check an archive again after its build: its content, its facts, parity of every graph, and the golden vectors.
 
-The archive decides what is checked, and holds all that this needs: sizes, parameters, tolerances, golden images. The
-weights may not be at hand any more, so the TorchScript form of a graph stands for its module: the ONNX form must agree
-with it, and it must give the golden scores.
+The archive determines what is checked, and contains everything needed: sizes, parameters, tolerances, golden images.
+The weights may no longer be available, so the TorchScript form of a graph takes the place of its module: the ONNX form
+must agree with it, and it must give the golden scores.
 
-What was exported by the very code of this catalogue is held to more: its facts must be the catalogue's, and a defence
-without weights is built anew and compared with both its graphs. What other code exported (another version, a plug-in
-that is not installed) is named, so that nobody takes its facts for checked.
+Checks are stricter for exports of this catalogue's own code: the facts must be the catalogue's, and a defence without
+weights is rebuilt and compared with both its graphs. Exports of other code (another version, a plug-in that is not
+installed) are listed, because their facts are not checked.
 """
 
 from __future__ import annotations
@@ -42,27 +42,27 @@ from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 
 @dataclass(frozen=True, kw_only=True)
 class Verified:
-    """An archive that is what it says."""
+    """An archive that passed verification."""
 
     metric: str
     path: Path
     files: int
-    """Files whose digest was confirmed."""
+    """Number of files whose digest was confirmed."""
     graphs: int
-    """Modules whose two graphs were compared."""
+    """Number of modules whose two graphs were compared."""
     largest_error: float
     """Largest difference found, in the units of its module."""
     not_compared: tuple[str, ...]
-    """The metric and the defences that other code than this catalogue's exported: their facts are the manifest's."""
+    """The metric and defences exported by other code than this catalogue's; their facts come from the manifest."""
 
 
 def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
-    """Check every archive of a model store, and that plain TorchServe would load nothing else from it.
+    """Check every archive of a model store, and that plain TorchServe would load nothing else.
 
     Raises:
         IntegrityError: a file was changed, is missing or was added.
         ParityError: a graph differs from its module.
-        ArchiveError: a fact is not the catalogue's, a file is no graph, or a golden vector does not score as recorded.
+        ArchiveError: a fact differs from the catalogue's, a file is not a graph, or a golden score is not reproduced.
     """
     archives = archives_in(model_store)
     check_nothing_else(model_store)
@@ -122,19 +122,19 @@ def _metric(archive: Archive) -> Metric:
 
 
 def _same_metric(artifact: MetricArtifact) -> type[Metric] | None:
-    """The catalogue's metric, if it is the code that exported this one."""
+    """Return the catalogue's metric if its code exported this one."""
     kind = METRICS.get(artifact.facts.name.removesuffix(f"-{artifact.facts.variant}"))
     return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
 
 
 def _same_defence(artifact: DefenceArtifact) -> type[Defence] | None:
-    """The catalogue's defence, if it is the code that exported this one."""
+    """Return the catalogue's defence if its code exported this one."""
     kind = DEFENCES.get(artifact.facts.name)
     return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
 
 
 def _eager(archive: Archive, artifact: DefenceArtifact) -> EagerDefence:
-    """The modules of a defence: the catalogue's where they have no weights, else what the archive holds."""
+    """Return the modules of a defence: the catalogue's if it has no weights, else the archive's."""
     kind = _same_defence(artifact)
     if kind is not None:
         compare_defence(artifact, kind, archive.path)
@@ -186,7 +186,7 @@ def _check_golden(archive: Archive, metric: Metric, defences: Sequence[EagerDefe
     image, path = golden_image(metric.facts.minimum_size), archive.path
     try:
         expected = {vector.defences: vector for vector in golden_vectors(metric, defences, image)}
-    except Exception as error:  # torch's errors share no base
+    except Exception as error:  # torch's errors have no common base class
         if isinstance(error, (ExportError, ContractError)) and not isinstance(error, EngineError):
             raise
         raise ArchiveError(f"{path}: the golden image cannot be scored: {one_line(str(error))}") from error

@@ -1,7 +1,7 @@
-"""Official weights on this machine: which there are, fetching them, and finding what was fetched.
+"""Official weights on this machine: list them, fetch them, and find fetched ones.
 
-A fetched file lies in the folder of weights under the name that `--weights NAME=PATH` takes, with the suffix of its
-address: `carn.pth`. The folder is $SCOREGUARD_WEIGHTS, or `weights` in the platform's folder for a user's data.
+A fetched file is in the weights folder under the name that `--weights NAME=PATH` takes, with the suffix of its URL:
+`carn.pth`. The folder is $SCOREGUARD_WEIGHTS, or `weights` in the platform's user data folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from scoreguard_export.weights.source import WeightsSource
 
 FOLDER_VARIABLE: Final = "SCOREGUARD_WEIGHTS"
 _SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
-"""Of files that a metric or a defence can read."""
+"""Suffixes of files that a metric or a defence can read."""
 _RESTRICTED: Final = ("non-commercial", "research use")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -37,31 +37,31 @@ class WeightsFile:
     """A file of weights that a metric or a defence can be built from."""
 
     name: str
-    """As `--weights NAME=PATH` takes it."""
+    """Name as `--weights NAME=PATH` takes it."""
     users: tuple[str, ...]
     """The metrics and defences that read it."""
     source: WeightsSource
 
     @property
     def restricted(self) -> bool:
-        """Whether the licence forbids commercial use, or grants none."""
+        """Return whether the licence forbids commercial use or does not grant it."""
         return any(words in self.source.licence for words in _RESTRICTED)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fetched:
-    """A file that is in its place."""
+    """A fetched file."""
 
     path: Path
     sha256: str
     checked: bool
-    """Whether the digest was known beforehand, and agrees."""
+    """Whether the digest was known beforehand and agrees."""
     downloaded: bool
-    """False where the file was there before."""
+    """False if the file was already there."""
 
 
 def weights_files() -> dict[str, WeightsFile]:
-    """Every file of weights by name: those of metrics, then those of defences."""
+    """Return every weights file by name: those of metrics, then those of defences."""
     files: dict[str, WeightsFile] = {}
     for user, name, source in _sources():
         users = files[name].users if name in files else ()
@@ -79,10 +79,10 @@ def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
 
 
 def weights_file(name: str) -> WeightsFile:
-    """The file of a name.
+    """Return the weights file of a name.
 
     Raises:
-        UnknownNameError: there is none; the message lists the near ones.
+        UnknownNameError: there is none; the message lists similar names.
     """
     files = weights_files()
     if name not in files:
@@ -91,13 +91,13 @@ def weights_file(name: str) -> WeightsFile:
 
 
 def default_folder() -> Path:
-    """Where fetched weights are kept."""
+    """Return the folder of fetched weights."""
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else platformdirs.user_data_path("scoreguard", appauthor=False) / "weights"
 
 
 def found(name: str, folder: Path | None = None) -> Path | None:
-    """The fetched file of a name, or None.
+    """Return the fetched file of a name, or None.
 
     Raises:
         WeightsError: several files have the name, with different suffixes.
@@ -110,9 +110,9 @@ def found(name: str, folder: Path | None = None) -> Path | None:
 
 
 def fetched(names: Iterable[str], folder: Path | None = None) -> dict[str, Path]:
-    """The fetched files of those names that have one.
+    """Return the fetched files of the names that have one.
 
-    Names whose weights are shipped are left out: what a build makes of them must not depend on what was fetched once.
+    Names whose weights are shipped are left out: their builds must not depend on what was once fetched.
 
     Raises:
         UnknownNameError: a name without weights.
@@ -123,10 +123,10 @@ def fetched(names: Iterable[str], folder: Path | None = None) -> dict[str, Path]
 
 
 def address_of(file: WeightsFile, url: str = "") -> str:
-    """Where a file is fetched from: the address given, else the catalogue's.
+    """Return where a file is fetched from: the URL given, else the catalogue's.
 
     Raises:
-        WeightsError: neither is there, or the one given is no address.
+        WeightsError: there is neither, or the one given is not a URL.
     """
     if url and urlsplit(url).scheme not in ("http", "https"):
         raise WeightsError(f"--url must start with http:// or https://, not {shown(url)}")
@@ -142,7 +142,7 @@ def address_of(file: WeightsFile, url: str = "") -> str:
 
 
 def digest_of(file: WeightsFile, sha256: str = "") -> str:
-    """The digest that a file must have: the one given, else the catalogue's, empty where neither is known.
+    """Return the digest that a file must have: the one given, else the catalogue's; empty if neither is known.
 
     Raises:
         WeightsError: the one given is not 64 hexadecimal digits.
@@ -153,11 +153,11 @@ def digest_of(file: WeightsFile, sha256: str = "") -> str:
 
 
 def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
-    """Fetch a file of weights, unless it is there already.
+    """Fetch a weights file unless it is already there.
 
     Raises:
-        WeightsError: the file is there with another digest than it must have.
-        DownloadError: it cannot be fetched; DigestError where it is another file than meant.
+        WeightsError: the file is already there with a wrong digest.
+        DownloadError: it cannot be fetched; DigestError if it is the wrong file.
     """
     present = found(file.name, download.path.parent)
     sha256 = fetch(download, progress) if present is None else sha256_of_file(present)
@@ -169,10 +169,10 @@ def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
 
 
 def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha256: str = "") -> Download:
-    """What fetching a file will do.
+    """Return what fetching a file will do.
 
     Raises:
-        WeightsError: there is no address, the one given is none, or the digest given is none.
+        WeightsError: there is no URL, the one given is not a URL, or the digest given is not a digest.
     """
     address = address_of(file, url)
     suffix = PurePosixPath(urlsplit(address).path).suffix.lower()

@@ -1,6 +1,6 @@
 """`scoreguard-export build`: archives that the server serves.
 
-What it runs is imported when it runs: `--help` needs none of it.
+Imports are deferred until the command runs: `--help` needs none of them.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def _content(metrics: list[type[Metric]], defences: list[type[Defence]]) -> dict
 
 def _with_weights(defence: type[Defence]) -> dict[str, Any]:
     facts = exported_facts(defence)
-    facts.ClearField("diffusion")  # a thousand numbers that nobody reads
+    facts.ClearField("diffusion")  # a thousand numbers of no use to a reader
     sources = defence.sources.items()
     weights = [{"name": name, "licence": s.licence, "shipped": bool(s.shipped)} for name, s in sources]
     return {**_plain(facts), "sampled": bool(defence.schedule(defence.facts.variants()[0])), "weights": weights}

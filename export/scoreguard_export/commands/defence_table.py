@@ -28,7 +28,7 @@ _GRADIENT: Final = {
 
 
 def cells(defence: type[Defence], separator: str) -> list[str]:
-    """One row: what the facts of a defence say, parameters joined by the separator."""
+    """Return one row with the facts of a defence, its parameters joined by the separator."""
     facts = defence.facts
     return [
         facts.name,
@@ -43,7 +43,7 @@ def cells(defence: type[Defence], separator: str) -> list[str]:
 
 
 def markdown(defences: list[type[Defence]]) -> list[str]:
-    """The table, a line each."""
+    """Return the lines of the table."""
     rows = [cells(defence, "; ") for defence in defences]
     lines = [COLUMNS, ["---"] * len(COLUMNS), *([f"`{name}`", *others] for name, *others in rows)]
     return [f"| {' | '.join(line)} |" for line in lines]
@@ -64,7 +64,7 @@ def _sizes(defence: type[Defence]) -> str:
 
 
 def _runs(defence: type[Defence]) -> str:
-    """How the graph is used, on either engine."""
+    """Return how the graph is used on each engine."""
     tiles = defence.tiles(defence.facts.variants()[0])
     parts = ["sampler around one graph"] if _sampled(defence) else ["one graph"]
     return ", ".join([*parts, f"tiles of {tiles.size}"] if tiles else parts)

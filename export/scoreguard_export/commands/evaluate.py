@@ -1,6 +1,6 @@
-"""`scoreguard-export evaluate`: a metric against human scores.
+"""`scoreguard-export evaluate`: compare a metric with human scores.
 
-What it runs is imported when it runs: `--help` needs none of it.
+Imports are deferred until the command runs: `--help` needs none of them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""`scoreguard-export prune`: a model store without the graphs of earlier builds.
+"""`scoreguard-export prune`: remove the graphs of earlier builds from a model store.
 
-What it runs is imported when it runs: `--help` needs none of it.
+Imports are deferred until the command runs: `--help` needs none of them.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def command() -> None:
 def _where(
     config: type[FilterConfig | DiffusionConfig], name: str, work: Path
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """The options that say where a run keeps what it makes."""
+    """Add the options for where a run keeps its files."""
 
     def add(function: Callable[..., None]) -> Callable[..., None]:
         options: list[Any] = [

@@ -1,4 +1,4 @@
-"""`scoreguard-export weights`: official weights, listed and fetched on request."""
+"""`scoreguard-export weights`: list official weights, and fetch them on request."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) ->
 
 
 def _announce(file: WeightsFile, download: Download) -> None:
-    """Say what will be fetched, on standard error, before it is."""
+    """Announce on standard error what will be fetched."""
     click.echo(f"url      {download.url}", err=True)
     click.echo(f"sha256   {download.sha256 or _UNKNOWN}", err=True)
     click.echo(f"licence  {file.source.licence}", err=True)

@@ -1,4 +1,4 @@
-"""What every defence is: a module from images to purified images, with its facts beside it."""
+"""Base class of defences: a module from images to purified images, with its facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from torch import Tensor
 
-from scoreguard.chain.parameters import Parameter as Parameter  # what a defence declares, here as everywhere
+from scoreguard.chain.parameters import Parameter as Parameter  # re-exported: defences declare it
 from scoreguard_export.errors import ParameterError
 from scoreguard_export.graph_module import (
     IMAGE_AXES,
@@ -34,7 +34,7 @@ from scoreguard_export.graph_module import (
 
 
 def switch(name: str, description: str, *, default: bool) -> Parameter:
-    """A structural parameter that is on (1) or off (0)."""
+    """Make a structural parameter that is on (1) or off (0)."""
     return Parameter(
         name=name,
         description=description,
@@ -51,10 +51,10 @@ class DefenceFacts(GraphFacts):
     """What is known about a defence before any export; the tolerance is in pixel units of [0, 1]."""
 
     size_preserving: bool
-    """Whether the purified image always has the size of the input."""
+    """Whether the purified image always has the input's size."""
 
     def variants(self) -> list[dict[str, float]]:
-        """Every combination of the structural parameters; one empty entry where there are none."""
+        """Return every combination of the structural parameters; one empty entry if there are none."""
         names = [p.name for p in self.structural]
         return [dict(zip(names, values, strict=True)) for values in product(*(p.choices for p in self.structural))]
 
@@ -64,11 +64,11 @@ class Tiles:
     """How an image that is too large for one run of a graph is cut."""
 
     size: int
-    """Height and width of a tile in pixels, the overlap included."""
+    """Height and width of a tile in pixels, including the overlap."""
     overlap: int
-    """Pixels on each side that are read and not kept."""
+    """Pixels on each side that are read but not kept."""
     multiple: int = 1
-    """Tiles begin at multiples of this."""
+    """Tiles start at multiples of this number of pixels."""
 
 
 class Defence(GraphModule):
@@ -82,7 +82,7 @@ class Defence(GraphModule):
 
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
-        """The structural variants that can be built from the weights files given."""
+        """Return the structural variants that can be built from the weights files given."""
         return cls.facts.variants()
 
     @classmethod
@@ -96,35 +96,35 @@ class Defence(GraphModule):
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """How large images are cut; None where the graph reads an image of any size as a whole."""
+        """Return how large images are cut into tiles; None if the graph reads an image of any size as a whole."""
         return None
 
     @classmethod
     def schedule(cls, structural: Mapping[str, float]) -> tuple[float, ...]:
-        """Cumulative products of a diffusion that asks the graph again and again; empty where the graph runs once."""
+        """Return the cumulative products of a diffusion that calls the graph repeatedly; empty if it runs once."""
         return ()
 
     def graphs(self) -> Mapping[Role, Defence]:
-        """The module itself; of a diffusion the part that a sampler asks, and what finishes the result."""
+        """Return the module itself; for a diffusion, the part that the sampler calls, and the finish."""
         return {Role.GRAPH: self}
 
     def output_axes(self) -> tuple[str | None, ...]:
-        """The images' own, or others where the size may change."""
+        """Return the images' axes, or others if the size may change."""
         return IMAGE_AXES if self.facts.size_preserving else ("batch", None, "purified_height", "purified_width")
 
     @classmethod
     def pattern_size(cls, least: int) -> tuple[int, int]:
-        """A little more than the smallest."""
+        """Return a size slightly above the smallest."""
         return least + 29, least + 13
 
     @classmethod
     def graph_facts(cls, structural: Mapping[str, float]) -> DefenceFacts:
-        """The facts of what `graph` gives for a variant, known without its weights."""
+        """Return the facts of a variant's `Role.GRAPH` module, which are known without its weights."""
         return cls.facts
 
     @classmethod
     def finish(cls) -> Defence | None:
-        """What makes the result of a diffusion from the image and the sample; None: the sample is the result."""
+        """Return the module that makes a diffusion's result from image and sample; None if the sample is the result."""
         return None
 
     def __init__(self, **structural: float) -> None:

@@ -25,7 +25,7 @@ _WIDTH = 64
 
 
 class _Network(nn.Module):
-    """Estimates the noise; the names are the checkpoint's."""
+    """Estimates the noise; layer names are the checkpoint's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ class _Network(nn.Module):
 
 
 class BfCnn(LearnedDefence):
-    """Remove noise of any strength; no parameter.
+    """Remove noise of any strength; has no parameters.
 
     Receptive field: 41 × 41 pixels (twenty 3 × 3 convolutions, 20 pixels in each direction); stride 1. A tile that
     overlaps by 20 pixels gives the same pixels as the whole image.

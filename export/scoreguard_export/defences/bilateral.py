@@ -16,18 +16,18 @@ from scoreguard_export.defences.pair_mean import PairMean
 
 
 def _disc(reach: int) -> list[tuple[int, int]]:
-    """Offsets (down, right) no farther than `reach`, one of each two opposite ones: that after the centre."""
+    """Return offsets (down, right) up to `reach` away; of each opposite pair only the one after the centre."""
     span = range(-reach, reach + 1)
     after = [(down, right) for down in span for right in span if (down, right) > (0, 0)]
     return [(down, right) for down, right in after if down * down + right * right <= reach * reach]
 
 
 class Bilateral(PairMean):
-    """Smooth where the colours are alike, and keep the edges: OpenCV's `bilateralFilter` on float images.
+    """Smooth areas of similar colour and keep edges: OpenCV's `bilateralFilter` on float images.
 
     Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101). The first study that purified with
-    this filter publishes no parameters; the defaults here are those of OpenCV's manual and tutorial: 5 pixels for a
-    filter that must be fast, σ of 75 in pixels and about 75 of 255 in colour.
+    this filter publishes no parameters. The defaults are those of OpenCV's manual and tutorial: 5 pixels for a fast
+    filter, σ of 75 in pixels and about 75 of 255 in colour.
     """
 
     facts = DefenceFacts(
@@ -91,5 +91,5 @@ class Bilateral(PairMean):
         return torch.square(unlike) * scales[0] + scales[1] * float(square_distance)
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand, in tiles: a capture would have a fixed number of them."""
+        """Build the graph by hand, in tiles: a captured graph would have a fixed number of them."""
         return build_bilateral_graph(reach=self.reach, offsets=self.offsets, opset=opset)

@@ -18,7 +18,7 @@ def build_bilateral_graph(*, reach: int, offsets: Sequence[tuple[int, int]], ops
 
     Args:
         reach: Radius of the disc in pixels.
-        offsets: One (down, right) of each pair of opposite ones, the one after the centre.
+        offsets: Offsets (down, right); of each opposite pair, the one after the centre.
         opset: At least 18.
     """
     parts = PairMean(
@@ -45,7 +45,7 @@ def _constants(reach: int, offsets: Sequence[tuple[int, int]]) -> Mapping[str, A
 
 
 def _plan() -> list[NodeProto]:
-    """The factors of the difference, one per channel, and of each pair the logarithm of what its distance leaves."""
+    """Compute the factors of the difference, one per channel, and each pair's logarithm of the distance weight."""
     return [
         node("Div", ["root_halves", "sigma_color"], ["colors"]),
         node("Mul", ["sigma_space", "sigma_space"], ["space_square"]),
@@ -55,7 +55,7 @@ def _plan() -> list[NodeProto]:
 
 
 def _weigh() -> list[NodeProto]:
-    """The product with the factors adds the channels up: faster than a reduction."""
+    """Sum the channels by a product with the factors, which is faster than a reduction."""
     return [
         node("Abs", ["difference"], ["size_of_difference"]),
         node("MatMul", ["colors", "size_of_difference"], ["unlike"]),

@@ -15,8 +15,8 @@ class Blur(Defence):
     """Blur each channel with a Gaussian of k × k taps.
 
     Borders mirror about the edge pixel's centre (OpenCV's default, reflect-101), so an image must be larger than k/2.
-    For σ = 0 the rule is OpenCV's, σ = 0.3·((k−1)/2 − 1) + 0.8. OpenCV itself, asked for σ = 0, takes tables of
-    binomial weights for small kernels instead of its rule; the published defence studies (torchvision) take the rule.
+    For σ = 0 the rule is OpenCV's, σ = 0.3·((k−1)/2 − 1) + 0.8. OpenCV itself then uses tables of binomial weights for
+    small kernels instead of its rule; the published defence studies (torchvision) use the rule.
     """
 
     facts = DefenceFacts(
@@ -59,14 +59,14 @@ class Blur(Defence):
 
         Args:
             image: In [0, 1].
-            sigma: 0-d, in pixels; 0 takes the rule.
+            sigma: 0-d, in pixels; 0 selects the rule.
         """
         blurred = self.blurred(image, sigma)
-        # The weights sum to 1 only within rounding: a white area must neither leave the range nor lose its gradient.
+        # The weights sum to 1 only up to rounding; a white area must neither leave the range nor lose its gradient.
         return straight_through(blurred, torch.clamp(blurred, 0.0, 1.0))
 
     def blurred(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """Blur, without a last look at the range."""
+        """Blur without the final range check."""
         reach = self.reach
         padded = functional.pad(image, [reach, reach, reach, reach], mode="reflect")
         return self._filtered(padded, self._weights(sigma.to(image.dtype)))
@@ -79,7 +79,7 @@ class Blur(Defence):
         return self._summed(padded, weights)
 
     def _convolved(self, padded: Tensor, weights: Tensor) -> Tensor:
-        """For ONNX Runtime, where it is three to ten times faster than `_summed`; in torch it is the slower one."""
+        """Convolve, for ONNX Runtime: three to ten times faster there than `_summed`, but slower in torch."""
         taps = 2 * self.reach + 1
         columns = functional.conv2d(padded, weights.view(1, 1, taps, 1).expand(3, 1, taps, 1), groups=3)
         return functional.conv2d(columns, weights.view(1, 1, 1, taps).expand(3, 1, 1, taps), groups=3)

@@ -1,4 +1,4 @@
-"""Back into the range of images, after a step that may really leave it: y = min(max(v, 0), 1)."""
+"""Clamp to the range of images after a step that may leave it by more than rounding: y = min(max(v, 0), 1)."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from scoreguard_export.defences.straight_through import straight_through
 
 
 def within_range(value: Tensor) -> Tensor:
-    """Clamp to [0, 1]; the gradient is the clamp's, and does not stop where only rounding (10⁻⁶) passed a bound.
+    """Clamp to [0, 1]; the gradient is the clamp's, but is kept if only rounding (10⁻⁶) passed a bound.
 
-    Without the margin, a white area would lose its gradient wherever its weights add up to 1.0000001.
+    Without the margin, a white area would lose its gradient whenever its weights add up to 1.0000001.
 
     Args:
         value: Images (N, 3, H, W).

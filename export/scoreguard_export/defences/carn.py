@@ -2,8 +2,8 @@
 
     x' = clip₀₁(CARN-M₂(bicubic_{1/2}(x)))
 
-The weights are the authors' mobile network, trained to double bicubic reductions: residual blocks of grouped
-convolutions whose weights recur three times, each result beside all before it ("cascading").
+The weights are the authors' mobile network, trained to double the size of bicubic reductions: residual blocks of
+grouped convolutions whose weights are used three times, each result concatenated with all earlier ones ("cascading").
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class Carn(LearnedDefence):
-    """Halve by a widened bicubic filter, then double by the network: fine detail is drawn anew.
+    """Halve by a widened bicubic filter, then double by the network, which redraws fine detail.
 
     An image of odd height or width is extended by its last row or column, and cropped back.
 
-    Receptive field: 45 pixels in each direction; stride 2. A tile that begins at even coordinates and overlaps by
-    that much gives the same pixels as the whole image.
+    Receptive field: 45 pixels in each direction; stride 2. A tile that starts at even coordinates and overlaps by that
+    much gives the same pixels as the whole image.
     """
 
     facts = DefenceFacts(

@@ -10,7 +10,7 @@ _GROUPS = 4
 
 
 class _Body(nn.Module):
-    """Layers under the name that the checkpoint gives them."""
+    """Layers under their name in the checkpoint."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ def _enlargement(*scales: int) -> _Body:
 
 
 class _Residual(_Body):
-    """Two grouped convolutions and a mixing one, beside the input."""
+    """Two grouped convolutions and a mixing one, with a skip connection."""
 
     def __init__(self) -> None:
         super().__init__(_grouped(_WIDTH), nn.ReLU(), _grouped(_WIDTH), nn.ReLU(), nn.Conv2d(_WIDTH, _WIDTH, 1))
@@ -59,7 +59,7 @@ class _Residual(_Body):
 
 
 class _Block(nn.Module):
-    """One residual unit, applied three times; each result is fused with all before it."""
+    """One residual unit, applied three times; each result is fused with all earlier ones."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -76,7 +76,7 @@ class _Block(nn.Module):
 
 
 class CarnM(nn.Module):
-    """Doubles an image; the layers for three and four times are there because the checkpoint has them."""
+    """Doubles an image; the layers for factors 3 and 4 are kept because the checkpoint has them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Every defence by name. A new one is a file beside this and a line here."""
+"""Every defence by name. To add one, add a file next to this one and a line here."""
 
 from __future__ import annotations
 
@@ -47,18 +47,18 @@ def defence_named(name: str) -> type[Defence]:
     """Find a defence; its variants are built with `defence_named(name).from_weights(files, **structural)`.
 
     Raises:
-        UnknownNameError: no defence has this name; the message lists the near ones.
+        UnknownNameError: no defence has this name; the message lists similar names.
     """
     return CATALOGUE[name]
 
 
 def buildable(files: Mapping[str, Path]) -> tuple[str, ...]:
-    """Defences that can be built from what is shipped and the weights files given, in the order of the catalogue."""
+    """Return the defences that can be built from shipped and given weights files, in catalogue order."""
     return tuple(name for name, defence in CATALOGUE.items() if defence.at_hand(files))
 
 
 def chosen_variants(name: str, files: Mapping[str, Path], *, default_only: bool) -> list[dict[str, float]]:
-    """The structural variants of a defence that can be built, or its default one alone.
+    """Return the structural variants of a defence that can be built, or only its default one.
 
     Raises:
         UnknownNameError: no defence has this name.

@@ -22,15 +22,15 @@ from scoreguard_export.defences.straight_through import straight_through
 
 
 class Crop(Defence):
-    """Keep a square piece at a random place, of its own for each image; the metric scores the piece.
+    """Keep a square piece at a random place, drawn separately for each image; the metric scores the piece.
 
     With `restore` the piece is enlarged to the original size (bilinear, pixel centres at half integers), as the study's
-    text says; its code, like the later benchmark, scores the piece as it is. The default size is the study's 256 (of
-    299); the benchmark takes 128.
+    text says; its code, like the later benchmark, scores the piece itself. The default size is the study's 256 (of
+    299); the benchmark uses 128.
 
-    A chain, on the server or in the client, refuses a piece that is larger than the image. Asked all the same, the
-    graph keeps a side shorter than `size` whole and never fails: its last line of defence, and no purification at all
-    where both sides are shorter.
+    A chain, on the server or in the client, rejects a piece that is larger than the image. As a last line of defence
+    the graph itself never fails: it keeps a side shorter than `size` whole, so it does not purify at all if both sides
+    are shorter.
     """
 
     facts = DefenceFacts(
@@ -70,8 +70,8 @@ class Crop(Defence):
         Args:
             image: In [0, 1].
             size: 0-d, whole, in pixels.
-            vertical: (N,) in [0, 1), where the piece begins from the top, as a share of the possible places.
-            horizontal: (N,) in [0, 1), likewise from the left.
+            vertical: (N,) in [0, 1), top of the piece, as a share of the possible positions.
+            horizontal: (N,) in [0, 1), left edge of the piece, as a share of the possible positions.
         """
         height, width, side = image.shape[2], image.shape[3], max(1, int(size.item()))
         high, wide = min(side, height), min(side, width)
@@ -88,7 +88,7 @@ class Crop(Defence):
         return straight_through(whole, torch.clamp(whole, 0.0, 1.0))
 
     def _begins(self, last: int, draw: Tensor) -> Tensor:
-        """(N,): the first row or column that is kept, 0 to `last`."""
+        """Return the first row or column that is kept, (N,), 0 to `last`."""
         # A draw just below 1 may round up to the number of places.
         return torch.clamp(torch.floor(draw * float(last + 1)).to(torch.int64), max=last)
 

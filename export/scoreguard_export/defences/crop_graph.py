@@ -69,7 +69,7 @@ def _place_nodes() -> list[onnx.NodeProto]:
 
 
 def _cut() -> onnx.GraphProto:
-    """One image: a plain slice, which copies whole rows; an index for each pixel takes ten times as long."""
+    """Cut one image by a slice, which copies whole rows; an index for each pixel takes ten times as long."""
     info = helper.make_tensor_value_info
     return helper.make_graph(
         [helper.make_node("Slice", ["image", "begin", "end", "spatial"], ["cut"])],

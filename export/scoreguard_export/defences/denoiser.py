@@ -1,4 +1,4 @@
-"""The shipped denoiser as a purification of its own, and as the model that the diffusion purifier asks.
+"""The shipped denoiser, as a purification by itself and as the model of the diffusion purifier.
 
     x' = clip₀₁(x − σ·n(x, σ))
 
@@ -21,9 +21,9 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class Denoiser(ShippedDefence):
-    """Remove noise of the strength told; more than there is smooths the image, less leaves noise.
+    """Remove noise of the given strength; too high a strength smooths the image, too low leaves noise.
 
-    Images may leave [0, 1], as noisy ones do; the result never does.
+    Input images may leave [0, 1], as noisy ones do; the result never does.
     """
 
     facts = DefenceFacts(
@@ -63,7 +63,7 @@ class Denoiser(ShippedDefence):
         """Denoise images (N, 3, H, W).
 
         Args:
-            image: In [0, 1] and noise added.
+            image: In [0, 1] with noise added.
             sigma: 0-d, in levels of 255.
         """
         denoised: Tensor = self.network(image, sigma / 255.0)

@@ -1,12 +1,12 @@
-"""The network behind the diffusion purifier: told how much noise there is, it estimates the noise.
+"""The network of the diffusion purifier: given the noise level, it estimates the noise.
 
     x̂ = x − σ·n(x, σ)
 
 n is a U-Net of plain residual blocks, x + conv(relu(conv(x))), at a half, a quarter and an eighth of the size: pixels
-are gathered two by two on the way in and given back so on the way out, as in FFDNet (Zhang et al. 2018), and skips
-are added, not concatenated, as in DRUNet (Zhang et al. 2021). At each change of size, every channel is scaled and
-shifted by functions of log σ; scales are exponentials, so that 1/σ is a straight line to learn. No norm layers: what
-the network gives for a pixel depends on its neighbourhood alone.
+are gathered two by two at the input and spread again at the output, as in FFDNet (Zhang et al. 2018), and skips are
+added, not concatenated, as in DRUNet (Zhang et al. 2021). At each change of size, every channel is scaled and shifted
+by functions of log σ; scales are exponentials, so 1/σ is linear to learn. There are no norm layers: the output for a
+pixel depends only on its neighbourhood.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from torch.nn import functional
 from scoreguard_export.defences.jpeg_codec import extend
 
 LOWEST, HIGHEST = 0.6 / 255.0, 70.0 / 255.0
-"""Noise beside an image in [0, 1] that the network is trained on: σ_t of the linear schedule is 1.3 / 255 at step 1
-and 66.1 / 255 at step 150. Below the lowest, the network is told the lowest."""
+"""Range of noise, for images in [0, 1], that the network is trained on: σ_t of the linear schedule is 1.3 / 255 at step
+1 and 66.1 / 255 at step 150. Below the lowest, the network is given the lowest."""
 
 STRIDE = 8
-"""Height and width are extended to multiples of this, by their last row and column."""
+"""Height and width are extended to multiples of this, by repeating the last row and column."""
 
 WIDTHS = (64, 96, 128)
 """Channels at a half, a quarter and an eighth of the size."""
@@ -58,7 +58,7 @@ class _Modulation(nn.Module):
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:
         log_scale, shift = self.linear(embedding)[:, :, None, None].chunk(2, dim=1)
-        # Numbers wider than the features would make wide features, at half the speed.
+        # Scales in a wider type than the features would widen the features, at half the speed.
         return torch.addcmul(shift.to(features.dtype), features, torch.exp(log_scale).to(features.dtype))
 
 
@@ -77,7 +77,7 @@ class _Stage(nn.Module):
 
 
 class _Rise(nn.Module):
-    """To twice the size, with the features of the way down added, and the residual blocks."""
+    """Doubling of the size with the skip connection added, and the residual blocks."""
 
     def __init__(self, inputs: int, width: int) -> None:
         super().__init__()
@@ -86,7 +86,7 @@ class _Rise(nn.Module):
         self.blocks = nn.Sequential(*(_Residual(width) for _ in range(_BLOCKS)))
 
     def forward(self, features: Tensor, beside: Tensor, embedding: Tensor) -> Tensor:
-        # Modulated while they are small.
+        # Modulate before the enlargement, at the smaller size.
         risen = self.resize(self.modulation(features, embedding))
         changed: Tensor = self.blocks(risen + beside)
         return changed
@@ -110,11 +110,11 @@ class DenoiserNetwork(nn.Module):
         self.embedding = nn.Sequential(nn.Linear(1, _EMBEDDING), nn.SiLU(), nn.Linear(_EMBEDDING, _EMBEDDING))
 
     def forward(self, image: Tensor, sigma: Tensor) -> Tensor:
-        """The images without their noise.
+        """Remove the noise from images.
 
         Args:
             image: (N, 3, H, W), images in [0, 1] with noise added; not clipped.
-            sigma: The noise's standard deviation, 0-d or (N,); 0 gives the images back.
+            sigma: The noise's standard deviation, 0-d or (N,); 0 returns the images unchanged.
 
         Returns:
             (N, 3, H, W), about in [0, 1]; not clipped.
@@ -135,9 +135,9 @@ class DenoiserNetwork(nn.Module):
         return estimate
 
     def _embedded(self, sigma: Tensor) -> Tensor:
-        """(N or 1, _EMBEDDING) of log σ, which is brought to [−1, 1] over the range of the training."""
+        """Embed log σ, scaled to [−1, 1] over the training range: (N or 1, _EMBEDDING)."""
         middle, reach = 0.5 * (_LOG_HIGH + _LOG_LOW), 0.5 * (_LOG_HIGH - _LOG_LOW)
-        # Not 0-d: a traced graph keeps numbers as tensors of double precision, which would make such a one double too.
+        # Not 0-d: a traced graph keeps numbers as double-precision tensors, which would make a 0-d tensor double too.
         level = (torch.log(torch.clamp(sigma.reshape(-1, 1), min=LOWEST)) - middle) / reach
         embedding: Tensor = self.embedding(level)
         return embedding
@@ -148,6 +148,6 @@ _LOG_HIGH: float = math.log(HIGHEST)
 
 
 def _shrink(layer: nn.Conv2d) -> None:
-    """Begin near the identity: deep stacks of residual blocks then train at a high rate."""
+    """Start near the identity, so that deep stacks of residual blocks train at a high rate."""
     with torch.no_grad():
         layer.weight.mul_(0.1)

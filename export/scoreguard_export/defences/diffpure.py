@@ -1,10 +1,10 @@
-"""DiffPure: noise the image by a diffusion process, and sample the way back (Nie et al., ICML 2022, section 3.1).
+"""DiffPure: noise the image by a diffusion process, then sample the reverse (Nie et al., ICML 2022, section 3.1).
 
-    y = x + σ_t·ε,   x' = the sampler's way from step t to step 0, which asks a denoiser at every step
+    y = x + σ_t·ε,   x' = the sampler's path from step t to step 0, with a denoiser call at every step
 
 The samplers are DDPM's (Ho et al. 2020) and DDIM's (Song et al. 2021); their formulas, and the loop around the exported
 denoiser, are in `scoreguard.chain.sampling`. The paper solves the reverse process as a differential equation; the later
-benchmarks take DDPM's steps, as is done here.
+benchmarks use DDPM's steps, as here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scoreguard_export.weights.source import WeightsSource
 
 _STEPS = 1000
 _SHIPPED_STEPS = 150
-"""Up to this step the noise is within what the shipped denoiser was trained on, 70 levels of 255."""
+"""Up to this step the noise is within the shipped denoiser's training range, 70 levels of 255."""
 
 _DENOISERS: Mapping[float, type[LearnedDefence]] = {0.0: Denoiser, 1.0: GuidedDenoiser}
 
@@ -82,10 +82,10 @@ def _facts(
 
 
 class DiffPure(Defence):
-    """Purify with a denoiser; the numbers of the noise follow from the seed.
+    """Purify with a denoiser; the noise follows from the seed.
 
-    One denoiser is exported, once for all purifiers of an archive; the loop is in the handler and in the client, where
-    it is differentiated as a whole. The default t is the public benchmark's.
+    One denoiser is exported, once for all purifiers of an archive; the loop is in the handler and in the client, which
+    differentiates it as a whole. The default t is the public benchmark's.
     """
 
     facts = _facts("diffpure", "DiffPure", _PAPER, 2022)
@@ -97,7 +97,7 @@ class DiffPure(Defence):
 
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
-        """The shipped denoiser, and the other where its weights are given."""
+        """Return the variants: the shipped denoiser, and the other one if its weights are given."""
         return [{"model": model} for model, kind in _DENOISERS.items() if kind.at_hand(files)]
 
     @classmethod
@@ -143,7 +143,7 @@ class DiffPure(Defence):
             t: 0-d, whole, from 1.
             steps: 0-d, whole; 0 = DDPM.
             others: 0-d parameters of the finish, in order.
-            seeds: One for each image; 0, 1, … where none are given.
+            seeds: One for each image; 0, 1, … if none are given.
         """
         sampled = self._sampled(image, int(t), int(steps), list(seeds) or list(range(len(image))))
         finish = self.finish()

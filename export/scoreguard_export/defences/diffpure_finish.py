@@ -1,9 +1,9 @@
-"""What the diffusion purifiers do with what was sampled, each a small graph of its own beside the denoiser.
+"""The finishes of the diffusion purifiers, applied to the sample; each is a small graph, separate from the denoiser.
 
     edges      x' = m·x + (1 − m)·s,   m = 1 where |Sobel(luma(x))| / 4 > threshold
     unsharp    x' = clip₀₁(s + a·(s − Gaussian(s)))
 
-x is the image that came in, s the sample. A vertical step from black to white has |Sobel| / 4 = 1 beside it.
+x is the input image, s the sample. A vertical step from black to white has |Sobel| / 4 = 1 next to it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from scoreguard_export.defences.base import (
 from scoreguard_export.defences.unsharp import Unsharp
 
 _SAMPLED = RandomInput(name="sampled", distribution=Distribution.UNIFORM, shape=RandomShape.IMAGE)
-"""The sample is an input of the shape of the image, as a noise is: so it is exported and compared like one."""
+"""The sample is an input with the image's shape, like noise, so it is exported and compared like noise."""
 
 _SHARPEN = Unsharp.facts.graph_parameters
 
@@ -58,7 +58,7 @@ def _facts(
 
 
 def edge_strength(image: Tensor) -> Tensor:
-    """(N, 1, H, W), magnitude of Sobel's gradient of the luma, divided by 4; the border is repeated outwards."""
+    """Return the magnitude of the luma's Sobel gradient divided by 4, (N, 1, H, W); the border is repeated outwards."""
     red, green, blue = image[:, 0:1], image[:, 1:2], image[:, 2:3]
     luma = functional.pad(0.299 * red + 0.587 * green + 0.114 * blue, [1, 1, 1, 1], mode="replicate")
     down = luma[:, :, :-2] + 2.0 * luma[:, :, 1:-1] + luma[:, :, 2:]
@@ -69,7 +69,7 @@ def edge_strength(image: Tensor) -> Tensor:
 
 
 class EdgeFinish(Defence):
-    """Keep the image's own pixels where it has edges."""
+    """Keep the image's own pixels at edges."""
 
     facts = _facts("diffpure-edge-finish", "Edges kept", EDGE_PARAMETERS, minimum_size=1, tolerance=1e-6)
 
@@ -81,7 +81,7 @@ class EdgeFinish(Defence):
             threshold: 0-d.
             sampled: In [0, 1].
         """
-        # The mask is a choice, not a function to differentiate.
+        # The mask is a selection; no gradient passes through it.
         with_edge = edge_strength(image.detach()) > threshold
         return torch.where(with_edge, image, torch.clamp(sampled, 0.0, 1.0))
 
@@ -100,7 +100,7 @@ class UnsharpFinish(Defence):
 
         Args:
             image: In [0, 1].
-            sigma: 0-d, in pixels; 0 takes the blur's rule.
+            sigma: 0-d, in pixels; 0 selects the blur's rule.
             amount: 0-d.
             sampled: In [0, 1].
         """

@@ -1,9 +1,9 @@
-"""FBCNN: undoing JPEG of a quality that is estimated or told (Jiang, Zhang & Timofte, ICCV 2021; arXiv 2109.14573).
+"""FBCNN: undoing JPEG of an estimated or given quality (Jiang, Zhang & Timofte, ICCV 2021; arXiv 2109.14573).
 
-An encoder goes down to an eighth of the size; a branch estimates from its mean how bad the compression was,
+An encoder goes down to an eighth of the size; a branch estimates from its mean how strong the compression was,
 b = 1 − quality/100, and an embedding of b scales and shifts the decoder's residual blocks, channel by channel:
 
-    b = told or estimated,   (γ, β) = (σ(Wγ·e(b)), tanh(Wβ·e(b))),   y' = y + γ·res(y) + β   (their eq. 4)
+    b = given or estimated,   (γ, β) = (σ(Wγ·e(b)), tanh(Wβ·e(b))),   y' = y + γ·res(y) + β   (their eq. 4)
     x' = clip₀₁(decoder(encoder(x); γ, β))
 
 The layers are spandrel's; the weights are the authors' colour network.
@@ -25,15 +25,15 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class FbCnn(LearnedDefence):
-    """Remove what JPEG did: blocks, ringing and false colours, and with them what hides in fine detail.
+    """Remove JPEG artifacts, such as blocks, ringing and false colours, and with them perturbations in fine detail.
 
-    A quality below the true one smooths more, one above it keeps more of what is there.
+    A quality below the true one smooths more; one above it keeps more detail.
 
     An image whose height or width is no multiple of 8 is extended by its last row or column, and cropped back.
 
-    Receptive field: 249 pixels in each direction for a quality that is told; stride 8. Tiles that overlap by 256 then
-    give the same pixels as the whole image. The estimate of quality 0 looks at the whole image, and in tiles each
-    one is estimated for itself: where estimates differ a seam may show, and telling the quality avoids it.
+    Receptive field: 249 pixels in each direction for a given quality; stride 8. Tiles that overlap by 256 then give the
+    same pixels as the whole image. With quality 0 the estimate uses the whole image, or each tile separately; differing
+    estimates may leave visible seams, which a given quality avoids.
     """
 
     facts = DefenceFacts(
@@ -65,11 +65,11 @@ class FbCnn(LearnedDefence):
     reach = None
     stride = 8
 
-    network: Any  # spandrel ships no types
+    network: Any  # spandrel has no types
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """Tiles of 1024 pixels that overlap by what a pixel looks at, in whole blocks."""
+        """Return tiles of 1024 pixels that overlap by the receptive field, in whole blocks."""
         return Tiles(size=1024, overlap=256, multiple=cls.stride)
 
     def untrained(self) -> nn.Module:
@@ -94,7 +94,7 @@ class FbCnn(LearnedDefence):
         return torch.clamp(restored[:, :, :height, :width], 0.0, 1.0)
 
     def _restored(self, whole: Tensor, quality: Tensor) -> Tensor:
-        # The library's own forward computes sizes by NumPy, which would be frozen in the graphs.
+        # The library's own forward computes sizes with NumPy; they would be frozen in the graphs.
         layers = self.network
         full = layers.m_head(whole)
         half = layers.m_down1(full)
@@ -110,14 +110,14 @@ class FbCnn(LearnedDefence):
         return restored
 
     def _badness(self, encoded: Tensor, quality: Tensor) -> Tensor:
-        """1 − quality/100 for each image, (N, 1)."""
+        """Return 1 − quality/100 for each image, (N, 1)."""
         estimated: Tensor = self.network.qf_pred(encoded)
         told = (1.0 - quality / 100.0).to(estimated.dtype)
         return torch.where(quality > 0.0, told, estimated)
 
 
 def _raised(layers: nn.ModuleList, features: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Twice the size, then the blocks that the quality controls."""
+    """Double the size, then apply the blocks that the quality controls."""
     features = layers[0](features)
     for block in layers[1:]:
         features = block(features, scale, shift)

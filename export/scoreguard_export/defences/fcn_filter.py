@@ -2,9 +2,9 @@
 
     g(x) = clamp(tanh(conv(lrelu(norm(conv(lrelu(conv(x))))))), 0, 1)
 
-Three 3×3 convolutions, 3 → 64 → 16 → 3, zeros around the border; lrelu has the slope 0.2; norm takes each channel of
-each image to mean 0 and variance 1 over the whole image, so that a pixel's result depends on all of it. No residual
-path: the image itself passes through the filter.
+Three 3×3 convolutions, 3 → 64 → 16 → 3, zeros around the border; lrelu has the slope 0.2; norm gives each channel of
+each image mean 0 and variance 1, so a pixel's result depends on the whole image. There is no residual path: the image
+itself passes through the filter.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scoreguard_export.weights.source import WeightsSource
 _WIDE, _NARROW, _SLOPE = 64, 16, 0.2
 
 _CHUNK = 16
-"""Wide channels that are in memory at once: all 64 of a 12-megapixel image would take 3 GB."""
+"""Number of wide channels in memory at once: all 64 of a 12-megapixel image would take 3 GB."""
 
 _EPSILON = 1e-5
 """Added to a variance, as in torch's InstanceNorm2d."""
@@ -45,22 +45,23 @@ class FilterNetwork(nn.Module):
         return torch.tanh(filtered)
 
     def _narrowed(self, image: Tensor) -> Tensor:
-        """conv2(lrelu(conv1(x))), as a sum over chunks of the channels between."""
+        """Return conv2(lrelu(conv1(x))), summed over chunks of the intermediate channels."""
         weights, bias, after = self.conv1.weight, self.conv1.bias, self.conv2.weight
         narrow = torch.zeros(0)
         for first in range(0, _WIDE, _CHUNK):
             last = first + _CHUNK
-            # `bias` is optional to the compiler, and always there.
+            # `bias` is optional for the compiler, but always present.
             wide = functional.conv2d(image, weights[first:last], None if bias is None else bias[first:last], padding=1)
             wide = functional.leaky_relu(wide, _SLOPE)
             part = functional.conv2d(wide, after[:, first:last], None if first else self.conv2.bias, padding=1)
-            # The sum so far stands second: ONNX Runtime computes that first, and so never holds all parts at once.
+            # The running sum is the second operand: ONNX Runtime computes it first, so it never holds all parts at
+            # once.
             narrow = part + narrow if first else part
         return narrow
 
 
 def _normalised(features: Tensor) -> Tensor:
-    """InstanceNorm without parameters, by hand: torch's refuses a single pixel."""
+    """Apply InstanceNorm without parameters; torch's own rejects a single pixel."""
     centred = features - features.mean(dim=(2, 3), keepdim=True)
     return centred * torch.rsqrt(torch.square(centred).mean(dim=(2, 3), keepdim=True) + _EPSILON)
 
@@ -68,7 +69,7 @@ def _normalised(features: Tensor) -> Tensor:
 class FcnFilter(ShippedDefence):
     """Filter images with the learned network.
 
-    The norm reaches across the whole image: the filter must not be run in tiles.
+    The norm covers the whole image, so the filter must not run in tiles.
     """
 
     facts = DefenceFacts(

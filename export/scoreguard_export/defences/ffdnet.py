@@ -1,7 +1,7 @@
-"""FFDNet: a fast denoiser told the noise strength (Zhang, Zuo & Zhang, IEEE TIP 27(9), 2018; arXiv 1710.04026).
+"""FFDNet: a fast denoiser given the noise strength (Zhang, Zuo & Zhang, IEEE TIP 27(9), 2018; arXiv 1710.04026).
 
-The weights are the authors' colour network. It works at half size, on each 2 × 2 square as twelve channels, beside a
-map of the noise strength:
+The weights are the authors' colour network. It works at half size, on each 2 × 2 square as twelve channels, with a map
+of the noise strength as another:
 
     x' = clip₀₁(shuffle₂(conv₁₂(… relu(conv₁([unshuffle₂(x), σ])))))
 """
@@ -25,7 +25,7 @@ _WIDTH = 96
 
 
 class _Network(nn.Module):
-    """Twelve convolutions at half size; the names are the checkpoint's."""
+    """Twelve convolutions at half size; layer names are the checkpoint's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -40,11 +40,11 @@ class _Network(nn.Module):
 
 
 class FfdNet(LearnedDefence):
-    """Remove noise of the strength told; more than there is smooths the image, less leaves noise.
+    """Remove noise of the given strength; too high a strength smooths the image, too low leaves noise.
 
     An image of odd height or width is extended by its last row or column, and cropped back.
 
-    Receptive field: 12 squares of 2 × 2 pixels in each direction; stride 2. A tile that begins at even coordinates and
+    Receptive field: 12 squares of 2 × 2 pixels in each direction; stride 2. A tile that starts at even coordinates and
     overlaps by 25 pixels gives the same pixels as the whole image.
     """
 

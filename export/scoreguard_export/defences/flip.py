@@ -9,9 +9,9 @@ from scoreguard_export.defences.base import Defence, DefenceFacts, Differentiabi
 
 
 class Flip(Defence):
-    """Flip both axes, or those asked for.
+    """Flip both axes, or only the selected ones.
 
-    The variant with neither is the identity: it is kept, so that each combination of the two switches has a graph.
+    The variant with neither is the identity; it is kept so that each combination of the two switches has a graph.
     """
 
     facts = DefenceFacts(
@@ -35,4 +35,4 @@ class Flip(Defence):
 
     def forward(self, image: Tensor) -> Tensor:
         """Mirror images (N, 3, H, W)."""
-        return torch.flip(image, self.axes)  # a copy, whatever the axes
+        return torch.flip(image, self.axes)  # always a copy

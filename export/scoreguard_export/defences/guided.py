@@ -1,11 +1,12 @@
 """Guided diffusion's 256 × 256 model as a denoiser (Dhariwal & Nichol, NeurIPS 2021; arXiv 2105.05233).
 
 The weights are OpenAI's unconditional ImageNet model, which DiffPure (Nie et al. 2022) purifies with. An image p in
-[0, 1] with noise of standard deviation s added is a state of its process, up to a factor (`scoreguard.chain.sampling`):
+[0, 1] with noise of standard deviation s added is a state of its diffusion process, up to a factor
+(`scoreguard.chain.sampling`):
 
     ᾱ = 1/(1 + 4s²),   x_t = √ᾱ·(2p − 1),   x̂₀ = (x_t − √(1 − ᾱ)·ε(x_t, t))/√ᾱ,   x' = clip₀₁((x̂₀ + 1)/2)
 
-t is where the linear schedule of 1000 steps has that noise, interpolated between its steps; the network counts from 0.
+t is the step at which the linear schedule of 1000 steps has that noise, interpolated; the network counts from 0.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ from scoreguard_export.weights.source import WeightsSource
 
 
 class GuidedDenoiser(LearnedDefence):
-    """Remove noise of the strength told; images may leave [0, 1], as noisy ones do, and the result never does.
+    """Remove noise of the given strength; input images may leave [0, 1], as noisy ones do, but the result never does.
 
     An image whose height or width is no multiple of 32 is extended by its last row or column, and cropped back.
 
-    Receptive field: the whole image, because of norms and attention; stride 32. Larger images come in tiles of 256
-    pixels, the size that the model was trained at, and a tile gives what the network makes of that tile alone: near the
-    whole image's result, not equal to it.
+    Receptive field: the whole image, because of norms and attention; stride 32. Larger images are processed in tiles of
+    256 pixels, the size that the model was trained at, each independently: the result is close to the whole image's,
+    but not equal.
 
-    The model has 552,814,086 numbers. Its convolutions' weights are stored in half precision and widened where they are
-    used, so that a graph takes 1.2 GB and stays below the 2 GB that one ONNX file may have.
+    The model has 552,814,086 parameters. Its convolutions' weights are stored in half precision and widened on use, so
+    a graph takes 1.2 GB, below the 2 GB limit of one ONNX file.
     """
 
     facts = DefenceFacts(
@@ -76,12 +77,12 @@ class GuidedDenoiser(LearnedDefence):
         super().__init__(**structural)
         schedule = linear_schedule()
         levels = [255.0 * schedule.sigma(step) for step in range(1, schedule.steps + 1)]
-        # A buffer would need an annotation, which the compiler of TorchScript cannot read here.
+        # A buffer would need an annotation, which the TorchScript compiler cannot read here.
         self.levels = nn.Parameter(torch.tensor(levels), requires_grad=False)
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """Tiles of 256 pixels that overlap by 32."""
+        """Return tiles of 256 pixels that overlap by 32."""
         return Tiles(size=256, overlap=32, multiple=cls.stride)
 
     @classmethod
@@ -109,7 +110,7 @@ class GuidedDenoiser(LearnedDefence):
         """Denoise images (N, 3, H, W).
 
         Args:
-            image: In [0, 1] and noise added.
+            image: In [0, 1] with noise added.
             sigma: 0-d, in levels of 255.
         """
         height, width = image.shape[2], image.shape[3]
@@ -123,7 +124,7 @@ class GuidedDenoiser(LearnedDefence):
         return torch.clamp(clean[:, :, :height, :width], 0.0, 1.0)
 
     def _step(self, sigma: Tensor) -> Tensor:
-        """Where the schedule has this noise, from 0, 0-d: each gap between two steps counts as far as it is crossed."""
+        """Return the schedule's step with this noise, from 0, 0-d: each gap between steps adds the fraction crossed."""
         below, above = self.levels[:-1], self.levels[1:]
         crossed = (sigma.to(below.dtype) - below) / (above - below)
         return torch.clamp(crossed, 0.0, 1.0).sum()

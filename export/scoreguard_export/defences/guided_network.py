@@ -1,11 +1,12 @@
 """The network of guided diffusion (Dhariwal & Nichol, NeurIPS 2021), with the names of the authors' checkpoints.
 
-A U-Net of residual blocks and, at the smaller sizes, attention among all places. The step of the diffusion scales and
-shifts each block's features after their second norm. Skips are concatenated; blocks that change the size do so inside.
+A U-Net of residual blocks and, at the smaller sizes, attention among all positions. The step of the diffusion scales
+and shifts each block's features after their second norm. Skips are concatenated; blocks that change the size do so
+internally.
 
-diffusers can express it, but importing its model loads some two thousand modules, among them a model hub's client, and
-its names are others; hence these layers. The checkpoint's queries, keys and values are in the order of the first
-version of the authors' code: heads outermost.
+diffusers can express it, but importing its model loads some two thousand modules, including a model hub's client, and
+its names differ; hence these layers. The checkpoint's queries, keys and values are in the order of the first version of
+the authors' code: heads outermost.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 _GROUPS = 32
 _LONGEST = 10_000.0
-"""Longest period of the embedding of a step, in steps over 2π."""
+"""Longest period of a step's embedding, in steps over 2π."""
 
 
 class _Conv2d(nn.Conv2d):
@@ -30,14 +31,14 @@ class _Conv2d(nn.Conv2d):
 
 
 class _Conv1d(nn.Conv1d):
-    """The same, of 1 × 1 among the places of an image."""
+    """Like `_Conv2d`, 1 × 1 over the positions of an image."""
 
     def forward(self, features: Tensor) -> Tensor:
         return functional.conv1d(features, self.weight.to(features.dtype), self.bias)
 
 
 class _Entry(_Conv2d):
-    """The first layer; like every layer of a block it is handed the embedding."""
+    """The first layer; like every layer of a block it receives the embedding."""
 
     def forward(self, features: Tensor, embedding: Tensor) -> Tensor:  # type: ignore[override]
         weight = self.weight.to(features.dtype)
@@ -45,7 +46,7 @@ class _Entry(_Conv2d):
 
 
 class _Residual(nn.Module):
-    """skip(resize(x)) + conv(silu(norm(conv(resize(silu(norm(x))))) · (1 + a) + b)), with a and b of the step."""
+    """skip(resize(x)) + conv(silu(norm(conv(resize(silu(norm(x))))) · (1 + a) + b)), with a and b from the step."""
 
     def __init__(self, inputs: int, outputs: int, embedding: int, resize: nn.Module) -> None:
         super().__init__()
@@ -68,7 +69,7 @@ class _Residual(nn.Module):
 
 
 class _Attention(nn.Module):
-    """x + proj(softmax(qᵀk/√c)·v) among all places, in several heads."""
+    """x + proj(softmax(qᵀk/√c)·v) among all positions, in several heads."""
 
     def __init__(self, width: int, head: int) -> None:
         super().__init__()
@@ -98,7 +99,7 @@ class _Block(nn.Sequential):
 
 
 class GuidedNetwork(nn.Module):
-    """Estimates the noise of a step, and beside it the variance of the step back."""
+    """Estimates the noise of a step, and the variance of the reverse step."""
 
     def __init__(
         self,
@@ -108,7 +109,7 @@ class GuidedNetwork(nn.Module):
         blocks: int = 2,
         head: int = 64,
     ) -> None:
-        """Lay the network out; the defaults are those of the unconditional 256 × 256 model.
+        """Build the layers; the defaults are those of the unconditional 256 × 256 model.
 
         Args:
             width: Channels at full size; a multiple of 32.
@@ -159,11 +160,11 @@ class GuidedNetwork(nn.Module):
         """Estimate noise and variance.
 
         Args:
-            state: x_t, (N, 3, H, W); H and W are multiples of the smallest size's squares, 32 pixels by default.
-            step: t from 0, 0-d; may lie between two steps.
+            state: x_t, (N, 3, H, W); H and W are multiples of the total reduction, 32 by default.
+            step: t from 0, 0-d; may be between two steps.
 
         Returns:
-            (N, 6, H, W): the noise in units of its standard deviation, then the authors' coding of the variance.
+            (N, 6, H, W): the noise in units of its standard deviation, then the authors' encoding of the variance.
         """
         embedding = self.time_embed(self._embedded(step).to(state.dtype))
         features = state
@@ -178,16 +179,17 @@ class GuidedNetwork(nn.Module):
         return result
 
     def _embedded(self, step: Tensor) -> Tensor:
-        """(1, width): cosines, then sines, of periods in geometric progression."""
+        """Embed the step as (1, width): cosines, then sines, with periods in geometric progression."""
         places = torch.arange(self.waves, device=step.device, dtype=step.dtype)
         angles = step * torch.exp(places * self.decay)
         return torch.cat([torch.cos(angles), torch.sin(angles)])[None]
 
     @torch.jit.unused
     def narrow(self) -> None:
-        """Keep the weights of the convolutions in half precision; what is computed stays as wide as the features.
+        """Keep the weights of the convolutions in half precision; computations stay as wide as the features.
 
-        The authors' sampling rounds those between the first and the last layer in this way, and computes with them so.
+        The authors' sampling rounds those between the first and the last layer in this way, and computes in that
+        precision.
         """
         torso = (self.input_blocks, self.middle_block, self.output_blocks)
         for layer in (layer for part in torso for layer in part.modules()):

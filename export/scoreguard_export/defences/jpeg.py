@@ -30,7 +30,7 @@ class Jpeg(Defence):
     pixels, eleven qualities from 1 to 100, both subsamplings): mean absolute difference 0 levels, all values within 1
     level. `pytest tests/export/test_defence_jpeg.py` repeats the comparison.
 
-    Gradient: rounding and clamping pass it straight through, so it is that of the codec without rounding and without
+    Gradient: rounding and clamping pass it straight through, so it is the gradient of the codec without rounding and
     bounds: the identity at 4:4:4, a low-pass on chrominance at 4:2:0, at every quality.
     """
 
@@ -76,7 +76,7 @@ class Jpeg(Defence):
         """Code images (N, 3, H, W).
 
         Args:
-            image: In [0, 1]; rounded to 8 bits first, as the encoder's input.
+            image: In [0, 1]; rounded to 8 bits first, like the encoder's input.
             quality: 0-d, 1 to 100.
         """
         height, width = image.shape[2], image.shape[3]
@@ -94,7 +94,7 @@ class Jpeg(Defence):
 
     def _code_halved(self, chrominance: Tensor, table: Tensor, height: int, width: int) -> Tensor:
         halved = halve(chrominance)
-        # The encoder repeats the last row after halving, but the last column before it.
+        # The encoder repeats the last row after halving, but the last column before halving.
         halved = extend(halved[:, :, :height], halved.shape[2], halved.shape[3])
         coded = code_blocks(halved, self.transform, table)
         return double(coded[:, :, :height, :width])

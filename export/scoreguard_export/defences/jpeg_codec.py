@@ -3,7 +3,7 @@
 Source: ITU-T T.81 (1992), Annexes A and K; the "islow" transform is Loeffler, Ligtenberg and Moschytz, ICASSP 1989,
 with 13-bit constants. All steps are whole-number arithmetic: colour and sampling stay below 2²⁴, where float32 is
 exact, and the transforms run in float64. So every engine and every order of summation gives the same bits, and no
-rounding can flip.
+rounding can differ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TRANSFORM = (
     (4433, -10704, 10704, -4433, -4433, 10704, -10704, 4433),
     (2260, -6436, 9633, -11363, 11363, -9633, 6436, -2260),
 )
-"""Scaled DCT-II, 2¹³·√8·C: what the islow factorisation multiplies by, its twelve constants combined."""
+"""Scaled DCT-II, 2¹³·√8·C: the islow factorisation's twelve constants, combined into one matrix."""
 
 
 def quantisation_table(base: Tensor, quality: Tensor) -> Tensor:
@@ -38,7 +38,7 @@ def quantisation_table(base: Tensor, quality: Tensor) -> Tensor:
         (8, 8) whole numbers in 1..255.
     """
     whole = torch.clamp(torch.round(quality), 1.0, 100.0).to(base.dtype)
-    # Half a unit more never reaches the next whole number, and survives a division by reciprocal.
+    # Adding half a unit never reaches the next whole number, and is safe if the division uses a reciprocal.
     percent = torch.where(whole < 50.0, torch.floor(5000.5 / whole), 200.0 - 2.0 * whole)
     return torch.clamp(torch.floor((base * percent + 50.0) / 100.0), 1.0, 255.0)
 
@@ -61,7 +61,7 @@ def colour_to_components(rgb: Tensor) -> tuple[Tensor, Tensor]:
     chrominance = torch.cat([blueness, redness], dim=1)
     return (
         straight_through(luminance, torch.floor(luminance + 0.5)),
-        # libjpeg rounds an exact half down here, so that 255.5 does not become 256.
+        # libjpeg rounds an exact half down here; otherwise 255.5 would become 256.
         straight_through(chrominance, torch.floor(chrominance + (0.5 - 2.0**-16))),
     )
 
@@ -139,7 +139,7 @@ def code_blocks(planes: Tensor, transform: Tensor, table: Tensor) -> Tensor:
     samples = planes.to(torch.float64) - 128.0
     rows = _scaled(_rows(samples, transform.t()), 11.0)
     coefficients = _scaled(_columns(rows, transform), 15.0) / (8.0 * steps)
-    # Halves away from zero, as the encoder divides.
+    # Round halves away from zero, as the encoder's division does.
     whole = torch.sign(coefficients) * torch.floor(torch.abs(coefficients) + 0.5)
     decoded = straight_through(coefficients, whole) * steps
     columns = _scaled(_columns(decoded, transform.t()), 11.0)

@@ -1,4 +1,4 @@
-"""What every learned defence is: a network beside its official weights, which are given by path and never fetched."""
+"""Base class of learned defences: a network with its official weights, which are given by path and never fetched."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from scoreguard_export.weights.checkpoints import LoadedWeights, fill, read_chec
 from scoreguard_export.weights.source import WeightsSource
 
 _TILE = 1024
-"""Side of a tile in pixels: a map of 64 channels of it takes 256 MiB."""
+"""Side of a tile in pixels: its 64-channel feature map takes 256 MiB."""
 
 
 class LearnedDefence(Defence):
-    """A defence with a network, built by `from_weights`; the constructor alone gives an untrained network."""
+    """A defence with a network, built by `from_weights`; the constructor alone makes an untrained network."""
 
     sources: ClassVar[Mapping[str, WeightsSource]]
     reach: ClassVar[int | None]
-    """How far an output pixel looks, in pixels of the image in each direction; None = the whole image.
+    """Receptive field of an output pixel, in image pixels in each direction; None = the whole image.
 
-    A tile that overlaps its neighbours by this much and begins at a multiple of `stride` gives the same pixels as the
+    A tile that overlaps its neighbours by this much and starts at a multiple of `stride` gives the same pixels as the
     whole image.
     """
     stride: ClassVar[int] = 1
-    """Side of the squares of pixels that the network reads as one."""
+    """Side of the squares of pixels that the network reads as a unit."""
 
     def __init__(self, **structural: float) -> None:
         """Set up an untrained network.
@@ -46,7 +46,7 @@ class LearnedDefence(Defence):
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """Tiles that overlap by what a pixel looks at; none for a network that looks at the whole image."""
+        """Return tiles that overlap by the receptive field; None for a network that reads the whole image."""
         if cls.reach is None:
             return None
         overlap = (cls.reach + cls.stride - 1) // cls.stride * cls.stride
@@ -54,12 +54,12 @@ class LearnedDefence(Defence):
 
     @classmethod
     def needed(cls, structural: Mapping[str, float]) -> tuple[str, ...]:
-        """Names of the weights files that a variant needs."""
+        """Return the names of the weights files that a variant needs."""
         return tuple(cls.sources)
 
     @classmethod
     def variants(cls, files: Mapping[str, Path]) -> list[dict[str, float]]:
-        """The structural variants that can be built from the files given; all of them need the first file.
+        """Return the structural variants that can be built from the files given; all of them need the first file.
 
         Raises:
             WeightsError: the first file is not among them.
@@ -93,7 +93,7 @@ class LearnedDefence(Defence):
 
     @classmethod
     def read(cls, name: str, path: Path) -> LoadedWeights:
-        """The tensors of a weights file, here as they are in it.
+        """Read the tensors of a weights file; by default unchanged.
 
         Raises:
             WeightsError: the file is missing, or holds no dictionary of tensors.
@@ -101,5 +101,5 @@ class LearnedDefence(Defence):
         return read_checkpoint(path, name, cls.sources[name])
 
     def combined(self, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """Make one set of weights of several files, by name; all have the network's names and shapes."""
+        """Combine several files, by name, into one set of weights; all have the network's names and shapes."""
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Architectures of well-kept libraries, which are optional: each is imported when a defence is first built on it."""
+"""Architectures of maintained, optional libraries: each is imported when a defence that uses it is first built."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ def library(module: str, extra: str, defence: str) -> ModuleType:
 
     Args:
         module: Its full name.
-        extra: The part of the installation that brings it.
+        extra: The package extra that installs it.
         defence: What needs it, for the message.
 
     Raises:
-        MissingExtraError: it, or something that it imports, is not installed.
+        MissingExtraError: the module, or something that it imports, is not installed.
     """
-    torchvision_operators()  # both libraries import torchvision where it is installed
+    torchvision_operators()  # both libraries import torchvision if it is installed
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the library's own import warnings do not concern us
+            warnings.simplefilter("ignore")  # the library's own import warnings are irrelevant here
             return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(defence, extra, str(error)) from error

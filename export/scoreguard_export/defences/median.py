@@ -22,7 +22,7 @@ def _exchange(slots: list[Tensor], steps: list[Step]) -> None:
             slots[low] = torch.minimum(first, second)
         if larger:
             slots[high] = torch.maximum(first, second)
-        # A value that nobody reads again must not keep its memory.
+        # Free the memory of a value that is no longer needed.
         if not larger:
             slots[high] = slots[low]
         if not smaller:
@@ -32,11 +32,11 @@ def _exchange(slots: list[Tensor], steps: list[Step]) -> None:
 class Median(Defence):
     """Replace each value by the median of a square window.
 
-    Borders repeat the edge pixels, as OpenCV's `medianBlur` does (the public benchmark mirrors them). The window has
-    an odd number of values, so the "lower median" of other code is the same number. OpenCV filters 8-bit values and
-    stops at 5 × 5 for floats; here any float is filtered, by a network of minima and maxima.
+    Borders repeat the edge pixels, as OpenCV's `medianBlur` does (the public benchmark mirrors them). The window has an
+    odd number of values, so the "lower median" of other code is the same number. OpenCV filters 8-bit values, and
+    floats only up to 5 × 5; here a network of minima and maxima filters any float.
 
-    Gradient: one of a median's sub-gradients. It goes to the value that was chosen, shared where several are equal.
+    Gradient: one of a median's sub-gradients. It goes to the chosen value, and is shared if several are equal.
     """
 
     facts = DefenceFacts(
@@ -72,7 +72,7 @@ class Median(Defence):
         """Filter images (N, 3, H, W)."""
         reach = self.kernel // 2
         padded = functional.pad(image, [reach, reach, reach, reach], mode="replicate")
-        # One channel after another: the window of all three would take three times the memory.
+        # One channel at a time: the window of all three would take three times the memory.
         return torch.stack([self._filtered(padded[:, channel]) for channel in range(3)], dim=1)
 
     def _filtered(self, padded: Tensor) -> Tensor:
@@ -84,5 +84,5 @@ class Median(Defence):
         return window[self.middle]
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand: a capture would repeat the network for each channel."""
+        """Build the graph by hand: a captured graph would repeat the network for each channel."""
         return build_median_graph(self.kernel, self.column_steps, self.window_steps, self.middle, opset)

@@ -1,7 +1,7 @@
 """The ONNX graph of the `median` defence, node by node: a `Loop` over strips of rows, with the network as its body.
 
-A network of hundreds of nodes on a whole photograph would be bound by memory, and needs gigabytes of it at 12
-megapixels; strips stay in the cache, and cost a few megabytes at any size.
+A network of hundreds of nodes on a whole photograph would be memory-bound and need gigabytes at 12 megapixels; strips
+stay in the cache and take a few megabytes at any size.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from scoreguard_export.defences.median_network import Step
 
 _STRIP = 16384
-"""Pixels of a strip, about: 200 kB for the three channels."""
+"""Approximate pixels per strip: 200 kB for the three channels."""
 
 _IMAGE: list[str | int | None] = ["batch", 3, "height", "width"]
 
@@ -28,8 +28,8 @@ def build_median_graph(
 
     Args:
         kernel: Height and width of the window, in pixels.
-        column_steps: Sort the taps of a column.
-        window_steps: Bring the median of sorted columns to a slot.
+        column_steps: Steps that sort the taps of a column.
+        window_steps: Steps that bring the median of sorted columns to a slot.
         middle: That slot.
         opset: At least 13.
     """
@@ -41,7 +41,7 @@ def build_median_graph(
     node = helper.make_node
     nodes = [*_planning_nodes(), node("Loop", ["strips", ""], ["filtered"], body=body.graph(window[middle]))]
     nodes += [
-        # (strips, N, 3, rows, W) → (N, 3, strips · rows, W), and off with the rows that filled the last strip.
+        # (strips, N, 3, rows, W) → (N, 3, strips · rows, W), then drop the rows that filled the last strip.
         node("Transpose", ["filtered"], ["ordered"], perm=[1, 2, 0, 3, 4]),
         node("Concat", ["outer", "any", "width"], ["joined_shape"], axis=0),
         node("Reshape", ["ordered", "joined_shape"], ["joined"]),

@@ -1,12 +1,12 @@
-"""Selection networks: the median of a k × k window by minima and maxima alone.
+"""Selection networks: the median of a k × k window from minima and maxima only.
 
-The columns of the window come sorted (neighbouring windows share them). The network sorts the rows, which keeps the
-columns sorted; then it compares the values whose place is least settled, until every other value is known to lie on
+The columns of the window are already sorted (neighbouring windows share them). The network sorts the rows, which keeps
+the columns sorted; then it compares the values whose rank is least certain, until every other value is known to be on
 one side of the median, as many below as above. After Paeth, "Median finding on a 3 × 3 grid", Graphics Gems, 1990.
 
-A network has no branch that depends on the image, so every engine runs it, and a value is never changed, only
-chosen: engines agree to the last bit. Sorting each window would take k² times the image's memory, a network little
-more than half of it.
+A network has no branch that depends on the image, so every engine can run it. Values are only selected, never changed,
+so engines agree to the last bit. Sorting each window would take k² times the image's memory, a network little more than
+half of that.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Step = tuple[int, int, bool, bool]
 
 
 def sorting_network(length: int) -> list[Exchange]:
-    """Odd–even merge sort (Batcher, 1968) of slots 0 … length − 1."""
+    """Build the odd–even merge sort (Batcher, 1968) of slots 0 … length − 1."""
     exchanges: list[Exchange] = []
     block = 1
     while block < length:
@@ -43,7 +43,7 @@ def _merge_step(length: int, block: int, stride: int) -> list[Exchange]:
 
 @dataclass
 class _Order:
-    """What is known of the order of the slots' values: `above[a]` holds every slot known to be no smaller than a."""
+    """What is known about the order of the slots' values: `above[a]` holds every slot known to be no smaller than a."""
 
     above: dict[int, set[int]]
     below: dict[int, set[int]] = field(init=False)
@@ -52,7 +52,7 @@ class _Order:
         self.below = {slot: {other for other in self.above if slot in self.above[other]} for slot in self.above}
 
     def exchange(self, low: int, high: int) -> None:
-        """Let `low` hold the smaller value: what lies below both, or above either, is known of it now."""
+        """Put the smaller value in `low`; values known to be below both, or above either, are now recorded for it."""
         smaller = (self.above[low] | self.above[high] | {high}) - {low}, self.below[low] & self.below[high]
         larger = self.above[low] & self.above[high], (self.below[low] | self.below[high] | {low}) - {high}
         for slot, (above, below) in ((low, smaller), (high, larger)):
@@ -69,12 +69,12 @@ class _Order:
             self.below[other].discard(slot)
 
     def drop(self, slot: int) -> None:
-        """Leave a slot out."""
+        """Remove a slot."""
         self._forget(slot)
         del self.above[slot], self.below[slot]
 
     def drop_settled(self) -> None:
-        """Leave out the values that are not the median: one of each side at a time, which keeps the median."""
+        """Remove values that cannot be the median, one from each side at a time, which keeps the median."""
         while len(self.above) > 1:
             lowest = max(self.above, key=lambda slot: len(self.above[slot]))
             highest = max(self.below, key=lambda slot: len(self.below[slot]))
@@ -85,7 +85,7 @@ class _Order:
             self.drop(highest)
 
     def next_exchange(self) -> Exchange:
-        """Choose two slots of unknown order, so that one of them comes nearest to being settled on the laggard side."""
+        """Choose two slots of unknown order; on the side that lags, one of them comes closest to being settled."""
         lows, highs = (max(len(known) for known in side.values()) for side in (self.above, self.below))
         side = self.above if lows <= highs else self.below
         open_pairs = (pair for pair in combinations(sorted(self.above), 2) if pair[1] not in self._compared(pair[0]))
@@ -96,7 +96,7 @@ class _Order:
 
 
 def _sorted_both_ways(kernel: int) -> _Order:
-    """Rows and columns in order: what sorting the rows leaves. That it keeps the columns in order is a theorem."""
+    """Return the order after the rows are sorted. That the columns then stay sorted is a theorem."""
     slots = [(row, column) for row in range(kernel) for column in range(kernel)]
     return _Order(
         {
@@ -111,11 +111,11 @@ def _sorted_both_ways(kernel: int) -> _Order:
 
 
 def needed_steps(exchanges: Sequence[Exchange], wanted: int) -> list[Step]:
-    """Leave out the minima and maxima that the wanted slot does not depend on.
+    """Remove the minima and maxima that the wanted slot does not depend on.
 
     Args:
         exchanges: A network.
-        wanted: The slot to be read after it.
+        wanted: The slot that is read afterwards.
     """
     needed, steps = {wanted}, []
     for low, high in reversed(exchanges):

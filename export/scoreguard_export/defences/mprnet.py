@@ -27,13 +27,13 @@ def _mirrored(image: Tensor, axis: int) -> Tensor:
 
 
 class MprNet(LearnedDefence):
-    """Remove the noise of a camera; no parameter.
+    """Remove camera noise; has no parameters.
 
     An image whose height or width is no multiple of 8 is mirrored at its lower and right border, and cropped back.
 
-    Receptive field: the whole image, because it is cut into quarters and channels are weighed by their means; stride
-    8. A tile gives what the network makes of that tile alone, which is close to the whole image's result, not equal:
-    images with a side above 512 pixels are read in tiles all the same, since the whole does not fit into memory.
+    Receptive field: the whole image, because it is cut into quarters and channels are weighted by their means; stride
+    8. Each tile is processed independently; the result is close to the whole image's, but not equal. Images with a side
+    above 512 pixels are still read in tiles, since the whole does not fit into memory.
     """
 
     facts = DefenceFacts(
@@ -59,7 +59,7 @@ class MprNet(LearnedDefence):
 
     @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
-        """Tiles of 512 pixels that overlap by 64."""
+        """Return tiles of 512 pixels that overlap by 64."""
         return Tiles(size=512, overlap=64, multiple=cls.stride)
 
     def untrained(self) -> nn.Module:
@@ -67,6 +67,6 @@ class MprNet(LearnedDefence):
         return MprNetwork()
 
     def forward(self, image: Tensor) -> Tensor:
-        """Denoise images (N, 3, H, W) in [0, 1], 5 pixels a side or more: fewer do not mirror up to 8."""
+        """Denoise images (N, 3, H, W) in [0, 1], 5 pixels a side or more: fewer cannot be mirrored up to 8."""
         restored = self.network(_mirrored(_mirrored(image, 2), 3))
         return torch.clamp(restored[:, :, : image.shape[2], : image.shape[3]], 0.0, 1.0)

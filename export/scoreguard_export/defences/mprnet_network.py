@@ -1,7 +1,8 @@
 """The denoising network of MPRNet (Zamir et al., CVPR 2021), with the names of the authors' checkpoint.
 
 Three stages read the image in quarters, in halves and whole. The first two are encoders and decoders over three
-sizes; the third stays at full size. Each stage hands its features on, weighed by attention that its own result guides.
+sizes; the third stays at full size. Each stage passes its features on, weighted by attention that its own result
+guides.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 Levels = tuple[Tensor, Tensor, Tensor]
 """Features at full, half and quarter size."""
 _ATTENTION = 4
-"""How far the channels narrow inside the attention."""
+"""Factor by which the attention reduces the channels."""
 
 
 def _conv(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
@@ -20,7 +21,7 @@ def _conv(inputs: int, outputs: int, side: int = 3) -> nn.Conv2d:
 
 
 class _Attention(nn.Module):
-    """Weighs each channel by its mean over the image."""
+    """Weights each channel by its mean over the image."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -33,12 +34,12 @@ class _Attention(nn.Module):
 
 
 class _Unit(nn.Module):
-    """Two convolutions and attention, beside the input."""
+    """Two convolutions and attention, with a skip connection."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.CA = _Attention(width)
-        # The authors share one slope among all units; their checkpoint repeats it for each.
+        # The authors share one slope among all units; their checkpoint repeats it for each unit.
         self.body = nn.Sequential(_conv(width, width), nn.PReLU(), _conv(width, width))
 
     def forward(self, features: Tensor) -> Tensor:
@@ -51,7 +52,7 @@ def _units(width: int, count: int = 2) -> nn.Sequential:
 
 
 class _Halved(nn.Module):
-    """The mean of each 2 × 2 square: what bilinear halving without antialias is."""
+    """The mean of each 2 × 2 square: equal to bilinear halving without antialiasing."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -97,7 +98,7 @@ class _Encoder(_Pyramid):
 
 
 class _FusedEncoder(_Pyramid):
-    """The same, with what the stage before knows at each size."""
+    """The same, with the features of the previous stage at each size."""
 
     def __init__(self, width: int, step: int) -> None:
         super().__init__(width, step)
@@ -132,7 +133,7 @@ class _Decoder(nn.Module):
 
 
 class _FullSizeBlock(nn.Module):
-    """Units and a convolution, beside the input."""
+    """Units and a convolution, with a skip connection."""
 
     def __init__(self, width: int, units: int) -> None:
         super().__init__()
@@ -144,7 +145,7 @@ class _FullSizeBlock(nn.Module):
 
 
 class _FullSize(nn.Module):
-    """The third stage: no pixel is ever lost, and the second stage's features come in at each block."""
+    """The third stage: stays at full resolution; the second stage's features are added at each block."""
 
     def __init__(self, width: int, step: int, extra: int, units: int) -> None:
         super().__init__()
@@ -166,7 +167,7 @@ class _FullSize(nn.Module):
 
 
 class _SupervisedAttention(nn.Module):
-    """Weighs features by the image that they already give."""
+    """Weights features by the image that they already give."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -202,13 +203,13 @@ class MprNetwork(nn.Module):
     """Three stages; the widths are those of the published denoising model."""
 
     def __init__(self, width: int = 80, step: int = 48, extra: int = 32, units: int = 8) -> None:
-        """Lay the stages out.
+        """Build the stages.
 
         Args:
             width: Channels at full size.
             step: Channels added at each smaller size.
             extra: Channels that the third stage adds.
-            units: In each of its blocks.
+            units: Units in each of the third stage's blocks.
         """
         super().__init__()
         self.shallow_feat1, self.shallow_feat2, self.shallow_feat3 = (_shallow(width) for _ in range(3))
@@ -223,7 +224,7 @@ class MprNetwork(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) → the same, not clamped; H and W are multiples of 8.
 
-        Quarters and halves go through as one batch: they have weights in common and nothing else.
+        Quarters and halves go through as one batch: they share only the weights.
         """
         halves = _parts(image, 2)
         encoded = _all_joined(self.stage1_encoder(self.shallow_feat1(_parts(halves, 3))), 3)

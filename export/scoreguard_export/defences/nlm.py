@@ -1,4 +1,4 @@
-"""Non-local means as a purification: each pixel becomes a mean of the pixels whose surroundings look like its own.
+"""Non-local means as a purification: each pixel becomes a mean of pixels with similar surroundings.
 
 Buades, Coll and Morel, "A non-local algorithm for image denoising", CVPR 2005, in the pixelwise form of the same
 authors' "Non-Local Means Denoising", Image Processing On Line 1, 2011, with σ = 0:
@@ -20,11 +20,12 @@ from scoreguard_export.defences.pair_mean import PairMean
 
 
 class NonLocalMeans(PairMean):
-    """Average what looks alike, as OpenCV's `fastNlMeansDenoising` does on 8-bit images with its default norm.
+    """Average similar pixels, as OpenCV's `fastNlMeansDenoising` does on 8-bit images with its default norm.
 
     Borders mirror about the edge pixel's centre (reflect-101), far enough for the widest search. OpenCV searches 21
-    pixels by default; here it is 11, which takes about a quarter of the time. The search is an input, and the loop
-    over its offsets stays a loop in both graphs. A gradient keeps several images for each pair of offsets in memory.
+    pixels by default; the default here is 11, which takes about a quarter of the time. The search is an input, and the
+    loop over its offsets stays a loop in both graphs. A gradient keeps several images for each pair of offsets in
+    memory.
     """
 
     facts = DefenceFacts(
@@ -86,13 +87,13 @@ class NonLocalMeans(PairMean):
         return self.mean(image, offsets, reach, [falloff])
 
     def exponent(self, difference: Tensor, square_distance: int, scales: list[Tensor]) -> Tensor:
-        """−D/h², wherever a patch fits."""
+        """Return −D/h² at every position where a patch fits."""
         square = torch.square(difference)
         unlike = square[:, :1] + square[:, 1:2] + square[:, 2:]
         return self._box(self._box(unlike, 3), 2) * scales[0]
 
     def _box(self, values: Tensor, dim: int) -> Tensor:
-        """Sum `patch` neighbours: an arm up to the centre, and one from it, which counts the centre no second time."""
+        """Sum `patch` neighbours: one arm up to the centre, and one after it, so the centre counts once."""
         reach, length = self.patch // 2, values.shape[dim]
         arm = values.narrow(dim, 0, length - 1) + values.narrow(dim, 1, length - 1)
         if self.patch == 5:
@@ -104,5 +105,5 @@ class NonLocalMeans(PairMean):
         return arm.narrow(dim, 0, count) + after
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand: a capture would unroll the loops, and fix their lengths."""
+        """Build the graph by hand: a captured graph would unroll the loops and fix their lengths."""
         return build_nlm_graph(patch=self.patch, opset=opset)

@@ -1,4 +1,4 @@
-"""The ONNX graph of the `nlm` defence, node by node: as many pairs of offsets as the value of an input asks."""
+"""The ONNX graph of the `nlm` defence, node by node: the number of pairs of offsets depends on an input."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def build_nlm_graph(*, patch: int, opset: int) -> onnx.ModelProto:
 
 
 def _steps(patch: int) -> dict[str, int]:
-    """The moves of `_box` by name, in pixels."""
+    """Return the shifts of `_box` by name, in pixels."""
     steps = {3: (1,), 5: (1,), 7: (1, 2)}[patch]
     return {**{f"by_{step}": step for step in steps}, "back": -(patch // 2)}
 
@@ -50,7 +50,7 @@ def _constants(patch: int) -> Mapping[str, Any]:
 
 
 def _plan() -> list[NodeProto]:
-    """The factors of the exponent, one per channel, and the offsets after the centre of the searched square."""
+    """Compute the factors of the exponent, one per channel, and the offsets after the centre of the searched square."""
     return [
         node("Mul", ["strength", "strength"], ["strength_square"]),
         node("Div", ["minus_mean", "strength_square"], ["falloffs"]),
@@ -74,7 +74,7 @@ def _plan() -> list[NodeProto]:
 
 
 def _weigh(patch: int) -> list[NodeProto]:
-    """The product with the factors adds the channels up: faster than a reduction."""
+    """Sum the channels by a product with the factors, which is faster than a reduction."""
     return [
         node("Mul", ["difference", "difference"], ["square"]),
         node("MatMul", ["falloffs", "square"], ["unlike"]),
@@ -84,7 +84,7 @@ def _weigh(patch: int) -> list[NodeProto]:
 
 
 def _box(patch: int, source: str, result: str, *, along: str) -> list[NodeProto]:
-    """Sum `patch` neighbours: an arm up to the centre, and one from it, which counts the centre no second time."""
+    """Sum `patch` neighbours: one arm up to the centre, and one after it, so the centre counts once."""
     nodes = [
         shifted(source, f"{along}_by_1", f"{result}_next"),
         node("Add", [source, f"{result}_next"], [f"{result}_2"]),

@@ -19,8 +19,8 @@ from scoreguard_export.defences.base import (
 class Noise(Defence):
     """Add white noise and clip, as a camera's sensor would.
 
-    The gradient is that of the sum, and none where the sum was clipped: the noise is an input, so a fixed draw makes
-    the defence an ordinary function of the image.
+    The gradient is that of the sum, and zero for clipped values. The noise is an input, so a fixed draw makes the
+    defence an ordinary function of the image.
     """
 
     facts = DefenceFacts(

@@ -1,7 +1,7 @@
-"""A weighted mean of the pixels around each pixel, for weights that are the same there and back.
+"""A weighted mean of the pixels around each pixel, for symmetric weights.
 
 With w(p, q) = w(q, p), one map of weights serves an offset and its opposite, so half of the offsets are enough. Each
-adds w·(x(q) − x(p)) to p, and takes the same from q; the mean is x(p) and the quotient of the sums.
+adds w·(x(q) − x(p)) to p, and subtracts it from q; the mean is x(p) and the quotient of the sums.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from scoreguard_export.defences.straight_through import straight_through
 
 
 class PairMean(Defence):
-    """Such a mean, tile by tile: what belongs to one tile stays in a core's cache."""
+    """Such a mean, tile by tile: the data of one tile stay in a core's cache."""
 
     def __init__(self, *, around: int, **structural: float) -> None:
-        """Set how many pixels around a pair the weight looks at."""
+        """Set how many pixels around a pair the weight depends on."""
         super().__init__(**structural)
         self.around = around
         self.tile = 160
 
     @abstractmethod
     def exponent(self, difference: Tensor, square_distance: int, scales: list[Tensor]) -> Tensor:
-        """Differences (N, 3, H, W) of all pairs of one offset → logarithm of their weights (N, 1, H', W').
+        """Map differences (N, 3, H, W) of all pairs of one offset to the logarithm of their weights (N, 1, H', W').
 
         Args:
             difference: With `around` pixels more than the weights on every side.
-            square_distance: Of the offset, in pixels.
-            scales: What the defence handed to `mean`.
+            square_distance: Squared length of the offset, in pixels.
+            scales: The scales that the defence passed to `mean`.
         """
 
     def mean(self, image: Tensor, offsets: list[tuple[int, int]], reach: int, scales: list[Tensor]) -> Tensor:
@@ -40,9 +40,9 @@ class PairMean(Defence):
 
         Args:
             image: In [0, 1].
-            offsets: Those after the centre, in the order of reading.
-            reach: At least as far as the farthest.
-            scales: 0-d, handed on to `exponent`.
+            offsets: Those after the centre, in reading order.
+            reach: At least the distance of the farthest offset.
+            scales: 0-d, passed to `exponent`.
         """
         margin = reach + self.around
         padded = functional.pad(image, [margin, margin, margin, margin], mode="reflect")
@@ -62,7 +62,7 @@ class PairMean(Defence):
         return items[0] if len(items) == 1 else torch.cat(items)
 
     def _side(self, length: int) -> int:
-        """Side of equal tiles, no larger than the limit."""
+        """Return the side of equal tiles, no larger than the limit."""
         count = (length + self.tile - 1) // self.tile
         return (length + count - 1) // count
 
@@ -72,7 +72,7 @@ class PairMean(Defence):
         total, weights = torch.zeros_like(own), torch.ones_like(own[:, :1])
         around = self.around
         for down, right in offsets:
-            # All pairs with a pixel of the tile; the first of them lies above, or to the left or the right.
+            # All pairs with a pixel of the tile; the first of them is above, or to the left or the right.
             rows, columns, first = height + down, width + abs(right), max(right, 0)
             top, left, more = margin - down - around, margin - first - around, 2 * around
             here = padded[:, :, top : top + rows + more, left : left + columns + more]
@@ -88,5 +88,5 @@ class PairMean(Defence):
             weights.add_(weight[:, :, down:, first : first + width])
             weights.add_(weight[:, :, :height, second : second + width])
         mean = own + total / weights
-        # A weighted mean leaves the range by rounding only.
+        # A weighted mean leaves the range only by rounding.
         return straight_through(mean, torch.clamp(mean, 0.0, 1.0))

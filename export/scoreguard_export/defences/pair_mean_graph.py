@@ -1,7 +1,7 @@
-"""The ONNX graph of a weighted mean of the pixels around each pixel, for weights that are the same there and back.
+"""The ONNX graph of a weighted mean of the pixels around each pixel, for symmetric weights.
 
 With w(p, q) = w(q, p), one map of weights serves an offset and its opposite, so a `Scan` of half of the offsets is
-enough. Each adds w·(x(q) − x(p)) to p, and takes the same from q; the mean is x(p) and the quotient of the sums.
+enough. Each adds w·(x(q) − x(p)) to p, and subtracts it from q; the mean is x(p) and the quotient of the sums.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ class PairMean:
     parameters: Sequence[str]
     constants: Mapping[str, Any]
     plan: Sequence[NodeProto]
-    """Make `margin`, of shape (1,), and `down` and `right`, the offsets of the pairs, those after the centre."""
+    """Nodes that make `margin`, of shape (1,), and `down` and `right`, the offsets of the pairs after the centre."""
     weigh: Sequence[NodeProto]
-    """In the scan: `difference` (3, pixels) → `exponent` (1, pixels), the logarithm of the weight."""
+    """Nodes in the scan: `difference` (3, pixels) → `exponent` (1, pixels), the logarithm of the weight."""
     of_pair: Sequence[str] = ()
-    """Names of planned tensors with one number per pair; `weigh` finds that of its pair as `NAME_of_pair`."""
+    """Names of planned tensors with one number per pair; `weigh` reads the number of its pair as `NAME_of_pair`."""
     shifts: Sequence[NodeProto] = ()
-    """Run once, with `row`: how many pixels a tile's row has, margins included, of shape (1,)."""
+    """Nodes that run once, with `row`: the number of pixels in a tile's row, with margins, of shape (1,)."""
 
 
 def shifted(source: str, pads: str, result: str) -> NodeProto:
-    """Write planes (planes, pixels) moved along their pixels, with nought where they end."""
+    """Write planes (planes, pixels) moved along their pixels, with zeros past the end."""
     return node("Pad", [source, pads], [result])
 
 
@@ -55,7 +55,7 @@ def build_pair_mean_graph(parts: PairMean, opset: int) -> onnx.ModelProto:
     """Build image, parameters → purified.
 
     Args:
-        parts: Of one defence.
+        parts: Inputs and nodes of one defence.
         opset: At least 18.
     """
     constants = {**_CONSTANTS, **parts.constants}
@@ -70,7 +70,7 @@ def build_pair_mean_graph(parts: PairMean, opset: int) -> onnx.ModelProto:
 
 
 def _pairs() -> list[NodeProto]:
-    """How far each pair's offset is along a flat tile, as pads of (planes, pixels): there and back."""
+    """Compute each pair's offset along a flat tile, as pads of (planes, pixels), in both directions."""
     return [
         node("Mul", ["down", "row"], ["down_pixels"]),
         node("Add", ["down_pixels", "right"], ["pixels"]),
@@ -81,7 +81,7 @@ def _pairs() -> list[NodeProto]:
 
 
 def _mean(parts: PairMean) -> list[NodeProto]:
-    """Flat tile → the mean around each of its pixels."""
+    """Compute the mean around each pixel of a flat tile."""
     return [
         node("Mul", ["own", "zero"], ["nothing"]),
         node("Slice", ["nothing", "nil", "single"], ["nothing_once"]),

@@ -1,7 +1,7 @@
 """Colour quantisation (bit-depth reduction) as a purification: y = round(x·(L − 1)) / (L − 1), L levels per channel.
 
 Xu, Evans and Qi, "Feature Squeezing: Detecting Adversarial Examples in Deep Neural Networks", NDSS 2018, section 2.2,
-where L = 2ⁱ for i bits; any whole L is allowed here.
+with L = 2ⁱ for i bits; any whole L is allowed here.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from scoreguard_export.defences.straight_through import straight_through
 
 
 class Quantise(Defence):
-    """Round each channel to equally spaced levels, black and white among them; an exact half goes to the even level.
+    """Round each channel to equally spaced levels, including black and white; an exact half goes to the even level.
 
     The gradient passes the rounding straight through, so it is the identity's; the public benchmark's code has a
     gradient of zero here, which hides the defence from a defence-aware attack without making it stronger.

@@ -1,12 +1,12 @@
-"""Real-ESRGAN as a purification: ×4 by a compact network, then back to the size (Wang et al., ICCVW 2021).
+"""Real-ESRGAN as a purification: ×4 by a compact network, then back to the original size (Wang et al., ICCVW 2021).
 
-The network is `realesr-general-x4v3`: 34 convolutions of 3 × 3 at the size of the image, PReLU between, and the
-result beside the nearest enlargement:
+The network is `realesr-general-x4v3`: 34 convolutions of 3 × 3 at the size of the image, PReLU between, and the result
+added to the nearest-neighbour enlargement:
 
     x₄ = shuffle₄(conv₃₄(… prelu(conv₁(x)))) + nearest₄(x),   x' = clip₀₁(bicubic_{1/4}(x₄))
 
-Two sets of weights were published, of which the second (`-wdn`) denoises less boldly. A denoising strength d takes
-d · general + (1 − d) · wdn, weight by weight; the study takes d = 0.2.
+Two sets of weights were published; the second (`-wdn`) denoises less strongly. A denoising strength d uses d · general
++ (1 − d) · wdn, weight by weight; the study uses d = 0.2.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _RELEASE = "https://github.com/xinntao/Real-ESRGAN/releases/download/v0.2.5.0"
 
 
 class _Network(nn.Module):
-    """SRVGGNetCompact; the names are the checkpoint's."""
+    """SRVGGNetCompact; layer names are the checkpoint's."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,14 +47,14 @@ class _Network(nn.Module):
 class RealEsrgan(LearnedDefence):
     """Enlarge by a network that was trained to undo degradations, then shrink to the original size.
 
-    The way back is bicubic, widened with the reduction, as Pillow's; the study's code takes OpenCV's Lanczos. The study
-    also hands RGB to a network that it calls with BGR; here the channels are in order.
+    The reduction is bicubic with a widened filter, like Pillow's; the study's code uses OpenCV's Lanczos. The study
+    also passes RGB to a network that expects BGR; here the channels are in the right order.
 
-    The default variant (`denoise` 1) needs the general weights alone; the study's 0.2 needs the second file too, as
+    The default variant (`denoise` 1) needs only the general weights; the study's 0.2 needs the second file too, as
     `realesrgan-wdn`. Without that file the variant is not exported.
 
-    Receptive field: 36 pixels in each direction (34 convolutions, and 2 of the way back); stride 1. A tile that
-    overlaps by 36 pixels gives the same pixels as the whole image. The enlarged image is 16 times the memory.
+    Receptive field: 36 pixels in each direction (34 convolutions, and 2 for the reduction); stride 1. A tile that
+    overlaps by 36 pixels gives the same pixels as the whole image. The enlarged image takes 16 times the memory.
     """
 
     facts = DefenceFacts(
@@ -79,7 +79,7 @@ class RealEsrgan(LearnedDefence):
         parity_tolerance=1e-4,
     )
     sources: ClassVar[Mapping[str, WeightsSource]] = {
-        # The digests are those that several public programs check this release by; no file was at hand to repeat it.
+        # Several public programs check this release by these digests; no file was available to verify them here.
         "realesrgan": WeightsSource(
             licence="BSD-3-Clause",
             download=f"{_RELEASE}/realesr-general-x4v3.pth",

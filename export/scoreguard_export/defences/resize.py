@@ -19,11 +19,11 @@ def _interpolated(image: Tensor, height: int, width: int, antialias: bool) -> Te
 
 
 class Resize(Defence):
-    """Shrink images; the metric scores the small image, unless it is brought back to its size.
+    """Shrink images; the metric scores the small image unless it is enlarged again.
 
     Pixel centres at half integers (`align_corners=False`). With `antialias`, the triangle filter widens with the
     reduction, as in Pillow and in torchvision ≥ 0.17; without it the filter keeps two taps, as in OpenCV and in the
-    torchvision of the published studies. The way back (`restore`) never needs it.
+    torchvision of the published studies. The enlargement (`restore`) never needs it.
     """
 
     facts = DefenceFacts(

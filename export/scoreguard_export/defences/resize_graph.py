@@ -23,7 +23,7 @@ def build_resize_graph(*, antialias: bool, restore: bool, opset: int) -> onnx.Mo
     Args:
         antialias: Widen the filter with the reduction.
         restore: Enlarge the result to the original size.
-        opset: At least 18, where `Resize` learned to antialias.
+        opset: At least 18, the first in which `Resize` can antialias.
     """
     nodes = [*_size_nodes(), _resize("image", "small_shape", "small", antialias=antialias)]
     if restore:
@@ -67,6 +67,6 @@ def _resize(source: str, shape: str, target: str, *, antialias: bool) -> onnx.No
         mode="linear",
         coordinate_transformation_mode="half_pixel",
         antialias=int(antialias),
-        # The wide filter leaves taps outside the image out, as Pillow and torch do.
+        # The wide filter omits taps outside the image, as in Pillow and torch.
         exclude_outside=int(antialias),
     )

@@ -22,17 +22,17 @@ from scoreguard_export.defences.base import (
 from scoreguard_export.defences.rotate_graph import build_rotate_graph
 
 _TERMS = 16
-"""Of the series of cosine and sine: exact to double precision up to half a turn."""
+"""Number of terms in the series of cosine and sine: exact to double precision up to half a turn."""
 
 
 class Rotate(Defence):
-    """Turn each image by an angle of its own; the size is kept and the corners turn black.
+    """Turn each image by a separate angle; the size is kept and the corners become black.
 
-    A positive angle turns counter-clockwise, as in torchvision. The study takes the nearest pixel and ±5 degrees, the
+    A positive angle turns counter-clockwise, as in torchvision. The study uses the nearest pixel and ±5 degrees, the
     later benchmark ±15.
 
-    Which pixel is nearest is decided in double precision, from sums and products alone: a cosine differs between
-    engines in its last bit, and that bit moves whole pixels.
+    The nearest pixel is determined in double precision, from sums and products only: engines differ in the last bit of
+    a cosine, and that bit moves whole pixels.
     """
 
     facts = DefenceFacts(
@@ -93,7 +93,7 @@ class Rotate(Defence):
         return cosine[:, None, None], sine[:, None, None]
 
     def _halves(self, image: Tensor, axis: int) -> Tensor:
-        """Places along an axis from the centre, in half pixels, which keeps them whole."""
+        """Return positions along an axis from the centre, in half pixels, so that they are whole numbers."""
         length = image.shape[axis]
         return (2 * torch.arange(length, device=image.device) - (length - 1)).to(torch.float64)
 
@@ -107,10 +107,10 @@ class Rotate(Defence):
         return torch.clamp(turned, 0.0, 1.0)
 
     def _nearest(self, image: Tensor, cosine: Tensor, sine: Tensor, columns: Tensor, rows: Tensor) -> Tensor:
-        """Take every pixel by its number in an image with a black border, where all that is outside ends.
+        """Take every pixel by its index in an image with a black border, which stands for everything outside.
 
-        What is added up pixel by pixel is one number of the column and one of the row. The border begins two pixels
-        before the image: an even shift leaves to a tie the pixel that it has without.
+        Each index is a sum of one number for the column and one for the row. The border starts two pixels before the
+        image: an even shift does not change how ties are rounded.
         """
         height, width = image.shape[2], image.shape[3]
         across = (cosine * columns + (width + 3)) * 0.5 - sine * rows * 0.5
@@ -122,7 +122,7 @@ class Rotate(Defence):
         return bordered.gather(2, taken).reshape(image.shape)
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand: a capture spreads the indices over the channels, in twice as many bytes."""
+        """Build the graph by hand: a captured graph spreads the indices over the channels, in twice as many bytes."""
         names = {"radian": self.radian, "exponents": self.exponents, "cosines": self.cosine, "sines": self.sine}
         series = {name: value.numpy() for name, value in names.items()}
         return build_rotate_graph(series, bilinear=self.bilinear, opset=opset)

@@ -1,6 +1,6 @@
 """The ONNX graph of the `rotate` defence, node by node: a `Scan` over images and, within it, one over channels.
 
-One index for each pixel serves all channels; a capture would spread the indices over them, in 64 bits each.
+One index for each pixel serves all channels; a captured graph would repeat it per channel, in 64 bits each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ _CHANNEL: list[str | int | None] = ["height", "width"]
 _IMAGE: list[str | int | None] = [3, "height", "width"]
 _BATCH: list[str | int | None] = ["batch", 3, "height", "width"]
 _STEPS = ("across", "down", "across_whole", "down_whole", "column", "row", "begin", "place")
-"""Of a size that is known to be one, so that results take the place of what they are made from."""
+"""Values of known, equal size, so that results can reuse the memory of their inputs."""
 
 _CONSTANTS = {
     "zero": np.float32(0.0),
@@ -37,9 +37,9 @@ def build_rotate_graph(series: dict[str, NDArray[np.float64]], *, bilinear: bool
     """Build image, degrees, turn → purified.
 
     Args:
-        series: `radian`, and of the series of cosine and sine the `exponents` and the coefficients `cosines`, `sines`.
+        series: `radian`, and the series of cosine and sine: `exponents` and the coefficients `cosines`, `sines`.
         bilinear: Interpolate four pixels instead of taking the nearest.
-        opset: At least 20, where `GridSample` calls its mode `linear`.
+        opset: At least 20, the first in which `GridSample` has the mode `linear`.
     """
     info, body = helper.make_tensor_value_info, _image(_interpolating() if bilinear else _taking())
     scan = helper.make_node("Scan", ["image", "cosine", "sine"], ["purified"], body=body, num_scan_inputs=3)
@@ -80,7 +80,7 @@ def _turning_nodes() -> list[onnx.NodeProto]:
 
 
 def _axis_nodes(name: str, length: str, axis: int) -> list[onnx.NodeProto]:
-    """Places along an axis from the centre, in half pixels; its length as a number, plus 2 and 3 too."""
+    """Compute positions along an axis from the centre, in half pixels; its length as a number, and plus 2 and 3."""
     node = helper.make_node
     return [
         node("Shape", ["image"], [f"{length}_part"], start=axis, end=axis + 1),
@@ -105,7 +105,7 @@ def _image(nodes: list[onnx.NodeProto]) -> onnx.GraphProto:
 
 
 def _parts() -> list[onnx.NodeProto]:
-    """What a column and a row each add to the place that a pixel comes from."""
+    """Compute what a column and a row each add to the source position of a pixel."""
     node = helper.make_node
     return [
         node("Mul", ["own_cosine", "columns"], ["across_columns"]),
@@ -116,7 +116,7 @@ def _parts() -> list[onnx.NodeProto]:
 
 
 def _taking() -> list[onnx.NodeProto]:
-    """Take every pixel by its number in a channel with a black border."""
+    """Take every pixel by its index in a channel with a black border."""
     node = helper.make_node
     return [
         *_parts(),

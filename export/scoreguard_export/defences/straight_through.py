@@ -1,4 +1,4 @@
-"""Straight-through estimation: a step of no useful derivative, passed by the gradient as if it were not there.
+"""Straight-through estimation: the gradient ignores a step that has no useful derivative.
 
 Method: Bengio, Léonard and Courville, "Estimating or Propagating Gradients Through Stochastic Neurons for Conditional
 Computation", 2013 (arXiv 1308.3432). With value v and settled value s: forward s, backward ds/dv := 1.
@@ -14,8 +14,8 @@ from torch.jit import is_scripting  # type: ignore[attr-defined]
 def straight_through(value: Tensor, settled: Tensor) -> Tensor:
     """Return `settled`, with the gradient of `value`.
 
-    The sum is exact, so the result equals `settled` to the last bit, wherever `settled - value` has a float of its own:
-    for every rounding to a whole number (Sterbenz), and for every clamp to a bound of numbers on a common grid.
+    The sum is exact, so the result equals `settled` to the last bit, whenever `settled - value` is exactly a float: for
+    every rounding to a whole number (Sterbenz), and for every clamp to a bound of numbers on a common grid.
 
     Args:
         value: The number before rounding or clamping, any shape.
@@ -23,7 +23,7 @@ def straight_through(value: Tensor, settled: Tensor) -> Tensor:
     """
     # Nested, because the TorchScript compiler drops the body of exactly this condition.
     if not is_scripting():  # noqa: SIM102
-        # An ONNX graph is never differentiated: two operations less for each rounding.
+        # An ONNX graph is never differentiated, which saves two operations per rounding.
         if torch.compiler.is_exporting():
             return settled
     return value + (settled - value).detach()

@@ -1,7 +1,7 @@
-"""Part of an ONNX graph: a `Loop` cuts images into tiles that stay in a core's cache, and works on each by itself.
+"""Part of an ONNX graph: a `Loop` cuts images into tiles that stay in a core's cache, and processes each independently.
 
-A tile lies flat, one row after the other: shifting it is one copy of memory. What wraps around at the end of a row is
-wrong in the margin only, which is cut off.
+A tile is stored flat, row after row, so shifting it is one memory copy. Values that wrap around at the end of a row are
+wrong only in the margin, which is cut off.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from onnx.helper import make_node as node
 from onnx.helper import make_tensor_value_info as info
 
 _TILE = 160
-"""Largest height and width of a tile without its margin: smaller has more margin, larger leaves a cache of 2 MB."""
+"""Largest height and width of a tile without its margin: smaller has more margin, larger exceeds a 2 MB cache."""
 
 TILE_CONSTANTS: Mapping[str, Any] = {
     "single": np.array([1]),
@@ -32,9 +32,9 @@ TILE_CONSTANTS: Mapping[str, Any] = {
 
 
 def tiling() -> list[NodeProto]:
-    """`image` and `margin`, of shape (1,), → `row`: how many pixels a tile's row has, margins included, and more.
+    """`image` and `margin`, of shape (1,), → `row`: the number of pixels in a tile's row, margins included, and more.
 
-    Equal tiles, no larger than the limit; the last ones reach beyond the image, by less than a pixel per tile.
+    Tiles are equal and no larger than the limit; the last ones extend beyond the image, by less than a pixel per tile.
     `Split` takes the number of its outputs from opset 18.
     """
     return [
@@ -61,7 +61,7 @@ def tiling() -> list[NodeProto]:
 
 
 def tiled(work: Sequence[NodeProto]) -> list[NodeProto]:
-    """Every tile by itself, then the tiles side by side.
+    """Process every tile independently, then join the tiles.
 
     Args:
         work: `own` → `settled`, both (3, pixels), flat tiles with their margins.
@@ -92,7 +92,7 @@ def _body(work: Sequence[NodeProto]) -> onnx.GraphProto:
 
 
 def _cut() -> list[NodeProto]:
-    """Tile number → its pixels, margins included."""
+    """Map a tile number to the tile's pixels, margins included."""
     return [
         node("Div", ["number", "per_item"], ["item"]),
         node("Div", ["number", "count_right"], ["rows_before"]),

@@ -21,9 +21,9 @@ from scoreguard_export.defences.tv_graph import build_tv_graph
 
 
 def _explained(start: Tensor, down: Tensor, right: Tensor, share: float) -> Tensor:
-    """Give start − share·div of a field without its zeros; −div is the adjoint of the forward difference.
+    """Return start − share·div of a field without its zeros; −div is the adjoint of the forward difference.
 
-    Adding in place, to parts of one image, copies none of the shifted fields; no derivative needs what is replaced.
+    Adding in place to parts of one image avoids copies of the shifted fields; no derivative needs the old values.
     """
     explained = start.clone()
     explained[:, :, :-1].sub_(down, alpha=share)
@@ -34,12 +34,12 @@ def _explained(start: Tensor, down: Tensor, right: Tensor, share: float) -> Tens
 
 
 class TotalVariation(Defence):
-    """Take small oscillations away and keep edges, each channel by itself.
+    """Remove small oscillations and keep edges, in each channel separately.
 
     Forward differences, zero over the last row and column, as in scikit-image's `denoise_tv_chambolle`, which counts
-    the look at the input as one iteration more, and by default stops where the energy settles. Here the number of
-    steps is what it says, for every image: a stop that depends on the image would have no gradient. It is an
-    input, and the loop stays a loop in both graphs: their size does not depend on it.
+    the evaluation of the input as an extra iteration and by default stops when the energy settles. Here the number of
+    steps is fixed for every image: a stop that depends on the image would have no gradient. The number is an input, and
+    the loop stays a loop in both graphs, so their size does not depend on it.
     """
 
     facts = DefenceFacts(
@@ -79,15 +79,15 @@ class TotalVariation(Defence):
             iterations: 0-d, 1 to 200; rounded to a whole number.
         """
         step, strength = 0.25, weight.to(image.dtype)
-        # On τ/w times the image a step divides by 1 + |∇u|, and τ is left at div p.
+        # With the image scaled by τ/w, a step divides by 1 + |∇u|, and only div p keeps the factor τ.
         scaled = image * (step / strength)
-        # The last row of the one and the last column of the other are zero, and left out.
+        # The last row of `down` and the last column of `right` are zero and omitted.
         down, right = torch.zeros_like(image[:, :, 1:]), torch.zeros_like(image[:, :, :, 1:])
         for _ in range(int(torch.round(iterations).item())):
             explained = _explained(scaled, down, right, step)
             steep = explained[:, :, 1:] - explained[:, :, :-1]
             slant = explained[:, :, :, 1:] - explained[:, :, :, :-1]
-            # The root has no derivative at 0, where the image is flat; 10⁻¹⁰ is far below any difference that counts.
+            # The root has no derivative at 0, in flat areas; 10⁻¹⁰ is far below any difference that matters.
             square = torch.full_like(image, 1e-20)
             square[:, :, :-1].addcmul_(steep, steep)
             square[:, :, :, :-1].addcmul_(slant, slant)
@@ -97,5 +97,5 @@ class TotalVariation(Defence):
         return within_range(_explained(image, strength * down, strength * right, 1.0))
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand: a capture would unroll the loop, and fix its length."""
+        """Build the graph by hand: a captured graph would unroll the loop and fix its length."""
         return build_tv_graph(opset)

@@ -1,7 +1,7 @@
 """The ONNX graph of the `tv` defence, node by node: a `Loop` whose length is the value of an input.
 
-Each channel of each image is denoised to the end before the next: at the study's size, what one step reads and
-writes of one channel stays near the processor, and the memory beside the images is that of one channel.
+Each channel of each image is fully denoised before the next: at the study's size, the data of one channel stay in the
+processor's cache, and the memory in addition to the images is that of one channel.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _CONSTANTS = {
     "one": np.float32(1.0),
     "step": np.float32(0.25),
     "every": np.array([-1], dtype=np.int64),
-    # Shifts by one pixel: what leaves on one side is cut off, and what enters on the other is filled.
+    # Shifts by one pixel: values that leave on one side are cut off, those that enter on the other are filled in.
     "from_above": np.array([1, 0, -1, 0], dtype=np.int64),
     "from_left": np.array([0, 1, 0, -1], dtype=np.int64),
     "from_below": np.array([-1, 0, 1, 0], dtype=np.int64),
@@ -59,7 +59,7 @@ def build_tv_graph(opset: int) -> onnx.ModelProto:
 
 
 def _channel() -> onnx.GraphProto:
-    """All steps of one channel, on τ/w times its values: a step divides by 1 + |∇u| then, and τ is left at div p."""
+    """Run all steps of one channel scaled by τ/w: a step divides by 1 + |∇u|, and only div p keeps the factor τ."""
     node, info = helper.make_node, helper.make_tensor_value_info
     nodes = [
         node("Mul", ["channel", "scale"], ["scaled"]),
@@ -73,7 +73,7 @@ def _channel() -> onnx.GraphProto:
 
 
 def _step() -> onnx.GraphProto:
-    """One step of the algorithm: a new dual field from the old one."""
+    """Run one step of the algorithm: a new dual field from the old one."""
     node, info = helper.make_node, helper.make_tensor_value_info
     nodes = [
         *_explained("scaled", "old_down", "old_right", "step", "now"),
@@ -91,7 +91,7 @@ def _step() -> onnx.GraphProto:
     ]
     old, new = ["old_down", "old_right"], ["new_down", "new_right"]
     within = [entry.output[0] for entry in nodes[:-1] if entry.output[0] not in new]
-    # Known to be of one size, results take the place of what they are made from.
+    # With known, equal sizes, results can reuse the memory of their inputs.
     given, made, inner = ([info(name, TensorProto.FLOAT, _CHANNEL) for name in names] for names in (old, new, within))
     number, go_on = info("number", TensorProto.INT64, []), info("go_on", TensorProto.BOOL, [])
     still_on = info("still_on", TensorProto.BOOL, [])

@@ -1,6 +1,6 @@
-"""Unsharp masking as a purification: y = x + a·(x − Gaussian(x)), after a Gaussian blur of its own.
+"""Unsharp masking as a purification: y = x + a·(x − Gaussian(x)), after a separate Gaussian blur.
 
-The blur takes a perturbation's high frequencies away, the mask gives edges back what the blur took.
+The blur removes a perturbation's high frequencies; the mask restores the edges that the blur weakened.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from scoreguard_export.defences.bounds import within_range
 class Unsharp(Defence):
     """Blur, then sharpen, with one Gaussian for both; or sharpen only.
 
-    The study that introduced it blurs first (`blur_first=1`), with parameters that it does not publish: those here are
-    its blur's kernel and the sigma and amount of the later benchmark. That benchmark's "unsharp" sharpens only
+    The study that introduced it blurs first (`blur_first=1`), but does not publish the parameters; those here are its
+    blur's kernel and the sigma and amount of the later benchmark. That benchmark's "unsharp" sharpens only
     (`blur_first=0`), which amplifies a perturbation instead of removing it. Borders and σ = 0 are those of `blur`.
     """
 
@@ -68,10 +68,10 @@ class Unsharp(Defence):
 
         Args:
             image: In [0, 1].
-            sigma: 0-d, in pixels; 0 takes the rule.
+            sigma: 0-d, in pixels; 0 selects the rule.
             amount: 0-d, 0 to 5.
         """
         start = self.blur(image, sigma) if self.blur_first else image
         factor = amount.to(image.dtype)
-        # Two products and a difference: a whole image is read and written once less than for x + a·(x − blurred).
+        # Two products and a difference: one pass over the image fewer than x + a·(x − blurred).
         return within_range((1.0 + factor) * start - factor * self.blur.blurred(start, sigma))

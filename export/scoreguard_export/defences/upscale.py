@@ -20,18 +20,18 @@ NEAREST, BILINEAR, BICUBIC = 0.0, 1.0, 3.0
 
 
 def _repeated(small: Tensor, height: int, width: int) -> Tensor:
-    """Take pixel ⌊i·small/large⌋ for i, in whole numbers: engines that divide floats disagree where it is whole."""
+    """Take pixel ⌊i·small/large⌋ for i, in integers: dividing floats, engines disagree when it is whole."""
     rows = torch.arange(height, device=small.device) * small.shape[2] // height
     columns = torch.arange(width, device=small.device) * small.shape[3] // width
     return small.index_select(2, rows).index_select(3, columns)
 
 
 class Upscale(Defence):
-    """Shrink images, bilinearly, and enlarge them to their size.
+    """Shrink images bilinearly, and enlarge them to their original size.
 
     `upscale:mode=bilinear` is `resize:restore=1`; the other modes enlarge by the nearest pixel, or by cubic convolution
     (a = −3/4, as in OpenCV and torch). The size always comes from the image; the public code enlarges everything to
-    299 × 299, or to 384 × 512. `antialias` is that of `resize` and means the way down alone.
+    299 × 299, or to 384 × 512. `antialias` is that of `resize` and applies only to the reduction.
     """
 
     facts = DefenceFacts(
@@ -86,5 +86,5 @@ class Upscale(Defence):
         return within_range(large)
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
-        """Build the graph by hand, for the reason of `Resize.onnx_model`."""
+        """Build the graph by hand, for the same reason as `Resize.onnx_model`."""
         return build_upscale_graph(degree=self.degree, antialias=self.down.antialias, opset=opset)

@@ -1,4 +1,4 @@
-"""The ONNX graph of the `upscale` defence: the graph of `resize`, and its way back in another mode."""
+"""The ONNX graph of the `upscale` defence: the graph of `resize`, with an enlargement in another mode."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ def build_upscale_graph(*, degree: int, antialias: bool, opset: int) -> onnx.Mod
     """Build image, scale → purified.
 
     Args:
-        degree: Of the enlargement: 0 nearest pixel, 1 bilinear, 3 bicubic.
+        degree: Degree of the enlargement: 0 nearest pixel, 1 bilinear, 3 bicubic.
         antialias: Widen the filter with the reduction.
-        opset: At least 18, where `Resize` learned to antialias.
+        opset: At least 18, the first in which `Resize` can antialias.
     """
     model = build_resize_graph(antialias=antialias, restore=True, opset=opset)
     graph = model.graph
@@ -45,7 +45,7 @@ def _cubic() -> onnx.NodeProto:
 
 
 def _nearest() -> list[onnx.NodeProto]:
-    """Gather by whole numbers: the index of `Resize` is a quotient of floats, which may round to the next pixel."""
+    """Gather by integer indices: the index of `Resize` is a quotient of floats, which may round to the next pixel."""
     node = helper.make_node
     return [
         *_chosen("rows"),
@@ -56,7 +56,7 @@ def _nearest() -> list[onnx.NodeProto]:
 
 
 def _chosen(axis: str) -> list[onnx.NodeProto]:
-    """For 0 … large − 1, the index i·small/large, rounded down."""
+    """Compute, for i = 0 … large − 1, the index i·small/large, rounded down."""
     node = helper.make_node
     return [
         node("Gather", ["shape", axis], [f"large_{axis}"]),

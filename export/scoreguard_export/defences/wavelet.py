@@ -27,7 +27,7 @@ def _analysed(planes: Tensor) -> list[Tensor]:
 
 
 def _woven(first: Tensor, second: Tensor, down: bool) -> Tensor:
-    """Take rows, or columns, in turn from two images."""
+    """Interleave the rows or columns of two images."""
     batch, channels, height, width = first.shape
     if down:
         return torch.stack([first, second], dim=3).reshape(batch, channels, 2 * height, width)
@@ -44,17 +44,17 @@ def _joined(coarse: Tensor, details: list[Tensor]) -> Tensor:
 def _shrunk(detail: Tensor, variance: Tensor) -> Tensor:
     """Threshold one subband (N, C, h, w) softly, each channel of each image by its own rule."""
     signal = torch.square(detail).mean(dim=[2, 3], keepdim=True) - variance
-    # Where the band holds no more than noise, the threshold is above every coefficient.
+    # If the band contains only noise, the threshold is above every coefficient.
     threshold = variance / torch.sqrt(torch.clamp_min(signal, 1e-12))
     return detail - torch.maximum(torch.minimum(detail, threshold), -threshold)
 
 
 class Wavelet(Defence):
-    """Take away what is not larger than noise of a given strength, scale by scale.
+    """Remove detail that is not larger than noise of a given strength, scale by scale.
 
     Haar wavelets on a grid that starts at the first pixel. Images of any size are extended by their last row and
-    column to a multiple of 2^levels, and cropped back; the extension counts in the means. The noise is a parameter:
-    the paper estimates it from a median of the finest details, which an attack can see and move.
+    column to a multiple of 2^levels, and cropped back; the extension counts in the means. The noise strength is a
+    parameter: the paper estimates it from a median of the finest details, which an attack can manipulate.
     """
 
     facts = DefenceFacts(

@@ -1,4 +1,4 @@
-"""Runs exported files the way that the parity check needs: on the CPU, with one thread, inputs in order."""
+"""Run exported files as the parity check needs: on the CPU, with one thread, inputs in order."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from scoreguard.chain.torchscript import load_graph, steady
 from scoreguard_export.exporters.quiet import quiet
 
 Engine = Callable[[tuple[Tensor, ...]], Tensor]
-"""Takes the inputs in the order of the graph, gives the output."""
+"""Takes the inputs in the order of the graph and returns the output."""
 
 
 def load_torchscript(path: Path) -> Engine:
     """Load a `.pt`; gradients pass through it.
 
-    It runs as the server and the surrogate run it, without the optimising executor: that one replaces constants, and
-    would hide a graph that fails without it.
+    It runs as in the server and the surrogate, without the optimising executor, which replaces constants and would hide
+    a graph that fails without it.
 
     Raises:
         RuntimeError: the file is not TorchScript.
@@ -47,7 +47,7 @@ def load_onnx(path: Path, names: Sequence[str]) -> Engine:
         names: Names of the inputs, in order.
 
     Raises:
-        Exception: whatever ONNX Runtime raises for a file that it cannot read; its errors share no base.
+        Exception: ONNX Runtime cannot read the file; its errors have no common base class.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1

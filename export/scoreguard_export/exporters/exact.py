@@ -1,8 +1,8 @@
-"""How a module's constants reach its ONNX graph to the last bit.
+"""Carry a module's constants into its ONNX graph to the last bit.
 
-As they are, torch's exporter and its optimiser lose constants in two ways. The optimiser drops a term within 1e-8 of 0
-and a factor within 1e-5 of 1 as if they were 0 and 1, so an epsilon that guards a division vanishes. And a number
-beside double precision passes through single precision, where 0.1 becomes 0.10000000149 and 1e-50 becomes 0.
+By default, torch's exporter and its optimiser lose constants in two ways. The optimiser drops a term within 1e-8 of 0
+and a factor within 1e-5 of 1 as if they were 0 and 1, so an epsilon that guards a division vanishes. And a number used
+with double precision passes through single precision, where 0.1 becomes 0.10000000149 and 1e-50 becomes 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from onnxscript.rewriter import _matcher, _pattern_ir
 
 @contextlib.contextmanager
 def exact_patterns() -> Iterator[None]:
-    """Let the optimiser's rules match a number that is equal, and not one that is near."""
+    """Let the optimiser's rules match only equal numbers, not near ones."""
     matcher: Any = _matcher.SimplePatternMatcher
     original = matcher._match_constant
 
@@ -33,7 +33,7 @@ def exact_patterns() -> Iterator[None]:
 
 
 def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", pin_memory: bool = False) -> Any:
-    """Write a number in the type that it is used in; what is known only when the graph runs is converted there."""
+    """Write a number in the type that it is used in; a value known only at run time is converted in the graph."""
     del layout, device, pin_memory
     if isinstance(s, int | float):
         number: Any = ir.tensor(s, dtype=ir.DataType(dtype))
@@ -44,4 +44,4 @@ def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", p
 TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
     torch.ops.aten.scalar_tensor.default: _scalar_tensor
 }
-"""What `torch.onnx.export` takes in the place of its own translations."""
+"""Replacements for `torch.onnx.export`'s own translations."""

@@ -1,4 +1,4 @@
-"""Writes ONNX whose bytes depend on the module alone: no paths, no stack traces, fixed axis names."""
+"""Write ONNX whose bytes depend only on the module: no paths, no stack traces, fixed axis names."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from scoreguard_export.exporters.signature import (
 from scoreguard_export.graph_module import GraphModule
 
 OPSET = 20
-"""Opset of every graph; at least 18, where `Resize` learned to antialias."""
+"""Opset of every graph; at least 18, the first in which `Resize` can antialias."""
 
 _IR_VERSION = 10
-"""Written into every file: what ONNX Runtime 1.18 and later read."""
+"""Format version of every file: ONNX Runtime 1.18 and later read it."""
 
 _IMAGE_AXES = ("batch", None, "height", "width")
 
 
 @runtime_checkable
 class BuildsOnnx(Protocol):
-    """A module that brings its own ONNX graph."""
+    """A module that builds its own ONNX graph."""
 
     def onnx_model(self, opset: int) -> onnx.ModelProto:
         """Build the graph, with inputs and output named as `exporters.signature` says."""
@@ -85,7 +85,7 @@ def _captured(module: GraphModule) -> onnx.ModelProto:
 
 
 def _axes(module: GraphModule) -> list[tuple[str | None, ...]]:
-    """Names of the free axes of each input, None where an axis is fixed."""
+    """Return the names of the free axes of each input; None for a fixed axis."""
     drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in module.facts.random_inputs]
     return [_IMAGE_AXES, *(() for _ in graph_defaults(module)), *drawn]
 
@@ -104,7 +104,7 @@ def _reason(error: BaseException) -> str:
 def _normalise(model: onnx.ModelProto, module: GraphModule) -> None:
     model.ir_version = _IR_VERSION
     _strip(model)
-    # Types of inner values name the axes by symbols of the capture; ONNX Runtime infers them again.
+    # Types of inner values name the axes by capture symbols; ONNX Runtime infers them again.
     del model.graph.value_info[:]
     for value, axes in zip(model.graph.input, _axes(module), strict=True):
         _name_axes(value, axes)

@@ -1,4 +1,4 @@
-"""Keeps the exporters' own talk (deprecations, tracer warnings, notes) from the user."""
+"""Hide the exporters' own output (deprecations, tracer warnings, notes) from the user."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LOGGERS = ("torch.onnx", "torch.export", "onnxscript", "onnx_ir")
 def quiet() -> Iterator[None]:
     """Silence warnings and the exporters' loggers; errors still pass.
 
-    Nothing is lost by it: what the tracer warns of is what the parity check proves or refutes.
+    Nothing is lost: the parity check tests what the tracer warns about.
     """
     loggers = [logging.getLogger(name) for name in _LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""What goes into a module and what comes out: names and tensors, from its facts alone."""
+"""Inputs and outputs of a module, names and tensors, from its facts alone."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Content(StrEnum):
     PHOTOGRAPHS = "photographs"
     """Textures like those of photographs."""
     PATTERNS = "patterns"
-    """Flat images, gradients, stripes and others that are hard for their plainness: one of each."""
+    """Flat images, gradients, stripes and others that are hard because they are plain: one of each."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Case:
     """One set of inputs."""
 
     batch: int
-    """Images."""
+    """Number of images."""
     height: int
     """In pixels."""
     width: int
@@ -50,12 +50,12 @@ def describe(module: GraphModule) -> str:
 
 
 def graph_defaults(module: GraphModule) -> dict[str, float]:
-    """Graph parameters with their defaults, in the order of the inputs."""
+    """Return the graph parameters with their defaults, in the order of the inputs."""
     return {parameter.name: parameter.default for parameter in module.facts.graph_parameters}
 
 
 def input_names(module: GraphModule) -> list[str]:
-    """Names of the graph's inputs, in order."""
+    """Return the names of the graph's inputs, in order."""
     return ["image", *graph_defaults(module), *(given.name for given in module.facts.random_inputs)]
 
 
@@ -67,13 +67,13 @@ def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
 
 
 def make_inputs(module: GraphModule, case: Case, image: Tensor, seed: int = 0) -> tuple[Tensor, ...]:
-    """Put the module's inputs together, in order.
+    """Assemble the module's inputs, in order.
 
     Args:
-        module: What they are for.
+        module: The module that takes them.
         case: Sizes and parameters.
         image: Images of those sizes.
-        seed: Of the random inputs.
+        seed: Seed of the random inputs.
     """
     generator = torch.Generator().manual_seed(seed)
     values = {**graph_defaults(module), **case.parameters}
@@ -82,13 +82,13 @@ def make_inputs(module: GraphModule, case: Case, image: Tensor, seed: int = 0) -
 
 
 def export_case(module: GraphModule) -> Case:
-    """The sizes that a graph is captured at; parity is checked at others only."""
+    """Return the sizes that a graph is captured at; parity is checked only at other sizes."""
     minimum = module.facts.minimum_size
     return Case(batch=2, height=minimum + 24, width=minimum + 40)
 
 
 def example_inputs(module: GraphModule) -> tuple[Tensor, ...]:
-    """Inputs to capture a graph with."""
+    """Return inputs to capture a graph with."""
     case = export_case(module)
     generator = torch.Generator().manual_seed(0)
     image = torch.rand((case.batch, 3, case.height, case.width), generator=generator)

@@ -1,4 +1,4 @@
-"""Writes TorchScript whose bytes depend on the module alone: no paths, no times, no history of the process."""
+"""Write TorchScript whose bytes depend only on the module: no paths, no times, no history of the process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _DROPPED = re.compile(r"\.debug_pkl$|/\.data/serialization_id$|/traced_inputs")
 
 @runtime_checkable
 class BuildsTorchScript(Protocol):
-    """A module that brings its own way to TorchScript."""
+    """A module that builds its own TorchScript."""
 
     def torchscript(self) -> torch.jit.ScriptModule:
         """Build the script module, with the inputs of `forward`."""
@@ -38,7 +38,7 @@ class BuildsTorchScript(Protocol):
 def export_torchscript(module: GraphModule, path: Path) -> None:
     """Write a module as TorchScript that takes any batch, height and width.
 
-    The module is compiled where the compiler takes it, which keeps sizes and branches live; otherwise it is traced.
+    The module is compiled if the compiler accepts it, which keeps sizes and branches dynamic; otherwise it is traced.
 
     Args:
         module: In evaluation mode; on the CPU.
@@ -59,7 +59,7 @@ def _own(module: GraphModule) -> bytes | None:
 def _compiled(module: GraphModule) -> bytes | None:
     try:
         return _saved(lambda: torch.jit.script(module))
-    except Exception:  # the compiler refuses in many ways, and each means the same: trace instead
+    except Exception:  # the compiler rejects modules in many ways; in each case trace instead
         return None
 
 
@@ -89,18 +89,18 @@ _TABLES: dict[ModuleType, dict[str, Callable[[], Any]]] = {
         "_name_to_pyclass": dict,
     },
     _recursive: {"concrete_type_store": _recursive.ConcreteTypeStore},
-    # Overloads are forgotten once compiled, hence the copy of what there was at the start.
+    # Overloads are removed once compiled, hence the copy of the initial state.
     _jit_internal: {"_overloaded_fns": _OVERLOADS.copy},
 }
-"""The compiler's memory of what this process has compiled, and how to make each part empty."""
+"""The compiler's caches of what this process has compiled, with an empty value for each."""
 
 
 @contextlib.contextmanager
 def _fresh_names() -> Iterator[None]:
-    """Give the compiler an empty memory, and its own back afterwards.
+    """Give the compiler empty caches, and restore its own afterwards.
 
     Names of types are written into the file, and a name that this process has compiled before gets a number appended:
-    without this, the bytes would tell what was exported earlier.
+    without this, the bytes would depend on earlier exports.
     """
     kept = {home: {name: getattr(home, name) for name in parts} for home, parts in _TABLES.items()}
     for home, parts in _TABLES.items():
@@ -115,7 +115,7 @@ def _fresh_names() -> Iterator[None]:
 
 
 class _OrderedSet(set[Any]):
-    """A set that is walked in one order, whatever the process's hash seed."""
+    """A set with an iteration order that does not depend on the process's hash seed."""
 
     def __iter__(self) -> Iterator[Any]:
         return iter(sorted(super().__iter__(), key=str))
@@ -123,7 +123,7 @@ class _OrderedSet(set[Any]):
 
 @contextlib.contextmanager
 def _ordered_sets() -> Iterator[None]:
-    """Let the compiler walk its sets of names in order: it writes a layer's constants as it finds them."""
+    """Let the compiler iterate over its sets of names in order: it writes a layer's constants in that order."""
     module: Any = _recursive
     module.set = _OrderedSet
     try:
@@ -133,7 +133,7 @@ def _ordered_sets() -> Iterator[None]:
 
 
 def _normalised(archive: bytes) -> bytes:
-    """Pack the entries again in order of name with a fixed time, less those that tell of this machine."""
+    """Repack the entries in name order with a fixed time, without those that identify this machine."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as source, zipfile.ZipFile(buffer, "w") as target:
         for name in sorted(source.namelist()):

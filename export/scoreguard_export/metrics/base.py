@@ -1,4 +1,4 @@
-"""What every metric is: a module from images to scores, with its scientific facts beside it."""
+"""Base class of metrics: a module from images to scores, with its scientific facts."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Self
 from torch import Tensor
 
 from scoreguard.catalogue import UnknownNameError
-from scoreguard.score_range import ScoreRange as ScoreRange  # what a metric declares, here as everywhere
+from scoreguard.score_range import ScoreRange as ScoreRange  # re-exported: metrics declare it
 from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
 from scoreguard_export.weights.checkpoints import load_checkpoint
 
@@ -21,20 +21,20 @@ class MetricFacts(GraphFacts):
     """What is known about a metric before any export; the tolerance is in score units."""
 
     score_range: ScoreRange
-    """Lowest and highest score, and which of them is the better one."""
+    """Lowest and highest score, and which of them is better."""
     input_rule: str
     """How the metric reads an image."""
     variants: tuple[str, ...] = ()
-    """Ways of computing it beside the usual one: `as-official` where the authors' code differs from the paper,
-    `as-benchmark` where a benchmark's does. Each is built and served under a name of its own: `niqe-as-official`."""
+    """Ways of computing it in addition to the usual one: `as-official` if the authors' code differs from the paper,
+    `as-benchmark` if a benchmark's does. Each is built and served under its own name: `niqe-as-official`."""
     variant: str = ""
-    """The way that these are the facts of; empty = the usual one."""
+    """The variant that these facts describe; empty = the usual one."""
 
     def of_variant(self, variant: str) -> MetricFacts:
-        """The facts of a variant.
+        """Return the facts of a variant.
 
         Raises:
-            UnknownNameError: there is none of this name.
+            UnknownNameError: no variant has this name.
         """
         if variant not in self.variants:
             raise UnknownNameError(f"variant of {self.name}", variant, list(self.variants))
@@ -42,7 +42,7 @@ class MetricFacts(GraphFacts):
 
     @property
     def higher_is_better(self) -> bool:
-        """False where a low score means high quality."""
+        """False if a low score means high quality."""
         return self.score_range.higher_is_better
 
 
@@ -56,12 +56,12 @@ class Metric(GraphModule):
     output_name = "score"
 
     def output_axes(self) -> tuple[str | None, ...]:
-        """One score for each image."""
+        """Return the axes of one score per image."""
         return ("batch",)
 
     @classmethod
     def pattern_size(cls, least: int) -> tuple[int, int]:
-        """Room for several of the smallest images: a metric may read an image in patches."""
+        """Return a size with room for several of the smallest images: a metric may read an image in patches."""
         return 2 * least + 41, 2 * least + 17
 
     @classmethod
@@ -70,10 +70,10 @@ class Metric(GraphModule):
 
         Args:
             files: weights files by the names of `sources`; shipped ones may be left out.
-            variant: one of the facts' variants, which the constructor is given; empty = the usual one.
+            variant: one of the facts' variants, passed to the constructor; empty = the usual one.
 
         Raises:
-            UnknownNameError: the metric has no such variant; the message lists those that it has.
+            UnknownNameError: the metric has no such variant; the message lists its variants.
             WeightsError: a file is neither given nor shipped, is missing, unreadable, or holds other shapes.
         """
         metric = cls.of_variant(variant) if variant else cls()
@@ -82,7 +82,7 @@ class Metric(GraphModule):
 
     @classmethod
     def of_variant(cls, variant: str) -> Self:
-        """The module of a variant, whose facts have its name, without weights.
+        """Build the module of a variant without weights; its facts have the variant's name.
 
         Raises:
             UnknownNameError: the metric has no such variant.
@@ -93,7 +93,7 @@ class Metric(GraphModule):
         return metric
 
     def load(self, name: str, path: Path) -> str:
-        """Fill the module from one weights file, here a checkpoint that has exactly the module's tensors.
+        """Fill the module from one weights file; by default a checkpoint with exactly the module's tensors.
 
         Returns:
             SHA-256 of the file as it was read, hexadecimal.

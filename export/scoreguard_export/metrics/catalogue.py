@@ -1,4 +1,4 @@
-"""Every metric by name. A new one is a file beside this and a line here."""
+"""Every metric by name. To add one, add a file next to this one and a line here."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ CATALOGUE: Final = Catalogue[Metric](
 
 
 VARIANT_SIGN: Final = "@"
-"""Between a metric and its variant: `niqe@as-official`."""
+"""Separates a metric and its variant: `niqe@as-official`."""
 
 
 def metric_of(text: str) -> tuple[type[Metric], str]:
-    """A metric and its variant, empty where the usual one is meant.
+    """Return a metric and its variant; empty means the usual one.
 
     Args:
         text: `niqe`, or `niqe@as-official`.
@@ -45,10 +45,11 @@ def metric_of(text: str) -> tuple[type[Metric], str]:
 
 
 def load_metric(name: str, files: Mapping[str, Path] = NO_FILES) -> Metric:
-    """A metric in evaluation mode, from the weights files given and the shipped ones.
+    """Load a metric in evaluation mode, from the weights files given and the shipped ones.
 
     Raises:
-        UnknownNameError: the catalogue has no such metric, or the metric no such variant; near names are listed.
+        UnknownNameError: the catalogue has no such metric, or the metric no such variant; the message lists similar
+            names.
         PluginError: the package that has it cannot be used.
         WeightsError: a file is neither given nor shipped, or is not its checkpoint.
     """

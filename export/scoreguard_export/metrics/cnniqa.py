@@ -47,7 +47,7 @@ class CnnIqa(Metric):
         title="CNNIQA",
         paper="Kang, Ye, Li, Doermann: Convolutional Neural Networks for No-Reference Image Quality Assessment. CVPR",
         year=2014,
-        # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it lies well inside.
+        # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it is well inside.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
         input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
         minimum_size=PATCH + 1,
@@ -71,7 +71,7 @@ class CnnIqa(Metric):
         self.fc1 = nn.Linear(100, 800)
         self.fc2 = nn.Linear(800, 800)
         self.fc3 = nn.Linear(800, 1)
-        # Nine kernels, each picks one pixel of the 3×3 window.
+        # Nine kernels; each picks one pixel of the 3×3 window.
         self.register_buffer("neighbours", torch.eye(9).reshape(9, 1, 3, 3), persistent=False)
 
     def normalised(self, patches: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Method: distorted crops of photographs are labelled by the mean of three full-reference measures
 (`scoreguard_export.training.labels`), without human scores, as BIECON does (Kim & Lee 2017); the network learns to
-predict the label from the distorted crop alone. This project's own, 2026.
+predict the label from the distorted crop only. This project's own, 2026.
 
     features: four stages of convolutions; mean and standard deviation over space of each stage
     score = 100 · sigmoid(MLP(features))
@@ -78,7 +78,7 @@ class Lite(Metric):
         self.output = nn.Linear(_HIDDEN, 1)
 
     def logit(self, image: Tensor) -> Tensor:
-        """The score before it is bounded, (N,)."""
+        """Return the score before it is bounded, (N,)."""
         features, pooled = (image - 0.5) * 4.0, []
         for stage in self.stages:
             features = stage(features)

@@ -25,10 +25,10 @@ _CONVERTED = "folded and dequantised from the TFLite model of MichaelLedger/imag
 
 
 def nearest_rows(like: Tensor, size: int) -> Tensor:
-    """(224,) int64: which of `size` rows Pillow's NEAREST takes.
+    """(224,) int64: the rows out of `size` that Pillow's NEAREST takes.
 
-    Pillow walks from half a step in double precision, adding one step at a time, and drops the fraction. Where the
-    exact position is whole (multiples of 64), the accumulated rounding decides, so the same sum is made here.
+    Pillow walks from half a step in double precision, adding one step at a time, and drops the fraction. If the exact
+    position is whole (multiples of 64), the accumulated rounding decides, so the same sum is computed here.
     """
     count = torch.arange(SIDE, dtype=torch.int64, device=like.device)
     step = torch.ones_like(count).to(torch.float64) * size / float(SIDE)
@@ -37,7 +37,7 @@ def nearest_rows(like: Tensor, size: int) -> Tensor:
 
 
 def resized(image: Tensor) -> Tensor:
-    """(N, 3, H, W) → (N, 3, 224, 224), the gradient reaching the pixels that are taken."""
+    """(N, 3, H, W) → (N, 3, 224, 224); the gradient reaches the pixels that are taken."""
     taken = image.index_select(2, nearest_rows(image, image.shape[2]))
     return taken.index_select(3, nearest_rows(image, image.shape[3]))
 

@@ -6,8 +6,8 @@ compared with one fitted once to sharp patches of pristine photographs; no human
     score = √((ν₁ − ν₂)ᵀ ((Σ₁ + Σ₂) / 2)⁻¹ (ν₁ − ν₂))                lower is better
 
 ν₁, Σ₁ are the pristine model's mean and covariance, ν₂, Σ₂ the image's. Flat patches, to which no Gaussian can be
-fitted, are left out; where every patch is flat, all count. Of a single patch (sides below 192 pixels may leave no
-more) there is no covariance, and Σ₂ = 0: the official code gives no number there.
+fitted, are left out; if every patch is flat, all count. A single patch (all that sides below 192 pixels may leave) has
+no covariance, so Σ₂ = 0; the official code gives no number in this case.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from scoreguard_export.weights.checkpoints import read_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
 _FLAT_WEIGHT = 1e-9
-"""Of a flat patch, beside 1 of any other: it decides where every patch is flat, and nowhere else."""
+"""Weight of a flat patch, compared with 1 for any other: it matters only if every patch is flat."""
 _OFFICIAL = (
     "https://github.com/xinntao/BasicSR/raw/d21eac885b6de90a7adef7cc59e937dbdbb200b1/basicsr/metrics/"
     "niqe_pris_params.npz"
@@ -53,8 +53,8 @@ def gaussian_of(features: Tensor, lively: Tensor, count: int) -> tuple[Tensor, T
     """Mean (N, K) and unbiased covariance (N, K, K) of the patches of each of `count` images.
 
     Args:
-        features: (N · P, K), best taken relative to a near point: second moments are subtracted.
-        lively: (N · P), 1 where a patch counts.
+        features: (N · P, K), preferably relative to a nearby point, because second moments are subtracted.
+        lively: (N · P), 1 if a patch counts.
         count: N.
     """
     weight = (lively + _FLAT_WEIGHT)[:, None]
@@ -129,7 +129,7 @@ class Niqe(Metric):
 
 
 def _as_ours(model: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The official names and shapes as those of a fitted model."""
+    """Convert the official names and shapes to those of a fitted model."""
     if not {_OFFICIAL_MEAN, _OFFICIAL_COVARIANCE} <= model.keys():
         return model
     return {"mean": model[_OFFICIAL_MEAN].flatten(), "covariance": model[_OFFICIAL_COVARIANCE]}

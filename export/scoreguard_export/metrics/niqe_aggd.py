@@ -17,7 +17,7 @@ from torch import Tensor, nn
 _LEAST_SHAPE, _LARGEST_SHAPE = 0.2, 10.0
 _NODES = 4096
 _TINY = 1e-20
-"""Added to mean squares: keeps roots differentiable at zero, and is nothing beside any that 8-bit images give."""
+"""Added to mean squares: keeps roots differentiable at zero, and is negligible for any 8-bit image."""
 
 
 def rho_of(shape: Tensor) -> Tensor:
@@ -55,7 +55,7 @@ def _values_and_slopes(rho: Tensor) -> tuple[Tensor, Tensor]:
 class AggdFit(nn.Module):
     """Samples (..., H, W) → α, η, β_l, β_r, each (...), in double precision and differentiable.
 
-    Where ρ̂ lies outside [ρ(0.2), ρ(10)], α is the bound and its derivative zero. All-zero samples give α = 0.2 and
+    If ρ̂ is outside [ρ(0.2), ρ(10)], α is the bound and its derivative zero. All-zero samples give α = 0.2 and
     β near 0.
     """
 
@@ -70,7 +70,7 @@ class AggdFit(nn.Module):
         rho = torch.linspace(float(low), float(high), _NODES, dtype=torch.float64)
         values, slopes = _values_and_slopes(rho)
         width = (high - low) / (_NODES - 1)
-        # Buffers and not numbers: the ONNX exporter rounds numbers to single precision.
+        # Buffers instead of numbers: the ONNX exporter rounds numbers to single precision.
         for name, value in {"low": low, "width": width, "values": values, "steps": slopes * width}.items():
             self.register_buffer(name, value, persistent=False)
 
@@ -99,6 +99,6 @@ class AggdFit(nn.Module):
 
 
 def _half_deviation(half: Tensor) -> Tensor:
-    """Root mean square of the samples of one sign; the others are zero and do not count."""
+    """Return the root mean square of the samples of one sign; the others are zero and do not count."""
     count = (half != 0.0).to(half.dtype).sum(dim=(-2, -1)).clamp(min=1.0)
     return torch.sqrt(half.square().sum(dim=(-2, -1)) / count + _TINY)

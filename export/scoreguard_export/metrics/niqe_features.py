@@ -7,9 +7,8 @@
 Shifts wrap around within a patch, as in the official code. Half size is bicubic with MATLAB's antialiasing.
 The rounding of the grey value has no derivative: the gradient passes straight through it.
 
-Two details make the result a function of the image and not of the rounding errors of an engine. All arithmetic is in
-double precision; and a deviation |grey − μ| below 1e-6 levels, less than any that 8-bit images have, counts as zero,
-hence for neither sign.
+Two details make the result independent of an engine's rounding errors. All arithmetic is in double precision; and a
+deviation |grey − μ| below 1e-6 levels, less than any in 8-bit images, counts as zero, so it has neither sign.
 """
 
 from __future__ import annotations
@@ -72,7 +71,7 @@ class Luminance(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """Convert a batch."""
-        # Single precision gives back the whole levels of 8-bit images exactly; only then is it widened.
+        # Single precision restores the whole levels of 8-bit images exactly; widen only after that.
         level: Tensor = self.grey((image * 255.0).to(torch.float64))
         return level + (torch.floor(level + 0.5) - level).detach()
 
@@ -113,7 +112,7 @@ class Halving(nn.Module):
         """Halve the width; borders repeat in mirror order."""
         count, channels, height, width = grey.shape
         mirrored = torch.cat([grey.narrow(3, 0, 3).flip(3), grey, grey.narrow(3, width - 3, 3).flip(3)], dim=3)
-        # Even and odd columns apart: a slice with a step loses its length in the ONNX exporter.
+        # Separate even and odd columns: a slice with a step loses its length in the ONNX exporter.
         pairs = mirrored.reshape(count, channels, height, -1, 2).unbind(dim=4)
         taps = [pairs[tap % 2].narrow(3, tap // 2, width // 2) for tap in range(8)]
         half: Tensor = self.cubic(torch.cat(taps, dim=1))
@@ -125,13 +124,13 @@ class Halving(nn.Module):
 
 
 def cropped(grey: Tensor) -> Tensor:
-    """The part that full patches cover."""
+    """Return the part that full patches cover."""
     rows, columns = grey.shape[2] // PATCH * PATCH, grey.shape[3] // PATCH * PATCH
     return grey.narrow(2, 0, rows).narrow(3, 0, columns)
 
 
 def patches_of(grey: Tensor, side: int) -> Tensor:
-    """(N, 1, H, W) → (N · P, side, side), image by image and row by row; the sides are whole multiples."""
+    """(N, 1, H, W) → (N · P, side, side), image by image and row by row; H and W are multiples of `side`."""
     rows, columns = grey.shape[2] // side, grey.shape[3] // side
     grid = grey.reshape(grey.shape[0], rows, side, columns, side)
     return grid.permute(0, 1, 3, 2, 4).reshape(-1, side, side)
@@ -145,9 +144,9 @@ def _products(patch: Tensor) -> Tensor:
 
 
 class NiqeFeatures(nn.Module):
-    """Luminance (N, 1, H, W) → 36 features of every full patch (N · P, 36), and 1 where they can be fitted (N · P).
+    """Luminance (N, 1, H, W) → 36 features of every full patch (N · P, 36), and 1 if they can be fitted (N · P).
 
-    A patch is flat, and 0 stands in the second, where one of its maps has no values of both signs.
+    A patch is flat (0 in the second result) if one of its maps does not have values of both signs.
     """
 
     def __init__(self) -> None:
@@ -155,7 +154,7 @@ class NiqeFeatures(nn.Module):
         self.statistics, self.halving, self.fit = LocalStatistics(), Halving(), AggdFit()
 
     def at_scale(self, grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
-        """18 features of each patch (M, 18), and whether all maps have values of both signs (M)."""
+        """Return 18 features of each patch (M, 18), and whether all its maps have values of both signs (M)."""
         maps = _products(patches_of(self.statistics(grey)[0], side))
         shape, mean, left, right = self.fit(maps)
         pairs = torch.stack([shape, mean, left, right], dim=2)[:, 1:].flatten(1)
@@ -164,11 +163,11 @@ class NiqeFeatures(nn.Module):
         return torch.cat([own, pairs], dim=1), both_signs.all(dim=1)
 
     def sharpness(self, grey: Tensor) -> Tensor:
-        """Mean local deviation of each full patch (N · P), in levels."""
+        """Return the mean local deviation of each full patch (N · P), in levels."""
         return patches_of(self.statistics(cropped(grey))[1], PATCH).mean(dim=(1, 2))
 
     def forward(self, grey: Tensor) -> tuple[Tensor, Tensor]:
-        """The margin beyond the last full patch is left out."""
+        """Compute the features; the margin beyond the last full patch is left out."""
         grey = cropped(grey)
         large, large_lively = self.at_scale(grey, PATCH)
         small, small_lively = self.at_scale(self.halving(grey), PATCH // 2)

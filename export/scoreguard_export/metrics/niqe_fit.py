@@ -31,7 +31,7 @@ class NiqeFitConfig:
     """One fit; equal photographs and thresholds give equal bytes."""
 
     sources: tuple[str, ...]
-    """What the photographs are called in the record: names of folders, `scikit-image`."""
+    """Sources of the photographs as named in the record: names of folders, `scikit-image`."""
     excluded: tuple[str, ...] = ()
     """Names of photographs that were left out, for the record."""
     sharpness: float = 0.75
@@ -48,24 +48,24 @@ class NiqeFitConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchCount:
-    """Where the patches went."""
+    """Counts of photographs and patches."""
 
     photographs: int
-    """Those large enough for a patch."""
+    """Photographs large enough for a patch."""
     patches: int
     used: int
-    """Sharp and not flat."""
+    """Patches used: sharp and not flat."""
 
 
 def fit_niqe(
     photos: Mapping[str, Photo], config: NiqeFitConfig, done: Callable[[str], None] = lambda name: None
 ) -> Path:
-    """Fit the model and write it, with its record beside it.
+    """Fit the model and write it, with its record next to it.
 
     Args:
-        photos: (H, W, 3) in 8 bits by name; those with a side below 96 pixels are left out.
-        config: What to use of them.
-        done: Told the name of each photograph.
+        photos: photographs (H, W, 3) in 8 bits by name; those with a side below 96 pixels are left out.
+        config: Configuration of the fit.
+        done: Called with the name of each photograph.
 
     Returns:
         The weights file.
@@ -74,7 +74,7 @@ def fit_niqe(
         TrainingError: too few sharp patches for a covariance of 36 features.
     """
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # the order of sums, hence the last bits, would depend on it
+    torch.set_num_threads(1)  # the order of sums, hence the last bits, depends on it
     try:
         features, count = _sharp_features(photos, config, done)
         return _write(features.mean(dim=0), _covariance(features, count), photos, count, config)
@@ -132,7 +132,7 @@ def _write(
 
 
 def photos_digest(photos: Mapping[str, Photo]) -> str:
-    """SHA-256 over names, sizes and pixels, in order of name."""
+    """Return the SHA-256 over names, sizes and pixels, in name order."""
     digest = hashlib.sha256()
     for name, photo in sorted(photos.items()):
         digest.update(f"{name} {photo.shape}".encode())
@@ -141,7 +141,7 @@ def photos_digest(photos: Mapping[str, Photo]) -> str:
 
 
 def command_line(config: NiqeFitConfig) -> str:
-    """The command that repeats the fit, with folders by name."""
+    """Return the command that repeats the fit, with folders by name."""
     folders = [source for source in config.sources if source != "scikit-image"]
     words = ["scoreguard-export fit niqe", *(f"--photos {folder}" for folder in folders)]
     words += [] if "scikit-image" in config.sources else ["--no-bundled"]

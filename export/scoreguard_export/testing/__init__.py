@@ -1,4 +1,4 @@
-"""One call in a test of your own tells whether a metric or a defence obeys every rule of the catalogue.
+"""Check in your own tests, with one call, that a metric or a defence obeys every rule of the catalogue.
 
 from scoreguard_export.testing import check_defence
 

@@ -1,4 +1,4 @@
-"""The two testers, and the rules that they check in order: the cheap ones first."""
+"""The two check functions, and the rules that they check in order, cheap ones first."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ METRIC_RULES: Final[tuple[Rule[Subject[Metric]], ...]] = (
     graph_rules.PARITY,
     graph_rules.GOLDEN,
 )
-"""What every metric must do, in the order in which it is checked."""
+"""Rules for every metric, in the order in which they are checked."""
 DEFENCE_RULES: Final[tuple[Rule[Subject[Defence]], ...]] = (
     fact_rules.DEFENCE_FACTS,
     fact_rules.LICENSED_WEIGHTS,
@@ -53,7 +53,7 @@ DEFENCE_RULES: Final[tuple[Rule[Subject[Defence]], ...]] = (
     graph_rules.PARITY,
     graph_rules.TILES,
 )
-"""What every defence must do, in the order in which it is checked."""
+"""Rules for every defence, in the order in which they are checked."""
 
 
 def check_metric(
@@ -62,7 +62,7 @@ def check_metric(
     files: Mapping[str, Path] = NO_FILES,
     rules: Iterable[Rule[Subject[Metric]]] = METRIC_RULES,
 ) -> None:
-    """Check that a metric obeys every rule; it takes some seconds.
+    """Check that a metric obeys every rule; takes some seconds.
 
     Args:
         metric: the class, or its name in the catalogue.
@@ -70,7 +70,7 @@ def check_metric(
         rules: which ones, for example `without(METRIC_RULES, "score-range")`.
 
     Raises:
-        RuleBrokenError: it breaks one; the message says on which input, and how to mend it.
+        RuleBrokenError: it breaks one; the message says on which input, and how to fix it.
         UnknownNameError: the catalogue has no such name.
         WeightsError: a weights file is missing, or is not its checkpoint.
     """
@@ -94,7 +94,7 @@ def check_defence(
         rules: which ones, for example `without(DEFENCE_RULES, "parity")`.
 
     Raises:
-        RuleBrokenError: it breaks one; the message says which setting and image, and how to mend it.
+        RuleBrokenError: it breaks one; the message says which setting and image, and how to fix it.
         UnknownNameError: the catalogue has no such name.
         ParameterError: a variant has a structural value that the facts do not have.
         WeightsError: a weights file is missing, or is not its checkpoint.

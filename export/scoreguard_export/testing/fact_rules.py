@@ -1,4 +1,4 @@
-"""Rules about what a class states of itself: its facts, its parameters and where its weights are from."""
+"""Rules about what a class declares: its facts, its parameters and the sources of its weights."""
 
 from __future__ import annotations
 

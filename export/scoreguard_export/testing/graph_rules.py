@@ -1,4 +1,4 @@
-"""Rules about what is exported: that it can be, that it is the module, and that tiles are the whole image."""
+"""Rules about the export: it works, it matches the module, and tiles match the whole image."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from scoreguard_export.metrics.base import Metric
 from scoreguard_export.testing.subject import Subject, of_part
 
 _KEPT = 32
-"""What a tile under test keeps at least, in pixels: little, so that an image of few pixels needs several tiles."""
+"""Least side that a tile under test keeps, in pixels: small enough for a small image to need several tiles."""
 _SEAM = 1e-5
-"""What the order of sums in a tile may change, in units of [0, 1]."""
+"""Largest difference that the order of sums in a tile may cause, in units of [0, 1]."""
 _GRAPH, _FINISH = "graph", "finish"
 
 
@@ -73,7 +73,7 @@ def _tiles(subject: Subject[Defence]) -> Iterator[str]:
 
 
 def _seams(subject: Subject[Defence], module: Defence, tiles: Tiles) -> Iterator[str]:
-    """Compare tiles as small as the overlap allows with the whole, along each axis."""
+    """Compare tiles as small as the overlap allows with the whole image, along each axis."""
     size = -(-(2 * tiles.overlap + _KEPT) // tiles.multiple) * tiles.multiple
     cut = Tiling(size=size, overlap=tiles.overlap, multiple=tiles.multiple)
     short, long = max(module.facts.minimum_size, 41), size + _KEPT + 5
@@ -90,7 +90,7 @@ def _seams(subject: Subject[Defence], module: Defence, tiles: Tiles) -> Iterator
 
 
 def _purified(module: Defence, image: torch.Tensor, tiling: Tiling | None) -> torch.Tensor:
-    """g(x) as the server runs a step, with tiles of our choice; a diffusion takes two steps."""
+    """Return g(x) as the server runs a step, with the tiling given; a diffusion takes two steps."""
     variant = DefenceVariant(structural=module.structural, graphs=GraphFiles(torchscript=_GRAPH))
     parts = module.graphs()
     modules = {_GRAPH: parts[Role.GRAPH]}

@@ -1,4 +1,4 @@
-"""Rules about what a module gives for images: shape, range, batches, randomness, gradients; nothing is exported."""
+"""Rules about a module's output for images: shape, range, batches, randomness, gradients; nothing is exported."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ from scoreguard_export.testing.subject import Outcome, Subject, of_part, outcome
 
 _SEED = 3
 _RANGE_SLACK = 1e-3
-"""By which share of its width a score may leave the range on an ordinary image: rounding."""
+"""Share of the range's width by which a score may leave it on an ordinary image, for rounding."""
 ENDS = ("black", "white", "noise", "two-valued noise")
-"""Images at the ends of the range and everywhere inside it, by what a finding calls them."""
+"""Images at the ends of the range and everywhere inside it, by their name in findings."""
 
 
 def _ends(height: int, width: int) -> Tensor:
@@ -44,7 +44,7 @@ def _is_diffusion(module: GraphModule) -> bool:
 
 
 def _allowed(module: GraphModule, values: Mapping[str, float]) -> dict[str, float]:
-    """A diffusion goes as far as its denoiser was trained, whatever the range of its parameter."""
+    """Limit the steps of a diffusion to those that its denoiser was trained on; its parameter's range may be wider."""
     last = float(len(module.schedule(module.structural))) if isinstance(module, Defence) else 0.0
     return {name: min(value, last) if last and name == STEP_PARAMETER else value for name, value in values.items()}
 
@@ -52,7 +52,7 @@ def _allowed(module: GraphModule, values: Mapping[str, float]) -> dict[str, floa
 def outcomes(module: GraphModule) -> Iterator[Outcome]:
     """Run a module at every setting: at both ends of the range, and on the images that the build compares graphs on.
 
-    A diffusion, which asks its denoiser again and again, sees the smallest images alone.
+    A diffusion, which calls its denoiser repeatedly, runs only on the smallest images.
     """
     least = module.facts.minimum_size
     images = _ends(least, least)
@@ -158,7 +158,7 @@ def _batch(subject: Subject[Any]) -> Iterator[str]:
             with torch.no_grad():
                 together = part(*inputs)
                 for index in (0, case.batch - 1):
-                    # A parameter is a number for all; what is random is each image's own.
+                    # Parameters are shared by all images; random inputs differ per image.
                     alone = part(*(value[index : index + 1] if value.dim() else value for value in inputs))
                     difference = float((together[index : index + 1] - alone).abs().max())
                     if not difference <= allowed:
@@ -180,7 +180,7 @@ def _own_draws(subject: Subject[Defence]) -> Iterator[str]:
 
 
 def _lengths_inside(module: Defence, side: int) -> dict[str, float]:
-    """Half the side for every length whose default is larger: a piece as large as the image leaves no choice."""
+    """Return half the side for every length whose default is larger: a crop as large as the image leaves no choice."""
     return {p.name: float(side // 2) for p in module.facts.graph_parameters if p.at_most_side and p.default > side}
 
 

@@ -1,4 +1,4 @@
-"""What the rules look at: a class with the modules that it builds, and the graphs that are exported of them, once."""
+"""What the rules check: a class with the modules that it builds, and their graphs, each exported once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
 
 M = TypeVar("M", Metric, Defence)
-"""What the class makes."""
+"""The kind of module that the class makes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class Graphs:
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What one run of a module gave, without the values themselves."""
+    """Summary of one run of a module, without the values themselves."""
 
     where: str
     """Sizes, parameters and images of the run."""
     images: tuple[int, ...]
     """Shape of the images, (N, 3, H, W)."""
     dtype: str
-    """Type of the output's values, or of what was given in the place of a tensor."""
+    """Type of the output's values, or of what was returned instead of a tensor."""
     shape: tuple[int, ...]
     finite: bool
     low: float
@@ -49,7 +49,7 @@ class Outcome:
 
 
 def outcome_of(where: str, images: Tensor, output: object) -> Outcome:
-    """Sum a run up."""
+    """Summarise a run."""
     if not isinstance(output, Tensor):
         values, dtype = torch.zeros(0), type(output).__name__
     else:
@@ -72,34 +72,34 @@ class Subject(Generic[M]):
 
     kind: type[M]
     listed_as: str | None
-    """Its name in the catalogue, where it was asked for by name."""
+    """Its name in the catalogue, if it was requested by name."""
     files: Mapping[str, Path]
     """Its weights files."""
     modules: tuple[M, ...]
     """In evaluation mode: the metric, or the defence once for each structural variant."""
     folder: Path
-    """Where graphs are written."""
+    """Folder for exported graphs."""
     _written: dict[int, Graphs] = field(default_factory=dict)
     _outcomes: list[tuple[M, Outcome]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
-        """What messages call it."""
+        """Return its name for messages."""
         return self.listed_as or self.kind.facts.name or self.kind.__name__
 
     @cached_property
     def parts(self) -> tuple[GraphModule, ...]:
-        """The modules that are exported: of a diffusion its denoiser and its finish, else the modules themselves."""
+        """Return the modules that are exported: a diffusion's denoiser and finish, else the modules themselves."""
         return tuple(part for module in self.modules for part in module.graphs().values())
 
     def outcomes(self, run: Callable[[M], Iterable[Outcome]]) -> list[tuple[M, Outcome]]:
-        """What every run of every module gave; they run when this is first asked."""
+        """Return the outcome of every run of every module; they run on the first call."""
         if not self._outcomes:
             self._outcomes.extend((module, outcome) for module in self.modules for outcome in run(module))
         return self._outcomes
 
     def graphs(self, part: GraphModule) -> Graphs:
-        """Export one of the parts, or give the files of last time.
+        """Export one of the parts, or return the files of an earlier export.
 
         Raises:
             GraphError: it cannot be exported.
@@ -114,6 +114,6 @@ class Subject(Generic[M]):
 
 
 def of_part(subject: Subject[Any], part: GraphModule) -> str:
-    """Which module a finding is about: empty for the only one of its class, else ` of blur (kernel=3)`."""
+    """Say which module a finding is about: empty for the only one of its class, else ` of blur (kernel=3)`."""
     text = describe(part)
     return "" if text == subject.kind.facts.name else f" of {text}"

@@ -1,4 +1,4 @@
-"""What every resumable training shares: a checkpoint that is whole or absent, and a digest of what decides the run."""
+"""Shared parts of resumable training: atomic checkpoints, and a digest of what determines the run."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from scoreguard_export.errors import TrainingError
 
 
 def digest_of(values: Mapping[str, object]) -> str:
-    """SHA-256 of the values as JSON, hexadecimal; a path counts by its name, since where it is kept decides nothing."""
+    """Return the SHA-256 of the values as JSON, hexadecimal; only the name of a path counts, not its folder."""
     text = json.dumps(dict(values), default=lambda value: Path(str(value)).name, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def write_checkpoint(path: Path, digest: str, content: Mapping[str, Any]) -> None:
-    """Write a checkpoint; a run that is killed meanwhile leaves the one before."""
+    """Write a checkpoint; a run that is killed meanwhile leaves the previous one."""
     with whole_file(path) as unfinished:
         torch.save({"config": digest, **content}, unfinished)
 
 
 def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
-    """The content of a checkpoint, or None where there is none.
+    """Return the content of a checkpoint, or None if there is none.
 
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another configuration.
@@ -46,13 +46,13 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
 
 
 def write_record(weights: Path, record: Mapping[str, object]) -> None:
-    """How weights came to be, as JSON beside them."""
+    """Write how weights were made, as JSON next to them."""
     weights.with_suffix(".json").write_text(json.dumps(dict(record), indent=2) + "\n")
 
 
 @contextmanager
 def torch_threads(count: int) -> Iterator[None]:
-    """Use this many threads of torch, and the earlier number afterwards."""
+    """Use this many torch threads, and restore the earlier number afterwards."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:

@@ -1,4 +1,4 @@
-"""What a training run is told."""
+"""Configuration of a training run."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class TrainingConfig:
     photos: tuple[Path, ...] = ()
     """Folders of pristine photographs (PNG, JPEG, WebP), read without their subfolders."""
     bundled: bool = True
-    """Whether to use the colour photographs that scikit-image brings, too."""
+    """Whether to also use the colour photographs that come with scikit-image."""
     exclude: tuple[str, ...] = ()
-    """Names of photographs never to touch, without extension: those that a test set shows."""
+    """Names of photographs never to use, without extension: those that a test set contains."""
     holdout: tuple[str, ...] = ()
     """Names of photographs kept for validation only, without extension."""
     out: Path
-    """The weights file to write, in safetensors; a `.json` beside it says how they came to be."""
+    """The weights file to write, in safetensors; a `.json` next to it says how they were made."""
     work: Path
     """Folder for the cached crops and the checkpoint."""
     checkpoint: Path | None = None
@@ -42,7 +42,7 @@ class TrainingConfig:
     learning_rate: float = 3e-3
     """Peak of the one-cycle schedule."""
     ranking_weight: float = 0.3
-    """Weight of the pairwise ranking term beside the smooth L1 term."""
+    """Weight of the pairwise ranking term relative to the smooth L1 term."""
     workers: int = 1
     """Processes that distort and label crops; the crops do not depend on it."""
     threads: int = 1
@@ -56,15 +56,15 @@ class TrainingConfig:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the loop's state is kept."""
+        """Return the path of the checkpoint with the loop's state."""
         return self.checkpoint or self.work / "checkpoint.pt"
 
     def data_digest(self) -> str:
-        """Digest of all that decides the crops."""
+        """Return the digest of everything that determines the crops."""
         return self._digest(_DATA_FIELDS)
 
     def digest(self) -> str:
-        """Digest of all that decides the weights."""
+        """Return the digest of everything that determines the weights."""
         return self._digest(_DATA_FIELDS + _LOOP_FIELDS)
 
     def _digest(self, names: tuple[str, ...]) -> str:

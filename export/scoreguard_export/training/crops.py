@@ -21,7 +21,7 @@ from scoreguard_export.training.labels import quality_labels
 from scoreguard_export.training.photos import Bytes, load_photos
 
 MARGIN = 24
-"""Pixels around a crop that are distorted with it and cut off: no border effects, and any phase of a codec's blocks."""
+"""Pixels around a crop that are distorted with it and cut off: avoids border effects, varies a codec's block phase."""
 
 CHUNK = 50
 """Crops that a worker labels at once."""
@@ -29,7 +29,7 @@ CHUNK = 50
 _PRISTINE, _DOUBLE = 0.06, 0.2
 
 _SEVERITY_POWER = 0.8
-"""Below 1: severe distortions a little more often, since the labels of even severities crowd at the good end."""
+"""Below 1, severe distortions are slightly more frequent: with even severities, labels crowd at the good end."""
 
 Done = Callable[[int], None]
 
@@ -43,11 +43,11 @@ class LabelledCrops:
     labels: NDArray[np.float32]
     """(N,) in [0, 100]."""
     kinds: NDArray[np.str_]
-    """(N,) names of distortions, joined by `+`; `pristine` where none."""
+    """(N,) names of distortions, joined by `+`; `pristine` if none."""
 
 
 def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> ImageArray:
-    """A random square of the photograph at a random scale of 0.5 to 1: shrinking keeps it sharp."""
+    """Return a random square of the photograph at a random scale of 0.5 to 1; shrinking keeps it sharp."""
     height, width = photo.shape[:2]
     smallest = max(0.5, side / min(height, width))
     if smallest > 1.0:
@@ -61,7 +61,7 @@ def pristine_region(photo: Bytes, side: int, rng: np.random.Generator) -> ImageA
 
 
 def draw_recipe(rng: np.random.Generator) -> list[tuple[str, float]]:
-    """What to do to a crop: names of distortions with severities, none for a pristine crop."""
+    """Draw the distortions of a crop: names with severities, none for a pristine crop."""
     share = rng.random()
     if share < _PRISTINE:
         return []
@@ -82,7 +82,7 @@ def _draw(names: list[str], rng: np.random.Generator) -> str:
 
 
 def distorted_pair(photos: list[Bytes], side: int, rng: np.random.Generator) -> tuple[Bytes, Bytes, str]:
-    """A distorted crop, its pristine one, and the names of the distortions; big photographs are drawn more often."""
+    """Draw a distorted crop, its pristine one and the distortions' names; large photographs are drawn more often."""
     weights = np.sqrt([photo.shape[0] * photo.shape[1] for photo in photos])
     photo = photos[rng.choice(len(photos), p=weights / weights.sum())]
     pristine = pristine_region(photo, side + MARGIN, rng)
@@ -96,7 +96,7 @@ def distorted_pair(photos: list[Bytes], side: int, rng: np.random.Generator) -> 
 
 
 def make_chunk(photos: list[Bytes], side: int, seeds: list[list[int]]) -> LabelledCrops:
-    """One labelled crop per seed; the same seeds always give the same crops."""
+    """Make one labelled crop per seed; the same seeds always give the same crops."""
     pairs = [distorted_pair(photos, side, np.random.default_rng(seed)) for seed in seeds]
     distorted, pristine = (np.stack([pair[i] for pair in pairs]) for i in (0, 1))
     labels = quality_labels(_tensor(distorted), _tensor(pristine))
@@ -112,7 +112,7 @@ def _one_thread() -> None:
 
 
 def make_crops(photos: list[Bytes], config: TrainingConfig, count: int, stream: int, done: Done) -> LabelledCrops:
-    """`count` labelled crops, made by the configured number of processes."""
+    """Make `count` labelled crops in the configured number of processes."""
     seeds = [[config.seed, stream, index] for index in range(count)]
     jobs = [seeds[start : start + CHUNK] for start in range(0, count, CHUNK)]
     chunks: list[LabelledCrops] = []
@@ -137,7 +137,7 @@ def _chunks(photos: list[Bytes], config: TrainingConfig, jobs: list[list[list[in
 
 
 def load_or_make_crops(config: TrainingConfig, done: Done) -> tuple[LabelledCrops, LabelledCrops]:
-    """Crops for training and for validation, from the cache of the work folder where it is of this configuration."""
+    """Return crops for training and validation, from the work folder's cache if it has this configuration."""
     training_photos, validation_photos = load_photos(config)
     sets = (
         ("training", list(training_photos.values()), config.crops, 0),

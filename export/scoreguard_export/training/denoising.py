@@ -1,7 +1,7 @@
-"""How well denoisers remove Gaussian noise from photographs: ours, and the public ones whose weights lie in a folder.
+"""How well denoisers remove Gaussian noise from photographs: ours, and the public ones whose weights are in a folder.
 
-The noise is added to the image in [0, 1] and not clipped, the result is clipped and not rounded; PSNR is the mean
-over the images, in dB. The same numbers are drawn for every denoiser.
+Noise is added to the image in [0, 1] without clipping; the result is clipped but not rounded. PSNR is the mean over the
+images, in dB. Every denoiser gets the same noise.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scoreguard_export.defences.ffdnet import FfdNet
 from scoreguard_export.training.photos import Bytes
 
 Denoise = Callable[[Tensor, float], Tensor]
-"""From noisy images (N, 3, H, W) and the standard deviation of the noise in levels of 255 to the result in [0, 1]."""
+"""Maps noisy images (N, 3, H, W) and the noise's standard deviation in levels of 255 to the result in [0, 1]."""
 
 LEVELS = (15.0, 25.0, 50.0)
 """Noise at which denoisers are compared, in levels of 255."""
@@ -43,13 +43,13 @@ class DenoisingRow:
 def compare(
     weights: Path | None, peers: Path | None, photos: Mapping[str, Bytes], seed: int = 0
 ) -> Iterator[DenoisingRow]:
-    """PSNR of our denoiser and of those whose weights are there, at every level.
+    """Compute the PSNR of our denoiser and of those whose weights are available, at every level.
 
     Args:
-        weights: of our denoiser; None = the shipped ones.
+        weights: weights of our denoiser; None = the shipped ones.
         peers: folder that may hold the weights of BF-CNN and FFDNet; None = only ours.
-        photos: (H, W, 3) by name.
-        seed: of the noise.
+        photos: photographs (H, W, 3) by name.
+        seed: seed of the noise.
 
     Raises:
         WeightsError: our weights are missing or those of another network.
@@ -60,7 +60,7 @@ def compare(
 
 
 def denoisers(weights: Path | None, peers: Path | None) -> dict[str, Denoise]:
-    """Our denoiser, and those of the folder, by name."""
+    """Return our denoiser and those of the folder, by name."""
     own = Denoiser.from_weights({"denoiser": weights} if weights else {})
     found: dict[str, Denoise] = {
         "noisy": lambda noisy, level: noisy.clamp(0.0, 1.0),
@@ -77,7 +77,7 @@ def denoisers(weights: Path | None, peers: Path | None) -> dict[str, Denoise]:
 
 @torch.no_grad()
 def mean_psnr(denoise: Denoise, photos: Sequence[Bytes], level: float, seed: int = 0) -> float:
-    """PSNR in dB over photographs (H, W, 3); the noise of each follows from the seed, its place and the level."""
+    """Mean PSNR in dB over photographs (H, W, 3); the noise of each follows from the seed, its index and the level."""
     values = []
     for place, photo in enumerate(photos):
         clean = torch.from_numpy(np.array(photo, order="C")).permute(2, 0, 1)[None].float() / 255.0
@@ -89,6 +89,6 @@ def mean_psnr(denoise: Denoise, photos: Sequence[Bytes], level: float, seed: int
 
 
 def middle(photo: Bytes, side: int) -> Bytes:
-    """The middle square of a photograph, or all of it where it is smaller."""
+    """Return the middle square of a photograph, or the whole photograph if it is smaller."""
     top, left = (max(0, (length - side) // 2) for length in photo.shape[:2])
     return photo[top : top + side, left : left + side]

@@ -1,6 +1,6 @@
 """`train_diffusion`: the denoiser behind the diffusion purifier, seeded and resumable.
 
-Crops of photographs get Gaussian noise ε of a strength σ drawn log-uniformly; the network learns to tell ε:
+Crops of photographs get Gaussian noise ε of a strength σ drawn log-uniformly; the network learns to estimate ε:
 
     loss = σ/σ_max · ‖ε − n(x + σ·ε, σ)‖²
 
@@ -54,13 +54,13 @@ class DiffusionConfig:
     photos: tuple[Path, ...] = ()
     """Folders of photographs (PNG, JPEG, WebP), read without their subfolders."""
     bundled: bool = True
-    """Whether to use the colour photographs that scikit-image brings, too."""
+    """Whether to also use the colour photographs that come with scikit-image."""
     exclude: tuple[str, ...] = ()
-    """Names of photographs never to touch, without extension."""
+    """Names of photographs never to use, without extension."""
     holdout: tuple[str, ...] = ()
-    """Names of photographs that are never learnt from and that the result is measured on, without extension."""
+    """Names of photographs used only to measure the result, never for training, without extension."""
     out: Path
-    """The weights file to write, in safetensors of half precision; a `.json` beside it says how they came to be."""
+    """The weights file to write, in safetensors of half precision; a `.json` next to it says how they were made."""
     work: Path
     """Folder for the checkpoint."""
     checkpoint: Path | None = None
@@ -69,9 +69,9 @@ class DiffusionConfig:
     steps: int = 40_000
     """Length of the schedule."""
     stop_at: int = 0
-    """Step to end at, before the schedule does; 0 = at its end."""
+    """Step to stop at before the end of the schedule; 0 = at its end."""
     wind_down: int = 0
-    """Steps before that end over which the learning rate falls to zero in a straight line."""
+    """Steps before that end over which the learning rate falls to zero linearly."""
     batch: int = 16
     crop: int = 96
     """Side of a crop, in pixels."""
@@ -80,7 +80,7 @@ class DiffusionConfig:
     averaging: float = 0.999
     """Decay of the moving average of the weights."""
     bfloat16: bool = True
-    """Whether convolutions run in bfloat16: several times as fast where the processor has it, slower elsewhere."""
+    """Whether convolutions run in bfloat16: several times as fast if the processor supports it, slower otherwise."""
     save_every: int = 500
     """Steps between two checkpoints; the weights do not depend on it."""
     threads: int = 1
@@ -98,35 +98,35 @@ class DiffusionConfig:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the loop's state is kept."""
+        """Return the path of the checkpoint with the loop's state."""
         return self.checkpoint or self.work / "checkpoint.pt"
 
     @property
     def last_step(self) -> int:
-        """Where the run ends."""
+        """Return the step at which the run ends."""
         return min(self.stop_at or self.steps, self.steps)
 
     def digest(self) -> str:
-        """Digest of all that decides the weights."""
+        """Return the digest of everything that determines the weights."""
         values = asdict(self)
         return digest_of({name: values[name] for name in _DECISIVE})
 
 
 @dataclass(frozen=True, kw_only=True)
 class StepReport:
-    """How the steps since the report before went."""
+    """Results of the steps since the previous report."""
 
     step: int
     loss: float
     """Mean over these steps."""
     validation_psnr: float
-    """Of the averaged weights at σ = 25/255 on the middles of the photographs held out, in dB."""
+    """PSNR of the averaged weights at σ = 25/255 on the middles of the held-out photographs, in dB."""
     seconds: float
 
 
 @dataclass(kw_only=True)
 class DiffusionState:
-    """All that a run needs to go on: crops, noise and learning rate follow from the step."""
+    """Everything a run needs to continue: crops, noise and learning rate follow from the step."""
 
     network: DenoiserNetwork
     averaged: DenoiserNetwork
@@ -140,7 +140,7 @@ def train_diffusion(config: DiffusionConfig, *, progress: Callable[[str], None] 
 
     Args:
         config: the run.
-        progress: told one line per checkpoint.
+        progress: called with one line per checkpoint.
 
     Returns:
         The weights file.
@@ -162,7 +162,7 @@ def train_diffusion(config: DiffusionConfig, *, progress: Callable[[str], None] 
 
 
 def load_photographs(config: DiffusionConfig) -> tuple[dict[str, Bytes], dict[str, Bytes]]:
-    """Photographs to train on and to validate on, by name.
+    """Load photographs to train on and to validate on, by name.
 
     Raises:
         TrainingError: a folder is missing, a set is empty, or a photograph is smaller than a crop.
@@ -176,7 +176,7 @@ def load_photographs(config: DiffusionConfig) -> tuple[dict[str, Bytes], dict[st
 
 
 def new_state(config: DiffusionConfig) -> DiffusionState:
-    """A fresh network, the same for the same seed."""
+    """Make a fresh network, the same for the same seed."""
     torch.manual_seed(config.seed)
     network, averaged = (_for_training(DenoiserNetwork()) for _ in range(2))
     averaged.load_state_dict(network.state_dict())
@@ -190,7 +190,7 @@ def _for_training(network: DenoiserNetwork) -> DenoiserNetwork:
 
 
 def learning_rate(config: DiffusionConfig, step: int) -> float:
-    """Linear warm-up, then a cosine down to zero at the schedule's last step, or the straight way there before."""
+    """Return the rate: a linear warm-up, then a cosine to zero at the last step, or a linear wind-down before."""
     warm_up = min(_WARM_UP, config.steps // 10 + 1)
     begun = min(step, config.last_step - config.wind_down)
     cosine = 0.5 * (1.0 + math.cos(math.pi * begun / config.steps))
@@ -199,7 +199,7 @@ def learning_rate(config: DiffusionConfig, step: int) -> float:
 
 
 def draw_crops(photos: list[Bytes], config: DiffusionConfig, rng: np.random.Generator) -> Tensor:
-    """(batch, 3, crop, crop) in [0, 1], each anywhere in the photographs, as one of the square's 8 symmetries."""
+    """Draw (batch, 3, crop, crop) in [0, 1] anywhere in the photographs, each in one of the square's 8 symmetries."""
     places = np.array([(p.shape[0] - config.crop + 1) * (p.shape[1] - config.crop + 1) for p in photos], float)
     crops = [_crop(photos[i], config.crop, rng) for i in rng.choice(len(photos), config.batch, p=places / places.sum())]
     return torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2).float() / 255.0
@@ -212,7 +212,7 @@ def _crop(photo: Bytes, side: int, rng: np.random.Generator) -> Bytes:
 
 
 def draw_batch(photos: list[Bytes], config: DiffusionConfig, step: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Crops, the standard normal noise for them, and its strengths (batch,), all from the seed and the step."""
+    """Draw crops, their standard normal noise and its strengths (batch,), all from the seed and the step."""
     rng = np.random.default_rng([config.seed, 3, step])
     clean = draw_crops(photos, config, rng)
     sigma = np.exp(rng.uniform(math.log(LOWEST), math.log(HIGHEST), config.batch)).astype(np.float32)
@@ -221,7 +221,7 @@ def draw_batch(photos: list[Bytes], config: DiffusionConfig, step: int) -> tuple
 
 
 def training_loss(network: DenoiserNetwork, clean: Tensor, noise: Tensor, sigma: Tensor, bfloat16: bool) -> Tensor:
-    """The weighted squared error of the estimated noise."""
+    """Return the weighted squared error of the estimated noise."""
     noisy = (clean + sigma[:, None, None, None] * noise).contiguous(memory_format=torch.channels_last)
     with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
         estimate = network.noise(noisy, sigma)
@@ -230,7 +230,7 @@ def training_loss(network: DenoiserNetwork, clean: Tensor, noise: Tensor, sigma:
 
 
 def run_step(state: DiffusionState, photos: list[Bytes], config: DiffusionConfig) -> float:
-    """One step of Adam and of the average; the loss."""
+    """Run one step of Adam and of the average; return the loss."""
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(config, state.step)
     loss = training_loss(state.network, *draw_batch(photos, config, state.step), config.bfloat16)
@@ -249,7 +249,7 @@ def run_step(state: DiffusionState, photos: list[Bytes], config: DiffusionConfig
 def run_steps(
     state: DiffusionState, photos: list[Bytes], validation: Mapping[str, Bytes], config: DiffusionConfig
 ) -> None:
-    """Train to the next checkpoint, and validate."""
+    """Train up to the next checkpoint, then validate."""
     begun = time.perf_counter()
     last = min((state.step // config.save_every + 1) * config.save_every, config.last_step)
     losses = [run_step(state, photos, config) for _ in range(last - state.step)]
@@ -264,12 +264,12 @@ def run_steps(
 
 
 def denoiser_of(network: DenoiserNetwork) -> Denoise:
-    """The network as it is served: the strength in levels of 255, the result clipped."""
+    """Wrap the network as it is served: the strength in levels of 255, the result clipped."""
     return lambda noisy, level: network(noisy, torch.tensor(level / 255.0)).clamp(0.0, 1.0)
 
 
 def save_state(state: DiffusionState, config: DiffusionConfig) -> None:
-    """Keep all that a killed run needs."""
+    """Save everything that a killed run needs to resume."""
     content = {
         "network": state.network.state_dict(),
         "averaged": state.averaged.state_dict(),
@@ -282,7 +282,7 @@ def save_state(state: DiffusionState, config: DiffusionConfig) -> None:
 
 
 def resume(config: DiffusionConfig) -> DiffusionState:
-    """The state of the checkpoint where there is one, else a fresh one.
+    """Return the state of the checkpoint if there is one, else a fresh one.
 
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another configuration.
@@ -300,7 +300,7 @@ def resume(config: DiffusionConfig) -> DiffusionState:
 
 
 def _winding(config: DiffusionConfig, step: int) -> list[int]:
-    """What else has decided the weights at a step: where the way down began and where it ends, once it has begun."""
+    """Return the first and last step of the wind-down if it has begun by this step: it affects the weights too."""
     begin = config.last_step - config.wind_down
     return [begin, config.last_step] if config.wind_down and step > begin else []
 
@@ -316,7 +316,7 @@ def _record(
     state: DiffusionState, config: DiffusionConfig, training: Mapping[str, Bytes], validation: Mapping[str, Bytes]
 ) -> dict[str, Any]:
     network = DenoiserNetwork()
-    # The written weights are measured, with the rounding to half precision that they have.
+    # Measure the weights as written, rounded to half precision.
     network.load_state_dict({name: value.half().float() for name, value in state.averaged.state_dict().items()})
     whole = list(validation.values())
     return {
@@ -349,7 +349,7 @@ def _record(
 
 
 def command_line(config: DiffusionConfig) -> str:
-    """The command that repeats the run, with folders by name."""
+    """Return the command that repeats the run, with folders by name."""
     words = ["scoreguard-export train diffusion"]
     words += [f"--photos {folder.name}" for folder in config.photos]
     words += [] if config.bundled else ["--no-bundled"]

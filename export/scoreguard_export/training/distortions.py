@@ -1,6 +1,6 @@
 """Synthetic distortions of photographs, graded from barely visible (severity 0) to severe (severity 1).
 
-Each is a function (pixels, severity, random generator) → pixels on float32 arrays (H, W, 3) in [0, 1]. Strengths run
+Each is a function (pixels, severity, random generator) → pixels on float32 arrays (H, W, 3) in [0, 1]. Strengths grow
 geometrically with the severity, as visibility does.
 """
 
@@ -19,7 +19,7 @@ Distortion = Callable[[ImageArray, float, np.random.Generator], ImageArray]
 
 
 def geometric(low: float, high: float, severity: float) -> float:
-    """From low to high in equal ratios: low · (high / low)^severity."""
+    """Interpolate from low to high in equal ratios: low · (high / low)^severity."""
     return float(low * (high / low) ** severity)
 
 
@@ -29,7 +29,7 @@ def to_image(pixels: ImageArray) -> Image.Image:
 
 
 def to_array(image: Image.Image) -> ImageArray:
-    """8 bits to [0, 1]."""
+    """Convert 8 bits to [0, 1]."""
     levels: ImageArray = np.asarray(image.convert("RGB"), np.float32)
     return levels / np.float32(255.0)
 
@@ -111,7 +111,7 @@ def jpeg2000(pixels: ImageArray, severity: float, _: np.random.Generator) -> Ima
 
 
 def rescale(pixels: ImageArray, severity: float, rng: np.random.Generator) -> ImageArray:
-    """Down and up again by 1.3 to 9, with one of three filters."""
+    """Downscale and upscale again by 1.3 to 9, with one of three filters."""
     image, factor = to_image(pixels), geometric(1.3, 9.0, severity)
     back = [Image.Resampling.BILINEAR, Image.Resampling.BICUBIC, Image.Resampling.NEAREST][rng.integers(3)]
     small = (max(2, round(image.width / factor)), max(2, round(image.height / factor)))
@@ -119,7 +119,7 @@ def rescale(pixels: ImageArray, severity: float, rng: np.random.Generator) -> Im
 
 
 def _tone(low: float, high: float, severity: float, rng: np.random.Generator) -> float:
-    """A factor that weakens or, half as much in the logarithm, strengthens."""
+    """Return a factor that weakens or, half as much in the logarithm, strengthens."""
     strength = geometric(low, high, severity)
     return strength if rng.random() < 0.6 else float(strength**-0.5)
 
@@ -147,7 +147,7 @@ FAMILIES: dict[str, dict[str, Distortion]] = {
     "tone": {"contrast": contrast, "saturation": saturation, "brightness": brightness},
     "codec": {"jpeg": jpeg, "webp": webp, "jpeg2000": jpeg2000},
 }
-"""In the order in which a camera applies them; a double distortion takes one of each of two families."""
+"""In the order in which a camera applies them; a double distortion takes one from each of two families."""
 
 DISTORTIONS: dict[str, Distortion] = {name: run for family in FAMILIES.values() for name, run in family.items()}
 """Every distortion by name."""
@@ -166,4 +166,4 @@ WEIGHTS: dict[str, float] = {
     "webp": 1.5,
     "jpeg2000": 1.5,
 }
-"""How often each is drawn: the common ones of the field's data sets three times as often."""
+"""Relative frequency of each: those common in the field's data sets are drawn three times as often."""

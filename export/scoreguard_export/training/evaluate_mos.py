@@ -1,7 +1,7 @@
 """How well a metric orders images as people do: rank correlation with the human scores of `shared/data/mos`.
 
 LIVE (Sheikh et al. 2006) gives DMOS, low = good; TID2013, KADID-10k, LIVE Challenge and KonIQ-10k give MOS, high =
-good. All correlations here have the sign turned so that 1 is full agreement, whichever way scores and metric point.
+good. All correlations here are sign-corrected: 1 is full agreement, whichever direction scores and metric have.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from scoreguard_export.metrics.base import Metric
 from scoreguard_export.training.photos import read_photo
 
 _FEWEST = 3
-"""Images below which a correlation says nothing."""
+"""Least number of images for a meaningful correlation."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class HumanScore:
-    """One image with what people said of it."""
+    """One image with its human score."""
 
     path: Path
     dataset: str
@@ -52,7 +52,7 @@ class AgreementRow:
 
 
 def read_live(data_root: Path) -> list[HumanScore]:
-    """The distorted images of the LIVE subset; `bijection` rows are those whose DMOS is beyond doubt."""
+    """Read the distorted images of the LIVE subset; `bijection` rows are those whose DMOS is certain."""
     folder = data_root / "mos" / "live_subset"
     return [
         HumanScore(
@@ -67,7 +67,7 @@ def read_live(data_root: Path) -> list[HumanScore]:
 
 
 def read_samples(data_root: Path) -> list[HumanScore]:
-    """The labelled single images of four other data sets."""
+    """Read the labelled single images of four other data sets."""
     folder = data_root / "mos" / "iqa_samples"
     return [
         HumanScore(path=folder / row["file"], dataset=row["dataset"], quality=float(row["mos"]), groups=("all",))
@@ -85,7 +85,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 @torch.no_grad()
 def score_file(metric: Metric, path: Path) -> float:
-    """The metric's score of one image file, in 8 bits, at its native size."""
+    """Return the metric's score of one image file, in 8 bits, at its native size."""
     pixels = torch.from_numpy(read_photo(path).copy())
     return float(metric(pixels.permute(2, 0, 1)[None].float() / 255.0)[0])
 
@@ -93,12 +93,12 @@ def score_file(metric: Metric, path: Path) -> float:
 def evaluate_on_human_scores(
     metric: Metric, data_root: Path, done: Callable[[int], None] = lambda count: None
 ) -> list[AgreementRow]:
-    """Agreement of a metric with people, by data set and group.
+    """Compute the agreement of a metric with people, by data set and group.
 
     Args:
         metric: in evaluation mode.
         data_root: the folder that holds `mos/live_subset` and `mos/iqa_samples`.
-        done: told 1 for each image scored.
+        done: called with 1 for each image scored.
 
     Raises:
         TrainingError: the folder holds no human scores.
@@ -120,7 +120,7 @@ def _agreements(images: list[HumanScore], predicted: np.ndarray) -> Iterator[Agr
 
 
 def agreement(dataset: str, group: str, quality: np.ndarray, predicted: np.ndarray) -> AgreementRow:
-    """One row from human qualities and predictions, both higher = better, in the same order."""
+    """Make one row from human qualities and predictions, both higher = better, in the same order."""
     enough = len(quality) >= _FEWEST
     return AgreementRow(
         dataset=dataset,
@@ -133,7 +133,7 @@ def agreement(dataset: str, group: str, quality: np.ndarray, predicted: np.ndarr
 
 
 def concordance(quality: np.ndarray, predicted: np.ndarray) -> float:
-    """Share of the pairs that people tell apart which the prediction orders in the same way; nan without any."""
+    """Return the share of pairs that people rate differently which the prediction orders alike; NaN if none."""
     pairs = [(i, j) for i, j in combinations(range(len(quality)), 2) if quality[i] != quality[j]]
     same = [(quality[i] > quality[j]) == (predicted[i] > predicted[j]) for i, j in pairs]
     return float(np.mean(same)) if same else float("nan")

@@ -3,7 +3,7 @@
 Mean squared error between the filtered attacked image and its original, Adam at 1e-3, 200 epochs of batches of 4, a
 fifth of the images kept for validation; the weights of the epoch with the best validation SSIM are kept (Gushchin et
 al. 2024, arXiv 2404.06957, and its public code). The error is taken before the clamp to [0, 1], which has no gradient
-where it cuts.
+for clipped values.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FilterConfig:
     attack: str = "advcf"
     """Which attack of a campaign to learn from."""
     out: Path
-    """The weights file to write, in safetensors; a `.json` beside it says how they came to be."""
+    """The weights file to write, in safetensors; a `.json` next to it says how they were made."""
     work: Path
     """Folder for the checkpoint."""
     checkpoint: Path | None = None
@@ -68,18 +68,18 @@ class FilterConfig:
 
     @property
     def checkpoint_path(self) -> Path:
-        """Where the loop's state is kept."""
+        """Return the path of the checkpoint with the loop's state."""
         return self.checkpoint or self.work / "checkpoint.pt"
 
     def digest(self, pairs: list[Pair]) -> str:
-        """Digest of all that decides the weights."""
+        """Return the digest of everything that determines the weights."""
         values = asdict(self)
         return digest_of({name: values[name] for name in _DECISIVE} | {"pairs": digest_of_pairs(pairs)})
 
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """How one epoch went."""
+    """Results of one epoch."""
 
     epoch: int
     loss: float
@@ -90,7 +90,7 @@ class EpochReport:
 
 @dataclass(kw_only=True)
 class FilterState:
-    """All that a run needs to go on: the order of the batches follows from the epoch."""
+    """Everything a run needs to continue: the order of the batches follows from the epoch."""
 
     network: FilterNetwork
     optimiser: torch.optim.Optimizer
@@ -99,7 +99,7 @@ class FilterState:
 
     @property
     def best_report(self) -> EpochReport:
-        """The epoch whose weights are kept, the first of equals."""
+        """Return the epoch whose weights are kept; the first one on ties."""
         return max(self.history, key=lambda report: report.validation_ssim)
 
 
@@ -108,7 +108,7 @@ def train_filter(config: FilterConfig, *, progress: Callable[[str], None] = lamb
 
     Args:
         config: the run.
-        progress: told one line per finished epoch.
+        progress: called with one line per finished epoch.
 
     Returns:
         The weights file.
@@ -134,7 +134,7 @@ def train_filter(config: FilterConfig, *, progress: Callable[[str], None] = lamb
 
 
 def split_pairs(pairs: list[Pair], config: FilterConfig) -> tuple[list[Pair], list[Pair]]:
-    """Pairs to train on and to validate on; no original is in both."""
+    """Split pairs to train on and to validate on; no original is in both."""
     names = sorted({pair.name for pair in pairs})
     count = max(1, round(config.validation_share * len(names)))
     if count >= len(names):
@@ -144,14 +144,14 @@ def split_pairs(pairs: list[Pair], config: FilterConfig) -> tuple[list[Pair], li
 
 
 def new_state(config: FilterConfig) -> FilterState:
-    """A fresh network, the same for the same seed."""
+    """Make a fresh network, the same for the same seed."""
     torch.manual_seed(config.seed)
     network = FilterNetwork()
     return FilterState(network=network, optimiser=torch.optim.Adam(network.parameters(), lr=config.learning_rate))
 
 
 def batches(pairs: list[Pair], config: FilterConfig, epoch: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Attacked images with their originals in random order; a batch has images of one size."""
+    """Yield attacked images with their originals in random order; a batch has images of one size."""
     waiting: dict[tuple[int, ...], list[Pair]] = defaultdict(list)
     for index in np.random.default_rng([config.seed, 1, epoch]).permutation(len(pairs)):
         batch = waiting[pairs[index].clean.shape]
@@ -163,7 +163,7 @@ def batches(pairs: list[Pair], config: FilterConfig, epoch: int) -> Iterator[tup
 
 
 def tensors(pairs: list[Pair]) -> tuple[Tensor, Tensor]:
-    """Attacked images and originals of one size, (N, 3, H, W) in [0, 1]."""
+    """Return attacked images and originals of one size, (N, 3, H, W) in [0, 1]."""
     stacks = (np.stack([pair.attacked for pair in pairs]), np.stack([pair.clean for pair in pairs]))
     attacked, clean = (torch.from_numpy(stack).permute(0, 3, 1, 2).float() / 255.0 for stack in stacks)
     return attacked, clean
@@ -172,7 +172,7 @@ def tensors(pairs: list[Pair]) -> tuple[Tensor, Tensor]:
 def run_epoch(
     state: FilterState, training: list[Pair], validation: list[Pair], config: FilterConfig, epoch: int
 ) -> None:
-    """Learn from every pair once, then validate; the best weights so far are kept in the state."""
+    """Train on every pair once, then validate; the state keeps the best weights so far."""
     begun, total = time.perf_counter(), 0.0
     for attacked, clean in batches(training, config, epoch):
         loss = functional.mse_loss(state.network(attacked), clean)
@@ -193,7 +193,7 @@ def run_epoch(
 
 @torch.no_grad()
 def validation_ssim(network: FilterNetwork, pairs: list[Pair]) -> float:
-    """Mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered images with the originals, at full size."""
+    """Return the mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered images and originals, at full size."""
     piq = measures()
     values = []
     for pair in pairs:
@@ -203,7 +203,7 @@ def validation_ssim(network: FilterNetwork, pairs: list[Pair]) -> float:
 
 
 def save_state(state: FilterState, config: FilterConfig, digest: str) -> None:
-    """Keep all that a killed run needs."""
+    """Save everything that a killed run needs to resume."""
     content: dict[str, Any] = {
         "network": state.network.state_dict(),
         "optimiser": state.optimiser.state_dict(),
@@ -214,7 +214,7 @@ def save_state(state: FilterState, config: FilterConfig, digest: str) -> None:
 
 
 def resume(config: FilterConfig, digest: str) -> FilterState:
-    """The state of the checkpoint where there is one, else a fresh one.
+    """Return the state of the checkpoint if there is one, else a fresh one.
 
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another configuration.
@@ -268,7 +268,7 @@ def _unfiltered_ssim(pairs: list[Pair]) -> float:
 
 
 def command_line(config: FilterConfig) -> str:
-    """The command that repeats the run, with folders by name."""
+    """Return the command that repeats the run, with folders by name."""
     words = [f"scoreguard-export train fcn-filter --attacked {config.attacked.name}"]
     words += [f"--clean {config.clean.name}"] if config.clean else [f"--attack {config.attack}"]
     words += [f"--seed {config.seed} --epochs {config.epochs} --batch {config.batch}"]

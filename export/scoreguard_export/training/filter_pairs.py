@@ -1,14 +1,14 @@
 """Pairs of attacked images and their originals, from two folders or from the folder of a campaign.
 
-Two folders: files of equal names (without extension) are a pair.
+In two folders, files with the same name (without extension) are a pair.
 
 A campaign run with `scoreguard attack --attacks advcf --keep-all` leaves one folder of PNG files for each image:
 
     RUN/images/<image>/clean.png
-    RUN/images/<image>/<attack>-<digest>__none-<digest>.png                attacked, the metric alone known
+    RUN/images/<image>/<attack>-<digest>__none-<digest>.png                attacked on the metric alone
     RUN/images/<image>/<attack>-<digest>__<chain>-<digest>[__<chain>…].png   attacked behind a defence, or purified
 
-Of these only the second kind is taken: what the attack makes of an image, without any defence.
+Only the second kind is used: images attacked without any defence.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Pair:
     """An attacked image and its original."""
 
     name: str
-    """Of the original."""
+    """Name of the original."""
     attacked: Bytes
     """(H, W, 3)."""
     clean: Bytes
@@ -38,7 +38,7 @@ class Pair:
 
 
 def read_pairs(attacked: Path, clean: Path | None, attack: str = "advcf") -> list[Pair]:
-    """The pairs in the order of their names.
+    """Read the pairs in name order.
 
     Args:
         attacked: Folder of attacked images, or the folder of a campaign.
@@ -63,7 +63,7 @@ def read_pairs(attacked: Path, clean: Path | None, attack: str = "advcf") -> lis
 
 
 def digest_of_pairs(pairs: list[Pair]) -> str:
-    """SHA-256 of all pixels in order, hexadecimal."""
+    """Return the SHA-256 of all pixels in order, hexadecimal."""
     digest = hashlib.sha256()
     for pair in pairs:
         digest.update(f"{pair.name} {pair.clean.shape}".encode())

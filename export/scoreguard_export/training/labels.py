@@ -1,4 +1,4 @@
-"""Labels without human subjects: how far a full-reference measure finds a distorted crop from its pristine one.
+"""Labels without human subjects: how far a distorted crop is from its pristine one by full-reference measures.
 
 The label is 100 times the mean of three measures, each mapped monotonically so that all three span the same range,
 1 for no difference and about 0 for the most severe:
@@ -28,7 +28,7 @@ def _piq() -> ModuleType:
 
 @torch.no_grad()
 def quality_labels(distorted: Tensor, pristine: Tensor) -> Tensor:
-    """Quality of distorted images by their references.
+    """Rate the quality of distorted images against their references.
 
     Args:
         distorted: (N, 3, H, W) in [0, 1], at least 64 pixels a side.

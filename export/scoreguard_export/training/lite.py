@@ -1,4 +1,4 @@
-"""`train_lite`: the whole run, from photographs to the weights file and the record beside it."""
+"""`train_lite`: the whole run, from photographs to the weights file and the record next to it."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def train_lite(config: TrainingConfig, *, progress: Reported | None = None, cons
 
     Args:
         config: the run.
-        progress: told one line per finished epoch.
-        console: where the progress bar goes; standard error where none is given. Shown on terminals only.
+        progress: called with one line per finished epoch.
+        console: console of the progress bar; standard error if none is given. Shown only on terminals.
 
     Returns:
         The weights file.
@@ -73,12 +73,12 @@ def _line(report: EpochReport, config: TrainingConfig) -> str:
 
 
 def write_weights(state: LoopState, path: Path) -> None:
-    """The network in safetensors, moved into place when complete."""
+    """Write the network in safetensors, moved into place when complete."""
     write_tensors(path, state.metric.state_dict())
 
 
 def write_record(state: LoopState, crops: tuple[LabelledCrops, LabelledCrops], config: TrainingConfig) -> None:
-    """How the weights came to be, as JSON beside them."""
+    """Write how the weights were made, as JSON next to them."""
     last = state.history[-1]
     record = {
         "command": command_line(config),
@@ -104,7 +104,7 @@ def write_record(state: LoopState, crops: tuple[LabelledCrops, LabelledCrops], c
 
 
 def command_line(config: TrainingConfig) -> str:
-    """The command that repeats the run, with folders by name."""
+    """Return the command that repeats the run, with folders by name."""
     words = ["scoreguard-export train lite"]
     words += [f"--photos {folder.name}" for folder in config.photos]
     words += [] if config.bundled else ["--no-bundled"]

@@ -20,7 +20,7 @@ from scoreguard_export.training.crops import LabelledCrops
 
 @dataclass(frozen=True, kw_only=True)
 class EpochReport:
-    """How one epoch went."""
+    """Results of one epoch."""
 
     epoch: int
     loss: float
@@ -31,7 +31,7 @@ class EpochReport:
 
 @dataclass(kw_only=True)
 class LoopState:
-    """All that a run needs to go on: the schedule and the order of batches follow from the epoch."""
+    """Everything a run needs to continue: the schedule and the order of batches follow from the epoch."""
 
     metric: Lite
     optimiser: torch.optim.Optimizer
@@ -48,7 +48,7 @@ def training_loss(scores: Tensor, labels: Tensor, ranking_weight: float) -> Tens
 
 
 def new_state(config: TrainingConfig) -> LoopState:
-    """A fresh network, the same for the same seed."""
+    """Make a fresh network, the same for the same seed."""
     torch.manual_seed(config.seed)
     metric: Lite = Lite().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
     optimiser = torch.optim.AdamW(metric.parameters(), lr=config.learning_rate, weight_decay=1e-3)
@@ -56,7 +56,7 @@ def new_state(config: TrainingConfig) -> LoopState:
 
 
 def learning_rate(config: TrainingConfig, progress: float) -> float:
-    """Linear warm-up over the first 5 %, then a cosine down to zero; `progress` runs from 0 to 1."""
+    """Return the rate: linear warm-up over the first 5 %, then a cosine to zero; `progress` runs from 0 to 1."""
     if progress < 0.05:
         return config.learning_rate * (0.05 + 0.95 * progress / 0.05)
     return config.learning_rate * 0.5 * (1.0 + float(np.cos(np.pi * (progress - 0.05) / 0.95)))
@@ -81,7 +81,7 @@ def _batches(crops: LabelledCrops, config: TrainingConfig, epoch: int) -> Iterat
 def train_epoch(
     state: LoopState, crops: LabelledCrops, config: TrainingConfig, epoch: int, done: Callable[[int], None]
 ) -> float:
-    """One pass over the crops; the mean loss."""
+    """Run one pass over the crops; return the mean loss."""
     state.metric.train()
     steps = len(crops.labels) // config.batch
     losses = []
@@ -99,14 +99,14 @@ def train_epoch(
 
 @torch.no_grad()
 def predict(metric: Lite, images: np.ndarray, batch: int = 100) -> np.ndarray:
-    """Scores of equally sized images (N, H, W, 3) in bytes."""
+    """Return the scores of equally sized images (N, H, W, 3) in bytes."""
     metric.eval()
     parts = [torch.from_numpy(images[i : i + batch]) for i in range(0, len(images), batch)]
     return torch.cat([metric(part.permute(0, 3, 1, 2).float() / 255.0) for part in parts]).numpy()
 
 
 def validation_srocc(metric: Lite, crops: LabelledCrops) -> float:
-    """Rank correlation of predictions and labels."""
+    """Return the rank correlation of predictions and labels."""
     return float(spearmanr(predict(metric, crops.images), crops.labels).statistic)
 
 
@@ -117,7 +117,7 @@ def run_epochs(
     done: Callable[[int], None],
     reported: Callable[[EpochReport], None],
 ) -> None:
-    """Train to the last epoch, with a checkpoint after each."""
+    """Train until the last epoch, with a checkpoint after each."""
     for epoch in range(len(state.history), config.epochs):
         begun = time.perf_counter()
         loss = train_epoch(state, crops[0], config, epoch, done)
@@ -129,7 +129,7 @@ def run_epochs(
 
 
 def save_checkpoint(state: LoopState, config: TrainingConfig) -> None:
-    """Write the state; a killed run leaves the checkpoint of the epoch before."""
+    """Write the state; a killed run leaves the checkpoint of the previous epoch."""
     content = {
         "metric": state.metric.state_dict(),
         "optimiser": state.optimiser.state_dict(),
@@ -139,7 +139,7 @@ def save_checkpoint(state: LoopState, config: TrainingConfig) -> None:
 
 
 def resume(config: TrainingConfig) -> LoopState:
-    """The state of the checkpoint where there is one, else a fresh one.
+    """Return the state of the checkpoint if there is one, else a fresh one.
 
     Raises:
         TrainingError: the checkpoint is damaged or belongs to another configuration.

@@ -1,4 +1,4 @@
-"""Full-reference measures of piq, for the validation of trained defences."""
+"""Full-reference measures from piq, to validate trained defences."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scoreguard_export.errors import TrainingError
 
 
 def measures() -> ModuleType:
-    """The `piq` module.
+    """Return the `piq` module.
 
     Raises:
         TrainingError: piq or torchvision is not installed.

@@ -1,4 +1,4 @@
-"""Pristine photographs: those that scikit-image brings, and folders of the user's."""
+"""Pristine photographs: those that come with scikit-image, and the user's folders."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _BUNDLED = ("astronaut", "coffee", "chelsea", "rocket")
 
 
 def load_photos(config: TrainingConfig) -> tuple[dict[str, Bytes], dict[str, Bytes]]:
-    """Photographs by name, for training and for validation, each (H, W, 3) in 8 bits.
+    """Load photographs by name, for training and for validation, each (H, W, 3) in 8 bits.
 
     Raises:
         TrainingError: a folder is missing, a name to hold out is unknown, or one of the two sets is empty.
@@ -34,14 +34,14 @@ def load_photos(config: TrainingConfig) -> tuple[dict[str, Bytes], dict[str, Byt
 
 
 def bundled_photos() -> dict[str, Bytes]:
-    """The bundled photographs of natural scenes; loading them needs no download."""
+    """Return the bundled photographs of natural scenes; loading them needs no download."""
     from skimage import data
 
     return {name: np.asarray(getattr(data, name)(), np.uint8)[..., :3] for name in _BUNDLED}
 
 
 def photos_in(folders: tuple[Path, ...]) -> dict[str, Bytes]:
-    """The images of folders by the stem of their names, in the order of the names."""
+    """Return the images of folders by the stem of their names, in name order."""
     photos: dict[str, Bytes] = {}
     for folder in folders:
         if not folder.is_dir():
@@ -52,10 +52,10 @@ def photos_in(folders: tuple[Path, ...]) -> dict[str, Bytes]:
 
 
 def read_photo(path: Path) -> Bytes:
-    """A photograph in 8 bits, (H, W, 3): read as the server reads it, deeper ones rounded.
+    """Read a photograph in 8 bits, (H, W, 3), as the server reads it; deeper ones are rounded.
 
     Raises:
-        TrainingError: it cannot be read; the message names the path.
+        TrainingError: the file cannot be read; the message names the path.
     """
     try:
         values = read_image(path.read_bytes())

@@ -1,1 +1,1 @@
-"""Weights: where they live, how they are fetched and read."""
+"""Weights: their sources, fetching and reading them."""

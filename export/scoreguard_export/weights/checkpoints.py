@@ -1,4 +1,4 @@
-"""Official checkpoints into modules: tensors alone, with one clear error for whatever is wrong with the file."""
+"""Load official checkpoints into modules: tensors only, with one clear error for any problem with the file."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.weights.source import WeightsSource
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "model")
-"""Under which training frameworks put the tensors, the averaged ones first."""
+"""Keys under which training frameworks store the tensors, the averaged ones first."""
 _PARALLEL = "module."
-"""Before each name, where the network was trained on several devices."""
+"""Prefix of each name if the network was trained on several devices."""
 
 
 def advice(name: str, source: WeightsSource) -> str:
-    """Say how the file is made, or which is needed, how it is given, where it is from, and under which licence."""
+    """Say how the file is made or which one is needed, how to pass it, where it is from, and its licence."""
     made = f"make one with `{source.made_by}`" if source.made_by else ""
     if made and not source.origin:
         return made
@@ -34,7 +34,7 @@ def advice(name: str, source: WeightsSource) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class LoadedWeights:
-    """The tensors of a file, and the digest of the very bytes that they were read from."""
+    """The tensors of a file, and the digest of the bytes that they were read from."""
 
     tensors: dict[str, Tensor]
     sha256: str
@@ -60,14 +60,14 @@ def read_checkpoint(
 ) -> LoadedWeights:
     """Read the tensors of a file, single precision at least, and its digest.
 
-    `.safetensors` and `.npz` are read as what they are, anything else as what torch saved. No code of the file is run.
-    What a checkpoint of a training run holds beside its weights is left out.
+    `.safetensors` and `.npz` are read in those formats, anything else as a file that torch saved. No code of the file
+    is run. Anything other than weights in a training checkpoint is left out.
 
     Args:
         path: The file.
-        name: What the weights are called, for the message.
-        source: Where they are from, for the message.
-        what: What they are, for the message.
+        name: Name of the weights, for the message.
+        source: Source of the weights, for the message.
+        what: Description of the weights, for the message.
         kind: What the file should be, for the message; empty = as its suffix says.
 
     Raises:
@@ -80,7 +80,7 @@ def read_checkpoint(
             content = _READERS.get(path.suffix, _of_torch)(file)
     except FileNotFoundError as error:
         raise WeightsError(f"no {what} of {name} at {path}: {advice(name, source)}") from error
-    except Exception as error:  # a file of anything else fails in as many ways as there are files
+    except Exception as error:  # a file of another type can fail in many ways
         usual = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of tensors alone"
         what = f"not {kind or usual}: it holds no tensors that can be read"
         raise WeightsError(f"{path} is {what}: {advice(name, source)}") from error
@@ -113,7 +113,7 @@ _READERS: Final[Mapping[str, Callable[[BinaryIO], object]]] = {".safetensors": _
 
 
 def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, source: WeightsSource) -> None:
-    """Put tensors into a module whose names and shapes they must have, neither more nor fewer.
+    """Put tensors into a module; their names and shapes must match the module's exactly.
 
     Raises:
         WeightsError: a name or a shape differs, or a number is not finite; the message says which.
@@ -133,7 +133,7 @@ def _unwrapped(content: object) -> object:
 
 
 def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """The first difference, empty where there is none."""
+    """Return the first difference; empty if there is none."""
     if missing := sorted(set(wanted) - set(found)):
         return f"{len(missing)} tensors missing, the first is {missing[0]}"
     if extra := sorted(set(found) - set(wanted)):

@@ -1,7 +1,7 @@
-"""One file over HTTP: continued where a connection broke, checked by its digest, in place whole or not at all.
+"""Download one file over HTTP: resume after a broken connection, check the digest, move into place only when complete.
 
-Beside the file `net.pth` of a folder there may lie `.net.pth.partial` (what came so far), `.net.pth.partial.json` (of
-which address and version) and `.net.pth.lock` (held while a download runs).
+Next to a file `net.pth` there may be `.net.pth.partial` (the bytes so far), `.net.pth.partial.json` (their URL and
+version) and `.net.pth.lock` (held during a download).
 """
 
 from __future__ import annotations
@@ -21,42 +21,42 @@ from scoreguard.support.digests import sha256_of_file
 from scoreguard_export.errors import DigestError, DownloadError
 
 Progress = Callable[[int, int | None], None]
-"""Told the bytes that have come, and how many there will be where the server says so."""
+"""Called with the bytes received so far, and the total if the server states it."""
 
 _CHUNK: Final = 1 << 16
 _CONNECT_SECONDS: Final = 15.0
 _SILENCE_SECONDS: Final = 60.0
-"""How long a server may send nothing."""
+"""How long a server may stay silent."""
 _OK, _PARTIAL_CONTENT, _RANGE_REFUSED = 200, 206, 416
 
 
 @dataclass(frozen=True, kw_only=True)
 class Download:
-    """What is fetched, and where to."""
+    """What to fetch, and where to store it."""
 
     url: str
     path: Path
     sha256: str = ""
-    """Digest that the file must have, hexadecimal; empty where it is not known."""
+    """Digest that the file must have, hexadecimal; empty if unknown."""
     silence: float = _SILENCE_SECONDS
-    """How long the server may send nothing, in seconds."""
+    """How long the server may stay silent, in seconds."""
 
     def beside(self, suffix: str) -> Path:
-        """A file of the download's own beside the final one, hidden."""
+        """Return a hidden working file of the download, next to the final one."""
         return self.path.with_name(f".{self.path.name}.{suffix}")
 
     @property
     def partial(self) -> Path:
-        """What came so far."""
+        """Path of the bytes received so far."""
         return self.beside("partial")
 
     @property
     def note(self) -> Path:
-        """Of which address and version the partial file is."""
+        """Path of the record of the partial file's URL and version."""
         return self.beside("partial.json")
 
     def forget(self) -> None:
-        """Remove what came so far."""
+        """Remove the bytes received so far."""
         self.partial.unlink(missing_ok=True)
         self.note.unlink(missing_ok=True)
 
@@ -64,12 +64,12 @@ class Download:
 def fetch(download: Download, progress: Progress = lambda done, total: None) -> str:
     """Fetch a file, and return its SHA-256.
 
-    A download that broke off is continued where the server supports it and still has the same version of the file.
+    An interrupted download is resumed if the server supports it and still has the same version of the file.
 
     Raises:
-        DownloadError: the address does not answer or has no such file, the connection broke, or the folder cannot be
-            written. What came so far is kept for the next call, never under the final name.
-        DigestError: the file is another one than the digest says; it is removed.
+        DownloadError: the server does not answer or has no such file, the connection broke, or the folder cannot be
+            written. The bytes received so far are kept for the next call, never under the final name.
+        DigestError: the file does not match the digest; it is removed.
     """
     try:
         download.path.parent.mkdir(parents=True, exist_ok=True)
@@ -97,8 +97,8 @@ def _fetch(download: Download, progress: Progress) -> str:
 
 
 def _asked(session: requests.Session, download: Download) -> requests.Response:
-    """The answer to a request for what is missing yet; for the whole file where the server has no such part."""
-    # Compressed on the way, a part of the file could not be continued.
+    """Request the missing part, or the whole file if the server has no such part; return the response."""
+    # A part of a file that is compressed in transit could not be resumed.
     plain = {"Accept-Encoding": "identity"}
     timeout = (_CONNECT_SECONDS, download.silence)
     response = session.get(download.url, headers=plain | _rest(download), stream=True, timeout=timeout)
@@ -116,7 +116,7 @@ def _require_file(response: requests.Response, download: Download) -> None:
 
 
 def _rest(download: Download) -> dict[str, str]:
-    """Headers that ask for what is missing, provided that the file is still the same."""
+    """Return headers that request the missing part, provided that the file is still the same."""
     try:
         size, note = download.partial.stat().st_size, json.loads(download.note.read_text())
     except (FileNotFoundError, ValueError):
@@ -145,13 +145,13 @@ def _receive(response: requests.Response, download: Download, progress: Progress
 
 
 def _length(response: requests.Response) -> int | None:
-    """Bytes to come; None where the server does not say, or counts them compressed."""
+    """Return the number of bytes to come; None if the server does not state it, or counts them compressed."""
     length = response.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() and "Content-Encoding" not in response.headers else None
 
 
 def _begin(response: requests.Response, download: Download) -> int:
-    """At which byte the answer begins."""
+    """Return the byte at which the response begins."""
     if response.status_code != _PARTIAL_CONTENT:
         return 0
     size, told = download.partial.stat().st_size, response.headers.get("Content-Range", "")
@@ -162,7 +162,7 @@ def _begin(response: requests.Response, download: Download) -> int:
 
 
 def _take_note(response: requests.Response, download: Download) -> None:
-    """Keep which version of the file this is; without a strong mark of it, a part cannot be continued."""
+    """Record the version of the file; without a strong validator, a part cannot be resumed."""
     tag = response.headers.get("ETag", "")
     version = response.headers.get("Last-Modified", "") if not tag or tag.startswith("W/") else tag
     if version:
@@ -184,7 +184,7 @@ def _settle(file: BinaryIO) -> None:
 
 
 def _reason(error: requests.RequestException, download: Download) -> str:
-    """What went wrong in the words of the innermost error: those around it repeat the address."""
+    """Return the message of the innermost error; the outer ones repeat the URL."""
     again = "run the same command again to go on"
     if isinstance(error, requests.HTTPError):
         return f"the server answers {error.response.status_code} {error.response.reason}"

@@ -1,4 +1,4 @@
-"""Where weights live, and under which licence."""
+"""Source and licence of weights."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsSource:
-    """Where the weights of a metric or a defence live."""
+    """Source of the weights of a metric or a defence."""
 
     licence: str
     """Licence of the weights, as their publisher names it."""
     shipped: Path | None = None
-    """File inside this package; None where the weights are not ours to ship."""
+    """File inside this package; None if the weights are not ours to ship."""
     download: str = ""
-    """Address that serves a file which loads as it is; empty where none is known."""
+    """URL of a file that loads without conversion; empty if none is known."""
     url: str = ""
-    """How to come by the official file, in words or by a page, where `download` does not say it all."""
+    """How to get the official file, in words or as a page, if `download` is not enough."""
     sha256: str = ""
-    """Digest of the file at `download`, or of the one that `url` describes, hexadecimal; empty where not known."""
+    """Digest of the file at `download`, or of the one that `url` describes, hexadecimal; empty if unknown."""
 
     made_by: str = ""
-    """Command of this project that makes the file; empty for the weights of others."""
+    """Command of this project that makes the file; empty for third-party weights."""
 
     @property
     def origin(self) -> str:
-        """Where the official file is from."""
+        """Say where the official file is from."""
         return self.url or self.download

@@ -1,4 +1,4 @@
-"""Writing weights: safetensors files that are whole or absent, and readable for everybody."""
+"""Writing weights: safetensors files, written atomically and readable by everybody."""
 
 from __future__ import annotations
 
@@ -22,4 +22,4 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
     """
     with whole_file(path) as unfinished:
         save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
-        unfinished.chmod(_READABLE)  # safetensors makes files for their owner alone
+        unfinished.chmod(_READABLE)  # safetensors makes files that only their owner can read
