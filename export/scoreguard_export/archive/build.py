@@ -30,7 +30,7 @@ from scoreguard_export.metrics.catalogue import metric_of
 from scoreguard_export.weights.checkpoints import advice
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
-Step = Callable[[str], None]
+Progress = Callable[[str], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,12 +77,12 @@ def count_steps(config: BuildConfig) -> int:
     return len(config.metrics) + sum(len(chosen) for chosen in variants)
 
 
-def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
+def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built:
     """Write one archive per metric, and the server's files next to them.
 
     Args:
         config: what to build.
-        done: called with the name of each graph pair that agrees with its module.
+        progress: called with the name of each graph pair that agrees with its module.
 
     Raises:
         UnknownNameError: a name is in no catalogue.
@@ -93,7 +93,7 @@ def build(config: BuildConfig, done: Step = lambda label: None) -> Built:
     steps = BuildSteps(
         records=BuildRecords(BlobStore(config.model_store)),
         weights=config.weights,
-        done=done,
+        progress=progress,
         default_variants=config.default_variants,
     )
     _check(config)

@@ -51,7 +51,7 @@ class BuildSteps:
     records: BuildRecords
     weights: Mapping[str, Path]
     """Weights files by name, for those that are not shipped."""
-    done: Callable[[str], None] = lambda label: None
+    progress: Callable[[str], None] = lambda label: None
     """Called with the name of each graph pair that agrees with its module."""
     default_variants: bool = False
     """Whether to export only the default structural variant of each defence."""
@@ -84,7 +84,7 @@ class BuildSteps:
             record = self._export_metric(name, key)
         made = Made(kind=metric_of(name)[0], key=key, record=record, kept=kept)
         self._asked[key] = name
-        self.done(made.name)
+        self.progress(made.name)
         return made
 
     def defence(self, kind: type[Defence]) -> Made[Defence]:
@@ -94,7 +94,7 @@ class BuildSteps:
         record = self.records.find(key)
         if record is not None:
             for structural in variants:
-                self.done(stem(kind.facts.name, structural))
+                self.progress(stem(kind.facts.name, structural))
             return Made(kind=kind, key=key, record=record, kept=True)
         exported = self._exporter.export(kind, variants)
         record = self.records.keep(key, BuildRecord(defence=exported.artifact), exported.files)
@@ -113,7 +113,7 @@ class BuildSteps:
 
     @cached_property
     def _exporter(self) -> DefenceExporter:
-        return DefenceExporter(weights=self.weights, done=self.done)
+        return DefenceExporter(weights=self.weights, progress=self.progress)
 
     def _key(self, kind: type[GraphModule], **options: object) -> str:
         files = {name: path for name, path in self._files(kind).items() if path is not None}

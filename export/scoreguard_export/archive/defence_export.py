@@ -41,7 +41,7 @@ class DefenceExporter:
 
     weights: Mapping[str, Path]
     """Weights files by name, for those that are not shipped."""
-    done: Callable[[str], None] = lambda label: None
+    progress: Callable[[str], None] = lambda label: None
     """Called with the name of each exported variant that agrees with its module."""
     _known: dict[str, ExportedGraphs] = field(default_factory=dict)
 
@@ -59,7 +59,7 @@ class DefenceExporter:
             module = kind.from_weights(self.weights, **structural)
             digests.update(module.weights_digests)
             artifact.variants.append(self._variant(module, structural, files))
-            self.done(stem(kind.facts.name, structural))
+            self.progress(stem(kind.facts.name, structural))
         _keep_what_was_exported(artifact)
         artifact.weights.extend(
             WeightsFile(name=name, sha256=sha256, licence=kind.sources[name].licence)

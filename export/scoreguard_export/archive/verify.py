@@ -56,7 +56,7 @@ class Verified:
     """The metric and defences exported by other code than this catalogue's; their facts come from the manifest."""
 
 
-def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: None) -> list[Verified]:
+def verify_store(model_store: Path, progress: Callable[[str], None] = lambda label: None) -> list[Verified]:
     """Check every archive of a model store, and that plain TorchServe would load nothing else.
 
     Raises:
@@ -66,10 +66,10 @@ def verify_store(model_store: Path, done: Callable[[str], None] = lambda label: 
     """
     archives = archives_in(model_store)
     check_nothing_else(model_store)
-    return [verify_archive(archive, done) for archive in archives]
+    return [verify_archive(archive, progress) for archive in archives]
 
 
-def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label: None) -> Verified:
+def verify_archive(archive: Archive, progress: Callable[[str], None] = lambda label: None) -> Verified:
     """Check one archive; raises as `verify_store` does."""
     archive.verify()
     archive.verify_torchserve_files()
@@ -79,7 +79,7 @@ def verify_archive(archive: Archive, done: Callable[[str], None] = lambda label:
     errors = []
     for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
-        done(describe(module))
+        progress(describe(module))
     foreign = [archive.name] if _same_metric(archive.manifest.metric) is None else []
     foreign += [defence.name for defence in defences if _same_defence(defence.artifact) is None]
     return Verified(

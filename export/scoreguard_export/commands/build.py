@@ -58,8 +58,8 @@ def command(
         default_variants=default_variants,
         self_contained=self_contained,
     )
-    with counted("export", count_steps(config)) as done:
-        built = build(config, done)
+    with counted("export", count_steps(config)) as progress:
+        built = build(config, progress)
     if as_json:
         click.echo(json.dumps([asdict(archive) for archive in built.archives], indent=2, default=str))
         return

@@ -39,5 +39,5 @@ def niqe(photos: tuple[Path, ...], bundled: bool, exclude: tuple[str, ...], shar
     config = NiqeFitConfig(sources=sources, excluded=exclude, sharpness=sharpness, out=out)
     every = photos_in(photos) | (bundled_photos() if bundled else {})
     used = {name: photo for name, photo in every.items() if name not in exclude}
-    with counted("fit", len(used)) as done:
-        click.echo(str(fit_niqe(used, config, done)))
+    with counted("fit", len(used)) as progress:
+        click.echo(str(fit_niqe(used, config, progress)))

@@ -27,8 +27,8 @@ def command(model_store: Path, same_code: bool, as_json: bool) -> None:
 
     manifests = [archive.manifest for archive in archives_in(model_store)]
     total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)
-    with counted("verify", total) as done:
-        results = verify_store(model_store, done)
+    with counted("verify", total) as progress:
+        results = verify_store(model_store, progress)
     if same_code and (foreign := {result.path: result.not_compared for result in results if result.not_compared}):
         path, parts = next(iter(foreign.items()))
         raise ArchiveError(f"{path}: exported by other code than this version's: {', '.join(parts)}")

@@ -58,14 +58,14 @@ class PatchCount:
 
 
 def fit_niqe(
-    photos: Mapping[str, Photo], config: NiqeFitConfig, done: Callable[[str], None] = lambda name: None
+    photos: Mapping[str, Photo], config: NiqeFitConfig, progress: Callable[[str], None] = lambda name: None
 ) -> Path:
     """Fit the model and write it, with its record next to it.
 
     Args:
         photos: photographs (H, W, 3) in 8 bits by name; those with a side below 96 pixels are left out.
         config: Configuration of the fit.
-        done: Called with the name of each photograph.
+        progress: Called with the name of each photograph.
 
     Returns:
         The weights file.
@@ -76,14 +76,14 @@ def fit_niqe(
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # the order of sums, hence the last bits, depends on it
     try:
-        features, count = _sharp_features(photos, config, done)
+        features, count = _sharp_features(photos, config, progress)
         return _write(features.mean(dim=0), _covariance(features, count), photos, count, config)
     finally:
         torch.set_num_threads(threads)
 
 
 def _sharp_features(
-    photos: Mapping[str, Photo], config: NiqeFitConfig, done: Callable[[str], None]
+    photos: Mapping[str, Photo], config: NiqeFitConfig, progress: Callable[[str], None]
 ) -> tuple[Tensor, PatchCount]:
     luminance, module = Luminance(), NiqeFeatures()
     kept, patches, photographs = [torch.zeros((0, FEATURES), dtype=torch.float64)], 0, 0
@@ -94,7 +94,7 @@ def _sharp_features(
             sharpness = module.sharpness(grey)
             kept.append(features[(sharpness > config.sharpness * sharpness.max()) & (lively > 0)])
             patches, photographs = patches + len(features), photographs + 1
-        done(name)
+        progress(name)
     every = torch.cat(kept)
     return every, PatchCount(photographs=photographs, patches=patches, used=len(every))
 

@@ -31,7 +31,7 @@ _PRISTINE, _DOUBLE = 0.06, 0.2
 _SEVERITY_POWER = 0.8
 """Below 1, severe distortions are slightly more frequent: with even severities, labels crowd at the good end."""
 
-Done = Callable[[int], None]
+Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,14 +111,16 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
-def make_crops(photos: list[Bytes], config: TrainingConfig, count: int, stream: int, done: Done) -> LabelledCrops:
+def make_crops(
+    photos: list[Bytes], config: TrainingConfig, count: int, stream: int, progress: Progress
+) -> LabelledCrops:
     """Make `count` labelled crops in the configured number of processes."""
     seeds = [[config.seed, stream, index] for index in range(count)]
     jobs = [seeds[start : start + CHUNK] for start in range(0, count, CHUNK)]
     chunks: list[LabelledCrops] = []
     for chunk in _chunks(photos, config, jobs):
         chunks.append(chunk)
-        done(len(chunk.labels))
+        progress(len(chunk.labels))
     return LabelledCrops(
         images=np.concatenate([c.images for c in chunks]),
         labels=np.concatenate([c.labels for c in chunks]),
@@ -136,25 +138,25 @@ def _chunks(photos: list[Bytes], config: TrainingConfig, jobs: list[list[list[in
         yield from (future.result() for future in futures)
 
 
-def load_or_make_crops(config: TrainingConfig, done: Done) -> tuple[LabelledCrops, LabelledCrops]:
+def load_or_make_crops(config: TrainingConfig, progress: Progress) -> tuple[LabelledCrops, LabelledCrops]:
     """Return crops for training and validation, from the work folder's cache if it has this configuration."""
     training_photos, validation_photos = load_photos(config)
     sets = (
         ("training", list(training_photos.values()), config.crops, 0),
         ("validation", list(validation_photos.values()), config.validation_crops, 1),
     )
-    made = [_cached(config, name, photos, count, stream, done) for name, photos, count, stream in sets]
+    made = [_cached(config, name, photos, count, stream, progress) for name, photos, count, stream in sets]
     return made[0], made[1]
 
 
 def _cached(
-    config: TrainingConfig, name: str, photos: list[Bytes], count: int, stream: int, done: Done
+    config: TrainingConfig, name: str, photos: list[Bytes], count: int, stream: int, progress: Progress
 ) -> LabelledCrops:
     path = config.work / f"{name}-{config.data_digest()[:16]}.npz"
     if not path.exists():
-        _store(make_crops(photos, config, count, stream, done), path)
+        _store(make_crops(photos, config, count, stream, progress), path)
     else:
-        done(count)
+        progress(count)
     with np.load(path, allow_pickle=False) as stored:
         return LabelledCrops(images=stored["images"], labels=stored["labels"], kinds=stored["kinds"])
 

@@ -91,14 +91,14 @@ def score_file(metric: Metric, path: Path) -> float:
 
 
 def evaluate_on_human_scores(
-    metric: Metric, data_root: Path, done: Callable[[int], None] = lambda count: None
+    metric: Metric, data_root: Path, progress: Callable[[int], None] = lambda count: None
 ) -> list[AgreementRow]:
     """Compute the agreement of a metric with people, by data set and group.
 
     Args:
         metric: in evaluation mode.
         data_root: the folder that holds `mos/live_subset` and `mos/iqa_samples`.
-        done: called with 1 for each image scored.
+        progress: called with 1 for each image scored.
 
     Raises:
         TrainingError: the folder holds no human scores.
@@ -108,7 +108,7 @@ def evaluate_on_human_scores(
     predicted = []
     for image in images:
         predicted.append(sign * score_file(metric, image.path))
-        done(1)
+        progress(1)
     return list(_agreements(images, np.array(predicted)))
 
 

@@ -79,7 +79,7 @@ def _batches(crops: LabelledCrops, config: TrainingConfig, epoch: int) -> Iterat
 
 
 def train_epoch(
-    state: LoopState, crops: LabelledCrops, config: TrainingConfig, epoch: int, done: Callable[[int], None]
+    state: LoopState, crops: LabelledCrops, config: TrainingConfig, epoch: int, progress: Callable[[int], None]
 ) -> float:
     """Run one pass over the crops; return the mean loss."""
     state.metric.train()
@@ -93,7 +93,7 @@ def train_epoch(
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
         losses.append(loss.item())
-        done(len(labels))
+        progress(len(labels))
     return float(np.mean(losses))
 
 
@@ -114,13 +114,13 @@ def run_epochs(
     state: LoopState,
     crops: tuple[LabelledCrops, LabelledCrops],
     config: TrainingConfig,
-    done: Callable[[int], None],
+    progress: Callable[[int], None],
     reported: Callable[[EpochReport], None],
 ) -> None:
     """Train until the last epoch, with a checkpoint after each."""
     for epoch in range(len(state.history), config.epochs):
         begun = time.perf_counter()
-        loss = train_epoch(state, crops[0], config, epoch, done)
+        loss = train_epoch(state, crops[0], config, epoch, progress)
         srocc = validation_srocc(state.metric, crops[1])
         seconds = time.perf_counter() - begun
         state.history.append(EpochReport(epoch=epoch + 1, loss=loss, validation_srocc=srocc, seconds=seconds))
