@@ -24,7 +24,7 @@ SEED = 20261127
 
 
 def images() -> Iterator[tuple[str, FloatImage]]:
-    """Images (H, W, 3) in [0, 1]: four photographs and noise, all sizes different and small enough for every defence."""
+    """Images (H, W, 3) in [0, 1]: four photographs and noise, of different sizes, small enough for every defence."""
     for number, name in enumerate(("astronaut", "coffee", "chelsea", "retina")):
         photo = getattr(skimage.data, name)()
         yield name, (photo[5 : 265 + 9 * number, 20 : 330 - 7 * number, :3] / 255).astype(np.float32)
