@@ -44,7 +44,7 @@ class AdmissionConfig:
     queue_limit: Count = 256
     """Requests that may wait for one metric; further ones are refused with RESOURCE_EXHAUSTED."""
     queue_bytes: Count = 512 * MIB
-    """Bytes that may wait for one metric, whatever their number."""
+    """Bytes that may wait for one metric, in any number of requests."""
     calls_per_worker: Count = 2
     """Calls to TorchServe under way per worker: one runs, the other waits and hides the round trip."""
     max_batch: Count = 4

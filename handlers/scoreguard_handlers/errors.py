@@ -3,7 +3,7 @@
 ServingError
 ├── InvalidRequestError     INVALID_ARGUMENT     the request is wrong; the field is named
 ├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; similar names listed
-├── NotDeployedError        FAILED_PRECONDITION  asked for something that this server does not offer
+├── NotDeployedError        FAILED_PRECONDITION  the request needs something that this server does not offer
 ├── ResourceLimitError      RESOURCE_EXHAUSTED   too big, queue full, out of memory; sizes in the metadata
 ├── PoisonError             RESOURCE_EXHAUSTED   it took a worker down before and is not tried again
 ├── TooLateError            DEADLINE_EXCEEDED    the deadline passed before the work was done

@@ -36,7 +36,7 @@ class UnknownNameError(ContractError, KeyError):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        """Return the message as it is; KeyError would quote it."""
+        """Return the message unchanged; KeyError would quote it."""
         return self.message
 
 

@@ -59,7 +59,7 @@ _SUSPECT_SHARE: Final = 4
 _DRAIN_SECONDS: Final = 0.01
 """Time between two checks of a queue that waits for memory used by other metrics."""
 _RETRY_SECONDS: Final = (1.0, 30.0)
-"""Shortest and longest time after which a caller is told to try again."""
+"""Shortest and longest delay that a caller is advised to wait before a retry."""
 logger = logging.getLogger(__name__)
 _WARNINGS: Final = RateLimit()
 

@@ -119,7 +119,7 @@ def _credentials(security: SecurityConfig) -> grpc.ServerCredentials:
 
 
 def check_tls(security: SecurityConfig) -> None:
-    """Confirm that the TLS files are usable; gRPC would accept a key that does not match the certificate.
+    """Confirm that the TLS files are usable; gRPC would accept a mismatched key and serve nobody.
 
     Raises:
         StartupError: one cannot be read, is not a PEM file, or they do not match.

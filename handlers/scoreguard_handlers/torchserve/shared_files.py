@@ -26,8 +26,8 @@ def blob_folder(environment: Mapping[str, str] = os.environ, process: psutil.Pro
     """Return the folder of shared files; None if it is unknown.
 
     Args:
-        environment: `SCOREGUARD_BLOBS` names the folder; set it where archives are registered from another place than
-            the model store.
+        environment: `SCOREGUARD_BLOBS` names the folder; set it if archives are registered from outside the
+            model store.
         process: The worker; None = this process.
     """
     if given := environment.get(VARIABLE):

@@ -14,7 +14,7 @@ METRIC_STAGE = "metric"
 
 
 def check_step(step: ResolvedStep, size: Sequence[int], index: int) -> None:
-    """Refuse what a step cannot purify; `size` is height and width at that step, `index` its index in the chain.
+    """Refuse what a step cannot purify; `size` is height and width there, `index` the step's in its chain, from 0.
 
     Raises:
         InvalidRequestError: the image is too small, or a length among the parameters is too large for it.

@@ -120,7 +120,7 @@ class DifferentiableChain:
         # The backward pass needs the same executor settings: checkpointed graphs run again in it.
         with torch.enable_grad(), steady():
             scores = self.score(leaf, seeds)
-            if not scores.requires_grad:  # every graph gave a constant
+            if not scores.requires_grad:  # every graph returned a constant
                 return scores, torch.zeros_like(leaf)
             # The images of a batch are independent, so the sum has every image's own derivative. That of the
             # weights, which `backward` would compute too, is not requested.
