@@ -46,7 +46,7 @@ def check_manifest(manifest: ArchiveManifest, path: Path) -> None:
 
 
 def size_limit(manifest: ArchiveManifest, name: str) -> int:
-    """The largest size in bytes of each file of the archive, by its kind."""
+    """Return the largest allowed size in bytes of a file of the archive, by its kind."""
     return LARGEST_IMAGE if name in {golden.image for golden in manifest.golden_vectors} else LARGEST_GRAPH
 
 
@@ -65,7 +65,7 @@ def _check_files(manifest: ArchiveManifest, path: Path) -> None:
 
 
 def kinds_of(manifest: ArchiveManifest) -> dict[str, Callable[[Data], bool]]:
-    """The check that recognises each graph file of an archive."""
+    """Return the check that recognises each graph file of an archive, by its path."""
     kinds: dict[str, Callable[[Data], bool]] = {}
     for graphs in _graphs(manifest):
         kinds |= {graphs.torchscript: can_be_torchscript, graphs.onnx: can_be_onnx}
