@@ -1,4 +1,4 @@
-"""`make demo`: export, serve, attack the live endpoint, report. Everything real, everything stopped at the end."""
+"""`make demo`: export, serve, attack the live endpoint, report. Everything is real and is stopped at the end."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ BIN = Path(sys.executable).parent
 LONGEST_SIDE = 384
 SHARP = ("hubble_deep_field", "ihc", "motorcycle_left")
 POOR = {"camera": 8, "motorcycle_right": 15, "coins": 25}
-"""JPEG qualities: images whose owner would like a better score. `lite` was trained on none of the six."""
+"""JPEG qualities of images with a low score, which an attacker would raise. `lite` was trained on none of the six."""
 ATTACKS = "fgsm,ifgsm,mifgsm"
 BUILT = "blur,flip,jpeg,resize"
-"""A few are exported in seconds; `--defences all` takes minutes."""
+"""Defences to export: a few take seconds, `--defences all` takes minutes."""
 DEFENCES = "none,flip,blur,resize,jpeg:quality=50"
 
 console = Console(highlight=False)
 
 
 def main() -> None:
-    """Run the main job once."""
+    """Run the demo once."""
     started = time.monotonic()
     step("1/4", "photographs (scikit-image's own, none of which lite was trained on)")
     write_photos()
@@ -48,12 +48,12 @@ def main() -> None:
 
 
 def step(number: str, text: str) -> None:
-    """Say what begins."""
+    """Print the title of the next step."""
     console.print(f"\n[bold]{number}[/bold] {text}")
 
 
 def write_photos() -> None:
-    """Real photographs, at most 384 pixels a side, as PNG: three as they are, three after strong compression."""
+    """Write photographs of at most 384 pixels a side as PNG: three unchanged, three after strong compression."""
     PHOTOS.mkdir(parents=True, exist_ok=True)
     for old in PHOTOS.glob("*.png"):
         old.unlink()
@@ -68,7 +68,7 @@ def write_photos() -> None:
 
 
 def compressed(photo: Image.Image, quality: int) -> Image.Image:
-    """What JPEG leaves of a photograph."""
+    """Return a photograph after JPEG compression."""
     buffer = io.BytesIO()
     photo.save(buffer, "JPEG", quality=quality)
     return Image.open(buffer)
@@ -85,7 +85,7 @@ def command(name: str, *words: str) -> None:
 
 @contextmanager
 def serving() -> Iterator[str]:
-    """The service, started as a user starts it, on a free port; stopped whatever happens."""
+    """Start the service as a user does, on a free port; it is always stopped."""
     words = [str(BIN / "scoreguard-serve"), "--model-store", str(STORE), "--port", "0", "--json"]
     with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
         try:
@@ -101,7 +101,7 @@ def serving() -> Iterator[str]:
 
 
 def attack(address: str) -> None:
-    """White-box attacks on the metric alone, then through each defence."""
+    """Run white-box attacks on the metric alone, then through each defence."""
     shared = ["--metric", "lite", "--images", str(PHOTOS), "--out", str(RUN), "--target", address]
     command(
         "scoreguard",
@@ -118,7 +118,7 @@ def attack(address: str) -> None:
 
 
 def say_what_next(seconds: float) -> None:
-    """Where the results are, and what to try."""
+    """Print where the results are, and what to try next."""
     page = (RUN / "report" / "index.html").relative_to(ROOT)
     console.print(f"\n[bold]Done in {seconds / 60:.1f} minutes.[/bold] The page with the images: {page}")
     console.print("Six images are too few for intervals, and the table says so; see docs/intervals.md.")

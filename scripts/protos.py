@@ -1,6 +1,6 @@
-"""Generate the code of the contracts with the pinned generator: `python scripts/protos.py [OUT]`.
+"""Generate the code for the contracts with the pinned generator: `python scripts/protos.py [OUT]`.
 
-The generator is old on purpose: its code imports beside protobuf 6 and 7 (newer code refuses an older runtime).
+The generator is old on purpose: its code works with protobuf 6 and 7 (newer code refuses an older runtime).
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What a service answers, to the last bit: to be compared before and after a change that must not move a score.
+"""Print a service's answers to the last bit, to compare before and after a change that must not alter a score.
 
     scoreguard-serve --model-store built --backend local &
     python scripts/served_scores.py localhost:50051 > before.json
 
 Five images behind every deployed defence, alone and before `jpeg`: score and undefended score as hexadecimal floats,
-and the digest of the purified image. Seeded; equal services print equal files.
+and the digest of the purified image. Everything is seeded: equal services print equal files.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SEED = 20261127
 
 
 def images() -> Iterator[tuple[str, FloatImage]]:
-    """(H, W, 3) in [0, 1]: four photographs and noise, no two of one size; small enough for every defence."""
+    """Images (H, W, 3) in [0, 1]: four photographs and noise, of different sizes, small enough for every defence."""
     for number, name in enumerate(("astronaut", "coffee", "chelsea", "retina")):
         photo = getattr(skimage.data, name)()
         yield name, (photo[5 : 265 + 9 * number, 20 : 330 - 7 * number, :3] / 255).astype(np.float32)
@@ -32,7 +32,7 @@ def images() -> Iterator[tuple[str, FloatImage]]:
 
 
 def chains(metric: MetricDescription) -> Iterator[str]:
-    """No defence, each by itself, and each before jpeg."""
+    """Yield the chains: no defence, each defence alone, and each before jpeg."""
     yield ""
     for defence in metric.defences:
         yield defence.name

@@ -22,12 +22,12 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 DIST: Final = ROOT / "dist"
 MARK: Final = "pytest.mark.base"
-"""What a test module that needs the base installation alone carries."""
+"""The marker of a test module that needs only the base installation."""
 FOR_TESTS: Final = ("pytest", "pytest-timeout", "pytest-asyncio", "hypothesis", "grpcio-health-checking")
-"""What the tests themselves need; the last is for the small server that they call."""
+"""Requirements of the tests themselves; the last is for the small server that they call."""
 COMMANDS: Final = ("scoreguard", "scoreguard-export", "scoreguard-serve")
 HELP_SECONDS: Final = 2.0
-"""Most that `--help` may take: half a second on an idle machine."""
+"""Time limit for `--help`: half a second on an idle machine."""
 TRIES: Final = 5
 WHERE: Final = """
 import importlib.util, sys
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def build() -> Path:
-    """Build the wheel into `dist`, by the backend that is installed here."""
+    """Build the wheel into `dist` with the build backend that is installed here."""
     shutil.rmtree(DIST, ignore_errors=True)
     options = ["--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", str(DIST)]
     run(Path(sys.executable), "-m", "pip", "wheel", *options, str(ROOT))
@@ -69,7 +69,7 @@ def build() -> Path:
 
 
 def installed(wheel: Path, environment: Path, versions: list[str]) -> Path:
-    """Install the wheel, and what the tests need, into a new environment; its interpreter."""
+    """Install the wheel and the tests' requirements into a new environment; return its interpreter."""
     venv.create(environment, with_pip=True)
     python = environment / ("Scripts" if sys.platform == "win32" else "bin") / "python"
     run(python, "-m", "pip", "install", "--quiet", *versions, str(wheel), *FOR_TESTS)
@@ -77,13 +77,13 @@ def installed(wheel: Path, environment: Path, versions: list[str]) -> Path:
 
 
 def floors() -> list[str]:
-    """The base dependencies, each at the lowest version that it allows."""
+    """Return the base dependencies, each at the lowest allowed version."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     return [re.sub(r">=([\d.]+).*", r"==\1", requirement) for requirement in project["dependencies"]]
 
 
 def write_tests(work: Path) -> None:
-    """Copy the marked tests, with the helpers beside them, into a folder that holds nothing else of the project."""
+    """Copy the marked tests and the helpers next to them into a folder that holds nothing else of the project."""
     for path in marked():
         for needed in (path, *(path.parent / name for name in ("conftest.py", "files.py"))):
             if needed.is_file():
@@ -101,12 +101,12 @@ def write_tests(work: Path) -> None:
 
 
 def marked() -> Iterator[Path]:
-    """The test modules that need the base installation alone."""
+    """Return the test modules that need only the base installation."""
     return (path for path in sorted((ROOT / "tests").rglob("test_*.py")) if MARK in path.read_text(encoding="utf-8"))
 
 
 def say_help(command: Path, work: Path) -> None:
-    """Ask a command for its help; the best try counts, since the first compiles and the machine may be busy."""
+    """Time a command's `--help`; the best try counts, since the first compiles and the machine may be busy."""
     seconds = min(_seconds(command, work) for _ in range(TRIES))
     print(f"{command.name} --help: {seconds:.2f} s", flush=True)
     if seconds > HELP_SECONDS:
@@ -120,7 +120,7 @@ def _seconds(command: Path, work: Path) -> float:
 
 
 def run(program: Path, *words: str, cwd: Path = ROOT, quiet: bool = False) -> None:
-    """Run a program to its end; what goes wrong in it ends this one with its exit code."""
+    """Run a program to its end; if it fails, exit with its exit code."""
     done = subprocess.run([program, *words], cwd=cwd, stdout=subprocess.DEVNULL if quiet else None, check=False)
     if done.returncode:
         sys.exit(f"error: {program.name} {words[0]} ended with exit code {done.returncode}")

@@ -4,5 +4,5 @@ from __future__ import annotations
 
 import os
 
-# The wheels of ONNX Runtime report to their maker unless told otherwise before the first import.
+# ONNX Runtime's wheels send telemetry to their vendor unless it is switched off before the first import.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -85,15 +85,15 @@ command.params[-3:-3] = further_options(command)
 
 
 def config_from(context: click.Context) -> ServeConfig:
-    """The configuration that file, environment and options describe; raises as `layers_of` does."""
+    """Return the configuration from file, environment and options; raises the same errors as `layers_of`."""
     return build(*layers_of(context).values())
 
 
 def layers_of(context: click.Context) -> dict[str, Values]:
-    """What sets fields, by where it is from; a later one wins.
+    """Return the values that set fields, by their source; a later source wins.
 
     Raises:
-        StartupError: the file or a variable has a value that the configuration does not take, or the file such a key.
+        StartupError: the file or a variable has an invalid value, or the file has an unknown key.
     """
     path: Path | None = context.params["config_file"]
     return {
@@ -104,10 +104,10 @@ def layers_of(context: click.Context) -> dict[str, Values]:
 
 
 async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
-    """Serve until a signal comes or the backend breaks down.
+    """Serve until a signal arrives or the backend fails.
 
     Raises:
-        StartupError: the service does not come up, or its backend ended on its own.
+        StartupError: the service does not start, or its backend ended on its own.
     """
     check_platform()
     if config.backend == "torchserve":
@@ -130,7 +130,7 @@ async def run_until_stopped(config: ServeConfig, *, as_json: bool) -> int:
 
 
 def ready_line(gateway: RunningGateway, *, as_json: bool) -> str:
-    """What is printed once the service can score."""
+    """Return the text to print once the service can score."""
     if as_json:
         return json.dumps(
             {
@@ -149,7 +149,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Entry point of `scoreguard-serve`."""
     code = console.run(command, errors=(StartupError, ContractError, ServingError), argv=argv)
     if argv is None and any(thread.name.startswith(THREAD_NAME) for thread in threading.enumerate()):
-        # A graph that nobody waits for any more runs on until its deadline; it must not keep the process.
+        # A graph whose caller has gone runs on until its deadline; it must not keep the process alive.
         sys.stdout.flush()
         os._exit(code)
     return code

@@ -1,4 +1,4 @@
-"""From keys to a configuration: the fields of `ServeConfig` in a TOML or YAML file, and other layers over them."""
+"""Build a configuration from keys: the fields of `ServeConfig` in a TOML or YAML file, and other layers over them."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ _YAML: Final = (".yaml", ".yml")
 
 
 def build(*layers: Values) -> ServeConfig:
-    """The configuration of values by key (`port`, `admission.window`); a later layer wins.
+    """Build the configuration from values by key (`port`, `admission.window`); a later layer wins.
 
     Raises:
-        StartupError: a value is missing, or the values do not go together.
+        StartupError: a value is missing, or the values are incompatible.
     """
     flat = {key: value for layer in layers for key, value in layer.items()}
     if "model_store" not in flat:
@@ -35,10 +35,10 @@ def build(*layers: Values) -> ServeConfig:
 
 
 def read_file(path: Path) -> Values:
-    """The values of a file by key; relative paths in it start at its folder. `.yaml` and `.yml` are YAML, others TOML.
+    """Read a file's values by key; paths in it are relative to its folder. `.yaml` and `.yml` are YAML, others TOML.
 
     Raises:
-        StartupError: it cannot be read, or has a key or value that the configuration does not.
+        StartupError: it cannot be read, or has a key or value that the configuration does not accept.
     """
     content = _content(path)
     if content is None:

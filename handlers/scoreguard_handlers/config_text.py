@@ -1,4 +1,4 @@
-"""A configuration as TOML: what `--show-config` prints, and what `--config` reads again."""
+"""A configuration as TOML: `--show-config` prints it, and `--config` reads it back."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _WIDTH: Final = 40
 
 
 def config_text(config: ServeConfig, layers: Mapping[str, Values]) -> str:
-    """Every field, section by section, with its origin and its environment variable.
+    """Format every field, section by section, with its origin and its environment variable.
 
     Args:
-        config: What is shown; a field without a value is a comment, since TOML has no null.
-        layers: The values that were set, by where they are from, in the order in which they win.
+        config: The configuration to show; a field without a value is a comment, since TOML has no null.
+        layers: The values that were set, by their source, in order of precedence.
     """
     return "".join(f"{line}\n" for line in _lines(config, layers))
 
@@ -48,5 +48,5 @@ def _value_of(config: object, key: str) -> Any:
 
 
 def _toml(value: object) -> str:
-    """Numbers and truths are the same in JSON, and so is a text between quotes."""
+    """Format a value as JSON: numbers, booleans and quoted strings are the same in TOML."""
     return json.dumps(str(value) if isinstance(value, Path) else value, ensure_ascii=False)

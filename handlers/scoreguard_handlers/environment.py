@@ -1,6 +1,6 @@
 """Environment variables as a configuration: `SCOREGUARD_PORT` sets `port`, `SCOREGUARD_LOG_FORMAT` `log.format`.
 
-The service reads all of its fields this way, and TorchServe's workers theirs, whoever started TorchServe.
+The service reads all of its fields this way, and TorchServe's workers read theirs, no matter who started TorchServe.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ PREFIX: Final = "SCOREGUARD_"
 
 
 def variable(key: str) -> str:
-    """The environment variable of a field."""
+    """Return the environment variable of a field."""
     return PREFIX + key.replace(".", "_").upper()
 
 
 def read_environment(kind: type = ServeConfig, environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The values that variables set, by key; an empty variable sets nothing.
+    """Return the values that variables set, by key; an empty variable sets nothing.
 
     Args:
         kind: The configuration whose fields are read.
-        environment: Where from.
+        environment: The variables.
 
     Raises:
         StartupError: a value is of the wrong kind or out of range.
@@ -45,7 +45,7 @@ def read_environment(kind: type = ServeConfig, environment: Mapping[str, str] = 
 
 
 def worker_config(environment: Mapping[str, str] = os.environ) -> WorkerConfig:
-    """How a worker runs that TorchServe started.
+    """Return the configuration of a worker that TorchServe started.
 
     Raises:
         StartupError: a value is of the wrong kind or out of range.
@@ -54,5 +54,5 @@ def worker_config(environment: Mapping[str, str] = os.environ) -> WorkerConfig:
 
 
 def worker_environment(config: WorkerConfig) -> dict[str, str]:
-    """The variables that make `worker_config` give this configuration."""
+    """Return the variables from which `worker_config` reads this configuration."""
     return {variable(key): str(value) for key, value in asdict(config).items()}

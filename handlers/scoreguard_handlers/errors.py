@@ -1,16 +1,16 @@
-"""What can go wrong while serving, each with the gRPC code that a caller gets.
+"""Errors while serving, each with the gRPC code that a caller gets.
 
 ServingError
 ├── InvalidRequestError     INVALID_ARGUMENT     the request is wrong; the field is named
-├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; near names listed
-├── NotDeployedError        FAILED_PRECONDITION  asked for something that this server does not offer
+├── UnknownNameError        NOT_FOUND            a metric or defence that is not deployed; similar names listed
+├── NotDeployedError        FAILED_PRECONDITION  the request needs something that this server does not offer
 ├── ResourceLimitError      RESOURCE_EXHAUSTED   too big, queue full, out of memory; sizes in the metadata
-├── PoisonError             RESOURCE_EXHAUSTED   it took a worker down before, and is not tried again
+├── PoisonError             RESOURCE_EXHAUSTED   it took a worker down before and is not tried again
 ├── TooLateError            DEADLINE_EXCEEDED    the deadline passed before the work was done
 ├── CallerGoneError         CANCELLED            the caller left before the work was done
 ├── BackendUnavailableError UNAVAILABLE          a worker is down or restarting; retry
 │   └── WorkerDiedError                          the worker that had the work died
-└── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot mend
+└── ChainFailedError        INTERNAL             a stage failed for a reason that the caller cannot fix
     └── NotFiniteError                           a stage gave a value that is not a finite number
 StartupError                                     the server cannot start (port taken, bad archive, no Java)
 """
@@ -33,26 +33,26 @@ logger = logging.getLogger(__name__)
 DOMAIN = "scoreguard"
 """`google.rpc.ErrorInfo.domain` of every error."""
 _LIST_LIMIT: Final = 300
-"""Characters of a list of what is deployed: details travel in gRPC's metadata, which holds 8 KB."""
+"""Most characters of a list of deployed names: details are sent in gRPC's metadata, which holds 8 KB."""
 _BUGS: Final = RateLimit()
 
 
 class ServingError(PicklableError):
-    """Base of every error that travels to a caller; the message is one line that says what to do."""
+    """Base of every error that is sent to a caller; the message is one line that says what to do."""
 
     code: ClassVar[int] = code_pb2.UNKNOWN
     reason: ClassVar[str] = "UNKNOWN"
 
     def __init__(self, message: str, *, field: str = "", metadata: Mapping[str, str] | None = None) -> None:
         self.field = field
-        """Path of the request's field that is wrong; empty where no field is."""
+        """Path of the invalid field of the request; empty if no field is to blame."""
         self.metadata = dict(metadata or {})
-        """Facts for programs: stage, sizes, near names."""
+        """Facts for programs: stage, sizes, similar names."""
         super().__init__(message)
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """When it is worth trying again (`google.rpc.RetryInfo`); None where trying again cannot help."""
+        """Delay after which a retry is worthwhile (`google.rpc.RetryInfo`); None if a retry cannot help."""
         return None
 
 
@@ -86,27 +86,27 @@ class UnknownNameError(ServingError):
 
 
 class NotDeployedError(ServingError):
-    """Asked for something that this server does not offer."""
+    """The request needs something that this server does not offer."""
 
     code = code_pb2.FAILED_PRECONDITION
     reason = "NOT_DEPLOYED"
 
 
 class ResourceLimitError(ServingError):
-    """Too big, queue full, or out of memory."""
+    """The request is too big, the queue is full, or memory has run out."""
 
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = "RESOURCE_LIMIT"
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """What the metadata says: an overload passes, a size does not."""
+        """Delay before a retry, from the metadata; None if a retry cannot help: an overload passes, a size does not."""
         seconds = self.metadata.get("retry_after_seconds")
         return None if seconds is None else float(seconds)
 
 
 class PoisonError(ServingError):
-    """A piece of work that took a worker down, and is not given to the next."""
+    """A piece of work that took a worker down, and is not given to another."""
 
     code = code_pb2.RESOURCE_EXHAUSTED
     reason = "POISON"
@@ -120,7 +120,7 @@ class TooLateError(ServingError):
 
 
 class CallerGoneError(ServingError):
-    """The caller left before the work was done: nobody reads this."""
+    """The caller left before the work was done, so nothing reads this error."""
 
     code = code_pb2.CANCELLED
     reason = "CALLER_GONE"
@@ -134,7 +134,7 @@ class BackendUnavailableError(ServingError):
 
     @property
     def retry_after_seconds(self) -> float | None:
-        """Workers need a moment to come back."""
+        """Delay before a retry: workers need a moment to restart."""
         return 1.0
 
 
@@ -143,14 +143,14 @@ class WorkerDiedError(BackendUnavailableError):
 
     def __init__(self, message: str, *, items: Iterable[int] = (), was_overdue: bool = False) -> None:
         self.items = frozenset(items)
-        """Ids of the pieces of work that it was at; none where that is not known."""
+        """Ids of the pieces of work that it was working on; empty if that is not known."""
         self.was_overdue = was_overdue
-        """Whether it was ended since nobody waited for it any more."""
+        """Whether it was ended because its callers had gone."""
         super().__init__(message)
 
 
 class ChainFailedError(ServingError):
-    """A stage failed for a reason that the caller cannot mend."""
+    """A stage failed for a reason that the caller cannot fix."""
 
     code = code_pb2.INTERNAL
     reason = "CHAIN_FAILED"
@@ -167,9 +167,9 @@ class StartupError(PicklableError):
 
 
 def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
-    """Give any exception the class that its caller should see.
+    """Convert any exception to the class that the caller should see.
 
-    Unexpected ones are logged in full, one of a kind in a second.
+    Unexpected ones are logged in full, at most one of a kind per second.
     """
     where = f" in {stage}" if stage else ""
     if isinstance(error, ServingError):

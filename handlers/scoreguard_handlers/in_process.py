@@ -1,9 +1,9 @@
 """The service in the caller's own process: the gateway's checks, queues and local backend, without gRPC.
 
-`scoreguard_client.local` finds `open_service` by its entry point. What the gateway adds for strangers is left out:
-tokens, limits of messages and connections, logs, a copy of the store, and the canary of every few seconds; each golden
-vector is scored once, when the service is opened. A store that changes meanwhile gives errors, never other scores: an
-archive confirms the digest of whatever it reads.
+`scoreguard_client.local` finds `open_service` by its entry point. The gateway's protection against untrusted callers is
+left out: tokens, limits on messages and connections, logs, a copy of the store, and the periodic canary. Each golden
+vector is scored once, when the service is opened. If the store changes meanwhile, calls fail but never return different
+scores: an archive confirms the digest of everything it reads.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ from scoreguard_handlers.worker.received import Received, ReceivedBatch
 _SCORING: Final = "/scoreguard.v1.ScoringService"
 _GRADIENT: Final = "/scoreguard.v1.GradientService/ScoreGradient"
 _LONGEST_SECONDS: Final = 7 * 86400.0
-"""Deadlines are the caller's own affair here: there is no worker process that would be ended meanwhile."""
+"""Deadlines are left to the caller here: there is no worker process to end in the meantime."""
 
 
 @asynccontextmanager
 async def open_service(settings: LocalSettings) -> AsyncIterator[Service]:
-    """Serve a model store inside the running event loop while the block runs; afterwards no thread is left.
+    """Serve a model store inside the running event loop while the block runs; no thread is left afterwards.
 
     Raises:
-        CannotServeError: there is no archive, one is not what its manifest says, or a golden vector is scored wrong.
+        CannotServeError: there is no archive, one does not match its manifest, or a golden vector has a wrong score.
     """
     config = _config(settings)
     with _named():
@@ -74,7 +74,7 @@ async def open_service(settings: LocalSettings) -> AsyncIterator[Service]:
 
 
 class InProcessService:
-    """Answers calls as the gateway does, with the same statuses."""
+    """Answers calls like the gateway, with the same statuses."""
 
     def __init__(self, answers: Answers, *, gradients: bool) -> None:
         self._answers = answers
@@ -115,7 +115,7 @@ class InProcessService:
         responses = self._answers.stream(_received(requests), caller)
         try:
             while True:
-                # Each wait by itself: a time limit may not stay set while the caller has the control.
+                # Each wait separately: a time limit must not stay active while the caller has control.
                 async with _statuses(caller.seconds_left or 0.0):
                     try:
                         outcome = await anext(responses)
@@ -141,7 +141,7 @@ def _result(outcome: Outcome) -> ScoreDefendedResult:
 
 @asynccontextmanager
 async def _statuses(seconds: float) -> AsyncIterator[None]:
-    """Whatever fails in the block, and its deadline, as a status."""
+    """Convert any failure in the block, and its deadline, to a status."""
     try:
         async with asyncio.timeout(seconds):
             yield
@@ -179,7 +179,7 @@ async def _score_golden_vectors(catalogue: Catalogue, backend: LocalBackend) -> 
 
 @contextmanager
 def _named() -> Iterator[None]:
-    """What keeps a store from being served is the caller's affair: one line with the name of the file."""
+    """Report what keeps a store from being served to the caller, in one line with the file's name."""
     try:
         yield
     except (IntegrityError, StartupError) as error:

@@ -1,4 +1,4 @@
-"""The fields of a configuration as knobs: key, kind, range and default, and how a value is read from text or a file."""
+"""The fields of a configuration as settings: key, type, range, default, and how to read a value from text or a file."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TRUTHS: Final[dict[str, bool]] = {
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Knob:
-    """One field of the configuration, with all that its annotation says."""
+    """One field of the configuration, with everything that its annotation declares."""
 
     key: str
-    """`section.name`, or `name` at the top."""
+    """`section.name`, or `name` at the top level."""
     kind: type
     """bool, int, float, str or Path."""
     choices: tuple[str, ...]
@@ -32,13 +32,13 @@ class Knob:
     optional: bool
     """Whether None is a value."""
     default: Any
-    """MISSING where a value must be given."""
+    """MISSING if a value is required."""
 
     def read(self, value: Any) -> Any:
-        """The value of a file as the field takes it.
+        """Convert the value of a file to the field's type.
 
         Raises:
-            ValueError: it is of another kind or out of range; the message says what is allowed.
+            ValueError: it has the wrong type or is out of range; the message says what is allowed.
         """
         if value is None and self.optional:
             return None
@@ -55,10 +55,10 @@ class Knob:
         return value
 
     def parse(self, text: str) -> Any:
-        """The value of an environment variable as the field takes it.
+        """Convert the value of an environment variable to the field's type.
 
         Raises:
-            ValueError: it is of another kind or out of range; the message says what is allowed.
+            ValueError: it has the wrong type or is out of range; the message says what is allowed.
         """
         try:
             value = _TRUTHS[text.lower()] if self.kind is bool else self.kind(text)
@@ -78,7 +78,7 @@ class Knob:
 
 
 def knobs(kind: type = ServeConfig, section: str = "") -> Iterator[Knob]:
-    """Every field of a configuration, those of the sections included."""
+    """Return every field of a configuration, including those of its sections."""
     hints = get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
         hint, key = hints[field.name], f"{section}{field.name}"

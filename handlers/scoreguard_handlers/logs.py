@@ -1,4 +1,4 @@
-"""Log lines: one a record whatever is in it, as text for people or JSON for collectors, and not too many of a kind."""
+"""Log lines: always one per record, as text for people or JSON for collectors, with a rate limit per kind."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from scoreguard_handlers.config import LogConfig
 from scoreguard_handlers.rate_limit import RateLimit
 
 FIELDS: Final = "fields"
-"""Name of the attribute of a record that holds its facts by name."""
+"""Name of the record attribute that holds the facts by name."""
 _PACKAGE: Final = "scoreguard_handlers"
 
 
 @contextmanager
 def logging_to_stderr(config: LogConfig) -> Iterator[None]:
-    """Log to standard error as the configuration says; warnings always, the rest where it is verbose."""
+    """Set up logging to standard error as configured: warnings always, the rest if it is verbose."""
     handler, root, ours = logging.StreamHandler(), logging.getLogger(), logging.getLogger(_PACKAGE)
     handler.setFormatter(JsonLines() if config.format == "json" else TextLines())
     handler.addFilter(_is_worth_a_line)
@@ -34,7 +34,7 @@ def logging_to_stderr(config: LogConfig) -> Iterator[None]:
 
 
 def _is_worth_a_line(record: logging.LogRecord) -> bool:
-    """Not where gRPC could not send an answer, since its caller was gone: it logs that as an exception of ours."""
+    """Drop the records in which gRPC blames us for an answer that it could not send because its caller had gone."""
     raised = record.exc_info[0] if record.exc_info else None
     return not (record.name.startswith("grpc.") and raised is not None and raised.__name__ == "ExecuteBatchError")
 
@@ -43,7 +43,7 @@ class TextLines(logging.Formatter):
     """`2026-01-31T12:00:00.123Z WARNING refused code=NOT_FOUND ms=1.2`: time, level, event, facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line; the traceback of a bug, where there is one, follows on lines of its own."""
+        """Format the record as one line; the traceback of a bug, if there is one, follows on separate lines."""
         facts = getattr(record, FIELDS, {})
         words = [_moment(record), record.levelname, _one_line(record.getMessage())]
         words += [f"{name}={_word(value)}" for name, value in facts.items()]
@@ -52,10 +52,10 @@ class TextLines(logging.Formatter):
 
 
 class JsonLines(logging.Formatter):
-    """One JSON object a line: `time`, `level`, `event`, `logger`, and the facts."""
+    """One JSON object per line: `time`, `level`, `event`, `logger`, and the facts."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """Format the record as one line."""
         entry: dict[str, Any] = {
             "time": _moment(record),
             "level": record.levelname,
@@ -69,7 +69,7 @@ class JsonLines(logging.Formatter):
 
 
 def warn(logger: logging.Logger, limit: RateLimit, event: str, kind: Hashable, facts: dict[str, Any]) -> None:
-    """Log a warning with its facts, unless one of its kind was just logged; a later one says how many were left out."""
+    """Log a warning with its facts, unless one of its kind was just logged; a later one says how many were skipped."""
     held = limit.take(kind)
     if held is not None:
         logger.warning(event, extra={FIELDS: facts | ({"not_logged": held} if held else {})})
@@ -81,7 +81,7 @@ def _moment(record: logging.LogRecord) -> str:
 
 
 def _one_line(text: str) -> str:
-    """Control characters escaped: what a caller sends must not look like a line of its own."""
+    """Escape control characters: text from a caller must not look like a separate line."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 

@@ -1,4 +1,4 @@
-"""Options of a command that are fields of the configuration: type, range and default come from the field."""
+"""Command options for configuration fields: type, range and default come from the field."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class ConfigOption(click.Option):
     key: str
     scale: int
     further: bool = False
-    """Whether it is listed below the others: few need it."""
+    """Whether it is listed below the others, because it is rarely needed."""
 
 
 class ServeCommand(click.Command):
-    """A command with an option for every field: those that most need first, the others below them."""
+    """A command with an option for every field: the common ones first, the others below them."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write two lists."""
+        """Write the options as two lists."""
         usual: list[tuple[str, str]] = []
         further: list[tuple[str, str]] = []
         for each in self.get_params(ctx):
@@ -45,7 +45,7 @@ class ServeCommand(click.Command):
 
 
 def option(flags: str, key: str, text: str, *, scale: int = 1) -> Callable[[F], F]:
-    """An option for a field; with a scale, the option counts in that many of the field's units."""
+    """Make an option for a field; with a scale, the option's unit is that many of the field's units."""
     knob = _KNOBS[key]
 
     def make(*args: Any, **kwargs: Any) -> ConfigOption:
@@ -62,7 +62,7 @@ def option(flags: str, key: str, text: str, *, scale: int = 1) -> Callable[[F], 
 
 
 def further_options(command: click.Command) -> list[click.Parameter]:
-    """An option for each field that a command has none for: `--admission-queue-bytes` sets `admission.queue_bytes`."""
+    """Add an option for each field that the command lacks: `--admission-queue-bytes` sets `admission.queue_bytes`."""
     taken = {each.key for each in command.params if isinstance(each, ConfigOption)}
     return [_further(key) for key in _KNOBS if key not in taken]
 
@@ -77,7 +77,7 @@ def _further(key: str) -> ConfigOption:
 
 
 def given(context: click.Context) -> Values:
-    """The fields that the command line sets, by key."""
+    """Return the fields that the command line sets, by key."""
     values: dict[str, Any] = {}
     for each in context.command.params:
         if isinstance(each, ConfigOption) and _on_the_command_line(each, context):

@@ -1,4 +1,4 @@
-"""Where the server runs: it needs signals, process groups and file locks, which Windows has not."""
+"""Platform check: the server needs signals, process groups and file locks, which Windows lacks."""
 
 from __future__ import annotations
 

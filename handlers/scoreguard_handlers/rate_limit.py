@@ -1,4 +1,4 @@
-"""Not too many log lines of a kind: what callers can cause at will must not fill a disk."""
+"""Limit log lines of one kind: callers must not be able to fill the disk with them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _PERIOD_SECONDS: Final = 1.0
 
 
 class RateLimit:
-    """Lets one event of a kind through in a second, and counts what it holds back."""
+    """Lets one event of a kind through per second, and counts the suppressed ones."""
 
     def __init__(self, period_seconds: float = _PERIOD_SECONDS) -> None:
         self._period = period_seconds
@@ -18,7 +18,7 @@ class RateLimit:
         self._held: dict[Hashable, int] = {}
 
     def take(self, kind: Hashable) -> int | None:
-        """None = hold this event back; otherwise how many of its kind were held back before it."""
+        """Return None to suppress this event, otherwise how many of its kind were suppressed before it."""
         now = time.monotonic()
         if now - self._passed.get(kind, -self._period) < self._period:
             self._held[kind] = self._held.get(kind, 0) + 1

@@ -1,1 +1,1 @@
-"""The contracts of scoreguard: everything that two of its parts say to each other."""
+"""The contracts of scoreguard: everything that its parts exchange."""

@@ -5,8 +5,8 @@ A distribution adds to the catalogue of defences by
     [project.entry-points."scoreguard.defences"]
     gamma = "its_package.gamma:Gamma"
 
-Classes are imported when they are asked for. One that cannot be imported is left out and reported by `broken`; a name
-that is taken twice is an error, since nobody can know which of the two was meant.
+Classes are imported on first use. One that cannot be imported is left out and reported by `broken`. A name that is
+taken twice is an error, since it is unclear which of the two was meant.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from scoreguard.support.shown import shown
 from scoreguard.v1.errors import ContractError
 
 OWN: Final = "scoreguard"
-"""The distribution of our own classes."""
+"""The distribution that holds our own classes."""
 T = TypeVar("T")
 
 
 class UnknownNameError(ContractError, KeyError):
-    """A name that a catalogue does not have."""
+    """A name that is not in the catalogue."""
 
     def __init__(self, kind: str, name: str, known: list[str]) -> None:
         self.kind, self.name, self.known = kind, name, known
@@ -36,12 +36,12 @@ class UnknownNameError(ContractError, KeyError):
         super().__init__(self.message)
 
     def __str__(self) -> str:
-        """The message; KeyError would quote it."""
+        """Return the message unchanged; KeyError would quote it."""
         return self.message
 
 
 class PluginError(ContractError):
-    """A class of another distribution that cannot be used."""
+    """A class from another distribution that cannot be used."""
 
     def __init__(self, kind: str, name: str, package: str, reason: str) -> None:
         self.kind, self.name, self.package, self.reason = kind, name, package, " ".join(reason.split())
@@ -59,23 +59,24 @@ class DuplicateNameError(ContractError):
 
 @dataclass(frozen=True, kw_only=True)
 class _Place:
-    """Where a class is."""
+    """The location of a class."""
 
     package: str
-    """The distribution that has it."""
+    """The distribution that provides it."""
     target: str
     """`module:Class`."""
 
 
 class Catalogue(Mapping[str, type[T]], Generic[T]):
-    """Classes by name, our own first, imported when they are asked for."""
+    """Classes by name, our own first, imported on first use."""
 
     def __init__(self, *, kind: str, base: type[Any], own: Mapping[str, str]) -> None:
-        """Make a catalogue; nothing is imported and nobody is asked yet.
+        """Create a catalogue; nothing is imported or looked up yet.
 
         Args:
-            kind: what it holds, in the singular: `defence`. Entry points of the group `scoreguard.defences` join it.
-            base: what every class of it is derived from.
+            kind: what it holds, in the singular, for example `defence`; then entry points of the group
+                `scoreguard.defences` are added.
+            base: the base class of every class in it.
             own: our own classes as `module:Class`, by name.
         """
         self.kind = kind
@@ -84,11 +85,11 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
         self._loaded: dict[str, type[T] | PluginError] = {}
 
     def __getitem__(self, name: str) -> type[T]:
-        """The class of a name.
+        """Return the class of a name.
 
         Raises:
-            UnknownNameError: nobody has it; near names are listed.
-            PluginError: the distribution that has it cannot be used.
+            UnknownNameError: no class has it; similar names are listed.
+            PluginError: the distribution that provides it cannot be used.
             DuplicateNameError: any name is taken twice.
         """
         self._require(name)
@@ -98,7 +99,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
         return found
 
     def __iter__(self) -> Iterator[str]:
-        """Names that can be used: our own as they are listed, then others' by name."""
+        """Names that can be used: our own in the order given, then the others in alphabetical order."""
         return filter(self._usable, self._places)
 
     def __len__(self) -> int:
@@ -108,16 +109,16 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
         return name in self._places and self._usable(str(name))
 
     def package(self, name: str) -> str:
-        """The distribution that has a name.
+        """Return the distribution that provides a name.
 
         Raises:
-            UnknownNameError: nobody has it.
+            UnknownNameError: no class has it.
         """
         self._require(name)
         return self._places[name].package
 
     def broken(self) -> list[PluginError]:
-        """What cannot be used, and why."""
+        """Return the classes that cannot be used, and why."""
         return [found for name in self._places if isinstance(found := self._find(name), PluginError)]
 
     @cached_property
@@ -125,7 +126,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
         places = dict(self._own)
         for point in sorted(entry_points(group=f"scoreguard.{self.kind}s"), key=lambda found: found.name):
             place = _Place(package=_distribution(point), target=point.value)
-            # An editable installation beside a wheel is found twice.
+            # An editable installation next to a wheel is found twice.
             if places.setdefault(point.name, place) != place:
                 raise DuplicateNameError(self.kind, point.name, (places[point.name].package, place.package))
         return places
@@ -135,7 +136,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
             raise UnknownNameError(self.kind, name, list(self._places))
 
     def _usable(self, name: str) -> bool:
-        """Whether a name that somebody has can be used; our own can, and are not imported to tell."""
+        """Whether a known name can be used. Our own always can, so they are not imported to check."""
         return name in self._own or not isinstance(self._find(name), PluginError)
 
     def _find(self, name: str) -> type[T] | PluginError:
@@ -151,7 +152,7 @@ class Catalogue(Mapping[str, type[T]], Generic[T]):
     def _load_other(self, name: str, place: _Place) -> type[T] | PluginError:
         try:
             found: object = self._load(place)
-        # Somebody else's module: whatever its import raises is its own fault and must not take the others along.
+        # Third-party module: an error in its import, of any kind, must not affect the others.
         except Exception as error:
             return PluginError(self.kind, name, place.package, f"{type(error).__name__}: {error}")
         if not (isinstance(found, type) and issubclass(found, self._base)):

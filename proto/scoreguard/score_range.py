@@ -14,23 +14,23 @@ Values = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRange:
-    """The declared range of a metric; a score may leave it only where the method is unbounded."""
+    """The declared range of a metric; a score may leave it only if the metric is unbounded."""
 
     low: float
     """Lowest score."""
     high: float
     """Highest score."""
     higher_is_better: bool = True
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
 
     @classmethod
     def of(cls, facts: MetricFacts) -> ScoreRange:
-        """The range that a manifest or a server declares."""
+        """Return the range that a manifest or a server declares."""
         return cls(low=facts.range_low, high=facts.range_high, higher_is_better=facts.higher_is_better)
 
     @property
     def width(self) -> float:
-        """High − low."""
+        """Return high − low."""
         return self.high - self.low
 
     def scale(self, scores: Values) -> Values:

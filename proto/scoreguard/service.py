@@ -1,6 +1,6 @@
-"""The service without a wire: how one part of scoreguard offers it to another that runs in the same process.
+"""The service without a network: how one part of scoreguard offers it to another in the same process.
 
-The client imports nothing of the server, so the server registers an opener under a name, and the client finds it there:
+The client imports nothing from the server, so the server registers an opener under a name that the client looks up:
 
     [project.entry-points."scoreguard.services"]
     local = "its_package.in_process:open_service"
@@ -25,7 +25,7 @@ from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest, ScoreDefendedS
 GROUP: Final = "scoreguard.services"
 """Group of the entry points."""
 LOCAL: Final = "local"
-"""Name of the one that runs a model store in this process."""
+"""Name of the entry point that runs a model store in this process."""
 
 
 class StatusError(PicklableError):
@@ -33,29 +33,29 @@ class StatusError(PicklableError):
 
     def __init__(self, status: status_pb2.Status) -> None:
         self.status = status
-        """Code, message and details, as they would travel."""
+        """Code, message and details, as they would be sent."""
         super().__init__(status.message)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalSettings:
-    """What runs in this process, and on how much of it: plain values, so that another process can do the same."""
+    """What runs in this process, and with which resources: plain values, so another process can run the same."""
 
     model_store: Path
     """Folder of the archives."""
     workers: int | None = None
-    """Threads of each metric that score at the same time; None = the cores that this process may use."""
+    """Scoring threads per metric; None = the cores that this process may use."""
     threads: int = 1
     """Threads of one graph run."""
     max_pixels: int = MAX_PIXELS
     """Largest image, refused before it is decoded."""
     gradients: bool | None = None
-    """Whether gradients are given; None = where torch is installed."""
+    """Whether gradients are available; None = if torch is installed."""
     memory_mib: int = 0
-    """Memory that large images may take at the same time, in MiB; 0 = most of what the machine or container has."""
+    """Memory that large images may take at the same time, in MiB; 0 = most of the machine's or container's memory."""
 
     def __post_init__(self) -> None:
-        """Refuse numbers that nothing can run with.
+        """Refuse numbers with which the service cannot run.
 
         Raises:
             CannotServeError: the message names the setting.
@@ -74,8 +74,8 @@ class Service(Protocol):
 
         Args:
             method: its full name on the wire, `/scoreguard.v1.ScoringService/ScoreDefended`.
-            request: the message that the method takes; it is not changed.
-            seconds: time that the caller waits.
+            request: the message that the method takes; it is not modified.
+            seconds: how long the caller waits.
 
         Raises:
             StatusError: it failed.

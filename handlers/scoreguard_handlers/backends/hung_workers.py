@@ -1,7 +1,7 @@
-"""Workers that do not stop although nobody waits for what they are at: ended, so that TorchServe replaces them.
+"""End workers that do not stop although their callers have gone, so that TorchServe replaces them.
 
-A worker stops by itself between two nodes of a graph. What hangs in one node, or in a library, would keep it until
-TorchServe's own limit, minutes later.
+A worker stops by itself between two nodes of a graph. One that hangs in a single node, or in a library, would stay busy
+until TorchServe's own limit, minutes later.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ logger = logging.getLogger(__name__)
 
 
 class HungWorkers:
-    """Looks at the board every half second, from a task of the event loop."""
+    """Checks the board every half second, in a task of the event loop."""
 
     def __init__(self, watched: Callable[[], tuple[FolderBoard, int]], overdue_seconds: float) -> None:
         self._watched, self._overdue_seconds = watched, overdue_seconds
         self.ended: list[int] = []
-        """Process ids of workers that were ended here, the last ones."""
+        """Process ids of the workers most recently ended here."""
         self._task = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Look no more."""
+        """Stop checking."""
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -42,7 +42,7 @@ class HungWorkers:
             await asyncio.sleep(_LOOK_SECONDS)
             try:
                 self._look()
-            except Exception:  # one look that fails must not be the last
+            except Exception:  # a failed check must not be the last
                 logger.exception("cannot look after the workers")
 
     def _look(self) -> None:
@@ -53,7 +53,7 @@ class HungWorkers:
                 board.erase(note.pid)
 
     def _end(self, pid: int, parent: int, seconds: float) -> bool:
-        """By SIGKILL, since what hangs in a library hears no other signal; False if there is no such worker."""
+        """End a worker by SIGKILL, since a hanging library ignores other signals; return False if it does not exist."""
         try:
             worker = psutil.Process(pid)
             if parent not in {ancestor.pid for ancestor in worker.parents()}:

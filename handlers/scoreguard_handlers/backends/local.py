@@ -1,7 +1,7 @@
 """The chain in this process, on threads: no Java, no worker processes.
 
-A thread cannot be ended from outside: one that hangs in a single node of a graph is out of service until it comes back,
-and what takes too much memory takes the whole process. TorchServe's worker processes have neither limit.
+A thread cannot be ended from outside: one that hangs in a single node of a graph is out of service until it returns,
+and work that takes too much memory ends the whole process. TorchServe's worker processes have neither limit.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scoreguard_handlers.worker.worker import Worker
 
 
 class Runner(Protocol):
-    """What a loaded archive can do; thread-safe."""
+    """The interface of a loaded archive; thread-safe."""
 
     def answer(self, pieces: Sequence[Piece]) -> WorkerResponse:
         """Answer every piece."""
@@ -29,15 +29,15 @@ class Runner(Protocol):
 
 
 class LocalBackend:
-    """Workers on a thread pool; the graphs let go of the interpreter while they run."""
+    """Workers on a thread pool; graphs release the GIL while they run."""
 
     name = "local"
     max_batch = 1
-    """A call costs next to nothing here, so requests never share one."""
+    """A call costs almost nothing here, so requests never share one."""
 
     def __init__(self, runners: Mapping[str, Runner], *, workers: int, board: Board | None = None) -> None:
         self.workers, self.board = workers, board or MemoryBoard()
-        # One waits behind each thread, so that none idles while the event loop turns.
+        # One call waits behind each thread, so no thread idles while the event loop catches up.
         self.calls = 2 * workers
         self._runners = dict(runners)
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix=THREAD_NAME)
@@ -47,7 +47,7 @@ class LocalBackend:
         """Load every archive.
 
         Raises:
-            IntegrityError: an archive is not what its manifest says.
+            IntegrityError: an archive does not match its manifest.
         """
         board = MemoryBoard()
         runners = {
@@ -61,20 +61,20 @@ class LocalBackend:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._runners[metric].answer, pieces)
 
     async def ready(self, metric: str) -> None:
-        """Threads of this process are up for as long as it is."""
+        """Return at once: the threads are up as long as this process."""
 
     def on_down(self, listener: Callable[[], None]) -> None:
-        """Never: the workers are threads of this process."""
+        """Ignore the listener: the workers are threads of this process and never down."""
 
     async def failed(self) -> str:
-        """Never: what breaks this backend ends the process."""
+        """Wait forever: a failure of this backend ends the process."""
         never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         return await never
 
     async def close(self) -> None:
-        """Take no more calls; those that run end with their deadline."""
+        """Accept no more calls; running ones end at their deadline."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def join(self) -> None:
-        """After `close`: block until no thread of it is left."""
+        """Block until no thread is left; call it after `close`."""
         self._pool.shutdown(wait=True)

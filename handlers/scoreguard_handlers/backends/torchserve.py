@@ -33,9 +33,9 @@ from scoreguard_handlers.worker.wire import header
 
 PREDICTIONS: Final = "/org.pytorch.serve.grpc.inference.InferenceAPIsService/Predictions"
 _MAP_VALUE: Final = 2
-"""Number of the value in an entry of a protobuf map; the key is 1."""
+"""Field number of the value in a protobuf map entry; the key has 1."""
 _MARGIN_SECONDS: Final = 2.0
-"""A worker that stops, or is ended, after the deadline needs a moment to say so."""
+"""Extra time after the deadline, in which a worker that stops, or is ended, can report it."""
 _OPTIONS: Final = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
@@ -46,7 +46,7 @@ _OPTIONS: Final = (
 
 
 class TorchServeBackend:
-    """One TorchServe, all its metrics."""
+    """One TorchServe with all its metrics."""
 
     name = "torchserve"
 
@@ -65,15 +65,15 @@ class TorchServeBackend:
         """Start TorchServe on the model store.
 
         Raises:
-            StartupError: it does not come up.
+            StartupError: it does not start.
         """
-        # The archives that were verified, wherever they lie: not what the model store holds by now.
+        # The verified archives, which may have been copied, not what the model store holds by now.
         store = next(iter(catalogue.values())).archive.path.parent
         return cls(await TorchServeSupervisor.start(replace(config, model_store=store), list(catalogue)), config)
 
     @property
     def server(self) -> TorchServeProcess:
-        """The TorchServe of now; another one after a restart."""
+        """The current TorchServe; a different one after a restart."""
         return self._supervisor.server
 
     def _connect(self, server: TorchServeProcess) -> None:
@@ -94,7 +94,7 @@ class TorchServeBackend:
 
     async def run(self, metric: str, pieces: Sequence[Piece]) -> WorkerResponse:
         """Run one call on some worker of the metric."""
-        # For as long as a worker may be at it, so that what is under way is known.
+        # For as long as a worker may work on it, so the calls under way are known.
         timeout = _timeout_of(pieces, self._overdue_seconds)
 
         async def send(fields: Mapping[str, bytes]) -> bytes:
@@ -109,18 +109,18 @@ class TorchServeBackend:
             raise ChainFailedError("the worker answered with bytes that are not a WorkerResponse") from error
 
     async def ready(self, metric: str) -> None:
-        """Ask TorchServe for the states of the workers."""
+        """Ask TorchServe for the workers' states."""
         states = [worker.status for worker in await self.server.workers(metric)]
         if READY not in states:
             why = self.server.last_error()
             raise BackendUnavailableError(f"no worker of {metric!r} is ready" + (f": {why}" if why else ""))
 
     def on_down(self, listener: Callable[[], None]) -> None:
-        """Be told when TorchServe ends on its own; it is started again."""
+        """Register a listener that is called when TorchServe ends on its own; it is then restarted."""
         self._supervisor.on_end(listener)
 
     async def failed(self) -> str:
-        """Wait until TorchServe has ended once too often."""
+        """Wait until TorchServe has ended too often."""
         return await self._supervisor.given_up()
 
     async def close(self) -> None:
@@ -130,7 +130,7 @@ class TorchServeBackend:
         await self._supervisor.stop()
 
     def _failure(self, pieces: Sequence[Piece], code: grpc.StatusCode, details: str) -> ServingError:
-        """What the status means; of a dead worker, what its note says."""
+        """Return the error that a status means; for a dead worker, with its note."""
         error = translate(code, details)
         if not _is_death(code, details):
             return error
@@ -143,10 +143,10 @@ class TorchServeBackend:
 
 
 def translate(code: grpc.StatusCode, details: str) -> ServingError:
-    """What TorchServe's status means; its codes alone say little.
+    """Return the error that TorchServe's status means; its codes alone say little.
 
-    A handler's exception comes as UNAVAILABLE "Prediction failed", which retry policies would send again and again;
-    a dead worker comes as INTERNAL, which they would not send again.
+    A handler's exception arrives as UNAVAILABLE "Prediction failed", which retry policies would resend repeatedly; a
+    dead worker arrives as INTERNAL, which they would not resend.
     """
     text = details.splitlines()[0] if details else code.name
     if _is_death(code, details):
@@ -170,7 +170,7 @@ def _is_death(code: grpc.StatusCode, details: str) -> bool:
 
 
 def _prediction(metric: str, fields: Mapping[str, bytes]) -> bytes:
-    """A serialised `TorchServePredictionsRequest`; protobuf would copy each payload three times."""
+    """Serialise a `TorchServePredictionsRequest`; protobuf would copy each payload three times."""
     kind = TorchServePredictionsRequest
     parts = [kind(model_name=metric).SerializeToString()]
     for name, payload in fields.items():

@@ -1,13 +1,13 @@
-"""Waiting for a worker: a bounded, fair queue that drops who has left, and hands out work in fair batches.
+"""Queue work for the workers: bounded and fair, in fair batches, dropping work whose caller has gone.
 
 TorchServe forwards neither deadlines nor cancellations, so its own queue is kept short: about one call per worker is
-under way, and everything else waits here, where an expired or cancelled request costs nothing; see `slots` for what
-may be under way. Who goes first is the fair queue's business, whether there is memory for it the budget's.
+under way, and everything else waits here, where an expired or cancelled request costs nothing. `slots` decides how many
+calls may be under way, the fair queue decides the order, and the memory budget decides whether there is room.
 
-A call to TorchServe costs processor time whatever is in it, so under load several small requests share one. The share
-is what is outstanding divided by the calls that may be under way: one for one caller, and never so much that a worker
-idles beside a full one. Where fewer are waiting than their share, those whose answers just left get a moment to come
-back.
+A call to TorchServe has a fixed CPU cost, so under load several small requests share one. The share is the number of
+outstanding requests divided by the calls that may be under way: one for a single caller, and never so many that one
+worker idles while another is full. If fewer requests than the share are waiting, callers that just received an answer
+get a moment to send the next request.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ UNLIMITED: Final = 1 << 60
 _ID_BITS: Final = 62
 _STOPPED: Final = (code_pb2.DEADLINE_EXCEEDED, code_pb2.CANCELLED)
 _COUNTING: Final = ("score", "gradient")
-"""Answers that say how often the call was sent."""
+"""Kinds of answers that report how often the call was sent."""
 _SUSPECT_SHARE: Final = 4
-"""Work that takes more than this part of the memory is blamed for a worker's death at once."""
+"""Work that takes more than one part in this many of the memory is blamed for a worker's first death."""
 _DRAIN_SECONDS: Final = 0.01
-"""Time between two looks at a queue that waits for the memory of other metrics."""
+"""Time between two checks of a queue that waits for memory used by other metrics."""
 _RETRY_SECONDS: Final = (1.0, 30.0)
-"""Shortest and longest time after which a caller is told to try again."""
+"""Shortest and longest delay that a caller is advised to wait before a retry."""
 logger = logging.getLogger(__name__)
 _WARNINGS: Final = RateLimit()
 
@@ -67,7 +67,7 @@ _WARNINGS: Final = RateLimit()
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Pending:
     request: Received[Request]
-    """As it arrived: a copy beside each image that waits would double the gateway's memory."""
+    """The request as it arrived: copying each waiting image would double the gateway's memory."""
     id: int
     deadline_unix_seconds: float
     answer: asyncio.Future[WorkResult]
@@ -82,7 +82,7 @@ class _Pending:
     waited_ms: float = 0.0
     is_running: bool = False
     tried: bool = False
-    """Whether it was in a call already whose worker died, perhaps over another item."""
+    """Whether it was already in a call whose worker died, perhaps because of another item."""
 
 
 class Dispatcher:
@@ -98,7 +98,7 @@ class Dispatcher:
     ) -> None:
         self.metric = metric
         self.refusal: ServingError | None = None
-        """While set, new requests get this error."""
+        """While this is set, new requests get this error."""
         self._backend, self._config, self._on_unavailable = backend, config, on_unavailable
         self._memory = memory or MemoryBudget(UNLIMITED)
         self._memory.on_room(self._hand_out)
@@ -111,12 +111,12 @@ class Dispatcher:
 
     @property
     def waiting(self) -> int:
-        """Requests in the queue."""
+        """Return the number of requests in the queue."""
         return len(self._waiting)
 
     @property
     def running(self) -> int:
-        """Worker calls under way."""
+        """Return the number of worker calls under way."""
         return len(self._calls)
 
     @property
@@ -126,7 +126,7 @@ class Dispatcher:
 
     @property
     def has_all_at_large_work(self) -> bool:
-        """Whether every worker is at large work that callers still wait for: nothing else can be answered meanwhile."""
+        """Whether every worker runs large work whose callers still wait, so nothing else can be answered meanwhile."""
         now, running = time.time(), [pending for batch in self._calls.values() for pending in batch]
         return self._slots.all_at_large_work and all(pending.deadline_unix_seconds > now for pending in running)
 
@@ -139,14 +139,14 @@ class Dispatcher:
         attempts: int = 1,
         estimate: Estimate | None = None,
     ) -> WorkResult:
-        """Queue work, and wait for its turn and the worker's answer. A caller who leaves takes it along: it is stopped.
+        """Queue work, then wait for its turn and for the worker's answer. If the caller leaves, the work is stopped.
 
         Args:
             request: the piece of work.
-            seconds: time that the caller waits; None = the default.
-            caller: whose work this is; callers share the workers evenly.
-            attempts: how often the caller's channel has sent it; the answer repeats it.
-            estimate: what it will cost; None = next to nothing.
+            seconds: how long the caller waits; None = the default.
+            caller: the owner of the work; callers share the workers evenly.
+            attempts: how often the caller's channel has sent it; the answer repeats this number.
+            estimate: what it will cost; None = almost nothing.
 
         Raises:
             ServingError: refused, too late, or failed as a whole; an item's own failure is in the result.
@@ -166,7 +166,7 @@ class Dispatcher:
             self._leave(pending)
 
     async def drain(self) -> None:
-        """Refuse what comes, and wait for what is here."""
+        """Refuse new work, and wait for the work already accepted."""
         self.refusal = BackendUnavailableError("the server is stopping; call another one")
         while self._calls or len(self._waiting):
             await asyncio.wait([*self._calls]) if self._calls else await asyncio.sleep(_DRAIN_SECONDS)
@@ -217,7 +217,7 @@ class Dispatcher:
             )
 
     def _make_room(self, caller: str) -> None:
-        """In a full queue the caller who has filled it gives way to one who has not."""
+        """Make room in a full queue: the caller with most work gives way to one with less."""
         full = self._full("", self.waiting, self._config.queue_limit)
         last = self._waiting.last_of_greediest(caller)
         if last is None:
@@ -239,7 +239,7 @@ class Dispatcher:
         )
 
     def _hand_out(self) -> None:
-        """Start as many calls as may run, each with its share."""
+        """Start as many calls as may run, each with its share of requests."""
         while (head := self._next()) is not None:
             share = self._share(head)
             if not head.is_large and self.waiting < share and self._linger():
@@ -247,7 +247,7 @@ class Dispatcher:
             self._start(self._take(head, share))
 
     def _next(self) -> _Pending | None:
-        """The first in the queue that may start now."""
+        """Return the first request in the queue that may start now."""
         if not len(self._waiting) or self._slots.is_full:
             return None
         for pending in self._waiting:
@@ -264,7 +264,7 @@ class Dispatcher:
         return min(self._backend.max_batch, math.ceil(outstanding / self._backend.calls))
 
     def _linger(self) -> bool:
-        """Whether to wait a moment for more; the same moment is granted once."""
+        """Whether to wait a moment for more requests; each wait is granted once."""
         if self._lingering is None:
             loop = asyncio.get_running_loop()
             self._lingering = loop.call_later(self._config.linger_seconds, self._hand_out)
@@ -307,7 +307,7 @@ class Dispatcher:
         self._hand_out()
 
     def _leave(self, pending: _Pending) -> None:
-        """A caller has his answer, or does not wait for it any more."""
+        """Clean up after a caller that has its answer or has gone."""
         if pending in self._waiting:
             self._remove(pending)
         elif pending.is_running and pending.answer.cancelled():
@@ -327,7 +327,7 @@ class Dispatcher:
         except WorkerDiedError as error:
             self._unavailable(error)
             self._blame(batch, error)
-        except Exception as error:  # whatever it was, the callers must hear of it
+        except Exception as error:  # any failure must reach the callers
             failure = as_serving_error(error)
             if isinstance(failure, BackendUnavailableError):
                 self._unavailable(failure)
@@ -350,10 +350,10 @@ class Dispatcher:
         self._on_unavailable()
 
     def _blame(self, batch: list[_Pending], error: WorkerDiedError) -> None:
-        """Whose work killed the worker hears of it; the rest is done again, one piece at a time."""
+        """Fail the work that killed the worker; repeat the rest, one piece at a time."""
         suspects = [pending for pending in batch if pending.id in error.items] or batch
         if len(suspects) > 1 and not any(pending.tried for pending in suspects):
-            suspects = []  # alone, the guilty one will be found
+            suspects = []  # run one by one, the cause will be found
         for pending in batch:
             if pending in suspects:
                 _fail([pending], self._verdict(pending, error) or error)
@@ -380,16 +380,16 @@ def _piece_of(pending: _Pending) -> Piece:
 
 
 def _group_of(request: Request) -> Hashable:
-    """Only requests of the same cost share a call: a cheap one must not wait for an expensive neighbour."""
+    """Only requests of the same cost share a call: a cheap one must not wait for an expensive one."""
     if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
-        return object()  # the answer is big: it travels alone
+        return object()  # the answer is big: it is sent alone
     if request.HasField("smoothing"):
-        return object()  # the work of many images: nobody should wait behind it
+        return object()  # costs as much as many images: nothing should wait behind it
     return request.return_undefended_score, tuple(map(Step.from_message, request.defences))
 
 
 def _complete(result: WorkResult, pending: _Pending) -> None:
-    """Add what the gateway knows of the work to the worker's answer."""
+    """Add the gateway's facts about the work to the worker's answer."""
     kind = result.WhichOneof("result")
     if kind is None or kind == "status":
         return

@@ -1,4 +1,4 @@
-"""What every call answers, whoever carries it: gRPC, or the process itself."""
+"""The answer to every call, over gRPC or within the process."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ from scoreguard_handlers.worker.received import Received, ReceivedBatch
 from scoreguard_handlers.worker.request_check import Request, check_batch
 
 OnRefused = Callable[[ScoreDefendedRequest, Caller, status_pb2.Status], None]
-"""Is told of every item of a batch or stream that gets an error."""
+"""Called for every item of a batch or stream that gets an error."""
 
 
 class Answers:
-    """The answers of one service, from its queues."""
+    """Answers the calls of one service, from its queues."""
 
     def __init__(self, router: RequestRouter, config: ServeConfig, on_refused: OnRefused = lambda *_: None) -> None:
         self._router, self._config, self._on_refused = router, config, on_refused
 
     async def score(self, request: Received[ScoreDefendedRequest], caller: Caller) -> ScoreDefendedResponse:
-        """Purify one image and score the result; raises what becomes the call's status."""
+        """Purify one image and score the result; an exception becomes the call's status."""
         return succeeded(await self._routed(request, caller)).score
 
     async def purify(self, request: Received[PurifyRequest], caller: Caller) -> PurifyResponse:
-        """Purify one image; raises what becomes the call's status."""
+        """Purify one image; an exception becomes the call's status."""
         return succeeded(await self._routed(request, caller)).purify
 
     async def gradient(self, request: Received[ScoreGradientRequest], caller: Caller) -> ScoreGradientResponse:
-        """Score and derivative of one image; raises what becomes the call's status."""
+        """Compute score and derivative of one image; an exception becomes the call's status."""
         return succeeded(await self._routed(request, caller)).gradient
 
     async def score_all(self, request: ReceivedBatch, caller: Caller) -> list[Outcome]:
         """Score N images, each with its own status.
 
         Raises:
-            InvalidRequestError: there are too many.
+            InvalidRequestError: there are too many images.
         """
         check_batch(len(request.requests))
 
@@ -74,7 +74,7 @@ class Answers:
         return in_order(messages, one, self._router.window)
 
     async def catalogue(self) -> ListMetricsResponse:
-        """What is deployed."""
+        """Return what is deployed."""
         return ListMetricsResponse(
             metrics=[deployment.describe() for deployment in self._router.catalogue.values()],
             server_version=server_version(),
@@ -90,7 +90,7 @@ class Answers:
     async def _outcome(self, request: Received[ScoreDefendedRequest], caller: Caller) -> Outcome:
         try:
             return await self.score(request, caller)
-        except Exception as error:  # whatever it was, the other items go on
+        except Exception as error:  # after any error, the other items continue
             return self._refused(request.head, caller, error)
 
     def _refused(self, request: ScoreDefendedRequest, caller: Caller, error: Exception) -> Outcome:
@@ -100,7 +100,7 @@ class Answers:
 
 
 def succeeded(result: WorkResult) -> WorkResult:
-    """The same result, if it is not a status.
+    """Return the result unchanged, if it is not a status.
 
     Raises:
         StatusError: it is.
@@ -111,7 +111,7 @@ def succeeded(result: WorkResult) -> WorkResult:
 
 
 def server_version() -> str:
-    """Version of the installed distribution; 0 where the sources run uninstalled."""
+    """Return the version of the installed distribution; 0 if the sources run uninstalled."""
     try:
         return version("scoreguard")
     except PackageNotFoundError:

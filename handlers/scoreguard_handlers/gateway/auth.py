@@ -13,17 +13,17 @@ from scoreguard_handlers.gateway.tokens import TokenFile
 
 _SCHEME: Final = "bearer"
 _OPEN: Final = ("/grpc.health.", "/grpc.reflection.")
-"""Probes and tools carry no metadata."""
+"""Services that need no token: probes and tools send no metadata."""
 _ADVICE: Final = "send the metadata 'authorization: Bearer TOKEN'"
 
 
 def is_open_to_all(method: str) -> bool:
-    """Whether a method, by its full name, wants no token."""
+    """Whether a method, by its full name, needs no token."""
     return method.startswith(_OPEN)
 
 
 class TokenInterceptor(grpc.aio.ServerInterceptor):
-    """Refuses calls that carry no accepted token with UNAUTHENTICATED."""
+    """Refuses calls without an accepted token with UNAUTHENTICATED."""
 
     def __init__(self, tokens: TokenFile, telemetry: Telemetry) -> None:
         self._tokens, self._telemetry = tokens, telemetry
@@ -40,17 +40,17 @@ class TokenInterceptor(grpc.aio.ServerInterceptor):
         async def refused(_: Any, context: Context) -> NoReturn:
             await self.reject(context, method, context.peer(), reason)
 
-        # This kind of handler answers before the caller's first message.
+        # This kind of handler can answer before the caller's first message.
         return grpc.stream_unary_rpc_method_handler(refused)
 
     async def reject(self, context: Context, method: str, peer: str, reason: str) -> NoReturn:
-        """End a call, and note it."""
+        """End a call and log it."""
         self._telemetry.rejected(method=method, peer=peer, reason=reason)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, _ADVICE)
-        raise RuntimeError("abort returned")  # it never does
+        raise RuntimeError("abort returned")  # it never returns
 
     def reason_against(self, metadata: Any) -> str:
-        """Why a call is refused, in a word; empty where it is not. gRPC bounds the size of the metadata."""
+        """Return a keyword for why a call is refused; empty if it is not. gRPC bounds the size of the metadata."""
         values = [value for key, value in metadata if key == "authorization"]
         if not values:
             return "missing"

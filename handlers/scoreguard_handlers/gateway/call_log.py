@@ -1,4 +1,4 @@
-"""One log line for a call that ended: who asked for what, what came of it, and how long it took."""
+"""Write one log line per finished call: the caller, the request, the outcome, and the time it took."""
 
 from __future__ import annotations
 
@@ -26,40 +26,40 @@ _OURS: Final = {
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.DATA_LOSS,
 }
-"""Codes that an operator should hear of; the others are the caller's affair."""
+"""Codes that an operator should see; the others concern only the caller."""
 
 
 def new_request_id() -> str:
-    """A name for a request whose caller gave none."""
+    """Return an id for a request whose caller gave none."""
     return secrets.token_hex(8)
 
 
 @dataclass(kw_only=True)
 class CallFacts:
-    """What is known of one call."""
+    """The facts about one call."""
 
     method: str
     peer: str
     request: Any = None
-    """The message, or the messages of a batch, where the call has one."""
+    """The message, or the messages of a batch, if the call has one."""
     request_id: str = ""
-    """The caller's name for the request; a new one where it gave none."""
+    """The caller's id for the request; a new one if it gave none."""
     code: grpc.StatusCode = grpc.StatusCode.OK
     message: str = ""
-    """What the caller was told."""
+    """The message that the caller got."""
     milliseconds: float = 0.0
     unreadable: bool = False
-    """Whether the caller sent bytes that are no message."""
+    """Whether the caller sent bytes that are not a valid message."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further facts, for example the number of items."""
 
     def __post_init__(self) -> None:
-        """Name the request."""
+        """Fill in the request id."""
         self.request_id = self.request_id or getattr(self.request, "request_id", "") or new_request_id()
 
 
 class CallLog:
-    """Writes the lines; refusals that are the service's fault as warnings, at most one of a kind in a second."""
+    """Writes the lines; refusals that are the service's fault as warnings, at most one of a kind per second."""
 
     def __init__(self, slow_seconds: float = 5.0) -> None:
         self._slow_ms = slow_seconds * 1000
@@ -77,13 +77,13 @@ class CallLog:
             _info("call", lambda: _facts(call))
 
     def rejected(self, *, method: str, peer: str, reason: str) -> None:
-        """Log a caller that may not call; never what it offered."""
+        """Log an unauthorised caller, but never the token that it sent."""
         facts = {"reason": reason, "peer": peer_of(peer), "method": shown(method.rpartition("/")[2])}
         warn(logger, self._limit, "rejected caller", ("rejected", reason), facts)
 
 
 def peer_of(peer: str) -> str:
-    """`ipv4:127.0.0.1:5000` and `ipv6:%5B::1%5D:5000` as people write them."""
+    """Format `ipv4:127.0.0.1:5000` and `ipv6:%5B::1%5D:5000` as people write them."""
     scheme, _, rest = peer.partition(":")
     text = rest if scheme in {"ipv4", "ipv6"} else peer
     return shown(text.replace("%5B", "[").replace("%5D", "]"))

@@ -1,4 +1,4 @@
-"""What all gRPC methods share: errors to status, time left, and a window of items under way."""
+"""Shared by all gRPC methods: errors to status, time left, and a window of items under way."""
 
 from __future__ import annotations
 
@@ -22,51 +22,51 @@ Context = grpc.aio.ServicerContext[Any, Any]
 S = TypeVar("S")
 T = TypeVar("T")
 REQUEST_ID_KEY: Final = "scoreguard-request-id"
-"""Trailing metadata: the name under which the server logged a request whose caller gave it none."""
+"""Trailing metadata: the id under which the server logged a request whose caller gave none."""
 _LONGEST_COUNT: Final = 10
-"""Characters of a number that is still worth reading."""
+"""Most characters of a number that is parsed."""
 _MOST_ATTEMPTS: Final = 1000
-"""More than any channel makes."""
+"""Upper bound on attempts: more than any channel makes."""
 _CODES: Final = {code.value[0]: code for code in grpc.StatusCode}
 AT_THE_DEADLINE_SECONDS: Final = 0.2
 """gRPC cancels a call at its deadline; a cancellation this close before it counts as one."""
 _FOREVER_SECONDS: Final = 1e8
-"""gRPC says "centuries" where the caller set no deadline."""
+"""gRPC reports centuries as the time left if the caller set no deadline."""
 
 
 def status_of(error: Exception) -> status_pb2.Status:
-    """The wire status of anything that was raised."""
+    """Return the wire status of any exception."""
     return error.status if isinstance(error, StatusError) else to_status(as_serving_error(error))
 
 
 def status_code(number: int) -> grpc.StatusCode:
-    """GRPC's code of a number; UNKNOWN for a number that is none."""
+    """Return gRPC's code for a number; UNKNOWN for an invalid one."""
     return _CODES.get(number, grpc.StatusCode.UNKNOWN)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Caller:
-    """Who calls, and until when: read once, while the call is sure to be there.
+    """The caller and its deadline, read once, while the call is known to exist.
 
-    A call that has ended is freed, and asking its context for the peer then ends the process. Work that a call started
-    may go on for a moment after it, so nothing but the method itself may look at the context.
+    A call that has ended is freed, and asking its context for the peer then crashes the process. Work that a call
+    started may continue for a moment after it, so only the method itself may use the context.
     """
 
     peer: str
     """The connection."""
     name: str
-    """The token where there is one, so that more connections are no larger share; else the connection."""
+    """The token if there is one, so that more connections give no larger share; otherwise the connection."""
     attempts: int
-    """How often the call was sent until it arrived here: gRPC counts what its channels send again in the metadata."""
+    """How often the call was sent until it arrived here: gRPC channels count their retries in the metadata."""
     deadline: float | None
     """When the caller gives up (`time.monotonic`); None = never."""
 
     @classmethod
     def of(cls, context: Context) -> Self:
-        """Read it; only at the start of a method, before anything is awaited."""
+        """Read it from the context; call this only at the start of a method, before anything is awaited."""
         metadata, peer, left = dict(context.invocation_metadata() or ()), context.peer(), context.time_remaining()
         given = str(metadata.get("grpc-previous-rpc-attempts", "0"))
-        # Anybody may send anything under this name.
+        # A caller may send any value under this name.
         counts = given.isascii() and given.isdecimal() and len(given) < _LONGEST_COUNT
         return cls(
             peer=peer,
@@ -77,7 +77,7 @@ class Caller:
 
     @property
     def seconds_left(self) -> float | None:
-        """Time until the caller gives up; None if it never does."""
+        """Return the time until the caller gives up; None if it never does."""
         return None if self.deadline is None else self.deadline - time.monotonic()
 
 
@@ -96,7 +96,7 @@ async def answer(
             if left is not None and left < AT_THE_DEADLINE_SECONDS:
                 facts.code = grpc.StatusCode.DEADLINE_EXCEEDED
             raise
-        except Exception as error:  # whatever it was, the caller gets a status
+        except Exception as error:  # the caller gets a status for any error
             status = status_of(error)
             facts.code, facts.message = status_code(status.code), status.message
     return await _abort(context, rpc_status.to_status(status))
@@ -116,7 +116,7 @@ async def _abort(context: Context, status: grpc.Status) -> NoReturn:
 async def in_order(
     items: AsyncIterator[S], work: Callable[[S], Coroutine[Any, Any, T]], window: int
 ) -> AsyncGenerator[T, None]:
-    """Work on at most `window` items at once, and yield the answers in the order of the items."""
+    """Process at most `window` items at once, and yield the answers in the order of the items."""
     slots = asyncio.Semaphore(window)
     tasks: asyncio.Queue[asyncio.Task[T] | None] = asyncio.Queue()
     reader = asyncio.create_task(_read(items, work, slots, tasks))
@@ -131,7 +131,7 @@ async def in_order(
 
 
 async def each(items: Iterable[S]) -> AsyncIterator[S]:
-    """The items of a list, as a stream."""
+    """Yield the items of a list as a stream."""
     for item in items:
         yield item
 
@@ -142,7 +142,7 @@ async def _read(
     slots: asyncio.Semaphore,
     tasks: asyncio.Queue[asyncio.Task[T] | None],
 ) -> None:
-    """Start an item when a slot is free; the slot comes back when the answer was passed on."""
+    """Start an item when a slot is free; the slot is released when the answer has been passed on."""
     try:
         await slots.acquire()
         async for item in items:

@@ -1,6 +1,6 @@
-"""What a piece of work will cost, before anybody does it: pixels, worker time, and memory of a worker.
+"""Estimate what a piece of work will cost before it runs: pixels, worker time, and worker memory.
 
-The pixels come from the tensor's shape or the file's header; nothing is decoded. Time is pixels times runs of each
+The pixels come from the tensor's shape or the file's header; nothing is decoded. Time is pixels times the runs of each
 stage times the stage's rate, which is learnt from the answers. Memory is pixels times measured bytes
 (`benchmarks/memory.py`; docs/large-images.md has the table).
 """
@@ -25,16 +25,16 @@ from scoreguard_handlers.worker.request_check import Request, smoothing_of
 from scoreguard_handlers.worker.wire import Buffer
 
 _AT_ONCE: Final = (b"\x89PNG", b"\xff\xd8")
-"""How files begin whose short headers are read in microseconds; all others are read on a thread."""
+"""First bytes of files whose short headers are read in microseconds; all others are read on a thread."""
 _AT_ONCE_BYTES: Final = 1 << 15
 _HEADER_SECONDS: Final = 1.0
 _GRADIENT_RUNS: Final = 3
-"""A derivative costs about two runs more."""
+"""Runs of a stage for a gradient: the derivative costs about two more."""
 _SECONDS: Final = 0.25
-"""Rate of a stage that was never seen, in seconds for a megapixel: that of a small network on one core."""
+"""Rate of a stage not seen before, in seconds per megapixel: that of a small network on one core."""
 _DECODE_SECONDS: Final = 0.03
 _WEIGHT: Final = 0.3
-"""Of a new observation in a rate; less for a small image, whose time is mostly not its pixels'."""
+"""Weight of a new observation in a rate; less for a small image, whose time is mostly overhead."""
 _WEIGHT_PIXELS: Final = 0.25
 DECODE: Final = "decode"
 METRIC: Final = "metric"
@@ -43,19 +43,19 @@ SMOOTHING: Final = "smoothing"
 
 # Bytes of a worker's memory for one pixel, from `benchmarks/memory.py`.
 _DECODED: Final = 16
-"""Integers while decoding, then float32 planes. An array is read where the message lies: its planes alone are 12."""
+"""Integers while decoding, then float32 planes. An array is read in the message itself: its planes alone are 12."""
 _METRIC: Final = 136
 _METRICS: Final = {"lite": 56, "nima": 8, "niqe": 136}
-"""Of metrics that were measured; others are taken to be like the largest."""
+"""Measured metrics; others are assumed to be like the largest."""
 _STEP: Final = 56
 _STEPS: Final = {
     "blur": 24, "fcn-filter": 200, "flip": 16, "quantise": 24, "resize": 16, "rotate": 24, "upscale": 24,
 }  # fmt: skip
-"""Of steps that take less, or more."""
+"""Steps that take less or more than that."""
 _TILED: Final = 32
 """A step in tiles holds its parts and their join ..."""
 _TILE: Final = 1024
-"""... and works on one tile, whose pixels take this much: 400 to 6000 were measured."""
+"""... and processes one tile, whose pixels take this much each: 400 to 6000 were measured."""
 _GRADIENT: Final = 360
 _PURIFIED_PNG: Final = 20
 _PURIFIED_FLOAT: Final = 60
@@ -66,21 +66,21 @@ class Estimate:
     """What one piece of work will cost."""
 
     megapixels: float = 0.0
-    """Of the image; 0 where it cannot be read or will be refused."""
+    """Pixels of the image; 0 if it cannot be read or will be refused."""
     runs: Mapping[str, float] = field(default_factory=dict)
     """Runs of each stage over the whole image, by the stage's name without parameters."""
     memory_bytes: int = 0
-    """Memory of a worker at its peak."""
+    """Peak memory of the worker."""
 
 
 class Rates:
-    """Seconds that a stage takes for a megapixel, learnt from what it took."""
+    """Seconds per megapixel of each stage, learnt from past timings."""
 
     def __init__(self) -> None:
         self._rates: dict[str, float] = {DECODE: _DECODE_SECONDS}
 
     def seconds(self, estimate: Estimate) -> float:
-        """Time that a worker will need."""
+        """Estimate the time that a worker will need."""
         return sum(
             runs * estimate.megapixels * self._rates.get(stage, _SECONDS) for stage, runs in estimate.runs.items()
         )
@@ -100,7 +100,7 @@ class Rates:
                 self._rates[stage] = before + weight * (seconds / (runs * estimate.megapixels) - before)
 
     def stopped(self, estimate: Estimate, seconds: float) -> None:
-        """Take into account that work took this long and was not done: its unknown stages cost more than that."""
+        """Take into account that work ran this long without finishing: its unknown stages cost more than that."""
         unknown = [stage for stage in estimate.runs if stage not in self._rates]
         known = {stage: runs for stage, runs in estimate.runs.items() if stage in self._rates}
         left = seconds - self.seconds(replace(estimate, runs=known))
@@ -112,7 +112,7 @@ class Rates:
 async def estimate(
     received: Received[Request], steps: Sequence[ResolvedStep], *, metric: str, max_pixels: int
 ) -> Estimate:
-    """What a request to a metric will cost; a file's header is read on a thread unless that takes microseconds."""
+    """Estimate a request's cost for a metric; a file's header is read on a thread unless that takes microseconds."""
     request, pixels = received.head, await _pixels(received)
     if not 0 < pixels <= max_pixels:
         return Estimate()
@@ -132,12 +132,12 @@ async def _pixels(received: Received[Request]) -> int:
 
 
 def _header_pixels(data: Buffer) -> int:
-    """As the worker will read it: with no pixel allowed, the reader says how many there are and decodes none."""
+    """Count pixels with the worker's reader: with no pixel allowed, it reports their number and decodes none."""
     try:
         read_image(bytes(data), max_pixels=0, max_seconds=_HEADER_SECONDS)
     except ImageLimitError as error:
         return int(error.value) if error.what == "pixels" else 0
-    except Exception:  # whatever is wrong with it, the worker says so in its own words
+    except Exception:  # the worker will report what is wrong with it
         return 0
     return 0
 
@@ -156,7 +156,7 @@ def _runs(request: Request, steps: Sequence[ResolvedStep]) -> dict[str, float]:
 
 
 def _step_runs(step: ResolvedStep) -> int:
-    """A diffusion runs its denoiser again and again."""
+    """Return how often a step runs its graph: a diffusion runs its denoiser repeatedly."""
     if not is_diffusion(step):
         return 1
     numbers = dict(step.values)
@@ -164,7 +164,7 @@ def _step_runs(step: ResolvedStep) -> int:
 
 
 def _bytes(request: Request, steps: Sequence[ResolvedStep], metric: str) -> float:
-    """Bytes for one pixel at the peak."""
+    """Return the peak bytes per pixel."""
     if isinstance(request, ScoreGradientRequest):
         return _DECODED + _GRADIENT + _STEP * len(steps)
     stages, left = [0.0], 1.0
@@ -181,13 +181,13 @@ def _bytes(request: Request, steps: Sequence[ResolvedStep], metric: str) -> floa
 
 
 def _tile_bytes(step: ResolvedStep, pixels: int) -> int:
-    """What a step that works in tiles takes for one of them."""
+    """Return the memory that a step in tiles takes for one tile."""
     tiling = tiling_of(step)
     return 0 if tiling is None else _TILE * min(pixels, tiling.size**2)
 
 
 def _pixels_left(step: ResolvedStep) -> float:
-    """Of each pixel, after a step that makes images smaller for good."""
+    """Return the share of pixels left after a step that permanently shrinks images."""
     values = step.step.numbers
     if step.facts.size_preserving or values.get("restore"):
         return 1.0

@@ -1,4 +1,4 @@
-"""What may be offered to a network: tokens only under encryption, gradients only to callers that prove who they are."""
+"""Check what is exposed to a network: tokens only with encryption, gradients only to authenticated callers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ logger = logging.getLogger(__name__)
 
 
 def check_exposure(config: ServeConfig) -> None:
-    """Refuse what would be open to a network by mistake; warn where anybody may score.
+    """Refuse a configuration that exposes too much to a network; warn if anybody may score.
 
     Raises:
-        StartupError: tokens would travel in the clear, or anybody could ask for gradients; or the host is unknown.
+        StartupError: tokens would be sent in clear text, or anybody could request gradients, or the host is unknown.
     """
     if is_loopback(config.host):
         return
@@ -36,7 +36,7 @@ def check_exposure(config: ServeConfig) -> None:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches the address.
+    """Whether only this machine can reach the address.
 
     Raises:
         StartupError: the host is unknown.

@@ -1,9 +1,9 @@
-"""Weighted fair queueing: whoever has had least goes first.
+"""Weighted fair queueing: the caller that has had least service goes first.
 
 Each caller's work of one order of magnitude is a flow, and flows share the workers evenly by cost (Demers, Keshav &
-Shenker, "Analysis and simulation of a fair queueing algorithm", 1989). A piece of work gets the moment when it would
-be finished if all flows ran side by side, and the earliest goes first: small work passes large work, a caller with much
-work does not hold up one with little, and nobody waits for ever.
+Shenker, "Analysis and simulation of a fair queueing algorithm", 1989). A piece of work is stamped with the time at
+which it would finish if all flows ran in parallel, and the earliest goes first: small work passes large work, a caller
+with much work does not hold up one with little, and no work starves.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dataclasses import dataclass, field
 from typing import Final, Generic, Protocol, TypeVar
 
 _LEAST: Final = 1e-3
-"""Cost in seconds of work that seems to cost nothing."""
+"""Minimum cost in seconds, for work that seems to cost nothing."""
 _FIRST: Final = -math.inf
 Flow = tuple[str, int]
 
 
 class Work(Protocol):
-    """What can be queued."""
+    """An item that can be queued."""
 
     caller: str
-    """Whose it is."""
+    """The caller that it belongs to."""
     seconds: float
-    """Worker time that it will take, estimated."""
+    """Estimated worker time."""
 
 
 W = TypeVar("W", bound=Work)
@@ -62,7 +62,7 @@ class FairQueue(Generic[W]):
         return work in self._entries
 
     def __iter__(self) -> Iterator[W]:
-        """What waits, next first."""
+        """Iterate over the waiting work, next first."""
         return (entry.work for entry in sorted(self._entries.values(), key=lambda entry: entry.place))
 
     def put(self, work: W) -> None:
@@ -74,19 +74,19 @@ class FairQueue(Generic[W]):
         self._add(work, flow, cost, finish)
 
     def put_first(self, work: W) -> None:
-        """Queue work that has had its turn already, before everything else."""
+        """Queue work that already had its turn, before everything else."""
         flow = work.caller, 0
         self._active[flow] += 1
         self._add(work, flow, 0.0, _FIRST)
 
     def start(self, work: W) -> None:
-        """Take out a piece of work that is started now: the flows' common clock goes on."""
+        """Remove a piece of work that starts now, and advance the flows' common clock."""
         entry = self._entries.pop(work)
         self._clock += entry.cost / max(1, len(self._active))
         self._left(entry.flow)
 
     def leave(self, work: W) -> None:
-        """Take out a piece of work that nobody waits for any more; what stood behind it in its flow has had less."""
+        """Remove a piece of work whose caller has gone, and credit its cost to its flow."""
         entry = self._entries.pop(work, None)
         if entry is None:
             return
@@ -95,7 +95,7 @@ class FairQueue(Generic[W]):
             self._finishes[entry.flow] -= entry.cost
 
     def last_of_greediest(self, than: str) -> W | None:
-        """What the caller with most work waiting sent last, if that caller has more of it than another would have."""
+        """Return the last work of the caller with most work waiting, if it has more than another caller would have."""
         counts = Counter(entry.work.caller for entry in self._entries.values())
         caller, count = max(counts.items(), key=lambda pair: pair[1], default=("", 0))
         if caller == than or count <= counts[than] + 1:
@@ -110,6 +110,6 @@ class FairQueue(Generic[W]):
         self._active[flow] -= 1
         if not self._active[flow]:
             del self._active[flow]
-        # Flows that have had no more than the clock says start afresh.
+        # Flows that have had no more service than the clock shows start afresh.
         for idle in [f for f, finish in self._finishes.items() if finish <= self._clock and f not in self._active]:
             del self._finishes[idle]

@@ -1,4 +1,4 @@
-"""GradientService: white-box access, registered only where the operator turned it on."""
+"""GradientService: white-box access, registered only if the operator enabled it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class GradientServicer:
     async def ScoreGradient(  # noqa: N802
         self, request: Received[ScoreGradientRequest], context: Context
     ) -> ScoreGradientResponse:
-        """The score and its derivative with respect to the image."""
+        """Return the score and its derivative with respect to the image."""
         caller = Caller.of(context)
         work = self._answers.gradient(request, caller)
         return await answer(self._telemetry, "ScoreGradient", context, caller, request.head, work)

@@ -6,9 +6,9 @@
 | `` and the full names of the services | some metric can score |
 | `scoreguard.v1.ScoringService/METRIC` | this metric can score |
 
-A metric can score while its canary is scored right, or callers get answers in time. It cannot when a canary fails, its
-workers are gone, or nothing was answered in time for a stated span although callers asked. Then its calls are refused
-with UNAVAILABLE at once, since they would wait for workers that hang or crash in a loop; the other metrics go on.
+A metric can score while its canary is scored correctly, or callers get answers in time. It cannot if a canary fails,
+its workers are gone, or no request was answered in time for a configured span. Then its calls are refused with
+UNAVAILABLE at once, since they would wait for workers that hang or crash in a loop; the other metrics continue.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 LIVENESS: Final = "liveness"
 """Name of the check that is true as long as the process answers."""
 SCORING: Final = "scoreguard.v1.ScoringService"
-"""Full name of the service, before a metric's name."""
+"""Full name of the service; precedes a metric's name."""
 logger = logging.getLogger(__name__)
 
 
 class HealthMonitor:
-    """Checks every metric now and then, and keeps the health service honest."""
+    """Checks every metric periodically, and keeps the health service up to date."""
 
     def __init__(
         self, router: RequestRouter, config: HealthConfig, services: Iterable[str], telemetry: Telemetry
@@ -59,11 +59,11 @@ class HealthMonitor:
         router.on_unavailable(lambda metric: suspicions[metric].set())
 
     async def start(self) -> None:
-        """Score every golden vector once, then keep checking.
+        """Score every golden vector once, then keep checking periodically.
 
         Raises:
-            IntegrityError: one is scored wrong.
-            ServingError: one is not scored.
+            IntegrityError: one has a wrong score.
+            ServingError: one could not be scored.
         """
         for watch in self._watches:
             await watch.first()
@@ -73,7 +73,7 @@ class HealthMonitor:
         self._tasks = [asyncio.create_task(self._keep(watch)) for watch in self._watches]
 
     async def stop(self) -> None:
-        """Say NOT_SERVING from here on, and check no more; `liveness` stays until the process ends."""
+        """Report NOT_SERVING from now on, and stop checking; `liveness` stays until the process ends."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -99,7 +99,7 @@ class HealthMonitor:
 
 
 class _MetricWatch:
-    """Finds out whether one metric can score; its dispatcher refuses calls while it cannot."""
+    """Checks whether one metric can score; its dispatcher refuses calls while it cannot."""
 
     def __init__(self, router: RequestRouter, config: HealthConfig, deployment: Deployment) -> None:
         self.metric = deployment.archive.name
@@ -112,7 +112,7 @@ class _MetricWatch:
         self._turns = itertools.count()
 
     async def first(self) -> None:
-        """Score every golden vector; raises what is wrong with one."""
+        """Score every golden vector; raises if one fails."""
         for _ in self._deployment.manifest.golden_vectors:
             await self._canary()
         self.pulse.answered()
@@ -126,7 +126,7 @@ class _MetricWatch:
         self.suspicion.clear()
         try:
             await self._check()
-        except Exception as error:  # an error that nobody foresaw must not freeze the state at SERVING
+        except Exception as error:  # an unforeseen error must not freeze the state at SERVING
             self._unready(str(error))
         else:
             if not self.is_ready:
@@ -134,7 +134,7 @@ class _MetricWatch:
             self.is_ready, self._dispatcher.refusal = True, None
 
     async def _check(self) -> None:
-        """Raise what keeps the metric from scoring now."""
+        """Raise if the metric cannot score now."""
         if self.is_ready and self.pulse.stalled.is_set():
             raise TooLateError(str(self.pulse))
         await self._backend.ready(self.metric)
@@ -145,10 +145,10 @@ class _MetricWatch:
             self.pulse.answered()
 
     async def _canary_beside_callers(self) -> None:
-        """While all workers are busy, a canary in time is good news, and one that is late no worse than a late caller.
+        """Score a canary while all workers are busy: one in time counts as an answer, a late one as a late request.
 
         Raises:
-            TooLateError: nothing was answered in time for the stated span.
+            TooLateError: nothing was answered in time for the configured span.
         """
         if self.pulse.is_fresh or self._dispatcher.has_all_at_large_work:
             return
@@ -191,7 +191,7 @@ class _MetricWatch:
 
 
 async def _first_of(*awaitables: Awaitable[object], seconds: float | None = None) -> None:
-    """Wait until the first is done or the time is over; what was made here is cancelled, a task of the caller not."""
+    """Wait until the first is done or time is up; tasks created here are cancelled, the caller's tasks are not."""
     made = [asyncio.ensure_future(each) for each in awaitables]
     try:
         await asyncio.wait(made, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)

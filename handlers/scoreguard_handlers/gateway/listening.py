@@ -1,4 +1,4 @@
-"""The gRPC server's port: free, closed to oversized messages, and encrypted where asked."""
+"""The gRPC server's port: free, closed to oversized messages, and encrypted if configured."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scoreguard_handlers.config import SecurityConfig, ServeConfig
 from scoreguard_handlers.errors import StartupError
 
 _IPV4_IN_IPV6: Final = "::ffff:"
-"""How an IPv4 peer is written by a socket that listens for both kinds."""
+"""Prefix of an IPv4 peer on a socket that listens for both kinds of address."""
 
 
 def check_port_free(host: str, port: int) -> None:
-    """Confirm that nobody listens on any address of the host; gRPC itself would be content with one of them.
+    """Confirm that the port is free on every address of the host; gRPC itself would accept a single free one.
 
     Raises:
         StartupError: the port is taken or the host is unknown.
@@ -38,13 +38,13 @@ def check_port_free(host: str, port: int) -> None:
 
 
 def server_options(config: ServeConfig) -> list[tuple[str, int]]:
-    """Options of the gRPC server."""
+    """Return the options of the gRPC server."""
     limits = config.connections
     return [
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", -1),
         ("grpc.so_reuseport", 0),
-        # Without it a call sends 64 KB until its message is read, and then all of it; with it, up to 16 MB before.
+        # If disabled, a call sends 64 KB until its message is read, then the rest; if enabled, up to 16 MB beforehand.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_allowed_incoming_connections", limits.max_connections),
         ("grpc.max_concurrent_streams", limits.streams_per_connection),
@@ -61,8 +61,8 @@ def server_options(config: ServeConfig) -> list[tuple[str, int]]:
 def close_connections(port: int) -> None:
     """End every connection to a port of this process.
 
-    A caller sees UNAVAILABLE and may try elsewhere. Where gRPC itself drops a call that arrives while it stops, the
-    caller sees CANCELLED, as if it had hung up itself.
+    A caller sees UNAVAILABLE and may try elsewhere. If gRPC itself drops a call that arrives while it stops, the
+    caller sees CANCELLED, as if it had cancelled the call itself.
     """
     for connection in _established():
         if connection.laddr.port == port:
@@ -70,7 +70,7 @@ def close_connections(port: int) -> None:
 
 
 def hang_up(peer: str) -> None:
-    """End the connection of a peer, as gRPC writes it: `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
+    """End the connection of a peer, given in gRPC's form: `ipv4:127.0.0.1:5000` or `ipv6:%5B::1%5D:5000`."""
     host, _, port = unquote(peer).partition(":")[2].rpartition(":")
     for connection in _established():
         address = connection.raddr.ip.removeprefix(_IPV4_IN_IPV6)
@@ -91,7 +91,7 @@ def _shut_down(descriptor: int) -> None:
 
 
 def authority(host: str, port: int) -> str:
-    """host:port as gRPC writes it; an IPv6 address goes in brackets."""
+    """Return host:port in gRPC's form; an IPv6 address is in brackets."""
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
@@ -119,10 +119,10 @@ def _credentials(security: SecurityConfig) -> grpc.ServerCredentials:
 
 
 def check_tls(security: SecurityConfig) -> None:
-    """Confirm that the TLS files can be used; gRPC would take a key that is not the certificate's, and serve nobody.
+    """Confirm that the TLS files are usable; gRPC would accept a mismatched key and serve nobody.
 
     Raises:
-        StartupError: one cannot be read, is not a PEM file, or they do not belong together.
+        StartupError: one cannot be read, is not a PEM file, or they do not match.
     """
     paths = (security.tls_key, security.tls_cert, security.tls_client_ca)
     for path in paths:
@@ -131,7 +131,7 @@ def check_tls(security: SecurityConfig) -> None:
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     try:
-        # A key with a password would wait for somebody to type it.
+        # For a key with a password, it would wait for somebody to type it.
         context.load_cert_chain(security.tls_cert, security.tls_key, password="")
         if security.tls_client_ca is not None:
             context.load_verify_locations(security.tls_client_ca)

@@ -1,10 +1,10 @@
-"""Reading what callers send: completely, in time, and as the message that the method takes.
+"""Read what callers send: completely, in time, and as the message that the method takes.
 
-gRPC buffers a message until it is complete, shows nothing of it until then, and has no limit on how long that may
-take. It does hand over a *call* at once, so every method is served here as a streaming one, whose message is read on
-request: that starts a clock, and while it is not requested, HTTP/2's flow control lets the caller send no more than
-the first few kilobytes. Bytes that are no message, or hold too much, become INVALID_ARGUMENT; left to gRPC they would
-be UNKNOWN and a traceback in the log.
+gRPC buffers a message until it is complete, exposes nothing of it until then, and has no limit on how long that may
+take. It does pass on a *call* at once, so every method is served here as a streaming one, whose message is read on
+request. The request starts a clock; before it, HTTP/2's flow control lets the caller send no more than the first few
+kilobytes. Bytes that are not a valid message, or hold too much, give INVALID_ARGUMENT; gRPC itself would give UNKNOWN
+and log a traceback.
 """
 
 from __future__ import annotations
@@ -38,24 +38,24 @@ logger = logging.getLogger(__name__)
 _OURS: Final = "/scoreguard."
 _FEWEST_AT_ONCE: Final = 4
 _AGAIN: Final = {"retry_after_seconds": "1"}
-"""Metadata of an overload that passes."""
+"""Metadata of a temporary overload."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unreadable:
-    """Stands in a stream of messages for bytes that are none."""
+    """Placeholder in a stream for bytes that are not a valid message."""
 
     error: ServingError
-    """What to tell the caller."""
+    """The error for the caller."""
 
 
 @dataclass(frozen=True)
 class _Call:
     context: Context
     method: str
-    """Full name on the wire."""
+    """Full method name on the wire."""
     peer: str
-    """Read at the start: of a call that has ended, gRPC can say nothing any more."""
+    """Peer, read at the start: gRPC cannot return it once the call has ended."""
 
     @classmethod
     def of(cls, context: Context, method: str) -> Self:
@@ -63,7 +63,7 @@ class _Call:
 
 
 class MessageReader(grpc.aio.ServerInterceptor):
-    """Stands before every method of a server and reads its messages."""
+    """Wraps every method of a server and reads its messages."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         telemetry: Telemetry,
         door: TokenInterceptor | None = None,
     ) -> None:
-        """Keep the limits; `door` is asked again about each message of a stream, whose token may be revoked."""
+        """Keep the limits; `door` is checked again for each message of a stream, whose token may be revoked."""
         self._config, self._telemetry, self._door = config, telemetry, door
         self._arriving = asyncio.Semaphore(max(_FEWEST_AT_ONCE, config.unfinished_bytes // max_message_bytes))
         self._open_streams = self._held_bytes = 0
@@ -80,7 +80,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         self._guarded: dict[str, Any] = {}
 
     async def intercept_service(self, continuation: Callable[[Any], Awaitable[Any]], handler_call_details: Any) -> Any:
-        """Put the reader before the method that was asked for."""
+        """Put the reader in front of the requested method."""
         handler, method = await continuation(handler_call_details), handler_call_details.method
         if handler is not None and method not in self._guarded:
             self._guarded[method] = self._guard(handler, method)
@@ -104,7 +104,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
                     answer = await handler.unary_unary(message, context)
             except ResourceLimitError as error:
                 return await self._refuse(call, error)
-            # gRPC sends it when this returns, and calls back when the caller has taken it.
+            # gRPC sends it when this returns, and calls back when the caller has received it.
             due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, call.peer)
             taken: Any = lambda _: due.cancel()  # noqa: E731
             context.add_done_callback(taken)
@@ -131,7 +131,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         return behaviour
 
     async def _first(self, call: _Call) -> Any:
-        """The only message of a call, or the end of the call."""
+        """Return the only message of a call, or end the call."""
         seconds = self._config.message_seconds
         try:
             async with asyncio.timeout(seconds):
@@ -153,7 +153,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
         return await self._readable(call, message)
 
     async def _messages(self, call: _Call) -> AsyncIterator[Any]:
-        """The messages of a stream; in our own streams, bytes that are none have their place among the answers."""
+        """Yield the messages of a stream; in our own streams, invalid bytes get their own answer in order."""
         seconds = self._config.stream_idle_seconds
         while True:
             try:
@@ -169,14 +169,14 @@ class MessageReader(grpc.aio.ServerInterceptor):
             yield message if call.method.startswith(_OURS) else await self._readable(call, message)
 
     async def _check_token(self, call: _Call) -> None:
-        """End a stream whose token was revoked since it was opened."""
+        """End a stream whose token has been revoked since it was opened."""
         if self._door and not is_open_to_all(call.method):
             reason = self._door.reason_against(call.context.invocation_metadata() or ())
             if reason:
                 await self._door.reject(call.context, call.method, call.peer, reason)
 
     async def _respond(self, method: Any, request: Any, call: _Call) -> None:
-        """Answer with whatever kind of method it is: one that yields, or one that writes by itself."""
+        """Answer with either kind of method: one that yields, or one that writes by itself."""
         if not inspect.isasyncgenfunction(method):
             await method(request, call.context)
             return
@@ -186,20 +186,20 @@ class MessageReader(grpc.aio.ServerInterceptor):
             try:
                 await call.context.write(response)
             except Exception as error:
-                # Nobody is there any more; gRPC would log its own failure to write as ours.
+                # The caller has gone; gRPC would log its own failure to write as ours.
                 raise asyncio.CancelledError from error
             finally:
                 due.cancel()
 
     def _hang_up(self, peer: str) -> None:
-        """End the connection of a caller who takes no answers."""
+        """End the connection of a caller that does not read its answers."""
         warn(logger, self._limit, "hung up", "hung up", {"peer": peer_of(peer), "reason": "takes no answers"})
         hang_up(peer)
         self._memory.soon()
 
     @contextmanager
     def _held(self, size: int) -> Iterator[None]:
-        """Count the bytes of a request while it is under way; small ones are bounded by the queues."""
+        """Count the bytes of a request while it is under way; the queues bound small ones."""
         limit = self._config.held_bytes
         if size <= LIMITS.request_bytes:
             yield
@@ -240,9 +240,9 @@ class MessageReader(grpc.aio.ServerInterceptor):
 
 
 async def _read(context: Context) -> Any:
-    """The next message.
+    """Return the next message.
 
-    A reading that nobody waits for any more is left to end with its call: gRPC's core writes into it until then.
+    An abandoned read is left to end with its call: gRPC's core writes into it until then.
     """
     reading = asyncio.ensure_future(context.read())
     reading.add_done_callback(_ignore_outcome)
@@ -255,12 +255,12 @@ def _ignore_outcome(reading: asyncio.Future[Any]) -> None:
 
 
 def _size_of(message: Any) -> int:
-    """Bytes of a request; of a message of our own they are known, where protobuf would write it to count them."""
+    """Return the size of a request; it is known for our own messages, while protobuf would serialise to count."""
     return message.size if isinstance(message, Received | ReceivedBatch) else message.ByteSize()
 
 
 def _reader_of(deserialise: Any) -> Callable[[bytes], Any]:
-    """The same deserialiser, with limits, and a value for what it cannot read."""
+    """Wrap a deserialiser with limits; it returns a value for bytes that it cannot read."""
     descriptor = getattr(deserialise, "__self__", deserialise).DESCRIPTOR
 
     def read(data: bytes) -> Any:

@@ -1,7 +1,7 @@
-"""The methods of our services on a server: what each makes of the bytes of a request, and of its answer.
+"""The methods of our services on a server: how each reads the bytes of a request and writes its answer.
 
-A request stays the bytes that came, and an answer is written once: protobuf's own way would copy an image into the
-message of the call, and each answer into that of its batch.
+A request stays in the bytes that arrived, and an answer is written once: protobuf itself would copy an image into the
+message of the call, and each answer into the message of its batch.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from scoreguard_handlers.worker.received import read_batch, read_request, read_s
 from scoreguard_handlers.worker.wire import header
 
 Outcome: TypeAlias = ScoreDefendedResponse | status_pb2.Status
-"""Of one item of a batch or stream; a `ScoreDefendedResult` on the wire."""
+"""The outcome of one item of a batch or stream; a `ScoreDefendedResult` on the wire."""
 _READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     ScoreDefendedRequest.DESCRIPTOR.full_name: lambda data: read_request(data, ScoreDefendedRequest),
     PurifyRequest.DESCRIPTOR.full_name: lambda data: read_request(data, PurifyRequest),
@@ -41,14 +41,14 @@ _READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
 
 
 def write_batch(outcomes: Sequence[Outcome]) -> bytes:
-    """A serialised `ScoreDefendedBatchResponse`."""
+    """Serialise a `ScoreDefendedBatchResponse`."""
     return b"".join(
         part for outcome in outcomes for part in _result(ScoreDefendedBatchResponse.RESULTS_FIELD_NUMBER, outcome)
     )
 
 
 def write_stream_message(outcome: Outcome) -> bytes:
-    """A serialised `ScoreDefendedStreamResponse`."""
+    """Serialise a `ScoreDefendedStreamResponse`."""
     return b"".join(_result(ScoreDefendedStreamResponse.RESULT_FIELD_NUMBER, outcome))
 
 
@@ -59,7 +59,7 @@ _WRITERS: Final[Mapping[str, Callable[[Any], bytes]]] = {
 
 
 def add_service(server: grpc.aio.Server, service: ServiceDescriptor, servicer: object) -> None:
-    """Serve every method of a service; the servicer has one of the same name for each."""
+    """Serve every method of a service by the servicer's method of the same name."""
     handlers = {method.name: _handler(method, getattr(servicer, method.name)) for method in service.methods}
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service.full_name, handlers),))
     server.add_registered_method_handlers(service.full_name, handlers)
@@ -74,7 +74,7 @@ def _handler(method: Any, behaviour: Callable[..., Any]) -> grpc.RpcMethodHandle
 
 
 class Reader:
-    """A deserialiser that knows the name of what it reads."""
+    """A deserialiser that knows the name of the message that it reads."""
 
     def __init__(self, descriptor: Any, read: Callable[[bytes], Any]) -> None:
         self.DESCRIPTOR, self._read = descriptor, read
@@ -89,7 +89,7 @@ class Reader:
 
 
 def _result(number: int, outcome: Outcome) -> tuple[bytes, bytes, bytes]:
-    """A field that holds a `ScoreDefendedResult`, in parts."""
+    """Return a field that holds a `ScoreDefendedResult`, in parts."""
     is_response = isinstance(outcome, ScoreDefendedResponse)
     body = outcome.SerializeToString()
     inner = ScoreDefendedResult.RESPONSE_FIELD_NUMBER if is_response else ScoreDefendedResult.STATUS_FIELD_NUMBER

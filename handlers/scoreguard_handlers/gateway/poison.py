@@ -1,8 +1,8 @@
-"""What took a worker down is not given to the next one.
+"""Keep work that took a worker down from the next worker.
 
-A worker's death does not say why: the kernel kills the one that takes too much memory with the same signal as an
-operator does. So work that would take much memory is blamed at once, and other work at the second death over it: the
-first is UNAVAILABLE, which callers send again.
+A worker's death does not say why: the kernel kills a process that takes too much memory with the same signal that an
+operator uses. So work that needs much memory is blamed at once, and other work at the second death: the first gives
+UNAVAILABLE, which callers retry.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from scoreguard_handlers.worker.request_check import Request, kind_of
 
 _DEATHS = 2
 _REMEMBERED = 1024
-"""Deaths that are kept; the oldest are forgotten first."""
+"""Most deaths to remember; the oldest are forgotten first."""
 
 
 class PoisonList:
-    """Pieces of work that took workers down, by a digest of what decides how they run."""
+    """Pieces of work that took workers down, by a digest of everything that affects how they run."""
 
     def __init__(self, seconds: float) -> None:
         self._seconds = seconds
@@ -29,20 +29,20 @@ class PoisonList:
         self._sizes: set[int] = set()
 
     def check(self, request: Received[Request]) -> None:
-        """Refuse what is known to take workers down.
+        """Refuse work that is known to take workers down.
 
         Raises:
-            PoisonError: this is.
+            PoisonError: this work is.
         """
         self._forget_old()
-        if len(request.image) not in self._sizes:  # a digest of every large image would take its time
+        if len(request.image) not in self._sizes:  # hashing every large image would take long
             return
         deaths, _ = self._deaths.get(_digest(request), (0, 0.0))
         if deaths >= _DEATHS:
             raise self._error()
 
     def blame(self, request: Received[Request], *, large: bool) -> PoisonError | None:
-        """Count a death over a piece of work; the error if it was one too many."""
+        """Count a death caused by a piece of work; return the error if it was one too many."""
         self._forget_old()
         digest = _digest(request)
         deaths, _ = self._deaths.pop(digest, (0, 0.0))
@@ -71,7 +71,7 @@ class PoisonList:
 
 
 def _digest(request: Received[Request]) -> bytes:
-    """Of the work without what differs when the same is sent again."""
+    """Return a digest of the work, without the fields that differ when it is sent again."""
     work = WorkItem()
     bare = getattr(work, kind_of(request.head))
     bare.CopyFrom(request.head)

@@ -1,4 +1,4 @@
-"""Whether a metric answers in time: callers' own answers are the best canary, and their time-outs its alarm."""
+"""Whether a metric answers in time: callers' answers are the best canary, and their timeouts raise the alarm."""
 
 from __future__ import annotations
 
@@ -9,33 +9,33 @@ from scoreguard_handlers.config import HealthConfig
 
 
 class Pulse:
-    """What became of the latest requests to one metric. Belongs to one event loop."""
+    """The outcome of the latest requests to one metric. Belongs to one event loop."""
 
     def __init__(self, config: HealthConfig) -> None:
         self._config = config
         self._answered = time.monotonic()
         self._late = 0
         self.stalled = asyncio.Event()
-        """Set while nothing has been answered in time for a stated span, although enough was asked."""
+        """Set while nothing has been answered in time for the configured span, despite enough requests."""
 
     @property
     def is_fresh(self) -> bool:
-        """Whether something was answered in time lately, so that no canary is needed."""
+        """Whether a request was recently answered in time, so no canary is needed."""
         return time.monotonic() - self._answered < self._config.period_seconds
 
     def answered(self) -> None:
-        """A request was answered in time."""
+        """Record that a request was answered in time."""
         self._answered, self._late = time.monotonic(), 0
         self.stalled.clear()
 
     def late(self) -> None:
-        """A request ran out of time."""
+        """Record that a request ran out of time."""
         self._late += 1
         silence = time.monotonic() - self._answered
         if self._late >= self._config.stall_timeouts and silence >= self._config.stall_seconds:
             self.stalled.set()
 
     def __str__(self) -> str:
-        """For a message: `nothing was answered in time for 12 s, 8 requests ran out of time`."""
+        """Format for a message: `nothing was answered in time for 12 s, 8 requests ran out of time`."""
         silence = time.monotonic() - self._answered
         return f"nothing was answered in time for {silence:.0f} s, {self._late} requests ran out of time"

@@ -61,16 +61,16 @@ class RequestRouter:
     async def route(
         self, request: Received[Request], seconds: float | None, *, caller: str = "", attempts: int = 1
     ) -> WorkResult:
-        """Find who can do a piece of work, check it, estimate its cost, and pass it on.
+        """Find the metric for a piece of work, check it, estimate its cost, and queue it.
 
         Args:
             request: the piece of work.
-            seconds: time that the caller waits; None = the default.
-            caller: whose work this is.
+            seconds: how long the caller waits; None = the default.
+            caller: the owner of the work.
             attempts: how often the caller's channel has sent it.
 
         Raises:
-            ServingError: it was not done; the result's status says so where the worker found the fault.
+            ServingError: it was not done; if the worker found the fault, the result's status reports it instead.
         """
         metric, started = "", time.monotonic()
         try:
@@ -93,15 +93,15 @@ class RequestRouter:
         return result
 
     def on_answer(self, listener: Listener) -> None:
-        """Be told the metric of every request that was answered in time, be it with an error."""
+        """Register a listener, called with the metric of every request answered in time, even with an error."""
         self._on_answer.append(listener)
 
     def on_late(self, listener: Listener) -> None:
-        """Be told the metric of every request whose time ran out."""
+        """Register a listener, called with the metric of every request that timed out."""
         self._on_late.append(listener)
 
     def on_unavailable(self, listener: Listener) -> None:
-        """Be told the metric whose worker did not answer."""
+        """Register a listener, called with the metric whose worker did not answer."""
         self._on_unavailable.append(listener)
 
     def _all_unavailable(self) -> None:

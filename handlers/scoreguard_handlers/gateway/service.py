@@ -1,4 +1,4 @@
-"""The whole service in one `async with`: archives, backend, canary, gRPC server; and all of it down again.
+"""The whole service in one `async with`: start archives, backend, canary and gRPC server, then shut everything down.
 
 async with serve(ServeConfig(model_store=Path("model_store"), backend="local", port=0)) as gateway:
     print(gateway.address)
@@ -49,7 +49,7 @@ from scoreguard_handlers.worker.memory import MemoryBudget, default_budget
 
 logger = logging.getLogger(__name__)
 _FLUSH_SECONDS: Final = 0.2
-"""After the last answer, time for its bytes to leave."""
+"""Time after the last answer for its bytes to be sent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,13 +73,13 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
     """Run the service while the block runs; on the way out, finish what is under way, then stop everything.
 
     Raises:
-        StartupError: the port is taken, a file cannot be used, or the backend does not come up.
-        IntegrityError: an archive is not what its manifest says, or scores its canary wrong.
+        StartupError: the port is taken, a file cannot be used, or the backend does not start.
+        IntegrityError: an archive does not match its manifest, or scores its canary wrong.
     """
     check_platform()
     watch = StoreWatch(config.model_store)
     async with AsyncExitStack() as stack:
-        # Whatever can be found wrong at once is found before a backend is started.
+        # Everything that can be checked at once is checked before a backend is started.
         with _files_named():
             telemetry, tokens = Telemetry(CallLog(config.log.slow_call_seconds)), _checked(config)
             catalogue = Catalogue.open(config.model_store, any_handler=config.torchserve.any_handler)
@@ -113,7 +113,7 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
 
 async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:
     """Start the backend that the configuration names."""
-    # A gateway in front of TorchServe runs no graph, and does without the 40 MB of what would.
+    # A gateway in front of TorchServe runs no graph, so it saves the 40 MB of the engine.
     if config.backend == "local":
         from scoreguard_handlers.backends.local import LocalBackend
 
@@ -130,7 +130,7 @@ async def _cancel(task: asyncio.Task[None]) -> None:
 
 
 def _checked(config: ServeConfig) -> TokenFile | None:
-    """The tokens, after everything that an operator may have got wrong was looked at."""
+    """Return the tokens, after checking everything that an operator may have misconfigured."""
     if config.gradients and not _is_installed("torch"):
         raise StartupError("--gradients needs pip install 'scoreguard[serve]' (no module torch)")
     if config.port and config.port == config.metrics_port:
@@ -156,7 +156,7 @@ def _open_page(stack: AsyncExitStack, config: ServeConfig, telemetry: Telemetry)
 
 @contextmanager
 def _files_named() -> Iterator[None]:
-    """A file or folder that cannot be used is the operator's affair: one line with its name."""
+    """Report a file or folder that cannot be used to the operator, in one line with its name."""
     try:
         yield
     except OSError as error:
@@ -190,9 +190,9 @@ def _readiness_names(config: ServeConfig) -> list[str]:
 async def _stop(
     server: grpc.aio.Server, port: int, router: RequestRouter, monitor: HealthMonitor, config: ServeConfig
 ) -> None:
-    """Leave in four steps: say so, serve on until balancers have noticed, refuse and finish, close.
+    """Stop in four steps: announce it, serve on until load balancers notice, refuse new work and finish, close.
 
-    Cancelled, it goes on with the last step.
+    If cancelled, it continues with the last step.
     """
     try:
         await monitor.stop()

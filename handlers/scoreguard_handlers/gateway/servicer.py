@@ -26,7 +26,7 @@ from scoreguard_handlers.worker.received import Received, ReceivedBatch
 
 
 class ScoringServicer:
-    """Answers the calls of one server; `methods.add_service` says what it is given and returns on the wire."""
+    """Answers the calls of one server; `methods.add_service` defines its wire input and output."""
 
     def __init__(self, router: RequestRouter, telemetry: Telemetry, config: ServeConfig) -> None:
         self._telemetry = telemetry
@@ -71,12 +71,12 @@ class ScoringServicer:
                 yield response
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
-        """Say what is deployed."""
+        """Return what is deployed."""
         work = self._answers.catalogue()
         return await answer(self._telemetry, "ListMetrics", context, Caller.of(context), request, work)
 
     def _refused(self, request: ScoreDefendedRequest, caller: Caller, status: status_pb2.Status) -> None:
-        """An item's error is logged like a call's."""
+        """Log an item's error like a call's."""
         item = CallFacts(method="item", peer=caller.peer, request=request, message=status.message)
         item.code = status_code(status.code)
         self._telemetry.log.ended(item)

@@ -1,8 +1,8 @@
-"""The size of a message apart from its image bytes, read off the wire form before any object is made of it.
+"""The size of a message without its image bytes, read from the wire form before any object is created.
 
-Of two bytes on the wire protobuf makes an object of a hundred, so a message of the largest size that holds empty items
-would take gigabytes and seconds. Image bytes stay bytes; everything else is what this counts, and it stops counting
-where the limit is passed.
+Protobuf turns two bytes on the wire into an object of a hundred, so a message of the largest size full of empty items
+would take gigabytes and seconds. Image bytes stay bytes; this counts everything else, and stops once the limit is
+exceeded.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from scoreguard_handlers.worker.wire import BYTES, SIZES, VARINT, plan_of, read_
 
 
 def check_skeleton(data: bytes, descriptor: Descriptor) -> None:
-    """Refuse a message that holds more than images and what belongs to them.
+    """Refuse a message that holds too much in addition to its images.
 
     Raises:
-        InvalidRequestError: too much, with the limit; or the bytes are not a message at all.
+        InvalidRequestError: it holds too much (the message has the limit), or the bytes are not a message at all.
     """
     limit = LIMITS.batch_bytes if _holds_requests(descriptor) else LIMITS.request_bytes
     if len(data) <= limit:
@@ -36,15 +36,15 @@ def check_skeleton(data: bytes, descriptor: Descriptor) -> None:
 
 
 def not_a_message(name: str, size: int) -> InvalidRequestError:
-    """The error of bytes that are not what the method reads."""
+    """Return the error for bytes that the method cannot read."""
     return InvalidRequestError(f"the {size} bytes are not a {name}: build the client from this server's .proto files")
 
 
 def _count(data: memoryview, descriptor: Descriptor, limit: int) -> int:
-    """Bytes apart from images, `field_bytes` more for each field, or some number above the limit.
+    """Count the bytes apart from images, plus `field_bytes` per field; may stop at any number above the limit.
 
     Raises:
-        IndexError: the bytes end in the middle of something, or hold what no message holds.
+        IndexError: the bytes are truncated or are not valid wire format.
     """
     plan, position, total = plan_of(descriptor), 0, 0
     while position < len(data) and total <= limit:
@@ -56,7 +56,7 @@ def _count(data: memoryview, descriptor: Descriptor, limit: int) -> int:
             length, position = read_varint(data, position)
             content, position = position, position + length
             inner = plan.get(tag >> 3, descriptor)
-            if inner is descriptor:  # nothing in it is looked at
+            if inner is descriptor:  # its content is not examined
                 total += position - start
             elif inner is not None:
                 total += content - start + _count(data[content:position], inner, limit - total)

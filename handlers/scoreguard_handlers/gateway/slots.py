@@ -1,14 +1,14 @@
-"""Which worker calls may be under way: never a small one behind a large one, and always a worker for the small."""
+"""Which worker calls may be under way: never a small one behind a large one, and always a worker for small ones."""
 
 from __future__ import annotations
 
 
 class Slots:
-    """Counts the calls of one metric that are under way.
+    """Counts the calls under way for one metric.
 
-    Each worker may have some calls waiting beside the one that it runs, which hides the way there and back. Whoever
-    waits there cannot be passed any more, so nothing is sent behind a large call; and of several workers one is never
-    given large work.
+    Each worker may have some calls waiting in addition to the one that it runs, which hides the round trip. A call that
+    waits there cannot be overtaken, so nothing is sent behind a large call; and if there are several workers, one never
+    gets large work.
     """
 
     def __init__(self, *, workers: int, calls: int) -> None:
@@ -32,11 +32,11 @@ class Slots:
         return self._small * self._workers < (self._workers - self._large) * self._calls
 
     def start(self, *, large: bool) -> None:
-        """A call was sent."""
+        """Record that a call was sent."""
         self._count(large, 1)
 
     def finish(self, *, large: bool) -> None:
-        """A call has ended."""
+        """Record that a call has ended."""
         self._count(large, -1)
 
     def _count(self, large: bool, change: int) -> None:

@@ -1,8 +1,8 @@
-"""The archives as they were at the start: what is served does not change while the model store does.
+"""The archives as they were at the start: what is served does not change when the model store does.
 
-Each archive is copied into a temporary folder of this instance: a store may be written over in place. The files that
-archives share are linked there, so that they outlive their removal from the store, or copied where that folder is on
-another disk. They are named by their digests: nobody has a reason to write one over, and a worker refuses one that was.
+Each archive is copied into a temporary folder of this instance, because a store may be overwritten in place. The files
+that archives share are linked there, so they outlive their removal from the store, or copied if that folder is on
+another disk. They are named by their digests: there is no reason to overwrite one, and a worker refuses one that was.
 """
 
 from __future__ import annotations
@@ -34,15 +34,15 @@ Stamp = tuple[int, int, int]
 
 @contextmanager
 def copied_store(catalogue: Catalogue, base: Path | None = None) -> Iterator[Catalogue]:
-    """The same deployments on copies of their archives, which last as long as the block.
+    """Yield the same deployments on copies of their archives, which exist as long as the block.
 
     Args:
         catalogue: what is deployed, verified.
-        base: where the folder of the copies is made; None = the temporary folder.
+        base: where to create the folder of the copies; None = the temporary folder.
 
     Raises:
-        StartupError: there is no room for them.
-        IntegrityError: an archive changed since it was verified.
+        StartupError: there is not enough disk space.
+        IntegrityError: an archive has changed since it was verified.
     """
     with instance_folder(base) as folder:
         shared = {path.name: path for deployment in catalogue.values() for path in _shared(deployment.archive)}
@@ -55,19 +55,19 @@ def copied_store(catalogue: Catalogue, base: Path | None = None) -> Iterator[Cat
 
 
 class StoreWatch:
-    """Says once when the model store is not what is served any more."""
+    """Warns once when the model store differs from what is served."""
 
     def __init__(self, model_store: Path) -> None:
         self._store = model_store
         self._loaded = _stamps(model_store)
 
     def changed(self) -> list[str]:
-        """The archives that were changed, added or removed since the start, by file name."""
+        """Return the archives changed, added or removed since the start, by file name."""
         now = _stamps(self._store)
         return sorted(name for name in {*now, *self._loaded} if now.get(name) != self._loaded.get(name))
 
     async def run(self, seconds: float = WATCH_SECONDS) -> None:
-        """Look every few seconds; log one warning for each new set of changes."""
+        """Check every few seconds; log one warning for each new set of changes."""
         reported: list[str] = []
         while True:
             await asyncio.sleep(seconds)
@@ -86,7 +86,7 @@ def _shared(archive: Archive) -> list[Path]:
 
 
 def _linked(paths: Iterable[Path], folder: Path) -> list[Path]:
-    """Link files into a folder; those that cannot be, on another disk or of another user, are to be copied."""
+    """Link files into a folder; return those to copy instead, which are on another disk or belong to another user."""
     folder.mkdir()
     missing = []
     for path in paths:
@@ -120,7 +120,7 @@ def _stamps(model_store: Path) -> Mapping[str, Stamp]:
     for path in model_store.glob(f"*{SUFFIX}"):
         try:
             status = path.stat()
-        except OSError:  # removed meanwhile
+        except OSError:  # removed in the meantime
             continue
         stamps[path.name] = (status.st_ino, status.st_size, status.st_mtime_ns)
     return stamps

@@ -20,7 +20,7 @@ _CODE_NAMES: Final = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 class Telemetry:
-    """The numbers of one server, in a registry of its own, and its log of calls."""
+    """The metrics of one server, in a separate registry, and its call log."""
 
     def __init__(self, log: CallLog | None = None) -> None:
         self.log = log or CallLog()
@@ -49,14 +49,14 @@ class Telemetry:
 
     @contextmanager
     def call(self, call: CallFacts) -> Iterator[None]:
-        """Count, time and log one call; who answers it fills in the code."""
+        """Count, time and log one call; the code that answers it fills in the status code."""
         started = time.perf_counter()
         in_flight = self._in_flight.labels(call.method)
         in_flight.inc()
         try:
             yield
         except grpc.aio.AbortError:
-            raise  # counted by whoever ended the call
+            raise  # counted by the code that ended the call
         except BaseException:
             if call.code is grpc.StatusCode.OK:
                 call.code = grpc.StatusCode.CANCELLED
@@ -79,7 +79,7 @@ class Telemetry:
         self.log.rejected(method=method, peer=peer, reason=reason)
 
     def item_failed(self, metric: str, code: int) -> None:
-        """Count an image that got an error."""
+        """Count an image that failed."""
         self._items.labels(metric, _CODE_NAMES.get(code, "UNKNOWN")).inc()
 
     def item_answered(self, metric: str, result: WorkResult) -> None:
@@ -90,7 +90,7 @@ class Telemetry:
             return
         self._items.labels(metric, "OK").inc()
         for timing in getattr(result, kind).timings:
-            # The parameters of a step would make a time series for every value that any caller sends.
+            # With a step's parameters, every value that a caller sends would create its own time series.
             stage = timing.stage.partition(":")[0]
             self._stage_seconds.labels(metric, stage).observe(timing.milliseconds / 1000)
 

@@ -1,6 +1,6 @@
-"""The accepted bearer tokens: a file that is read again when it changes, and closed whenever it is not as it should be.
+"""The accepted bearer tokens: a file that is reread when it changes; if it is invalid, every call is refused.
 
-Revoking must work even where it is done clumsily: a file that was emptied, deleted or damaged refuses everybody.
+Revoking must work even if done clumsily: if the file is emptied, deleted or damaged, every call is refused.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 _ROOT: Final = 0
 _LARGEST_BYTES: Final = 1 << 20
 _TOKEN: Final = re.compile(r"[!-~]+\Z")
-"""What can travel in metadata: anything else is a damaged file or a comment behind a token."""
+"""Characters that metadata allows: anything else means a damaged file or a comment after a token."""
 Stamp = tuple[int, ...]
 
 
 class TokenFile:
-    """The accepted tokens, read again when the file changes."""
+    """The accepted tokens, reread when the file changes."""
 
     def __init__(self, path: Path) -> None:
         """Read the file.
 
         Raises:
-            StartupError: it cannot be read, holds no token, or others may write it.
+            StartupError: it cannot be read, holds no token, or is writable by others.
         """
         self._path = path
         self._stamp: Stamp = _stamp(path)
@@ -38,11 +38,11 @@ class TokenFile:
 
     @property
     def is_closed(self) -> bool:
-        """Whether nobody is accepted, since the file is not as it should be."""
+        """Whether every call is refused because the file is invalid."""
         return not self._current()
 
     def accepts(self, token: str) -> bool:
-        """Whether the token is one of the file's; the time says nothing about how much of it is right."""
+        """Whether the token is in the file; compared so that the time does not reveal how much of it is right."""
         offered = token.encode("utf-8", "surrogatepass")
         matches = [hmac.compare_digest(offered, known) for known in self._current()]
         return any(matches)
@@ -63,14 +63,14 @@ class TokenFile:
         return self._tokens
 
     def _change(self, stamp: Stamp, tokens: tuple[bytes, ...], what: str) -> None:
-        """Take over what the file holds now; one line for each change."""
+        """Load the file's current content; log one line for each change."""
         if stamp != self._stamp:
             self._stamp, self._tokens = stamp, tokens
             logger.log(logging.INFO if tokens else logging.ERROR, what)
 
 
 def _stamp(path: Path) -> Stamp:
-    """Everything that changes when the file, its owner or its permissions do.
+    """Return everything that changes when the file, its owner or its permissions do.
 
     Raises:
         StartupError: there is no such file.
@@ -84,11 +84,11 @@ def _stamp(path: Path) -> Stamp:
 
 def _read(path: Path) -> tuple[bytes, ...]:
     try:
-        # A pipe would keep everybody waiting for what comes out of it.
+        # Reading a pipe would block all calls.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
             _check_file(path, os.fstat(file.fileno()))
             _check_way(path, path)
-            # Editors on Windows begin a text file with a mark that would be part of the first token.
+            # Windows editors begin a text file with a byte order mark, which would become part of the first token.
             text = file.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise StartupError(f"the tokens file {path} is not text: {error.reason}") from error
@@ -112,7 +112,7 @@ def _tokens_in(path: Path, text: str) -> tuple[bytes, ...]:
 
 
 def _check_file(path: Path, facts: os.stat_result) -> None:
-    """Whoever may write the file may let himself in."""
+    """Refuse a file that others may write: they could add their own token."""
     if not stat.S_ISREG(facts.st_mode):
         raise StartupError(f"the tokens file {path} is not a regular file")
     if facts.st_size > _LARGEST_BYTES:
@@ -124,9 +124,9 @@ def _check_file(path: Path, facts: os.stat_result) -> None:
 
 
 def _check_way(path: Path, tokens: Path) -> None:
-    """Whoever may put a link or another folder on the way to the file chooses the file.
+    """Refuse a path that others may change: by a link or a folder on the way, they could choose the file.
 
-    The links are followed one by one: the folder that a link stands in counts as well as the one it leads to.
+    Links are followed one by one: the folder that contains a link counts, as well as the one that it leads to.
     """
     for place in (way := path.absolute(), *way.parents):
         facts = place.lstat()

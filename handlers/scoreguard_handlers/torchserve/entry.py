@@ -1,8 +1,8 @@
-"""The TorchServe side: what an archive's handler file inherits from.
+"""The TorchServe side: the base class of an archive's handler.
 
-TorchServe hands over a list of dictionaries, one per request. Under `data` lies a serialized `WorkerRequest` (the
-gateway, or any gRPC caller of `Predictions`); anything else, and all that HTTP brings, is a form with an image. This
-class needs no TorchServe to be imported or tested; it only speaks to the `context` that TorchServe passes in.
+TorchServe passes a list of dictionaries, one per request. The key `data` holds a serialized `WorkerRequest` (from the
+gateway, or any gRPC caller of `Predictions`); anything else, and everything over HTTP, is a form with an image. This
+class can be imported and tested without TorchServe; it only uses the `context` that TorchServe passes in.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scoreguard_handlers.worker.worker import Worker
 
 
 class Context(Protocol):
-    """The part of TorchServe's context that is used."""
+    """The part of TorchServe's context that is used here."""
 
     @property
     def system_properties(self) -> Mapping[str, Any]:
@@ -40,7 +40,7 @@ class Context(Protocol):
         ...
 
     def get_all_request_header(self, idx: int) -> Mapping[str, Any]:
-        """Headers of one request; those of its fields, as dictionaries, are among them."""
+        """Return the headers of one request; they include those of its fields, as dictionaries."""
         ...
 
     def set_response_status(self, code: int, phrase: str, idx: int) -> None:
@@ -51,7 +51,7 @@ class Context(Protocol):
 
 
 class DefendedScoreHandler:
-    """Chains defences and metric for one archive."""
+    """Runs the defences, then the metric, of one archive."""
 
     def __init__(self) -> None:
         self._worker: Worker | None = None
@@ -60,14 +60,14 @@ class DefendedScoreHandler:
         """Load the archive from TorchServe's model folder and score the canary.
 
         Raises:
-            IntegrityError: a file is not what the manifest says, or the canary scores wrong.
+            IntegrityError: a file does not match the manifest, or the canary has a wrong score.
         """
         archive = Archive(Path(str(context.system_properties["model_dir"])), blob_folder())
         self._worker = Worker.load(archive, worker_config(), board_from())
         self._worker.canary()
         mark_repeated_fields()
         limit_memory()
-        # TorchServe's worker prints two lines a request from here on, which its Java side then parses.
+        # From here on, TorchServe's worker would print two lines per request, which its Java side then parses.
         logging.getLogger().setLevel(logging.WARNING)
 
     def handle(self, data: Sequence[Mapping[str, Any]], context: Context) -> list[bytes]:
@@ -111,7 +111,7 @@ class DefendedScoreHandler:
         try:
             metric = self._worker.archive.name if self._worker else ""
             return self.run([Piece.of(read_form(form, metric))]).results[0]
-        except Exception as error:  # raised, it would fail the whole batch, and answer without JSON
+        except Exception as error:  # raising it would fail the whole batch and answer without JSON
             return _status_result(as_serving_error(error))
 
 

@@ -1,7 +1,7 @@
-"""What TorchServe leaves out of a request's dictionary: that a field was given twice, and that HTTP brought it.
+"""Facts that TorchServe leaves out of a request's dictionary: repeated fields, and whether it came over HTTP.
 
-TorchServe's worker puts the fields of a request into a dictionary, so of two `image=` the last one would be scored and
-nobody would know. `mark_repeated_fields` lets the handler see it.
+TorchServe's worker puts the fields of a request into a dictionary, so of two `image=` the last one would silently be
+scored. `mark_repeated_fields` lets the handler detect this.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ Retrieved = tuple[Any, list[dict[str, Any]], Any]
 
 
 def mark_repeated_fields() -> bool:
-    """Have TorchServe's reader put the names that a request repeats under `REPEATED`.
+    """Make TorchServe's reader store the field names that a request repeats under `REPEATED`.
 
     Returns:
-        Whether TorchServe is there, in the form that is known.
+        Whether TorchServe is loaded, in the expected form.
     """
-    # Looked up, not imported: the chain outlives TorchServe.
+    # Looked up, not imported: the chain must work without TorchServe.
     service: Any = getattr(sys.modules.get(_SERVICE), "Service", None)
     original: Callable[[Any], Retrieved] | None = getattr(service, _RETRIEVE, None)
     if original is None:

@@ -1,7 +1,7 @@
-"""The files and the environment that one TorchServe instance runs with.
+"""The files and the environment of one TorchServe instance.
 
-Everything that TorchServe shares between instances by default (ports, temporary folder, logs, pid file) is made this
-instance's own, and every address is loopback: the gateway is the only caller.
+Everything that TorchServe shares between instances by default (ports, temporary folder, logs, pid file) is private to
+this instance, and every address is loopback: the gateway is the only caller.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from scoreguard_handlers.worker import board
 WORKER_LOG: Final = "worker.log"
 SERVER_LOG: Final = "torchserve.log"
 LOG_KIB: Final = 4096
-"""Size at which a log is put aside; one old one of each is kept, so both together take four times this at most."""
+"""Size at which a log is rotated; one old file of each is kept, so the two logs take at most four times this."""
 _ENVELOPE_BYTES: Final = MIB // 2
-"""Room for what TorchServe's message adds to ours, and a small answer to what the request brought."""
+"""Room for what TorchServe's message adds to ours, and for what a small answer adds to the request."""
 _LARGEST: Final = INLINE_BYTES + _ENVELOPE_BYTES
-"""Largest message that passes through Java; what is larger goes through a file."""
+"""Largest message that passes through Java; larger ones go through a file."""
 _KEY_MINUTES: Final = 525_600_000
-"""A thousand years: the keys live as long as the server."""
+"""A thousand years: the keys are valid as long as the server runs."""
 _BASE_HEAP_MIB: Final = 64
 _COPIES: Final = 5
 """Copies of one message that TorchServe may hold at once on its way to a worker and back."""
 _BASE_DIRECT_MIB: Final = 24
-"""Memory outside the heap for each of the three that take some: Java, and two copies of Netty."""
+"""Memory outside the heap for each of its three users: Java, and two copies of Netty."""
 _DIRECT_COPIES: Final = 2
-"""Copies of one message outside the heap: what came in, and what goes out."""
+"""Copies of one message outside the heap: the incoming and the outgoing one."""
 _NETTY: Final = ("", "io.grpc.netty.shaded.")
-"""Where TorchServe's own and gRPC's copies of Netty read their options."""
+"""Option prefixes of TorchServe's own and gRPC's copy of Netty."""
 _NETTY_OPTIONS: Final = {
     "io.netty.allocator.numDirectArenas": 1,
     "io.netty.allocator.numHeapArenas": 1,
-    # Chunks of 1 MiB, not of 16: what is not needed goes back sooner.
+    # Chunks of 1 MiB, not 16: unused memory is returned sooner.
     "io.netty.allocator.maxOrder": 7,
 }
 _LOG4J: Final = """<?xml version="1.0" encoding="UTF-8"?>
@@ -96,7 +96,7 @@ class Ports:
     metrics: int
     """REST metrics."""
     grpc_inference: int
-    """gRPC inference: where the gateway calls."""
+    """gRPC inference: called by the gateway."""
     grpc_management: int
     """gRPC management."""
     first_worker: int
@@ -104,7 +104,7 @@ class Ports:
 
     @staticmethod
     def free() -> Ports:
-        """Ports that are free now."""
+        """Return ports that are free now."""
         with ExitStack() as stack:
             sockets = [stack.enter_context(socket.socket()) for _ in range(6)]
             for one in sockets:
@@ -121,7 +121,7 @@ class InstanceFiles:
     folder: Path
     """Its temporary folder."""
     logs: Path
-    """Where its logs are."""
+    """The folder of its logs."""
 
     @property
     def config(self) -> Path:
@@ -140,7 +140,7 @@ class InstanceFiles:
 
     @property
     def board(self) -> Path:
-        """Where gateway and workers leave notes for each other."""
+        """The folder where gateway and workers leave notes for each other."""
         return self.folder / "board"
 
     @property
@@ -150,26 +150,26 @@ class InstanceFiles:
 
     @property
     def keys(self) -> Path:
-        """Where TorchServe writes its keys: its working folder."""
+        """The file where TorchServe writes its keys, in its working folder."""
         return self.folder / "key_file.json"
 
     @property
     def console(self) -> Path:
-        """What Java itself prints."""
+        """The output of Java itself."""
         return self.folder / "console.log"
 
     @property
     def worker_log(self) -> Path:
-        """What the workers print."""
+        """The output of the workers."""
         return self.logs / WORKER_LOG
 
     @property
     def server_log(self) -> Path:
-        """What TorchServe says."""
+        """TorchServe's log."""
         return self.logs / SERVER_LOG
 
     def write(self, config: ServeConfig, ports: Ports) -> None:
-        """Write them all."""
+        """Write all files."""
         self.spool.mkdir()
         self.logs.mkdir(parents=True, exist_ok=True)
         for log in (self.server_log, self.worker_log):
@@ -187,13 +187,13 @@ class InstanceFiles:
             "server_old": str(_old(self.server_log)).replace("%", "%%"),
             "worker_old": str(_old(self.worker_log)).replace("%", "%%"),
         }
-        # The Java program would look up what stands in ${...}.
+        # The Java program would substitute ${...}.
         quoted = {key: quoteattr(str(path).replace("${", "$${")) for key, path in names.items()}
         return _LOG4J.format(log_kib=LOG_KIB, **quoted)
 
 
 def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -> dict[str, object]:
-    """The content of config.properties."""
+    """Return the content of config.properties."""
     response_seconds = config.admission.max_deadline_seconds + config.torchserve.hung_worker_seconds
     return {
         **addresses(ports.inference, ports.management, ports.metrics),
@@ -212,7 +212,7 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "number_of_netty_threads": 2,
         "netty_client_threads": 1,
         "number_of_gpu": 0,
-        # Loopback is open to every user of the machine; only the gateway can read the keys.
+        # Every user of the machine can reach loopback; only the gateway can read the keys.
         "disable_token_authorization": "false",
         "token_expiration_min": _KEY_MINUTES,
         "enable_envvars_config": "false",
@@ -222,7 +222,7 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
 
 
 def java_options(config: ServeConfig, metrics: int = 1) -> list[str]:
-    """Memory that is bounded in every part: TorchServe only passes bytes on, and never the large ones."""
+    """Return JVM options that bound every part of its memory: TorchServe only forwards bytes, never large messages."""
     calls = metrics * config.workers * config.admission.calls_per_worker
     heap = config.torchserve.heap_mib or _BASE_HEAP_MIB + _COPIES * calls * _LARGEST // MIB
     direct = _BASE_DIRECT_MIB + _DIRECT_COPIES * calls * _LARGEST // MIB
@@ -232,24 +232,24 @@ def java_options(config: ServeConfig, metrics: int = 1) -> list[str]:
         f"-Xmx{heap}m", "-Xms16m", "-Xss512k", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
         f"-XX:MaxDirectMemorySize={direct}m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m",
         "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=30", "-XX:-ShrinkHeapInSteps", "-XX:+ExitOnOutOfMemoryError",
-        "-XX:-UsePerfData",  # a file outside our folder, which a kill -9 leaves
+        "-XX:-UsePerfData",  # would be a file outside our folder, left behind by a kill -9
         *netty,
     ]  # fmt: skip
 
 
 def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0) -> dict[str, str]:
-    """The environment of TorchServe, which its workers inherit; each may take `memory_bytes` for images (0 = any)."""
+    """Return TorchServe's environment, which its workers inherit; each may take `memory_bytes` for images (0 = any)."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith("TS_")}
     return kept | {
         "LOG_LOCATION": str(files.logs),
         "METRICS_LOCATION": str(files.logs),
         "TEMP": str(files.folder),
         "TMPDIR": str(files.folder),
-        # Java reads the names of files by the locale; in the C locale, only ASCII ones.
+        # Java decodes file names by the locale; in the C locale, only ASCII ones.
         "LC_ALL": "C.UTF-8",
         "PYTHONPATH": os.pathsep.join(_python_path()),
         "OMP_NUM_THREADS": str(config.threads),
-        # Dozens of threads that pass messages on would each keep a heap of their own.
+        # Dozens of threads that forward messages would each keep a separate heap.
         "MALLOC_ARENA_MAX": "2",
         "ORT_DISABLE_TELEMETRY": os.environ.get("ORT_DISABLE_TELEMETRY", "1"),
         board.VARIABLE: str(files.board),
@@ -262,7 +262,7 @@ def environment(config: ServeConfig, files: InstanceFiles, memory_bytes: int = 0
 
 
 def _python_path() -> list[str]:
-    """Lazy torch first, then our own source roots, which need not be installed."""
+    """Return the import path: lazy torch first, then our own source roots, which need not be installed."""
     ours = Path(scoreguard_handlers.__file__).parent
     roots = [str(ours / "torchserve" / "lazy_torch"), str(ours.parent), str(Path(scoreguard.__file__).parents[1])]
     inherited = os.environ.get("PYTHONPATH", "")

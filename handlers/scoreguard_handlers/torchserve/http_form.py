@@ -1,8 +1,8 @@
-"""Plain HTTP: a form with an image to a piece of work, and its outcome to JSON.
+"""Plain HTTP: convert a form with an image to a piece of work, and its outcome to JSON.
 
 Fields: `image` (the file), `defence` (chain text), `seed`, `undefended` (1 to score f(x) as well). A body that is a
 file and nothing else is an undefended request; a body that is a JSON object has the same fields, the image in base64.
-Every answer names the chain that it stands for: nobody takes an undefended score for a defended one.
+Every answer names its chain, so an undefended score cannot be mistaken for a defended one.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from scoreguard_handlers.worker.status import to_status
 
 FILE_FIELD: Final = "image"
 BODY_FIELD: Final = "body"
-"""The name that TorchServe gives to a body that is no form."""
+"""The name that TorchServe gives to a body that is not a form."""
 REPEATED: Final = "fields given twice"
 """Key of the names that a request repeats; TorchServe's dictionary keeps the last value of each."""
 _ROUTE_FIELD: Final = "model_name"
-"""Where `/invocations` names the archive; it arrives beside the form."""
+"""Field in which `/invocations` names the archive; it arrives with the form."""
 _NAMED: Final = ("image", "defence", "seed", "undefended")
 _YES, _NO = frozenset({"1", "true"}), frozenset({"", "0", "false"})
 _ECHO: Final = 80
-"""Characters of a caller's text that a message repeats."""
+"""Most characters of a caller's text that a message repeats."""
 _FILE_NAME: Final = re.compile(rb"[ -~]{0,250}\.[A-Za-z]{3,4}\Z")
 _SEND: Final = "send image=@photo.png"
 _HTTP: Final[Mapping[int, tuple[int, str]]] = {
@@ -50,7 +50,7 @@ _HTTP: Final[Mapping[int, tuple[int, str]]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class HttpAnswer:
-    """What an HTTP caller gets."""
+    """The response to an HTTP caller."""
 
     status: int
     phrase: str
@@ -58,11 +58,11 @@ class HttpAnswer:
 
 
 def read_form(form: Mapping[str, Any], metric: str) -> WorkItem:
-    """The piece of work that a form asks for.
+    """Return the piece of work that a form describes.
 
     Args:
-        form: the fields as TorchServe hands them over; the file under `image`, or the whole body under `body`.
-        metric: the name of the archive that was asked.
+        form: the fields as TorchServe passes them; the file under `image`, or the whole body under `body`.
+        metric: the name of the requested archive.
 
     Raises:
         InvalidRequestError: an unknown or repeated field, no image, or a value that cannot be read.
@@ -94,7 +94,7 @@ def read_form(form: Mapping[str, Any], metric: str) -> WorkItem:
 
 
 def write_answer(result: WorkResult) -> HttpAnswer:
-    """The outcome as JSON; an error has the HTTP status that fits its code."""
+    """Return the outcome as JSON; an error has the HTTP status that matches its code."""
     if result.WhichOneof("result") == "score" and not math.isfinite(result.score.score):
         result = WorkResult(status=to_status(ChainFailedError("the score is not a finite number")))
     if result.WhichOneof("result") == "status":
@@ -111,7 +111,7 @@ def _json(content: Mapping[str, Any]) -> bytes:
 
 
 def _merged(form: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of the address and those of the JSON body."""
+    """Merge the fields of the URL with those of the JSON body."""
     if both := sorted(set(form) & set(content)):
         raise InvalidRequestError(f"given twice: {', '.join(both)}; send each field once", field=both[0])
     return {**form, **content}

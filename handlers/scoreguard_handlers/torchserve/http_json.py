@@ -14,19 +14,19 @@ _SEND: Final = 'send {"image": "<base64>", "defence": "jpeg:quality=50"}, one im
 
 
 def looks_like_json(body: object) -> bool:
-    """Whether a body begins as JSON objects and lists do; no image file does."""
+    """Whether a body begins like a JSON object or list; no image file does."""
     return isinstance(body, bytes | bytearray) and bytes(body[:64]).lstrip()[:1] in (b"{", b"[")
 
 
 def fields_of_json(body: bytes, names: Sequence[str]) -> dict[str, bytes | str]:
-    """The fields that a JSON object holds, the image decoded.
+    """Return the fields of a JSON object, with the image decoded.
 
     Args:
         body: the body of the request.
-        names: the fields that are known.
+        names: the known fields.
 
     Raises:
-        InvalidRequestError: it is no JSON object, a field is unknown, given twice or of the wrong kind, or the image is
+        InvalidRequestError: it is not a JSON object, a field is unknown, repeated or of the wrong type, or the image is
             not base64.
     """
     try:

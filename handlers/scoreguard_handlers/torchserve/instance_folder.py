@@ -1,8 +1,8 @@
-"""A temporary folder that does not outlive its owner: removed at the end, and swept by the next start after a kill -9.
+"""A temporary folder removed at the end, or by the next start if its owner was killed by SIGKILL.
 
-Each folder is locked by its owner while it lives. The kernel lets go of the lock when the owner dies, however it dies,
-so a folder whose lock can be taken has no owner. systemd-tmpfiles, which cleans by age, leaves a locked folder alone
-(its manual, tmpfiles.d(5), says so).
+Each folder is locked by its owner as long as the owner lives. The kernel releases the lock when the owner dies for any
+reason, so a folder whose lock can be taken has no owner. systemd-tmpfiles, which cleans by age, leaves a locked folder
+alone (its manual, tmpfiles.d(5), says so).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from scoreguard_handlers.errors import StartupError
 
 PREFIX: Final = "scoreguard-"
 MARKER: Final = "scoreguard.instance"
-"""A file in every such folder: others may use our prefix."""
+"""A marker file in every such folder, since others may use our prefix."""
 logger = logging.getLogger(__name__)
 
 
@@ -35,13 +35,13 @@ class InstanceFolder:
 
     @classmethod
     def create(cls, base: Path | None = None) -> InstanceFolder:
-        """Sweep what dead owners left, then make a new folder.
+        """Remove the folders of dead owners, then create a new folder.
 
         Args:
-            base: where; None = the temporary folder (TMPDIR).
+            base: the parent folder; None = the temporary folder (TMPDIR).
 
         Raises:
-            StartupError: it cannot be made there.
+            StartupError: it cannot be created there.
         """
         base = base or Path(tempfile.gettempdir())
         try:
@@ -52,7 +52,7 @@ class InstanceFolder:
             raise StartupError(f"no temporary folder in {base}: {error.strerror}; set TMPDIR to another one") from error
 
     def remove(self) -> None:
-        """Remove the folder and all in it; a second call does nothing."""
+        """Remove the folder and its content; a second call does nothing."""
         if self._lock is not None:
             shutil.rmtree(self.path, ignore_errors=True)
             os.close(self._lock)
@@ -61,10 +61,10 @@ class InstanceFolder:
 
 @contextmanager
 def instance_folder(base: Path | None = None) -> Iterator[Path]:
-    """A folder for the block.
+    """Provide a folder for the block.
 
     Raises:
-        StartupError: it cannot be made there.
+        StartupError: it cannot be created there.
     """
     folder = InstanceFolder.create(base)
     try:
@@ -74,16 +74,16 @@ def instance_folder(base: Path | None = None) -> Iterator[Path]:
 
 
 def sweep(base: Path) -> list[Path]:
-    """Remove this user's folders whose owner is dead; returns them."""
+    """Remove this user's folders whose owner is dead, and return their paths."""
     return [path for path in sorted(base.glob(f"{PREFIX}*")) if _sweep_one(path)]
 
 
 def check_space(folder: Path, needed: int, purpose: str) -> None:
-    """Confirm that a folder has room.
+    """Confirm that a folder has enough disk space.
 
     Args:
         folder: an existing folder.
-        needed: bytes.
+        needed: bytes needed.
         purpose: what they are for, for the message.
 
     Raises:
@@ -102,7 +102,7 @@ def _locked(folder: Path) -> int:
 
     lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    # Made once it is locked: a folder with this file has an owner, or had one.
+    # Created after locking: a folder with this file has an owner, or had one.
     (folder / MARKER).touch(mode=0o600)
     return lock
 
@@ -114,7 +114,7 @@ def _sweep_one(folder: Path) -> bool:
         if folder.lstat().st_uid != os.getuid() or not stat.S_ISREG((folder / MARKER).lstat().st_mode):
             return False
         lock = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:  # gone meanwhile, or no folder of ours
+    except OSError:  # gone in the meantime, or not our folder
         return False
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

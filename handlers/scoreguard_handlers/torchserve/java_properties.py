@@ -1,6 +1,6 @@
-"""Text of Java's `.properties` files, where a backslash, a leading blank and every non-ASCII character need an escape.
+"""Java's `.properties` files, where backslashes, leading blanks and non-ASCII characters must be escaped.
 
-Java reads such a file as Latin-1, so that an unescaped path with an umlaut names another folder.
+Java reads such a file as Latin-1, so an unescaped path with an umlaut would name another folder.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _ESCAPES: Final = {"\\": "\\\\", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\f": "\
 
 
 def render_properties(values: Mapping[str, object]) -> str:
-    """One `key=value` line for each entry; keys are plain names of our own."""
+    """Return one `key=value` line for each entry; keys are plain names that we choose."""
     return "".join(f"{key}={escape_value(str(value))}\n" for key, value in values.items())
 
 
 def escape_value(value: str) -> str:
-    """A value as Java reads it back: `#`, `!`, `:`, `=` and `%` mean nothing there."""
+    """Escape a value so that Java reads it back unchanged: `#`, `!`, `:`, `=` and `%` mean nothing there."""
     escaped = "".join(_escape(character) for character in value)
     return f"\\{escaped}" if escaped.startswith(" ") else escaped
 

@@ -1,7 +1,7 @@
-"""The real TorchServe as a child process: started on loopback, watched while it starts, ended without a trace.
+"""The real TorchServe as a child process: started on loopback, watched while starting, removed completely at the end.
 
-Its own health page says "Healthy" while its workers crash in a loop, so readiness here is what the management page says
-of each worker, and the first repeated crash ends the start with the worker's own words.
+Its own health page says "Healthy" while its workers crash in a loop. So readiness here is the state of each worker on
+the management page, and the first repeated crash ends the start with the worker's own error message.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from scoreguard_handlers.worker.memory import default_budget
 READY: Final = "READY"
 _DEATH: Final = "Backend worker process died."
 _FATAL_DEATHS: Final = 2
-"""TorchServe starts a worker again at once; one that died twice will die again."""
+"""TorchServe restarts a worker at once; one that died twice will die again."""
 _POLL_SECONDS: Final = 0.1
 _PATIENCE_MARGIN_SECONDS: Final = 10.0
-"""A worker stops at the deadline by itself; this is for what it does not notice at once."""
+"""A worker stops at the deadline by itself; this is the margin for what it notices late."""
 _STOP_SECONDS: Final = 5.0
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 logger = logging.getLogger(__name__)
@@ -67,8 +67,8 @@ class TorchServeProcess:
         """Start TorchServe and wait until every worker of every metric is ready.
 
         Raises:
-            StartupError: Java or TorchServe is missing, the temporary folder is too small, a worker crashes, or the
-                time is over; nothing is left running.
+            StartupError: Java or TorchServe is missing, the temporary folder is too small, a worker crashes, or time is
+                up; nothing is left running.
         """
         names = list(metrics)
         home = InstanceFolder.create()
@@ -95,7 +95,7 @@ class TorchServeProcess:
 
     @property
     def pid(self) -> int:
-        """Process id of the Java virtual machine."""
+        """Return the process id of the Java virtual machine."""
         return self._process.pid
 
     @property
@@ -115,11 +115,11 @@ class TorchServeProcess:
 
     @property
     def inference_metadata(self) -> tuple[tuple[str, str], ...]:
-        """What opens TorchServe's gRPC inference: the key that this instance alone holds."""
+        """Metadata that authorises gRPC inference: the key that only this instance holds."""
         return (("authorization", self._bearer("inference")),)
 
     async def workers(self, metric: str) -> list[WorkerState]:
-        """The workers of a metric; none while TorchServe does not answer."""
+        """Return the workers of a metric; none while TorchServe does not answer."""
         try:
             answer = await asyncio.to_thread(self._describe, metric)
         except (OSError, ValueError):
@@ -127,22 +127,22 @@ class TorchServeProcess:
         return [WorkerState(pid=worker["pid"], status=worker["status"]) for worker in answer[0]["workers"]]
 
     def last_error(self) -> str:
-        """The last error that a worker printed, in one line; empty if none did."""
+        """Return the last error that a worker printed, in one line; empty if there is none."""
         return last_error_in(text_of(self._files.worker_log))
 
     async def ended(self) -> str:
-        """Wait until TorchServe ends on its own, and say how."""
+        """Wait until TorchServe ends on its own, and return how it ended."""
         code = await self._process.wait()
         why = last_error_in(text_of(self._files.server_log)) or last_error_in(text_of(self._files.console))
         return f"TorchServe ended with status {code}" + (f": {why}" if why else "")
 
     async def stop(self) -> None:
-        """End TorchServe, its workers, and its folder; a second call does nothing."""
-        if self._stopped:  # the number of its process may be another one's by now
+        """End TorchServe and its workers, and remove its folder; a second call does nothing."""
+        if self._stopped:  # its process id may have been reused by now
             return
         self._stopped = True
         workers = _descendants(self.pid)
-        # Workers that outlived Java have nothing to finish.
+        # Workers that outlive Java have nothing to finish.
         alive = self._process.returncode is None
         for number in (signal.SIGTERM, signal.SIGKILL) if alive else (signal.SIGKILL,):
             _signal_group(self.pid, number)
@@ -175,7 +175,7 @@ class TorchServeProcess:
             await asyncio.sleep(_POLL_SECONDS)
 
     async def _check_patience(self, metric: str, longest: float) -> None:
-        """TorchServe kills a worker that is silent for the time in the archive: no request may take that long."""
+        """Check that no request may outlast the archive's response timeout, after which TorchServe kills the worker."""
         patience = (await asyncio.to_thread(self._describe, metric))[0]["responseTimeout"]
         if longest + _PATIENCE_MARGIN_SECONDS > patience:
             raise StartupError(
@@ -190,7 +190,7 @@ class TorchServeProcess:
             return json.load(response)
 
     def _bearer(self, kind: str) -> str:
-        """The key for `management` or `inference`, as a header's value.
+        """Return the key for `management` or `inference`, as a header value.
 
         Raises:
             OSError: TorchServe has not written it yet.

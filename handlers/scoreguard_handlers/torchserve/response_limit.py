@@ -1,4 +1,4 @@
-"""Keeping answers small enough for what carries them: TorchServe's Java side dies of a message larger than its heap."""
+"""Keep answers small enough to send: TorchServe's Java side crashes on a message larger than its heap."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from scoreguard_handlers.errors import ResourceLimitError
 from scoreguard_handlers.worker.status import to_status
 
 VARIABLE: Final = "SCOREGUARD_MAX_RESPONSE_BYTES"
-"""How TorchServe's workers are told; 0 or nothing = no limit."""
+"""Environment variable that passes the limit to TorchServe's workers; 0 or unset = no limit."""
 
 
 def limit_from(environment: Mapping[str, str] = os.environ) -> int:
-    """The limit of this worker, in bytes."""
+    """Return the limit of this worker, in bytes."""
     return int(environment.get(VARIABLE) or 0)
 
 
 def serialised(response: WorkerResponse, limit: int) -> bytes:
-    """The answers as bytes, where one that goes beyond the limit is replaced by RESOURCE_EXHAUSTED with both sizes."""
-    written = response.SerializeToString()  # asked for its size, protobuf would write it as well
+    """Return the answers as bytes; one above the limit is replaced by RESOURCE_EXHAUSTED with both sizes."""
+    written = response.SerializeToString()  # asking protobuf for the size would serialise it as well
     return written if not limit or len(written) <= limit else _within(response, limit).SerializeToString()
 
 

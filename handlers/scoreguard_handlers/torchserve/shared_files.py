@@ -1,8 +1,8 @@
-"""Where the files lie that the archives of a model store share, asked from inside a worker of TorchServe.
+"""Find the files that the archives of a model store share, from inside a TorchServe worker.
 
-TorchServe unpacks an archive into a temporary folder and does not say where it came from. scoreguard-serve says it in
-the environment. Plain `torchserve` was given the model store on its command line, which a worker can read, since
-TorchServe is among its parents.
+TorchServe unpacks an archive into a temporary folder and does not say where it came from. scoreguard-serve passes it in
+the environment. Plain `torchserve` has the model store on its command line, which a worker can read, since TorchServe
+is one of its ancestors.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ _OPTIONS: Final = ("-s", "--model-store")
 
 
 def blob_folder(environment: Mapping[str, str] = os.environ, process: psutil.Process | None = None) -> Path | None:
-    """The folder of shared files; None where nothing says which it is.
+    """Return the folder of shared files; None if it is unknown.
 
     Args:
-        environment: `SCOREGUARD_BLOBS` names the folder; set it where archives are registered from another place than
-            the model store.
+        environment: `SCOREGUARD_BLOBS` names the folder; set it if archives are registered from outside the
+            model store.
         process: The worker; None = this process.
     """
     if given := environment.get(VARIABLE):
@@ -37,19 +37,19 @@ def blob_folder(environment: Mapping[str, str] = os.environ, process: psutil.Pro
 
 
 def _model_store(process: psutil.Process) -> Path | None:
-    """The model store of the TorchServe that started a process."""
+    """Return the model store of the TorchServe that started a process."""
     try:
         for parent in process.parents():
             words = parent.cmdline()
             if _MAIN_CLASS in words:
                 return _named_by(words[words.index(_MAIN_CLASS) :], parent)
-    except psutil.Error:  # a parent that is gone, or another user's
+    except psutil.Error:  # the parent is gone or belongs to another user
         return None
     return None
 
 
 def _named_by(words: Sequence[str], process: psutil.Process) -> Path | None:
-    """What follows the option; a relative path begins where TorchServe was started."""
+    """Return the option's value; a relative path is relative to where TorchServe was started."""
     for option, value in pairwise(words):
         if option in _OPTIONS:
             return Path(process.cwd()) / value

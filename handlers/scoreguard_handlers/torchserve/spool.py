@@ -1,9 +1,9 @@
-"""Large messages between gateway and worker as files, so that TorchServe's Java side only ever carries small ones.
+"""Large messages between gateway and worker as files, so TorchServe's Java side only handles small ones.
 
-Java would hold up to five copies of a message, and keeps the memory. A message above `INLINE_BYTES`, and one whose
-answer may be, lies in a file of this instance's folder; TorchServe passes on its name. The gateway writes the requests
-there as they came, which is the only copy that is made of an image: the worker maps the file. The worker writes the
-answer into the same open file: where the gateway has given up and unlinked it, the answer vanishes with it.
+Java would hold up to five copies of a message, and keeps the memory. A message above `INLINE_BYTES`, or one whose
+answer may be, is in a file in this instance's folder; TorchServe passes on its name. The gateway writes the requests
+there as they arrived, which is the only copy of an image: the worker maps the file. The worker writes the answer into
+the same open file: if the gateway has given up and unlinked it, the answer disappears with it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from scoreguard_handlers.worker.pieces import Piece, write_call
 from scoreguard_handlers.worker.wire import Buffer
 
 VARIABLE: Final = "SCOREGUARD_SPOOL"
-"""How TorchServe's workers learn of the folder; nothing = no files are read."""
+"""Environment variable that passes the folder to TorchServe's workers; unset = no files are read."""
 INLINE: Final = "data"
 """Key of a message itself in TorchServe's request."""
 SPOOLED: Final = "spool"
 """Key of the name of a file with the message."""
 MARK: Final = b"\0"
-"""Answer of a worker that wrote its answer into the file; no protobuf message begins so."""
+"""Reply of a worker that wrote its answer into the file; no protobuf message begins this way."""
 INLINE_BYTES: Final = 512 << 10
 _NAME: Final = re.compile(r"[0-9a-f]{32}\Z")
 
@@ -43,10 +43,10 @@ class Spool:
         self.folder = folder
 
     async def carry(self, pieces: Sequence[Piece], send: Send) -> bytes:
-        """Send a worker call in the form that fits its size, and give back the answer's bytes.
+        """Send a worker call in the form that suits its size, and return the answer's bytes.
 
         Args:
-            pieces: what a worker shall do.
+            pieces: the work for the worker.
             send: passes the fields of TorchServe's request on and returns the worker's answer.
 
         Raises:
@@ -61,7 +61,7 @@ class Spool:
         name = secrets.token_hex(16)
         path = self.folder / name
         try:
-            # Opened here, written on a thread: a caller who leaves meanwhile leaves no file behind.
+            # Opened here, written on a thread: if the caller leaves meanwhile, no file is left behind.
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             await asyncio.to_thread(_write_and_close, file, parts)
             answer = await send({SPOOLED: name.encode()})
@@ -75,18 +75,18 @@ class Spool:
 def answer_spooled(
     name: bytes, answer: Callable[[Buffer], bytes], environment: Mapping[str, str] = os.environ
 ) -> bytes:
-    """The worker's side: read the message, answer it, leave the answer in the same file.
+    """The worker's side: read the message, answer it, write the answer into the same file.
 
     Args:
-        name: of the file.
-        answer: turns the bytes of a request, which are gone when it returns, into those of its response.
+        name: name of the file.
+        answer: converts the bytes of a request, which are gone when it returns, to those of its response.
         environment: names the folder.
 
     Returns:
         MARK: the answer is in the file.
 
     Raises:
-        InvalidRequestError: this worker has no such folder, or this is no name of such a file.
+        InvalidRequestError: this worker has no such folder, or the name is not that of such a file.
         ResourceLimitError: the folder is full.
     """
     folder, text = environment.get(VARIABLE), name.decode("ascii", "replace")
@@ -104,7 +104,7 @@ def answer_spooled(
 
 
 def _mapped(file: int) -> Buffer:
-    """The bytes of a file where the system has them. It may be made shorter only when nobody reads them any more."""
+    """Map the bytes of a file. It may be truncated only when nothing reads them any more."""
     return memoryview(mmap.mmap(file, 0, access=mmap.ACCESS_READ)) if os.fstat(file).st_size else b""
 
 

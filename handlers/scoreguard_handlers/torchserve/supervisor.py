@@ -1,4 +1,4 @@
-"""Keeps TorchServe running: one that ends is started again, a few times, with growing pauses, and then given up."""
+"""Keep TorchServe running: restart it when it ends, a few times with growing pauses, then give up."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, kw_only=True)
 class RestartPolicy:
-    """How often TorchServe may end before the service gives up."""
+    """The limit on restarts of TorchServe before the service gives up."""
 
     limit: int = 3
     """Most restarts within the window."""
     window_seconds: float = 300.0
     """Restarts older than this are forgotten."""
     first_pause_seconds: float = 1.0
-    """Pause before the first restart of a window; each further one waits twice as long."""
+    """Pause before the first restart in a window; each further one waits twice as long."""
 
 
 DEFAULT_POLICY: Final = RestartPolicy()
 
 
 class TorchServeSupervisor:
-    """A TorchServe, and after its end the next one. Belongs to one event loop."""
+    """Runs one TorchServe after another. Belongs to one event loop."""
 
     def __init__(
         self,
@@ -52,27 +52,27 @@ class TorchServeSupervisor:
 
     @classmethod
     async def start(cls, config: ServeConfig, metrics: Sequence[str]) -> Self:
-        """Start TorchServe; its first start is not repeated.
+        """Start TorchServe; a failed first start is not retried.
 
         Raises:
-            StartupError: it does not come up.
+            StartupError: it does not start.
         """
         return cls(await TorchServeProcess.start(config, metrics), config, metrics)
 
     def on_restart(self, listener: Callable[[TorchServeProcess], None]) -> None:
-        """Be told of the TorchServe that took the place of one that ended."""
+        """Register a listener, called with the TorchServe that replaces one that ended."""
         self._listeners.append(listener)
 
     def on_end(self, listener: Callable[[], None]) -> None:
-        """Be told when TorchServe ends on its own."""
+        """Register a listener, called when TorchServe ends on its own."""
         self._on_end.append(listener)
 
     async def given_up(self) -> str:
-        """Wait until no further restart is allowed, and say why TorchServe ended."""
+        """Wait until no further restart is allowed, and return why TorchServe ended."""
         return await asyncio.shield(self._task)
 
     async def stop(self) -> None:
-        """End TorchServe, and do not start it again."""
+        """End TorchServe and do not restart it."""
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -100,7 +100,7 @@ class TorchServeSupervisor:
                 return f"{why} (given up after {len(self._restarts)} restarts)"
 
     def _next_pause(self) -> float | None:
-        """Seconds until the next restart; None if there have been too many."""
+        """Return the seconds until the next restart; None if there have been too many."""
         now = time.monotonic()
         while self._restarts and now - self._restarts[0] > self._policy.window_seconds:
             self._restarts.popleft()

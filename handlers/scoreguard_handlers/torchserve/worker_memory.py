@@ -1,6 +1,6 @@
-"""A limit on a worker's memory: what asks for more fails by itself, before the kernel kills a process for it.
+"""A limit on a worker's memory: an allocation above it fails before the kernel kills a process.
 
-Without one, the first to notice that memory is short is the kernel, and a worker that it kills answers nothing.
+Without one, the kernel is the first to notice a shortage, and a worker that it kills answers nothing.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Final
 from scoreguard_handlers.config import MIB
 
 VARIABLE: Final = "SCOREGUARD_MEMORY_BYTES"
-"""How TorchServe's workers are told what images may take; 0 or nothing = no limit."""
+"""Environment variable that passes the memory for images to TorchServe's workers; 0 or unset = no limit."""
 _SLACK_BYTES: Final = 64 * MIB
-"""For small images, which are not counted, and for the stacks of threads."""
+"""Extra memory for small images, which are not counted, and for thread stacks."""
 _STATUS: Final = Path("/proc/self/status")
 
 
 def limit_memory(environment: Mapping[str, str] = os.environ) -> None:
-    """Let this process take as much as it has now and what images may take, and no more (Linux)."""
+    """Limit this process to its current memory plus what images may take (Linux)."""
     allowed = int(environment.get(VARIABLE) or 0)
     if not allowed or sys.platform != "linux":
         return
-    import resource  # Unix alone has it
+    import resource  # only on Unix
 
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     wanted = _data_bytes() + allowed + _SLACK_BYTES
@@ -33,6 +33,6 @@ def limit_memory(environment: Mapping[str, str] = os.environ) -> None:
 
 
 def _data_bytes() -> int:
-    """Memory that the limit counts, in use now."""
+    """Return the memory in use now, as the limit counts it."""
     line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmData:"))
     return int(line.split()[1]) * 1024

@@ -1,1 +1,1 @@
-"""What scores: an archive, its chain, and one request after another."""
+"""The scoring side: an archive, its chain, and the requests to it."""

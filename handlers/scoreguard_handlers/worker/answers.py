@@ -1,4 +1,4 @@
-"""From what the chain gave to the response of one item, written where it will be sent from."""
+"""Build the response to one item from the chain's output, in the message that will be sent."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from scoreguard_handlers.worker.jobs import DECODE_STAGE, Job
 
 @dataclass(frozen=True, kw_only=True)
 class ProvenanceContext:
-    """What produced the numbers of one call: the part of the provenance that its items share."""
+    """The part of the provenance that all items of one call share."""
 
     archive: Archive
     engine: str
     threads: int
     torchscript: bool = False
-    """Whether the TorchScript graphs ran, not the ONNX ones."""
+    """Whether the TorchScript graphs ran instead of the ONNX ones."""
 
     def provenance(self, job: Job) -> Provenance:
-        """Enough to repeat the answer to one job."""
+        """Return the provenance of one job: enough to reproduce its answer."""
         height, width = job.shape[1:]
         return Provenance(
             metric_sha256=self._digest(self.archive.manifest.metric.graphs),
@@ -62,7 +62,7 @@ class ProvenanceContext:
 
 
 def write_score(answer: WorkResult, job: Job, result: ChainResult, index: int, context: ProvenanceContext) -> None:
-    """Response to a score request; `index` is the job's in the batch."""
+    """Write the response to a score request; `index` is the job's index in the batch."""
     request = cast(ScoreDefendedRequest, job.request)
     response = answer.score
     response.score = float(result.scores[index])
@@ -79,13 +79,13 @@ def write_score(answer: WorkResult, job: Job, result: ChainResult, index: int, c
 def write_smoothed(
     answer: WorkResult, job: Job, result: ChainResult, certificate: Certificate, context: ProvenanceContext
 ) -> None:
-    """Response to a score request with smoothing."""
+    """Write the response to a score request with smoothing."""
     write_score(answer, job, result, 0, context)
     answer.score.certificate.CopyFrom(certificate)
 
 
 def write_purified(answer: WorkResult, job: Job, result: ChainResult, index: int, context: ProvenanceContext) -> None:
-    """Response to a purify request; `index` is the job's in the batch."""
+    """Write the response to a purify request; `index` is the job's index in the batch."""
     request = cast(PurifyRequest, job.request)
     response = answer.purify
     response.timings.extend(stage_timings(job, result.timings.milliseconds, len(result.purified)))
@@ -97,7 +97,7 @@ def write_purified(answer: WorkResult, job: Job, result: ChainResult, index: int
 def write_gradient(
     answer: WorkResult, job: Job, score: float, gradient: Array, milliseconds: float, context: ProvenanceContext
 ) -> None:
-    """Response to a gradient request; `gradient` is (3, H, W)."""
+    """Write the response to a gradient request; `gradient` is (3, H, W)."""
     response = answer.gradient
     response.score = score
     response.timings.extend(stage_timings(job, {"gradient": milliseconds}, 1))
@@ -107,7 +107,7 @@ def write_gradient(
 
 
 def stage_timings(job: Job, stages: Mapping[str, float], batch: int) -> list[StageTiming]:
-    """Time of each stage; one that ran for a batch counts its share."""
+    """Return the time of each stage; for a stage that ran on a batch, the item's share."""
     shares = {stage: milliseconds / batch for stage, milliseconds in stages.items()}
     return [
         StageTiming(stage=stage, milliseconds=spent)
@@ -116,7 +116,7 @@ def stage_timings(job: Job, stages: Mapping[str, float], batch: int) -> list[Sta
 
 
 def write_image(image: Image, planes: Array, form: PurifiedFormat.ValueType) -> None:
-    """(3, H, W) in the form that the caller asked for."""
+    """Write (3, H, W) in the form that the caller requested."""
     if form == PURIFIED_FORMAT_PNG:
         image.encoded = encode_png(planes.transpose(1, 2, 0))
     else:
@@ -124,7 +124,7 @@ def write_image(image: Image, planes: Array, form: PurifiedFormat.ValueType) -> 
 
 
 def write_tensor(tensor: Tensor, planes: Array) -> None:
-    """(3, H, W) as (H, W, 3), in place: a message that is built apart is copied into the one that holds it."""
+    """Write (3, H, W) as (H, W, 3), in place: a separately built message would be copied into its parent."""
     pixels = planes.transpose(1, 2, 0)
     tensor.data_type = DATA_TYPE_FLOAT32
     tensor.shape.extend(pixels.shape)

@@ -1,9 +1,9 @@
-"""The board between the gateway and its workers: who has left, and who works on what.
+"""The board between the gateway and its workers: which callers have left, and which worker runs what.
 
-TorchServe passes on no cancellation and does not say which worker took a call. So the gateway notes the pieces of work
-that nobody waits for any more, and each worker notes what it works on, in a folder that belongs to one instance (or in
-memory, where gateway and workers are one process). A worker that is killed leaves its note behind: it says what it was
-working on.
+TorchServe does not forward cancellations and does not say which worker took a call. So the gateway notes the pieces of
+work whose callers have gone, and each worker notes what it works on, in a folder that belongs to one instance (or in
+memory, if gateway and workers are one process). A killed worker leaves its note behind, which says what it was working
+on.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from pathlib import Path
 from typing import Final, Protocol
 
 VARIABLE: Final = "SCOREGUARD_BOARD"
-"""How TorchServe's workers are told the folder."""
+"""Environment variable that passes the folder to TorchServe's workers."""
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What one worker works on."""
+    """The work of one worker."""
 
     pid: int
-    """Its process."""
+    """Its process id."""
     items: Mapping[int, float]
     """Deadline (Unix time, 0 = none) of each piece of work, by its id."""
 
     def overdue(self, left: Mapping[int, float]) -> float:
-        """Seconds for which nobody has waited for any of it; `left` has the moments when callers left.
+        """Return how many seconds ago the last caller gave up; `left` has the times at which callers left.
 
-        Negative while somebody waits.
+        Negative while a caller still waits.
         """
         never = float("inf")
         moments = [min(deadline or never, left.get(item, never)) for item, deadline in self.items.items()]
@@ -45,15 +45,15 @@ class Board(Protocol):
     """Both sides of the board; safe to use from several threads."""
 
     def leave(self, item: int) -> None:
-        """Note that nobody waits for a piece of work any more."""
+        """Note that the caller of a piece of work has gone."""
         ...
 
     def forget(self, item: int) -> None:
-        """A piece of work has ended: nothing about it is needed any more."""
+        """Drop what is noted about a piece of work that has ended."""
         ...
 
     def gone(self, item: int) -> bool:
-        """Whether nobody waits for a piece of work any more."""
+        """Whether the caller of a piece of work has gone."""
         ...
 
     def working(self, items: Mapping[int, float]) -> AbstractContextManager[None]:
@@ -62,31 +62,31 @@ class Board(Protocol):
 
 
 class MemoryBoard:
-    """The board of one process. It keeps no notes of work: a process that dies leaves nobody to read them."""
+    """The board of one process. It keeps no notes of work: if the process dies, nothing is left to read them."""
 
     def __init__(self) -> None:
         self._left: set[int] = set()
 
     def leave(self, item: int) -> None:
-        """Note that nobody waits for a piece of work any more."""
+        """Note that the caller of a piece of work has gone."""
         self._left.add(item)
 
     def forget(self, item: int) -> None:
-        """A piece of work has ended."""
+        """Drop what is noted about a piece of work that has ended."""
         self._left.discard(item)
 
     def gone(self, item: int) -> bool:
-        """Whether nobody waits for a piece of work any more."""
+        """Whether the caller of a piece of work has gone."""
         return item in self._left
 
     def working(self, items: Mapping[int, float]) -> AbstractContextManager[None]:
-        """Nothing is noted."""
+        """Do nothing."""
         del items
         return nullcontext()
 
 
 class FolderBoard:
-    """The board in a folder: one empty file for each caller who left, one file for each worker."""
+    """The board in a folder: one empty file for each caller that left, one file for each worker."""
 
     def __init__(self, folder: Path) -> None:
         self._gone, self._working = folder / "gone", folder / "working"
@@ -97,7 +97,7 @@ class FolderBoard:
         self._own: tuple[int, int] | None = None
 
     def leave(self, item: int) -> None:
-        """Note that nobody waits for a piece of work any more."""
+        """Note that the caller of a piece of work has gone."""
         self.left[item] = time.time()
         try:
             (self._gone / f"{item:x}").touch()
@@ -105,12 +105,12 @@ class FolderBoard:
             logger.warning("cannot tell the workers that a caller left: %s", error)
 
     def forget(self, item: int) -> None:
-        """A piece of work has ended."""
+        """Drop what is noted about a piece of work that has ended."""
         if self.left.pop(item, None) is not None:
             (self._gone / f"{item:x}").unlink(missing_ok=True)
 
     def gone(self, item: int) -> bool:
-        """Whether nobody waits for a piece of work any more."""
+        """Whether the caller of a piece of work has gone."""
         return (self._gone / f"{item:x}").exists()
 
     @contextmanager
@@ -126,16 +126,16 @@ class FolderBoard:
                 os.ftruncate(self._own_file(), 0)
 
     def notes(self) -> list[Note]:
-        """What the workers work on, those included that died over it."""
+        """Return what the workers work on, including workers that died."""
         read = (_read(path) for path in self._working.iterdir())
         return [note for note in read if note is not None]
 
     def erase(self, pid: int) -> None:
-        """Throw away what a process noted that is gone."""
+        """Delete the note of a process that is gone."""
         (self._working / str(pid)).unlink(missing_ok=True)
 
     def _own_file(self) -> int:
-        """Opened once: a note costs two system calls."""
+        """Return the file of this process's note, opened once: writing a note then costs two system calls."""
         pid = os.getpid()
         if self._own is None or self._own[0] != pid:
             path = self._working / str(pid)
@@ -144,7 +144,7 @@ class FolderBoard:
 
 
 def board_from(environment: Mapping[str, str] = os.environ) -> Board:
-    """The board that a worker was told of; one that nobody reads where it was told of none."""
+    """Return the board named in the environment; if there is none, one that nothing reads."""
     folder = environment.get(VARIABLE, "")
     return FolderBoard(Path(folder)) if folder else MemoryBoard()
 
@@ -154,5 +154,5 @@ def _read(path: Path) -> Note | None:
         pairs = [line.split() for line in path.read_text().splitlines()]
         items = {int(item, 16): float(deadline) for item, deadline in pairs}
     except (OSError, ValueError):
-        return None  # it has just changed
+        return None  # it has just been removed or rewritten
     return Note(pid=int(path.name), items=items) if items else None

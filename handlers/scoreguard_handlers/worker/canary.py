@@ -1,4 +1,4 @@
-"""The canary: images in the archive with the scores that a right server gives for them."""
+"""The canary: images in the archive with the scores that a correct server gives them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scoreguard_handlers.worker.received import Received
 
 
 def golden_piece(archive: Archive, golden: GoldenVector, deadline_unix_seconds: float = 0.0) -> Piece:
-    """The piece of work that scores a golden vector."""
+    """Return the piece of work that scores a golden vector."""
     request = ScoreDefendedRequest(
         image=Image(encoded=archive.read(golden.image)),
         metric=archive.name,
@@ -27,7 +27,7 @@ def check_golden(archive: Archive, golden: GoldenVector, response: WorkerRespons
     """Compare an answer with the score recorded at export.
 
     Raises:
-        IntegrityError: it is another score, or none.
+        IntegrityError: the score differs, or there is none.
     """
     chain = golden.defences or "no defence"
     result = response.results[0] if response.results else None

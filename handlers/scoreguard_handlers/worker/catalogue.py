@@ -17,12 +17,12 @@ from scoreguard_handlers.errors import InvalidRequestError, StartupError, Unknow
 from scoreguard_handlers.worker.request_check import RequestChecker
 
 _LIST_LIMIT: Final = 300
-"""Characters of a list of metrics in a message."""
+"""Most characters of a list of metrics in a message."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Deployment:
-    """One archive that is served."""
+    """One served archive."""
 
     archive: Archive
     """The `.mar` file, every digest confirmed."""
@@ -31,21 +31,21 @@ class Deployment:
 
     @property
     def manifest(self) -> ArchiveManifest:
-        """What the archive says about itself."""
+        """Return the archive's manifest."""
         return self.archive.manifest
 
     @cached_property
     def checker(self) -> RequestChecker:
-        """Checks requests to this deployment."""
+        """Return the check of requests to this deployment."""
         return RequestChecker(self.manifest)
 
     @property
     def defences(self) -> set[str]:
-        """Names of the defences that may stand before the metric."""
+        """Return the names of the defences that may precede the metric."""
         return {artifact.facts.name for artifact in self.manifest.defences}
 
     def describe(self) -> DeployedMetric:
-        """The entry of ListMetrics."""
+        """Return the entry for ListMetrics."""
         return DeployedMetric(
             facts=self.manifest.metric.facts,
             defences=[artifact.facts for artifact in self.manifest.defences],
@@ -67,10 +67,10 @@ class Catalogue(Mapping[str, Deployment]):
 
         Args:
             model_store: The folder.
-            any_handler: Whether archives may carry another handler file than this version's: see `TorchServeConfig`.
+            any_handler: Whether archives may contain a handler file other than this version's; see `TorchServeConfig`.
 
         Raises:
-            IntegrityError: there is none, or one is not what its manifest says, or TorchServe would run other code.
+            IntegrityError: there is none, one does not match its manifest, or TorchServe would run other code.
             StartupError: the file of an archive is not named after its metric.
         """
         return cls(_open(archive, any_handler) for archive in archives_in(model_store))
@@ -85,7 +85,7 @@ class Catalogue(Mapping[str, Deployment]):
         return len(self._by_name)
 
     def find(self, metric: str) -> Deployment:
-        """The deployment that a request names.
+        """Return the deployment that a request names.
 
         Raises:
             InvalidRequestError: the request names none.
@@ -99,7 +99,7 @@ class Catalogue(Mapping[str, Deployment]):
         return self._by_name[metric]
 
     def find_holding(self, steps: Iterable[DefenceStep]) -> Deployment:
-        """Some deployment that holds every defence of a chain.
+        """Return a deployment that holds every defence of a chain.
 
         Raises:
             UnknownNameError: no archive holds one of the defences.

@@ -1,4 +1,4 @@
-"""Defences, then the metric: g and f, run on a batch. Knows nothing of TorchServe, gRPC or requests."""
+"""Run g, the defences, and then f, the metric, on a batch. Independent of TorchServe, gRPC and requests."""
 
 from __future__ import annotations
 
@@ -36,55 +36,55 @@ class Timings:
 
 @dataclass(frozen=True, kw_only=True)
 class ChainCall:
-    """What to do with a batch."""
+    """How to run a batch."""
 
     steps: Sequence[ResolvedStep]
     """The defences, in order."""
     seeds: Sequence[int]
     """One seed per image."""
     deadline: Deadline
-    """When nobody waits any more."""
+    """When the work is no longer needed."""
     undefended: bool = False
-    """Whether f(x) is wanted beside f(g(x))."""
+    """Whether f(x) is requested in addition to f(g(x))."""
     rounding: Rounding = Rounding.STRAIGHT_THROUGH
-    """The derivative that a gradient takes through rounding."""
+    """The derivative to use for rounding in gradients."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ChainResult:
-    """What a batch of N images gave."""
+    """The results of a batch of N images."""
 
     purified: Array
-    """g(x), (N, 3, H', W') in [0, 1]; the input itself where there was no defence."""
+    """g(x), (N, 3, H', W') in [0, 1]; the input itself if there was no defence."""
     scores: Array
-    """f(g(x)), (N,); empty where the metric was not asked for."""
+    """f(g(x)), (N,); empty if no score was requested."""
     undefended: Array | None
-    """f(x), (N,), when asked for."""
+    """f(x), (N,), if requested."""
     timings: Timings
 
 
 @dataclass(frozen=True, kw_only=True)
 class Graphs:
-    """The graphs of one archive, loaded twice where large images come: fast, and with memory taken piece by piece."""
+    """The graphs of one archive, loaded a second time for large images: one copy is fast, the other saves memory."""
 
     usual: GraphCache[OnnxGraph]
     frugal: GraphCache[OnnxGraph]
 
     @classmethod
     def of(cls, archive: Archive, threads: int) -> Graphs:
-        """Those of an archive; none is loaded before it is needed."""
+        """Make the graphs of an archive; each is loaded on first use."""
         return cls(
             usual=onnx_graphs(archive, threads=threads), frugal=onnx_graphs(archive, threads=threads, arena=False)
         )
 
     def for_inputs(self, inputs: Mapping[str, Array]) -> GraphCache[OnnxGraph]:
-        """Those that should run on these arrays."""
+        """Return the graphs that should run on these arrays."""
         return self.frugal if any(array.nbytes >= LARGE_INPUT for array in inputs.values()) else self.usual
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stage of one call, as an engine: its graphs run until nobody waits any more, and their time is counted."""
+    """One stage of one call, as an engine: it stops when the work is no longer needed, and times its graphs."""
 
     name: str
     graphs: Graphs
@@ -104,17 +104,17 @@ class Stage:
         except Exception as error:
             if isinstance(error, ServingError):
                 error.metadata.setdefault("stage", self.name)
-                raise  # as its own cause it would be a cycle, and keep the arrays of this call
+                raise  # an error that is its own cause would be a cycle and keep this call's arrays alive
             raise as_serving_error(error, stage=self.name) from error
         finally:
             self.timings.add(self.name, started)
 
     def array(self, values: Array) -> Array:
-        """Arrays are numpy's."""
+        """Return the NumPy array itself."""
         return values
 
     def join(self, parts: Sequence[Array], axis: int) -> Array:
-        """Concatenation."""
+        """Concatenate arrays."""
         return np.concatenate(parts, axis=axis)
 
 
@@ -128,26 +128,26 @@ class Chain:
 
     @property
     def engine(self) -> str:
-        """Engine, version and provider of the graphs."""
+        """Return engine, version and provider of the graphs."""
         return self._graphs.usual[self._metric_graphs.onnx].engine
 
     def purify(self, images: Array, call: ChainCall) -> ChainResult:
-        """g(x) for a batch (N, 3, H, W).
+        """Return g(x) for a batch (N, 3, H, W).
 
         Raises:
-            NotFiniteError: a step gave a value that is no finite number.
+            NotFiniteError: a step gave a value that is not finite.
             ServingError: a stage failed; the metadata names it.
         """
         timings, held = Timings(), [images]
-        del images  # now the chain alone holds them, and lets go of them after the first step
+        del images  # now only the chain holds them, and releases them after the first step
         purified = self._purify(held, call, timings)
         return ChainResult(purified=purified, scores=np.empty(0, np.float32), undefended=None, timings=timings)
 
     def score(self, images: Array, call: ChainCall) -> ChainResult:
-        """f(g(x)), and f(x) when asked, for a batch (N, 3, H, W).
+        """Return f(g(x)), and f(x) if requested, for a batch (N, 3, H, W).
 
         Raises:
-            NotFiniteError: a step or the metric gave a value that is no finite number.
+            NotFiniteError: a step or the metric gave a value that is not finite.
             ServingError: a stage failed; the metadata names it.
         """
         timings, held = Timings(), [images]

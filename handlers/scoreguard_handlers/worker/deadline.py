@@ -1,8 +1,8 @@
-"""When nobody waits for an answer any more: stop the work instead of finishing it.
+"""Deadlines: stop work whose caller has gone.
 
-Nobody waits once the deadline has passed, or once the caller has left. A running graph cannot be stopped from outside,
-but ONNX Runtime looks at a flag between two nodes. One thread for the whole process raises the flags whose time has
-come; it looks at who has left only while something runs.
+Work is no longer needed once its deadline has passed or its caller has left. A running graph cannot be stopped from
+outside, but ONNX Runtime checks a flag between two nodes. One thread for the whole process sets the flags that are due;
+it checks which callers have left only while something runs.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from scoreguard_handlers.errors import CallerGoneError, ServingError, TooLateErr
 
 Stop = Callable[[], None]
 _LOOK_SECONDS: Final = 0.05
-"""Time between two looks at whether the callers are still there."""
+"""Time between two checks of whether the callers are still there."""
 
 
 @dataclass(frozen=True)
 class Deadline:
-    """A moment, or the leaving of the caller, whichever comes first."""
+    """A point in time, or the caller's departure, whichever comes first."""
 
     unix_seconds: float = 0.0
-    """The moment; 0 = never."""
+    """The point in time; 0 = never."""
     gone: Callable[[], bool] | None = field(default=None, compare=False)
-    """Whether the caller has left; None = nobody would say so."""
+    """Whether the caller has left; None = that cannot be known."""
 
     @property
     def passed(self) -> bool:
-        """Whether nobody waits any more."""
+        """Whether the work is no longer needed."""
         return 0 < self.unix_seconds <= time.time() or (self.gone is not None and self.gone())
 
     def check(self, stage: str) -> None:
-        """Stop here if nobody waits any more.
+        """Raise if the work is no longer needed.
 
         Raises:
             TooLateError: the deadline passed; the metadata names the stage.
@@ -47,7 +47,7 @@ class Deadline:
             raise self.error(f"before {stage}; the work was dropped", stage=stage)
 
     def error(self, what: str, *, stage: str = "") -> ServingError:
-        """Why the work stopped: `what` ends the sentence."""
+        """Return why the work stopped; `what` ends the sentence."""
         metadata = {"stage": stage} if stage else {}
         if 0 < self.unix_seconds <= time.time():
             return TooLateError(f"the deadline passed {what}", metadata=metadata)
@@ -55,13 +55,13 @@ class Deadline:
 
 
 class DeadlineWatch:
-    """Calls back when deadlines pass, all from one daemon thread that starts with the first of them."""
+    """Calls back when deadlines pass, from a single daemon thread that starts with the first deadline."""
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Start anew: in a forked child, where the thread is missing, and its lock may be held for good."""
+        """Reset the state: in a forked child the thread is missing, and its lock may be held forever."""
         self._wake = threading.Condition()
         self._watched: dict[int, tuple[Deadline, Stop]] = {}
         self._serial = 0
@@ -104,7 +104,7 @@ class DeadlineWatch:
 
 
 def _seconds_to(deadline: Deadline) -> float:
-    """Until the next look at a deadline."""
+    """Return the seconds until the next check of a deadline."""
     left = max(0.0, deadline.unix_seconds - time.time()) if deadline.unix_seconds else _LOOK_SECONDS
     return left if deadline.gone is None else min(left, _LOOK_SECONDS)
 

@@ -1,4 +1,4 @@
-"""No answer holds a number that is not finite: NaN and infinity are that item's error, by name."""
+"""Keep NaN and infinity out of answers: they are an error of the item, which names the stage."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def check_finite(values: npt.NDArray[Any], stage: str, what: str, *, who: str = 
     """Refuse what holds NaN or infinity.
 
     Args:
-        values: what the stage gave.
+        values: the output of the stage.
         stage: its name, for the error's metadata.
         what: "an image", "a score": what it should have been.
-        who: how a message calls the stage, where that is not its name.
+        who: how a message refers to the stage, if not by its name.
 
     Raises:
         NotFiniteError: a value is not finite.
     """
-    # A sum is not finite if one of its terms is not, and takes no second array.
+    # A sum is not finite if one of its terms is not, and needs no second array.
     with np.errstate(invalid="ignore"):
         if np.isfinite(values.sum(dtype=np.float64)):
             return

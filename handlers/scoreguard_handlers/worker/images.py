@@ -1,4 +1,4 @@
-"""From the image of a request to values: files by the rule of `scoreguard.images`, raw tensors as they are.
+"""Convert a request's image to values: files by the rules of `scoreguard.images`, raw tensors unchanged.
 
 Raw tensors: uint8, or float32 in [0, 1] that is never rounded.
 """
@@ -46,28 +46,28 @@ class DecodedImage:
         return PRECISION_UINT8 if self.values.dtype == np.uint8 else PRECISION_FLOAT32
 
     def planes(self) -> npt.NDArray[np.float32]:
-        """(3, H, W) float32 in [0, 1], contiguous: what a graph reads."""
+        """Return (3, H, W) float32 in [0, 1], contiguous: the input of a graph."""
         planes = self.values.transpose(2, 0, 1)
         if self.values.dtype != np.uint8:
-            # Always a copy, and so aligned: the values may lie anywhere in the message that brought them.
+            # Always a copy, and so aligned: the values may be anywhere in the message.
             return np.array(planes, np.float32, order="C")
         out = np.empty(planes.shape, np.float32)
         return np.divide(planes, np.float32(255), out=out, casting="unsafe")
 
 
 def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadline: Deadline = _NEVER) -> DecodedImage:
-    """Read the image of a request, unless nobody waits for it any more.
+    """Read the image of a request, unless it is no longer needed.
 
     Args:
-        image: says of what form, shape and type the image is.
+        image: the form, shape and type of the image.
         data: its bytes; None = they are in `image`.
         max_pixels: largest image.
-        deadline: when nobody waits for it any more.
+        deadline: when the work is no longer needed.
 
     Raises:
-        InvalidRequestError: no image, one that cannot be read rightly, or values that are not in [0, 1].
+        InvalidRequestError: no image, one that cannot be read correctly, or values that are not in [0, 1].
         ResourceLimitError: more than `max_pixels` pixels (nothing was decoded), or too costly to decode.
-        TooLateError: the deadline passed meanwhile.
+        TooLateError: the deadline passed in the meantime.
     """
     form = image.WhichOneof("payload")
     if form == "encoded":
@@ -79,9 +79,9 @@ def decode(image: Image, data: Buffer | None = None, *, max_pixels: int, deadlin
 
 
 def encode_png(values: npt.NDArray[np.float32]) -> bytes:
-    """(H, W, 3) in [0, 1] → a PNG file, rounded to 8 bits."""
+    """Encode (H, W, 3) in [0, 1] as a PNG file, rounded to 8 bits."""
     rounded = np.empty(values.shape, np.uint8)
-    for channel in range(values.shape[2]):  # by channel: a large image is not held several times over
+    for channel in range(values.shape[2]):  # by channel, to avoid several copies of a large image
         rounded[..., channel] = np.rint(values[..., channel] * 255)
     buffer = io.BytesIO()
     PillowImage.fromarray(rounded).save(buffer, "PNG")

@@ -28,14 +28,14 @@ class Job:
     """One image on its way through the chain."""
 
     index: int
-    """Place of the item in the call."""
+    """Index of the item in the call."""
     request: Request
-    """What is asked; not the image's bytes."""
+    """The request, without the image's bytes."""
     steps: tuple[ResolvedStep, ...]
     seed: int
-    """The caller's seed, or one that was drawn here."""
+    """The caller's seed, or one drawn here."""
     smoothing: Smoothing | None
-    """What to smooth with; None = the chain runs once."""
+    """The smoothing; None = the chain runs once."""
     precision: Precision.ValueType
     """Whether the image's values were 8-bit integers or floats."""
     decoder: str
@@ -47,25 +47,25 @@ class Job:
     _planes: list[Array]
 
     def take_planes(self) -> Array:
-        """(3, H, W) in [0, 1], once: what was taken is held by nobody else, so that it can be freed early."""
+        """Return (3, H, W) in [0, 1], once: the job keeps no reference, so the values can be freed early."""
         return self._planes.pop()
 
     @property
     def has_planes(self) -> bool:
-        """Whether they were not taken yet."""
+        """Whether the values have not been taken yet."""
         return bool(self._planes)
 
     @property
     def group(self) -> Hashable:
-        """Jobs that may run as one batch have equal groups."""
+        """Return the group: jobs with equal groups may run as one batch."""
         if self.smoothing is not None:
-            return self  # its own noisy copies are batch enough
+            return self  # its noisy copies already form a batch
         wants = self.request.return_undefended_score if isinstance(self.request, ScoreDefendedRequest) else False
         return (type(self.request).__name__, self.shape, format_chain(s.step for s in self.steps), wants)
 
 
 def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: int, gone: Callable[[int], bool]) -> Job:
-    """Check, resolve and decode one piece of work; `gone` says of its id whether its caller has left.
+    """Check, resolve and decode one piece of work; `gone` tells from its id whether its caller has left.
 
     Raises:
         ServingError: the piece is wrong, too large, or too late.
@@ -95,7 +95,7 @@ def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: in
 
 
 def latest_deadline(jobs: Sequence[Job]) -> Deadline:
-    """The moment after which nobody waits for any of the jobs."""
+    """Return the deadline after which none of the jobs is needed."""
     moments = [job.deadline.unix_seconds for job in jobs]
     left = [job.deadline.gone for job in jobs]
     gone = None if None in left else lambda: all(each() for each in left if each is not None)

@@ -1,7 +1,7 @@
 """Pieces of work, and the worker call that carries them: a `WorkerRequest` on the wire.
 
-The gateway writes one around the requests as they came, in parts, so that an image goes from the caller's message to
-the worker in one copy. The worker reads it without copying the images out.
+The gateway writes it around the requests as they arrived, in parts, so an image goes from the caller's message to the
+worker with one copy. The worker reads it without copying the images.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from scoreguard_handlers.worker.wire import Buffer, header, nested_messages, par
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Piece:
-    """One piece of work: a `WorkItem` whose request is kept as it came."""
+    """One piece of work: a `WorkItem` whose request is kept as it arrived."""
 
     request: Received[Request] | None
     """None = the item was empty."""
     deadline_unix_seconds: float = 0.0
-    """After which nobody waits for the answer; 0 = no deadline."""
+    """Time after which the answer is no longer needed; 0 = no deadline."""
     id: int = 0
-    """The gateway's name for it; 0 = it cannot be given up before its deadline."""
+    """The gateway's id for it; 0 = it cannot be abandoned before its deadline."""
 
     @classmethod
     def of(cls, item: WorkItem, image: memoryview | None = None) -> Piece:
-        """The piece that an item describes; `image` has the image's bytes where the item has not."""
+        """Return the piece that an item describes; `image` has the image's bytes if the item does not."""
         kind = item.WhichOneof("work")
         request = None if kind is None else Received[Request](head=getattr(item, kind), cut=image)
         return cls(request=request, deadline_unix_seconds=item.deadline_unix_seconds, id=item.id)
@@ -43,7 +43,7 @@ class Piece:
 
 
 def write_call(pieces: Sequence[Piece]) -> list[Buffer]:
-    """A serialised `WorkerRequest`, in parts that follow each other; the requests are the very bytes that came."""
+    """Serialise a `WorkerRequest`, in consecutive parts; the requests are the very bytes that arrived."""
     parts: list[Buffer] = []
     for piece in pieces:
         rest = WorkItem(deadline_unix_seconds=piece.deadline_unix_seconds, id=piece.id).SerializeToString()
@@ -57,7 +57,7 @@ def write_call(pieces: Sequence[Piece]) -> list[Buffer]:
 
 
 def read_call(data: Buffer) -> list[Piece]:
-    """The pieces of a serialised `WorkerRequest`; large images stay where they are in `data`.
+    """Return the pieces of a serialised `WorkerRequest`; large images stay where they are in `data`.
 
     Raises:
         DecodeError: the bytes are not a `WorkerRequest`.
@@ -69,5 +69,5 @@ def read_call(data: Buffer) -> list[Piece]:
 
 
 def pieces_of(call: WorkerRequest) -> list[Piece]:
-    """The pieces of a parsed `WorkerRequest`."""
+    """Return the pieces of a parsed `WorkerRequest`."""
     return [Piece.of(item) for item in call.items]

@@ -1,4 +1,4 @@
-"""A request as it came: what is asked, the bytes of its image where they lie, and the message to pass on unchanged."""
+"""A request as it arrived: its parameters, a view of the image's bytes, and the message to forward unchanged."""
 
 from __future__ import annotations
 
@@ -25,33 +25,33 @@ _REQUEST: Final = ScoreDefendedStreamRequest.REQUEST_FIELD_NUMBER
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Received(Generic[R_co]):
-    """One request. A large image is held once, in the bytes that came."""
+    """One request. A large image is held once, in the bytes that arrived."""
 
     head: R_co
-    """What is asked. Of a large image only its form, shape and type are here; `image` has the bytes."""
+    """The request. For a large image it has only form, shape and type; `image` has the bytes."""
     cut: memoryview | None = None
-    """The image's bytes, where they are not in the head."""
+    """The image's bytes, if they are not in the head."""
     came_as: Buffer | None = None
-    """The message on the wire; None = it was made here."""
+    """The message on the wire; None = it was created here."""
 
     @classmethod
     def of(cls, message: R_co) -> Self:  # type: ignore[misc]  # what is frozen may be read as any wider type
-        """A request that was made here."""
+        """Make a request from a message created here."""
         return cls(head=message)
 
     @cached_property
     def wire(self) -> Buffer:
-        """The serialised message, image included."""
+        """Return the serialised message, including the image."""
         return self.head.SerializeToString() if self.came_as is None else self.came_as
 
     @property
     def size(self) -> int:
-        """Bytes of the message."""
+        """Return the size of the message in bytes."""
         return len(self.wire)
 
     @property
     def image(self) -> Buffer:
-        """The bytes of `image.encoded` or `image.tensor.data`; empty where there are none."""
+        """Return the bytes of `image.encoded` or `image.tensor.data`; empty if there are none."""
         return image_bytes(self.head.image) if self.cut is None else self.cut
 
 
@@ -60,9 +60,9 @@ class ReceivedBatch:
     """The requests of one call of ScoreDefendedBatch."""
 
     requests: list[Received[ScoreDefendedRequest]]
-    """In order; their images lie in the message of the call."""
+    """The requests in order; their images are views of the call's message."""
     size: int
-    """Bytes of that message."""
+    """Size of that message in bytes."""
 
 
 def read_request(data: Buffer, kind: type[R]) -> Received[R]:
@@ -96,12 +96,12 @@ def read_stream_message(data: bytes) -> Received[ScoreDefendedRequest]:
         DecodeError: the bytes are not such a message.
     """
     parts = nested_messages(data, ScoreDefendedStreamRequest, _REQUEST)
-    if parts is None or len(parts) > 1:  # protobuf merges what is given twice
+    if parts is None or len(parts) > 1:  # protobuf merges repeated occurrences
         return Received.of(ScoreDefendedStreamRequest.FromString(data).request)
     return read_request(parts[0] if parts else b"", ScoreDefendedRequest)
 
 
 def image_bytes(image: Image) -> bytes:
-    """A copy of the bytes of an image message; empty where there are none."""
+    """Return a copy of the bytes of an image message; empty if there are none."""
     form = image.WhichOneof("payload")
     return b"" if form is None else image.encoded if form == "encoded" else image.tensor.data

@@ -1,4 +1,4 @@
-"""A piece of work against the manifest of the archive that would do it: everything that needs no pixels."""
+"""Check a piece of work against the manifest of its archive: everything that needs no pixels."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def kind_of(request: Request) -> str:
 
 
 def smoothing_of(request: Request) -> Smoothing | None:
-    """What to smooth with, the defaults filled in; None where the chain runs once.
+    """Return the smoothing with its defaults filled in; None if the chain runs once.
 
     Raises:
-        InvalidRequestError: no certificate can come of it.
+        InvalidRequestError: it cannot give a certificate.
     """
     if not (isinstance(request, ScoreDefendedRequest) and request.HasField("smoothing")):
         return None
@@ -52,10 +52,10 @@ def smoothing_of(request: Request) -> Smoothing | None:
 
 
 def rounding_of(request: Request) -> Rounding:
-    """The derivative of rounding that a gradient takes; straight through where nothing was said.
+    """Return the derivative to use for rounding in a gradient; straight-through by default.
 
     Raises:
-        InvalidRequestError: a number that this version does not know.
+        InvalidRequestError: this version does not know the number.
     """
     if not isinstance(request, ScoreGradientRequest):
         return Rounding.STRAIGHT_THROUGH
@@ -66,10 +66,10 @@ def rounding_of(request: Request) -> Rounding:
 
 
 def check_counts(request: Request) -> None:
-    """Refuse what is too long or too many, before anything looks at the contents.
+    """Refuse fields that are too long or too many, before the contents are examined.
 
     Raises:
-        InvalidRequestError: a limit is passed; the message has both numbers.
+        InvalidRequestError: a limit is exceeded; the message has both numbers.
     """
     _at_most(len(request.request_id), LIMITS.request_id_characters, "the request_id", "characters", "request_id")
     _at_most(len(request.metric), LIMITS.name_characters, "the metric's name", "characters", "metric")
@@ -95,7 +95,7 @@ def check_batch(items: int) -> None:
 
 
 class RequestChecker:
-    """Checks requests against one archive. The same chain comes again and again, so resolved chains are kept."""
+    """Checks requests against one archive. Chains recur, so resolved chains are cached."""
 
     def __init__(self, manifest: ArchiveManifest) -> None:
         self._metric = manifest.metric.facts.name
@@ -106,7 +106,7 @@ class RequestChecker:
         """Check a request and resolve its chain.
 
         Raises:
-            InvalidRequestError: no image, no defence to purify with, or a parameter or smoothing that is wrong.
+            InvalidRequestError: no image, no defence to purify with, or an invalid parameter or smoothing.
             UnknownNameError: a metric or defence that the archive does not hold.
         """
         check_counts(request)
@@ -121,10 +121,10 @@ class RequestChecker:
         return self.resolve(request.defences)
 
     def resolve(self, steps: Sequence[DefenceStep]) -> tuple[ResolvedStep, ...]:
-        """Find and fill in every step of a chain.
+        """Look up every step of a chain and fill in its parameters.
 
         Raises:
-            InvalidRequestError: a parameter that is wrong.
+            InvalidRequestError: a parameter is invalid.
             UnknownNameError: a defence that the archive does not hold.
         """
         return self._resolve_kept(tuple(Step.from_message(step) for step in steps))

@@ -1,4 +1,4 @@
-"""The sizes of a chain's stages as errors of a request: which stage, and which field of the request to change."""
+"""Size checks of a chain's stages as request errors, which name the stage and the request field to change."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def check_step(step: ResolvedStep, size: Sequence[int], index: int) -> None:
     """Refuse what a step cannot purify; `size` is height and width there, `index` the step's in its chain, from 0.
 
     Raises:
-        InvalidRequestError: the image is too small, or a length among the parameters too large for it.
+        InvalidRequestError: the image is too small, or a length among the parameters is too large for it.
     """
     metadata = {"stage": str(step.step)}
     try:
@@ -30,7 +30,7 @@ def check_step(step: ResolvedStep, size: Sequence[int], index: int) -> None:
 
 
 def check_metric(metric: MetricFacts, size: Sequence[int]) -> None:
-    """Refuse what a metric cannot score; `size` is height and width there.
+    """Refuse what a metric cannot score; `size` is height and width at that point.
 
     Raises:
         InvalidRequestError: the image is too small.

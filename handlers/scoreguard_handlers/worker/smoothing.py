@@ -1,6 +1,6 @@
-"""Randomised median smoothing of a chain: score noisy copies, take the median, say what it proves.
+"""Randomised median smoothing of a chain: score noisy copies, take the median, certify it.
 
-The copies are scored one by one, or a few at once where graphs run batches, so memory does not grow with their number.
+The copies are scored one by one, or a few at once if graphs run batches, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -21,25 +21,25 @@ from scoreguard_handlers.worker.chain import Chain, ChainCall, ChainResult, Timi
 from scoreguard_handlers.worker.order_statistics import certified_ranks
 
 SMOOTHING_STAGE: Final = "smoothing"
-"""Time of all noisy copies; the other stages are those of the image without noise."""
+"""Timing stage of all noisy copies; the other stages are those of the image without noise."""
 Scores = npt.NDArray[np.float64]
 
 
 def score_smoothed(
     chain: Chain, image: Array, call: ChainCall, smoothing: Smoothing, *, purified: bool, together: int
 ) -> tuple[ChainResult, Certificate]:
-    """The median of the scores of noisy copies, with its certificate.
+    """Return the median of the scores of noisy copies, with its certificate.
 
     Args:
-        chain: what scores.
+        chain: the chain that scores.
         image: the image, (1, 3, H, W).
-        call: what to do with it; f(x), where wanted, is that of the image without noise.
-        smoothing: what to smooth with.
-        purified: whether g(x) of the image without noise is wanted.
+        call: how to run it; f(x), if requested, is that of the image without noise.
+        smoothing: the settings of the smoothing.
+        purified: whether g(x) of the image without noise is requested.
         together: copies in one run of the chain.
 
     Raises:
-        SmoothingError: no certificate can come of it.
+        SmoothingError: the settings cannot give a certificate.
         ServingError: a stage failed or the deadline passed.
     """
     lower, upper = certified_ranks(smoothing)
@@ -55,7 +55,7 @@ def score_smoothed(
 
 
 def _without_noise(chain: Chain, image: Array, call: ChainCall, *, purified: bool) -> ChainResult:
-    """g(x) and f(x), as far as they are wanted; no scores."""
+    """Return g(x) and f(x), if requested; no scores."""
     stages: dict[str, float] = {}
     undefended = None
     if call.undefended:

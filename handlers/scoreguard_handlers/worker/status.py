@@ -1,7 +1,7 @@
-"""Errors to `google.rpc.Status` with details, for whole calls and for the items of a batch.
+"""Convert errors to `google.rpc.Status` with details, for whole calls and for the items of a batch.
 
-A status travels in gRPC's metadata, of which a caller accepts 8 KB: a larger one reaches it as an error of the
-transport. So every part is cut to a size, whatever the message was made of.
+A status is sent in gRPC's metadata, of which a caller accepts 8 KB; a larger one would arrive as a transport error. So
+every part is cut to a maximum size.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _MORE: Final = "…"
 
 
 def to_status(error: ServingError) -> status_pb2.Status:
-    """The wire form of an error: code, message, and ErrorInfo / BadRequest / RetryInfo details; below 4 KB."""
+    """Return the wire form of an error: code, message, and ErrorInfo / BadRequest / RetryInfo details; below 4 KB."""
     message = cut(str(error), _MESSAGE_BYTES)
     details = [_pack(detail) for detail in _details(error, message)]
     return status_pb2.Status(code=error.code, message=message, details=details)
 
 
 def cut(text: str, size: int) -> str:
-    """The text in at most `size` bytes of UTF-8, on one line; `…` stands for what was left out."""
+    """Return the text in at most `size` bytes of UTF-8, on one line; `…` marks what was left out."""
     line = " ".join(text.split()) if "\n" in text or "\r" in text else text
     data = line.encode("utf-8", "replace")
     if len(data) <= size:
@@ -53,7 +53,7 @@ def _details(error: ServingError, message: str) -> list[Message]:
 
 
 def _short(metadata: Mapping[str, str]) -> dict[str, str]:
-    """The entries that fit, short ones first: numbers are worth more than lists."""
+    """Return the entries that fit, short ones first: numbers are worth more than lists."""
     kept, total = dict[str, str](), 0
     for name, value in sorted(metadata.items(), key=lambda entry: len(entry[1])):
         text = cut(value, _VALUE_BYTES)

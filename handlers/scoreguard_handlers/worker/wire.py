@@ -1,8 +1,8 @@
-"""Protobuf's wire form, as far as it is read and written by hand here, so that image bytes are not copied.
+"""The parts of protobuf's wire form that are read and written by hand here, to avoid copies of image bytes.
 
-A message that holds a large image takes nine times as long to serialise as its bytes take to copy, and reading a field
-of bytes copies it each time. So image bytes are found where they lie in the message that came, and the message travels
-on inside another one as it is: on the wire a nested message is a tag, a length, and its bytes.
+Serialising a message with a large image takes nine times as long as copying its bytes, and each read of a bytes field
+copies it. So image bytes are located in the message that arrived, and the message is forwarded unchanged inside another
+one: on the wire, a nested message is a tag, a length, and its bytes.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ Buffer = bytes | bytearray | memoryview
 M = TypeVar("M", bound=Message)
 VARINT, FIXED64, BYTES, GROUP, GROUP_END, FIXED32 = range(6)
 SIZES: Final = {FIXED64: 8, FIXED32: 4, GROUP: 0, GROUP_END: 0}
-"""Bytes of what follows a tag, where that is the same for every value."""
+"""Length in bytes of what follows a tag, for wire types of fixed size."""
 _IMAGE_BYTES: Final = {"scoreguard.v1.Image.encoded", "scoreguard.v1.Tensor.data"}
 _LAST_BYTE: Final = 0x80
 _LONGEST_VARINT: Final = 10
 _WORTH_CUTTING_BYTES: Final = LIMITS.request_bytes
-"""A shorter message is copied faster than its fields are looked at."""
+"""Size below which copying a message is faster than examining its fields."""
 _MOST_FIELDS: Final = 4096
-"""Fields of one message that are looked at one by one: no request has a hundred, a large batch 1024."""
+"""Most fields of one message to examine one by one: no request has a hundred, a large batch has 1024."""
 Plan = Mapping[int, Descriptor | None]
 
 
 class _UnusualError(Exception):
-    """A legal message that only protobuf itself reads rightly: it merges what is given twice, and knows groups."""
+    """A valid message that only protobuf itself reads correctly: it merges repeated occurrences and supports groups."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +42,17 @@ class _Field:
     wire_type: int
     start: int
     length_at: int
-    """End of the tag."""
+    """Position after the tag."""
     content: int
     end: int
 
 
 def parse_without_image(data: Buffer, kind: type[M]) -> tuple[M, memoryview | None]:
-    """A message that holds one image, and the bytes of the image where they lie in `data`.
+    """Parse a message that holds one image, and return the image's bytes as a view of `data`.
 
     Returns:
-        The message, and a view of `Image.encoded` or `Tensor.data`, which are empty in the message then; None where
-        the message holds everything, because it is small, has no image, or is of an unusual form.
+        The message, and a view of `Image.encoded` or `Tensor.data`, which are then empty in the message; None if
+        the message holds everything, because it is small, has no image, or has an unusual form.
 
     Raises:
         DecodeError: the bytes are not such a message.
@@ -69,7 +69,7 @@ def parse_without_image(data: Buffer, kind: type[M]) -> tuple[M, memoryview | No
 
 
 def nested_messages(data: Buffer, kind: type[Message], number: int) -> list[memoryview] | None:
-    """The bytes of every message in one field of another one; None where only protobuf itself can tell.
+    """Return the bytes of every message in one field of another; None if only protobuf itself can find them.
 
     Raises:
         DecodeError: the bytes are not a `kind`.
@@ -85,17 +85,17 @@ def nested_messages(data: Buffer, kind: type[Message], number: int) -> list[memo
         return None
     except IndexError:
         raise DecodeError(f"the bytes are not a {kind.DESCRIPTOR.name}") from None
-    kind.FromString(bytes(rest))  # as strict as if it had read everything
+    kind.FromString(bytes(rest))  # as strict as a full parse
     return found
 
 
 def header(number: int, length: int) -> bytes:
-    """What stands before the `length` bytes of a field: its tag, and the length."""
+    """Return what precedes the `length` bytes of a field: its tag and the length."""
     return varint(number << 3 | BYTES) + varint(length)
 
 
 def varint(value: int) -> bytes:
-    """A number that is not negative, seven bits a byte, the lowest first."""
+    """Encode a non-negative number, seven bits per byte, lowest first."""
     written = bytearray()
     while value >= _LAST_BYTE:
         written.append(value & (_LAST_BYTE - 1) | _LAST_BYTE)
@@ -105,10 +105,10 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: memoryview, position: int) -> tuple[int, int]:
-    """A number and the position after it.
+    """Return a number and the position after it.
 
     Raises:
-        IndexError: it does not end, or is longer than any.
+        IndexError: it does not end, or is too long.
     """
     if (value := data[position]) < _LAST_BYTE:  # nearly all are this short
         return value, position + 1
@@ -123,7 +123,7 @@ def read_varint(data: memoryview, position: int) -> tuple[int, int]:
 
 @cache
 def plan_of(descriptor: Descriptor) -> Plan:
-    """Where image bytes are: absent = not in this field, a descriptor = somewhere inside, None = these are they."""
+    """Where the image bytes are: absent = not in this field, a descriptor = inside it, None = the field itself."""
     plan: dict[int, Descriptor | None] = {}
     for field in descriptor.fields:
         if field.full_name in _IMAGE_BYTES:
@@ -134,7 +134,7 @@ def plan_of(descriptor: Descriptor) -> Plan:
 
 
 def _cut(data: memoryview, descriptor: Descriptor) -> tuple[bytes, memoryview | None]:
-    """The message with empty image bytes, and the image bytes."""
+    """Return the message with empty image bytes, and the image bytes."""
     plan, kept, image, seen = plan_of(descriptor), bytearray(), None, False
     for field in _fields(data):
         if field.wire_type != BYTES or field.number not in plan:
@@ -150,11 +150,11 @@ def _cut(data: memoryview, descriptor: Descriptor) -> tuple[bytes, memoryview | 
 
 
 def _fields(data: memoryview) -> Iterator[_Field]:
-    """The fields of a message, in order.
+    """Yield the fields of a message, in order.
 
     Raises:
-        IndexError: the bytes end in the middle of something, or hold what no message holds.
-        _UnusualError: there is a group, or there are too many fields to look at.
+        IndexError: the bytes are truncated or are not valid wire format.
+        _UnusualError: there is a group, or there are too many fields to examine.
     """
     position = count = 0
     while position < len(data):

@@ -1,4 +1,4 @@
-"""One loaded archive that answers pieces of work: the same code behind TorchServe and in process.
+"""One loaded archive that answers pieces of work, with the same code behind TorchServe and in process.
 
 Bad input never raises here: every item has its own status. Images that agree in size and chain may run as one batch
 (`graph_batch`); on a CPU each runs alone, since a batch is no faster there and an answer must not depend on its
@@ -45,7 +45,7 @@ Results = Sequence[WorkResult]
 
 
 class Worker:
-    """An archive at work; safe to call from several threads."""
+    """A loaded archive; safe to call from several threads."""
 
     def __init__(self, archive: Archive, config: WorkerConfig, board: Board | None = None) -> None:
         self.archive, self.config, self._board = archive, config, board or MemoryBoard()
@@ -58,7 +58,7 @@ class Worker:
         """Confirm every digest, then load the metric's graph; the board says which callers have left.
 
         Raises:
-            IntegrityError: the archive is not what its manifest says.
+            IntegrityError: the archive does not match its manifest.
             EngineError: its graph cannot be loaded, or gradients cannot be computed on the device.
         """
         archive.verify()
@@ -66,12 +66,12 @@ class Worker:
         if config.gradients and config.device != WorkerConfig.device:
             from scoreguard.chain.torchscript import usable_device
 
-            usable_device(config.device)  # else the first caller of ScoreGradient would learn of it
+            usable_device(config.device)  # otherwise the first caller of ScoreGradient would get the error
         return worker
 
     @property
     def manifest(self) -> ArchiveManifest:
-        """The archive's manifest."""
+        """Return the archive's manifest."""
         return self.archive.manifest
 
     def run(self, request: WorkerRequest) -> WorkerResponse:
@@ -81,8 +81,8 @@ class Worker:
     def answer(self, pieces: Sequence[Piece]) -> WorkerResponse:
         """Answer every piece with a result or a status; never raises for bad input.
 
-        An image is decoded when its turn has come, and each result is written where it will be sent from: large images
-        are held once.
+        An image is decoded when its turn comes, and each result is written directly into the message to send, so large
+        images are held once.
         """
         response = WorkerResponse()
         results = [response.results.add() for _ in pieces]
@@ -99,7 +99,7 @@ class Worker:
         """Score the golden vectors.
 
         Raises:
-            IntegrityError: a score is not the one that was recorded at export.
+            IntegrityError: a score differs from the one recorded at export.
         """
         for golden in self.manifest.golden_vectors:
             check_golden(self.archive, golden, self.answer([golden_piece(self.archive, golden)]))
@@ -112,7 +112,7 @@ class Worker:
         return TorchChain(self.archive, threads=config.threads, device=config.device, checkpoint=config.checkpoint)
 
     def _prepare(self, piece: Piece, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
-        """Decode an image and add it to its group; the group's key, or None where the piece failed."""
+        """Decode an image and add it to its group; return the group's key, or None if the piece failed."""
         try:
             with self._board.working({piece.id: piece.deadline_unix_seconds}):
                 job = self._job(piece, index)
@@ -194,11 +194,11 @@ def _chain_call(jobs: Sequence[Job]) -> ChainCall:
 
 
 def _stacked(jobs: Sequence[Job]) -> Array:
-    """(N, 3, H, W); one image is not copied."""
+    """Stack images to (N, 3, H, W); a single image is not copied."""
     return np.stack([job.take_planes() for job in jobs]) if len(jobs) > 1 else jobs[0].take_planes()[None]
 
 
 def _fail(result: WorkResult, error: Exception) -> None:
-    """Write an error, over whatever was there."""
+    """Write an error, replacing any earlier result."""
     result.Clear()
     result.status.CopyFrom(to_status(as_serving_error(error)))

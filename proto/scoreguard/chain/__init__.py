@@ -1,1 +1,1 @@
-"""What running a chain means, for all sides: parameters, sizes, tiles, sampling, randomness, smoothing, gradients."""
+"""How a chain runs, on every side: parameters, sizes, tiles, sampling, randomness, smoothing, gradients."""

@@ -1,8 +1,8 @@
-"""Gradients that take the place of a step's own: BPDA, and the cubic rule of rounding.
+"""Gradients that replace a step's own: BPDA, and the cubic rule for rounding.
 
 BPDA (Athalye et al., "Obfuscated gradients give a false sense of security", ICML 2018): the forward pass runs the
-defence, the backward pass takes a differentiable stand-in. Both functions give the purified image itself to the last
-bit, which images + (purified − images) in floating point does not: that sum is rounded twice.
+defence, the backward pass uses a differentiable substitute. Both functions return the purified image exact to the last
+bit. In floating point, images + (purified − images) would not be: that sum is rounded twice.
 """
 
 from __future__ import annotations
@@ -17,23 +17,23 @@ from scoreguard.v1.spec import Step
 
 
 def pass_identity(images: Tensor, purified: Tensor) -> Tensor:
-    """`purified`, with a gradient that goes to `images` as it is.
+    """Return `purified`, with a gradient that passes to `images` unchanged.
 
     Args:
-        images: what the step was given, (N, 3, H, W).
-        purified: what it gave, without a gradient of its own, in the same shape.
+        images: the input of the step, (N, 3, H, W).
+        purified: its output, without its own gradient, in the same shape.
     """
     passed: Tensor = _Identity.apply(images, purified)  # type: ignore[no-untyped-call]
     return passed
 
 
 def pass_cubic(step: Step, images: Tensor, purified: Tensor) -> Tensor:
-    """`purified`, with a gradient that goes to `images` by the cubic rule; see `rounding`.
+    """Return `purified`, with a gradient that passes to `images` by the cubic rule; see `rounding`.
 
     Args:
         step: `jpeg` or `quantise`, every parameter filled in.
-        images: what the step was given, (N, 3, H, W).
-        purified: what it gave, without a gradient of its own.
+        images: the input of the step, (N, 3, H, W).
+        purified: its output, without its own gradient.
     """
     passed: Tensor = _Cubic.apply(step, images, purified)  # type: ignore[no-untyped-call]
     return passed
@@ -61,6 +61,6 @@ class _Cubic(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[None, Tensor, None]:
         (images,) = ctx.saved_tensors
-        # The codec is numpy's.
+        # The codec works on NumPy arrays.
         pulled = pulled_back(ctx.step, images.detach().cpu().numpy(), gradient.cpu().numpy())
         return None, torch.from_numpy(pulled).to(gradient.device), None

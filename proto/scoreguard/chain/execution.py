@@ -1,7 +1,7 @@
-"""What running a step of a chain means, the same for every engine: on the server, for its gradients, and in the client.
+"""How a step of a chain runs, the same for every engine: on the server, for its gradients, and in the client.
 
-An engine knows how to run one graph on its own arrays. This module knows which graphs a step runs, on what, and how the
-parts are put together: once, tile by tile, or again and again.
+An engine runs one graph on its own type of array. This module decides which graphs a step runs, on which inputs, and
+how the parts are combined: once, tile by tile, or repeatedly.
 """
 
 from __future__ import annotations
@@ -19,42 +19,42 @@ from scoreguard.chain.tiles import in_tiles
 from scoreguard.v1.manifest_pb2 import RANDOM_SHAPE_IMAGE, GraphFiles, Tiling
 
 A = TypeVar("A")
-"""Arrays of an engine."""
+"""The array type of an engine."""
 COUNT_PARAMETER: Final = "steps"
-"""Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which takes t."""
+"""Parameter of a diffusion: denoiser calls of the fast sampler; 0 = the ancestral one, which makes t calls."""
 LEVELS: Final = 255.0
-"""The denoiser of a diffusion is told the noise in levels of 255."""
+"""The denoiser of a diffusion takes the noise level in units of 1/255."""
 INEXACT_OPTIMISERS: Final = ("NoopElimination",)
-"""Optimisers of ONNX Runtime that no session may use: this one compares constants of double precision after rounding
+"""Optimisers of ONNX Runtime that no session may use: this one compares double-precision constants after rounding
 them to single precision, so it drops a term of 1e-50 and a factor of 1 + 1e-9."""
 Floats = npt.NDArray[np.float32]
 
 
 class Engine(Protocol[A]):
-    """Runs graphs on arrays of its own kind."""
+    """Runs graphs on its own type of array."""
 
     def run(self, graphs: GraphFiles, inputs: Mapping[str, A]) -> A:
-        """Run one graph; the inputs come in the order of the graph."""
+        """Run one graph; the inputs are in the order of the graph."""
         ...
 
     def array(self, values: Floats) -> A:
-        """An array of the engine's kind."""
+        """Return an array of the engine's type."""
         ...
 
     def join(self, parts: Sequence[A], axis: int) -> A:
-        """Concatenation."""
+        """Concatenate arrays."""
         ...
 
 
 def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[int], step_index: int) -> A:
-    """g(x) of one step.
+    """Return g(x) for one step.
 
     Args:
-        engine: what runs the graphs.
+        engine: runs the graphs.
         images: (N, 3, H, W) in [0, 1].
         step: the step, with every parameter filled in.
         seeds: one for each image.
-        step_index: of the step in its chain, from 0; its randomness follows from it.
+        step_index: index of the step in its chain, from 0; its randomness depends on it.
     """
     values = {name: engine.array(np.asarray(value, np.float32)) for name, value in step.values}
     if is_diffusion(step):
@@ -75,7 +75,7 @@ def run_step(engine: Engine[A], images: A, step: ResolvedStep, seeds: Sequence[i
 def _purify_by_diffusion(
     engine: Engine[A], images: A, step: ResolvedStep, values: dict[str, A], seeds: Sequence[int], step_index: int
 ) -> A:
-    """Noise to step t, then the denoiser again and again; see `sampling`. More steps than t are t."""
+    """Add noise to step t, then run the denoiser repeatedly; see `sampling`. More than t steps count as t."""
     schedule, numbers = schedule_of(step), dict(step.values)
     level, count = int(numbers[STEP_PARAMETER]), int(numbers[COUNT_PARAMETER])
     others = {name: value for name, value in values.items() if name not in (STEP_PARAMETER, COUNT_PARAMETER)}
@@ -110,13 +110,13 @@ def _whole_or_in_tiles(engine: Engine[A], images: A, step: ResolvedStep, part: C
 
 
 def tiling_of(step: ResolvedStep) -> Tiling | None:
-    """How large images are cut, the variant's own way where it has one."""
+    """How large images are tiled; the variant's own tiling, if it has one, takes precedence."""
     holder = step.variant if step.variant.HasField("tiling") else step.facts
     return holder.tiling if holder.HasField("tiling") else None
 
 
 def schedule_of(step: ResolvedStep) -> Schedule:
-    """The process of a diffusion, the variant's own where it has one."""
+    """The process of a diffusion; the variant's own, if it has one, takes precedence."""
     holder = step.variant if step.variant.HasField("diffusion") else step.facts
     return Schedule(tuple(holder.diffusion.alpha_bar))
 

@@ -1,4 +1,4 @@
-"""The graphs of one archive, loaded when they are first needed and never before their digest is confirmed."""
+"""The graphs of one archive, loaded on first use, and only after their digest is confirmed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoreguard.v1.errors import EngineError
 
 Graph = TypeVar("Graph")
 LARGE: Final = 2**29
-"""Bytes of a graph from which memory counts for more than speed: its weights would be held two or three times."""
+"""Size of a graph in bytes from which memory matters more than speed: its weights would be held two or three times."""
 
 
 class GraphCache(Generic[Graph]):
@@ -23,19 +23,19 @@ class GraphCache(Generic[Graph]):
 
         Args:
             archive: where they are.
-            load: makes a graph of a file's bytes, or of the path of a large file.
-            refusal: what is wrong with a file that `load` does not take: "is no graph that onnxruntime 1.20 can load".
+            load: creates a graph from a file's bytes, or from the path of a large file.
+            refusal: the error text for a file that `load` rejects: "is no graph that onnxruntime 1.20 can load".
         """
         self._archive, self._load, self._refusal = archive, load, refusal
         self._graphs: dict[str, Graph] = {}
         self._lock = threading.Lock()
 
     def __getitem__(self, path: str) -> Graph:
-        """The graph stored under `path`.
+        """Return the graph stored under `path`.
 
         Raises:
-            IntegrityError: the file is not what the manifest says.
-            EngineError: it is, and is no graph.
+            IntegrityError: the file does not match the manifest.
+            EngineError: it matches, but is not a graph.
         """
         graph = self._graphs.get(path)
         if graph is None:
@@ -55,7 +55,7 @@ class GraphCache(Generic[Graph]):
             raise EngineError(path, problem, f"build the archive of {self._archive.name!r} again") from error
 
     def _source(self, path: str) -> bytes | Path:
-        """The content; of a large file that archives share its place: engines read it from there without a copy."""
+        """The content; for a large shared file, its path: engines read it from there without a copy."""
         if self._archive.size_of(path) >= LARGE and (file := self._archive.shared_file(path)) is not None:
             return file
         return self._archive.read(path)

@@ -1,8 +1,8 @@
-"""What a JPEG codec does apart from rounding: colour, chroma sampling, 8 × 8 cosine transform; and its derivative.
+"""A JPEG codec without its rounding: colour, chroma sampling, 8 × 8 cosine transform; and its derivative.
 
 Source: ITU-T T.81 (1992), Annexes A and K, and JFIF's colour matrix with libjpeg's 16-bit constants; the quality rule
-is libjpeg's. The exported graph computes the images; this module says where its coefficients stand between two
-quantisation steps, and how a derivative passes when rounding has one. All arrays are numpy's.
+is libjpeg's. The exported graph computes the images; this module computes where its coefficients are between two
+quantisation steps, and how a derivative passes when rounding has one. All arrays are NumPy arrays.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 T = TypeVar("T", bound=np.generic)
 Planes = tuple[Floats, Floats, Floats]
-"""Something about Y, Cb and Cr. Coefficients are (N, rows of blocks, columns of blocks, 64)."""
+"""One array each for Y, Cb and Cr. Coefficients are (N, rows of blocks, columns of blocks, 64)."""
 
 LUMINANCE_TABLE: Final = (
     (16, 11, 10, 16, 24, 40, 51, 61),
@@ -51,14 +51,14 @@ HALVED: Final = 420
 TO_COMPONENTS: Final[Floats] = np.array(
     [[19595, 38470, 7471], [-11059, -21709, 32768], [32768, -27439, -5329]], np.float32
 ) / np.float32(1 << 16)
-"""R, G, B → Y, Cb, Cr, the offset of chrominance left out."""
+"""R, G, B → Y, Cb, Cr, without the chrominance offset."""
 TO_COLOUR: Final[Floats] = np.array(
     [[65536, 0, 91881], [65536, -22554, -46802], [65536, 116130, 0]], np.float32
 ) / np.float32(1 << 16)
 """Y, Cb, Cr → R, G, B."""
 LEAST_SLOPE: Final = np.float32(0.01)
-"""What is left of the cubic slope close to the middle between two thresholds. Where all numbers stand there exactly, as
-in flat images, in posterised ones and in 8-bit images before 256 levels, a slope of 0 would lead nowhere."""
+"""Lower bound of the cubic slope close to the middle between two thresholds. If all numbers are exactly there, as in
+flat images, in posterised ones and in 8-bit images before 256 levels, a slope of 0 would block the gradient."""
 _HALVES: Final[Floats] = np.array([0.5, 0.5 - 2**-16, 0.5 - 2**-16], np.float32).reshape(3, 1, 1, 1)
 """libjpeg rounds an exact half of chrominance down."""
 _MIDDLE: Final = np.float32(128)
@@ -73,11 +73,11 @@ def _transform() -> Floats:
 
 
 TRANSFORM: Final[Floats] = _transform()
-"""The orthonormal DCT-II of a block: (64 frequencies, 64 places)."""
+"""The orthonormal DCT-II of a block: (64 frequencies, 64 positions)."""
 
 
 def quantisation_steps(table: tuple[tuple[int, ...], ...], quality: float) -> Floats:
-    """A table of Annex K scaled to a quality, as libjpeg does: (64,) whole numbers in 1..255."""
+    """Scale a table of Annex K to a quality, as libjpeg does: (64,) whole numbers in 1..255."""
     whole = int(np.clip(np.rint(quality), 1, 100))
     percent = 5000 // whole if whole < 50 else 200 - 2 * whole
     steps: Floats = np.clip((np.array(table) * percent + 50) // 100, 1, 255).astype(np.float32).reshape(-1)
@@ -100,7 +100,7 @@ def from_blocks(blocks: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Codec:
-    """A codec of one quality and chroma sampling, for images of any size."""
+    """A codec for one quality and chroma sampling, for images of any size."""
 
     quality: float
     """libjpeg's quality, 1 to 100."""
@@ -126,7 +126,7 @@ class Codec:
     def coefficients(self, levels: npt.NDArray[np.uint8]) -> Planes:
         """Coefficients of 8-bit images (N, 3, H, W) in units of their quantisation steps, before they are rounded.
 
-        The encoder's earlier roundings are in them: those of colours and of halved chrominance.
+        They include the encoder's earlier rounding of colours and of halved chrominance.
         """
         height, width = levels.shape[2:]
         margins = [(0, 0), (0, 0), (0, -height % self.unit), (0, -width % self.unit)]
@@ -164,7 +164,7 @@ class Codec:
 
 
 def cubic_slopes(numbers: Sequence[Floats]) -> tuple[Floats, ...]:
-    """3 (x - round(x))^2 of each number, the derivative of round(x) + (x - round(x))^3; `LEAST_SLOPE` at least."""
+    """3 (x - round(x))^2 of each number, the derivative of round(x) + (x - round(x))^3; at least `LEAST_SLOPE`."""
     return tuple(np.maximum(np.float32(3) * np.square(x - np.rint(x)), LEAST_SLOPE) for x in numbers)
 
 
@@ -175,7 +175,7 @@ def sum_of_squares(planes: Floats) -> Floats:
 
 
 def repeated(planes: npt.NDArray[T], times: int) -> npt.NDArray[T]:
-    """Each value of (..., h, w) as a square of times × times."""
+    """Repeat each value of (..., h, w) as a square of times × times."""
     return np.repeat(np.repeat(planes, times, axis=-2), times, axis=-1)
 
 

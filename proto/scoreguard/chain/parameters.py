@@ -1,4 +1,4 @@
-"""Which values a parameter takes: one rule and one wording for the server, for a surrogate and for a plan."""
+"""The values that a parameter allows: one rule and one wording for the server, a surrogate and a plan."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Parameter:
     """One parameter of a defence: an input of its graph, or structural, with one exported variant per choice."""
 
     name: str
-    """Name in requests and, of a graph's input, in the graph."""
+    """Name in requests and, for a graph input, in the graph."""
     description: str
     """One sentence with the unit."""
     default: float
-    """Value when a request does not name the parameter."""
+    """Value if a request does not set the parameter."""
     minimum: float
     """Lowest value allowed."""
     maximum: float
@@ -33,35 +33,35 @@ class Parameter:
     choices: tuple[float, ...] = ()
     """Exported values of a structural parameter, the only ones allowed; empty = the parameter is a graph input."""
     at_most_side: bool = False
-    """Whether the value is a length in pixels, at most the shorter side of the image at that step."""
+    """Whether the value is a length in pixels, no longer than the shorter side of the image at that step."""
     choice_names: tuple[str, ...] = ()
-    """Names of the choices, in their order, which requests give instead of numbers; empty = the choices are numbers."""
+    """Names of the choices, in order, that requests use instead of numbers; empty = the choices are numbers."""
 
     @property
     def structural(self) -> bool:
-        """Whether each value needs a graph of its own."""
+        """Whether each value needs its own graph."""
         return bool(self.choices)
 
     @property
     def usual(self) -> Value:
-        """The default as a request would give it."""
+        """The default in the form that a request uses."""
         return self.value(self.default)
 
     @property
     def values(self) -> tuple[Value, ...]:
-        """The only values that a request may give; empty = any in the range."""
+        """The only values that a request may use; empty = any in the range."""
         return self.choice_names or self.choices
 
     def value(self, number: float) -> Value:
-        """What a request gives for a number."""
+        """Return the form of a number that a request uses."""
         return dict(zip(self.choices, self.choice_names, strict=False)).get(number, number)
 
     def number(self, value: Value) -> float:
-        """The number that an allowed value of a request stands for."""
+        """Return the number that an allowed value of a request means."""
         return self.choices[self.choice_names.index(value)] if isinstance(value, str) else value
 
     def __contains__(self, value: Value) -> bool:
-        """Whether a request may give the value."""
+        """Whether a request may use the value."""
         if self.values:
             return value in self.values
         if isinstance(value, str):
@@ -70,7 +70,7 @@ class Parameter:
         return fits and not (self.integer and value != int(value))
 
     def __str__(self) -> str:
-        """Say what is allowed."""
+        """Describe the allowed values."""
         if self.values:
             return f"one of {', '.join(shown_value(value) for value in self.values)}"
         kind = "a whole number, " if self.integer else ""
@@ -78,7 +78,7 @@ class Parameter:
 
     @classmethod
     def of(cls, spec: ParameterSpec) -> Self:
-        """The parameter that a manifest or a server describes."""
+        """Return the parameter that a manifest or a server describes."""
         return cls(
             name=spec.name,
             description=spec.description,
@@ -92,7 +92,7 @@ class Parameter:
         )
 
     def to_message(self) -> ParameterSpec:
-        """The description in a manifest."""
+        """Return the description for a manifest."""
         return ParameterSpec(
             name=self.name,
             description=self.description,
@@ -109,13 +109,13 @@ class Parameter:
 def complete(
     defence: str, given: Mapping[str, Value], parameters: Iterable[Parameter], index: int | None = None
 ) -> dict[str, Value]:
-    """Every parameter of a defence with its value, in the order of the parameters.
+    """Return every parameter of a defence with its value, in the order of the parameters.
 
     Args:
         defence: its name.
-        given: the values that were named; the others take their defaults.
-        parameters: all that the defence has.
-        index: of the step in its chain, from 0, for the message; None where there is no chain.
+        given: the values that were set; the others take their defaults.
+        parameters: all parameters of the defence.
+        index: index of the step in its chain, from 0, for the message; None if there is no chain.
 
     Raises:
         ParameterError: a parameter that the defence does not have, or a value out of its range.
@@ -127,7 +127,7 @@ def complete(
 
 
 def in_chain(index: int | None) -> str:
-    """Where a step stands, for a message: ` (step 2)`."""
+    """The position of a step, for a message: ` (step 2)`."""
     return "" if index is None else f" (step {index + 1})"
 
 

@@ -22,7 +22,7 @@ SEED_BITS = 64
 
 
 def is_random(facts: DefenceFacts) -> bool:
-    """Whether the result of a defence depends on the seed: its graph takes a draw, or a sampler draws."""
+    """Whether the result of a defence depends on the seed: its graph has a random input, or a sampler draws numbers."""
     return bool(facts.random_inputs) or facts.HasField("diffusion")
 
 
@@ -32,15 +32,15 @@ def draw(
     """Draw every random input of one step for a batch.
 
     Args:
-        inputs: what the defence asks for.
+        inputs: the random inputs of the defence.
         shape: shape of the batch, (N, 3, H, W).
         seeds: one seed per image, 0 ≤ seed < 2⁶⁴.
-        step: place of the defence in the chain, from 0.
+        step: index of the defence in the chain, from 0.
 
     Returns:
         One float32 array per input: (N, 3, H, W) or (N,).
     """
-    # In a plain list a seed from 2⁶³ on beside a small number would pass through float64, and lose its last bits.
+    # In a plain list, a seed of 2⁶³ or more next to a small number would become float64 and lose its last bits.
     keys = [np.array([seed, step], np.uint64) for seed in seeds]
     generators = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
     return [np.stack([_draw_one(spec, shape[1:], generator) for generator in generators]) for spec in inputs]

@@ -1,4 +1,4 @@
-"""A defence step against the facts of the defence: defaults filled in, names and ranges checked."""
+"""Resolve a step against its defence: fill in defaults, check names and ranges."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from scoreguard.v1.scoring_pb2 import DefenceStep
 from scoreguard.v1.spec import Step, Value, step_of
 
 STEP_PARAMETER: Final = "t"
-"""Parameter of a diffusion: the step that an image is noised to."""
+"""Parameter of a diffusion: the step up to which noise is added."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedStep:
-    """A step that can run: the graph to take and the values to feed."""
+    """A step that can run: the graph to use and the values to feed."""
 
     artifact: DefenceArtifact
     variant: DefenceVariant
@@ -29,7 +29,7 @@ class ResolvedStep:
 
     @property
     def facts(self) -> DefenceFacts:
-        """Facts of the defence."""
+        """The defence's description."""
         return self.artifact.facts
 
 
@@ -37,9 +37,9 @@ def resolve_step(step: DefenceStep, artifact: DefenceArtifact, index: int | None
     """Fill in defaults and choose the exported variant.
 
     Args:
-        step: as it was asked for.
+        step: as requested.
         artifact: the defence.
-        index: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+        index: index of the step in its chain, from 0, for error messages; None if there is no chain.
 
     Raises:
         ParameterError: a parameter that the defence does not have, a value out of its range, or one that was not
@@ -67,7 +67,7 @@ def _given(step: DefenceStep, index: int | None) -> dict[str, Value]:
 
 
 def _check_level(facts: DefenceFacts, variant: DefenceVariant, numbers: dict[str, float], index: int | None) -> None:
-    """A diffusion goes as far as the denoiser of the variant was trained."""
+    """Limit a diffusion to the steps that the variant's denoiser was trained on."""
     last = len((variant if variant.HasField("diffusion") else facts).diffusion.alpha_bar)
     if last and numbers[STEP_PARAMETER] > last:
         what = step_of(facts.name, {STEP_PARAMETER: numbers[STEP_PARAMETER]})
@@ -79,7 +79,7 @@ def _variant(artifact: DefenceArtifact, structural: dict[str, float], index: int
     exported = [dict(variant.structural) for variant in artifact.variants]
     if structural in exported:
         return artifact.variants[exported.index(structural)]
-    # A variant whose weights were not at hand when the archive was built.
+    # A variant whose weights were not available when the archive was built.
     wanted, *there = (_named(artifact.facts, chosen) for chosen in (structural, *exported))
     name = _culprit(structural, exported)
     problem = f"{wanted}{in_chain(index)} is not in this archive, which holds {', '.join(map(str, there)) or 'none'}"
@@ -87,7 +87,7 @@ def _variant(artifact: DefenceArtifact, structural: dict[str, float], index: int
 
 
 def _named(facts: DefenceFacts, structural: dict[str, float]) -> Step:
-    """A step of structural values, as a request gives them."""
+    """A step with structural values in the form that a request uses."""
     parameters = {each.name: each for each in map(Parameter.of, facts.parameters)}
     return step_of(facts.name, {name: parameters[name].value(number) for name, number in structural.items()})
 

@@ -1,13 +1,12 @@
-"""The derivative that a gradient takes through rounding, whose own is zero almost everywhere.
+"""The derivative to use for rounding in gradients; its own derivative is zero almost everywhere.
 
-- `straight-through`: 1, as the exported graphs have it (Bengio et al. 2013). It does not know how far the next
-  threshold is.
+- `straight-through`: 1, as in the exported graphs (Bengio et al. 2013). It ignores the distance to the next threshold.
 - `cubic`: 3 (x - round(x))^2, that of round(x) + (x - round(x))^3 (Shin and Song, "JPEG-resistant adversarial images",
-  2017): 3/4 at the thresholds and next to nothing in the middle between two, so that a gradient moves what can pass
-  one. Nothing at all would stop where all numbers stand in the middle, so it is `LEAST_SLOPE` at least.
+  2017): 3/4 at the thresholds and close to 0 in the middle between two, so a gradient moves the numbers that can cross
+  one. With exactly 0 the gradient would vanish if all numbers were in the middle, so it is at least `LEAST_SLOPE`.
 
-The value of a step is its graph's in both cases, to the last bit: only the way back differs. It applies to the
-coefficients of `jpeg` and to the levels of `quantise`; other roundings inside `jpeg` stay straight through.
+In both cases the value of a step is that of its graph, to the last bit; only the backward pass differs. The rule
+applies to the coefficients of `jpeg` and to the levels of `quantise`; other rounding inside `jpeg` is straight-through.
 """
 
 from __future__ import annotations
@@ -25,20 +24,20 @@ from scoreguard.v1.spec import Step
 
 JPEG: Final = "jpeg"
 SUBSAMPLINGS: Final = {"4:2:0": 420.0, "4:4:4": 444.0}
-"""Of `jpeg`, by the names that chains give."""
+"""Chroma subsamplings of `jpeg`, by their names in chains."""
 QUANTISE: Final = "quantise"
 
 
 class Rounding(StrEnum):
-    """Which derivative rounding takes."""
+    """The derivative to use for rounding."""
 
     STRAIGHT_THROUGH = "straight-through"
-    """1."""
+    """The derivative is 1."""
     CUBIC = "cubic"
-    """3 (x - round(x))^2, `scoreguard.chain.jpeg.LEAST_SLOPE` at least."""
+    """The derivative is 3 (x - round(x))^2, at least `scoreguard.chain.jpeg.LEAST_SLOPE`."""
 
     def to_message(self) -> scoring_pb2.Rounding.ValueType:
-        """The wire form."""
+        """Return the wire form."""
         return scoring_pb2.ROUNDING_CUBIC if self is Rounding.CUBIC else scoring_pb2.ROUNDING_STRAIGHT_THROUGH
 
     @staticmethod
@@ -46,7 +45,7 @@ class Rounding(StrEnum):
         """Read the wire form.
 
         Raises:
-            ValueError: a number that this version does not know.
+            ValueError: this version does not know the number.
         """
         known: dict[int, Rounding] = {scoring_pb2.ROUNDING_UNSPECIFIED: Rounding.STRAIGHT_THROUGH}
         known.update((kind.to_message(), kind) for kind in Rounding)
@@ -56,32 +55,32 @@ class Rounding(StrEnum):
 
 
 def rounds(step: Step) -> bool:
-    """Whether a step rounds what it is given so coarsely that the derivative matters."""
+    """Whether a step rounds its input so coarsely that the derivative matters."""
     return step.name in (JPEG, QUANTISE)
 
 
 def any_rounds(chain: Iterable[Step]) -> bool:
-    """Whether a step of a chain does."""
+    """Whether any step of a chain rounds coarsely."""
     return any(rounds(step) for step in chain)
 
 
 def codec_of(step: Step) -> Codec:
-    """The codec of a `jpeg` step with every parameter filled in."""
+    """Return the codec of a `jpeg` step with every parameter filled in."""
     return Codec(step.numbers["quality"], SUBSAMPLINGS[step.choices["subsampling"]])
 
 
 def intervals_of(step: Step) -> float:
-    """Intervals between the levels of a `quantise` step with every parameter filled in."""
+    """Return the number of intervals between the levels of a `quantise` step with every parameter filled in."""
     return float(np.clip(np.rint(step.numbers["levels"]), 2, TOP + 1)) - 1
 
 
 def pulled_back(step: Step, images: Floats, upstream: Floats) -> Floats:
-    """Derivative with respect to a step's images by the cubic rule, from that with respect to its result.
+    """Return the derivative with respect to a step's images, by the cubic rule, from that with respect to its result.
 
     Args:
         step: `jpeg` or `quantise`, every parameter filled in.
-        images: what the step is given, (N, 3, H, W).
-        upstream: the derivative with respect to what it gives, (N, 3, H, W).
+        images: the input of the step, (N, 3, H, W).
+        upstream: the derivative with respect to its output, (N, 3, H, W).
     """
     if step.name == QUANTISE:
         (slope,) = cubic_slopes([images * np.float32(intervals_of(step))])

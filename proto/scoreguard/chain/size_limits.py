@@ -1,6 +1,6 @@
-"""An image against a stage that is to read it: what is too small for it, and what of it is too large for the image.
+"""Size checks of an image at a stage: the image may be too small for it, or a parameter too large for the image.
 
-The size at a step is the one that the steps before it leave, so this is known only while a chain runs.
+The size at a step is the output size of the steps before it, so it is known only while a chain runs.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from scoreguard.v1.spec import Step
 
 
 def check_fits(step: ResolvedStep, size: Sequence[int], index: int) -> None:
-    """Refuse an image that a step cannot purify as it is asked to.
+    """Refuse an image that a step cannot purify with its parameters.
 
     Args:
         step: the step, with every parameter filled in.
-        size: height and width of the image there, in pixels.
-        index: of the step in its chain, from 0.
+        size: height and width of the image at that step, in pixels.
+        index: index of the step in its chain, from 0.
 
     Raises:
-        TooSmallError: the image is smaller than the defence reads.
+        TooSmallError: the image is smaller than the defence accepts.
         ParameterError: a length among the parameters is larger than the image.
     """
     facts, values, side = step.facts, step.step.numbers, min(size)
@@ -40,7 +40,7 @@ def check_readable(metric: MetricFacts, size: Sequence[int]) -> None:
     """Refuse an image that a metric cannot score; `size` is its height and width in pixels.
 
     Raises:
-        TooSmallError: the image is smaller than the metric reads.
+        TooSmallError: the image is smaller than the metric accepts.
     """
     _check_minimum(f"metric {metric.name!r}", metric.minimum_size, size)
 

@@ -1,13 +1,13 @@
-"""Randomised median smoothing: what may be asked for, and the noisy copies that a seed stands for.
+"""Randomised median smoothing: which settings are allowed, and the noisy copies that a seed determines.
 
 Chiang et al. 2020 (Detection as regression: certified object detection by median smoothing). h(x) is the median of
 f(x + σ·ε) over standard normal ε, f being the whole chain. For every δ with ‖δ‖₂ ≤ r
 
     quantile Φ(−r/σ) of f(x + σ·ε)  ≤  h(x + δ)  ≤  quantile Φ(r/σ) of f(x + σ·ε),
 
-whatever f is: only its law under the noise counts. So two things are part of f, and the bounds hold with them: the sum
-is clipped to [0, 1], which metrics and defences expect, and random defences draw anew for each copy. The two quantiles
-are bounded by order statistics of the scores of N copies.
+for any f: only its distribution under the noise matters. So two things can be part of f without affecting the bounds:
+the sum is clipped to [0, 1], as metrics and defences expect, and random defences draw anew for each copy. The two
+quantiles are bounded by order statistics of the scores of N copies.
 """
 
 from __future__ import annotations
@@ -24,24 +24,24 @@ from scoreguard.v1 import scoring_pb2
 from scoreguard.v1.errors import SmoothingError
 
 MAX_SAMPLES: Final = 100_000
-"""Most noisy copies of one request; each is an image's work."""
+"""Most noisy copies of one request; each costs as much as an image."""
 MAX_SIGMA: Final = 1.0
-"""Noise as wide as the range of the values leaves nothing to see."""
+"""Largest standard deviation: noise as wide as the range of the values hides the image."""
 _PLACE: Final = 2**64 - 1
-"""Place in the chain under which the noise is drawn: none that a defence can have, so they share no numbers."""
+"""Step index used to draw the noise: no defence can have it, so the two never share numbers."""
 Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Smoothing:
-    """What to smooth with."""
+    """Settings of the smoothing."""
 
     samples: int = 1000
-    """Noisy copies that are scored, 1 to 100 000: the cost of as many images."""
+    """Number of noisy copies to score, 1 to 100 000; each costs as much as an image."""
     sigma: float = 0.12
     """Standard deviation of the noise, in [0, 1] units of the image; above 0, at most 1."""
     radius: float = 0.05
-    """Radius r of the ball of changes: L2 norm over all values of the image in [0, 1]; above 0."""
+    """Radius r of the ball of perturbations: L2 norm over all values of the image in [0, 1]; above 0."""
     confidence: float = 0.999
     """Probability with which each of the two bounds holds, 0.5 to below 1; both at once hold with at least
     2·confidence − 1."""
@@ -53,13 +53,13 @@ class Smoothing:
         return Smoothing(**{name: value for name, value in given.items() if value})
 
     def to_message(self) -> scoring_pb2.Smoothing:
-        """The wire form."""
+        """Return the wire form."""
         return scoring_pb2.Smoothing(
             samples=self.samples, sigma=self.sigma, radius=self.radius, confidence=self.confidence
         )
 
     def check(self) -> None:
-        """Confirm that a certificate can come of it.
+        """Check that these settings allow a certificate.
 
         Raises:
             SmoothingError: a value is out of range, or the samples are too few for the confidence; the message says
@@ -81,7 +81,7 @@ class Smoothing:
             )
 
     def least_samples(self) -> float:
-        """The smallest N for which the largest of N scores is an upper bound: Φ(r/σ)ᴺ ≤ 1 − confidence."""
+        """Return the smallest N for which the largest of N scores is an upper bound: Φ(r/σ)ᴺ ≤ 1 − confidence."""
         below = math.log1p(-0.5 * math.erfc(self.radius / self.sigma / math.sqrt(2)))
         return math.ceil(math.log1p(-self.confidence) / below) if below < 0 else math.inf
 
@@ -94,19 +94,19 @@ class Smoothing:
             raise SmoothingError("sigma", f"smoothing: sigma must be above 0 and at most 1, not {self.sigma}")
         if not 0 < self.radius < math.inf:
             raise SmoothingError("radius", f"smoothing: radius must be above 0 and finite, not {self.radius}")
-        # Below one half the bounds could change places.
+        # Below one half the bounds could swap.
         if not 0.5 <= self.confidence < 1:
             raise SmoothingError("confidence", f"smoothing: confidence must be from 0.5 to below 1: {self.confidence}")
 
 
 def noisy_copy(image: Floats, sigma: float, seed: int, index: int) -> tuple[Floats, int]:
-    """One noisy copy of an image, the same whenever it is made again.
+    """Make one noisy copy of an image; repeated calls give the same copy.
 
     Args:
         image: values in [0, 1], (3, H, W).
         sigma: standard deviation of the noise.
-        seed: of the request, 0 ≤ seed < 2⁶⁴.
-        index: of the copy, from 0.
+        seed: seed of the request, 0 ≤ seed < 2⁶⁴.
+        index: index of the copy, from 0.
 
     Returns:
         The copy, clipped to [0, 1], and the seed of its random defences.
@@ -120,7 +120,7 @@ def noisy_copy(image: Floats, sigma: float, seed: int, index: int) -> tuple[Floa
 
 
 def noisy_copies(image: Floats, sigma: float, seed: int, indices: Sequence[int]) -> tuple[Floats, list[int]]:
-    """Several noisy copies of an image, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
+    """Make several noisy copies of an image, (N, 3, H, W), and the seeds of their random defences; see `noisy_copy`."""
     copies, seeds = zip(*(noisy_copy(image, sigma, seed, index) for index in indices), strict=True)
     return np.stack(copies), list(seeds)
 

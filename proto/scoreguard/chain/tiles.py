@@ -1,7 +1,7 @@
 """Large images in tiles: each tile is read with an overlap and only its inner part is kept.
 
-With an overlap of at least the radius of what a graph sees, the joined image is the one that the graph would have
-given as a whole; memory is that of one tile.
+If the overlap is at least the radius of the graph's receptive field, the joined image equals the graph's output for the
+whole image; memory is that of one tile.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from scoreguard.v1.manifest_pb2 import Tiling
 
 A = TypeVar("A")
-"""An array of any library: (N, C, H, W), with slices."""
+"""An array of any library: (N, C, H, W), with slicing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,14 +31,14 @@ class Span:
 
     @property
     def kept(self) -> slice:
-        """What is kept, inside what was read."""
+        """The kept pixels, relative to the pixels read."""
         return slice(self.first - self.start, self.end - self.start)
 
 
 def spans(length: int, tiling: Tiling) -> list[Span]:
-    """Tiles along an axis of `length` pixels, in order; one where the axis is no longer than a tile.
+    """Tiles along an axis of `length` pixels, in order; one if the axis is no longer than a tile.
 
-    Tiles begin at multiples of `tiling.multiple`, so that a graph which works in blocks sees the blocks of the image.
+    Tiles begin at multiples of `tiling.multiple`, so a graph that works in blocks sees the blocks of the image.
     """
     if length <= tiling.size:
         return [Span(start=0, stop=length, first=0, end=length)]
@@ -50,7 +50,7 @@ def spans(length: int, tiling: Tiling) -> list[Span]:
 def _span(first: int, end: int, length: int, tiling: Tiling) -> Span:
     block = max(tiling.multiple, 1)
     start = max(first - tiling.overlap, 0)
-    # Every tile has the size of a whole one: the last ones begin further back, and no tile is too small to read.
+    # Every tile has the full size: the last ones begin further back, so no tile is too small to read.
     start = max(min(start, length - tiling.size), 0)
     start -= start % block
     return Span(start=start, stop=min(end + tiling.overlap, length), first=first, end=end)
@@ -59,13 +59,13 @@ def _span(first: int, end: int, length: int, tiling: Tiling) -> Span:
 def in_tiles(
     images: A, tiling: Tiling, work: Callable[[A, slice, slice], A], join: Callable[[Sequence[A], int], A]
 ) -> A:
-    """Work on each tile of a batch, and join the kept parts.
+    """Process each tile of a batch and join the kept parts.
 
     Args:
         images: (N, C, H, W).
-        tiling: how large, and how much they overlap.
-        work: from a tile, and its rows and columns in the image, to a result of the tile's size.
-        join: concatenation of arrays along an axis.
+        tiling: size and overlap of the tiles.
+        work: maps a tile, and its rows and columns in the image, to a result of the tile's size.
+        join: concatenates arrays along an axis.
     """
     batch: Any = images
     height, width = (int(length) for length in batch.shape[2:])

@@ -1,6 +1,6 @@
-"""A chain on TorchScript graphs, and its gradient: the same on the server, in the client and at build time.
+"""A chain of TorchScript graphs, and its gradient: the same on the server, in the client and at build time.
 
-torch is imported here and in `bpda`, nowhere else in this package, so whoever needs no gradient never loads it.
+torch is imported here and in `bpda`, nowhere else in this package, so code that needs no gradient never loads it.
 """
 
 from __future__ import annotations
@@ -34,30 +34,30 @@ Floats = npt.NDArray[np.float32]
 
 
 class Modules(Protocol):
-    """What runs, by the path of the TorchScript file: the file's graph, or a module that takes the same inputs."""
+    """Modules by the path of the TorchScript file: the file's graph, or a module that takes the same inputs."""
 
     def __getitem__(self, path: str, /) -> Callable[..., Tensor]:
-        """The module that is, or was exported to, a file."""
+        """Return the module that a file contains, or that was exported to it."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class TorchEngine:
-    """Runs graphs on tensors, which stay on its device; an `execution.Engine`."""
+    """Runs graphs on tensors, which stay on the engine's device; an `execution.Engine`."""
 
     modules: Modules
-    """On the same device."""
+    """The graphs, on the same device."""
     device: torch.device = CPU
-    """Where tensors are made."""
+    """The device on which tensors are created."""
     checkpoint: bool = False
-    """Whether a backward pass runs each graph again instead of keeping what is inside: the same gradient, in the memory
-    of one graph, for one more forward pass."""
+    """Whether a backward pass runs each graph again instead of keeping its activations: the same gradient, in the
+    memory of one graph, for one more forward pass."""
 
     def run(self, graphs: GraphFiles, inputs: Mapping[str, Tensor]) -> Tensor:
-        """Run one graph; the inputs come in its order.
+        """Run one graph; the inputs are in its order.
 
         Raises:
-            IntegrityError: its file is not what the manifest says.
+            IntegrityError: its file does not match the manifest.
             EngineError: it cannot be loaded, or fails on these inputs.
         """
         call = partial(_run, graphs.torchscript, self.modules[graphs.torchscript])
@@ -69,11 +69,11 @@ class TorchEngine:
         return result
 
     def array(self, values: Floats) -> Tensor:
-        """A tensor of numpy's values; on the CPU they share memory."""
+        """Return a tensor with the values of a NumPy array; on the CPU they share memory."""
         return torch.from_numpy(values if values.flags.writeable else values.copy()).to(self.device)
 
     def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
-        """Concatenation."""
+        """Concatenate tensors."""
         return torch.cat(list(parts), dim=axis)
 
 
@@ -82,25 +82,25 @@ class DifferentiableChain:
     """f(g(x)) and its gradient: defences, then the metric."""
 
     engine: TorchEngine
-    """Runs their graphs."""
+    """Runs the graphs."""
     metric: MetricArtifact
     """f."""
     steps: Sequence[ResolvedStep] = ()
     """The defences, in order."""
     rounding: Rounding = Rounding.STRAIGHT_THROUGH
-    """The derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it."""
+    """The derivative to use for the rounding of `jpeg` and `quantise`; scores do not depend on it."""
 
     def score(self, images: Tensor, seeds: Sequence[int]) -> Tensor:
-        """Scores (N,), through which autograd can go back unless it is switched off.
+        """Return scores (N,), through which autograd can backpropagate unless it is switched off.
 
         Args:
             images: (N, 3, H, W) in [0, 1], on the engine's device.
             seeds: one for each image.
 
         Raises:
-            TooSmallError: a stage reads no images as small as they are there.
-            ParameterError: a length among the parameters of a step is larger than the images are there.
-            NoGradientError: a gradient is wanted and cannot pass a step.
+            TooSmallError: the images are too small for a stage when they reach it.
+            ParameterError: a length among a step's parameters is larger than the images at that step.
+            NoGradientError: a gradient is requested and cannot pass a step.
             EngineError: a graph fails.
         """
         with steady():
@@ -111,19 +111,19 @@ class DifferentiableChain:
             return self.engine.run(self.metric.graphs, {"image": images}).reshape(len(images))
 
     def gradient(self, images: Tensor, seeds: Sequence[int], *, draws: int = 1) -> tuple[Tensor, Tensor]:
-        """Scores (N,), and d score / d image (N, 3, H, W) divided by `draws`: one term of a mean over draws.
+        """Return scores (N,), and d score / d image (N, 3, H, W) divided by `draws`: one term of a mean over draws.
 
         Raises:
             ContractError: as `score` does.
         """
         leaf = images.detach().requires_grad_()
-        # The executor is steady in the backward pass too, where checkpointed graphs run again.
+        # The backward pass needs the same executor settings: checkpointed graphs run again in it.
         with torch.enable_grad(), steady():
             scores = self.score(leaf, seeds)
-            if not scores.requires_grad:  # every graph gave a constant
+            if not scores.requires_grad:  # every graph returned a constant
                 return scores, torch.zeros_like(leaf)
-            # The images of a batch do not see each other, so the sum has every image's own derivative. That of the
-            # weights, which `backward` would compute too, is not asked for.
+            # The images of a batch are independent, so the sum has every image's own derivative. That of the
+            # weights, which `backward` would compute too, is not requested.
             mean = scores.sum() / draws
             (gradient,) = torch.autograd.grad(mean, leaf, allow_unused=True, materialize_grads=True)
         return scores.detach(), gradient
@@ -153,42 +153,42 @@ class DifferentiableChain:
 def steady() -> AbstractContextManager[None]:
     """Switch the optimising executor off: it rewrites a graph after its first run, which changes the last bits.
 
-    The same question would get another answer, and a resumed campaign would differ from one that was never stopped.
-    Nothing is lost: the time is in the convolutions.
+    Otherwise repeating a call would change its result, and a resumed campaign would differ from an uninterrupted one.
+    Speed does not suffer: the time is spent in the convolutions.
     """
     off: AbstractContextManager[None] = torch.jit.optimized_execution(False)  # type: ignore[attr-defined]
     return off
 
 
 def archive_graphs(archive: Archive, device: torch.device = CPU) -> GraphCache[torch.jit.ScriptModule]:
-    """The TorchScript graphs of an archive by their paths, loaded to a device when they are first asked for."""
+    """The TorchScript graphs of an archive by their paths, loaded to a device on first use."""
     refusal = f"is not TorchScript that torch {torch.__version__} can load"
     return GraphCache(archive, partial(load_graph, device=device), refusal)
 
 
 def load_graph(source: bytes | Path, device: torch.device = CPU) -> torch.jit.ScriptModule:
-    """One graph of a file or of its bytes, ready to run; torch raises errors of several kinds for what is none."""
+    """Load one graph from a file or its bytes, ready to run; torch raises several kinds of errors for anything else."""
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
     graph: torch.jit.ScriptModule = torch.jit.load(file, map_location=device)  # type: ignore[no-untyped-call]
     return graph.eval()
 
 
 def usable_device(name: str) -> torch.device:
-    """The device of a name such as "cpu" or "cuda:0"; only "cpu" is promised to work.
+    """Return the device with a name such as "cpu" or "cuda:0"; only "cpu" is guaranteed to work.
 
     Raises:
-        EngineError: torch knows no such device, or cannot bring a number there and back.
+        EngineError: torch knows no such device, or cannot copy a number there and back.
     """
     try:
         device = torch.device(name)
         torch.zeros(1).to(device).cpu()
-    except (RuntimeError, AssertionError) as error:  # a torch that was built without a device asserts it
+    except (RuntimeError, AssertionError) as error:  # torch built without support for the device raises AssertionError
         raise EngineError(f"device {name!r}", f"cannot be used: {cause_of(error)}", "use 'cpu'") from error
     return device
 
 
 def cause_of(error: Exception) -> str:
-    """What torch says went wrong, in one line: it wraps a stack of the graph's code around it, and appends advice."""
+    """Return torch's error message as one line, without the graph's stack and the advice that torch adds."""
     text = str(error).strip()
     if "in the TorchScript interpreter" in text:
         text = text.rpartition("Error: ")[2]

@@ -1,10 +1,10 @@
-"""Reading images: the one rule of server and client, from the bytes of a file to values.
+"""Reading images, from the bytes of a file to values: the same rules for server and client.
 
 - Nothing is decoded before the size is known and allowed.
-- Samples are read at the file's own depth: 8 bits stay uint8, deeper ones become float32 in [0, 1].
+- Samples are read at the file's bit depth: 8 bits stay uint8, deeper ones become float32 in [0, 1].
 - Transparency is composed over white, the EXIF orientation is applied, grey is repeated over three channels.
-- Metadata never decides whether an image can be read: what does not describe the samples is cut out before decoding.
-- What cannot be read rightly is refused, in one line that says what to do.
+- Metadata never decides whether an image can be read: what does not describe the samples is removed before decoding.
+- A file that cannot be read correctly is refused, with a one-line message that says what to do.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What to do with an array that is no image: each hint mends the array, as far as its shape and range tell."""
+"""Hints on how to turn an array into a valid image, judged by its shape and range."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BYTE_TOP, _WORD_TOP = 255, 65535
 
 
 def shape_hint(shape: tuple[int, ...]) -> str:
-    """What makes (height, width, 3) of a shape; empty where nothing is known to."""
+    """Return how to convert a shape to (height, width, 3); empty if there is no known way."""
     if 0 in shape or len(shape) not in (2, 3, 4):
         return ""
     if len(shape) == 4:
@@ -32,7 +32,7 @@ def shape_hint(shape: tuple[int, ...]) -> str:
 
 
 def range_hint(low: float, high: float) -> str:
-    """What brings floats that span `low` to `high` into [0, 1]."""
+    """Return how to bring floats that span `low` to `high` into [0, 1]."""
     if not (math.isfinite(low) and math.isfinite(high)):
         return "replace NaN and infinite values before sending it"
     if low < 0:
@@ -48,7 +48,7 @@ def range_hint(low: float, high: float) -> str:
 
 
 def type_hint(kind: str, size: int) -> str:
-    """What makes uint8 or float32 of a NumPy type, by its kind letter and its size in bytes."""
+    """Return how to convert a NumPy type to uint8 or float32, by its kind letter and its size in bytes."""
     if kind == "b":
         return "multiply it by np.uint8(255)"
     if kind == "u" and size == 2:

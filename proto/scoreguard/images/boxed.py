@@ -1,4 +1,4 @@
-"""AVIF, BMP and GIF: Pillow reads them in 8 bits, rightly."""
+"""AVIF, BMP and GIF: Pillow reads them correctly, in 8 bits."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ _READERS: Final[dict[str, Callable[[Source], ImageFile]]] = {
     "GIF": GifImageFile,
 }
 _BMP_WITH_OPACITY: Final = 56
-"""Shortest header that has a mask of the opacity."""
+"""Length in bytes of the shortest header that has an opacity mask."""
 
 
 def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
-    """The values of such a file; of an animated one the first frame.
+    """Return the values of such a file; for an animation, those of the first frame.
 
     Raises:
-        ImageError: it has too many pixels, or this Pillow does not read AVIF; Pillow's own errors where it is damaged.
+        ImageError: it has too many pixels, or this Pillow does not read AVIF; Pillow's own errors if it is damaged.
     """
     if kind == "AVIF":
         if not features.check("avif"):
@@ -44,16 +44,16 @@ def read_boxed(kind: str, data: bytes, *, max_pixels: int, watch: Watch) -> npt.
 
 
 def _check_bmp(data: bytes) -> None:
-    """Refuse opacity in 16 bits, which Pillow drops."""
+    """Refuse 16-bit opacity, which Pillow drops."""
     size, bits, mask = (int.from_bytes(data[at : at + n], "little") for at, n in ((14, 4), (28, 2), (66, 4)))
     if size >= _BMP_WITH_OPACITY and bits == 16 and mask:
         raise ImageError("a BMP of 16 bits with opacity is not read: convert it to PNG")
 
 
 def _without_exif(data: bytes) -> bytes:
-    """The file with its EXIF item renamed.
+    """Return the file with its EXIF item renamed.
 
-    An AVIF image is turned by its own properties and not by EXIF, and a damaged block would cost the image.
+    An AVIF image is rotated by its own properties, not by EXIF, and a damaged block would make the image unreadable.
     """
     begin = data.find(b"meta")
     if begin < 4:

@@ -1,4 +1,4 @@
-"""JPEG: the segments that make the pixels, and what decoding them would cost."""
+"""JPEG: the segments that define the pixels, and the cost of decoding them."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from scoreguard.images.values import flat_rgb, orientation_of, upright
 from scoreguard.v1.errors import ImageError, ImageLimitError
 
 MAX_SCANS: Final = 100
-"""Most scans of a JPEG; encoders write 1 to about 20, and each one costs a walk over the whole image."""
+"""Most scans of a JPEG; encoders write 1 to about 20, and each one costs a pass over the whole image."""
 
 MAX_SEGMENTS: Final = 50_000
-"""Most segments before the first scan; a file of 64 MiB with metadata in every place it can have has some thousands."""
+"""Most segments before the first scan; a 64 MiB file with metadata in every possible place has a few thousand."""
 
 _SOS: Final = b"\xff\xda"
 _EXIF: Final = b"Exif\0\0"
@@ -34,30 +34,30 @@ _ALONE: Final = frozenset({0x01, *range(0xD0, 0xD8)})
 _JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
 _SHORT_HEADER: Final = 1 << 18
 _COLOUR_SEGMENTS: Final = {_JFIF: 16, _ADOBE: 14}
-"""The segments that tell how colours are coded, and how long they are at least."""
+"""The segments that define how colours are coded, and their minimum length."""
 # In a scan 0xFF is followed by 0, a restart marker or another 0xFF, until the next segment begins.
 _NEXT_SEGMENT: Final = re.compile(rb"\xff+([^\x00\xff\xd0-\xd7])")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Jpeg:
-    """What the segments before the first scan say."""
+    """The contents of the segments before the first scan."""
 
     file: bytes
     """The file without its metadata."""
     exif: bytes
     """The first EXIF block."""
     adobe: bool
-    """Whether Adobe's segment is there."""
+    """Whether Adobe's segment is present."""
     is_quick: bool
-    """Whether its decoding costs little: a short header, and one scan."""
+    """Whether decoding it is cheap: a short header, and one scan."""
 
 
 def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
-    """The values of a JPEG file; of a multi-image file the first one.
+    """Return the values of a JPEG file; for a multi-image file, those of the first image.
 
     Raises:
-        ImageError: it cannot be read; Pillow's own errors where it is damaged.
+        ImageError: it cannot be read; Pillow's own errors if it is damaged.
     """
     jpeg = _take_apart(data, max_pixels, watch)
     source = io.BytesIO(jpeg.file) if jpeg.is_quick else Source(jpeg.file, watch)
@@ -66,12 +66,12 @@ def read_jpeg(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.u
         if isinstance(source, Source):
             source.in_pieces = True
         turned = upright(image, orientation_of(jpeg.exif))
-        # Pillow takes every CMYK file for one of Photoshop's, which stores the inks inverted.
+        # Pillow assumes that every CMYK file is from Photoshop, which stores the inks inverted.
         return flat_rgb(ImageChops.invert(turned) if turned.mode == "CMYK" and not jpeg.adobe else turned)
 
 
 def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
-    """Walk over the segments up to the first scan; a file without one is left to the decoder's judgement."""
+    """Walk over the segments up to the first scan; a file without one is left to the decoder."""
     kept, exif, adobe, at, copied = [], b"", False, 2, 0
     components = segments = begin = 0
     is_sequential = single = False
@@ -86,7 +86,7 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
             continue
         end = begin + int.from_bytes(data[begin : begin + 2], "big")
         if marker == _SOS[1]:
-            # All components in the first scan of a sequential file: the decoder reads no other scan.
+            # The first scan of a sequential file has all components: the decoder reads no other scan.
             single = is_sequential and data[begin + 2 : begin + 3] == bytes([components])
             break
         if end < begin + 2:
@@ -108,17 +108,17 @@ def _take_apart(data: bytes, max_pixels: int, watch: Watch) -> _Jpeg:
     if not single and data.count(_SOS, at) > MAX_SCANS:
         _check_scans(data, at, watch)
     file = b"".join([*kept, data[copied:]]) if kept else data
-    # Lone markers and what fills gaps make a header longer than its segments, so it ends where the scan begins.
+    # Standalone markers and padding make a header longer than its segments, so it ends where the scan begins.
     return _Jpeg(file=file, exif=exif, adobe=adobe, is_quick=single and begin < _SHORT_HEADER)
 
 
 def _is_metadata(marker: int, size: int) -> bool:
-    """Comments and application segments, except those two that tell how colours are coded, where they are whole."""
+    """Comments and application segments, except the two that define how colours are coded, if those are complete."""
     return marker == _COMMENT or (_JFIF <= marker < 0xF0 and size < _COLOUR_SEGMENTS.get(marker, size + 1))
 
 
 def _check_frame(segment: bytes, max_pixels: int) -> int:
-    """The number of components."""
+    """Return the number of components."""
     if len(segment) < 8:
         raise ValueError("its frame header is cut off")
     if segment[2] != 8:

@@ -1,4 +1,4 @@
-"""Which files are images: by their first bytes, and by their names."""
+"""Which files are images, by their first bytes and by their names."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from scoreguard.support.shown import shown
 from scoreguard.v1.errors import ImageError
 
 KINDS: Final = ("PNG", "JPEG", "WebP", "AVIF", "TIFF", "BMP", "PPM", "GIF")
-"""The kinds that are read. PPM stands for PBM and PGM as well."""
+"""The kinds that are read. PPM covers PBM and PGM as well."""
 SUFFIXES: Final = frozenset(
     {
         *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".avif", ".gif"),
@@ -19,7 +19,7 @@ SUFFIXES: Final = frozenset(
 )
 """Suffixes of image files, in lower case."""
 MEND: Final = "convert it to PNG, JPEG or AVIF"
-"""What to do with a file of another kind."""
+"""Advice for a file of another kind."""
 
 _SIGNATURES: Final = (
     ("PNG", b"\x89PNG\r\n\x1a\n"),
@@ -62,14 +62,14 @@ _NO_IMAGES: Final = (
         for start in (b"data:image/", b"ivborw0kggo", b"/9j/")
     ),
 )
-"""What is often sent in place of an image, in lower case."""
+"""First bytes, in lower case, of what is often sent instead of an image."""
 
 
 def kind_of(data: bytes) -> str:
-    """The kind of an image file, one of `KINDS`.
+    """Return the kind of an image file, one of `KINDS`.
 
     Raises:
-        ImageError: empty, or not an image that is read here; the message names what it is where that is known.
+        ImageError: empty, or not an image that is read here; the message names its kind if that is known.
     """
     if not data:
         raise ImageError("the image file is empty (0 bytes)")
@@ -97,7 +97,7 @@ def is_image_path(path: Path) -> bool:
 
 
 def image_files(folder: Path, *, recursive: bool = False) -> list[Path]:
-    """The image files of a folder by `is_image_path`, sorted; hidden folders below it are left out."""
+    """Return the image files in a folder by `is_image_path`, sorted; hidden folders below it are skipped."""
     found = folder.rglob("*") if recursive else folder.iterdir()
     return sorted(
         path

@@ -1,4 +1,4 @@
-"""Pillow images to values: by the rule of files, from the file itself where Pillow would lose its depth."""
+"""Convert Pillow images to values, by the same rules as files, and from the file itself if Pillow would lose depth."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _EIGHT_BIT, _SIXTEEN_BIT = 255, 65535
 
 
 def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
-    """The values of a Pillow image, (H, W, 3): uint8, or float32 in [0, 1] where it is deeper than 8 bits.
+    """Return the values of a Pillow image, (H, W, 3): uint8, or float32 in [0, 1] if it is deeper than 8 bits.
 
-    An image that was opened and not loaded yet is read from its file, as its path would be. Of a loaded one there is
-    only what Pillow kept: 16-bit grey, but 8 bits of 16-bit colours.
+    An image that was opened but not loaded yet is read from its file, as if its path were given. A loaded one has only
+    what Pillow kept: 16-bit grey, but 8 bits of 16-bit colours.
 
     Raises:
         ImageLimitError: it has more than `max_pixels` pixels.
-        ImageError: it cannot be loaded, has no pixels, or its values have no known white.
+        ImageError: it cannot be loaded, has no pixels, or the white level of its values is unknown.
     """
     check_pixels(*image.size, max_pixels)
     data = _unloaded_file(image)
@@ -34,7 +34,7 @@ def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> Im
         return read_image(data, max_pixels=max_pixels)
     try:
         image.load()
-    # Pillow loads late, and on a damaged file its readers raise whatever they stumble over (struct.error, TypeError).
+    # Pillow loads lazily, and on a damaged file its readers raise all kinds of errors (struct.error, TypeError).
     except Exception as error:
         raise ImageError(f"the image cannot be loaded: {shown(error)}") from error
     if 0 in image.size:
@@ -45,12 +45,12 @@ def read_pillow(image: PillowImage.Image, *, max_pixels: int = MAX_PIXELS) -> Im
     if image.mode == "RGB" and isinstance(key := image.info.get("transparency"), tuple) and max(key) > _EIGHT_BIT:
         raise ImageError("a 16-bit image with a transparent colour loses it when Pillow loads it: pass its path")
     if image.mode == "CMYK" and image.format == "JPEG" and "adobe" not in image.info:
-        image = ImageChops.invert(image)  # as of files: Pillow has inverted what Photoshop did not write
+        image = ImageChops.invert(image)  # as for files: Pillow inverts CMYK even if Photoshop did not write it
     return flat_rgb(image)
 
 
 def _unloaded_file(image: PillowImage.Image) -> bytes | None:
-    """The file of an image that was only opened; None where Pillow reads it as this package does."""
+    """Return the file of an image that was only opened; None if Pillow reads it as this package does."""
     if not isinstance(image, ImageFile.ImageFile) or not image.tile or image.fp is None:
         return None
     if image.format not in _READ_FROM_FILE or image.tell() != 0:

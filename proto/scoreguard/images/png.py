@@ -1,7 +1,7 @@
-"""PNG: the chunks that make the pixels, at any depth.
+"""PNG: the chunks that define the pixels, at any depth.
 
-Text, colour profiles, gamma and animation are cut out before Pillow sees the file: none of them changes a sample here,
-and a damaged one must not cost the image.
+Text, colour profiles, gamma and animation are removed before Pillow sees the file: none of them changes a sample here,
+and a damaged one must not make the image unreadable.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from scoreguard.v1.errors import ImageError
 _START: Final = 8
 _DATA: Final = b"IDAT"
 _BY_COLOUR: Final = {b"PLTE": b"\3", b"tRNS": b"\0\2\3"}
-"""Chunks that make pixels of some colour types only; in a file of another type they say nothing."""
+"""Chunks that affect the pixels of some colour types only; in a file of another type they have no meaning."""
 _HEADER_SIZE: Final = 13
 _GREY, _RGB, _GREY_ALPHA, _RGB_ALPHA = 0, 2, 4, 6
 _DEEP: Final = 16
@@ -32,29 +32,29 @@ _LOOK_EVERY: Final = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class _Png:
-    """A PNG file, taken apart."""
+    """A parsed PNG file."""
 
     header: bytes
     """The data of its IHDR chunk."""
     body: list[memoryview]
-    """The other chunks that make the pixels, framed, in order."""
+    """The other chunks that define the pixels, framed, in order."""
     key: bytes
-    """The data of its tRNS chunk; empty where there is none."""
+    """The data of its tRNS chunk; empty if there is none."""
     exif: bytes
     """The data of its eXIf chunk."""
 
     @property
     def depth(self) -> int:
-        """Bits for each sample."""
+        """Return the bits per sample."""
         return self.header[8]
 
     @property
     def colour(self) -> int:
-        """The colour type."""
+        """Return the colour type."""
         return self.header[9]
 
     def file(self, *, depth: int | None = None, colour: int | None = None) -> bytes:
-        """A PNG file of the same compressed bytes, declared to be of another depth or colour type."""
+        """Return a PNG file with the same compressed bytes, declared with another depth or colour type."""
         header = bytearray(self.header)
         header[8], header[9] = depth or self.depth, self.colour if colour is None else colour
         return b"".join([_SIGNATURE, _chunk(b"IHDR", bytes(header)), *self.body, _chunk(b"IEND", b"")])
@@ -64,10 +64,10 @@ _SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 
 def read_png(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
-    """The values of a PNG file; of an animated one the default image.
+    """Return the values of a PNG file; for an animation, those of the default image.
 
     Raises:
-        ImageError: it cannot be read; Pillow's own errors where it is damaged.
+        ImageError: it cannot be read; Pillow's own errors if it is damaged.
     """
     png = _take_apart(data, watch)
     check_pixels(int.from_bytes(png.header[:4], "big"), int.from_bytes(png.header[4:8], "big"), max_pixels)
@@ -103,7 +103,7 @@ def _take_apart(data: bytes, watch: Watch) -> _Png:
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind of each chunk, and where its data begin and end; a file that was cut off ends early."""
+    """Yield the kind of each chunk, and where its data begin and end; a truncated file ends early."""
     at = _START
     while at + 8 <= len(data):
         length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
@@ -118,7 +118,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _shallow_key(png: _Png) -> int | tuple[int, ...]:
-    """The transparent colour as Pillow's samples are: only the bits of the depth count, stretched to 8."""
+    """Return the transparent colour on the scale of Pillow's samples: only the bits of the depth count, scaled to 8."""
     top = 2**png.depth - 1
     levels = tuple((level & top) * 255 // top for level in np.frombuffer(png.key, ">u2").tolist())
     wanted = 1 if png.colour == _GREY else 3
@@ -137,10 +137,10 @@ def _deep(png: _Png, watch: Watch) -> ImageArray:
 
 
 def _deep_samples(png: _Png, watch: Watch) -> npt.NDArray[np.uint16]:
-    """(H, W, channels) in 16 bits.
+    """Return (H, W, channels) in 16 bits.
 
-    Pillow keeps 8 of the 16 bits of everything but plain grey. So its decoder is asked for the high and the low bytes:
-    grey with opacity as if its four bytes were RGBA in 8 bits, colours by reading the file once for each.
+    Pillow keeps 8 of the 16 bits of everything but plain grey. So its decoder reads the high and the low bytes
+    separately: grey with opacity as if its four bytes were 8-bit RGBA, colours by reading the file once for each.
     """
     if png.colour == _GREY:
         with PngImageFile(Source(png.file(), watch)) as image:

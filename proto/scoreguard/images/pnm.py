@@ -1,7 +1,7 @@
 """PBM, PGM and PPM, at any depth.
 
-Pillow reads 8 bits of colours and loops over the samples in Python where the white is neither 255 nor 65535; such
-binary files are read here.
+Pillow reads only 8 bits of colours, and loops over the samples in Python if white is neither 255 nor 65535; such binary
+files are read here.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ _LOOK_EVERY: Final = 4096
 
 
 def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
-    """The values of a PBM, PGM or PPM file; of several in one file the first.
+    """Return the values of a PBM, PGM or PPM file; if it holds several images, those of the first.
 
     Raises:
-        ImageError: it cannot be read; ValueError where it is damaged.
+        ImageError: it cannot be read; ValueError if it is damaged.
     """
     size = _SIZE.match(data[:_HEADER_LIMIT])
     if size is None:
@@ -57,7 +57,7 @@ def read_pnm(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
 
 
 def _without_comments(data: bytes, watch: Watch) -> bytes:
-    """A plain file without its comments: Pillow copies what is left of the file for each one, and cannot be stopped."""
+    """Remove the comments of a plain file: Pillow copies the rest of the file for each one, and cannot be stopped."""
     kept, at = bytearray(), 0
     for number, comment in enumerate(_COMMENT.finditer(data)):
         if number % _LOOK_EVERY == 0:

@@ -34,21 +34,21 @@ _UNSUPPORTED: Final = re.compile(r"unsupported|unknown|not supported|cannot hand
 def read_image(
     data: bytes, *, max_pixels: int = MAX_PIXELS, max_seconds: float = MAX_SECONDS, check: Check = never
 ) -> ImageArray:
-    """The values of an image file.
+    """Return the values of an image file.
 
     Args:
         data: the whole file.
         max_pixels: a larger image is refused before it is decoded.
         max_seconds: CPU time after which decoding is given up.
-        check: called again and again while decoding; what it raises ends the work.
+        check: called repeatedly while decoding; an exception that it raises stops the work.
 
     Returns:
-        (H, W, 3) RGB, read-only or not: uint8, or float32 in [0, 1] where the file is deeper than 8 bits.
+        (H, W, 3) RGB, read-only or not: uint8, or float32 in [0, 1] if the file is deeper than 8 bits.
 
     Raises:
         ImageLimitError: too many pixels, scans, segments or strips, or too long to decode.
-        ImageError: not an image, damaged, or of a kind that is not read rightly.
-        Exception: whatever `check` raises.
+        ImageError: not an image, damaged, or of a kind that is not read correctly.
+        Exception: any exception that `check` raises.
     """
     kind = kind_of(data)
     watch = Watch(check, max_seconds)
@@ -60,7 +60,7 @@ def read_image(
         return values
     except (ImageError, MemoryError):
         raise
-    # On a damaged file Pillow's readers raise whatever they stumble over: OSError, struct.error, TypeError, ...
+    # On a damaged file Pillow's readers raise all kinds of errors: OSError, struct.error, TypeError, ...
     except Exception as error:
         if watch.stopped is not None:
             raise watch.stopped from None

@@ -1,4 +1,4 @@
-"""The bytes that a decoder reads, with the moments at which it can be stopped."""
+"""The bytes that a decoder reads, and the points at which it can be stopped."""
 
 from __future__ import annotations
 
@@ -10,37 +10,37 @@ from typing import Final
 from scoreguard.v1.errors import ImageLimitError
 
 MAX_PIXELS: Final = 50_000_000
-"""Default of the largest image that is read."""
+"""Default for the largest image that is read."""
 MAX_SECONDS: Final = 30.0
 """CPU time that reading one image may take."""
 
 Check = Callable[[], None]
-"""Called between two pieces of work; raises whatever shall stop the reading."""
+"""Called between two pieces of work; raises an exception to stop the reading."""
 
 _SHORT, _LOOK_EVERY = 256, 64
-# A scan of a progressive JPEG can be a few bytes long and costs a walk over all blocks.
+# A scan of a progressive JPEG can be a few bytes long and costs a pass over all blocks.
 _JPEG_PIECE: Final = 16384
 
 
 def never() -> None:
-    """The check of those who wait as long as it takes."""
+    """Never stop: the check for callers without a time limit."""
 
 
 class Watch:
-    """Stops the reading of one image: when the caller says so, or when it has cost too much."""
+    """Stops the reading of one image when the caller's check says so or when it has cost too much."""
 
     def __init__(self, check: Check, max_seconds: float) -> None:
         self._check, self._limit = check, max_seconds
         self._started = time.thread_time()
         self.stopped: Exception | None = None
-        """What stopped the reading: decoders may swallow or rename what they meet while they read."""
+        """The exception that stopped the reading; kept, since decoders may swallow or replace it."""
 
     def look(self) -> None:
-        """Raise what stops the reading, if anything does.
+        """Raise an exception if the reading has to stop.
 
         Raises:
             ImageLimitError: the reading has cost more CPU time than it may.
-            Exception: whatever the caller's check raises.
+            Exception: any exception that the caller's check raises.
         """
         try:
             self._check()
@@ -58,17 +58,17 @@ class Watch:
 
 
 class Source(io.BytesIO):
-    """A file in memory that looks at the watch whenever it is read."""
+    """A file in memory that checks the limits whenever it is read."""
 
     def __init__(self, data: bytes, watch: Watch, *, in_pieces: bool = False) -> None:
         super().__init__(data)
         self._watch, self._reads = watch, 0
         self.in_pieces = in_pieces
-        """Whether long reads are cut short: for decoders that go on with what they get."""
+        """Whether long reads are cut short, for decoders that continue with a partial read."""
 
     def read(self, size: int | None = -1, /) -> bytes:
-        """Read, unless the reading was stopped."""
-        # Headers are read byte by byte, where a look costs more than the reading.
+        """Read, unless the reading has been stopped."""
+        # Headers are read byte by byte, and a check costs more than such a read.
         self._reads += 1
         if size is None or not 0 <= size <= _SHORT or self._reads % _LOOK_EVERY == 0:
             self._watch.look()

@@ -1,4 +1,4 @@
-"""TIFF: the first page, at its own depth; what Pillow would misread is refused by name."""
+"""TIFF: the first page, at its own depth; files that Pillow would misread are refused with the reason."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scoreguard.v1.errors import ImageError, ImageLimitError
 
 WHITE_IS_ZERO, BLACK_IS_ZERO, RGB, PALETTE, CMYK, YCBCR, LAB = 0, 1, 2, 3, 5, 6, 8
 MAX_PIECES: Final = 500_000
-"""Most strips or tiles of a TIFF; each costs some microseconds that cannot be interrupted."""
+"""Most strips or tiles of a TIFF; each costs a few microseconds that cannot be interrupted."""
 MEND: Final = "convert it to a 16-bit PNG"
 
 _COLOUR_SPACES: Final = {
@@ -31,9 +31,9 @@ _COLOUR_SPACES: Final = {
     34892: "a linear raw image",
 }
 _COLOURS_OF: Final = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 4, YCBCR: 3, LAB: 3}
-"""The colour spaces that are read, and how many samples make a colour."""
+"""The colour spaces that are read, and the number of samples per colour."""
 _MOST_EXTRAS: Final = {WHITE_IS_ZERO: 0, BLACK_IS_ZERO: 1, RGB: 3, PALETTE: 1, CMYK: 2, YCBCR: 0, LAB: 0}
-"""How many samples may stand beside the colours."""
+"""Allowed number of samples in addition to the colours."""
 _READ_COMPRESSIONS: Final = frozenset({*range(1, 9), 32771, 32773, 32946, 34925, 50000})
 """None, fax, LZW, JPEG, Deflate, PackBits, LZMA, Zstandard."""
 _COMPRESSIONS: Final = {
@@ -66,10 +66,10 @@ _PREMULTIPLIED: Final = "RGBa;16"
 
 
 def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
-    """The values of the first page of a TIFF file.
+    """Return the values of the first page of a TIFF file.
 
     Raises:
-        ImageError: it cannot be read rightly; Pillow's own errors where it is damaged.
+        ImageError: it cannot be read correctly; Pillow's own errors if it is damaged.
     """
     watch.look()
     tags = t.read_tags(data)
@@ -92,7 +92,7 @@ def read_tiff(data: bytes, *, max_pixels: int, watch: Watch) -> ImageArray:
 
 
 def check_layout(tags: t.Tags, max_pixels: int) -> None:
-    """Refuse a first page that is not the image, and tiles that are far larger than it.
+    """Refuse a first page that is not the image, and tiles that are far larger than the page.
 
     Raises:
         ImageError: a thumbnail, a mask, a raw photograph, or tiles that are too large or too many.
@@ -122,7 +122,7 @@ def check_compression(tags: t.Tags) -> None:
     """Refuse compressions that Pillow's wheels do not decode.
 
     Raises:
-        ImageError: of which kind, and what to do.
+        ImageError: the message names the kind and says what to do.
     """
     compression = tags.first(t.COMPRESSION, _UNCOMPRESSED)
     if compression not in _READ_COMPRESSIONS:
@@ -131,7 +131,7 @@ def check_compression(tags: t.Tags) -> None:
 
 
 def check_samples(tags: t.Tags) -> int:
-    """The bits of a sample: 1, 2, 4, 8, 12 or 16.
+    """Return the bits of a sample: 1, 2, 4, 8, 12 or 16.
 
     Raises:
         ImageError: the samples are not unsigned integers of such a depth.
@@ -149,10 +149,10 @@ def check_samples(tags: t.Tags) -> int:
 
 
 def check_colours(tags: t.Tags, depth: int) -> None:
-    """Refuse colours that are coded in a way that Pillow does not decode, or decodes wrongly.
+    """Refuse colour encodings that Pillow does not decode, or decodes wrongly.
 
     Raises:
-        ImageError: of which kind, and what to do.
+        ImageError: the message names the kind and says what to do.
     """
     if t.PHOTOMETRIC not in tags.values:
         raise ImageError(f"the TIFF does not say what its samples mean (no PhotometricInterpretation): {MEND}")
@@ -180,7 +180,7 @@ def check_colours(tags: t.Tags, depth: int) -> None:
 
 
 def _is_plain_ycbcr(tags: t.Tags) -> bool:
-    """Whether each pixel has its YCbCr as JPEG defines it, which is all that Pillow reads where libtiff does not."""
+    """Whether each pixel has its own YCbCr as JPEG defines it; without libtiff, Pillow reads nothing else."""
     coefficients = tags.fractions.get(t.COEFFICIENTS, _COEFFICIENTS)
     black_white = tags.values.get(t.REFERENCE_BLACK_WHITE, tags.fractions.get(t.REFERENCE_BLACK_WHITE, _BLACK_WHITE))
     return (
@@ -191,10 +191,10 @@ def _is_plain_ycbcr(tags: t.Tags) -> bool:
 
 
 def check_planes(tags: t.Tags) -> None:
-    """Refuse separate planes but those of plain colours and of RGB with straight opacity: Pillow mixes up the others.
+    """Refuse separate planes, except for plain colours and RGB with straight opacity: Pillow mixes up the others.
 
     Raises:
-        ImageError: what to do.
+        ImageError: the message says what to do.
     """
     samples = tags.first(t.SAMPLES, 1)
     if tags.first(t.PLANAR, 1) != _SEPARATE or samples == 1:
@@ -221,7 +221,7 @@ def _open(data: bytes, watch: Watch) -> TiffImageFile:
 
 
 def _deep_grey(tags: t.Tags, data: bytes, depth: int, watch: Watch) -> ImageArray:
-    # Pillow reads deep WhiteIsZero as if black were zero, and only in one byte order: so it is told the other.
+    # Pillow reads deep WhiteIsZero as if black were zero, and only in one byte order, so the file declares the other.
     with _open(tags.rewritten(data, photometric=BLACK_IS_ZERO), watch) as image:
         samples = np.asarray(image)
     top = 2**depth - 1
@@ -235,7 +235,7 @@ def _deep_colours(tags: t.Tags, data: bytes, watch: Watch) -> ImageArray:
         raw_mode = _raw_mode(image)
         if not raw_mode.startswith("RGB") or not raw_mode[:-1].endswith(";16"):
             raise ImageError(f"a TIFF of such colours in 16 bits is not read: {MEND}")
-    # Pillow keeps the high byte of each sample; told the other byte order it keeps the low one.
+    # Pillow keeps the high byte of each sample; with the other byte order declared, it keeps the low one.
     order = raw_mode[-1] if raw_mode[-1] != "N" else ("L" if sys.byteorder == "little" else "B")
     plain = raw_mode[:-1].replace("RGBa", "RGBA")
     high = _octets(file, f"{plain}{order}", watch).astype(np.uint16)
@@ -251,7 +251,7 @@ def _raw_mode(image: TiffImageFile) -> str:
 
 
 def _octets(file: bytes, raw_mode: str, watch: Watch) -> npt.NDArray[np.uint8]:
-    # libtiff decodes a page in one piece, so the moments to stop are before and after it.
+    # libtiff decodes a page in one piece, so it can only be stopped before and after it.
     watch.look()
     with _open(file, watch) as image:
         image.tile = [tile._replace(args=_with_raw_mode(tile.args, raw_mode)) for tile in image.tile]

@@ -1,7 +1,7 @@
-"""The tags of a TIFF's first page: parsed with bounds, and written again without those that make no pixel.
+"""The tags of a TIFF's first page: parsed with bounds, and rewritten without those that do not affect pixels.
 
-A tag's values may lie anywhere in the file, so a small file can ask a reader to copy the same megabytes thousands of
-times; and a damaged date must not cost the image. So Pillow gets a file whose first page has the needed tags only.
+A tag's values may be anywhere in the file, so a small file can make a reader copy the same data thousands of times,
+and a damaged date must not make the image unreadable. So Pillow gets a file whose first page has only the needed tags.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _PIXEL_TAGS: Final = frozenset(
         *(WIDTH, HEIGHT, BITS, COMPRESSION, PHOTOMETRIC, FILL_ORDER, SAMPLES, ROWS_PER_STRIP, PLANAR),
         *(COLOUR_MAP, TILE_WIDTH, TILE_HEIGHT, INK_SET, EXTRA_SAMPLES, SAMPLE_FORMAT),
         *(COEFFICIENTS, SUBSAMPLING, REFERENCE_BLACK_WHITE),
-        *(273, 279, 324, 325),  # where strips and tiles lie
+        *(273, 279, 324, 325),  # offsets of strips and tiles
         *(292, 293),  # fax options
         317,  # predictor
-        *range(512, 522),  # JPEG of the old style
+        *range(512, 522),  # old-style JPEG
         347,  # JPEG tables
     }
 )
@@ -52,20 +52,20 @@ class Tags:
     big: bool
     """Whether it is a BigTIFF, with offsets of 64 bits."""
     entries: Mapping[int, bytes]
-    """The entry of each tag that makes the pixels, as it stands in the file."""
+    """The entry of each tag that affects the pixels, as in the file."""
     pieces: int
     """Strips or tiles."""
     values: Mapping[int, tuple[int, ...]]
-    """Whole-number values of the tags that have few of them."""
+    """Integer values of the tags that have only a few."""
     fractions: Mapping[int, tuple[float, ...]]
-    """Values of the tags that are fractions; infinite where a denominator is 0."""
+    """Values of the tags that are fractions; infinite if a denominator is 0."""
 
     def first(self, tag: int, otherwise: int) -> int:
-        """A tag's first value."""
+        """Return a tag's first value."""
         return next(iter(self.values.get(tag, ())), otherwise)
 
     def rewritten(self, data: bytes, *, photometric: int | None = None) -> bytes:
-        """The file with a first page of these tags only, at its end."""
+        """Return the file with a new first page, of these tags only, at its end."""
         entries = dict(self.entries)
         if photometric is not None:
             entries[PHOTOMETRIC] = self._short_entry(PHOTOMETRIC, photometric)
@@ -85,10 +85,10 @@ class Tags:
 
 
 def read_tags(data: bytes) -> Tags:
-    """The tags of the first page.
+    """Return the tags of the first page.
 
     Raises:
-        ValueError: they lie outside the file, or claim more bytes than the file has.
+        ValueError: they are outside the file, or claim more bytes than the file has.
     """
     order = "<" if data[:2] == b"II" else ">"
     big = 43 in data[2:4]

@@ -1,4 +1,4 @@
-"""From decoded samples to (H, W, 3) values: orientation, transparency, grey."""
+"""Convert decoded samples to (H, W, 3) values: orientation, transparency, grey."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _CHANNELS: Final = 3
 
 
 def orientation_of(exif: object) -> int:
-    """The orientation that an EXIF block asks for, 1 to 8; 1 where it is absent, damaged or anything else."""
+    """Return the orientation given by an EXIF block, 1 to 8; 1 if it is absent, damaged or anything else."""
     if not isinstance(exif, bytes):
         return 1
     block = PillowImage.Exif()
-    # Pillow's reader raises whatever it stumbles over, and a damaged block must not cost the image.
+    # Pillow's reader raises all kinds of errors, and a damaged block must not make the image unreadable.
     try:
         block.load(exif)
         asked = block.get(ExifTags.Base.Orientation, 1)
@@ -43,12 +43,12 @@ def valid_orientation(asked: object) -> int:
 
 
 def upright(image: PillowImage.Image, orientation: int) -> PillowImage.Image:
-    """The image turned as its orientation asks."""
+    """Return the image rotated or flipped by its orientation."""
     return image.transpose(_TRANSPOSES[orientation]) if orientation != 1 else image
 
 
 def upright_array(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any]:
-    """(H, W, ...) values turned as the orientation asks."""
+    """Return (H, W, ...) values rotated or flipped by the orientation."""
     if orientation >= 5:
         values = values.swapaxes(0, 1)
     down = orientation in (3, 4, 7, 8)
@@ -57,14 +57,14 @@ def upright_array(values: npt.NDArray[Any], orientation: int) -> npt.NDArray[Any
 
 
 def flat_rgb(image: PillowImage.Image) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) in 8 bits: transparency over white, every colour space converted by Pillow."""
+    """Return (H, W, 3) in 8 bits: transparency over white, every colour space converted by Pillow."""
     if image.mode == "La":
-        image = image.convert("LA")  # Pillow converts premultiplied grey to nothing else
+        image = image.convert("LA")  # the only mode that Pillow converts premultiplied grey to
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         white = PillowImage.new("RGBA", layer.size, "white")
         image = PillowImage.alpha_composite(white, layer)
-    # Conversion to the mode that it has already would copy the image.
+    # Converting to the mode that it already has would copy the image.
     return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
 
 
@@ -76,7 +76,7 @@ def deep_rgb(
     premultiplied: bool = False,
     key: tuple[int, ...] | None = None,
 ) -> ImageArray:
-    """(H, W, 3) float32 in [0, 1] of samples deeper than 8 bits.
+    """Return (H, W, 3) float32 in [0, 1] for samples deeper than 8 bits.
 
     Args:
         samples: (H, W, channels) integers from 0 to `top`; 1 or 3 colours, and the opacity last if `alpha`.

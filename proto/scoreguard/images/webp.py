@@ -1,7 +1,7 @@
 """WebP: the chunks that make the first frame, in 8 bits.
 
-The decoder refuses the whole file where a profile, EXIF or XMP chunk breaks off, or where the size in the header is
-wrong. So it gets a file of the pixels' chunks only.
+The decoder refuses the whole file if a profile, EXIF or XMP chunk is truncated, or if the size in the header is wrong.
+So it gets a file that has only the chunks of the pixels.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ _LOOK_EVERY: Final = 4096
 
 @dataclass(frozen=True, kw_only=True)
 class _WebP:
-    """A WebP file, taken apart."""
+    """A parsed WebP file."""
 
     size: tuple[int, int]
-    """Width and height of the canvas: the decoder allocates it as soon as it is made."""
+    """Width and height of the canvas: the decoder allocates it on creation."""
     file: bytes
     """The file without its metadata."""
     exif: bytes
@@ -39,10 +39,10 @@ class _WebP:
 
 
 def read_webp(data: bytes, *, max_pixels: int, watch: Watch) -> npt.NDArray[np.uint8]:
-    """The values of a WebP file; of an animated one the first frame.
+    """Return the values of a WebP file; for an animation, those of the first frame.
 
     Raises:
-        ImageError: it has too many pixels; Pillow's own errors where it is damaged.
+        ImageError: it has too many pixels; Pillow's own errors if it is damaged.
     """
     webp = _take_apart(data, watch)
     check_pixels(*webp.size, max_pixels)
@@ -77,7 +77,7 @@ def _take_apart(data: bytes, watch: Watch) -> _WebP:
 
 
 def _extended(header: bytes, *, animated: bool) -> tuple[tuple[int, int], bytes]:
-    """Width and height of the canvas, and the extended header of a file without metadata."""
+    """Return width and height of the canvas, and the extended header of a file without metadata."""
     if len(header) < 10:
         raise ValueError("its header is cut off")
     flags = header[0] & _OPACITY_FLAG | (_ANIMATION_FLAG if animated else 0)
@@ -86,7 +86,7 @@ def _extended(header: bytes, *, animated: bool) -> tuple[tuple[int, int], bytes]
 
 
 def _chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
-    """The kind of each chunk, and where its data begin and end, which may be behind the file."""
+    """Yield the kind of each chunk, and where its data begin and end, which may be past the end of the file."""
     at = _START
     while at + _HEADER <= len(data):
         length = int.from_bytes(data[at + 4 : at + _HEADER], "little")
@@ -99,7 +99,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 
 def _size_of(kind: bytes, start: bytes) -> tuple[int, int] | None:
-    """Width and height from the first ten bytes of an image; a frame of an animation has no size of its own here."""
+    """Width and height from the first ten bytes of an image; frames of an animation have no separate size here."""
     if kind == b"VP8L":
         packed = int.from_bytes(start[1:5], "little")
         return (packed & 0x3FFF) + 1, (packed >> 14 & 0x3FFF) + 1

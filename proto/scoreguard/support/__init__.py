@@ -1,1 +1,1 @@
-"""What all sides share and the contracts do not need: the console, and shims for other libraries."""
+"""Helpers that all sides share but the contracts do not need: the console, and shims for other libraries."""

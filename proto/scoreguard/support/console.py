@@ -1,4 +1,4 @@
-"""What the three commands share: bad input gives one clear line and exit code 2, never a traceback."""
+"""Helpers shared by the three commands: bad input gives one clear line and exit code 2, never a traceback."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 DISTRIBUTION = "scoreguard"
 _UNFOLDED = 10_000
-"""Characters of a line where nobody's window ends: more than any table has."""
+"""Line width in characters when no window limits it: wider than any table."""
 
 
 def version_option(program: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """The option `--version` of every command: its name and the version that is installed."""
+    """The option `--version` of every command: its name and the installed version."""
     return click.version_option(package_name=DISTRIBUTION, prog_name=program, message="%(prog)s %(version)s")
 
 
 def output() -> Console:
-    """Where tables go: as wide as the terminal, and as wide as they are where the output is a file or a pipe.
+    """Return the console for tables: as wide as the terminal, or as wide as the table if the output is a file or pipe.
 
-    What reads a file has no use for a cell that is folded or cut: `jpeg:quality=5` is not `jpeg:quality=50`.
+    Folded or truncated cells would mislead a program that reads the file: `jpeg:quality=5` is not `jpeg:quality=50`.
     """
     from rich.console import Console  # commands that print no table start without it
 
@@ -41,7 +41,7 @@ def output() -> Console:
 
 
 def width_of(table: Table) -> int:
-    """Characters of a line of a table in which nothing is folded or cut."""
+    """Return the line width in characters at which no table cell is folded or truncated."""
     from rich.console import Console
     from rich.measure import Measurement
 
@@ -50,13 +50,13 @@ def width_of(table: Table) -> int:
 
 
 def say_broken(*catalogues: Catalogue[Any]) -> None:
-    """One line on stderr for each class of another package that is left out of a list."""
+    """Print one line on stderr for each class of another package that is left out of a list."""
     for error in (error for catalogue in catalogues for error in catalogue.broken()):
         click.echo(f"notice: {error}", err=True)
 
 
 def json_text(content: Any) -> str:
-    """Content as JSON on one line; numbers that are not finite become null, since JSON has no others."""
+    """Return content as JSON on one line; numbers that are not finite become null, since JSON has no others."""
     return json.dumps(_finite(content), allow_nan=False)
 
 
@@ -73,8 +73,8 @@ def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Se
 
     Args:
         command: the command.
-        errors: the exceptions whose message is meant for the user; anything else is a bug and shows its traceback.
-        argv: the arguments; None takes those of the process.
+        errors: the exceptions whose message is for the user; anything else is a bug and shows its traceback.
+        argv: the arguments; None = those of the process.
     """
     _print_any_name()
     try:
@@ -89,7 +89,7 @@ def run(command: click.Command, *, errors: tuple[type[Exception], ...], argv: Se
 
 
 def _print_any_name() -> None:
-    """Names of files need not be valid text; printing one must not be an error of its own."""
+    """Let file names that are not valid text be printed without an error."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

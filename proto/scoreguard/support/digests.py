@@ -1,4 +1,4 @@
-"""SHA-256, hexadecimal: what files are named and told apart by."""
+"""SHA-256, hexadecimal: names and identifies files."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 
 def sha256_of(data: bytes) -> str:
-    """Of bytes."""
+    """Return the SHA-256 of bytes."""
     return hashlib.sha256(data).hexdigest()
 
 
 def sha256_of_file(path: Path) -> str:
-    """Of a file of any size.
+    """Return the SHA-256 of a file of any size.
 
     Raises:
         OSError: it cannot be read.

@@ -1,4 +1,4 @@
-"""Names like one that is not known: what a message proposes."""
+"""Known names similar to an unknown one, for suggestions in messages."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Final
 _ALIKE: Final = 0.4
 _MOST: Final = 3
 _LONGEST: Final = 128
-"""Comparing takes time that grows with the square of the length, and no name is longer."""
+"""Longest name to compare, in characters: the time grows with the square of the length, and no name is longer."""
 
 
 def near_names(name: str, known: Iterable[str]) -> list[str]:
-    """The known names that are most like one, best first; upper and lower case are alike."""
+    """Return the known names most similar to a name, best first; case is ignored."""
     by_lower = {other.lower(): other for other in known}
     if len(name) > _LONGEST:
         return []
@@ -21,7 +21,7 @@ def near_names(name: str, known: Iterable[str]) -> list[str]:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`did you mean jpeg?`, or all known names where none is like it."""
+    """`did you mean jpeg?`, or all known names if none is similar."""
     every = list(known)
     near = near_names(name, every)
     return f"did you mean {', '.join(near)}?" if near else f"known: {', '.join(every) or 'none'}"

@@ -1,6 +1,6 @@
-"""Errors that come out of another process as they went in.
+"""Errors that survive the transfer from another process unchanged.
 
-Python restores an error by calling its class with its message alone, which fails for every class that takes more.
+Python restores an error by calling its class with its message alone, which fails for a class that takes more arguments.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lets `piq` be imported, which imports torchvision for its feature extractors; nothing here uses those."""
+"""Make `piq` importable: it imports torchvision for its feature extractors, which nothing here uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoreguard.support.torchvision import torchvision_operators
 
 @cache
 def import_piq() -> ModuleType:
-    """The `piq` module, whichever build of torchvision is installed.
+    """Return the `piq` module, with any build of torchvision.
 
     Raises:
         ImportError: piq or torchvision is not installed.

@@ -1,7 +1,7 @@
-"""Rules that a class must obey, as objects: they can be listed, chosen from and checked one after another.
+"""Rules that a class must obey, as objects: they can be listed, selected and checked one after another.
 
-A rule looks at its subject and yields what it finds wrong, one sentence for each finding. Whoever checks stops at the
-first one: what comes after it may only be its consequence.
+A rule checks its subject and yields what is wrong, one sentence for each finding. Checking stops at the first finding:
+later ones may only be its consequences.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 from scoreguard.support.near import did_you_mean
 
 S = TypeVar("S")
-"""What a rule looks at."""
+"""The subject of a rule."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,12 +25,12 @@ class Rule(Generic[S]):
     statement: str
     """What must hold, in one sentence without a full stop."""
     advice: str
-    """How to mend a class that breaks it, in a few words that begin in lower case."""
+    """How to fix a class that breaks it, in a few words that begin in lower case."""
     findings: Callable[[S], Iterator[str]]
-    """What is wrong with a subject, and on which input; nothing where the rule is obeyed."""
+    """Yields what is wrong with a subject, and on which input; nothing if the rule is obeyed."""
 
     def __str__(self) -> str:
-        """Its line in a list of rules."""
+        """Return its line for a list of rules."""
         return f"{self.name}: {self.statement}"
 
 
@@ -43,21 +43,21 @@ class Breach:
     found: str
     """What is wrong, and on which input."""
     advice: str
-    """How to mend it."""
+    """How to fix it."""
     cause: Exception | None = None
     """What the subject raised, if that is what is wrong."""
 
     def about(self, subject: str) -> str:
-        """One line for an error message."""
+        """Return one line for an error message."""
         found = " ".join(self.found.split())
         return f"{subject} breaks the rule {self.rule}: {found}; {self.advice}"
 
 
 def first_breach(rules: Iterable[Rule[S]], subject: S) -> Breach | None:
-    """Check rules in order and stop at the first that is broken; None where all are obeyed.
+    """Check rules in order and stop at the first that is broken; None if all are obeyed.
 
-    An exception that escapes while a rule is checked is that rule broken: the subject is somebody else's code, and
-    whatever it raises is a finding.
+    An exception that escapes while a rule is checked counts as a broken rule: the subject is third-party code, and any
+    exception from it is a finding.
     """
     for rule in rules:
         try:
@@ -71,10 +71,10 @@ def first_breach(rules: Iterable[Rule[S]], subject: S) -> Breach | None:
 
 
 def without(rules: Iterable[Rule[S]], *names: str) -> tuple[Rule[S], ...]:
-    """The rules but those of the names given, in order.
+    """Return the rules, in order, without those with the given names.
 
     Raises:
-        ValueError: there is no rule of such a name; near names are listed.
+        ValueError: there is no rule with such a name; similar names are listed.
     """
     rules = tuple(rules)
     known = [rule.name for rule in rules]

@@ -1,4 +1,4 @@
-"""What an error message echoes of the thing that it was given: short, on one line, printable everywhere."""
+"""How an error message echoes a value: short, on one line, printable everywhere."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ _MORE: Final = "…"
 
 
 def shown(value: object, limit: int = LIMIT) -> str:
-    """The value as text of at most `limit` characters, without quotes; `…` stands for what was left out.
+    """Return the value as text of at most `limit` characters, without quotes; `…` marks what was left out.
 
     Line breaks, control characters and lone surrogates (file names that are not UTF-8) are escaped as in a Python
-    literal, so that the message stays one line and can be encoded. Of long text and bytes only the beginning is looked
-    at.
+    literal, so the message stays on one line and can be encoded. Only the beginning of long text and bytes is examined.
     """
     if isinstance(value, (bytes, bytearray, memoryview)):
         text, is_cut = bytes(value[: limit + 1]).decode("latin-1"), False
@@ -26,7 +25,7 @@ def shown(value: object, limit: int = LIMIT) -> str:
 
 
 def shown_path(path: object) -> str:
-    """A path of the user's own as text of at most `PATH_LIMIT` characters, cut at its front: the name is at its end."""
+    """Return a user's path as text of at most `PATH_LIMIT` characters, cut at the front: the name is at the end."""
     text = str(path)
     escaped = shown(text[-PATH_LIMIT:], PATH_LIMIT * len("\\U0010ffff"))
     if len(text) <= PATH_LIMIT and len(escaped) <= PATH_LIMIT:
@@ -35,5 +34,5 @@ def shown_path(path: object) -> str:
 
 
 def path_text(path: str) -> str:
-    """A file's path as text that can be encoded: bytes that are not UTF-8 are written as backslash escapes."""
+    """Return a file's path as text that can be encoded: bytes that are not UTF-8 are written as backslash escapes."""
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

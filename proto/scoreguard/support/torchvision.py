@@ -1,6 +1,6 @@
-"""Lets libraries that import torchvision be imported beside a torch build that its compiled operators do not fit.
+"""Make libraries that import torchvision importable with a torch build that its compiled operators do not match.
 
-They import it for parts that nothing here uses. PyPI's torchvision is a CUDA build: beside a CPU-only torch its
+They import it for parts that nothing here uses. PyPI's torchvision is a CUDA build: with a CPU-only torch its
 compiled operators do not load, and its Python part then fails at import while it registers a fake kernel for
 `torchvision::nms`. Declaring the two operators first is all that the import needs.
 """
@@ -21,13 +21,13 @@ _SCHEMAS = (
 
 @cache
 def torchvision_operators() -> None:
-    """Make `import torchvision` work, whichever build of it is installed; nothing to do where its operators load."""
+    """Make `import torchvision` work with any build of it; do nothing if its operators load."""
     if not _operators_load():
         _declare_operators()
 
 
 def _operators_load() -> bool:
-    """Whether torchvision's own compiled operators fit the torch that is installed."""
+    """Whether torchvision's own compiled operators match the installed torch."""
     spec = importlib.util.find_spec("torchvision")
     folders = (spec.submodule_search_locations if spec else None) or []
     libraries = [path for folder in folders for path in Path(folder).glob("_C*.*")]
@@ -41,7 +41,7 @@ def _operators_load() -> bool:
 
 @cache
 def _declare_operators() -> torch.library.Library:
-    """The declarations live as long as the library object does, hence the cache."""
+    """Declare the operators; the cache keeps the library object alive, since the declarations end with it."""
     library = torch.library.Library("torchvision", "FRAGMENT")  # type: ignore[no-untyped-call]
     for schema in _SCHEMAS:
         library.define(schema)  # type: ignore[no-untyped-call]

@@ -1,4 +1,4 @@
-"""Files that are whole or absent: written beside their place and moved there."""
+"""Files that are whole or absent: written next to their destination, then moved there."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from pathlib import Path
 
 @contextmanager
 def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
-    """The path to write to; what is there when the block ends is moved into place, and removed where the block fails.
+    """Yield the path to write to; the file there is moved into place when the block ends, and removed if it fails.
 
-    A process that is killed leaves what was at `path` before, and perhaps the unfinished file beside it.
+    A killed process leaves `path` as it was before, and perhaps the unfinished file next to it.
 
     Args:
-        path: where the file belongs; its folder is made where there is none.
-        shared: whether other processes may write the same file at the same time; each then has an unfinished file of
-            its own.
+        path: the destination; its folder is created if it does not exist.
+        shared: whether other processes may write the same file at the same time; each then has its own
+            unfinished file.
 
     Raises:
         OSError: the file cannot be written or moved.
@@ -34,7 +34,7 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, data: bytes, *, shared: bool = False) -> None:
-    """Write bytes as a file that is whole or absent, see `whole_file`.
+    """Write bytes as a file that is whole or absent; see `whole_file`.
 
     Raises:
         OSError: the file cannot be written or moved.
@@ -44,5 +44,5 @@ def write_whole(path: Path, data: bytes, *, shared: bool = False) -> None:
 
 
 def unfinished_path(path: Path) -> Path:
-    """Where a file is while it is being written by one process alone."""
+    """Return the path of a file while one process alone writes it."""
     return path.with_name(path.name + ".partial")

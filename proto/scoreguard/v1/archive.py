@@ -1,8 +1,8 @@
-"""Reading an archive: the manifest, and files that are what the manifest says.
+"""Read an archive: the manifest, and files that match it.
 
-An archive is a `.mar` file (a zip) or the folder that TorchServe unpacked it into. Its graphs lie in it, or in the
-folder that the archives of a model store share (`blobs`): the manifest says which. Nothing is used before its digest is
-confirmed, and nothing else may be in an archive.
+An archive is a `.mar` file (a zip) or the folder that TorchServe unpacked it into. Its graphs are inside it, or in the
+folder that the archives of a model store share (`blobs`), as the manifest says. Nothing is used before its digest is
+confirmed, and an archive may hold nothing else.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.members import members_of, read_member
 
 FORMAT: Final = 2
-"""The layout that this version writes and reads. 1 had every graph inside every archive."""
+"""The layout that this version writes and reads. In layout 1, every archive contained all of its graphs."""
 MANIFEST_NAME: Final = "manifest.json"
 SUFFIX: Final = ".mar"
 _LOADED_TOO: Final = (".model", ".tar.gz")
-"""Endings of other files that `torchserve --models all` loads from a model store; it loads folders as well."""
+"""Suffixes of other files that `torchserve --models all` loads from a model store; it loads folders as well."""
 
 
 @dataclass(frozen=True)
@@ -40,16 +40,16 @@ class Archive:
     path: Path
     """The `.mar` file or the unpacked folder."""
     blob_folder: Path | None = None
-    """The folder of shared files; None = `.blobs` beside the archive."""
+    """The folder of shared files; None = `.blobs` next to the archive."""
 
     @property
     def blobs(self) -> Path:
-        """Where the files lie that this archive shares with others."""
+        """The folder of the files that this archive shares with others."""
         return self.blob_folder or self.path.parent / blobs.FOLDER
 
     @cached_property
     def manifest(self) -> ArchiveManifest:
-        """The manifest.
+        """Read the manifest.
 
         Raises:
             IntegrityError: it is missing, unreadable, or of another format.
@@ -70,11 +70,11 @@ class Archive:
 
     @property
     def name(self) -> str:
-        """The metric's name."""
+        """Return the metric's name."""
         return self.manifest.metric.facts.name
 
     def digest_of(self, name: str) -> str:
-        """SHA-256 that the manifest declares for a file.
+        """Return the SHA-256 that the manifest declares for a file.
 
         Raises:
             IntegrityError: the manifest does not list the file.
@@ -87,7 +87,7 @@ class Archive:
         return self._entries[name]
 
     def read(self, name: str) -> bytes:
-        """The bytes of a listed file, digest confirmed.
+        """Read the bytes of a listed file and confirm its digest.
 
         Raises:
             IntegrityError: the file is missing, not listed, changed, or larger than its kind may be.
@@ -103,7 +103,7 @@ class Archive:
         return data
 
     def size_of(self, name: str) -> int:
-        """Bytes of a listed file.
+        """Return the size in bytes of a listed file.
 
         Raises:
             IntegrityError: the manifest does not list the file.
@@ -111,9 +111,9 @@ class Archive:
         return self._entry(name).size_bytes
 
     def shared_file(self, name: str) -> Path | None:
-        """The path of a listed file that archives share, digest confirmed; None where it lies inside this one.
+        """Return the path of a listed shared file, digest confirmed; None if the file is inside this archive.
 
-        For files that an engine reads better by itself than from memory: the largest.
+        Meant for the largest files, which an engine reads from disk more efficiently than from memory.
 
         Raises:
             IntegrityError: the file is missing, not listed or changed.
@@ -125,10 +125,10 @@ class Archive:
         return blobs.blob_path(self.blobs, entry)
 
     def verify(self) -> None:
-        """Confirm that the manifest is one that an export writes, that it names what is there, digests and graphs.
+        """Confirm that an export could have written the manifest, and that it matches the files, digests and graphs.
 
         Raises:
-            IntegrityError: the first thing that is not as it should be.
+            IntegrityError: the first mismatch found.
         """
         check_manifest(self.manifest, self.path)
         self._check_members()
@@ -138,7 +138,7 @@ class Archive:
                 raise IntegrityError(f"{self.path}: {entry.path} is no graph; build the archive again")
 
     def _right_kind(self, entry: FileEntry, right: Callable[[Data], bool]) -> bool:
-        """Whether a file, whose digest is confirmed here, is of its kind."""
+        """Whether a file is of its declared kind; its digest is confirmed as well."""
         if not entry.shared:
             return right(self.read(entry.path))
         blobs.confirm(self.path, self.blobs, entry)
@@ -171,14 +171,14 @@ class Archive:
 
 
 def check_format(content: object, path: Path) -> None:
-    """Refuse a manifest of another layout by the command that builds the archive again.
+    """Refuse a manifest of another layout; the message has the command that rebuilds the archive.
 
     Args:
-        content: What the manifest's JSON holds.
-        path: Of the archive.
+        content: The content of the manifest's JSON.
+        path: Path of the archive.
 
     Raises:
-        IntegrityError: it is of another format, or none.
+        IntegrityError: it is of another format, or has none.
     """
     found = content.get("format") if isinstance(content, dict) else None
     if found != FORMAT:
@@ -189,10 +189,10 @@ def check_format(content: object, path: Path) -> None:
 
 
 def archives_in(model_store: Path) -> list[Archive]:
-    """The archives of a model store, by file name.
+    """Return the archives of a model store, ordered by file name.
 
     Raises:
-        IntegrityError: the folder is missing, holds no archive, or something that only looks like one.
+        IntegrityError: the folder is missing, holds no archive, or holds something that only looks like one.
     """
     paths = sorted(model_store.glob(f"*{SUFFIX}")) if model_store.is_dir() else []
     if not paths:
@@ -204,7 +204,7 @@ def archives_in(model_store: Path) -> list[Archive]:
 
 
 def check_nothing_else(model_store: Path) -> None:
-    """Refuse what plain `torchserve --models all` would load and run beside the archives.
+    """Refuse anything else that plain `torchserve --models all` would load and run.
 
     Raises:
         IntegrityError: a folder, or a file of another kind of archive, that is not hidden.
@@ -217,5 +217,5 @@ def check_nothing_else(model_store: Path) -> None:
 
 
 def find_archive(archives: Iterable[Archive], metric: str) -> Archive | None:
-    """The archive of a metric, or None."""
+    """Return the archive of a metric, or None."""
     return next((archive for archive in archives if archive.name == metric), None)

@@ -1,9 +1,9 @@
-"""Files that the archives of a model store share: each is there once, under its digest, for all archives that use it.
+"""Files that the archives of a model store share: each is stored once, under its digest, for all archives.
 
     model_store/lite.mar  model_store/nima.mar  …        what TorchServe loads: the manifest and the golden image
-    model_store/.blobs/<sha256>                          graphs, whole and not packed
+    model_store/.blobs/<sha256>                          graphs, whole and not compressed
 
-The folder's name begins with a dot since `torchserve --models all` takes any other folder of a model store for a model.
+The folder's name begins with a dot because `torchserve --models all` treats any other folder as a model.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from scoreguard.v1.manifest_pb2 import FileEntry
 FOLDER: Final = ".blobs"
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 _CONFIRMED: Final[dict[tuple[int, ...], str]] = {}
-"""Digests of files by device, number, size and times: what changes a file changes one of them."""
+"""Digests of files by device, inode, size and times: any change of a file changes one of these."""
 
 
 class MissingBlobError(IntegrityError):
-    """A shared file that is not where the archive looks for it."""
+    """A shared file that is not where the archive expects it."""
 
     def __init__(self, archive: Path, entry: FileEntry, folder: Path) -> None:
         self.archive, self.name, self.sha256, self.folder = archive, entry.path, entry.sha256, folder
@@ -39,10 +39,10 @@ class MissingBlobError(IntegrityError):
 
 
 def blob_path(folder: Path, entry: FileEntry) -> Path:
-    """Where a shared file lies.
+    """Return the path of a shared file.
 
     Raises:
-        IntegrityError: its digest is none, and would name some other file.
+        IntegrityError: its digest is malformed, and could name some other file.
     """
     if not _DIGEST.fullmatch(entry.sha256):
         raise IntegrityError(
@@ -52,7 +52,7 @@ def blob_path(folder: Path, entry: FileEntry) -> Path:
 
 
 def check_size(archive: Path, folder: Path, entry: FileEntry) -> None:
-    """Confirm that a shared file is there, regular, and as long as the manifest says.
+    """Confirm that a shared file exists, is regular, and has the size that the manifest declares.
 
     Raises:
         IntegrityError: it is not.
@@ -71,13 +71,13 @@ def check_size(archive: Path, folder: Path, entry: FileEntry) -> None:
 
 @contextmanager
 def opened_blob(archive: Path, folder: Path, entry: FileEntry) -> Iterator[bytes | mmap.mmap]:
-    """The bytes of a shared file, mapped and not copied: its digest is not confirmed yet.
+    """Map the bytes of a shared file without a copy; its digest is not confirmed yet.
 
     Raises:
         IntegrityError: it is missing, or has another size.
     """
     check_size(archive, folder, entry)
-    if not entry.size_bytes:  # nothing to map
+    if not entry.size_bytes:  # an empty file cannot be mapped
         yield b""
         return
     try:
@@ -91,7 +91,7 @@ def opened_blob(archive: Path, folder: Path, entry: FileEntry) -> Iterator[bytes
 
 
 def confirm(archive: Path, folder: Path, entry: FileEntry) -> None:
-    """Confirm the digest of a shared file; one that several archives use is read once while it stays as it is.
+    """Confirm the digest of a shared file; one that several archives use is read once unless it changes.
 
     Raises:
         IntegrityError: it is missing or was changed.
@@ -106,7 +106,7 @@ def confirm(archive: Path, folder: Path, entry: FileEntry) -> None:
 
 
 def _digest(path: Path) -> str:
-    """Of a file; the same file, unchanged, is read once."""
+    """Return the digest of a file; an unchanged file is read only once."""
     status = path.stat()
     stamp = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
     if stamp not in _CONFIRMED:

@@ -1,4 +1,4 @@
-"""numpy arrays to wire tensors and back."""
+"""Convert NumPy arrays to wire tensors and back."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from scoreguard.v1.scoring_pb2 import (
 ImageArray = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
 """(height, width, 3) RGB: uint8 in 0..255 or float32 in [0, 1]."""
 TOP: Final = 255
-"""White of 8 bits: what a level is divided by to lie in [0, 1]."""
+"""White in 8 bits: divides a level to bring it into [0, 1]."""
 
 _WIRE: Final[dict[DataType.ValueType, np.dtype[np.uint8] | np.dtype[np.float32]]] = {
     DATA_TYPE_UINT8: np.dtype("u1"),
@@ -45,22 +45,22 @@ def to_tensor(array: ImageArray) -> Tensor:
 
 
 def from_tensor(tensor: Tensor, data: bytes | bytearray | memoryview | None = None) -> ImageArray:
-    """The values of a tensor.
+    """Return the values of a tensor.
 
     Args:
         tensor: a tensor in the form of `to_tensor`.
-        data: its bytes, where the caller has them outside of the message; reading them out of it makes a copy.
+        data: its bytes, if the caller has them outside of the message; reading them from the message makes a copy.
 
     Returns:
-        (height, width, 3): a view of the bytes, read-only where they are.
+        (height, width, 3): a view of the bytes, read-only if they are.
 
     Raises:
-        PayloadError: the type is missing, the shape is not (height, width, 3), or the length does not fit.
+        PayloadError: the type is missing, the shape is not (height, width, 3), or the length does not match.
     """
     dtype = _WIRE.get(tensor.data_type)
     if dtype is None:
         raise PayloadError("the tensor's data_type must be UINT8 or FLOAT32")
-    # A shape may be as long as the message; only its beginning matters to the check and to its error.
+    # A shape may be as long as the message; the check and its error need only its beginning.
     shape = tuple(tensor.shape[: LIMITS.tensor_dimensions + 1])
     if len(shape) != _RANK or shape[2] != _CHANNELS or min(shape) < 1:
         raise PayloadError(f"the tensor's shape must be (height, width, 3), not {shown(shape)}")

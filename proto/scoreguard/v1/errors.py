@@ -1,15 +1,15 @@
-"""What can be wrong with something that one part of scoreguard hands to another.
+"""Errors in what one part of scoreguard passes to another.
 
 ContractError
 ├── SpecError        a chain's text form that cannot be read
 ├── ParameterError   a defence parameter that does not exist, is out of range or does not fit the image
-├── SmoothingError   a smoothing that no certificate can come of
-├── TooSmallError    an image that is smaller than a stage reads
-├── PayloadError     a tensor whose bytes do not fit its shape and type
-├── ImageError       a file that is no image, is damaged, or cannot be read rightly
-│   └── ImageLimitError  an image with more pixels, or of a costlier kind, than is read
-├── IntegrityError   an archive that is not what its manifest says
-├── EngineError      what an engine cannot do: load or run a graph, use a device
+├── SmoothingError   a smoothing that cannot give a certificate
+├── TooSmallError    an image that is smaller than a stage accepts
+├── PayloadError     a tensor whose bytes do not match its shape and type
+├── ImageError       a file that is not an image, is damaged, or cannot be read correctly
+│   └── ImageLimitError  an image with too many pixels, or of a kind that costs too much to read
+├── IntegrityError   an archive that does not match its manifest
+├── EngineError      an engine cannot load or run a graph, or use a device
 │   └── NoGradientError  a step that no gradient can pass
 └── CannotServeError  a service in this process that cannot be opened
 """
@@ -22,7 +22,7 @@ from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
 
 _PROBLEM_LIMIT: Final = 300
-"""Characters of what a library says."""
+"""Most characters to keep of a library's message."""
 
 
 class ContractError(PicklableError, ValueError):
@@ -49,7 +49,7 @@ class ParameterError(ContractError):
 
 
 class TooSmallError(ContractError):
-    """An image that is smaller than a stage reads."""
+    """An image that is smaller than a stage accepts."""
 
     def __init__(self, who: str, minimum: int, height: int, width: int) -> None:
         self.minimum, self.height, self.width = minimum, height, width
@@ -57,7 +57,7 @@ class TooSmallError(ContractError):
 
 
 class SmoothingError(ContractError):
-    """A smoothing that no certificate can come of."""
+    """A smoothing that cannot give a certificate."""
 
     def __init__(self, option: str, message: str) -> None:
         self.option = option
@@ -65,15 +65,15 @@ class SmoothingError(ContractError):
 
 
 class PayloadError(ContractError):
-    """A tensor whose bytes do not fit its shape and type."""
+    """A tensor whose bytes do not match its shape and type."""
 
 
 class ImageError(ContractError):
-    """A file that is no image, is damaged, or cannot be read rightly; the message says what to do."""
+    """A file that is not an image, is damaged, or cannot be read correctly; the message says what to do."""
 
 
 class ImageLimitError(ImageError):
-    """An image with more pixels, or of a costlier kind, than is read."""
+    """An image with too many pixels, or of a kind that costs too much to read."""
 
     def __init__(self, message: str, *, what: str, value: float, limit: float) -> None:
         self.what, self.value, self.limit = what, value, limit
@@ -81,11 +81,11 @@ class ImageLimitError(ImageError):
 
 
 class IntegrityError(ContractError):
-    """An archive that cannot be read or is not what its manifest says."""
+    """An archive that cannot be read or does not match its manifest."""
 
 
 class EngineError(ContractError):
-    """What an engine cannot do: load or run a graph, or use a device."""
+    """An engine cannot load or run a graph, or use a device."""
 
     def __init__(self, subject: str, problem: str, advice: str = "") -> None:
         self.subject, self.problem, self.advice = subject, shown(problem, _PROBLEM_LIMIT), advice
@@ -93,7 +93,7 @@ class EngineError(ContractError):
 
 
 class NoGradientError(EngineError):
-    """A step that has no derivative and changes the size of an image: no gradient can pass it as the identity."""
+    """A step without derivative that changes the size of an image, so it cannot pass the gradient as the identity."""
 
     def __init__(self, step: str, defence: str) -> None:
         self.step, self.defence = step, defence

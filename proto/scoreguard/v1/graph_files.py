@@ -1,7 +1,7 @@
-"""Whether a file can be a graph at all, told from its outermost layer, without any library that runs graphs.
+"""Check from a file's outermost layer whether it can be a graph, without any library that runs graphs.
 
-An engine reads a graph when it is first needed, which may be long after the start. A file that is something else
-altogether is found here.
+An engine reads a graph on first use, which may be long after the start. This check finds a file of a completely
+different kind earlier.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _VARINT, _FIXED_64, _BYTES, _FIXED_32 = 0, 1, 2, 5
 _IR_VERSION: Final = (1, _VARINT)
 _GRAPH: Final = (7, _BYTES)
 _OPSET: Final = (8, _BYTES)
-"""Fields of ONNX's ModelProto, with their kinds: every model has these three."""
+"""Fields of ONNX's ModelProto, with their wire types: every model has these three."""
 _ZIP: Final = b"PK\x03\x04"
 
 
@@ -30,12 +30,12 @@ def can_be_onnx(data: Data) -> bool:
 
 
 def can_be_torchscript(data: Data) -> bool:
-    """Whether bytes begin as a zip file, which is what TorchScript is kept in."""
+    """Whether bytes begin like a zip file, the container of TorchScript."""
     return data[: len(_ZIP)] == _ZIP
 
 
 def _fields(data: Data) -> Iterator[tuple[int, int]]:
-    """Number and kind of each field of a message, which must end where the data do."""
+    """Yield number and wire type of each field of a message, which must end where the data end."""
     offset = 0
     while offset < len(data):
         tag, offset = _varint(data, offset)
@@ -55,7 +55,7 @@ def _fields(data: Data) -> Iterator[tuple[int, int]]:
 
 
 def _varint(data: Data, offset: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where the next one begins."""
+    """Return a number encoded in seven bits per byte, and the position after it."""
     value = 0
     for count in range(10):
         byte = data[offset + count]

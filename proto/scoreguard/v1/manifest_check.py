@@ -1,4 +1,4 @@
-"""What a manifest may say: bounds that no edited number may move, and no file that nothing refers to."""
+"""Check a manifest: its numbers stay within fixed bounds, and every listed file is referred to."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from scoreguard.v1.members import MIB, check_name
 from scoreguard.v1.spec import parse_chain
 
 LARGEST_MANIFEST: Final = 16 * MIB
-"""Of every metric and defence of the catalogue in one archive, it has 0.3 MiB."""
+"""Largest manifest. With every metric and defence of the catalogue in one archive, it has 0.3 MiB."""
 LARGEST_IMAGE: Final = 16 * MIB
-"""A golden image is a PNG of at most a few hundred pixels a side."""
+"""Largest golden image: a PNG of at most a few hundred pixels a side."""
 LARGEST_GRAPH: Final = 2048 * MIB
-"""Protobuf, hence ONNX, ends here. The largest graph of the catalogue has 1.1 GB: guided diffusion."""
+"""Largest graph: the size limit of Protobuf, hence of ONNX. The catalogue's largest, guided diffusion, has 1.1 GB."""
 LARGEST_TOLERANCE: Final = 0.01
-"""Of the width of the declared range: a golden score that may be further off tells two chains no longer apart. An
-export allows a fifth of it for what another processor rounds otherwise."""
+"""Largest tolerance of a golden score, as a share of the declared range's width: a larger one could not distinguish two
+chains. An export allows a fifth of it for rounding that differs between processors."""
 
 
 def check_manifest(manifest: ArchiveManifest, path: Path) -> None:
-    """Refuse a manifest that an export does not write.
+    """Refuse a manifest that no export would write.
 
     Raises:
-        IntegrityError: a file has no plain name, is listed twice, is referred to by nothing or is larger than its
-            kind may be; the range is none; a defence is there twice; a golden vector is missing or allows too much.
+        IntegrityError: a file has no plain name, is listed twice, is never referred to or is larger than its kind
+            may be; the range is invalid; a defence is listed twice; a golden vector is missing or too tolerant.
     """
     _check_files(manifest, path)
     facts = manifest.metric.facts
@@ -46,7 +46,7 @@ def check_manifest(manifest: ArchiveManifest, path: Path) -> None:
 
 
 def size_limit(manifest: ArchiveManifest, name: str) -> int:
-    """The bytes that a file of the archive may have, by what it is."""
+    """Return the largest allowed size in bytes of a file of the archive, by its kind."""
     return LARGEST_IMAGE if name in {golden.image for golden in manifest.golden_vectors} else LARGEST_GRAPH
 
 
@@ -65,7 +65,7 @@ def _check_files(manifest: ArchiveManifest, path: Path) -> None:
 
 
 def kinds_of(manifest: ArchiveManifest) -> dict[str, Callable[[Data], bool]]:
-    """How each graph file of an archive is told from something else."""
+    """Return the check that recognises each graph file of an archive, by its path."""
     kinds: dict[str, Callable[[Data], bool]] = {}
     for graphs in _graphs(manifest):
         kinds |= {graphs.torchscript: can_be_torchscript, graphs.onnx: can_be_onnx}

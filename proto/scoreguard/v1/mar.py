@@ -1,7 +1,7 @@
-"""The three files of an archive that TorchServe reads: the same for every archive but for the metric's name.
+"""The three files of an archive that TorchServe reads: the same for every archive except for the metric's name.
 
-TorchServe runs the handler file with its own rights before anything of this project is asked, so an archive may carry
-no other than this version writes.
+TorchServe runs the handler file with its own rights before any code of this project runs, so an archive may contain
+only the one that this version writes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ HANDLER_NAME: Final = "defended_score.py"
 CONFIG_NAME: Final = "model-config.yaml"
 DESCRIPTION_NAME: Final = "MAR-INF/MANIFEST.json"
 NAMES: Final = frozenset({HANDLER_NAME, CONFIG_NAME, DESCRIPTION_NAME})
-"""What stands in an archive beside the files of its manifest."""
+"""The files of an archive in addition to those of its manifest."""
 _VERSION: Final = "1.0"
 
 _HANDLER: Final = '''"""TorchServe imports this file by its stem; everything it does lives in the installed package."""
@@ -26,14 +26,14 @@ from scoreguard_handlers.torchserve import entry as torchserve_entry
 class DefendedScore(torchserve_entry.DefendedScoreHandler):
     """The one class that TorchServe looks for."""
 '''
-# One image a call: the gateway batches, and a batch of strangers must not share a fate.
+# One image per call: the gateway batches, and unrelated requests must not fail together.
 _CONFIG: Final = (
     f"batchSize: 1\nmaxBatchDelay: 1\nresponseTimeout: {RESPONSE_SECONDS}\nstartupTimeout: {STARTUP_SECONDS}\n"
 )
 
 
 def torchserve_files(metric: str) -> dict[str, bytes]:
-    """The three files of the archive of a metric, by their path in it."""
+    """Return the three files of a metric's archive, by their path in it."""
     model = {"modelName": metric, "handler": HANDLER_NAME, "modelVersion": _VERSION, "configFile": CONFIG_NAME}
     description = {"createdOn": "01/01/1980 00:00:00", "runtime": "python", "model": model, "archiverVersion": "0.12.0"}
     return {

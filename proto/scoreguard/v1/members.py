@@ -1,8 +1,8 @@
-"""The files inside an archive: which there are, and that nothing hides among them or behind them.
+"""List the files inside an archive, and confirm that nothing is hidden between or after them.
 
-TorchServe unpacks a `.mar` from its front to its end, by the header before each file; Python reads the directory at its
-end. An archive is read only where both see the same: regular files under plain relative names, one after another, with
-nothing between, before or after.
+TorchServe unpacks a `.mar` from front to end, by the header before each file; Python reads the directory at its end. An
+archive is read only if both see the same: regular files under plain relative names, one after another, with nothing
+between, before or after.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ _ENCRYPTED, _SIZES_AFTERWARDS, _UTF8 = 0x1, 0x8, 0x800
 _LARGE: Final = 0xFFFFFFFF
 _END_SIGNATURE: Final = b"PK\x05\x06"
 _END_BYTES: Final = 22
-"""Of the record that ends an archive without a comment."""
+"""Bytes of the record that ends an archive without a comment."""
 _CACHE: Final = "__pycache__"
-"""What Python writes beside the handler in the folder that TorchServe unpacked."""
+"""The folder that Python creates next to the handler in the unpacked archive."""
 
 
 def members_of(path: Path) -> dict[str, int]:
-    """Sizes in bytes of the files in a `.mar` or an unpacked folder, by their path in it.
+    """Return the sizes in bytes of the files in a `.mar` or an unpacked folder, by their path in it.
 
     Raises:
         IntegrityError: it cannot be read, or holds anything but regular files under plain relative names.
@@ -57,7 +57,7 @@ def members_of(path: Path) -> dict[str, int]:
 
 
 def read_member(path: Path, name: str, largest: int) -> bytes:
-    """The bytes of one file.
+    """Return the bytes of one file.
 
     Args:
         path: The `.mar`, or the unpacked folder.
@@ -65,7 +65,7 @@ def read_member(path: Path, name: str, largest: int) -> bytes:
         largest: Size in bytes above which it is not read.
 
     Raises:
-        IntegrityError: it is not there, cannot be read, is no regular file, or is larger.
+        IntegrityError: it is missing, cannot be read, is not a regular file, or is larger.
     """
     check_name(path, name)
     if path.is_dir():
@@ -79,7 +79,7 @@ def read_member(path: Path, name: str, largest: int) -> bytes:
 
 
 def check_name(path: Path, name: str) -> None:
-    """Refuse a name that leads out of an archive, or that two systems read in two ways.
+    """Refuse a name that leads out of an archive, or that two systems interpret differently.
 
     Raises:
         IntegrityError: it is absolute, has `..`, a backslash, a drive, or characters that do not print.
@@ -91,10 +91,10 @@ def check_name(path: Path, name: str) -> None:
 
 @contextmanager
 def opened(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open a `.mar`; whatever is wrong with it, now or while it is read, is one kind of error.
+    """Open a `.mar`; any problem with it, now or while it is read, raises the same kind of error.
 
     Raises:
-        IntegrityError: it is missing, no zip file, or damaged.
+        IntegrityError: it is missing, not a zip file, or damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -120,7 +120,7 @@ def _check_member(path: Path, info: zipfile.ZipInfo) -> None:
 
 
 def _check_nothing_hidden(path: Path, archive: zipfile.ZipFile, infos: list[zipfile.ZipInfo]) -> None:
-    """Each file begins where the one before it ends, and the directory after the last."""
+    """Check that each file begins where the one before it ends, and that the directory follows the last."""
     expected = 0
     with path.open("rb") as file:
         for info in sorted(infos, key=lambda entry: entry.header_offset):
@@ -134,7 +134,7 @@ def _check_nothing_hidden(path: Path, archive: zipfile.ZipFile, infos: list[zipf
 
 
 def _header_length(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> int:
-    """Bytes of the header before a file, which must say what the directory says."""
+    """Return the bytes of the header before a file, which must agree with the directory."""
     file.seek(info.header_offset)
     signature, _, flags, method, _, _, crc, packed, size, name_length, extra_length = _LOCAL.unpack(
         file.read(_LOCAL.size)
@@ -150,7 +150,7 @@ def _header_length(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> int:
 
 
 def _unpacked(path: Path, file: BinaryIO, info: zipfile.ZipInfo) -> bytes:
-    """The bytes of a file, whose packed form must end where the directory says: Java reads on from its real end."""
+    """Return a file's bytes. Its packed form must end where the directory says: Java continues from its real end."""
     file.seek(info.header_offset + _header_length(path, file, info))
     packed, data, whole = file.read(info.compress_size), b"", True
     if info.compress_type == zipfile.ZIP_STORED:

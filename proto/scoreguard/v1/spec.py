@@ -1,7 +1,7 @@
 """The text form of a defence chain: `blur:kernel=3:sigma=0.8+jpeg:quality=50:subsampling=4:2:0`.
 
-One form for the command line, HTTP forms, plans and reports. Steps are joined by `+`; a step is a name and
-`:key=value` pairs, a value a number or a name; an empty text or `none` is the undefended chain.
+The command line, HTTP forms, plans and reports use the same form. Steps are joined by `+`. A step is a name followed by
+`:key=value` pairs, where a value is a number or a name. An empty text or `none` is the undefended chain.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scoreguard.v1.scoring_pb2 import DefenceStep
 
 UNDEFENDED = "none"
 Value = float | str
-"""Of a parameter: a number, or the name of one of its choices."""
+"""Value of a parameter: a number, or the name of one of its choices."""
 _NAME = re.compile(r"[a-z][a-z0-9_-]*\Z")
 _CHOICE = re.compile(r"[a-z0-9][a-z0-9.:_-]*\Z")
 _NEXT_PAIR = re.compile(r":(?=[a-z][a-z0-9_-]*=)|:(?=[^=]*\Z)(?![0-9])")
@@ -26,7 +26,7 @@ _NEXT_PAIR = re.compile(r":(?=[a-z][a-z0-9_-]*=)|:(?=[^=]*\Z)(?![0-9])")
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """One step of a chain: a defence and the parameters that were named."""
+    """One step of a chain: a defence and the parameters that were set."""
 
     name: str
     parameters: tuple[tuple[str, Value], ...] = field(default=())
@@ -46,7 +46,7 @@ class Step:
         return {key: value for key, value in self.parameters if isinstance(value, str)}
 
     def to_message(self) -> DefenceStep:
-        """The wire form."""
+        """Return the wire form."""
         return DefenceStep(name=self.name, parameters=self.numbers, choices=self.choices)
 
     @staticmethod
@@ -56,7 +56,7 @@ class Step:
 
 
 def step_of(name: str, parameters: Mapping[str, Value]) -> Step:
-    """A step of named parameters."""
+    """Make a step from named parameters."""
     return Step(name=name, parameters=tuple(sorted(parameters.items())))
 
 
@@ -113,5 +113,5 @@ def _parse_pair(pair: str, text: str) -> tuple[str, Value]:
 
 
 def shown_value(value: Value) -> str:
-    """A value as it is written in a chain."""
+    """Write a value in the form used in a chain."""
     return value if isinstance(value, str) else f"{value:.12g}"

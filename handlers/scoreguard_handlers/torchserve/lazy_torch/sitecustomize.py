@@ -1,7 +1,7 @@
-"""Put on a TorchServe worker's PYTHONPATH: `import torch` there loads nothing until torch is used.
+"""Make `import torch` lazy in TorchServe's workers: on their PYTHONPATH, it loads nothing until torch is used.
 
 TorchServe's worker imports torch for one `isinstance` that our handler never reaches, and torch costs more memory than
-the rest of the worker. Whoever touches an attribute of it (the gradient engine does) gets the real module.
+the rest of the worker. Code that uses an attribute of it (as the gradient engine does) gets the real module.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from types import ModuleType
 
 
 class LazyTorchFinder(MetaPathFinder):
-    """Finds `torch` as usual, and puts off running it."""
+    """Finds `torch` as usual, but defers executing it."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """The usual spec of `torch` with a lazy loader; None for every other module."""
+        """Return the usual spec of `torch` with a lazy loader; None for every other module."""
         if fullname != "torch":
             return None
         spec = PathFinder.find_spec(fullname, path, target)

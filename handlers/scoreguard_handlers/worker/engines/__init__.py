@@ -1,1 +1,1 @@
-"""What runs a graph: ONNX Runtime for scores, TorchScript for gradients."""
+"""The engines that run graphs: ONNX Runtime for scores, TorchScript for gradients."""

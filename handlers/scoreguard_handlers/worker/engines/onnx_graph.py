@@ -1,4 +1,4 @@
-"""One ONNX graph on ONNX Runtime's CPU provider (or CUDA where that build is installed)."""
+"""One ONNX graph on ONNX Runtime's CPU provider (or CUDA if that build is installed)."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.deadline import WATCH, Deadline
 
 LARGE_INPUT: Final = 2**25
-"""Bytes of an input, about 3 megapixels, from which memory counts for more than speed; see `OnnxGraph`."""
+"""Size of an input in bytes, about 3 megapixels, from which memory matters more than speed; see `OnnxGraph`."""
 _SHRINK_FROM: Final = 2**26
-"""Bytes of an input after which an arena gives its memory back to the system."""
+"""Size of an input in bytes from which an arena returns its memory to the system afterwards."""
 _FATAL: Final = 4
 _M_MMAP_THRESHOLD: Final = -3
-"""From glibc's malloc.h."""
+"""The constant is from glibc's malloc.h."""
 _LARGE_BLOCK: Final = 2**22
 _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 
@@ -34,8 +34,8 @@ _OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 class OnnxGraph:
     """A loaded graph with one output; safe to run from several threads.
 
-    With an arena, memory is kept for the next run and taken in steps that double: fast for small images. Without,
-    each tensor is the system's while it is needed and no longer: half the memory, for half as much time again.
+    With an arena, memory is kept for the next run and allocated in doubling steps: fast for small images. Without,
+    each tensor is allocated from the system only while it is needed: half the memory, for half as much time again.
     """
 
     def __init__(self, model: bytes | Path, *, threads: int, large: int = LARGE, arena: bool = True) -> None:
@@ -50,7 +50,7 @@ class OnnxGraph:
 
     @property
     def engine(self) -> str:
-        """Engine, version and provider."""
+        """Return engine, version and provider."""
         return f"onnxruntime {onnxruntime.__version__} {self._session.get_providers()[0]}"
 
     def run(self, inputs: Mapping[str, Array], deadline: Deadline) -> Array:
@@ -79,14 +79,14 @@ class OnnxGraph:
 
 
 def onnx_graphs(archive: Archive, *, threads: int, arena: bool = True) -> GraphCache[OnnxGraph]:
-    """The ONNX graphs of an archive by their paths, loaded when they are first asked for."""
+    """Return the ONNX graphs of an archive by their paths, loaded on first use."""
     refusal = f"is no graph that onnxruntime {onnxruntime.__version__} can load"
     return GraphCache(archive, partial(OnnxGraph, threads=threads, arena=arena), refusal)
 
 
 @contextmanager
 def _in_a_file(model: bytes | Path) -> Iterator[str | Path]:
-    """ONNX Runtime reads a file piece by piece; bytes it copies first."""
+    """Yield a model in a form to load: ONNX Runtime reads a file piece by piece, but copies bytes first."""
     if isinstance(model, Path):
         yield model
         return
@@ -106,7 +106,7 @@ def _run_options(inputs: Mapping[str, Array], *, arena: bool) -> onnxruntime.Run
 
 @cache
 def _share_arena() -> None:
-    """One arena for all graphs of the process: of its own, each would keep what its largest image took."""
+    """Create one arena for all graphs of the process: a separate one would keep the memory of its largest image."""
     kind, use = onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, onnxruntime.OrtMemType.DEFAULT
     unlimited = onnxruntime.OrtArenaCfg(0, -1, -1, -1)
     onnxruntime.create_and_register_allocator(onnxruntime.OrtMemoryInfo("Cpu", kind, 0, use), unlimited)
@@ -114,7 +114,7 @@ def _share_arena() -> None:
 
 @cache
 def _return_large_blocks() -> None:
-    """Have the C library give each large block back to the system: by itself it raises the limit to 32 MiB."""
+    """Make the C library return each large block to the system: by default it raises the limit up to 32 MiB."""
     library = ctypes.CDLL(None) if sys.platform == "linux" else None
     if library is not None and hasattr(library, "mallopt"):
         library.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK)
@@ -126,7 +126,7 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
     options.log_severity_level = _FATAL
-    # Idle threads that spin would take the processor from the other workers.
+    # Spinning idle threads would take CPU time from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if arena:
         _share_arena()
@@ -134,10 +134,10 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
     else:
         _return_large_blocks()
         options.enable_cpu_mem_arena = False
-        # From the second input of a shape on, all tensors of a run would lie in one block, gaps included.
+        # From the second input of a shape on, all tensors of a run would be in one block, gaps included.
         options.enable_mem_pattern = False
     if frugal:
-        # Weights stay as they are stored, in half precision.
+        # Weights stay in half precision, as stored.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
 

@@ -1,6 +1,6 @@
-"""The chain in TorchScript, for gradients: what a server adds is deadlines, errors of requests, and finite answers.
+"""The chain in TorchScript, for gradients; the server adds deadlines, request errors and finite answers.
 
-Torch comes with it, so a server without gradients never imports this module.
+It imports torch, so a server without gradients never imports this module.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from scoreguard_handlers.worker.size_check import METRIC_STAGE, check_metric, ch
 
 @dataclass(frozen=True, kw_only=True)
 class CalledChain(DifferentiableChain):
-    """A chain for one call: it stops between two stages when nobody waits any more."""
+    """A chain for one call: it stops between two stages when the work is no longer needed."""
 
     deadline: Deadline
-    """Of the call."""
+    """The deadline of the call."""
 
     def before_step(self, step: ResolvedStep, size: Sequence[int], index: int) -> None:
-        """Stop, or refuse what the step cannot purify; raises as `Deadline.check` and `check_step` do."""
+        """Stop, or refuse what the step cannot purify; raises the errors of `Deadline.check` and `check_step`."""
         self.deadline.check(str(step.step))
         check_step(step, size, index)
 
     def before_metric(self, size: Sequence[int]) -> None:
-        """Stop, or refuse what the metric cannot score; raises as `Deadline.check` and `check_metric` do."""
+        """Stop, or refuse what the metric cannot score; raises the errors of `Deadline.check` and `check_metric`."""
         check_metric(self.metric.facts, size)
         self.deadline.check("gradient")
 
@@ -43,7 +43,7 @@ class TorchChain:
     """The TorchScript graphs of one archive as a differentiable chain; safe to call from several threads."""
 
     def __init__(self, archive: Archive, *, threads: int, device: str = "cpu", checkpoint: bool = False) -> None:
-        """Remember where the graphs are, which are loaded when they are first needed.
+        """Remember where the graphs are; they are loaded on first use.
 
         Raises:
             EngineError: the device cannot be used.
@@ -55,13 +55,13 @@ class TorchChain:
         self._engine = TorchEngine(modules=archive_graphs(archive, target), device=target, checkpoint=checkpoint)
 
     def gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
-        """Scores (N,) and d score / d image (N, 3, H, W).
+        """Return scores (N,) and d score / d image (N, 3, H, W).
 
         Raises:
             InvalidRequestError: a stage cannot read an image of this size, or a parameter does not fit it.
-            NoGradientError: a defence without derivative changes the size, so that no gradient is defined.
+            NoGradientError: a defence without derivative changes the size, so no gradient is defined.
             EngineError: a graph fails.
-            NotFiniteError: the score or the gradient holds a value that is no finite number.
+            NotFiniteError: the score or the gradient has a value that is not finite.
             TooLateError: the deadline passed.
             CallerGoneError: the caller left.
         """
@@ -82,7 +82,7 @@ class TorchChain:
 
 @contextmanager
 def _threads(count: int) -> Iterator[None]:
-    """Torch's number of threads for the block, which new threads of the process inherit: it may be a caller's own."""
+    """Set torch's number of threads for the block only: new threads inherit it, and the process may be a caller's."""
     before = torch.get_num_threads()
     if before == count:
         yield
