@@ -22,7 +22,7 @@ _Level = TypeVar("_Level", np.uint8, np.float32)
 
 
 class Fidelity(NamedTuple):
-    """How near an image is to the clean one; None where one of the two is missing."""
+    """How near an image is to the clean one; None if one of the two is missing."""
 
     psnr: float | None = None
     """PSNR in dB."""

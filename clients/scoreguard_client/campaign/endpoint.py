@@ -40,7 +40,7 @@ class Answer:
     """What came back."""
 
     score: float | None = None
-    """f(g(x)); None where the call failed."""
+    """f(g(x)); None if the call failed."""
     purified: FloatImage | None = None
     """g(x), where it was wanted."""
     seconds: float = 0.0
@@ -52,7 +52,7 @@ class Answer:
     engine: str = ""
     """Engine that scored."""
     error: str = ""
-    """Why the call failed; empty where it did not."""
+    """Why the call failed; empty if it did not."""
     retryable: bool = False
     """Whether another try may help."""
 

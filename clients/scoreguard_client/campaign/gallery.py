@@ -42,7 +42,7 @@ class Gallery:
         return self._batch_path(unit).is_file()
 
     def load(self, unit: Unit) -> CraftedBatch | None:
-        """The attacked images of a unit, or None where they must be made (again)."""
+        """The attacked images of a unit, or None if they must be made (again)."""
         try:
             with np.load(io.BytesIO(self._batch_path(unit).read_bytes()), allow_pickle=False) as arrays:
                 return _batch_of(arrays)

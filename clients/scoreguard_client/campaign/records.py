@@ -57,7 +57,7 @@ class CleanScore:
     seed: int
     """Seed of the call."""
     score: float | None
-    """f(g(x)); None where the call failed."""
+    """f(g(x)); None if the call failed."""
     purified_psnr: float | None
     """PSNR of g(x) against x, in dB."""
     purified_ssim: float | None
@@ -65,7 +65,7 @@ class CleanScore:
     seconds: float
     """Wall time of the call."""
     error: str
-    """Why it failed; empty where it did not."""
+    """Why it failed; empty if it did not."""
     retryable: bool = False
     """Whether running again may help: the server was busy or away, not unable."""
 
@@ -140,7 +140,7 @@ class Record:
     flags: str = ""
     """Signs that the attack's result should not be taken at face value, joined by commas; empty = none."""
     error: str = ""
-    """Why the record failed; empty where it did not."""
+    """Why the record failed; empty if it did not."""
     retryable: bool = False
     """Whether running again may help: the server was busy or away, not unable."""
 

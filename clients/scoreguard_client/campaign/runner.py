@@ -41,7 +41,7 @@ class Summary:
     failed: int
     """Records that failed."""
     first_error: str
-    """Cause of the first failed record; empty where none failed."""
+    """Cause of the first failed record; empty if none failed."""
     retryable: int = 0
     """Failed records that may pass when the command is run again."""
     left_out: tuple[LeftOut, ...] = ()

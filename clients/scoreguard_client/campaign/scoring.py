@@ -53,7 +53,7 @@ class Scorer:
         ]
 
     def refusal(self, unit: Unit, image: ImageRef) -> CleanImageError | None:
-        """Why an image of a unit is not attacked; None where it is.
+        """Why an image of a unit is not attacked; None if it is.
 
         What the server cannot score clean it cannot score attacked, and the attack may take far more than the score.
         """

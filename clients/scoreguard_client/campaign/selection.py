@@ -38,7 +38,7 @@ class MessageLimits:
         return MessageLimits(message_bytes=min(server_bytes, client_bytes), pixels=catalogue.max_pixels)
 
     def problem_of(self, image: ImageRef) -> str:
-        """Why an image cannot be attacked through these limits, and what to do; empty where it can."""
+        """Why an image cannot be attacked through these limits, and what to do; empty if it can."""
         pixels = image.height * image.width
         if self.pixels and pixels > self.pixels:
             return f"{_megapixels(pixels)}, the server takes {_megapixels(self.pixels)} (--max-pixels)"

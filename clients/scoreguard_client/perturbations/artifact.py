@@ -43,7 +43,7 @@ class UniversalPerturbation:
     values: Perturbation
     """What is added to an image, (3, H, W) in units of [0, 1]."""
     recipe: Recipe | None
-    """How it was trained; None where the file does not say."""
+    """How it was trained; None if the file does not say."""
     sha256: str
     """Digest of the file, hexadecimal."""
 

@@ -46,7 +46,7 @@ class Column:
 
         Args:
             declared: the metric's range.
-            estimates: the column's numbers; None where a row has none.
+            estimates: the column's numbers; None if a row has none.
         """
         least = decimals_of_range(declared.high - declared.low) if self.digits is None else self.digits
         return decimals_of_column((estimate.value for estimate in estimates if estimate), least)

@@ -45,7 +45,7 @@ class Numbers:
         self.psnr, self.ssim = column("psnr"), column("ssim")
         self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
         self.spread = _spread(records, self.attacked)
-        """Standard deviation over the draws of each record's image; NaN where there is one draw."""
+        """Standard deviation over the draws of each record's image; NaN if there is one draw."""
 
 
 def _spread(records: Sequence[Record], attacked: Values) -> Values:

@@ -48,7 +48,7 @@ class Row:
     queries: float
     """Mean questions about an image."""
     scores: dict[str, Estimate]
-    """The columns by key; empty where every record failed."""
+    """The columns by key; empty if every record failed."""
 
 
 def robustness_table(records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> list[Row]:

@@ -50,7 +50,7 @@ def text_table(report: Report, width: int | None = None) -> Table:
 
     Args:
         report: the table.
-        width: characters of a line; None where lines may be as long as they need to be, as in a file.
+        width: characters of a line; None if lines may be as long as they need to be, as in a file.
     """
     brief = tuple(column.key for column in COLUMNS if column.brief)
     layouts = [_Layout(keys=brief, with_interval=True), *(_Layout(keys=keys) for keys in _NARROWER)]
@@ -113,7 +113,7 @@ def value(estimate: Estimate, decimals: int) -> str:
 
 
 def interval(estimate: Estimate, decimals: int) -> str:
-    """The interval for people, or why there is none; empty where there is no number."""
+    """The interval for people, or why there is none; empty if there is no number."""
     if not math.isfinite(estimate.value):
         return ""
     if not math.isfinite(estimate.low):

@@ -44,13 +44,13 @@ class Estimate:
     """A number with its interval."""
 
     value: float
-    """The number for the rows as they are; NaN where there is none."""
+    """The number for the rows as they are; NaN if there is none."""
     low: float = float("nan")
-    """Lower end of the interval; NaN where there is none."""
+    """Lower end of the interval; NaN if there is none."""
     high: float = float("nan")
-    """Upper end of the interval; NaN where there is none."""
+    """Upper end of the interval; NaN if there is none."""
     note: str = ""
-    """Why there is no number (`UNDEFINED`) or no interval (`TOO_FEW`); empty where there are both."""
+    """Why there is no number (`UNDEFINED`) or no interval (`TOO_FEW`); empty if there are both."""
     undefined: int = 0
     """Images for which the number is undefined; one is enough to make the whole undefined."""
 

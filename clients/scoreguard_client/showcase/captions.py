@@ -61,7 +61,7 @@ def duration(pair: Pair) -> str:
 
 
 def kept(pair: Pair, undefended: Pair, facts: Facts) -> float | None:
-    """Share of the undefended gain that is left behind the defence; None where the attack did not gain undefended."""
+    """Share of the undefended gain that is left behind the defence; None if the attack did not gain undefended."""
     aim = -1 if parse_attack(facts.attack).direction is Direction.DOWN else 1
     return pair.gain / undefended.gain if aim * undefended.gain > 0 else None
 

@@ -58,11 +58,11 @@ class Pair:
     attacked: View
     """g(x')."""
     difference: Shown | None = field(repr=False)
-    """g(x') - g(x) around middle grey, amplified as everywhere on the page; None where the sizes differ."""
+    """g(x') - g(x) around middle grey, amplified as everywhere on the page; None if the sizes differ."""
     window: Window
     """Where the detail is in both."""
     higher_is_better: bool = True
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
 
     @property
     def gain(self) -> float:
@@ -94,9 +94,9 @@ class Card:
     size_preserving: bool
     """Whether the purified image has the size of the input."""
     pair: Pair | None = None
-    """What came out; None where it failed."""
+    """What came out; None if it failed."""
     error: str = ""
-    """Why it failed, one line; empty where it did not."""
+    """Why it failed, one line; empty if it did not."""
 
     def to_json(self) -> dict[str, Any]:
         """The numbers; null where the defence failed."""
@@ -133,7 +133,7 @@ class Facts:
     score_range: tuple[float, float]
     """Its lowest and highest score."""
     higher_is_better: bool
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
     archive_sha256: str
     """Digest of the deployed archive, hexadecimal."""
     server_version: str

@@ -37,7 +37,7 @@ def show(image: FloatImage, window: Window) -> Shown:
 
 
 def show_difference(changed: FloatImage, image: FloatImage, window: Window, factor: float) -> Shown | None:
-    """The amplified difference around middle grey; None where the sizes differ."""
+    """The amplified difference around middle grey; None if the sizes differ."""
     if changed.shape != image.shape:
         return None
     return show(np.clip(_MIDDLE + np.float32(factor) * (changed - image), 0, 1).astype(np.float32), window)

@@ -34,7 +34,7 @@ def companions_for(attacks: Sequence[Attack], surrogate: Path | None, catalogue:
 
 
 def find_companion(name: str, surrogate: Path | None, catalogue: Catalogue) -> Companion | None:
-    """The metric of that name in the surrogate's model store or on the server; None where it is in neither.
+    """The metric of that name in the surrogate's model store or on the server; None if it is in neither.
 
     Raises:
         ContractError: the archive cannot be used.

@@ -53,7 +53,7 @@ class FakeCall:
     seed: int = 0
     """The seed, drawn by the client where the caller gave none."""
     image: Floats | None = None
-    """(height, width, 3) in [0, 1]; None where there was none, or it could not be read."""
+    """(height, width, 3) in [0, 1]; None if there was none, or it could not be read."""
     request_id: str = ""
     """The caller's name for the request."""
 
