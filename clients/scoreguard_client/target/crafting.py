@@ -1,4 +1,4 @@
-"""Running an attack: the live endpoint answers for scores, a local surrogate or the endpoint for gradients."""
+"""Run an attack: the live endpoint gives the scores, a local surrogate or the endpoint the gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CraftedBatch:
     """The attacked images of a unit."""
 
     result: AttackResult
-    """What the attack found; its queries include those that the number of draws took."""
+    """The attack's result; its queries include those spent on choosing the number of draws."""
     seconds: float
     """Wall time for the batch."""
 
@@ -42,19 +42,19 @@ class Crafter:
     metric: MetricDescription
     """The deployed metric."""
     surrogate: Archive | None
-    """The archive for gradients; None takes them from the endpoint."""
+    """The archive for gradients; None = the endpoint gives them."""
     companions: Mapping[str, Companion]
-    """Other metrics that attacks ask besides, by name."""
+    """Other metrics that attacks need, by name."""
     seed: int
-    """Where the attacks' and the oracles' drawing starts."""
+    """Seed of the attacks and the oracles."""
     draws: int = 1
     """Draws per query of an attack through a random chain; `AUTO` = as many as each image's gradient needs."""
     checkpoint: bool = False
-    """Whether local gradients are computed in the memory of one step of the chain."""
+    """Whether to compute local gradients in the memory of one step of the chain."""
     _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
 
     def craft(self, unit: Unit, images: Images) -> CraftedBatch:
-        """Attack the images of a unit; an image's result depends neither on its batch nor on what was done before.
+        """Attack the images of a unit; an image's result depends neither on its batch nor on earlier work.
 
         Raises:
             ScoreguardError: the attack or its oracle failed.
