@@ -85,7 +85,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         progress_for: called once the plan is fixed; returns the progress callback.
 
     Raises:
-        PlanError: the options do not fit together or the deployment.
+        PlanError: the options do not fit together, or do not fit the deployment.
         PlanMismatchError: the run directory belongs to another plan.
         ServerError: the server is unreachable, or refuses this caller; finished work is kept.
         ContractError: a chain cannot be read, or the surrogate cannot be used.

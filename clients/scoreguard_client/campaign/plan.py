@@ -96,7 +96,7 @@ class Plan:
         return derive_seed(self.seed, *parts)
 
     def _attacked_through(self, attack: Attack) -> list[str]:
-        # A trained perturbation looks at no image: it knows the defences that it was trained through, or none.
+        # A trained perturbation sees no image: it knows only the defences that it was trained through, or none.
         adapts = self.adaptive and attack.needs is not Needs.TRAINING
         chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
@@ -116,7 +116,7 @@ def _key(field: str) -> str:
 
 def _difference(name: str, mine: object, theirs: object) -> str:
     if isinstance(mine, tuple) and isinstance(theirs, tuple) and name != "images" and set(mine) != set(theirs):
-        # Of long lists only what the other lacks says anything.
+        # For long lists only what the other lacks is informative.
         shared = set(mine) & set(theirs)
         mine, theirs = (tuple(value for value in values if value not in shared) for values in (mine, theirs))
     return f"{name}: {_short(mine)} there, {_short(theirs)} here"

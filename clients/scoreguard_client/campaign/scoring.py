@@ -76,7 +76,7 @@ class Scorer:
         missing = [[key for key in self.keys(unit, image) if key not in done] for image in unit.images]
         images = attacked_images(unit, batch, clean)
         work = [(attacked, keys) for attacked, keys in zip(images, missing, strict=True) if keys]
-        # All of them in one go: the server is kept busy across images.
+        # All jobs in one call keep the server busy across images.
         jobs = (_jobs(attacked, key, self._seed(key)) for attacked, keys in work for key in _with_undefended(keys))
         answers = iter(self.endpoint.score(job for pair in jobs for job in pair))
         records = []
@@ -87,7 +87,7 @@ class Scorer:
         return records
 
     def _seed(self, key: RecordKey) -> int:
-        # Another seed than the clean image's: paired randomness would flatter random defences.
+        # The seed differs from the clean image's: paired randomness would flatter random defences.
         return self.plan.seed_for("attacked", *key)
 
     def _begun(self, image: ImageRef, key: RecordKey) -> Record:

@@ -159,7 +159,7 @@ class LocalOracle(Drawing):
         return float(total / len(seeds)), gradient.cpu().numpy()
 
     def _drawn(self, images: Images) -> Iterator[tuple[torch.Tensor, list[int]]]:
-        """Each image, (1, 3, H, W), with the seeds of its draws."""
+        """Yield each image, (1, 3, H, W), with the seeds of its draws."""
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)

@@ -30,7 +30,7 @@ SUFFIX: Final = ".safetensors"
 FORMAT: Final = 1
 """The layout that this version writes and reads."""
 _TENSOR: Final = "perturbation"
-# One key only: the order in which safetensors writes several is not fixed, and the digest would not be either.
+# A single key: safetensors writes several in no fixed order, and then the digest would vary.
 _METADATA: Final = "scoreguard"
 _MIDDLE: Final = 127
 _MOST_LEVELS: Final = 51

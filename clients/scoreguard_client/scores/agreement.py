@@ -13,7 +13,7 @@ _FEWEST: Final = 2
 
 
 def srocc(first: Values, second: Values) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN if one side is constant or has one value."""
+    """Compute Spearman's rank correlation, ties at their mean rank; NaN if one side is constant or has one value."""
     # Pearson's of the ranks is Spearman's; scipy's own function takes ten times as long, and bootstraps call it often.
     return plcc(stats.rankdata(first), stats.rankdata(second))
 

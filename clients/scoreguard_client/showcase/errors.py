@@ -10,4 +10,4 @@ from scoreguard_client._exceptions import ScoreguardError
 
 
 class ShowcaseError(ScoreguardError):
-    """A page that cannot be made as it is asked for."""
+    """A page that cannot be made as requested."""

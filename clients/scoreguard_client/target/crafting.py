@@ -79,7 +79,7 @@ class Crafter:
         return kind(self.client, self.metric, parse_chain(chain), seed=seeds, draws=self._fixed_draws)
 
     def _with_draws(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
-        """The oracle with the draws that each image needs where the plan leaves that open, and the calls it took."""
+        """Return the oracle with each image's number of draws, if the plan leaves it open, and the calls spent."""
         if self.draws != AUTO or not isinstance(oracle, DrawingOracle):
             return oracle, np.zeros(len(images), dtype=np.int64)
         needed = draws_needed(oracle, images)
@@ -87,7 +87,7 @@ class Crafter:
 
     @property
     def _fixed_draws(self) -> int:
-        # A search by scores has no gradient whose spread could be seen, and pays for every draw: one.
+        # A score-based search has no gradient whose spread could be measured, and pays for every draw: one.
         return 1 if self.draws == AUTO else self.draws
 
     def _companion(self, companion: Companion) -> ScoreOracle:

@@ -1,4 +1,4 @@
-"""The rules of all attacks, and how each is tried; `attacks.py` puts them in order."""
+"""The rules of all attacks, and how each is checked; `attacks.py` puts them in order."""
 
 from __future__ import annotations
 

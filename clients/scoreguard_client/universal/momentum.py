@@ -44,9 +44,9 @@ class MomentumLearner(Learner):
         return self._values
 
     def learn(self, gradients: Gradients) -> None:
-        """One step along the direction so far."""
+        """Take one step along the accumulated direction."""
         norms = [float(np.abs(gradient).sum(dtype=np.float64)) for gradient in gradients]
-        # A zero gradient has no direction: it stays zero instead of becoming 0 / 0.
+        # A zero gradient has no direction: keep it zero instead of computing 0 / 0.
         parts = [gradient / (norm or 1.0) for gradient, norm in zip(gradients.astype(np.float64), norms, strict=True)]
         self._direction = _KEPT * self._direction + np.mean(parts, axis=0)
         step = self.recipe.rate * (1 - self._done / self.recipe.steps)
