@@ -117,7 +117,7 @@ class AsyncScoringClient(BaseClient):
         return to_score(await self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     async def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
-        """Send a request that is already encoded, seed included."""
+        """Send a request that is already encoded, including its seed."""
         return to_score(await self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     async def score_batch(

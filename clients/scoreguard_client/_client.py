@@ -138,7 +138,7 @@ class ScoringClient(BaseClient):
         return to_score(self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
-        """Send a request that is already encoded, seed included."""
+        """Send a request that is already encoded, including its seed."""
         return to_score(self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     def score_batch(

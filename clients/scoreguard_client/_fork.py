@@ -52,7 +52,7 @@ class PerProcess(Generic[T]):
             return self._made[0]
 
     def close(self) -> T | None:
-        """Make no more values, and hand over the current one; None if this process has none."""
+        """Make no more values, and return the current one to the caller's care; None if this process has none."""
         with self._lock:
             self._is_closed = True
             return self._made.pop() if self._made else None

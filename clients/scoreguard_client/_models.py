@@ -117,9 +117,9 @@ class Score:
     score: float
     """f(g(x)): the metric's score of the purified image. With smoothing, the median over noisy copies of x."""
     undefended_score: float | None
-    """f(x); None unless asked for."""
+    """f(x); None unless requested."""
     purified: FloatImage | None = field(repr=False, compare=False)
-    """g(x): exactly what the metric scored; None unless asked for."""
+    """g(x): exactly what the metric scored; None unless requested."""
     timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
     """Time of each stage."""
     provenance: Provenance = field(repr=False)
@@ -129,13 +129,13 @@ class Score:
     attempts: int = field(default=1, compare=False)
     """How often the call was sent before the answer came."""
     certificate: Certificate | None = None
-    """What is proven about the score; None unless smoothing was asked for."""
+    """Proven bounds of the score; None unless smoothing was requested."""
     higher_is_better: bool | None = None
     """Whether a high score means high quality; None if the server is of an earlier version and did not say."""
 
     @property
     def gap(self) -> float | None:
-        """By how much f(x) claims a higher quality than f(g(x)), in the metric's unit; None unless f(x) was asked for.
+        """By how much f(x) claims a higher quality than f(g(x)), in the metric's unit; None unless f(x) was requested.
 
         f(x) - f(g(x)), with its sign flipped if a low score means high quality. It is the effect of the defences: they
         move the scores of clean images as well, and an adaptive attack leaves no gap. It is not an alarm.

@@ -10,7 +10,7 @@ that point's gradient, if since the last checkpoint
 2. neither its eta was halved nor its best objective rose.
 
 Every image has its own eta and its own decision at a checkpoint. The paper's other half, the difference of logits
-ratio, is a loss for classifiers: a metric gives one number, which is maximised directly. The steps follow the paper's
+ratio, is a loss for classifiers: a metric gives one number, which is climbed directly. The steps follow the paper's
 algorithm 1; its authors' code counts exactly rho of the steps as too few, rounds the checkpoints of short runs down to
 whole periods, which halves eta sooner, and skips condition 2 at the first checkpoint.
 

@@ -6,7 +6,7 @@ trial for each member, and `select` keeps it if it beats the member in its place
 
 - paper (Su et al. 2017): trial = x_r1 + F (x_r2 - x_r3) with F = 0.5 and r1, r2, r3 distinct; no crossover.
 - benchmark: what scipy's defaults do with recombination=1 and vectorized=True: trial = x_best + F (x_r1 - x_r2), F
-  drawn from [0.5, 1) anew for each generation, a start on a Latin hypercube, values outside the box drawn again in it.
+  drawn from [0.5, 1) anew for each generation, a start on a Latin hypercube, values outside the box redrawn inside it.
 """
 
 from __future__ import annotations

@@ -18,9 +18,9 @@ the same share of a smaller radius. The search ends inside, between rmse - preci
 whose moved values are all at 0 or 1 cannot reach the sphere and ends inside it. If the clean image scores better than
 the end of the walk, it is returned (see `clean_candidate`), and its error is 0.
 
-mode=benchmark follows that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second,
-and the error as an upper bound only: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the error
-cannot exceed 0.008, the bound of 10/255 is never met, and the walk is a short I-FGSM.
+mode=benchmark follows that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second
+step on, and the error only as an upper bound: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the
+error cannot exceed 0.008, the bound of 10/255 is never met, and the walk is a short I-FGSM.
 """
 
 from __future__ import annotations

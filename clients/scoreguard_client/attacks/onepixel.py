@@ -6,8 +6,8 @@ position or a level is the integer part of its number. `evolution` describes the
 - paper: one pixel, 400 candidates, uniform positions, colours from N(128, 127), cut to the borders. The paper runs 100
   generations (40 400 queries); here the search continues until `queries` are used up.
 - benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries, the first of them about the clean image, so
-  the last candidate is left out. Not repeated: that the whole image loses its
-  fraction of a level, and that the clean image's neighbour beyond the last row can be drawn.
+  the last candidate is left out. Not repeated: that the whole image loses its fraction of a level, and that the clean
+  image's neighbour beyond the last row can be drawn.
 """
 
 from __future__ import annotations

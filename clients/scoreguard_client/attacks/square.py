@@ -2,8 +2,8 @@
 
 It needs scores only and starts from vertical stripes one pixel wide, each channel of each stripe at +eps or -eps. Then,
 for every query, one square of side round(sqrt(p * H * W)) is set to +eps or -eps in each channel, and kept if the score
-rises. p starts at p_init and halves at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and
-the schedule scales with the number of queries (section 3.2).
+rises. p starts at p_init and halves at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and the
+schedule scales with the number of queries (section 3.2).
 
 Not repeated from the public benchmark's code: squares limited to the top left 256 x 256 pixels, failure on smaller
 images, no seed, one image at a time. That code also has no stripes and starts from the clean image:

@@ -5,9 +5,9 @@
 phi keeps the low frequencies: the Haar wavelet transform without its three high bands, transformed back, which sets
 each block of 2 x 2 pixels to its mean. Images of odd size get a row or column of zeros first, and lose it again.
 
-In both modes J = 1 - Q / range replaces the paper's loss on features. That loss pushes an image's features
-away from its own and towards those of another image of the batch; a metric has one number per image and no classes
-that features could change between, and an image's result would depend on its batch.
+In both modes J = 1 - Q / range replaces the paper's loss on features. That loss pushes an image's features away from
+its own and towards those of another image of the batch; a metric has one number per image and no classes between which
+features could change, and an image's result would depend on its batch.
 
 - paper: the variable is m with x' = (tanh(m) + 1) / 2, so no clipping is needed; 150 steps.
 - benchmark: the variable is the image itself, cut to [0, 1] after each step; 10 steps.

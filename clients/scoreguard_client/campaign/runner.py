@@ -92,7 +92,7 @@ class Runner:
         """Do all remaining work.
 
         Raises:
-            ServerGoneError: the server stayed unreachable, or came back with another archive; what was done is kept.
+            ServerGoneError: the server stayed unreachable, or came back with another archive; finished work is kept.
             ServerError: the server refuses this caller.
         """
         patience = Patience(endpoint=self.endpoint, seconds=self.patience, archive_sha256=self.plan.archive_sha256)

@@ -164,7 +164,7 @@ class LocalOracle(Drawing):
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)
         for index, (base, number) in enumerate(zip(bases, draws, strict=True)):
-            # Of its own, an image lies in memory as it would alone.
+            # A copy has the memory layout that the image would have alone.
             yield self._chain.engine.array(images[index : index + 1].copy()), draw_seeds(base, question, number)
 
 

@@ -51,11 +51,11 @@ class Exhibit:
 
 
 def exhibits(report: Report) -> list[Exhibit]:
-    """For each image that was kept its strongest undefended attack; for the first the strongest adaptive one too."""
+    """Return each kept image's strongest undefended attack; for the first image, also the strongest adaptive one."""
     found = []
     for image in report.shown:
         records = [record for record in report.records if record.image == image and not record.error]
-        # One adaptive attack shows the point; more would make the page heavy.
+        # One adaptive attack is enough to show the effect; more would make the page heavy.
         for adaptive in (False, True) if image == report.shown[0] else (False,):
             exhibit = _strongest(report, image, [record for record in records if record.adaptive is adaptive])
             found += [exhibit] if exhibit else []

@@ -19,7 +19,7 @@ def srocc(first: Values, second: Values) -> float:
 
 
 def plcc(first: Values, second: Values) -> float:
-    """Pearson's linear correlation; NaN if one side is constant or has one value."""
+    """Compute Pearson's linear correlation; NaN if one side is constant or has one value."""
     return float(np.corrcoef(first, second)[0, 1]) if _comparable(first, second) else float("nan")
 
 

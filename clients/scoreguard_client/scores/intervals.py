@@ -70,14 +70,14 @@ def distance_interval(
     others = np.array([powered(clusters.without(image)) for image in range(count)])
     pseudo = count * whole - (count - 1) * others
     low, high = _interval(pseudo, np.ones(count), clusters.draws)
-    # The same interval around the plain distance, joined: its bias may have been taken out once too often.
+    # Joined with the same interval around the plain distance, whose bias may have been over-corrected.
     shift = whole - float(pseudo.mean())
     low, high = min(low, low + shift), max(high, high + shift, whole)
     low, high = (max(end, 0.0) ** (1 / power) for end in (low, high))
     lowest_change, highest_change = mean_interval(attacked - clean, clusters)
     if lowest_change <= 0 <= highest_change:
         return -high, high
-    # The Wasserstein distance is never below the mean change, the better known of the two where both are small.
+    # The Wasserstein distance is never below the mean change, the better known of the two if both are small.
     low = min(low, abs(lowest_change), abs(highest_change))
     return (low, high) if lowest_change > 0 else (-high, -low)
 

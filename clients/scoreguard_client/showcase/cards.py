@@ -161,7 +161,7 @@ class Showcase:
     undefended: Pair
     """The photo itself and the attacked photo."""
     cards: tuple[Card, ...]
-    """The defences, in the order asked for."""
+    """The defences, in the requested order."""
 
     @property
     def failed(self) -> tuple[Card, ...]:

@@ -1,7 +1,7 @@
 """What can go wrong with a showcase.
 
 ScoreguardError
-└── ShowcaseError   a page that cannot be made as it is asked for
+└── ShowcaseError   a page that cannot be made as requested
 """
 
 from __future__ import annotations
