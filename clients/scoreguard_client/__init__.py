@@ -1,11 +1,11 @@
-"""Run time, user side: score images, attack the endpoint, report how robust the score is.
+"""Client side at run time: score images, attack the endpoint, report how robust the score is.
 
 The names below are the client library; neither torch nor a server is needed for them.
 """
 
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.spec import Step, format_chain, parse_chain
-from scoreguard_client import _fork  # noqa: F401  # the first of ours: gRPC reads the environment when it is imported
+from scoreguard_client import _fork  # noqa: F401  # imported first: gRPC reads the environment on import
 from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient
 from scoreguard_client._batches import Layout

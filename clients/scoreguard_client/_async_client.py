@@ -47,7 +47,7 @@ __all__ = ["AsyncScoringClient"]
 
 
 class AsyncScoringClient(BaseClient):
-    """Scores images behind defences without blocking; belongs to the event loop of its first call.
+    """Scores images behind defences without blocking; bound to the event loop of its first call.
 
     Example:
         async with AsyncScoringClient("localhost:50051") as client:
@@ -63,15 +63,15 @@ class AsyncScoringClient(BaseClient):
         *,
         transport: AsyncTransport | None = None,
     ) -> None:
-        """Nothing is opened yet; the first call does that.
+        """Set up the client; the connection opens on the first call.
 
         Args:
-            target: `host:port` of the server, or `local:PATH` for a model store that is to run in this process.
+            target: `host:port` of the server, or `local:PATH` to run a model store in this process.
             config: time limits, retries, sizes, and how to connect.
-            transport: what carries the calls instead; `target` is then its own.
+            transport: carries the calls instead; `target` is then the transport's.
 
         Raises:
-            ConfigurationError: the target is neither, or does not go with the options.
+            ConfigurationError: the target is neither, or does not fit the options.
         """
         super().__init__(target if transport is None else transport.target, config, transport)
         self._calls = AsyncCalls(transport or async_transport_to(self._target, config), config.retry)
@@ -85,7 +85,7 @@ class AsyncScoringClient(BaseClient):
         await self.close()
 
     async def close(self) -> None:
-        """Hang up; calls that are under way are cancelled."""
+        """Close the connection; calls in progress are cancelled."""
         await self._calls.close()
 
     async def score(
@@ -117,7 +117,7 @@ class AsyncScoringClient(BaseClient):
         return to_score(await self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     async def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
-        """Send a request that was encoded before; its seed is part of it."""
+        """Send a request that is already encoded, including its seed."""
         return to_score(await self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     async def score_batch(
@@ -217,21 +217,21 @@ class AsyncScoringClient(BaseClient):
         return to_gradient(await self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
     async def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
-        """What is deployed: metrics, ranges, defences, parameters, digests."""
+        """List what is deployed: metrics, ranges, defences, parameters, digests."""
         return to_catalogue(await self._calls.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
 
     async def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
         """Return as soon as the server can score.
 
         Raises:
-            UnavailableError: it cannot after `timeout` seconds.
+            UnavailableError: it still cannot after `timeout` seconds.
         """
         wait = ReadyWait(self._target, timeout)
         while not await self._is_serving(wait.left()):
             await asyncio.sleep(wait.PAUSE_SECONDS)
 
     async def _score_all_of(self, batch: Batch, plan: BatchPlan, seconds: float) -> None:
-        """Send a batch, and again those of its items that were refused for now."""
+        """Send a batch, then resend the items that were temporarily refused."""
         retries = Retries(self._config.retry, seconds)
         pause: float | None = 0.0
         while batch.indices and pause is not None:
@@ -240,7 +240,7 @@ class AsyncScoringClient(BaseClient):
             pause = retries.pause_after(plan.first_error(batch)) if batch.indices else None
 
     async def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
-        """Send one item of a stream, which was refused for now, as a call of its own."""
+        """Resend one temporarily refused item of a stream as a separate call."""
         retries = Retries(self._config.retry, self._config.timeout_seconds)
         if (pause := retries.pause_after(outcome)) is None:
             return outcome
@@ -270,7 +270,7 @@ async def _encode(
             message = order.encode(options.request_of(item))
             if message is not None:
                 yield message
-    except Exception as error:  # Whatever it is, it is the caller's own and goes back to the caller.
+    except Exception as error:  # Any error of the caller's own iterator goes back to the caller.
         order.failure = error
 
 

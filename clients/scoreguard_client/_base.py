@@ -1,4 +1,4 @@
-"""What both clients share beside pure functions: an address, options, and the wait for a server."""
+"""State that both clients share: an address, options, and the wait for a server."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class BaseClient:
 
     @property
     def target(self) -> str:
-        """`host:port` of the server, or what the transport calls itself: `local:model_store`."""
+        """`host:port` of the server, or the transport's own name: `local:model_store`."""
         return self._target
 
     @property
@@ -37,7 +37,7 @@ class BaseClient:
         return f"{type(self).__name__}({self._target!r}, {self._config!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickled or copied, it is an address and options (the token too), or a transport; the copy connects anew."""
+        """Pickle or copy the address and options (including the token), or the transport; the copy reconnects."""
         return _again, (type(self), self._target, self._config, self._given)
 
     def _deadline(self, timeout: float | None) -> float:
@@ -52,7 +52,7 @@ def _again(kind: Any, target: str, config: ConnectionConfig, transport: Any) -> 
 
 
 class ReadyWait:
-    """The time that is left of a wait for a server."""
+    """The time left to wait for a server."""
 
     PAUSE_SECONDS: Final = 0.1
 
@@ -64,7 +64,7 @@ class ReadyWait:
         """Seconds left.
 
         Raises:
-            UnavailableError: none.
+            UnavailableError: no time is left.
         """
         left = self._end - time.monotonic()
         if left <= 0:
@@ -74,5 +74,5 @@ class ReadyWait:
 
     @staticmethod
     def is_transient(error: ServerError) -> bool:
-        """Whether a server that is starting may give this error."""
+        """Whether a starting server may return this error."""
         return error.code in {"UNAVAILABLE", "DEADLINE_EXCEEDED", "NOT_FOUND"}

@@ -1,4 +1,4 @@
-"""Arrays and tensors of whole batches, images first or channels first: into views of single images, nothing copied."""
+"""Split arrays and tensors of whole batches, channels last or first, into views of single images without copying."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoreguard_client._images import TensorLike, array_of
 from scoreguard_client._requests import ScoreRequest
 
 Layout: TypeAlias = Literal["NHWC", "NCHW"]
-"""Where the channels of a batch stand: (N, H, W, 3) or (N, 3, H, W)."""
+"""Position of the channels of a batch: (N, H, W, 3) or (N, 3, H, W)."""
 
 _CHANNEL_AXES: Final[Mapping[Layout, int]] = {"NHWC": 3, "NCHW": 1}
 _BATCH_DIMENSIONS: Final = 4

@@ -1,4 +1,4 @@
-"""Calls over any transport: attempts again while they may help, and counted; none once the client is closed."""
+"""Calls over any transport: retried while that may help, counted, and refused once the client is closed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Calls:
         self._closed = threading.Event()
 
     def unary(self, method: Method[R], request: Request, timeout: float) -> R:
-        """Make one call, again and again while it may get better by itself.
+        """Make one call, retried while its error may be transient.
 
         Raises:
             ServerError: it failed.
@@ -56,20 +56,20 @@ class Calls:
         yield from self.transport.stream(method, requests, Deadline(seconds=timeout, left=timeout))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._closed.set()
         self.transport.close()
 
 
 class AsyncCalls:
-    """asyncio calls, all from one event loop: the one of the first call."""
+    """asyncio calls, all from the event loop of the first call."""
 
     def __init__(self, transport: AsyncTransport, retry: RetryConfig) -> None:
         self.transport, self._retry = transport, retry
         self._closed = False
 
     async def unary(self, method: Method[R], request: Request, timeout: float) -> R:
-        """Make one call, again and again while it may get better by itself.
+        """Make one call, retried while its error may be transient.
 
         Raises:
             ServerError: it failed.
@@ -106,13 +106,13 @@ class AsyncCalls:
             await responses.aclose()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._closed = True
         await self.transport.close()
 
 
 def _counted(response: R, sent: int) -> R:
-    """Add the attempts of this client to those that the server saw: query budgets count every one."""
+    """Add this client's attempts to those that the server saw: query budgets count every attempt."""
     if sent > 1:
         for answer in _answers_in(response):
             answer.attempts = max(answer.attempts, 1) + sent - 1

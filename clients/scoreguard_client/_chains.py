@@ -1,4 +1,4 @@
-"""A step of a chain against what is deployed: every parameter filled in."""
+"""Fill in every parameter of a chain's step from what is deployed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ def complete_step(step: Step, metric: MetricDescription, index: int | None = Non
     """The step with every parameter of its defence named.
 
     Args:
-        step: as it was asked for.
+        step: as requested.
         metric: the deployed metric.
-        index: of the step in its chain, from 0, for the message of an error; None where there is no chain.
+        index: of the step in its chain, from 0, for error messages; None if there is no chain.
 
     Raises:
         NotFoundError: the defence is not deployed before this metric.

@@ -52,10 +52,9 @@ class ScoringClient(BaseClient):
         with ScoringClient("localhost:50051") as client:
             print(client.score("photo.png", metric="lite", defences="jpeg:quality=50").score)
 
-    Every method has a deadline (`timeout` in seconds, or the one of the config) and raises `ServerError` and its
-    kinds when the server or the way to it refuses. A call that is refused for now (UNAVAILABLE, or a full queue that
-    says when to come back) is sent again with the same seed until its deadline, and so is such an item of a batch or
-    stream.
+    Every method has a deadline (`timeout` in seconds, or the config's) and raises `ServerError` or a subclass when
+    the server or the connection refuses. A call that is temporarily refused (UNAVAILABLE, or a full queue that says
+    when to come back) is resent with the same seed until its deadline, and so is such an item of a batch or stream.
     """
 
     def __init__(
@@ -65,15 +64,15 @@ class ScoringClient(BaseClient):
         *,
         transport: Transport | None = None,
     ) -> None:
-        """Nothing is opened yet; the first call does that.
+        """Set up the client; the connection opens on the first call.
 
         Args:
-            target: `host:port` of the server, or `local:PATH` for a model store that is to run in this process.
+            target: `host:port` of the server, or `local:PATH` to run a model store in this process.
             config: time limits, retries, sizes, and how to connect.
-            transport: what carries the calls instead; `target` is then its own.
+            transport: carries the calls instead; `target` is then the transport's.
 
         Raises:
-            ConfigurationError: the target is neither, or does not go with the options.
+            ConfigurationError: the target is neither, or does not fit the options.
         """
         super().__init__(target if transport is None else transport.target, config, transport)
         self._calls = Calls(transport or transport_to(self._target, config), config.retry)
@@ -87,7 +86,7 @@ class ScoringClient(BaseClient):
         self.close()
 
     def close(self) -> None:
-        """Hang up; calls that are under way are cancelled."""
+        """Close the connection; calls in progress are cancelled."""
         self._calls.close()
 
     def score(
@@ -116,9 +115,9 @@ class ScoringClient(BaseClient):
             return_purified: also return the purified image.
             purified_format: how it travels: `float32` is what the metric scored, 12 bytes a pixel; `png` is rounded to
                 8 bits and several times smaller.
-            smoothing: score noisy copies instead, and give the median with its certificate. That is the work of as
-                many images: allow time for it.
-            request_id: your name for the request; returned as it came.
+            smoothing: score noisy copies instead, and return the median with its certificate. This costs as much as
+                scoring that many images: allow time for it.
+            request_id: your name for the request; returned unchanged.
             timeout: seconds; None = the config's.
 
         Raises:
@@ -139,7 +138,7 @@ class ScoringClient(BaseClient):
         return to_score(self._calls.unary(SCORE, request.to_message(), self._deadline(timeout)))
 
     def score_prepared(self, prepared: PreparedScore, *, timeout: float | None = None) -> Score:
-        """Send a request that was encoded before; its seed is part of it."""
+        """Send a request that is already encoded, including its seed."""
         return to_score(self._calls.unary(SCORE, prepared.payload, self._deadline(timeout)))
 
     def score_batch(
@@ -158,22 +157,22 @@ class ScoringClient(BaseClient):
         """Score many images in few calls; one bad item never fails the others.
 
         Args:
-            items: images, which take the options below, or `ScoreRequest`s with options of their own; or one array
-                or torch tensor of the whole batch, (N, height, width, 3) or (N, 3, height, width).
+            items: images, which take the options below, or `ScoreRequest`s with their own options; or one array or
+                torch tensor of the whole batch, (N, height, width, 3) or (N, 3, height, width).
             metric: as in `score`.
             defences: as in `score`.
-            seed: the same for every image; None = each its own.
+            seed: the same for every image; None = a separate seed for each.
             return_undefended: as in `score`.
             return_purified: as in `score`.
             smoothing: as in `score`.
-            layout: `NHWC` or `NCHW`, where the shape of one array of all images fits both.
+            layout: `NHWC` or `NCHW`, needed if the shape of one array of all images fits both.
             timeout: seconds for each call; requests above `max_message_bytes` are split over several calls.
 
         Returns:
             For each item, in order, its `Score` or its error (returned, not raised).
 
         Raises:
-            ImageError: one image is given instead of a list, or a batch of another shape.
+            ImageError: a single image is given instead of a list, or a batch of another shape.
             ServerError: a whole call failed.
         """
         options = SharedOptions(
@@ -205,7 +204,7 @@ class ScoringClient(BaseClient):
     ) -> Generator[Outcome, None, None]:
         """Score a sequence of any length over one stream; answers come in the order of the items.
 
-        The items are read in a thread of their own, as fast as the server takes them.
+        The items are read in a separate thread, as fast as the server takes them.
 
         Args:
             items: as in `score_batch`.
@@ -222,7 +221,7 @@ class ScoringClient(BaseClient):
             For each item its `Score` or its error (yielded, not raised).
 
         Raises:
-            ImageError: one image is given instead of a sequence, or a batch of another shape.
+            ImageError: a single image is given instead of a sequence, or a batch of another shape.
             ServerError: the stream broke.
         """
         options = SharedOptions(
@@ -279,14 +278,14 @@ class ScoringClient(BaseClient):
         request_id: str = "",
         timeout: float | None = None,
     ) -> Gradient:
-        """The score and its derivative with respect to the image, through the whole chain.
+        """Compute the score and its derivative with respect to the image, through the whole chain.
 
         Args:
             image: as in `score`.
             metric: name of a deployed metric.
             defences: the chain to differentiate through; empty = undefended.
             seed: as in `score`.
-            rounding: the derivative that the rounding of `jpeg` and `quantise` takes.
+            rounding: the derivative to use for the rounding in `jpeg` and `quantise`.
             request_id: as in `score`.
             timeout: seconds; None = the config's.
 
@@ -299,21 +298,21 @@ class ScoringClient(BaseClient):
         return to_gradient(self._calls.unary(GRADIENT, request, self._deadline(timeout)))
 
     def list_metrics(self, *, timeout: float | None = None) -> Catalogue:
-        """What is deployed: metrics, ranges, defences, parameters, digests."""
+        """List what is deployed: metrics, ranges, defences, parameters, digests."""
         return to_catalogue(self._calls.unary(LIST_METRICS, ListMetricsRequest(), self._deadline(timeout)))
 
     def wait_ready(self, timeout: float = READY_TIMEOUT_SECONDS) -> None:
         """Return as soon as the server can score.
 
         Raises:
-            UnavailableError: it cannot after `timeout` seconds.
+            UnavailableError: it still cannot after `timeout` seconds.
         """
         wait = ReadyWait(self._target, timeout)
         while not self._is_serving(wait.left()):
             time.sleep(wait.PAUSE_SECONDS)
 
     def _score_all_of(self, batch: Batch, plan: BatchPlan, seconds: float) -> None:
-        """Send a batch, and again those of its items that were refused for now."""
+        """Send a batch, then resend the items that were temporarily refused."""
         retries = Retries(self._config.retry, seconds)
         pause: float | None = 0.0
         while batch.indices and pause is not None:
@@ -322,7 +321,7 @@ class ScoringClient(BaseClient):
             pause = retries.pause_after(plan.first_error(batch)) if batch.indices else None
 
     def _score_again(self, outcome: Outcome, request: ScoreDefendedRequest) -> Outcome:
-        """Send one item of a stream, which was refused for now, as a call of its own."""
+        """Resend one temporarily refused item of a stream as a separate call."""
         retries = Retries(self._config.retry, self._config.timeout_seconds)
         if (pause := retries.pause_after(outcome)) is None:
             return outcome
@@ -349,5 +348,5 @@ def _encode(
             message = order.encode(options.request_of(item))
             if message is not None:
                 yield message
-    except Exception as error:  # Whatever it is, it is the caller's own and goes back to the caller.
+    except Exception as error:  # Any error of the caller's own iterator goes back to the caller.
         order.failure = error

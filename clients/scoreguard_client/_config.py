@@ -13,20 +13,20 @@ __all__ = ["ConnectionConfig", "RetryConfig", "TLSConfig"]
 
 MIB: Final = 1024 * 1024
 _STREAM_ATTEMPTS: Final = 5
-"""gRPC's own ceiling for what its retry policy repeats."""
+"""gRPC's own ceiling on the attempts of its retry policy."""
 _MASK: Final = "***"
 
 
 @dataclass(frozen=True, kw_only=True)
 class RetryConfig:
-    """How often a call is tried again: after UNAVAILABLE, and after RESOURCE_EXHAUSTED that says when to come back."""
+    """How often a call is retried: after UNAVAILABLE, and after RESOURCE_EXHAUSTED that says when to come back."""
 
     attempts: int | None = None
     """Attempts in all; None = as many as fit before the deadline, 1 = no retries."""
     unreachable_seconds: float = 2.0
-    """Seconds of trying while nobody answers at the address; a server that answers is retried until the deadline."""
+    """Seconds of retries while nothing answers at the address; a server that answers is retried until the deadline."""
     initial_backoff_seconds: float = 0.1
-    """Mean wait before the second attempt, give or take 20 %; longer where the server asks for it."""
+    """Mean wait before the second attempt, give or take 20 %; longer if the server asks for it."""
     max_backoff_seconds: float = 2.0
     """Longest wait between two attempts."""
     backoff_multiplier: float = 2.0
@@ -44,13 +44,13 @@ class RetryConfig:
 
     @property
     def once(self) -> bool:
-        """Whether nothing is sent again."""
+        """Whether nothing is retried."""
         return self.attempts == 1
 
     def service_config(self) -> str:
-        """The gRPC service config (JSON) that carries this policy for the opening of streams.
+        """The gRPC service config (JSON) that applies this policy to the opening of streams.
 
-        Unary calls are repeated by the client itself, which knows the deadline.
+        The client retries unary calls itself, because it knows the deadline.
         """
         policy = {
             "maxAttempts": min(self.attempts or _STREAM_ATTEMPTS, _STREAM_ATTEMPTS),
@@ -65,16 +65,16 @@ class RetryConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class TLSConfig:
-    """TLS, and mutual TLS where the client has a certificate of its own."""
+    """TLS, and mutual TLS if the client has its own certificate."""
 
     root_certificates: bytes | None = None
-    """PEM certificates of the authorities to trust; None = those of the system."""
+    """PEM certificates of the authorities to trust; None = the system's."""
     private_key: bytes | None = field(default=None, repr=False)
     """PEM key of the client, for mutual TLS; never shown."""
     certificate_chain: bytes | None = None
     """PEM certificate of the client, for mutual TLS."""
     server_name: str = ""
-    """Name to expect in the server's certificate where it differs from the target's host."""
+    """Name to expect in the server's certificate if it differs from the target's host."""
 
     def __post_init__(self) -> None:
         if (self.private_key is None) != (self.certificate_chain is None):
@@ -88,19 +88,19 @@ class TLSConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ConnectionConfig:
-    """Everything about the connection but its address."""
+    """Everything about the connection except its address."""
 
     timeout_seconds: float = 30.0
     """Deadline of a call, retries included."""
     stream_timeout_seconds: float = 3600.0
     """Deadline of a whole stream."""
     max_message_bytes: int = 64 * MIB
-    """Largest request and response; a batch above it is split over several calls."""
+    """Largest request and response; a larger batch is split over several calls."""
     keepalive_seconds: float = 300.0
-    """Seconds of silence in a call after which the connection is probed. Servers hang up on more than one in 300 s
-    unless they were told otherwise."""
+    """Seconds of silence in a call after which the connection is probed. Unless configured otherwise, servers close
+    the connection after more than one probe in 300 s."""
     retry: RetryConfig = field(default_factory=RetryConfig)
-    """What is tried again."""
+    """What is retried."""
     tls: TLSConfig | None = None
     """TLS; None = plain text, for a server on this machine or behind a proxy that does TLS."""
     token: str = ""
@@ -122,7 +122,7 @@ class ConnectionConfig:
     def channel_options(self, target: str) -> list[tuple[str, Any]]:
         """The gRPC channel arguments for a target."""
         return [
-            # A proxy in the environment is for other machines; gRPC would ask it for localhost as well.
+            # A proxy in the environment is for other machines; gRPC would use it for localhost as well.
             ("grpc.enable_http_proxy", int(not is_loopback(target))),
             ("grpc.max_send_message_length", self.max_message_bytes),
             ("grpc.max_receive_message_length", self.max_message_bytes),

@@ -48,7 +48,7 @@ __all__ = [
 
 
 class ScoreguardError(PicklableError):
-    """Base of every error of this package; the message is one line that says what to do."""
+    """Base of every error of this package; its message is one line that says what to do."""
 
 
 class ImageError(ScoreguardError):
@@ -82,17 +82,17 @@ class ServerError(ScoreguardError):
         unreachable: bool = False,
     ) -> None:
         self.code = code
-        """Name of the gRPC status, for example `NOT_FOUND`; empty where the client refused before any call."""
+        """Name of the gRPC status, for example `NOT_FOUND`; empty if the client refused before any call."""
         self.reason = reason
-        """The server's own name for the cause, for example `UNKNOWN_NAME`; empty where it gave none."""
+        """The server's own name for the cause, for example `UNKNOWN_NAME`; empty if it gave none."""
         self.field = field
-        """Path of the request's field that is wrong; empty where no field is."""
+        """Path of the request's field that is wrong; empty if no field is."""
         self.metadata = dict(metadata or {})
         """Facts for programs: stage, sizes, near names."""
         self.retry_after = retry_after
-        """Seconds after which the server expects to be able to answer; None where it did not say."""
+        """Seconds after which the server expects to be able to answer; None if it did not say."""
         self.unreachable = unreachable
-        """Whether no server spoke: the connection failed, or broke."""
+        """Whether no server answered: the connection failed or broke."""
         super().__init__(message)
 
 
@@ -105,7 +105,7 @@ class NotFoundError(ServerError):
 
     @property
     def near(self) -> tuple[str, ...]:
-        """Deployed names that look like the one asked for, best first."""
+        """Deployed names similar to the requested one, best first."""
         return _names(self.metadata.get("near", ""))
 
     @property
@@ -115,7 +115,7 @@ class NotFoundError(ServerError):
 
 
 class NotDeployedError(ServerError):
-    """Asked for something that this server does not offer."""
+    """The server does not offer what was requested."""
 
 
 class UnsupportedError(ServerError):
@@ -147,7 +147,7 @@ class CancelledError(ServerError):
 
 
 class InternalError(ServerError):
-    """The server failed for a reason that the caller cannot mend."""
+    """The server failed for a reason that the caller cannot fix."""
 
 
 BY_CODE: Final[dict[int, type[ServerError]]] = {
@@ -168,7 +168,7 @@ BY_CODE: Final[dict[int, type[ServerError]]] = {
     code_pb2.DATA_LOSS: InternalError,
     code_pb2.UNAUTHENTICATED: UnauthenticatedError,
 }
-"""The class for each gRPC status but OK."""
+"""The class for each gRPC status except OK."""
 
 
 def _names(text: str) -> tuple[str, ...]:

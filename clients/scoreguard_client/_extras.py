@@ -1,4 +1,4 @@
-"""Libraries that only some of the client needs, imported where they are used."""
+"""Libraries that only parts of the client need, imported where they are used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from scoreguard_client._exceptions import MissingExtraError
 
 
 def require_torch(purpose: str) -> Any:
-    """The torch module.
+    """Import and return torch.
 
     Raises:
         MissingExtraError: torch is not installed.
@@ -21,7 +21,7 @@ def require_torch(purpose: str) -> Any:
 
 
 def require_piq(purpose: str) -> Any:
-    """The piq module, for full-reference measures.
+    """Import and return piq, for full-reference measures.
 
     Raises:
         MissingExtraError: piq, or torchvision which it imports, is not installed.

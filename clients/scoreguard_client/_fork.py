@@ -1,7 +1,7 @@
-"""What becomes of a connection when the process forks: the child makes one of its own, and leaves the parent's alone.
+"""Connections across a fork: the child opens its own, and leaves the parent's alone.
 
-gRPC survives a fork only where that was asked for before it was imported, and asks it of its environment. So the
-package asks first; where somebody imported gRPC earlier, a child that would hang in it says so instead.
+gRPC survives a fork only if an environment variable asks for it before gRPC is imported, so the package sets it first.
+If gRPC was imported earlier, a child that would hang in it raises an error instead.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ def _ask_grpc() -> bool:
 
 
 GRPC_SURVIVES: Final = _ask_grpc()
-"""Whether a forked child may use gRPC although its parent did."""
+"""Whether a forked child may use gRPC after its parent did."""
 
 
 class PerProcess(Generic[T]):
-    """A value that every process makes for itself when it first asks; safe to ask from several threads."""
+    """A value that every process makes for itself on first use; thread-safe."""
 
     def __init__(self) -> None:
         self._is_closed = False
@@ -39,7 +39,7 @@ class PerProcess(Generic[T]):
         _LIVE.add(self)
 
     def get(self, make: Callable[[], T]) -> T:
-        """The value of this process, made where there is none; what making it raises, the next one tries again.
+        """Return this process's value, making it if there is none; if making it raises, the next caller retries.
 
         Raises:
             CancelledError: it was closed.
@@ -52,7 +52,7 @@ class PerProcess(Generic[T]):
             return self._made[0]
 
     def close(self) -> T | None:
-        """Make no more; the value, which is the taker's from here on, or None where this process has none."""
+        """Make no more values, and return the current one to the caller's care; None if this process has none."""
         with self._lock:
             self._is_closed = True
             return self._made.pop() if self._made else None
@@ -69,7 +69,7 @@ class PerProcess(Generic[T]):
 
 _LIVE: Final[weakref.WeakSet[PerProcess[Any]]] = weakref.WeakSet()
 _ABANDONED: Final[list[object]] = []
-"""Values of a parent process: freeing one could wait for threads that are not there."""
+"""Values of a parent process: freeing one could wait for threads that do not exist here."""
 
 
 def _in_child() -> None:

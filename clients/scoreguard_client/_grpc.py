@@ -1,4 +1,4 @@
-"""The transport that a client has by default: gRPC, blocking and asyncio."""
+"""The default transport of a client: gRPC, blocking and asyncio."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ _users: Final[set[int]] = set()
 
 
 class _Line:
-    """A channel and its calls, each made once."""
+    """A channel and its callables, each created once."""
 
     def __init__(self, channel: Any) -> None:
         self.channel = channel
         self._unary: dict[str, Any] = {}
 
     def unary(self, method: Method[Any]) -> Any:
-        """The call of a method with one answer."""
+        """The callable for a method with one answer."""
         call = self._unary.get(method.path)
         if call is None:
             call = self._unary[method.path] = self.channel.unary_unary(method.path, _serialize, method.parse)
         return call
 
     def stream(self, method: Method[Any]) -> Any:
-        """The call of a method with many."""
+        """The callable for a method with many answers."""
         return self.channel.stream_stream(method.path, _serialize, method.parse)
 
 
 class _GrpcBase(ABC):
-    """An address, options, and a connection that is opened on first use, once in every process."""
+    """An address, options, and a connection that opens on first use, once per process."""
 
     def __init__(self, target: str, config: ConnectionConfig) -> None:
         self._target, self._config = target, config
@@ -54,7 +54,7 @@ class _GrpcBase(ABC):
         return self._target
 
     def __reduce__(self) -> tuple[type[Any], tuple[str, ConnectionConfig]]:
-        """Pickled or copied, it is an address and options; the copy connects anew."""
+        """Pickle or copy the address and options; the copy reconnects."""
         return type(self), (self._target, self._config)
 
     def _connected(self) -> _Line:
@@ -114,7 +114,7 @@ class GrpcTransport(_GrpcBase):
             call.cancel()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if (line := self._line.close()) is not None:
             line.channel.close()
 
@@ -125,7 +125,7 @@ class GrpcTransport(_GrpcBase):
 
 
 class AsyncGrpcTransport(_GrpcBase):
-    """asyncio calls over gRPC, all from one event loop: the one of the first call."""
+    """asyncio calls over gRPC, all from the event loop of the first call."""
 
     async def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
         """Make one call.
@@ -160,12 +160,12 @@ class AsyncGrpcTransport(_GrpcBase):
             call.cancel()
 
     async def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         if (line := self._line.close()) is not None:
             await line.channel.close()
 
     def _channel(self, options: list[tuple[str, Any]], tls: TLSConfig | None) -> grpc.aio.Channel:
-        # Late, because an asyncio channel belongs to the loop that runs when it is made.
+        # Created late, because an asyncio channel belongs to the loop that runs at its creation.
         if tls is None:
             return grpc.aio.insecure_channel(self._target, options)
         return grpc.aio.secure_channel(self._target, _credentials(tls), options)

@@ -1,9 +1,9 @@
-"""Images to the wire.
+"""Convert images to their wire form.
 
-Files (paths and bytes) travel as they are and are decoded by the server. Arrays travel as their values: uint8 as
-uint8, floats as float32, never rounded to 8 bits. Pillow images are turned into values here, by the server's own rule
-(`scoreguard.images`): turned by their EXIF orientation, composed over white, at the depth of their file. A torch tensor
-is taken as the array that shares its memory, if it is on the CPU; torch is not imported for that.
+Files (paths and bytes) are sent unchanged and decoded by the server. Arrays are sent as their values: uint8 as uint8,
+floats as float32, never rounded to 8 bits. Pillow images are converted to values here, by the server's own rule
+(`scoreguard.images`): rotated by their EXIF orientation, composed over white, at the depth of their file. A torch
+tensor on the CPU is used as the array that shares its memory, without importing torch.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class TensorLike(Protocol):
     """A torch tensor, on any device, with or without a gradient."""
 
     def detach(self) -> Any:
-        """Without the graph."""
+        """Drop the autograd graph."""
         ...
 
     def cpu(self) -> Any:
-        """In the memory of the processor."""
+        """Copy to CPU memory if needed."""
         ...
 
     def numpy(self) -> Any:
-        """As an array."""
+        """Convert to an array."""
         ...
 
 
@@ -73,7 +73,7 @@ def to_image(image: ImageLike) -> Image:
 
 
 def array_of(values: Any) -> npt.NDArray[Any]:
-    """The array of a tensor, which shares its memory where it can; an array itself.
+    """Return a tensor as an array, sharing its memory if possible; return an array unchanged.
 
     Raises:
         ImageError: NumPy has no such type.
@@ -88,10 +88,10 @@ def array_of(values: Any) -> npt.NDArray[Any]:
 
 
 def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """(height, width, 3) of a tensor's array: torch itself has the channels first.
+    """Convert a tensor's array to (height, width, 3): torch itself puts the channels first.
 
     Raises:
-        ImageError: both ends have the length 3.
+        ImageError: both the first and the last dimension have length 3.
     """
     if array.ndim != _CHANNELS or array.shape[0] != _CHANNELS:
         return array
@@ -104,10 +104,10 @@ def _channels_last(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def check_array(array: npt.NDArray[Any]) -> codec.ImageArray:
-    """The array as uint8 or float32, unchanged in value (float64 is rounded to float32).
+    """Return the array as uint8 or float32, unchanged in value (float64 is rounded to float32).
 
     Raises:
-        ImageError: the shape, type or values are not an image's; the message says what mends it.
+        ImageError: the shape, type or values are not an image's; the message says how to fix it.
     """
     if array.ndim != _CHANNELS or array.shape[2] != _CHANNELS or 0 in array.shape:
         hint = _after_colon(shape_hint(array.shape))
@@ -118,7 +118,7 @@ def check_array(array: npt.NDArray[Any]) -> codec.ImageArray:
         hint = _after_colon(type_hint(array.dtype.kind, array.dtype.itemsize))
         raise ImageError(f"an image array must be uint8, float32 or float64, not {array.dtype}{hint}")
     low, high = float(array.min()), float(array.max())
-    # NaN fails the comparison as well.
+    # NaN also fails the comparison.
     if not (low >= 0 and high <= 1):
         raise ImageError(
             f"float images must lie in [0, 1], without NaN; these values span {low:g} to {high:g}: "
@@ -128,7 +128,7 @@ def check_array(array: npt.NDArray[Any]) -> codec.ImageArray:
 
 
 def from_pillow(image: PIL.Image.Image) -> codec.ImageArray:
-    """The values of a Pillow image: uint8, or float32 for deeper ones.
+    """Return the values of a Pillow image: uint8, or float32 for deeper images.
 
     Raises:
         ImageError: the image cannot be loaded, is too large, or has values without a known white.
@@ -140,7 +140,7 @@ def from_pillow(image: PIL.Image.Image) -> codec.ImageArray:
 
 
 def from_file(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> codec.ImageArray:
-    """The values of an image file whose bytes were read already, as the server reads them.
+    """Decode an image file whose bytes are already read, as the server decodes it.
 
     Raises:
         ImageError: it is too large, damaged or not an image; the message names the path.
@@ -152,21 +152,21 @@ def from_file(path: Path, data: bytes, *, max_pixels: int = MAX_PIXELS) -> codec
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
         ImageError: it cannot be read; the message names the path.
     """
     try:
         return path.read_bytes()
-    # A path with a zero byte, as from bytes that were meant as a file, is a ValueError.
+    # A path with a zero byte, for example file contents passed as a path, raises ValueError.
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
         raise ImageError(f"cannot read {shown_path(path)}: {reason or error}") from error
 
 
 def to_pillow(image: npt.NDArray[np.float32]) -> PIL.Image.Image:
-    """An 8-bit image of a float image in [0, 1], rounded to the nearest level."""
+    """Convert a float image in [0, 1] to 8 bits, rounded to the nearest level."""
     return PIL.Image.fromarray(np.rint(np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 

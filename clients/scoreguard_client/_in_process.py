@@ -1,4 +1,4 @@
-"""A service of this process and the thread that it lives in: from blocking or asyncio callers to its event loop."""
+"""An in-process service and its thread: bridges blocking or asyncio callers to the service's event loop."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Work = Callable[[Service], Coroutine[Any, Any, Any]]
 
 
 class Running:
-    """A service on an event loop of its own."""
+    """A service on its own event loop."""
 
     def __init__(self, settings: LocalSettings) -> None:
-        """Open it, which takes seconds: archives are verified and their golden vectors scored.
+        """Open the service, which takes seconds: archives are verified and their golden vectors scored.
 
         Raises:
             ConfigurationError: the model store cannot be served.
@@ -36,7 +36,7 @@ class Running:
         opener = _opener(settings)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._opened: Future[Service] = Future()
-        # Reentrant, since `stop` may be called by the garbage collector at any time.
+        # Reentrant, since the garbage collector may call `stop` at any time.
         self._lock, self._is_stopped = threading.RLock(), False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping = asyncio.Event()
@@ -55,7 +55,7 @@ class Running:
             raise
 
     def submit(self, work: Work) -> Future[Any]:
-        """Start something on the loop; cancelling the future cancels it, and so does `stop`."""
+        """Start work on the loop; cancelling the future or calling `stop` cancels the work."""
         with self._lock:
             if self._loop is not None and not self._is_stopped:
                 return asyncio.run_coroutine_threadsafe(self._tracked(work), self._loop)
@@ -65,10 +65,10 @@ class Running:
         return refused
 
     def stop(self, *, wait: bool = True) -> None:
-        """Cancel every call, and end the threads of the service; a second call does nothing.
+        """Cancel every call and end the threads of the service; a second call does nothing.
 
         Args:
-            wait: whether to return only when they have ended. Not for a finaliser, which may run in one of them.
+            wait: whether to return only when the threads have ended. False for a finaliser, which may run in one.
         """
         with self._lock:
             if not self._is_stopped and self._loop is not None:
@@ -86,7 +86,7 @@ class Running:
             async with opener(settings) as service:
                 self._opened.set_result(service)
                 await self._stopping.wait()
-                # Before the service waits for its threads: work that nobody waits for any more ends early.
+                # Cancelled before the service waits for its threads, so work that is no longer needed ends early.
                 for task in self._tasks:
                     task.cancel()
                 await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -107,18 +107,18 @@ class Running:
 
 
 class Responses:
-    """The answers of a stream, asked for one by one, so that whoever reads slowly holds the stream back."""
+    """The answers of a stream, requested one by one, so a slow reader holds the stream back."""
 
     def __init__(self, running: Running, requests: AsyncIterator[Message], seconds: float) -> None:
         self._running, self._requests, self._seconds = running, requests, seconds
         self._stream: Any = None
 
     def next(self) -> Future[Any]:
-        """The next answer; None at the end."""
+        """Request the next answer; None at the end."""
         return self._running.submit(self._next)
 
     def close(self) -> Future[Any]:
-        """End the stream, and stop what is under way for it."""
+        """End the stream and stop its work in progress."""
         return self._running.submit(self._close)
 
     async def _next(self, service: Service) -> Any:
@@ -128,19 +128,19 @@ class Responses:
 
     async def _close(self, _: Service) -> None:
         if self._stream is not None:
-            with suppress(RuntimeError):  # it is running, and was cancelled: it ends by itself
+            with suppress(RuntimeError):  # still running but cancelled: it ends by itself
                 await self._stream.aclose()
 
 
 class Reader:
-    """Reads an iterator in a thread, an item whenever one is wanted: the iterator may block."""
+    """Reads an iterator, which may block, in a thread, one item per request."""
 
     def __init__(self, items: Iterator[Message]) -> None:
         self._wanted: queue.SimpleQueue[Future[Message | None] | None] = queue.SimpleQueue()
         threading.Thread(target=self._read, args=(items,), name=_READER_THREAD, daemon=True).start()
 
     async def items(self) -> AsyncIterator[Message]:
-        """The items, for an event loop."""
+        """Yield the items to an event loop."""
         while True:
             future: Future[Message | None] = Future()
             self._wanted.put(future)
@@ -149,7 +149,7 @@ class Reader:
             yield item
 
     def stop(self) -> None:
-        """End the thread, once the iterator lets it."""
+        """End the thread as soon as the iterator returns."""
         self._wanted.put(None)
 
     def _read(self, items: Iterator[Message]) -> None:
@@ -158,12 +158,12 @@ class Reader:
                 continue
             try:
                 future.set_result(next(items, None))
-            except BaseException as error:  # it belongs to whoever wanted the item
+            except BaseException as error:  # it goes to the consumer of the item
                 future.set_exception(error)
 
 
 async def read_in(loop: asyncio.AbstractEventLoop, items: AsyncIterator[Message]) -> AsyncIterator[Message]:
-    """The items of an iterator that belongs to another event loop."""
+    """Yield the items of an iterator that belongs to another event loop."""
 
     async def one() -> Message | None:
         return await anext(items, None)

@@ -1,4 +1,4 @@
-"""The transport without a server: a model store that runs in this process, on threads of its own."""
+"""The transport without a server: a model store that runs in this process, on its own threads."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CLOSED: Final = "this client was closed during the call"
 
 
 class _LocalBase:
-    """Settings, and a service that is opened on first use, once in every process."""
+    """Settings, and a service that opens on first use, once per process."""
 
     def __init__(self, settings: LocalSettings) -> None:
         self._settings = settings
@@ -37,7 +37,7 @@ class _LocalBase:
         return f"{LOCAL_SCHEME}{self._settings.model_store}"
 
     def __reduce__(self) -> tuple[type[Any], tuple[LocalSettings]]:
-        """Pickled or copied, it is its settings; the copy opens a service of its own."""
+        """Pickle or copy the settings; the copy opens its own service."""
         return type(self), (self._settings,)
 
     def _service(self) -> Running:
@@ -45,7 +45,7 @@ class _LocalBase:
 
     def _open(self) -> Running:
         running = Running(self._settings)
-        # A client that is dropped without being closed leaves no thread. At the end of the process nothing is left.
+        # A client that is dropped without being closed leaves no thread, and nothing remains at process exit.
         weakref.finalize(self, running.stop, wait=False).atexit = False
         return running
 
@@ -75,7 +75,7 @@ class LocalTransport(_LocalBase):
         return cast("R", self._result(call, method))
 
     def stream(self, method: Method[R], requests: Iterator[Message], deadline: Deadline) -> Generator[R, None, None]:
-        """Open a stream; its requests are read in a thread of their own.
+        """Open a stream; its requests are read in a separate thread.
 
         Raises:
             ServerError: it failed.
@@ -90,7 +90,7 @@ class LocalTransport(_LocalBase):
             futures.wait([responses.close()])
 
     def close(self) -> None:
-        """Stop what is under way, and free the memory and threads."""
+        """Stop the work in progress, and free the memory and threads."""
         if (running := self._running.close()) is not None:
             running.stop()
 
@@ -101,13 +101,13 @@ class LocalTransport(_LocalBase):
             raise self._failure(error, method) from error
         except futures.CancelledError:
             raise CancelledError(_CLOSED, code="CANCELLED") from None
-        except BaseException:  # such as Ctrl-C: nobody waits for it any more
+        except BaseException:  # such as Ctrl-C: the result is no longer needed
             future.cancel()
             raise
 
 
 class AsyncLocalTransport(_LocalBase):
-    """asyncio calls, answered in this process on an event loop of their own."""
+    """asyncio calls, answered in this process on a separate event loop."""
 
     async def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
         """Make one call; opening the model store does not count towards its time.
@@ -127,7 +127,7 @@ class AsyncLocalTransport(_LocalBase):
     async def stream(
         self, method: Method[R], requests: AsyncIterator[Message], deadline: Deadline
     ) -> AsyncGenerator[R, None]:
-        """Open a stream; its requests are read in the caller's own loop.
+        """Open a stream; its requests are read on the caller's own loop.
 
         Raises:
             ServerError: it failed.
@@ -141,7 +141,7 @@ class AsyncLocalTransport(_LocalBase):
             await asyncio.wait([asyncio.wrap_future(responses.close())])
 
     async def close(self) -> None:
-        """Stop what is under way, and free the memory and threads."""
+        """Stop the work in progress, and free the memory and threads."""
         if (running := self._running.close()) is not None:
             await asyncio.to_thread(running.stop)
 
@@ -152,6 +152,6 @@ class AsyncLocalTransport(_LocalBase):
             raise self._failure(error, method) from error
         except asyncio.CancelledError:
             task = asyncio.current_task()
-            if task is not None and task.cancelling():  # the caller's own affair
+            if task is not None and task.cancelling():  # cancelled by the caller
                 raise
             raise CancelledError(_CLOSED, code="CANCELLED") from None

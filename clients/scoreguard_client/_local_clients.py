@@ -25,28 +25,28 @@ def local(
     gradients: bool | None = None,
     memory_mib: int = 0,
 ) -> ScoringClient:
-    """A client whose model store runs in this process: the scores and the errors of a server, without one.
+    """Create a client whose model store runs in this process: a server's scores and errors, without a server.
 
-    It opens on first use, which takes seconds: every archive is verified and its golden vectors scored. A copy, a
-    pickled one in another process, and a forked child open a service of their own. Closing it frees the memory and
-    ends the threads.
+    The store opens on first use, which takes seconds: every archive is verified and its golden vectors scored. A copy,
+    a client unpickled in another process, and a forked child each open their own service. Closing the client frees
+    the memory and ends the threads.
 
     Example:
         with scoreguard_client.local("model_store") as client:
             print(client.score("photo.png", metric="lite", defences="jpeg:quality=50").score)
 
     Args:
-        model_store: folder of the archives, as `scoreguard-export build` writes it.
-        config: time limits and retries; a token and sizes of messages do not matter here.
-        workers: threads of each metric that score at the same time; None = the cores that this process may use.
+        model_store: folder of the archives, written by `scoreguard-export build`.
+        config: time limits and retries; the token and message sizes are not used.
+        workers: threads per metric that score concurrently; None = the cores that this process may use.
         threads: threads of one graph run.
-        max_pixels: largest image, refused before it is decoded.
-        gradients: whether gradients are given; None = where torch is installed.
-        memory_mib: memory that large images may take at the same time, in MiB; 0 = most of the machine's.
+        max_pixels: largest image, in pixels; a larger one is refused before it is decoded.
+        gradients: whether gradients are served; None = if torch is installed.
+        memory_mib: memory that concurrent large images may take in all, in MiB; 0 = most of the machine's.
 
     Raises:
-        ConfigurationError: a number is out of its range; at the first call, the model store cannot be served.
-        MissingExtraError: at the first call, the server's part is not installed.
+        ConfigurationError: a number is out of range; or, on the first call, the model store cannot be served.
+        MissingExtraError: on the first call, the server's part is not installed.
     """
     settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib)
     return ScoringClient(config=config, transport=LocalTransport(settings))
@@ -62,7 +62,7 @@ def async_local(
     gradients: bool | None = None,
     memory_mib: int = 0,
 ) -> AsyncScoringClient:
-    """As `local`, for asyncio."""
+    """Create an asyncio client as `local` does."""
     settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib)
     return AsyncScoringClient(config=config, transport=AsyncLocalTransport(settings))
 

@@ -1,4 +1,4 @@
-"""What the client hands out: frozen values, no protobuf."""
+"""Values that the client returns: frozen, without protobuf."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = [
 ]
 
 FloatImage = npt.NDArray[np.float32]
-"""float32 RGB array of shape (height, width, 3); an image's values lie in [0, 1]."""
+"""float32 RGB array of shape (height, width, 3); an image's values are in [0, 1]."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +70,7 @@ class Provenance:
     seed: int
     """The seed that was used."""
     precision: Literal["", "uint8", "float32"]
-    """Whether the image was scored as 8-bit or as float values; empty where the server did not say."""
+    """Whether the image was scored as 8-bit or as float values; empty if the server did not say."""
     decoder: str
     """Library that decoded the image; empty for raw values."""
     height: int
@@ -81,10 +81,10 @@ class Provenance:
 
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
-    """What randomised median smoothing proves about an image x, whatever the chain is.
+    """What randomised median smoothing proves about an image x, for any chain.
 
     h is the median score under the noise. Each bound holds with the stated confidence for h(x'), at every image x'
-    within the radius of x. `Score.score` estimates h(x); the score that a server gives for x' estimates h(x').
+    within the radius of x. `Score.score` estimates h(x); a server's score for x' estimates h(x').
     """
 
     lower: float
@@ -100,13 +100,13 @@ class Certificate:
     sigma: float
     """Standard deviation of the noise, in [0, 1] units of the image."""
     lower_rank: int
-    """Place of the lower bound among the sorted scores, from 1."""
+    """Rank of the lower bound among the sorted scores, from 1."""
     upper_rank: int
-    """Place of the upper bound among the sorted scores, from 1."""
+    """Rank of the upper bound among the sorted scores, from 1."""
 
     @property
     def joint_confidence(self) -> float:
-        """Probability with which both bounds hold at once, at least."""
+        """Lower bound on the probability that both bounds hold at once."""
         return 2 * self.confidence - 1
 
 
@@ -117,9 +117,9 @@ class Score:
     score: float
     """f(g(x)): the metric's score of the purified image. With smoothing, the median over noisy copies of x."""
     undefended_score: float | None
-    """f(x); None unless asked for."""
+    """f(x); None unless requested."""
     purified: FloatImage | None = field(repr=False, compare=False)
-    """g(x): exactly what the metric scored; None unless asked for."""
+    """g(x): exactly what the metric scored; None unless requested."""
     timings: tuple[StageTiming, ...] = field(repr=False, compare=False)
     """Time of each stage."""
     provenance: Provenance = field(repr=False)
@@ -127,18 +127,18 @@ class Score:
     request_id: str
     """The caller's name for the request."""
     attempts: int = field(default=1, compare=False)
-    """How often the call was sent until the answer came."""
+    """How often the call was sent before the answer came."""
     certificate: Certificate | None = None
-    """What is proven about the score; None unless smoothing was asked for."""
+    """Proven bounds of the score; None unless smoothing was requested."""
     higher_is_better: bool | None = None
-    """Whether a high score means high quality; None where the server is of an earlier version and did not say."""
+    """Whether a high score means high quality; None if the server is of an earlier version and did not say."""
 
     @property
     def gap(self) -> float | None:
-        """By how much f(x) claims a higher quality than f(g(x)), in the metric's unit; None unless f(x) was asked for.
+        """By how much f(x) claims a higher quality than f(g(x)), in the metric's unit; None unless f(x) was requested.
 
-        f(x) - f(g(x)), with its sign turned where a low score means high quality. It is what the defences change: they
-        move the scores of clean images as well, and an attack that knows them leaves no gap. No alarm follows from it.
+        f(x) - f(g(x)), with its sign flipped if a low score means high quality. It is the effect of the defences: they
+        move the scores of clean images as well, and an adaptive attack leaves no gap. It is not an alarm.
         """
         if self.undefended_score is None or self.higher_is_better is None:
             return None
@@ -175,7 +175,7 @@ class Gradient:
     request_id: str
     """The caller's name for the request."""
     attempts: int = field(default=1, compare=False)
-    """How often the call was sent until the answer came."""
+    """How often the call was sent before the answer came."""
 
 
 ParameterDescription: TypeAlias = Parameter
@@ -184,7 +184,7 @@ ParameterDescription: TypeAlias = Parameter
 
 @dataclass(frozen=True, kw_only=True)
 class DefenceDescription:
-    """A defence that may stand before a metric."""
+    """A defence that may run before a metric."""
 
     name: str
     """Name in requests."""
@@ -199,9 +199,9 @@ class DefenceDescription:
     random: bool
     """Whether the result depends on the seed."""
     differentiability: Literal["", "exact", "straight_through", "bpda_identity"]
-    """How a gradient passes; empty where the server did not say."""
+    """How gradients pass through; empty if the server did not say."""
     size_preserving: bool
-    """Whether the purified image always has the size of the input."""
+    """Whether the purified image always has the input's size."""
     minimum_size: int
     """Smallest height and width, in pixels."""
 
@@ -233,7 +233,7 @@ class MetricDescription:
     score_range: tuple[float, float]
     """Lowest and highest score."""
     higher_is_better: bool
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
     input_rule: str
     """How the metric reads an image."""
     minimum_size: int
@@ -241,7 +241,7 @@ class MetricDescription:
     weights_licence: str
     """Licence of the weights."""
     defences: tuple[DefenceDescription, ...]
-    """The defences that may stand before it."""
+    """The defences that may run before it."""
     archive_sha256: str
     """Digest of the archive, hexadecimal."""
     files: tuple[FileDigest, ...] = field(repr=False)
@@ -249,7 +249,7 @@ class MetricDescription:
 
     @property
     def declared_range(self) -> ScoreRange:
-        """The range with its direction, which scales scores."""
+        """The range with its direction, for scaling scores."""
         low, high = self.score_range
         return ScoreRange(low=low, high=high, higher_is_better=self.higher_is_better)
 
@@ -274,11 +274,11 @@ class Catalogue:
     server_version: str
     """Version of the server software."""
     gradients: bool
-    """Whether the server gives gradients."""
+    """Whether the server serves gradients."""
     max_message_bytes: int = 0
-    """Largest request and answer of the server; 0 where it does not say."""
+    """Largest request and answer that the server accepts; 0 if it does not say."""
     max_pixels: int = 0
-    """Largest image of the server, in pixels; 0 where it does not say."""
+    """Largest image that the server accepts, in pixels; 0 if it does not say."""
 
     def metric(self, name: str = "") -> MetricDescription:
         """The metric of that name; empty = the only one that is deployed.

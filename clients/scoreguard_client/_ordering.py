@@ -1,4 +1,4 @@
-"""Many images, one answer each, in order: what batches and streams share, free of any wire."""
+"""Many images, one answer each, in order: the logic that batches and streams share, independent of the transport."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ class Batch:
     """One call's worth of a larger batch."""
 
     indices: list[int] = field(default_factory=list)
-    """Where the items stand in the caller's order."""
+    """Positions of the items in the caller's order."""
     message: ScoreDefendedBatchRequest = field(default_factory=ScoreDefendedBatchRequest)
     """The items."""
     size_bytes: int = 0
     """Upper bound of the encoded length."""
     attempts: int = 0
-    """How often these items were sent before."""
+    """How often these items have been sent before."""
 
     def add(self, index: int, request: ScoreDefendedRequest, size_bytes: int) -> None:
         """Append an item."""
@@ -42,7 +42,7 @@ class Batch:
 
 
 _BESIDE_IMAGES = LIMITS.batch_bytes // 9
-"""Bytes apart from images, of which the server counts at most nine times as many: 16 more for each field of two."""
+"""Bytes other than images; the server counts at most nine times as many: 16 more for each field of two."""
 
 
 def _image_bytes(request: ScoreDefendedRequest) -> int:
@@ -59,7 +59,7 @@ class BatchPlan:
         self._outcomes: list[Outcome] = []
 
     def batches(self) -> Iterator[Batch]:
-        """The calls to make; an item that cannot be sent gets its error and is left out."""
+        """Yield the calls to make; an item that cannot be sent gets its error and is skipped."""
         batch, beside_images = Batch(), 0
         for index, request in enumerate(self._requests):
             self._outcomes.append(InternalError("the server sent no answer for this item"))
@@ -80,7 +80,7 @@ class BatchPlan:
             yield batch
 
     def fill(self, batch: Batch, response: ScoreDefendedBatchResponse) -> Batch:
-        """Take the answer of one call; returns what may be sent again: the items that were refused for now.
+        """Take the answer of one call, and return the items to resend: those that were temporarily refused.
 
         Raises:
             InternalError: it does not have one result for each item.
@@ -96,7 +96,7 @@ class BatchPlan:
         return again
 
     def first_error(self, batch: Batch) -> Outcome:
-        """The error for which the items of a batch are sent again: the one that asks for the longest pause."""
+        """The error that decides the pause before a batch is resent: the one that asks for the longest."""
         errors = [self._outcomes[index] for index in batch.indices]
         return max(errors, key=lambda error: getattr(error, "retry_after", None) or 0.0)
 
@@ -117,17 +117,17 @@ class BatchPlan:
 class StreamOrder:
     """Merges the answers of a stream with the errors of items that were never sent.
 
-    `encode` may run in gRPC's own thread: an item's mark is written before the item is sent, so it is there when the
-    answer comes.
+    `encode` may run in gRPC's own thread: an item's mark is written before the item is sent, so it exists when the
+    answer arrives.
     """
 
     def __init__(self) -> None:
         self._marks: deque[ScoreguardError | ScoreDefendedRequest] = deque()
         self.failure: Exception | None = None
-        """What the caller's own iterator raised; raised again after the answers of the items before it."""
+        """What the caller's own iterator raised; re-raised after the answers of the items before it."""
 
     def encode(self, request: ScoreRequest) -> ScoreDefendedStreamRequest | None:
-        """The message of an item, or None where it cannot be sent."""
+        """The message of an item, or None if it cannot be sent."""
         try:
             message = ScoreDefendedStreamRequest(request=request.to_message())
         except ScoreguardError as error:
@@ -137,10 +137,10 @@ class StreamOrder:
         return message
 
     def take(self, response: ScoreDefendedStreamResponse) -> Iterator[tuple[Outcome, ScoreDefendedRequest | None]]:
-        """The outcomes that are known once this answer is there, each with the request if it was refused for now.
+        """Yield the outcomes that this answer settles, each with the request if it was temporarily refused.
 
         Raises:
-            InternalError: the server answers something that was not asked.
+            InternalError: the server answered an item that was not sent.
         """
         yield from ((error, None) for error in self._local_errors())
         if not self._marks:
@@ -149,11 +149,11 @@ class StreamOrder:
         yield outcome, request if isinstance(request, ScoreDefendedRequest) and is_transient(outcome) else None
 
     def finish(self) -> Iterator[Outcome]:
-        """The outcomes left when the stream has ended.
+        """Yield the outcomes left when the stream has ended.
 
         Raises:
             InternalError: the server ended the stream too early.
-            Exception: whatever the caller's iterator raised.
+            Exception: any error that the caller's iterator raised.
         """
         yield from self._local_errors()
         if self._marks:
@@ -168,5 +168,5 @@ class StreamOrder:
 
 
 def sent_again(outcome: Outcome, earlier: int) -> Outcome:
-    """Count the attempts before the one that gave an outcome."""
+    """Add the attempts made before the one that gave an outcome."""
     return replace(outcome, attempts=outcome.attempts + earlier) if earlier and isinstance(outcome, Score) else outcome

@@ -1,7 +1,7 @@
-"""From a caller's arguments to request messages: pure functions, shared by both clients.
+"""Convert a caller's arguments to request messages: pure functions, shared by both clients.
 
-A request always carries a seed: where the caller gives none, the client draws one, so that a retry is the same draw
-as the first attempt. The seed that was used comes back in the answer's provenance.
+A request always carries a seed: if the caller gives none, the client draws one, and a retry repeats the draw of the
+first attempt. The answer's provenance reports the seed that was used.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ DefencesLike: TypeAlias = str | Step | Mapping[str, Mapping[str, float]] | Itera
 """A chain: text (`blur:kernel=3+jpeg:quality=50`), a step, `{"jpeg": {"quality": 50}}`, or several texts and steps."""
 
 PurifiedFormat: TypeAlias = Literal["float32", "png"]
-"""How a purified image travels back."""
+"""Format in which a purified image is returned."""
 
 _FORMATS: Final = {
     "float32": scoring_pb2.PURIFIED_FORMAT_FLOAT32,
     "png": scoring_pb2.PURIFIED_FORMAT_PNG,
 }
-# Whole numbers up to here survive JSON readers that know only doubles, and fit SQLite's integers.
+# Whole numbers up to this one survive JSON readers that know only doubles, and fit SQLite's integers.
 _SEED_BITS: Final = 53
 _SEED_LIMIT: Final = 2**64
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRequest:
-    """One item of a batch or a stream, with its own options."""
+    """One item of a batch or stream, with its own options."""
 
     image: ImageLike
     """The image."""
@@ -60,9 +60,9 @@ class ScoreRequest:
     return_purified: bool = False
     """Whether to return the purified image."""
     purified_format: PurifiedFormat = "float32"
-    """How it travels: `float32` is exactly what the metric scored, `png` is rounded to 8 bits and smaller."""
+    """Its format: `float32` is exactly what the metric scored, `png` is rounded to 8 bits and smaller."""
     smoothing: Smoothing | None = None
-    """Score noisy copies, and give the median with its certificate; None = the chain runs once."""
+    """Score noisy copies, and return the median with its certificate; None = the chain runs once."""
     request_id: str = ""
     """Your name for the request."""
 
@@ -71,7 +71,7 @@ class ScoreRequest:
 
         Raises:
             ImageError: the image cannot be sent.
-            InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
+            InvalidRequestError: the defences or the seed cannot be read, or the smoothing cannot give a certificate.
         """
         return ScoreDefendedRequest(
             image=to_image(self.image),
@@ -95,13 +95,13 @@ class SharedOptions:
     defences: DefencesLike
     """The defences, in order."""
     seed: int | None
-    """The same for every image; None = each its own."""
+    """The same for every image; None = a separate seed for each."""
     return_undefended: bool
     """Whether to score the images without the defences as well."""
     return_purified: bool
     """Whether to return the purified images."""
     smoothing: Smoothing | None
-    """What to smooth the scores with."""
+    """Smoothing of the scores."""
 
     def request_of(self, item: ImageLike | ScoreRequest) -> ScoreRequest:
         """Give a bare image these options; a request keeps its own."""
@@ -120,7 +120,7 @@ class SharedOptions:
 
 @dataclass(frozen=True)
 class PreparedScore:
-    """A request that was checked and encoded once, to be sent many times. It keeps its seed."""
+    """A request that is checked and encoded once, to be sent many times with the same seed."""
 
     payload: bytes
     """The encoded message."""
@@ -131,7 +131,7 @@ class PreparedScore:
 
         Raises:
             ImageError: the image cannot be sent.
-            InvalidRequestError: the defences or the seed cannot be read, or no certificate can come of the smoothing.
+            InvalidRequestError: the defences or the seed cannot be read, or the smoothing cannot give a certificate.
         """
         return PreparedScore(request.to_message().SerializeToString())
 
@@ -145,7 +145,7 @@ def purify_request(
     purified_format: PurifiedFormat,
     request_id: str,
 ) -> PurifyRequest:
-    """The message of `purify`; raises as `ScoreRequest.to_message`, and where there is no defence."""
+    """Build the message of `purify`; raises as `ScoreRequest.to_message`, and if there is no defence."""
     steps = to_steps(defences)
     if not steps:
         raise InvalidRequestError("name at least one defence to purify with, for example 'jpeg'", field="defences")
@@ -168,7 +168,7 @@ def gradient_request(
     request_id: str,
     rounding: Rounding = Rounding.STRAIGHT_THROUGH,
 ) -> ScoreGradientRequest:
-    """The message of `gradient`; raises as `ScoreRequest.to_message`."""
+    """Build the message of `gradient`; raises as `ScoreRequest.to_message`."""
     return ScoreGradientRequest(
         image=to_image(image),
         metric=_metric(metric),
@@ -180,7 +180,7 @@ def gradient_request(
 
 
 def to_steps(defences: DefencesLike) -> list[DefenceStep]:
-    """A chain as messages.
+    """Convert a chain to messages.
 
     Raises:
         InvalidRequestError: it cannot be read, or a parameter is not a finite number.
@@ -210,7 +210,7 @@ def to_smoothing(smoothing: Smoothing | None) -> scoring_pb2.Smoothing | None:
     """The smoothing to send.
 
     Raises:
-        InvalidRequestError: no certificate can come of it.
+        InvalidRequestError: it cannot give a certificate.
     """
     if smoothing is None:
         return None
@@ -252,7 +252,7 @@ def _step(name: str, parameters: Mapping[str, Value]) -> Step:
 
 
 def _value(value: Value) -> Value:
-    """A number, also where it is written as text, else the name of a choice."""
+    """Return a number, even if written as text, or else the name of a choice."""
     try:
         return float(value)
     except ValueError:

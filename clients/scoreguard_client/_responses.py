@@ -1,4 +1,4 @@
-"""From response messages to the values that callers get: pure functions, shared by both clients."""
+"""Convert response messages to the values that callers get: pure functions, shared by both clients."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from scoreguard_client._status import from_status
 __all__ = ["Outcome"]
 
 Outcome: TypeAlias = Score | ScoreguardError
-"""What became of one item of a batch or stream: its score, or the error (returned, not raised)."""
+"""Result of one item of a batch or stream: its score, or the error (returned, not raised)."""
 
 _PRECISIONS: Final[dict[int, Literal["uint8", "float32"]]] = {
     scoring_pb2.PRECISION_UINT8: "uint8",

@@ -1,8 +1,8 @@
-"""When a failed call is sent again: until its deadline, with growing pauses, as the server asks.
+"""When a failed call is retried: until its deadline, with growing pauses, as the server asks.
 
-A call is sent again after UNAVAILABLE (a worker or the server restarts) and after RESOURCE_EXHAUSTED that names a time
-to come back (a full queue). Nothing else gets better by itself. gRPC's own retry policy ends after five attempts within
-seconds, and a worker may need longer than that to return, so unary calls are repeated here and their attempts counted.
+A call is retried after UNAVAILABLE (a worker or the server restarts) and after RESOURCE_EXHAUSTED that names a time to
+come back (a full queue). No other error is transient. gRPC's own retry policy ends after five attempts within seconds,
+and a worker may need longer than that to return, so unary calls are retried here and their attempts counted.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from scoreguard_client._config import RetryConfig
 from scoreguard_client._exceptions import ServerError
 
 _JITTER: Final = 0.2
-"""Share by which a pause differs at random, so that callers who failed together do not return together."""
+"""Random share added to or taken off a pause, so callers that failed together do not return together."""
 
 
 def is_transient(error: object) -> bool:
-    """Whether sending the same request again may succeed."""
+    """Whether resending the same request may succeed."""
     if not isinstance(error, ServerError):
         return False
     return error.code == "UNAVAILABLE" or (error.code == "RESOURCE_EXHAUSTED" and error.retry_after is not None)
@@ -33,7 +33,7 @@ class Retries:
         self, config: RetryConfig, timeout: float, *, clock: Callable[[], float] = time.monotonic, sent: int = 1
     ) -> None:
         self.sent = sent
-        """Attempts so far, the one under way included."""
+        """Attempts so far, including the current one."""
         self._config, self._clock = config, clock
         self._start = clock()
         self._end = self._start + timeout
@@ -45,10 +45,10 @@ class Retries:
         return max(0.0, self._end - self._clock())
 
     def pause_after(self, error: object) -> float | None:
-        """Seconds to wait before the next attempt, which counts from here on; None where there is none.
+        """Count the next attempt and return the seconds to wait before it; None if there is none.
 
-        There is none where the error is final, the attempts are used up, the pause would outlast the deadline, or
-        nobody has answered at the address for `unreachable_seconds`.
+        There is none if the error is final, the attempts are used up, the pause would outlast the deadline, or nothing
+        has answered at the address for `unreachable_seconds`.
         """
         if not is_transient(error) or not isinstance(error, ServerError):
             return None

@@ -1,4 +1,4 @@
-"""From gRPC statuses, with their `google.rpc` details, to this package's exceptions."""
+"""Convert gRPC statuses, with their `google.rpc` details, to this package's exceptions."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoreguard_client._targets import listens, proxy_of
 _TLS_MARKS: Final = ("ssl", "tls", "handshake", "certificate")
 _UNRESOLVED_MARKS: Final = ("errors resolving", "dns resolution failed", "domain name not found", "lookup failed")
 _FOREIGN_MARKS: Final = ("failed parsing http/2", "http1.x server", "settings frame")
-"""What gRPC says of a peer that is no HTTP/2 server."""
+"""gRPC's messages about a peer that is not an HTTP/2 server."""
 _REFUSED_MARK: Final = "connection refused"
 _TOO_LARGE: Final = re.compile(
     r"(?P<verb>Sent|Received) message larger than max \((?P<size>\d+) vs\. (?P<limit>\d+)\)", re.IGNORECASE
@@ -24,7 +24,7 @@ _TOO_LARGE: Final = re.compile(
 
 
 def from_status(status: status_pb2.Status) -> ServerError:
-    """The exception for a status that is not OK."""
+    """Return the exception for a status that is not OK."""
     details = _details(status)
     error_class = BY_CODE.get(status.code, InternalError)
     info, violations = details.get("ErrorInfo"), details.get("BadRequest")
@@ -40,13 +40,13 @@ def from_status(status: status_pb2.Status) -> ServerError:
 
 
 def code_of(error: ServerError) -> str:
-    """The name of the status that an exception stands for, where it does not say: the first of its class."""
+    """Return the name of an exception's status; if it does not say, the first status of its class."""
     number = next((code for code, kind in BY_CODE.items() if type(error) is kind), code_pb2.INTERNAL)
     return str(code_pb2.Code.Name(number))
 
 
 def to_status(error: ServerError) -> status_pb2.Status:
-    """The status that `from_status` makes this exception of."""
+    """Return the status from which `from_status` makes this exception."""
     status = status_pb2.Status(code=code_pb2.Code.Value(error.code or code_of(error)), message=str(error))
     details: list[Message] = [error_details_pb2.ErrorInfo(reason=error.reason, metadata=error.metadata)]
     if error.field:
@@ -63,7 +63,7 @@ def to_status(error: ServerError) -> status_pb2.Status:
 def from_rpc_error(
     error: grpc.RpcError, *, target: str, timeout: float, purpose: str, has_token: bool = False, has_tls: bool = False
 ) -> ServerError:
-    """The exception for a call that failed; where the server itself did not speak, the message says what to do."""
+    """Return the exception for a failed call; if the server itself did not answer, the message says what to do."""
     call: Any = error
     code, detail = call.code().value[0], call.details() or ""
     rich = _rich_status(call)
@@ -86,7 +86,7 @@ def from_rpc_error(
 
 
 def unsupported(target: str, purpose: str) -> str:
-    """What to say of a call that is not answered there at all."""
+    """Word the message for a call that the target does not implement."""
     return f"{target} does not {purpose}" + ("" if "gradient" in purpose else "; is it a scoreguard server?")
 
 
@@ -110,7 +110,7 @@ def _unreachable(target: str, detail: str, has_tls: bool) -> str:
     through = f" (through the proxy of {proxy}; no_grpc_proxy={host} avoids it)" if proxy else ""
     if any(mark in text for mark in _UNRESOLVED_MARKS):
         return f"cannot find the host of {target}: check its name{through}"
-    # Of a name with two addresses gRPC reports the one that failed last, which may not be the one that somebody has.
+    # For a name with two addresses gRPC reports the one that failed last, which may not be the one in use.
     is_taken = _REFUSED_MARK in text and listens(target)
     if any(mark in text for mark in _FOREIGN_MARKS) or (is_taken and not has_tls):
         what = "another program, or a server that wants --tls"
@@ -121,7 +121,7 @@ def _unreachable(target: str, detail: str, has_tls: bool) -> str:
 
 
 def _too_large(detail: str) -> str:
-    """What to do about a message above a limit; empty where the detail is about something else."""
+    """Say what to do about a message above a limit; empty if the detail is about something else."""
     match = _TOO_LARGE.search(detail)
     if match is None:
         return ""

@@ -1,4 +1,4 @@
-"""Addresses of servers: checked before any call, so that a typing error is named as one."""
+"""Server addresses, checked before any call so that a typing error is reported as one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scoreguard_client._exceptions import ConfigurationError
 
 EXAMPLE: Final = "localhost:50051"
 LOCAL_SCHEME: Final = "local:"
-"""Before the path of a model store that is to run in this process."""
+"""Prefix of the path of a model store to run in this process."""
 _WEB: Final = ("http://", "https://", "grpc://", "grpcs://")
 _SCHEMES: Final = ("dns:", "ipv4:", "ipv6:", "unix:", "unix-abstract:", "vsock:", "xds:", "passthrough:", "google-c2p:")
 """What gRPC resolves by itself."""
@@ -26,9 +26,9 @@ _NO_PROXIES: Final = ("no_grpc_proxy", "no_proxy")
 
 
 def local_store(target: str) -> Path | None:
-    """The model store that a target names; None where it names a server."""
+    """Return the model store that a target names; None if it names a server."""
     scheme, colon, path = target.strip().partition(":")
-    # A host may be called local as well.
+    # A host may also be called local.
     return Path(path).expanduser() if scheme + colon == LOCAL_SCHEME and path and not path.isdecimal() else None
 
 
@@ -36,7 +36,7 @@ def check_target(target: str) -> None:
     """Confirm that a target is host:port, one of gRPC's own forms, or local:PATH.
 
     Raises:
-        ConfigurationError: it is not; the message gives the right form where it can be guessed.
+        ConfigurationError: it is not; the message gives the right form if it can be guessed.
     """
     text = target.strip()
     if not text:
@@ -75,7 +75,7 @@ def is_loopback(target: str) -> bool:
 
 
 def proxy_of(target: str, environment: Mapping[str, str] = os.environ) -> str:
-    """The proxy that gRPC uses for a target, as `VARIABLE (host:port)`; empty where it uses none."""
+    """Return the proxy that gRPC uses for a target, as `VARIABLE (host:port)`; empty if it uses none."""
     if is_loopback(target):
         return ""
     host = target.rpartition(":")[0].strip("[]")

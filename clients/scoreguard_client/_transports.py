@@ -1,4 +1,4 @@
-"""Which transport a target asks for."""
+"""Choose the transport for a target."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from scoreguard_client.transport import AsyncTransport, Transport
 
 
 def transport_to(target: str, config: ConnectionConfig) -> Transport:
-    """A blocking transport; nothing is opened yet.
+    """Create a blocking transport, without opening it.
 
     Raises:
-        ConfigurationError: the options do not go with the target.
+        ConfigurationError: the options do not fit the target.
     """
     settings = _local_settings(target, config)
     return GrpcTransport(target, config) if settings is None else LocalTransport(settings)
 
 
 def async_transport_to(target: str, config: ConnectionConfig) -> AsyncTransport:
-    """The same for asyncio."""
+    """Create an asyncio transport, without opening it; raises as `transport_to`."""
     settings = _local_settings(target, config)
     return AsyncGrpcTransport(target, config) if settings is None else AsyncLocalTransport(settings)
 

@@ -1,7 +1,7 @@
-"""Closed-loop load through the public client: N callers, each sends its next image when the last one is answered.
+"""Closed-loop load through the public client: each of N callers sends its next image when the last one is answered.
 
 Every answer is checked: an image with its seed has one score, so an answer that differs is an error. Requests are
-encoded once, because the load generator shares the machine with the server more often than not.
+encoded once, because the load generator usually shares the machine with the server.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ class LoadResult:
     seconds: float
     """Wall time from the first request to the last answer."""
     latencies_ms: tuple[float, ...] = field(repr=False)
-    """Time of each right answer, in the order of arrival."""
+    """Time of each correct answer, in order of arrival."""
     errors: tuple[tuple[str, int], ...]
-    """(kind of error, count); `WrongScore` is an answer unlike the first one for the same image and seed."""
+    """(kind of error, count); `WrongScore` is an answer that differs from the first one for the same image and seed."""
 
     @property
     def requests(self) -> int:
-        """Right answers."""
+        """Correct answers."""
         return len(self.latencies_ms)
 
     @property
@@ -56,15 +56,15 @@ class LoadResult:
 
     @property
     def requests_per_second(self) -> float:
-        """Right answers per second."""
+        """Correct answers per second."""
         return self.requests / self.seconds
 
     def percentile_ms(self, percent: float) -> float:
-        """Latency that this percentage of the right answers stayed within; NaN without answers."""
+        """Latency within which this percentage of the correct answers came; NaN without answers."""
         return float(np.percentile(self.latencies_ms, percent)) if self.latencies_ms else math.nan
 
     def summary(self) -> dict[str, float | int | dict[str, int] | None]:
-        """The numbers for a program; None where there was no answer to measure."""
+        """The numbers, machine-readable; None if there was no answer to measure."""
         measured = {f"p{percent}_ms": self.percentile_ms(percent) for percent in _PERCENTILES}
         return {
             "callers": self.callers,
@@ -88,7 +88,7 @@ async def run_load(
     seed: int = 0,
     tolerance: float = 1e-4,
 ) -> LoadResult:
-    """Load a server for some seconds.
+    """Load a server for a number of seconds.
 
     Each image is scored once before the clock starts, which warms the server up and gives the reference scores.
 
@@ -100,12 +100,12 @@ async def run_load(
         callers: concurrent callers, at least 1.
         seconds: time after which no new request is sent.
         seed: of random defences, the same for every request.
-        tolerance: largest relative or absolute difference of two scores of one image. Scores of different batches
+        tolerance: largest relative or absolute difference between two scores of one image. Scores of different batches
             differ in the last bits.
 
     Raises:
         ScoreguardError: the warm-up failed.
-        ConfigurationError: nothing to send, or nobody to send it.
+        ConfigurationError: there are no images, or no callers.
     """
     if not images or callers < 1 or not seconds > 0:
         raise ConfigurationError("a load needs at least one image, one caller and a positive time")
@@ -135,7 +135,7 @@ class _Load:
     errors: Counter[str] = field(default_factory=Counter)
 
     async def call_until(self, end: float, turns: Iterator[int]) -> None:
-        """One caller: turns are shared, so that concurrent callers send different images."""
+        """Run one caller; turns are shared, so concurrent callers send different images."""
         while (start := time.perf_counter()) < end:
             index = next(turns)
             try:
@@ -152,7 +152,7 @@ class _Load:
 
 
 def synthetic_images(width: int, height: int, count: int, *, seed: int = 0, quality: int = 90) -> list[bytes]:
-    """JPEG files of smooth random colour fields with grain: the sizes and the decoding work of photographs."""
+    """Make JPEG files of smooth random colour fields with grain: sizes and decoding work like photographs."""
     generator = np.random.default_rng(seed)
     return [_synthetic(generator, width, height, quality) for _ in range(count)]
 

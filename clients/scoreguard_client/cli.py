@@ -1,6 +1,6 @@
-"""The command `scoreguard`: the user's side.
+"""The client command `scoreguard`.
 
-Subcommands are imported when one is run, so that the light ones work without the parts that the heavy ones need.
+A subcommand is imported when it is run, so the light ones work without the dependencies of the heavy ones.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from scoreguard_client._exceptions import MissingExtraError, ScoreguardError
 @dataclass(frozen=True, kw_only=True)
 class _Entry:
     module: str
-    """Where `command` is."""
+    """Module of `command`."""
     summary: str
     """One line for `scoreguard --help`."""
     extra: str = ""
-    """The optional part of the installation that it needs."""
+    """The extra (optional part of the installation) that it needs."""
 
 
 COMMANDS: Final[dict[str, _Entry]] = {
@@ -47,10 +47,10 @@ _OURS: Final = "scoreguard"
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used."""
+    """A group that imports its commands on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """The names, in the order of the table."""
+        """Return the names, in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -110,5 +110,5 @@ def _missing(name: str, error: ModuleNotFoundError) -> Exception:
     module = (error.name or "").partition(".")[0]
     entry = COMMANDS.get(name)
     if entry is None or not entry.extra or module.startswith(_OURS):
-        return error  # Not a missing extra but a broken installation: the traceback is what helps.
+        return error  # Not a missing extra but a broken installation, for which the traceback helps.
     return MissingExtraError(f"scoreguard {name}", entry.extra, module)

@@ -1,10 +1,10 @@
-"""The seam between a client and what answers it: anything that carries messages.
+"""The interface between a client and what answers it: anything that carries messages.
 
-`ScoringClient` and `AsyncScoringClient` build requests, repeat what may get better by itself, put answers in order and
-read them; a transport makes single attempts. Three exist: gRPC (the default), a model store in this process
-(`scoreguard_client.local`), and a fake for tests (`scoreguard_client.testing`). One of your own, over another wire or
+`ScoringClient` and `AsyncScoringClient` build requests, retry transient errors, put answers in order and read them; a
+transport makes single attempts. Three exist: gRPC (the default), a model store in this process
+(`scoreguard_client.local`), and a fake for tests (`scoreguard_client.testing`). Your own, over another protocol or
 behind a cache, is any object with these methods: `ScoringClient(transport=mine)`. The messages are those of
-`scoring.proto`. A client is pickled and copied with its transport, so a transport that is to follow it into other
+`scoring.proto`. A client is pickled and copied with its transport, so a transport that must follow it into other
 processes keeps plain values and opens its connection on first use.
 """
 
@@ -37,12 +37,12 @@ __all__ = [
 
 R = TypeVar("R")
 Request: TypeAlias = Message | bytes
-"""A request, or the bytes of one that was encoded before."""
+"""A request, or the bytes of one already encoded."""
 
 
 @dataclass(frozen=True)
 class Method(Generic[R]):
-    """One call that a server can answer."""
+    """A call that a server can answer."""
 
     path: str
     """Full name on the wire."""
@@ -51,10 +51,10 @@ class Method(Generic[R]):
     parse_request: Callable[[bytes], Message]
     """Reads a request."""
     purpose: str
-    """What it does, to say that a server does not do it."""
+    """What it does, for the error message if a server does not support it."""
 
     def message_of(self, request: Request) -> Any:
-        """The request as a message."""
+        """Return the request as a message."""
         return self.parse_request(request) if isinstance(request, bytes) else request
 
 
@@ -63,9 +63,9 @@ class Deadline:
     """How long an attempt may take."""
 
     seconds: float
-    """What the caller allowed for the whole call, for messages."""
+    """Time that the caller allowed for the whole call, for error messages."""
     left: float
-    """What is left of it for this attempt, at least 0."""
+    """Time left of it for this attempt, at least 0."""
 
 
 class Transport(Protocol):
@@ -73,7 +73,7 @@ class Transport(Protocol):
 
     @property
     def target(self) -> str:
-        """Who answers, for messages: `localhost:50051`, `local:model_store`."""
+        """Name of the answering side, for error messages: `localhost:50051`, `local:model_store`."""
         ...
 
     def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
@@ -81,14 +81,14 @@ class Transport(Protocol):
 
         Args:
             method: one of `METHODS`.
-            request: its request, which the transport leaves as it is.
+            request: its request, which the transport does not change.
             deadline: how long it may take.
 
         Returns:
             The response, which belongs to the caller.
 
         Raises:
-            ServerError: it failed; `code` says whether it is worth another attempt.
+            ServerError: it failed; `code` says whether a retry may help.
         """
         ...
 
@@ -103,12 +103,12 @@ class Transport(Protocol):
         ...
 
     def close(self) -> None:
-        """Let go of everything; calls under way end with `CancelledError`. A second call does nothing."""
+        """Release everything; calls in progress end with `CancelledError`. A second call does nothing."""
         ...
 
 
 class AsyncTransport(Protocol):
-    """The same for asyncio: all calls from one event loop. Cancelling the task that waits cancels the call."""
+    """The asyncio counterpart: all calls from one event loop. Cancelling the waiting task cancels the call."""
 
     @property
     def target(self) -> str:
@@ -151,12 +151,12 @@ GRADIENT: Final = Method(
     "/scoreguard.v1.GradientService/ScoreGradient", pb.ScoreGradientResponse.FromString,
     pb.ScoreGradientRequest.FromString, "give gradients (its operator has not turned them on)",
 )  # fmt: skip
-# The health messages have one field each, number 1: a string in, an enum out. The wrappers have the same wire form,
-# which spares the client a dependency.
+# The health messages have one field each, number 1: a string in, an enum out. The wrappers have the same wire form and
+# spare the client a dependency.
 HEALTH: Final = Method(
     "/grpc.health.v1.Health/Check", Int32Value.FromString, StringValue.FromString, "report its health"
 )
-# The empty name would only ask whether the process is alive; a service is serving once it can score.
+# The empty name would only check that the process is alive; a service is serving once it can score.
 HEALTH_REQUEST: Final = StringValue(value=_SCORING.removeprefix("/"))
 SERVING: Final = 1
 METHODS: Final[tuple[Method[Any], ...]] = (SCORE, SCORE_BATCH, SCORE_STREAM, PURIFY, LIST_METRICS, GRADIENT, HEALTH)

@@ -1,16 +1,16 @@
-"""The family of attacks that descend a loss with Adam: what Korhonen, SSAH, Zhang and AdvCF share.
+"""Base of the attacks that descend a loss with Adam: Korhonen, SSAH, Zhang and AdvCF.
 
     loss(x') = J(x') + what the method adds,    J = 1 - Q(x') / range
 
-Q is the quality, turned round where the attack lowers it, and range the width of the metric's declared range: J is of
-the order of 1 whatever the metric, which is what makes it fit beside another loss. Each image has its own loss and
-its own tensor under Adam, so that the last bit of its result does not depend on its batch (see `per_image`).
+Q is the quality, negated if the attack lowers it, and range the width of the metric's declared range: J is of the order
+of 1 for every metric, so it can be added to another loss. Each image has its own loss and its own tensor under Adam, so
+the last bit of its result does not depend on its batch (see `per_image`).
 
-None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every image that the metric is
-asked about is cut to the ball.
+None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every image is cut to the ball
+before the metric scores it.
 
 The session refuses gradients that are not finite. The benchmark's code turns them into zeros (`nan_to_num`); here that
-rule has no case left for the gradient of the metric.
+rule never applies to the gradient of the metric.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Slope = Callable[[Images], Gradients]
 
 @dataclass(frozen=True, kw_only=True)
 class Schedule:
-    """How far and how often one reading of a method steps."""
+    """Step size and number of steps of one variant of a method."""
 
     lr: float
     """Adam's learning rate."""
@@ -44,21 +44,21 @@ class Schedule:
 
 @dataclass(frozen=True, kw_only=True)
 class AdamSteps(LInfAttack):
-    """Adam on a loss; a subclass says on which, and what its two sources take for `lr` and `iterations`."""
+    """Adam on a loss; a subclass defines the loss, and the `lr` and `iterations` of its two sources."""
 
     needs = Needs.GRADIENT
     budget = "none; L∞ ≤ eps where eps < 1"
     schedules: ClassVar[Mapping[Mode, Schedule]]
-    """What each mode takes where `lr` or `iterations` is left at 0."""
+    """Values for each mode if `lr` or `iterations` is left at 0."""
 
     eps: float = 1.0
     """Radius of an L-infinity ball, in units of [0, 1]; 1 = no bound, as in the papers."""
     lr: float = 0.0
-    """Adam's learning rate; 0 = what the source of the mode takes, written out in the attack's text form."""
+    """Adam's learning rate; 0 = the value in the mode's source, written out in the attack's text form."""
     iterations: int = 0
-    """Number of steps; 0 = what the source of the mode takes, written out in the attack's text form."""
+    """Number of steps; 0 = the value in the mode's source, written out in the attack's text form."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs; see the module."""
+    """Which variant of the method runs; see the module."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -70,26 +70,26 @@ class AdamSteps(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
+        """True in paper mode; the benchmark's code returns its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
     def queries_needed(self) -> int:
-        """One gradient for each step."""
+        """Count one gradient for each step."""
         return self.iterations
 
     def adam(self, parameters: list[Any]) -> Any:
-        """Adam of torch, on one tensor for each image."""
+        """Create torch's Adam, on one tensor per image."""
         return require_torch(f"the attack {self.name}").optim.Adam(parameters, lr=self.lr)
 
     def walk(self, session: Session, start: Images, slope: Slope, *, forget: bool = False) -> Images:
-        """Step on the pixels themselves, cut to the budget after each step.
+        """Step on the pixels themselves, projecting to the budget after each step.
 
         Args:
             session: the run.
-            start: where to begin, (N, 3, H, W).
+            start: starting images, (N, 3, H, W).
             slope: derivative of the loss.
-            forget: whether Adam starts anew at each step: then its step is lr * g / (|g| + 1e-8), a sign step.
+            forget: whether to reset Adam at each step: then its step is lr * g / (|g| + 1e-8), a sign step.
         """
         leaves, images = separate(start), start
         optimizer = self.adam(leaves)
@@ -105,20 +105,20 @@ class AdamSteps(LInfAttack):
 
 
 def loss_slope(session: Session, gradient: Gradients) -> Gradients:
-    """Derivative of J from that of the objective."""
+    """Compute the derivative of J from that of the objective."""
     return np.asarray(gradient * np.float32(-1 / session.span))
 
 
 def as_tensor(values: Images) -> Any:
-    """An array as a tensor of its own memory."""
+    """Copy an array into a tensor with its own memory."""
     return require_torch("attacks with gradients").from_numpy(np.array(values))
 
 
 def separate(images: Images) -> list[Any]:
-    """A tensor of its own for each image."""
+    """Split images into separate tensors, one per image."""
     return [as_tensor(image) for image in images]
 
 
 def together(tensors: list[Any]) -> Images:
-    """The images of separate tensors as one batch with memory of its own."""
+    """Join the images of separate tensors into one batch with its own memory."""
     return np.stack([tensor.detach().numpy() for tensor in tensors])

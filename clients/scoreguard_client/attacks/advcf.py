@@ -1,20 +1,20 @@
 """AdvCF, also ACE: an adversarial colour filter (Zhao, Liu & Larson, arXiv 2011.06690; first at BMVC 2020).
 
-Unrestricted: colours change by any amount, but a colour is changed alike wherever it occurs.
+Unrestricted: colours change by any amount, but a colour changes the same way wherever it occurs.
 
 Each channel goes through a rising piecewise linear curve of K pieces with slopes theta >= 0:
 
     F(x) = K / sum(theta) * sum_i clip(x - i / K, 0, 1 / K) * theta_i,   theta = 1 / K at first: the identity
     min  J(F(x)) + weight * sum over channels and pieces of (theta_i / sum(theta) - 1 / K)^2
 
-J = 1 - Q / range stands where the paper has the loss of Carlini and Wagner. That loss ends at 0, when the class is
-wrong; a score has no such point, so the paper's search for the smallest weight that succeeds is left out, and of all
-curves tried the one with the best score is kept.
+J = 1 - Q / range replaces the paper's loss of Carlini and Wagner. That loss ends at 0, when the class is wrong; a score
+has no such point, so the paper's search for the smallest weight that succeeds is left out, and of all curves tried the
+one with the best score is kept.
 
-- paper: Adam at 0.01, 500 steps, weight 5. The image is handed out as it is; the attack's 8-bit result is its
-  rounding, as in the authors' code.
-- benchmark: the variant for quality metrics: Adam at 0.001, 10 steps, weight 0.5. What is handed out is the 8-bit
-  image of the curve whose image scored best before rounding.
+- paper: Adam at 0.01, 500 steps, weight 5. The image is returned unrounded; the attack's 8-bit result is its rounding,
+  as in the authors' code.
+- benchmark: the variant for quality metrics: Adam at 0.001, 10 steps, weight 0.5. The result is the 8-bit image of the
+  curve whose image scored best before rounding.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class AdvCF(AdamSteps):
     pieces: int = 64
     """K, pieces of each channel's curve; 64 in the paper and in the benchmark."""
     weight: float = -1.0
-    """Weight of the curve's distance from the identity beside J; below 0 = 5 in paper and 0.5 in benchmark mode,
+    """Weight of the curve's distance from the identity, relative to J; below 0 = 5 in paper and 0.5 in benchmark mode,
     written out in the attack's text form."""
 
     def __post_init__(self) -> None:
@@ -74,7 +74,7 @@ class AdvCF(AdamSteps):
         for _ in range(self.iterations):
             self._step(session, _filtered(clean, thetas), thetas, optimizer, best)
         if self.mode is Mode.BENCHMARK:
-            # The score that chose an image was that of the image before rounding: the base asks for this one's.
+            # The best score is that of the image before rounding: the base scores the rounded one.
             return SearchResult(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
         last = session.region.clip(together(_filtered(clean, thetas))[:, 0])
         best.update(last, session.objective(last))
@@ -100,9 +100,9 @@ def _filtered(clean: list[Any], thetas: list[Any]) -> list[Any]:
 
 
 def colour_filter(images: Any, theta: Any) -> Any:
-    """Images (N, 3, H, W) in [0, 1] through the curves of slopes theta (N, 3, K), differentiable in theta.
+    """Map images (N, 3, H, W) in [0, 1] through the curves of slopes theta (N, 3, K), differentiable in theta.
 
-    The sum over all pieces is what lies before a value's own piece plus its way into that piece.
+    The sum over all pieces is the rise before a value's own piece plus the rise within that piece.
     """
     share = _shares(theta)
     places = images.flatten(2) * theta.shape[2]

@@ -3,14 +3,14 @@
     eps_i = min(k / NIQE(x_i), eps),  g_{t+1} = nu * g_t + grad Q(x_t) / ||grad Q(x_t)||_1
     x_{t+1} = Clip_{x, eps_i}(x_t + alpha * sign(g_{t+1}))
 
-NIQE (Mittal et al., 2013) is low where an image looks natural: an image that looks distorted already gets the smaller
-ball. NIQE is about 4 on photographs, and with k = 1 the ball has a radius of about 64/255: ten steps of 1/255 never
-reach it, and the attack is MI-FGSM. k = 0.125, which the benchmark's authors take for video classifiers, gives about
-8/255, which does bind.
+NIQE (Mittal et al., 2013) is low if an image looks natural: an image that already looks distorted gets a smaller ball.
+NIQE is about 4 on photographs, and with k = 1 the ball has a radius of about 64/255: ten steps of 1/255 never reach it,
+and the attack is MI-FGSM. k = 0.125, which the benchmark's authors use for video classifiers, gives about 8/255, which
+does bind.
 
-The benchmark's code does not ask NIQE at all: `mode=benchmark` is its momentum without the division by the L1 norm,
-steps of alpha = eps / iterations = 1/255 and a cut to [0, 1] only. Ten such steps reach 10/255 and no further, though
-nothing else stops them there. The field eps, 1 = no bound, bounds either mode where that is wanted.
+The benchmark's code does not use NIQE at all: `mode=benchmark` is its momentum without the division by the L1 norm,
+steps of alpha = eps / iterations = 1/255 and a cut to [0, 1] only. Ten such steps reach at most 10/255, though nothing
+else bounds them. The field eps (1 = no bound) bounds either mode if set.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from scoreguard_client.oracles.base import Images, Scores
 
 
 class NaturalnessError(AttackError):
-    """NIQE answered with something that no radius can be made of."""
+    """NIQE's answer does not give a radius."""
 
     def __init__(self, indices: list[int], values: list[float]) -> None:
         self.indices, self.values = indices, values
@@ -38,7 +38,7 @@ class NaturalnessError(AttackError):
 
 @dataclass(frozen=True, kw_only=True)
 class AMIFGSM(MIFGSM):
-    """Momentum I-FGSM within k / NIQE; `mode` is told above."""
+    """Momentum I-FGSM within k / NIQE; the module describes `mode`."""
 
     name = "amifgsm"
     title = "AMI-FGSM"
@@ -57,11 +57,11 @@ class AMIFGSM(MIFGSM):
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """NIQE, which only paper mode asks."""
+        """NIQE, in paper mode only."""
         return () if self.mode is Mode.BENCHMARK else ("niqe",)
 
     def region(self, clean: Images, companions: Companions) -> Ball:
-        """A ball of its own around each image; NIQE is asked once, about the clean images.
+        """A separate ball around each image; NIQE scores the clean images once.
 
         Raises:
             NaturalnessError: NIQE is not positive or not finite.
@@ -72,7 +72,7 @@ class AMIFGSM(MIFGSM):
         return ball_around(clean, np.minimum(self.k / niqe, self.eps))
 
     def run(self, session: Session) -> SearchResult:
-        """Walk; the benchmark's code carries the image too."""
+        """Step; the benchmark's code carries the image too."""
         return SearchResult(images=self._walk_image(session))
 
 

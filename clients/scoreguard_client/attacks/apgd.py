@@ -1,20 +1,20 @@
-"""APGD: PGD that sets its step itself (Croce and Hein, "Reliable evaluation ... parameter-free attacks", 2020).
+"""APGD: PGD with an adaptive step (Croce and Hein, "Reliable evaluation ... parameter-free attacks", 2020).
 
     z_{t+1} = Clip(x_t + eta * sign(grad Q(x_t))),  x_{t+1} = Clip(x_t + 0.75 (z_{t+1} - x_t) + 0.25 (x_t - x_{t-1}))
 
 eta starts at `start` * eps, 2 eps in the paper. At the checkpoints w_j = ceil(p_j * iterations), p_0 = 0, p_1 = 0.22
-and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), an image halves its eta and goes back to the best point that it
-has seen, with that point's gradient, if since the last checkpoint
+and p_{j+1} = p_j + max(p_j - p_{j-1} - 0.03, 0.06), an image halves its eta and returns to its best point so far, with
+that point's gradient, if since the last checkpoint
 
 1. fewer than rho = 0.75 of its steps raised the objective, or
 2. neither its eta was halved nor its best objective rose.
 
-Every image has its own eta and its own answer at a checkpoint. The paper's other half, the difference of logits
-ratio, is a loss for classifiers: a metric gives one number, and it is climbed as it is. The steps follow the paper's
+Every image has its own eta and its own decision at a checkpoint. The paper's other half, the difference of logits
+ratio, is a loss for classifiers: a metric gives one number, which is climbed directly. The steps follow the paper's
 algorithm 1; its authors' code counts exactly rho of the steps as too few, rounds the checkpoints of short runs down to
-whole periods, so that eta halves sooner there, and skips condition 2 at the first checkpoint.
+whole periods, which halves eta sooner, and skips condition 2 at the first checkpoint.
 
-A step of 2 eps ends in a corner of the ball wherever it starts, and a short run has no time to settle after it. On
+A step of 2 eps ends in a corner of the ball from any start, and a short run has no time to settle after it. On
 `nima` (technical, 224 x 224, eps = 4/255, 25 steps, six NIPS 2017 images) the mean gain is 0.553 of the range with
 start = 2, 0.571 with 1 and 0.581 with 0.5; 0.561 with start = 2 and the checkpoints and count of the authors' code,
 0.540 with PGD. At 100 steps the two schedules are the same.
@@ -35,7 +35,7 @@ from scoreguard_client.oracles.base import Gradients, Images, Scores
 
 _KEPT: Final = np.float32(0.75)
 _HUNDREDTHS: Final = 100
-"""The schedule is counted in whole hundredths: 0.57 * 100 would round up to 58."""
+"""The schedule counts whole hundredths, because 0.57 * 100 would round up to 58."""
 _FIRST: Final = 22
 _SHRINK: Final = 3
 _SHORTEST: Final = 6
@@ -43,7 +43,7 @@ _SHORTEST: Final = 6
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(RandomStarts):
-    """Auto-PGD. The benchmark has none, so that there is one mode only."""
+    """Auto-PGD. The benchmark has no APGD, so there is only one mode."""
 
     name = "apgd"
     title = "APGD"
@@ -65,7 +65,7 @@ class APGD(RandomStarts):
         self.require(0 < self.start <= 2, f"start must be in (0, 2], not {self.start:g}")
 
     def climb(self, session: Session) -> Best:
-        """Steps that adapt."""
+        """Climb with adaptive steps."""
         climb, ends = _Climb(session, self.eps, self.start), checkpoints(self.iterations)
         for taken in range(self.iterations):
             climb.step(first=taken == 0)
@@ -76,7 +76,7 @@ class APGD(RandomStarts):
 
 
 def checkpoints(iterations: int) -> tuple[int, ...]:
-    """Numbers of steps after which eta is looked at, w_1, w_2, ..."""
+    """Return the numbers of steps after which eta is checked, w_1, w_2, ..."""
     ends, period = [_FIRST], _FIRST
     while ends[-1] + (period := max(period - _SHRINK, _SHORTEST)) <= _HUNDREDTHS:
         ends.append(ends[-1] + period)
@@ -84,7 +84,7 @@ def checkpoints(iterations: int) -> tuple[int, ...]:
 
 
 class _Climb:
-    """Where one restart stands, for each image of the batch."""
+    """State of one restart, for each image of the batch."""
 
     def __init__(self, session: Session, eps: float, start: float) -> None:
         self.best = Best(session.clean)
@@ -107,7 +107,7 @@ class _Climb:
         self._before, self._images = images, clip(images + step)  # pyright: ignore[reportArgumentType]
 
     def answer(self, *, last: bool) -> None:
-        """Ask about the new images; no step needs the last one's gradient."""
+        """Evaluate the new images; the last needs no gradient."""
         if last:
             objective = self._session.objective(self._images)
         else:
@@ -118,7 +118,7 @@ class _Climb:
         self._objective, self._steps = objective, self._steps + 1
 
     def check(self, rho: float) -> None:
-        """Halve eta and go back where the period has not paid."""
+        """Halve eta and return to the best point for images that did not gain enough in the period."""
         stuck = ~self._halved & (self.best.objective <= self._best_before)
         self._halved = (self._rises < rho * self._steps) | stuck
         self._eta[self._halved] /= 2

@@ -1,16 +1,16 @@
-"""A worst-case ensemble: for each image the strongest of the attacks that suit its chain, after AutoAttack.
+"""A worst-case ensemble after AutoAttack: for each image, the strongest of the attacks that suit its chain.
 
 Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse parameter-free attacks"
-(2020). Their set is made for classifiers; this one is FGSM, MI-FGSM, APGD, M-PGD and Square, each with the same eps:
+(2020). Their set is for classifiers; this one is FGSM, MI-FGSM, APGD, M-PGD and Square, each with the same eps:
 
     x' = argmax over the members m of Q(m(x))
 
-It knows the chain: where the first step rounds (`jpeg`, `quantise`), DCT threshold is a member too, M-PGD's
-gradients take the cubic derivative wherever a step rounds, and behind a random defence every question is the mean over
-as many draws as the spread of the gradient asks for (`oracles.draws`), unless the caller chose a number above one.
+It adapts to the chain: if the first step rounds (`jpeg`, `quantise`), DCT threshold is also a member; M-PGD's gradients
+use the cubic derivative wherever a step rounds; and behind a random defence every query is the mean over as many draws
+as the spread of the gradient requires (`oracles.draws`), unless the caller chose a number above one.
 
-Behind a random defence each member's image is scored again before the choice, so that a lucky draw is not chosen.
-Like AutoAttack it raises flags where the evaluation itself looks doubtful (their section "flags", in our words):
+Behind a random defence each member's image is scored again before the choice, so that no lucky draw is chosen.
+Like AutoAttack it raises flags if the evaluation itself looks doubtful (their section "flags", in our words):
 
     zero-gradient      more than half of the gradient's values at the clean image are exactly zero: masked
     one-step-wins      a single step gains more than every iterated attack: the gradient does not lead upwards
@@ -44,7 +44,7 @@ _MIFGSM_STEPS: Final = 10
 _MASKED_SHARE: Final = 0.5
 
 Marks = npt.NDArray[np.bool_]
-"""Whether something holds for each image, (N,)."""
+"""A truth value for each image, (N,)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,13 +68,13 @@ class Auto(LInfAttack):
     )
 
     iterations: int = 100
-    """Gradients that APGD and each restart of M-PGD take; 100 in AutoAttack."""
+    """Gradients per run of APGD and per restart of M-PGD; 100 in AutoAttack."""
     restarts: int = 2
     """Starts of M-PGD: the clean image, then random points."""
     pushes: int = 40
-    """Gradients that DCT threshold takes."""
+    """Gradients for DCT threshold."""
     queries: int = 500
-    """Scores that Square asks; AutoAttack asks 5000, for one of its four attacks."""
+    """Scores for Square; AutoAttack uses 5000, for one of its four attacks."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -85,7 +85,7 @@ class Auto(LInfAttack):
 
     @property
     def members(self) -> tuple[Attack, ...]:
-        """Every attack that may belong to the set: one step, iterated gradients, random search."""
+        """Every possible member of the ensemble: one step, iterated gradients, random search."""
         eps, direction = self.eps, self.direction
         return (
             FGSM(eps=eps, direction=direction),
@@ -97,16 +97,16 @@ class Auto(LInfAttack):
         )
 
     def members_for(self, chain: Sequence[Step]) -> tuple[Attack, ...]:
-        """Those that work through a chain, every parameter filled in."""
+        """Return the members that work through a chain whose parameters are all filled in."""
         return tuple(member for member in self.members if member.fits(chain))
 
     @property
     def queries_needed(self) -> int:
-        """Those of all members, one more score of each result, and three questions for the flags."""
+        """Queries of all members, one more score of each result, and three queries for the flags."""
         return sum(member.queries_needed + 2 for member in self.members) + 3
 
     def run(self, session: Session) -> SearchResult:
-        """Run every member, and choose for each image."""
+        """Run every member, and choose the best result for each image."""
         session.take_draws()
         once, gradient = session.value_and_gradient(session.clean)
         again = session.value_and_gradient(session.clean)[0]

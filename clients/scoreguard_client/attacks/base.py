@@ -1,7 +1,7 @@
-"""What every attack shares: the call, the budget and the bookkeeping. A new attack writes `run` and `queries_needed`.
+"""Base of every attack: the call, the budget and the bookkeeping. A new attack implements `run` and `queries_needed`.
 
-An attack searches, within its budget around each clean image, for the image of highest (or lowest) quality in the
-eyes of the metric. It works on whole batches: one question to the oracle covers all images.
+An attack searches, within its budget around each clean image, for the image that the metric rates highest (or lowest).
+It works on whole batches: one query to the oracle covers all images.
 """
 
 from __future__ import annotations
@@ -36,65 +36,65 @@ OUT_OF_RANGE: Final = "out-of-range"
 _RANGE_SLACK: Final = 1e-3
 
 Companions = Mapping[str, ScoreOracle]
-"""Oracles of other metrics that an attack asks besides the attacked one, by name."""
+"""Oracles of the other metrics that an attack queries in addition to the attacked one, by name."""
 NO_COMPANIONS: Final[Companions] = MappingProxyType({})
 
 
 class Mode(StrEnum):
-    """Which reading of a method runs."""
+    """Which variant of a method runs."""
 
     PAPER = "paper"
     """As the method's own paper defines it."""
     BENCHMARK = "benchmark"
-    """As the public benchmark's code computes it, where that differs."""
+    """As the public benchmark's code computes it, if that differs."""
 
 
 class Direction(StrEnum):
-    """Where the attack drives the quality."""
+    """Direction in which the attack drives the quality."""
 
     UP = "up"
-    """Make the metric see more quality than there is."""
+    """Make the metric overrate the quality."""
     DOWN = "down"
-    """Make the metric see less."""
+    """Make the metric underrate the quality."""
 
 
 class Needs(StrEnum):
-    """What an attack must have."""
+    """What an attack requires."""
 
     GRADIENT = "gradient"
-    """The gradient of the score: a surrogate archive, or a server that gives gradients."""
+    """The gradient of the score: a surrogate archive, or a server that serves gradients."""
     SCORES = "scores"
     """Scores alone: the public endpoint."""
     TRAINING = "training set"
-    """A perturbation that was trained on other images before; none of this image's scores."""
+    """A perturbation trained on other images beforehand; no scores of this image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SearchResult:
-    """What a search came back with."""
+    """What a search returns."""
 
     images: Images
     """The attacked images, (N, 3, H, W)."""
     objective: Scores | None = None
-    """Their objective (N,), where the last answers were about exactly these images; None = ask once more."""
+    """Their objective (N,), if the last answers were about exactly these images; None = query once more."""
     flags: tuple[str, ...] = ()
     """Signs that an image's result should not be taken at face value, one text for each image; empty = none."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AttackResult:
-    """What an attack found."""
+    """Result of an attack."""
 
     attacked: Images
-    """The attacked images, inside the budget exactly."""
+    """The attacked images, exactly inside the budget."""
     attacked_8bit: Levels
     """The same, rounded to 8 bits inside the budget (`Region.quantise`)."""
     scores: Scores
     """The oracle's score of each attacked image, (N,)."""
     queries: Counts
-    """Calls about each image, (N,): one for each score or gradient and each draw, calls sent again included."""
+    """Calls for each image, (N,): one for each score or gradient and each draw, including calls sent again."""
     trace: Scores
-    """Every score in the order of the questions, (questions, N)."""
+    """Every score in query order, (queries, N)."""
     flags: tuple[str, ...]
     """Sanity flags of each image, joined by commas; empty = none."""
 
@@ -106,25 +106,25 @@ class Attack(ABC):
     name: ClassVar[str]
     """Catalogue name."""
     title: ClassVar[str]
-    """Name as it is written in prose."""
+    """Name in prose."""
     paper: ClassVar[str]
     """Source of the method."""
     year: ClassVar[int]
     """Year of the source."""
     needs: ClassVar[Needs]
-    """What it must have."""
+    """What it requires."""
     budget: ClassVar[str]
     """What bounds the change, in a few words that name the parameter."""
     wants: ClassVar[str] = "any chain"
-    """Which chains it works through, in a few words."""
+    """The chains that it works through, in a few words."""
     asks_for: ClassVar[str] = ""
-    """What must be given before it can run, with its parameter; empty = it runs at its defaults."""
+    """What must be given before it can run, with its parameter; empty = it runs with its defaults."""
     same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
-    """Parameters that tell two attacks of this kind apart for programs only; a report does not name them."""
+    """Parameters that distinguish two attacks of this kind only for programs; a report does not name them."""
     flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
         {OUT_OF_RANGE: "the attacked score left the metric's declared range, so shares of the range exceed it"}
     )
-    """What each flag of its results says to a reader."""
+    """Meaning of each flag of its results, for readers."""
 
     direction: Direction = Direction.UP
     """Whether quality is driven up or down."""
@@ -133,7 +133,7 @@ class Attack(ABC):
         """Check the parameters.
 
         Raises:
-            AttackSpecError: one of them is out of its range.
+            AttackSpecError: a parameter is out of range.
         """
         self.require(isinstance(self.direction, Direction), f"direction is up or down, not {self.direction!r}")
 
@@ -142,37 +142,37 @@ class Attack(ABC):
 
     @classmethod
     def sample(cls) -> Self:
-        """One to show its defaults; it need not be able to run, see `asks_for`."""
+        """Create an instance that shows the defaults; it may be unable to run, see `asks_for`."""
         return cls()
 
     @property
     @abstractmethod
     def queries_needed(self) -> int:
-        """Questions that `run` asks about each image, at most."""
+        """Upper bound on the queries of `run` for each image."""
 
     @classmethod
     def fits(cls, chain: Sequence[Step]) -> bool:
-        """Whether it works through a chain, every parameter filled in; empty = the metric alone."""
+        """Whether it works through a chain whose parameters are all filled in; empty = the metric alone."""
         del chain
         return True
 
     @property
     def companions(self) -> tuple[str, ...]:
-        """Names of the metrics that it asks besides the attacked one."""
+        """Names of the metrics that it queries in addition to the attacked one."""
         return ()
 
     @property
     def call_limit(self) -> int | None:
-        """Calls that may be spent on each image; None = as many as the questions cost."""
+        """Calls that may be spent on each image; None = as many as the queries cost."""
         return None
 
     @property
     def keeps_clean(self) -> bool:
-        """Whether a clean image that scores better than what was found is handed out in its place.
+        """Whether a clean image that scores better than the search result is returned in its place.
 
-        True of every search, which therefore never ends below the image that it was given. False of methods of one step
-        and of trained perturbations, which by definition may end lower, and of gradient methods in `mode=benchmark`,
-        which hand out what the benchmark's code does.
+        True for every search, which therefore never ends below its clean image. False for one-step methods and trained
+        perturbations, which by definition may end lower, and for gradient methods in `mode=benchmark`, which return
+        what the benchmark's code returns.
         """
         return True
 
@@ -185,7 +185,7 @@ class Attack(ABC):
         """Search inside `session.region`."""
 
     def pinned(self) -> Self:
-        """The same attack with what its files hold written into its parameters, so that its text form is its identity.
+        """Return the same attack with its files' digests in its parameters, so that its text form is its identity.
 
         Raises:
             AttackError: a file cannot be used.
@@ -205,7 +205,7 @@ class Attack(ABC):
 
         Args:
             images: clean images, (N, 3, H, W) float32 in [0, 1].
-            oracle: what to move the score of; upwards, a lower-is-better score falls.
+            oracle: whose score to move; upwards, a lower-is-better score falls.
             seeds: one for each image, for attacks that draw; default 0, 1, ...
             companions: oracles of the other metrics that the attack names in `companions`.
 
@@ -213,8 +213,8 @@ class Attack(ABC):
             AttackInputError: the images or the seeds do not fit.
             OracleMismatchError: the attack needs gradients and the oracle has none.
             ChainMismatchError: it does not work through the oracle's chain.
-            OracleAnswerError: the oracle answered with something that is not finite.
-            CompanionMissingError: a metric that the attack asks besides is not there.
+            OracleAnswerError: the oracle's answer is not finite.
+            CompanionMissingError: another metric that the attack needs is missing.
         """
         clean, seeds = _checked(images), range(len(images)) if seeds is None else seeds
         if len(seeds) != len(clean):
@@ -235,7 +235,7 @@ class Attack(ABC):
         return _result(session, self._judged(session, self._searched(session)), sign)
 
     def _limits(self, facts: OracleFacts) -> Limits:
-        """The questions of the search, and what the base asks: about what it hands out, and about the clean images."""
+        """Return the queries of the search plus those of the base, about the result and the clean images."""
         rounds = judging_rounds(facts, self.call_limit) if self.keeps_clean else 0
         if self.call_limit is not None:
             return Limits(questions=self.queries_needed, calls=self.call_limit, kept=2 * rounds)
@@ -244,7 +244,7 @@ class Attack(ABC):
     def _searched(self, session: Session) -> SearchResult:
         if self.call_limit is None or not self.keeps_clean:
             return self.run(session)
-        # A search by scores pays for the clean images' first: later nothing may be left.
+        # A score-based search pays for the clean images' query first: later no budget may be left.
         objective = session.objective(session.clean)
         return self.run(session) if session.left else SearchResult(images=session.clean, objective=objective)
 
@@ -291,7 +291,7 @@ def _flags(found: SearchResult, scores: Scores, facts: OracleFacts) -> tuple[str
 
 
 def _text(value: object) -> str:
-    """A value as text that is read back exactly; floats as short as that allows."""
+    """Format a value as text that is read back exactly; floats as short as that allows."""
     if not isinstance(value, float):
         return escaped(str(value))
     short = f"{value:.12g}"

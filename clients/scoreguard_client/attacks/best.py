@@ -1,4 +1,4 @@
-"""The best images that a search has seen, for each image of a batch by itself."""
+"""The best images that a search has seen, kept separately for each image of a batch."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images, Scores
 
 Marks = npt.NDArray[np.bool_]
-"""Whether something holds for each image, (N,)."""
+"""A truth value for each image, (N,)."""
 
 
 class Best:
-    """What a search is told to keep."""
+    """The best of the images passed to `update`."""
 
     def __init__(self, clean: Images) -> None:
         self.images = clean.copy()
-        """The best images, (N, 3, H, W); the clean ones before anything was seen."""
+        """The best images, (N, 3, H, W); the clean ones before any update."""
         self.objective: Scores = np.full(len(clean), -np.inf)
-        """Their objective, (N,); minus infinity before anything was seen."""
+        """Their objective, (N,); minus infinity before any update."""
 
     def update(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
-        """Keep what is better, among the images of `where`; says which are, (N,)."""
+        """Keep the better images among those of `where`, and return which are better, (N,)."""
         better = np.asarray(objective > self.objective) & where
         self.images[better], self.objective[better] = images[better], objective[better]
         return better
@@ -35,9 +35,9 @@ class Best:
 
 
 class BestSeen(Best):
-    """What a search by scores asks about, and the clean images where their objective is known already.
+    """The best of the images that a score-based search queries, and of the clean ones if their objective is known.
 
-    Images that are asked about must be inside the budget.
+    Queried images must be inside the budget.
     """
 
     def __init__(self, session: Session) -> None:
@@ -47,7 +47,7 @@ class BestSeen(Best):
             self.update(session.clean, session.clean_objective)
 
     def ask(self, images: Images) -> Scores:
-        """The objective of each image, (N,); one question."""
+        """Query the objective of each image, (N,); one query."""
         objective = self._session.objective(images)
         self.update(images, objective)
         return objective

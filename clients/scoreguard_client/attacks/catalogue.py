@@ -47,7 +47,7 @@ CATALOGUE: Final = Catalogue[Attack](
         "auto": "scoreguard_client.attacks.auto:Auto",
     },
 )
-"""Name -> class: those of the studies first, then further gradient attacks, black-box attacks, and the ensemble."""
+"""Name -> class: attacks of the studies first, then further gradient attacks, black-box attacks, and the ensemble."""
 
 
 def parse_attack(text: str) -> Attack:
@@ -60,7 +60,7 @@ def parse_attack(text: str) -> Attack:
 
 
 def attack_of(kind: type[Attack], text: str) -> Attack:
-    """Read the parameters of an attack whose class is known; the name in the text is not looked at.
+    """Read the parameters of an attack whose class is known, ignoring the name in the text.
 
     Raises:
         AttackSpecError: a parameter is unknown (near names are listed), or a value does not fit.
@@ -73,7 +73,7 @@ def attack_of(kind: type[Attack], text: str) -> Attack:
 
 
 def kind_of(text: str) -> type[Attack]:
-    """The class of an attack in its text form.
+    """Return the class of an attack from its text form.
 
     Raises:
         AttackSpecError: the name is unknown.
@@ -85,7 +85,7 @@ def kind_of(text: str) -> type[Attack]:
 
 
 def parse_attacks(text: str) -> tuple[Attack, ...]:
-    """Read a comma-separated list, as the command line gives it; one given twice counts once.
+    """Read a comma-separated list from the command line; duplicates count once.
 
     Raises:
         AttackSpecError: one of the texts is not an attack.
@@ -94,7 +94,7 @@ def parse_attacks(text: str) -> tuple[Attack, ...]:
 
 
 def parameter_types(kind: type[Attack]) -> dict[str, type]:
-    """The parameters of an attack and the type of each."""
+    """Return the parameters of an attack and their types."""
     hints = get_type_hints(kind)
     return {field.name: hints[field.name] for field in fields(kind)}
 

@@ -1,12 +1,12 @@
-"""The clean image as a candidate: what makes a search end no lower than where it was given to start.
+"""The clean image as a candidate, so that a search never ends below its start.
 
-A published method hands out where its walk ends, or the best of where it has been; both may be worse than the clean
-image. Here the better of that and the clean image is handed out, for each image by itself. That is ours, not the
-papers': it costs the clean image's score, where no step of the method was about it anyway.
+A published method returns the last or the best image of its walk; both may be worse than the clean image. Here the
+better of that and the clean image is returned, separately for each image. This is our addition, not the papers': it
+costs the clean image's score, unless a step of the method queries it anyway.
 
 Behind a random defence one answer says little, and the highest of many noisy ones is too high. Both candidates are
-therefore asked about several times more, in turn, and their means are compared; the score handed out is a mean too. A
-mean of finitely many draws still errs: what is handed out may then truly be worse, by less than that error.
+therefore queried several more times, in turn, and their means are compared; the returned score is also a mean. A mean
+of finitely many draws still errs: the returned image may then truly be worse, by less than that error.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
 
 JUDGING_CALLS: Final = 8
-"""Draws of each candidate behind a random defence, at least."""
+"""Minimum draws of each candidate behind a random defence."""
 _SHARE: Final = 10
-"""A search by scores gives at most this part of its budget, one in so many, to the comparison."""
+"""A score-based search spends at most one in this many calls of its budget on the comparison."""
 
 
 def judging_rounds(facts: OracleFacts, call_limit: int | None) -> int:
-    """How often each candidate is asked about again; 0 where the first answers are as good as any.
+    """Return how often each candidate is queried again; 0 if the first answers are as good as any.
 
     Args:
         facts: of the oracle.
@@ -40,16 +40,16 @@ def judging_rounds(facts: OracleFacts, call_limit: int | None) -> int:
 
 
 def better_of(session: Session, attacked: Images, objective: Scores | None, *, rounds: int) -> tuple[Images, Scores]:
-    """What was found or, where it is worse, the clean image; with its objective (N,).
+    """Return the search result or, if it is worse, the clean image, with its objective (N,).
 
     Args:
-        session: of the search, which is over.
-        attacked: what was found, (N, 3, H, W), inside the budget.
-        objective: its objective (N,); None = ask.
-        rounds: how often each candidate is asked about again, see `judging_rounds`.
+        session: of the finished search.
+        attacked: the search result, (N, 3, H, W), inside the budget.
+        objective: its objective (N,); None = query it.
+        rounds: how often each candidate is queried again, see `judging_rounds`.
     """
     session.release()
-    rounds = min(rounds, session.left // 2)  # Calls that were sent again may have used some of them up.
+    rounds = min(rounds, session.left // 2)  # Calls that were sent again may have used some up.
     if rounds:
         answers = [(session.objective(attacked), session.objective(session.clean)) for _ in range(rounds)]
         found, clean = np.mean(answers, axis=0)

@@ -1,6 +1,6 @@
 """Cumulative-UAP: one-step perturbations accumulated over training images (arXiv 2310.06958, 2023).
 
-How it is trained is told in `universal.cumulative`, how it is applied in `attacks.universal`.
+`universal.cumulative` describes its training, `attacks.universal` its application.
 """
 
 from __future__ import annotations

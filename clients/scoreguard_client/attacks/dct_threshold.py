@@ -1,16 +1,16 @@
-"""Threshold attack: pushes what a defence rounds over its rounding thresholds.
+"""Threshold attack: pushes the numbers that a defence rounds over their rounding thresholds.
 
-Straight-through rounding gives a gradient that says which way each number should go, and nothing of how far it has to
-go: a change that stays below the threshold is undone by rounding, and many small ones in a block of a JPEG are. Here
-the gradient's direction is kept, and the budget is spent on what can pass:
+Straight-through rounding gives a gradient that says in which direction each number should move, but not how far:
+rounding undoes a change that stays below the threshold, as many small ones in a block of a JPEG do. Here the gradient's
+direction is kept, and the budget is spent on what can pass:
 
     d_t = nu * d_{t-1} + grad Q(x_t) / ||grad Q(x_t)||_1
     v_t = argmax over the changes v of the budget: <d_t, steps that the rounded numbers of x + v have passed>
     x_{t+1} = x + v_t in a random part of the cells, x_t in the others; the part falls from all to one in twenty
 
 The argmax is taken cell by cell (`thresholds`): for `jpeg` a cell is one minimum coded unit, and the numbers are the
-coefficients of luminance and chrominance; for `quantise` a cell is a pixel. All images lie on the 8-bit grid, and the
-best that was seen is handed out. Needs a chain whose first step is `jpeg` or `quantise`.
+coefficients of luminance and chrominance; for `quantise` a cell is a pixel. All images are on the 8-bit grid, and the
+best one seen is returned. It needs a chain whose first step is `jpeg` or `quantise`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _LEAST: Final = 0.05
 
 @dataclass(frozen=True, kw_only=True)
 class DCTThreshold(RandomStarts):
-    """Pushes over rounding thresholds; for chains that begin with `jpeg` or `quantise`."""
+    """Pushes numbers over rounding thresholds; for chains that begin with `jpeg` or `quantise`."""
 
     name = "dct-threshold"
     title = "DCT threshold"
@@ -53,7 +53,7 @@ class DCTThreshold(RandomStarts):
     iterations: int = 40
     """Steps of each restart."""
     restarts: int = 1
-    """Runs with other random parts; all begin at the clean image."""
+    """Runs with different random parts; all begin at the clean image."""
     nu: float = 0.8
     """Share of the last direction that is kept."""
 
@@ -67,7 +67,7 @@ class DCTThreshold(RandomStarts):
         return bool(chain) and rounds(chain[0])
 
     def climb(self, session: Session) -> Best:
-        """Push, from the clean image."""
+        """Push from the clean image."""
         walk, best = _Walk(session), Best(session.clean)
         direction = np.zeros_like(session.clean)
         for step in range(self.iterations):
@@ -80,7 +80,7 @@ class DCTThreshold(RandomStarts):
 
 
 class _Walk:
-    """Where the images of a batch are."""
+    """Current images of a batch."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
@@ -110,7 +110,7 @@ class _Walk:
 
 
 def thresholds_of(step: Step, room: Room) -> Thresholds:
-    """The thresholds of one image before a step that rounds."""
+    """Return the thresholds of one image before a step that rounds."""
     if step.name == JPEG:
         return JpegThresholds(codec_of(step), room)
     return QuantiseThresholds(intervals_of(step), room)

@@ -1,13 +1,13 @@
-"""LPIPS (R. Zhang et al. 2018) and DISTS (Ding et al. 2020) on weights from the user's own disk.
+"""LPIPS (R. Zhang et al. 2018) and DISTS (Ding et al. 2020) with weights from the user's disk.
 
-Both compare features of VGG16, trained on ImageNet, by parameters of their own. None of these files comes with this
-package, and nothing is downloaded: the user names a folder that holds them,
+Both compare features of VGG16, trained on ImageNet, with their own parameters. This package contains none of these
+files and downloads nothing: the user names a folder that holds them,
 
 - `vgg16-397923af.pth`: torchvision's VGG16, weights IMAGENET1K_V1; BSD-3-Clause. Only its `features.*` are read.
 - `lpips_v0.1_lin_vgg.pth`: `lpips/weights/v0.1/vgg.pth` of richzhang/PerceptualSimilarity; BSD-2-Clause.
 - `dists_weights.pt`: `DISTS_pytorch/weights.pt` of dingkeyan93/DISTS; MIT.
 
-or the file of VGG16 itself, under any name, with the others beside it. The arithmetic is piq's.
+or the file of VGG16 itself, under any name, with the others next to it. The arithmetic is piq's.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LAYERS: Final = ("3", "8", "15", "22", "29")
 _VGG16: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512)
 """Channels of the convolutions up to the last layer compared; 0 = halve the size."""
 _LPIPS_SIDE: Final = 16
-"""Shortest side in pixels that four halvings leave something of."""
+"""Shortest side, in pixels, that four halvings do not reduce to nothing."""
 _DIGITS: Final = 16
 
 
@@ -49,7 +49,7 @@ class HeadFile:
     name: str
     """File name."""
     source: str
-    """Where it comes from, and its licence."""
+    """Its source and licence."""
     shapes: Shapes
     """The tensors that are read from it."""
 
@@ -83,10 +83,10 @@ DISTS_HEAD: Final = HeadFile(
 
 
 def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
-    """Digest of the files that a measure reads: the first 16 digits of their SHA-256, one after the other.
+    """Compute the digest of the files that a measure reads: the first 16 digits of each SHA-256, concatenated.
 
     Raises:
-        WeightsFileError: a file is missing, or the digest is not the one expected (empty = any).
+        WeightsFileError: a file is missing, or the digest is not the expected one (empty = any).
     """
     total = hashlib.sha256()
     for path in _paths(weights, head):
@@ -100,10 +100,10 @@ def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
 
 @lru_cache(maxsize=1)
 def lpips(weights: str, digest: str) -> Distance:
-    """LPIPS, version 0.1, on the files of `weights`; loaded once.
+    """Return LPIPS, version 0.1, with the files of `weights`; loaded once.
 
     Raises:
-        WeightsFileError: a file is missing, broken, or not of the digest (empty = any).
+        WeightsFileError: a file is missing, broken, or does not match the digest (empty = any).
     """
     features, head = _load(weights, LPIPS_HEAD, digest)
     piq = require_piq("LPIPS")
@@ -121,17 +121,17 @@ def lpips(weights: str, digest: str) -> Distance:
 
 @lru_cache(maxsize=1)
 def dists(weights: str, digest: str) -> Distance:
-    """DISTS on the files of `weights`; loaded once.
+    """Return DISTS with the files of `weights`; loaded once.
 
     Raises:
-        WeightsFileError: a file is missing, broken, or not of the digest (empty = any).
+        WeightsFileError: a file is missing, broken, or does not match the digest (empty = any).
     """
     features, head = _load(weights, DISTS_HEAD, digest)
     piq = require_piq("DISTS")
     parts = [part for name in ("alpha", "beta") for part in head[name].split((3, *_CHANNELS), dim=1)]
 
     class Local(piq.DISTS):  # type: ignore[misc, name-defined]
-        """piq's own constructor would download."""
+        """DISTS without piq's constructor, which would download."""
 
         def __init__(self) -> None:
             piq.ContentLoss.__init__(

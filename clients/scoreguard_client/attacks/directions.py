@@ -1,4 +1,4 @@
-"""Directions that steps take."""
+"""Step directions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scoreguard_client.oracles.base import Gradients
 
 
 def unit_l1(gradient: Gradients) -> Gradients:
-    """The gradient of each image, of L1 norm 1; one that is zero has no direction and stays zero."""
+    """Scale each image's gradient to L1 norm 1; a zero gradient has no direction and stays zero."""
     norm = totals(np.abs(gradient))
     divisor: Gradients = np.where(norm > 0, norm, 1.0).astype(np.float32)
     return gradient / divisor

@@ -7,7 +7,7 @@ AttackError
 ├── ChainMismatchError    the attack does not work through the chain of the oracle
 ├── CompanionMissingError the attack also needs another metric, which is missing
 ├── OracleAnswerError     the oracle answered with something that is not a number
-└── QueryBudgetError      an attack asked more often than it declares; a bug of that attack
+└── QueryBudgetError      an attack made more queries than it declares; a bug in that attack
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class OracleAnswerError(AttackError):
 
 
 class QueryBudgetError(AttackError):
-    """An attack asked more often than it declares."""
+    """An attack made more queries than it declares."""
 
     def __init__(self, attack: str, budget: int) -> None:
         self.attack, self.budget = attack, budget

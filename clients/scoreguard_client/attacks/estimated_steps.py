@@ -1,16 +1,15 @@
-"""The family of attacks that step along an estimated gradient: what NES and SPSA share.
+"""Base of the attacks that step along an estimated gradient: NES and SPSA.
 
 The gradient is estimated from pairs of scores at opposite probes (antithetic sampling),
 
     g = 1 / (2 n s) * sum_i (Q(clip(x + s u_i)) - Q(clip(x - s u_i))) u_i,  u_i random with E[u u^T] = I.
 
-Probes are cut to the budget, so that every image asked about may be handed out, and the endpoint takes no others than
-those in [0, 1]. Where a pixel lies on the border of the budget only one probe of each pair moves it: its expected
-derivative is halved and keeps its sign.
+Probes are cut to the budget, so every queried image is a valid result, and the endpoint accepts only images in [0, 1].
+If a pixel is on the border of the budget, only one probe of each pair moves it: its expected derivative is halved and
+keeps its sign.
 
-Each step asks 2n questions. The last step takes as many pairs as still fit; what is left then, one or two questions, is
-spent on the last image and on one more probe. The best image that was asked about is handed out, the clean one
-among them.
+Each step makes 2n queries. The last step takes as many pairs as still fit; the one or two queries left then are spent
+on the last image and one more probe. The best of the queried images, including the clean one, is returned.
 """
 
 from __future__ import annotations
@@ -29,14 +28,14 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
 Mover = Callable[[Images, Gradients], Images]
-"""From images and the estimated gradient to the next images, not yet cut to the budget; it may remember."""
+"""Maps images and the estimated gradient to the next images, not yet cut to the budget; it may keep state."""
 
 _IMAGE = (-1, 1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EstimatedSteps(ScoreAttack, LInfAttack):
-    """Ascent along gradients estimated from scores; exactly `queries` questions about each image."""
+    """Ascent along gradients estimated from scores; exactly `queries` queries per image."""
 
     eps: float = 0.1
     """Radius of the L-infinity ball, in units of [0, 1]; 0.1 is the benchmark's choice (arXiv 2408.01541)."""
@@ -59,14 +58,14 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
 
     @abstractmethod
     def mover(self, clean: Images) -> Mover:
-        """How one run steps."""
+        """Create the step function of one run."""
 
     def run(self, session: Session) -> SearchResult:
         """Climb."""
         best, images, move = BestSeen(session), session.clean, self.mover(session.clean)
         while (pairs := min(self.pairs, (session.left - 1) // 2)) > 0:
             images = session.region.clip(move(images, self.estimate(session, best, images, pairs)))
-        # Calls that were sent again may have used the budget up in the middle of a step.
+        # Calls that were sent again may have used up the budget in the middle of a step.
         if session.left and images is not session.clean:
             best.ask(images)
         while session.left:
@@ -74,7 +73,7 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
         return best.found
 
     def estimate(self, session: Session, best: BestSeen, images: Images, pairs: int) -> Gradients:
-        """The estimated gradient of the objective at images inside the budget; two questions for each pair."""
+        """Estimate the gradient of the objective at images inside the budget; two queries per pair."""
         total = np.zeros_like(images)
         for _ in range(pairs):
             offset = self._offset(session)

@@ -4,7 +4,7 @@
 
 One step may overshoot: the result may score below the clean image, by definition.
 
-Q is the quality. The benchmark's loss 1 - Q / range has the same sign of gradient, so that its range plays no part.
+Q is the quality. The benchmark's loss 1 - Q / range gives the same sign of the gradient, so its range plays no part.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scoreguard_client.attacks.session import Session
 
 @dataclass(frozen=True, kw_only=True)
 class FGSM(LInfAttack):
-    """One step of the gradient's sign. The paper and the benchmark's code agree."""
+    """One step along the gradient's sign. The paper and the benchmark's code agree."""
 
     name = "fgsm"
     title = "FGSM"
@@ -30,12 +30,12 @@ class FGSM(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """No: one step may overshoot and end below the clean image."""
+        """False: one step may overshoot and end below the clean image."""
         return False
 
     @property
     def queries_needed(self) -> int:
-        """One gradient."""
+        """Count one gradient."""
         return 1
 
     def run(self, session: Session) -> SearchResult:

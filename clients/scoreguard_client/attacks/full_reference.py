@@ -1,7 +1,7 @@
-"""Full-reference measures as a loss: how far an attacked image is from the clean one, and which way leads back.
+"""Full-reference measures as a loss: the distance of an attacked image from the clean one, and its derivative.
 
 A distance is 0 for equal images and grows with the difference. It is a function of torch tensors with one value for
-each image; `gradient` hands numpy arrays to it and its derivative back.
+each image; `value_and_gradient` passes numpy arrays to it and returns its derivative.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Distance(Protocol):
     """Distance of attacked from clean images."""
 
     def __call__(self, attacked: Any, clean: Any) -> Any:
-        """One value for each image: tensors (N, 3, H, W) in [0, 1] to (N,)."""
+        """Compute one value for each image: tensors (N, 3, H, W) in [0, 1] to (N,)."""
         ...
 
 
 def value_and_gradient(distance: Distance, images: Images, clean: Images) -> tuple[Scores, Gradients]:
-    """The distance of each image (N,), and its derivative with respect to that image (N, 3, H, W).
+    """Compute the distance of each image (N,), and its derivative with respect to that image (N, 3, H, W).
 
-    Where a measure has no derivative (LPIPS divides by the length of a feature vector that may be 0) it is 0.
+    If a measure has no derivative (LPIPS divides by the length of a feature vector, which may be 0), it is 0.
     """
     # One image at a time: a convolution's last bits depend on the batch.
     pairs = [_one(distance, image[None], other[None]) for image, other in zip(images, clean, strict=True)]
@@ -47,7 +47,7 @@ def _one(distance: Distance, image: Images, clean: Images) -> tuple[Scores, Grad
 def ssim_distance(attacked: Any, clean: Any) -> Any:
     """1 - SSIM (Wang et al. 2004) on the channels of the images at their own size.
 
-    The window shrinks to the largest odd size that fits where a side is below 11 pixels.
+    If a side is below 11 pixels, the window shrinks to the largest odd size that fits.
     """
     piq = require_piq("SSIM")
     side = min(SSIM_WINDOW, *attacked.shape[2:])

@@ -1,6 +1,6 @@
 """Generative-UAP: a perturbation drawn by a network that was trained on images (arXiv 2310.06958, 2023).
 
-How it is trained is told in `universal.generative`, how it is applied in `attacks.universal`.
+`universal.generative` describes its training, `attacks.universal` its application.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How the share of the image that a random search changes shrinks (Andriushchenko et al. 2020, section 3.2).
+"""Schedule that shrinks the share of the image that a random search changes (Andriushchenko et al. 2020, section 3.2).
 
 It halves after 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and scales with the budget.
 """
@@ -13,5 +13,5 @@ _SCHEDULE_LENGTH: Final = 10_000
 
 
 def halved(share: float, query: int, queries: int) -> float:
-    """The share at a query, counted from 0, of so many."""
+    """Return the share at query number `query`, from 0, of `queries`."""
     return float(share / 2 ** bisect_left(_HALVINGS, query * _SCHEDULE_LENGTH // queries))

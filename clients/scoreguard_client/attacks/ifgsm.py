@@ -13,7 +13,7 @@ from scoreguard_client.oracles.base import Gradients
 
 @dataclass(frozen=True, kw_only=True)
 class IFGSM(SignedSteps):
-    """Iterated FGSM; `mode` is told in `signed_steps`."""
+    """Iterated FGSM; `signed_steps` describes `mode`."""
 
     name = "ifgsm"
     title = "I-FGSM"
@@ -21,6 +21,6 @@ class IFGSM(SignedSteps):
     year = 2017
 
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
-        """The gradient alone."""
+        """Use the gradient alone."""
         del direction
         return gradient

@@ -6,16 +6,16 @@ One FGSM step makes x_p; two modules hide it.
 
 - H_x, frequencies: the coefficients of x's two-dimensional Fourier transform that are among the `keep` share of largest
   magnitude, channel by channel, stay those of x. H_x sets them to zero in the difference and passes all others.
-- m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the image's highest; below 0.01
-  it is 0, else its square root. Borders of one pixel are 0, and so are flat images: nothing could hide there.
+- m, contrast: the standard deviation of each 3 x 3 window over its mean, divided by the image's highest; if below 0.01
+  it is 0, else its square root. One-pixel borders and flat images are 0: nothing could hide there.
 
 One step may overshoot: the result may score below the clean image, by definition.
 
 The result keeps x's strong frequencies and is mixed from the weak ones of x_p and x by m: x_low + m * x_p,high +
-(1 - m) * x_high, of which the second formula is a rearrangement. No value moves further than the sum of the passed
-coefficients' magnitudes over H * W, which is what the paper's theorem 1 bounds.
+(1 - m) * x_high, which the second formula rearranges. No value moves further than the sum of the passed
+coefficients' magnitudes over H * W, the quantity that the paper's theorem 1 bounds.
 
-The authors' notebook loses the one coefficient that equals the threshold, and cuts x_p and x' down to 8 bits instead of
+The authors' notebook drops the one coefficient that equals the threshold, and truncates x_p and x' to 8 bits instead of
 rounding, which darkens both by half a level; here all others pass, and images stay floats.
 """
 
@@ -36,7 +36,7 @@ from scoreguard_client.oracles.base import Images
 _WINDOW: Final = 3
 _LOWEST: Final = 0.01
 _TIES: Final = 1 + 1e-9
-"""A coefficient and its mirror image are equal but for rounding, and pass together."""
+"""A coefficient and its mirror image are equal except for rounding, and pass together."""
 _AXES: Final = (2, 3)
 
 Planes = npt.NDArray[np.float64]
@@ -45,7 +45,7 @@ Planes = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, kw_only=True)
 class IOI(LInfAttack):
-    """One sign step, filtered. The paper and its code agree but for the roundings above."""
+    """One sign step, filtered. The paper and its code agree except for the rounding above."""
 
     name = "ioi"
     title = "IOI"
@@ -68,12 +68,12 @@ class IOI(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """No: one step may overshoot and end below the clean image."""
+        """False: one step may overshoot and end below the clean image."""
         return False
 
     @property
     def queries_needed(self) -> int:
-        """One gradient."""
+        """Count one gradient."""
         return 1
 
     def run(self, session: Session) -> SearchResult:
@@ -85,7 +85,7 @@ class IOI(LInfAttack):
         return SearchResult(images=session.region.clip((clean + change).astype(np.float32)))
 
     def weak_part(self, difference: Planes, clean: Images) -> Planes:
-        """A difference without the frequencies in which the clean images are strong."""
+        """Remove from a difference the frequencies in which the clean images are strong."""
         strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
         ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
         index = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
@@ -95,7 +95,7 @@ class IOI(LInfAttack):
 
 
 def visibility(clean: Images) -> Planes:
-    """Share of a change that each value may take, 0 (flat) to 1 (the image's strongest contrast)."""
+    """Compute the share of a change that each value may take, 0 (flat) to 1 (the image's strongest contrast)."""
     contrast = _relative_deviation(clean.astype(np.float64))
     highest = contrast.max(axis=(1, 2, 3), keepdims=True)
     share = contrast / np.where(highest > 0, highest, 1)

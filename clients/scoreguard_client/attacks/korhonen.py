@@ -1,22 +1,22 @@
 """Korhonen: Adam weighted by spatial activity (Korhonen & You, QoEVMA 2022, doi 10.1145/3552469.3555715).
 
-Changes hide where the image is busy. The activity map M of an image is made of its luma:
+Changes hide where the image is busy. The activity map M of an image is computed from its luma:
 
     M = dilate(S / max S),  S = Sobel_x(Y)^2 + Sobel_y(Y)^2 with the outermost pixels set to 0
 
 dilated by 5 x 5 pixels without the corners; a flat image has M = 1. Adam then descends J = 1 - Q / range.
 
 - paper: x <- clip(x + M * a), where a is Adam's own step on the plain gradient. The authors' code multiplies the
-  gradient by M instead, but Adam undoes any constant factor on an element's gradient, save for its 1e-8, so that their
-  map only says where pixels move and not how far. What the paper describes, an amplitude that follows the activity, is
-  had by weighting the step. At least 20 and at most 100 steps, and an end after 2 in a row without a better image, as
-  in the authors' code, counted for each image; the best image seen is handed out. Learning rates in the paper: 0.1,
-  0.5, 2 and 5 of 255.
+  gradient by M instead, but Adam undoes any constant factor on an element's gradient, save for its 1e-8, so their map
+  only says where pixels move and not how far. Weighting the step gives what the paper describes, an amplitude that
+  follows the activity. At least 20 and at most 100 steps, ending after 2 in a row without a better image, as in the
+  authors' code, counted for each image; the best image seen is returned. Learning rates in the paper: 0.1, 0.5, 2 and
+  5 of 255.
 - benchmark: the public benchmark's code. S = Sobel along the rows only, with its sign; M is divided by 255 once more;
-  the gradient is multiplied by M; 10 steps, the last image is handed out. Where M is negative pixels move the wrong
+  the gradient is multiplied by M; 10 steps; the last image is returned. Where M is negative, pixels move the wrong
   way, and the factor 1/255 pushes small gradients towards Adam's 1e-8.
 
-Not repeated from that code: all images of a batch weighted by the map of the first. Each has its own.
+Not repeated from that code: that the map of the first image weights the whole batch. Here each image has its own.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ Plane = npt.NDArray[np.float64]
 
 _LUMA: Final = (0.299, 0.587, 0.114)
 _VIDEO_RANGE: Final = 219
-"""Luma from 0 to 1 in the benchmark's units; tells only where its special case for maps without a peak applies."""
+"""Luma from 0 to 1 in the benchmark's units; decides only when its special case for maps without a peak applies."""
 _DISC: Final = np.pad(np.ones((5, 3)), ((0, 0), (1, 1))) + np.pad(np.ones((3, 5)), ((1, 1), (0, 0))) > 0
 """5 x 5 without the corners."""
 
@@ -57,7 +57,7 @@ class Korhonen(AdamSteps):
     )
 
     least: int = 20
-    """Steps that are made in any case; 20 in the paper. Paper mode only."""
+    """Minimum number of steps; 20 in the paper. Paper mode only."""
     patience: int = 2
     """Steps in a row without a better image that end the search; 2 in the paper. Paper mode only."""
 
@@ -95,7 +95,7 @@ class Korhonen(AdamSteps):
 
 
 def activity_map(clean: Images, mode: Mode) -> Images:
-    """The map of each image: (N, 1, H, W), from 0 to 1 in paper mode, at most 1/255 and signed in the benchmark's."""
+    """Compute each image's map: (N, 1, H, W), 0 to 1 in paper mode, at most 1/255 and signed in benchmark mode."""
     red, green, blue = (share * clean[:, index].astype(np.float64) for index, share in enumerate(_LUMA))
     luma = red + green + blue
     one = _paper_map if mode is Mode.PAPER else _benchmark_map

@@ -1,26 +1,26 @@
 """MADC: maximum differentiation (Wang and Simoncelli, "Maximum differentiation (MAD) competition", 2008), as an attack.
 
-The quality is raised while the mean squared error from the clean image is held: x' walks on the sphere of radius
+The quality is raised while the mean squared error from the clean image is held fixed: x' walks on the sphere of radius
 `rmse` around x. With d = x' - x, to which the gradient of the MSE is parallel, and g = grad Q(x'), each step is
 
     p = g - (<g, d> / <d, d>) d,  y = x' + step * R * p / ||g||,  x' = clip(x + s (y - x), 0, 1)
 
 where R is the sphere's radius, rmse * sqrt(3 H W), and s is found by a search along the gradient of the MSE on both
-sides of y: outwards (s > 1) where the cut to [0, 1] has made the MSE too small, inwards where the step has made it too
-large. The gradient's part p vanishes where the walk has arrived, and the steps with it.
+sides of y: outwards (s > 1) if the cut to [0, 1] has made the MSE too small, inwards if the step has made it too large.
+The gradient's part p vanishes where the walk has converged, and the steps with it.
 
-The walk starts where the paper's does, at the clean image with Gaussian noise of the wanted error, drawn from the
-image's seed. At x itself the gradient of the MSE is zero and there is nothing to be orthogonal to.
+The walk starts as in the paper, at the clean image with Gaussian noise of the wanted error, drawn from the image's
+seed. At x itself the gradient of the MSE is zero and there is nothing to be orthogonal to.
 
 The benchmark's description gives the search a precision of 0.04 without a unit. On the scale of 0 to 1 that is
-10/255, the whole radius, and would hold nothing; it is read as 0.04 grey levels, that is 0.4 % of 10/255, and as the
-same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. An image whose
-moved values all stand at 0 or 1 cannot reach the sphere and ends inside it. Where the clean image scores better than
-what the walk ended at, it is handed out (see `clean_candidate`), and its error is 0.
+10/255, the whole radius, and would constrain nothing; it is read as 0.04 grey levels, that is 0.4 % of 10/255, and as
+the same share of a smaller radius. The search ends inside, between rmse - precision and rmse, never above. An image
+whose moved values are all at 0 or 1 cannot reach the sphere and ends inside it. If the clean image scores better than
+the end of the walk, it is returned (see `clean_candidate`), and its error is 0.
 
-mode=benchmark is that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second on,
-and the error as an upper bound only: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the error
-cannot exceed 0.008, the bound of 10/255 is never met, and the walk is a short I-FGSM.
+mode=benchmark follows that code instead: from x, 8 sign steps of length lr, orthogonal to the gradient from the second
+step on, and the error only as an upper bound: while it is exceeded, d shrinks by 0.0005 sign(d). With lr = 0.001 the
+error cannot exceed 0.008, the bound of 10/255 is never met, and the walk is a short I-FGSM.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ Numbers = npt.NDArray[np.floating]
 
 @dataclass(frozen=True, kw_only=True)
 class MADC(Attack):
-    """Gradient ascent at a fixed mean squared error; `mode` is told above."""
+    """Gradient ascent at a fixed mean squared error; the module describes `mode`."""
 
     name = "madc"
     title = "MADC"
@@ -66,11 +66,11 @@ class MADC(Attack):
     iterations: int = 8
     """Number of steps; 8 in the benchmark."""
     step: float = 0.5
-    """Paper mode: length of a step whose gradient lies along the sphere, in radii of the sphere."""
+    """Paper mode: length of a step whose gradient is along the sphere, in radii of the sphere."""
     lr: float = 0.001
     """Benchmark mode: length of a sign step, in units of [0, 1]; 0.001 in the benchmark."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs; see the module."""
+    """Which variant of the method runs; see the module."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -81,17 +81,17 @@ class MADC(Attack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
+        """True in paper mode; the benchmark's code returns its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
     def queries_needed(self) -> int:
-        """One gradient for each step."""
+        """Count one gradient for each step."""
         return self.iterations
 
     @property
     def precision(self) -> float:
-        """What the search along the gradient of the MSE may leave of the radius, in units of [0, 1]."""
+        """Tolerance of the search along the gradient of the MSE below the radius, in units of [0, 1]."""
         return min(_PRECISION, _SHARE * self.rmse)
 
     def region(self, clean: Images, companions: Companions) -> MseRegion:
@@ -118,7 +118,7 @@ class MADC(Attack):
         return self.step * radius * orthogonal(gradient, difference) / np.where(norm > 0, norm, 1)
 
     def held(self, clean: Images, difference: Numbers) -> Images:
-        """Images clip(clean + s * difference), with s > 0 such that their error is `rmse` as nearly as can be.
+        """Return images clip(clean + s * difference), s > 0, with an error as close as possible to `rmse`.
 
         Args:
             clean: the centres, (N, 3, H, W).
@@ -133,7 +133,7 @@ class MADC(Attack):
             inside = error <= self.rmse
             low, reached = np.where(inside, probe, low), np.where(inside, error, reached)
             high = np.where(inside, high, probe)
-            # An image that is there stays there, so that it does not depend on the others of its batch.
+            # An image that has arrived stays put, so that it does not depend on the others of its batch.
             there = (self.rmse - reached <= self.precision) | (low >= _FARTHEST)
             if there.all():
                 break
@@ -149,7 +149,7 @@ class MADC(Attack):
         return images
 
     def _retreated(self, clean: Images, images: Images) -> Images:
-        # A step adds lr at most, so that this many ways back undo it; what the last leaves is the region's to cut.
+        # A step adds at most lr, so this many steps back undo it; the region cuts what the last one leaves.
         for _ in range(math.ceil(self.lr / _RETREAT)):
             beyond = root_mean_square(images, clean) > self.rmse
             if not beyond.any():
@@ -160,7 +160,7 @@ class MADC(Attack):
 
 
 def orthogonal(gradient: Gradients, difference: Numbers) -> Numbers:
-    """The part of a gradient along which the mean squared error does not change; all of it at the clean image."""
+    """Return the part of a gradient that leaves the mean squared error unchanged; all of it at the clean image."""
     square = _inner(difference, difference)
     share = _inner(gradient, difference) / np.where(square > 0, square, 1)
     return gradient - share * difference

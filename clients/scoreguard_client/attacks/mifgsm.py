@@ -19,7 +19,7 @@ from scoreguard_client.oracles.base import Gradients
 
 @dataclass(frozen=True, kw_only=True)
 class MIFGSM(SignedSteps):
-    """Momentum I-FGSM; `mode` changes the accumulation as above and the clipping as told in `signed_steps`."""
+    """Momentum I-FGSM; `mode` changes the accumulation as above and the clipping as `signed_steps` describes."""
 
     name = "mifgsm"
     title = "MI-FGSM"

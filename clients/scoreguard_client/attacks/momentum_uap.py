@@ -1,7 +1,7 @@
 """Momentum-UAP: a perturbation found by sign steps with momentum on random windows and flips of training images.
 
-How it is trained is told in `universal.momentum`, how it is applied in `attacks.universal`. It is trained at the bound
-at which it is meant to be applied, 10/255: the amplitude is 1.
+`universal.momentum` describes its training, `attacks.universal` its application. It is trained at the bound at which it
+is to be applied, 10/255: the amplitude is 1.
 """
 
 from __future__ import annotations
@@ -23,4 +23,4 @@ class MomentumUAP(UniversalAttack):
     kind = Kind.MOMENTUM
 
     amplitude: float = 1.0
-    """Factor of the perturbation; 1 = as it was trained."""
+    """Factor of the perturbation; 1 = as trained."""

@@ -1,12 +1,12 @@
-"""M-PGD: projected gradient ascent with momentum, steps that decay, and a derivative of rounding that sees thresholds.
+"""M-PGD: projected gradient ascent with momentum, decaying steps, and a derivative of rounding that sees thresholds.
 
     g_{t+1} = nu * g_t + grad Q(x_t) / ||grad Q(x_t)||_1
     x_{t+1} = Clip_{x, eps}(x_t + alpha_t * sign(g_{t+1})),  alpha_t = alpha (1 + cos(pi t / iterations)) / 2
 
 Momentum is that of MI-FGSM (Dong et al. 2018), the decay the cosine of Loshchilov and Hutter (2017). The first restart
-begins at the clean image, the others at random points of the ball, and the best of all steps is handed out. Behind a
-chain that rounds (`jpeg`, `quantise`) gradients take the cubic derivative of rounding unless `rounding` says otherwise;
-behind other chains that parameter changes nothing.
+begins at the clean image, the others at random points of the ball, and the best of all steps is returned. Behind a
+chain that rounds (`jpeg`, `quantise`) gradients use the cubic derivative of rounding unless `rounding` says otherwise;
+behind other chains that parameter has no effect.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class MPGD(RandomStarts):
     nu: float = 1.0
     """Share of the last direction that is kept."""
     rounding: Rounding = Rounding.CUBIC
-    """The derivative that the rounding of `jpeg` and `quantise` takes."""
+    """The derivative to use for the rounding in `jpeg` and `quantise`."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -58,7 +58,7 @@ class MPGD(RandomStarts):
         return super().run(session)
 
     def climb(self, session: Session) -> Best:
-        """Sign steps along the momentum."""
+        """Take sign steps along the momentum."""
         images = random_start(session, self.eps) if session.asked else session.clean
         best, direction = Best(session.clean), np.zeros_like(session.clean)
         for step in range(self.iterations):

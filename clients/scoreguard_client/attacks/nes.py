@@ -3,13 +3,13 @@
     g = 1 / (2 n sigma) * sum_i (Q(x + sigma u_i) - Q(x - sigma u_i)) u_i,  u_i ~ N(0, I)     (section 2.2)
     m = momentum * m + (1 - momentum) * g,  x = Clip_{x, eps}(x + step * sign(m))              (projected ascent)
 
-With n = 25 pairs (50 queries), sigma = 0.001 and step = 0.01. The momentum of 0.9 is that of the authors' code, whose
-search over step lengths for a wanted class has no meaning for a score and is left out.
+With n = 25 pairs (50 queries), sigma = 0.001 and step = 0.01. The momentum of 0.9 is from the authors' code, whose
+search over step lengths for a target class is meaningless for a score and is left out.
 
-The public benchmark's code differs, and `mode=benchmark` does what it does: u is one 3 x 32 x 32 tile repeated over
-the image, there is no momentum, and x = Clip(x + step * g / ||g||_2) with the norm over one tile, 20 pairs and
-step = 0.1. That code hands out the last image without knowing its score; here it is the best one asked about in both
-modes, and probes stay inside the budget (see `estimated_steps`).
+The public benchmark's code differs, and `mode=benchmark` follows it: u is one 3 x 32 x 32 tile repeated over the image,
+there is no momentum, and x = Clip(x + step * g / ||g||_2) with the norm over one tile, 20 pairs and step = 0.1. That
+code returns the last image without knowing its score; here both modes return the best image queried, and probes stay
+inside the budget (see `estimated_steps`).
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class NES(EstimatedSteps):
     momentum: float = 0.9
     """Share of the last direction that is kept, in [0, 1); paper mode only."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs."""
+    """Which variant of the method runs."""
 
     def __post_init__(self) -> None:
         fill_mode_defaults(self, self.mode, pairs=(25, 20), step=(0.01, 0.1))
@@ -60,7 +60,7 @@ class NES(EstimatedSteps):
         return self.sigma
 
     def probe(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Images:
-        """Normal numbers, or one tile of them repeated."""
+        """Draw normal numbers, or one tile of them repeated."""
         if self.mode is Mode.PAPER:
             return rng.standard_normal(shape, dtype=np.float32)
         _, height, width = shape
@@ -68,7 +68,7 @@ class NES(EstimatedSteps):
         return np.tile(tile, (1, -(-height // _TILE), -(-width // _TILE)))[:, :height, :width]
 
     def mover(self, clean: Images) -> Mover:
-        """Steps of the mode."""
+        """Create the mode's step function."""
         return self._normalised if self.mode is Mode.BENCHMARK else self._signed(np.zeros_like(clean))
 
     def _signed(self, direction: Gradients) -> Mover:
@@ -80,5 +80,5 @@ class NES(EstimatedSteps):
 
     def _normalised(self, images: Images, gradient: Gradients) -> Images:
         norm = np.sqrt(totals(gradient[:, :, :_TILE, :_TILE].astype(np.float64) ** 2))
-        # A zero estimate has no direction: it stays zero instead of becoming 0 / 0.
+        # A zero estimate has no direction: keep it zero instead of computing 0 / 0.
         return images + (self.step * gradient / np.where(norm > 0, norm, 1.0)).astype(np.float32)

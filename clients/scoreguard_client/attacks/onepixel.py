@@ -1,13 +1,13 @@
 """One pixel: a few pixels found by differential evolution (Su et al., IEEE TEVC 2019, arXiv 1710.08864).
 
 A candidate is (row, column, red, green, blue) for each of `pixels` pixels; a colour is one of 256 levels, and a
-position or a level is the whole part of its number. The variants of the evolution are told in `evolution`.
+position or a level is the integer part of its number. `evolution` describes the variants of the evolution.
 
-- paper: one pixel, 400 candidates, places uniform, colours from N(128, 127), cut to the borders. The paper runs 100
-  generations (40 400 queries); here it goes on until `queries` are used up.
+- paper: one pixel, 400 candidates, uniform positions, colours from N(128, 127), cut to the borders. The paper runs 100
+  generations (40 400 queries); here the search continues until `queries` are used up.
 - benchmark: 3 pixels, 300 candidates, and 10 generations = 3300 queries, the first of them about the clean image, so
-  that the last candidate is left out. Not repeated: that the whole image loses its
-  fraction of a level, and that the clean image's neighbour beyond the last row can be drawn.
+  the last candidate is left out. Not repeated: that the whole image loses its fraction of a level, and that the clean
+  image's neighbour beyond the last row can be drawn.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _GENES: Final = 5
 
 @dataclass(frozen=True, kw_only=True)
 class OnePixel(ScoreAttack):
-    """Differential evolution over places and colours; exactly `queries` questions about each image."""
+    """Differential evolution over positions and colours; exactly `queries` queries per image."""
 
     name = "onepixel"
     title = "One pixel"
@@ -43,13 +43,13 @@ class OnePixel(ScoreAttack):
     budget = "changed pixels ≤ pixels"
 
     queries: int = 0
-    """Calls about each image; 0 = the mode's own: 10 000 (as all attacks by scores), or the benchmark's 3300."""
+    """Calls per image; 0 = the mode's own: 10 000 (as all score-based attacks), or the benchmark's 3300."""
     pixels: int = 0
-    """Most pixels that change; 0 = the mode's own: 1 in the paper, 3 in the benchmark."""
+    """Maximum number of changed pixels; 0 = the mode's own: 1 in the paper, 3 in the benchmark."""
     population: int = 0
     """Candidates in a generation, at least 4; 0 = the mode's own: 400 in the paper, 300 in the benchmark."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs."""
+    """Which variant of the method runs."""
 
     def __post_init__(self) -> None:
         fill_mode_defaults(self, self.mode, queries=(10_000, 3300), pixels=(1, 3), population=(400, 300))
@@ -63,7 +63,7 @@ class OnePixel(ScoreAttack):
         return SparseRegion(clean=clean, pixels=self.pixels)
 
     def run(self, session: Session) -> SearchResult:
-        """Let each image's candidates evolve."""
+        """Evolve each image's candidates."""
         best, evolutions = BestSeen(session), [self._start(rng, session.clean.shape) for rng in session.rngs]
         trials = [evolution.members for evolution in evolutions]
         while True:
@@ -85,7 +85,7 @@ class OnePixel(ScoreAttack):
 
 
 def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitness:
-    """The objective of each image's candidates, (N, P); minus infinity for those that no question was left for."""
+    """Query the objective of each image's candidates, (N, P); minus infinity if no query is left for one."""
     fitness = np.full((len(trials), len(trials[0])), -np.inf)
     for index in range(fitness.shape[1]):
         if not session.left:
@@ -96,7 +96,7 @@ def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitne
 
 
 def painted(clean: Images, candidates: Sequence[Members]) -> Images:
-    """The clean images, each with the pixels of its candidate."""
+    """Copy the clean images, each with the pixels of its candidate."""
     images = clean.copy()
     for image, candidate in zip(images, candidates, strict=True):
         genes = candidate.reshape(-1, _GENES)

@@ -1,6 +1,6 @@
 """Optimized-UAP: a perturbation found by Adam on training images (Shumitskaya et al., BMVC 2022).
 
-How it is trained is told in `universal.optimized`, how it is applied in `attacks.universal`.
+`universal.optimized` describes its training, `attacks.universal` its application.
 """
 
 from __future__ import annotations

@@ -1,20 +1,20 @@
 """Patch: random search for a square patch, Sparse-RS (Croce et al., AAAI 2022, arXiv 2006.12834).
 
-Needs scores only. The patch holds 0 or 1 in each channel of each pixel, and starts as 1000 squares of random colours
-laid over each other at a random place. Then each question changes one thing, kept where the score rose:
+It needs scores only. The patch holds 0 or 1 in each channel of each pixel, and starts as 1000 overlapping squares of
+random colours at a random position. Then each query changes one thing, which is kept if the score rises:
 
-- the place, at every `period`-th question: a shift of up to 0.75 (1 - t / queries) of the image's height or width
+- the position, at every `period`-th query: a shift of up to 0.75 (1 - t / queries) of the image's height or width
   along each axis, cut to the image;
-- the pattern, at the others: a square of side max(1, floor(sqrt(p) * side)), p falling as told in `halvings`, becomes
-  0 or 1 in each channel; a square of one pixel takes another colour, and in the second half of the questions
-  with such squares one channel of it is turned over.
+- the pattern, at the others: a square of side max(1, floor(sqrt(p) * side)), p falling as in `halvings`, becomes
+  0 or 1 in each channel; a square of one pixel takes another colour, and in the second half of the queries with such
+  squares one channel of it is flipped.
 
-- paper: 20 x 20 pixels, p_init = 0.4, one place for four patterns.
-- benchmark: 13 x 13 pixels, p_init = 0.8, the place at every fourth question. Not repeated from that code: the last
-  row and column that a patch never starts from, the failure where the patch is as large as the image.
+- paper: 20 x 20 pixels, p_init = 0.4, one position for four patterns.
+- benchmark: 13 x 13 pixels, p_init = 0.8, the position at every fourth query. Not repeated from that code: that a
+  patch never starts from the last row and column, and the failure if the patch is as large as the image.
 
-A patch covers what it lies on and may cost score: where no question found a better image than the clean one, whose
-score is the first question, the clean one is handed out.
+A patch hides what it covers and may lower the score: if no query finds a better image than the clean one, which is
+scored by the first query, the clean one is returned.
 
 On an image smaller than the patch, the patch shrinks to its shorter side. One that fills the image never moves.
 """
@@ -53,10 +53,10 @@ class Patch:
     pattern: Images
     """(3, s, s), 0 or 1."""
     place: Place
-    """Where it lies."""
+    """Its position."""
 
     def on(self, image: Images) -> Images:
-        """A copy of an image (3, H, W) with the patch on it."""
+        """Copy an image (3, H, W) and put the patch on it."""
         patched, (top, left), side = image.copy(), self.place, self.pattern.shape[1]
         patched[:, top : top + side, left : left + side] = self.pattern
         return patched
@@ -64,7 +64,7 @@ class Patch:
 
 @dataclass(frozen=True, kw_only=True)
 class PatchRS(ScoreAttack):
-    """Random search over place and pattern; exactly `queries` questions about each image."""
+    """Random search over position and pattern; exactly `queries` queries per image."""
 
     name = "patch-rs"
     title = "Sparse-RS patch"
@@ -77,9 +77,9 @@ class PatchRS(ScoreAttack):
     p_init: float = 0
     """First share of the patch that one change covers, in (0, 1]; 0 = the mode's own: 0.4 or 0.8."""
     period: int = 0
-    """The place changes at every so many-th question, at least 2; 0 = the mode's own: 5 or 4."""
+    """The position changes at every `period`-th query; at least 2; 0 = the mode's own: 5 or 4."""
     mode: Mode = Mode.PAPER
-    """Whose numbers run."""
+    """Whose values apply."""
 
     def __post_init__(self) -> None:
         fill_mode_defaults(self, self.mode, side=(20, 13), p_init=(0.4, 0.8), period=(5, 4))
@@ -90,7 +90,7 @@ class PatchRS(ScoreAttack):
 
     @property
     def pixels(self) -> int:
-        """Most pixels that change: the area of the patch."""
+        """Maximum number of changed pixels: the area of the patch."""
         return self.side**2
 
     def region(self, clean: Images, companions: Companions) -> SparseRegion:
@@ -105,7 +105,7 @@ class PatchRS(ScoreAttack):
         first = _laid(patches, session.clean)
         walk.update(first, best.ask(first))
         while session.left:
-            done = session.asked - 1  # The clean image's question is none of the search's.
+            done = session.asked - 1  # The clean image's query is not part of the search.
             query = self.queries * done // (done + session.left)
             trials = [self._changed(rng, patch, query, size) for rng, patch in zip(session.rngs, patches, strict=True)]
             images = _laid(trials, session.clean)
@@ -114,16 +114,16 @@ class PatchRS(ScoreAttack):
         return best.found
 
     def change(self, query: int, side: int) -> int:
-        """Side of the square that one change of a pattern covers, in pixels.
+        """Return the side of the square that one change of a pattern covers, in pixels.
 
         Args:
-            query: number of the question, from 0.
+            query: number of the query, from 0.
             side: of the patch.
         """
         return max(int(math.sqrt(halved(self.p_init, query, self.queries)) * side), 1)
 
     def one_channel_from(self, side: int) -> int:
-        """The question from which a change turns one channel of one pixel over; `queries` = never."""
+        """Return the query from which a change flips one channel of one pixel; `queries` = never."""
         return _one_channel_from(self, side)
 
     def _changed(self, rng: np.random.Generator, patch: Patch, query: int, size: tuple[int, ...]) -> Patch:
@@ -171,7 +171,7 @@ def _colour(rng: np.random.Generator) -> Images:
 
 
 def _other_colour(rng: np.random.Generator, old: Images) -> Images:
-    """One of the seven other colours, each as likely."""
+    """Draw one of the seven other colours, with equal probability."""
     bits = int((old.ravel() * (1, 2, 4)).sum())
     other = (bits + rng.integers(1, 8)) % 8
     return (other >> np.arange(_CHANNELS) & 1).reshape(_CHANNELS, 1, 1).astype(np.float32)

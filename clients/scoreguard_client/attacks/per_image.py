@@ -1,8 +1,8 @@
-"""Arithmetic that is done image by image, so that the last bit of a result does not depend on the batch.
+"""Arithmetic done image by image, so that the last bit of a result does not depend on the batch.
 
-numpy adds a batch up in an order that its shape decides, BLAS multiplies in blocks, and torch's vector kernels round
-the values at the end of an array in another way than those before. Sums, convolutions and Adam therefore see one image
-at a time; what is done element by element with a single rounding may see the batch.
+numpy sums a batch in an order that depends on its shape, BLAS multiplies in blocks, and torch's vector kernels round
+the values at the end of an array differently from those before. Sums, convolutions and Adam therefore see one image at
+a time; element-wise operations with a single rounding may see the batch.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 
 def totals(values: npt.NDArray[Any]) -> Totals:
-    """The sum of each image's values (N, 3, H, W) in float64."""
+    """Sum each image's values (N, 3, H, W) in float64."""
     sums = [np.ascontiguousarray(image).sum(dtype=np.float64) for image in values]
     return np.array(sums, dtype=np.float64).reshape(-1, 1, 1, 1)
 
 
 def each(function: Callable[..., npt.NDArray[_Number]], *batches: npt.NDArray[Any]) -> npt.NDArray[_Number]:
-    """A function of batches of one image, applied to every image of batches (N, ...)."""
+    """Apply a function of one-image batches to every image of batches (N, ...)."""
     parts = zip(*batches, strict=True)
     return np.concatenate([function(*(np.ascontiguousarray(part[None]) for part in images)) for images in parts])

@@ -2,8 +2,8 @@
 
     x_0 = Clip_{x, eps}(x + U(-eps, eps)),  x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(grad Q(x_t)))
 
-alpha = 2.5 * eps / iterations unless it is given: the paper's choice where it varies eps (100 steps of 2.5 eps / 100),
-with which an image can cross the whole ball and still settle. What is handed out is told in `random_starts`.
+alpha = 2.5 * eps / iterations unless given: the paper's choice when it varies eps (100 steps of 2.5 eps / 100), with
+which an image can cross the whole ball and still settle. `random_starts` describes which image is returned.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _REACH: Final = 2.5
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(RandomStarts):
-    """Sign steps from random starts. The benchmark has no PGD, so that there is one mode only."""
+    """Sign steps from random starts. The benchmark has no PGD, so there is only one mode."""
 
     name = "pgd"
     title = "PGD"
@@ -42,11 +42,11 @@ class PGD(RandomStarts):
 
     @property
     def step(self) -> float:
-        """The length of one step that runs."""
+        """Length of one step."""
         return self.alpha or _REACH * self.eps / self.iterations
 
     def climb(self, session: Session) -> Best:
-        """Sign steps of one length."""
+        """Take sign steps of fixed length."""
         best, images = Best(session.clean), random_start(session, self.eps)
         for _ in range(self.iterations):
             objective, gradient = session.value_and_gradient(images)

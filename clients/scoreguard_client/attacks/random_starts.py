@@ -1,9 +1,9 @@
-"""The family of attacks that climb from random points of the ball: what PGD and APGD share.
+"""Base of the attacks that climb from random points of the ball: PGD and APGD.
 
-The best image of all steps of all restarts is handed out, for each image of the batch by itself, or the clean one
-where none is better. A step's score comes with its gradient, so that only the last image of a restart costs a
-question of its own. The base then asks again about what is handed out: behind a random defence the highest of many
-noisy answers is too high, and the record should not hold it.
+The best image of all steps of all restarts is returned, separately for each image of the batch, or the clean one if
+none is better. A step's score comes with its gradient, so only the last image of a restart costs a separate query. The
+base then queries the returned image again: behind a random defence the highest of many noisy answers is too high to
+record.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ class RandomStarts(LInfAttack):
 
     @property
     def queries_needed(self) -> int:
-        """In each restart one gradient for each step, and the score of its last image."""
+        """Count, for each restart, one gradient per step and the score of its last image."""
         return self.restarts * (self.iterations + 1)
 
     @abstractmethod
     def climb(self, session: Session) -> Best:
-        """Climb from one random start; asks `iterations` gradients and one score."""
+        """Climb from one random start, with `iterations` gradients and one score."""
 
     def run(self, session: Session) -> SearchResult:
         """Climb from every start."""
@@ -55,6 +55,6 @@ class RandomStarts(LInfAttack):
 
 
 def random_start(session: Session, eps: float) -> Images:
-    """A point of each image's ball, uniform in every value before it is cut to [0, 1]."""
+    """Draw a point of each image's ball, uniform in every value before it is cut to [0, 1]."""
     noise = np.stack([rng.uniform(-eps, eps, session.clean.shape[1:]) for rng in session.rngs])
     return session.region.clip((session.clean + noise).astype(np.float32))

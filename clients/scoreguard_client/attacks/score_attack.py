@@ -1,4 +1,4 @@
-"""Attacks that see scores only: the public endpoint is all that they need."""
+"""Attacks that need scores only, as the public endpoint serves them."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from scoreguard_client.attacks.base import Attack, Needs
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreAttack(Attack):
-    """A search with a fixed number of calls; each draw of a random defence and each call sent again is one.
+    """A search with a fixed number of calls; each draw of a random defence and each resent call counts as one.
 
-    The first call is about the clean image, so that no search ends below it; a budget of one call ends there. `run`
-    asks only while `session.left` is above 0, and hands out images whose objective it knows.
+    The first call scores the clean image, so no search ends below it; a budget of one call ends there. `run` queries
+    only while `session.left` is above 0, and returns images whose objective it knows.
     """
 
     needs = Needs.SCORES
 
     queries: int = 10_000
-    """Calls about each image; 10 000 in the benchmark (arXiv 2408.01541)."""
+    """Calls per image; 10 000 in the benchmark (arXiv 2408.01541)."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -26,7 +26,7 @@ class ScoreAttack(Attack):
 
     @property
     def queries_needed(self) -> int:
-        """The budget, used up."""
+        """The whole budget."""
         return self.queries
 
     @property

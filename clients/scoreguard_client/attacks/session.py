@@ -29,22 +29,22 @@ Counts = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How often an attack may ask."""
+    """How many queries an attack may make."""
 
     questions: int
-    """Questions that it declares; one more is a bug of the attack."""
+    """Queries that it declares; one more is a bug in the attack."""
     calls: int | None = None
-    """Calls that it may spend on each image; None = as many as its questions cost."""
+    """Calls that it may spend on each image; None = as many as its queries cost."""
     kept: int = 0
-    """Questions of these that the search leaves for what is asked about its result, see `Session.release`."""
+    """Queries among these reserved for the search's result, see `Session.release`."""
 
 
 class Session:
     """What an attack's `run` works with.
 
-    The objective is what the attack raises: the score, negated where a low score means high quality, and negated again
-    where the attack lowers quality. A question about a batch costs each image one call, or one for each draw of a
-    random defence, and one more for each time that the call had to be sent again.
+    The objective is what the attack raises: the score, negated if a low score means high quality, and negated again if
+    the attack lowers quality. A query about a batch costs each image one call, or one for each draw of a random
+    defence, and one more each time the call is resent.
     """
 
     def __init__(
@@ -52,31 +52,31 @@ class Session:
     ) -> None:
         self.region = region
         self.oracle = oracle
-        """Who answers; an attack made of others hands it on to them."""
+        """The oracle; an attack composed of others passes it on to them."""
         self.seeds = tuple(seeds)
         """One for each image."""
         self.rngs = tuple(np.random.default_rng(seed) for seed in seeds)
         """One generator for each image, so that an image's attack does not depend on its batch."""
         self.calls: Counts = np.zeros(len(region.clean), dtype=np.int64)
-        """Calls so far about each image, (N,)."""
+        """Calls so far for each image, (N,)."""
         self.trace: list[Scores] = []
-        """The scores in the order of the questions, each (N,), in the metric's own units."""
+        """The scores in query order, each (N,), in the metric's own units."""
         self.asked = 0
-        """Questions so far."""
+        """Queries so far."""
         self.clean_objective: Scores | None = None
-        """The objective of the clean images, (N,), where a question was about exactly them; the first answer."""
+        """The objective of the clean images, (N,): the first answer to a query about exactly them, if any."""
         self._kept, self._absorbed = limits.kept, 0
         self._name, self._limits, self._sign = name, limits, sign
 
     def take_rounding(self, rounding: Rounding) -> None:
-        """Let gradients take another derivative of rounding, where the chain rounds and the oracle has a choice."""
+        """Use another derivative of rounding for gradients, if the chain rounds and the oracle has a choice."""
         if any_rounds(self.oracle.facts.chain) and isinstance(self.oracle, RoundingOracle):
             self.oracle = self.oracle.with_rounding(rounding)
 
     def take_draws(self) -> None:
-        """Let questions average over as many draws as the spread of the gradient asks for, where nobody chose a number.
+        """Average queries over as many draws as the spread of the gradient requires, unless the caller chose a number.
 
-        The draws are each image's own; the single ones that the spread is measured on count as calls.
+        Each image has its own draws; the single draws that measure the spread count as calls.
         """
         facts = self.oracle.facts
         if facts.random and facts.calls_per_question == 1 and isinstance(self.oracle, DrawingOracle):
@@ -91,12 +91,12 @@ class Session:
 
     @property
     def span(self) -> float:
-        """Width of the metric's declared range: the scale of the objective beside another loss."""
+        """Width of the metric's declared range: the scale of the objective relative to another loss."""
         return self.oracle.facts.span
 
     @property
     def left(self) -> int:
-        """Questions that may still be asked: an attack whose budget counts calls stops at 0."""
+        """Queries left; an attack whose budget counts calls stops at 0."""
         left = self._limits.questions + self._absorbed - self.asked
         if self._limits.calls is not None:
             calls = self._limits.calls - int(self.calls.max(initial=0))
@@ -104,21 +104,21 @@ class Session:
         return left if self._kept == 0 else max(left - self._kept, 0)
 
     def release(self) -> None:
-        """Give back the questions that were kept for the end."""
+        """Release the queries that were reserved for the end."""
         self._kept = 0
 
     def objective(self, images: Images) -> Scores:
-        """The objective of each image, (N,)."""
+        """Query the objective of each image, (N,)."""
         self._ask()
         scores = self._oracle_scores(images)
         return self._remembered(images, self._sign * self._keep(scores))
 
     def gradient(self, images: Images) -> Gradients:
-        """Derivative of the objective with respect to each image, (N, 3, H, W)."""
+        """Query the derivative of the objective with respect to each image, (N, 3, H, W)."""
         return self.value_and_gradient(images)[1]
 
     def value_and_gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """The objective (N,) and its derivative (N, 3, H, W); one question."""
+        """Query the objective (N,) and its derivative (N, 3, H, W); one query."""
         if not isinstance(self.oracle, GradientOracle):
             raise OracleMismatchError(self._name)
         self._ask()
@@ -129,11 +129,11 @@ class Session:
         return self._remembered(images, self._sign * kept), np.float32(self._sign) * gradients
 
     def absorb(self, calls: Counts, trace: Scores) -> None:
-        """Add what another attack has asked on behalf of this one; its questions are held by its own budget.
+        """Add the calls that another attack made on behalf of this one; its own budget limits its queries.
 
         Args:
-            calls: calls about each image, (N,).
-            trace: its scores, (questions, N).
+            calls: calls for each image, (N,).
+            trace: its scores, (queries, N).
         """
         self.calls = self.calls + calls
         self.asked += len(trace)

@@ -1,14 +1,14 @@
-"""The family of iterated sign attacks: what I-FGSM and MI-FGSM share.
+"""Base of the iterated sign attacks: I-FGSM and MI-FGSM.
 
 The two modes differ in what is clipped between steps.
 
 - paper: the image itself is carried, x_{t+1} = Clip_{x, eps}(x_t + alpha * sign(d_t)), where Clip cuts to the eps
   ball and to [0, 1] at once (Kurakin et al. 2017, section 2.2).
 - benchmark: a perturbation p is carried and cut to the eps ball only. The metric sees clip(x + p, 0, 1), and the
-  gradient passes that clip straight through, as if it were not there. A pixel that is driven beyond 0 or 1 keeps its
-  excess and needs as many steps to come back; the image handed out is clip(x + p, 0, 1) too.
+  gradient passes straight through that clip. A pixel that is driven beyond 0 or 1 keeps its excess and needs as many
+  steps to come back; the returned image is also clip(x + p, 0, 1).
 
-Both hand out where the walk ends; in paper mode the clean image where that scores better (see `clean_candidate`).
+Both return the last image; paper mode returns the clean image if that scores better (see `clean_candidate`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class SignedSteps(LInfAttack):
     iterations: int = 10
     """Number of steps; 10 in the benchmark, where alpha * iterations = eps."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs; see the module."""
+    """Which variant of the method runs; see the module."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -44,22 +44,22 @@ class SignedSteps(LInfAttack):
 
     @property
     def keeps_clean(self) -> bool:
-        """In paper mode; the benchmark's code hands out its last image, which may be worse than the clean one."""
+        """True in paper mode; the benchmark's code returns its last image, which may be worse than the clean one."""
         return self.mode is Mode.PAPER
 
     @property
     def queries_needed(self) -> int:
-        """One gradient for each step."""
+        """Count one gradient for each step."""
         return self.iterations
 
     def asked_at(self, images: Images, direction: Gradients) -> Images:
-        """Where the gradient is asked, in [0, 1]: at the images themselves, unless a method looks ahead."""
+        """Points in [0, 1] at which the gradient is queried: the images themselves, unless a method looks ahead."""
         del direction
         return images
 
     @abstractmethod
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
-        """The next direction from the last one and the new gradient."""
+        """Compute the next direction from the last one and the new gradient."""
 
     def run(self, session: Session) -> SearchResult:
         """Walk."""

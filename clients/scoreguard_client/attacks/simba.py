@@ -1,15 +1,15 @@
 """SimBA: coordinate search in an orthonormal basis (Guo et al., ICML 2019, arXiv 1905.07121, algorithm 1).
 
-Takes the directions q of a basis Q in random order, without replacement, and tries x + step * q, then x - step * q; the
-first that raises the score is kept. `basis=pixel` (SimBA) takes single channels of single pixels; `basis=dct`
-(SimBA-DCT) takes the cosine waves of the whole image whose frequencies are the lowest eighth in height and in width,
+It takes the directions q of a basis Q in random order, without replacement, and tries x + step * q, then x - step * q;
+the first that raises the score is kept. `basis=pixel` (SimBA) uses single channels of single pixels; `basis=dct`
+(SimBA-DCT) uses the cosine waves of the whole image whose frequencies are the lowest eighth in height and in width,
 
     q_{c,u,v}[c, i, j] = a_u cos(pi (2 i + 1) u / 2H) b_v cos(pi (2 j + 1) v / 2W),  of length 1.
 
-The paper bounds nothing but the number of steps: after T of them ||x' - x||_2 <= sqrt(T) step. `eps` bounds each
-element besides: a trial is cut to the L-infinity ball, and the cut image is carried; eps = 1 is no bound. A trial
-that the cut leaves as it was is not asked about. When all directions have been tried, they are taken again in a new
-order. The public benchmark has no SimBA, so there is one mode.
+The paper bounds only the number of steps: after T of them ||x' - x||_2 <= sqrt(T) step. `eps` also bounds each element:
+a trial is cut to the L-infinity ball, and the cut image is carried; eps = 1 is no bound. A trial that the cut leaves
+unchanged is not queried. When all directions have been tried, they are tried again in a new order. The public benchmark
+has no SimBA, so there is only one mode.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
 _SKIPS: Final = 100
-"""Trials in a row that may be passed over because they change nothing."""
+"""Trials in a row that may be skipped because they change nothing."""
 
 Shape = tuple[int, ...]
 
 
 class Basis(StrEnum):
-    """Where the directions come from."""
+    """Source of the directions."""
 
     DCT = "dct"
     """Low frequencies of the discrete cosine transform: SimBA-DCT."""
@@ -48,7 +48,7 @@ class Basis(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class SimBA(ScoreAttack, LInfAttack):
-    """One direction at a time, there or back; exactly `queries` questions about each image."""
+    """One direction at a time, forwards or backwards; exactly `queries` queries per image."""
 
     name = "simba"
     title = "SimBA"
@@ -59,7 +59,7 @@ class SimBA(ScoreAttack, LInfAttack):
     eps: float = 1.0
     """Radius of the L-infinity ball, in units of [0, 1]; 1 = no bound, as in the paper."""
     basis: Basis = Basis.DCT
-    """Where the directions come from."""
+    """Source of the directions."""
     step: float = 0.2
     """Length of a step in L2, in units of [0, 1]; 0.2 in the paper."""
     frequencies: float = 1 / 8
@@ -87,7 +87,7 @@ class SimBA(ScoreAttack, LInfAttack):
         return (shape[0], *(math.ceil(share * side) for side in shape[1:]))
 
     def unit(self, index: int, shape: Shape) -> Images:
-        """One of the directions, as an image (3, H, W) of length 1."""
+        """Return one of the directions, as an image (3, H, W) of length 1."""
         channel, row, column = np.unravel_index(index, self.sizes(shape))
         waves = _cosine if self.basis is Basis.DCT else _spike
         direction = np.zeros(shape, dtype=np.float32)
@@ -106,14 +106,14 @@ class SimBA(ScoreAttack, LInfAttack):
 
 
 class _Walk:
-    """Where one image stands in its directions."""
+    """Progress of one image through its directions."""
 
     def __init__(self, rng: np.random.Generator, directions: int) -> None:
         self._order = _rounds(rng, directions)
         self.index, self.sign = next(self._order), 1
 
     def turn(self, *, better: bool) -> None:
-        """Try the other way after a failure of the first, else the next direction."""
+        """Try the opposite sign if the first failed, else the next direction."""
         if better or self.sign < 0:
             self.index, self.sign = next(self._order), 1
         else:

@@ -3,9 +3,9 @@
     g = 1 / (2 n delta) * sum_i (Q(x + delta v_i) - Q(x - delta v_i)) v_i,  v_i uniform in {-1, +1}^D
     x = Clip_{x, eps}(Adam(x, g))
 
-With delta = 0.01 and Adam's step 0.01. The paper takes up to 8192 probes a step; 64 pairs (128 probes) are the default
-of the authors' published code and what a budget of 10 000 queries allows. Starts at the clean image. The public
-benchmark has no SPSA, so there is one mode.
+With delta = 0.01 and Adam's step 0.01. The paper takes up to 8192 probes per step; 64 pairs (128 probes) are the
+default of the authors' published code and what a budget of 10 000 queries allows. It starts at the clean image. The
+public benchmark has no SPSA, so there is only one mode.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scoreguard_client.oracles.base import Gradients, Images
 
 @dataclass(frozen=True, kw_only=True)
 class SPSA(EstimatedSteps):
-    """Rademacher probes and Adam; Adam is torch's, so that this attack needs the `attacks` extra."""
+    """Rademacher probes and Adam; Adam is torch's, so this attack needs the `attacks` extra."""
 
     name = "spsa"
     title = "SPSA"
@@ -45,11 +45,11 @@ class SPSA(EstimatedSteps):
         return self.delta
 
     def probe(self, rng: np.random.Generator, shape: tuple[int, ...]) -> Images:
-        """Signs, each +1 or -1 with even chance."""
+        """Draw signs, each +1 or -1 with equal probability."""
         return (2 * rng.integers(0, 2, shape, dtype=np.int8) - 1).astype(np.float32)
 
     def mover(self, clean: Images) -> Mover:
-        """Adam on the images, its moments kept from step to step."""
+        """Create Adam on the images, with moments kept from step to step."""
         torch = require_torch("the attack spsa")
         # A tensor for each image: see `per_image`.
         leaves = [torch.from_numpy(leaf.copy()) for leaf in clean]

@@ -1,16 +1,16 @@
 """Square Attack: random search with squares (Andriushchenko et al., ECCV 2020, arXiv 1912.00049, algorithms 1 and 2).
 
-Needs scores only. Starts from vertical stripes of one pixel's width, each channel of each stripe at +eps or -eps. Then,
-for every query, one square of side round(sqrt(p * H * W)) is set to +eps or -eps in each channel, and kept where the
-score rose. p falls from p_init by halves at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and
-the schedule scales with the number of queries (section 3.2).
+It needs scores only and starts from vertical stripes one pixel wide, each channel of each stripe at +eps or -eps. Then,
+for every query, one square of side round(sqrt(p * H * W)) is set to +eps or -eps in each channel, and kept if the score
+rises. p starts at p_init and halves at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 of 10 000 queries, and the
+schedule scales with the number of queries (section 3.2).
 
 Not repeated from the public benchmark's code: squares limited to the top left 256 x 256 pixels, failure on smaller
-images, no seed, one image at a time. That code has no stripes either and starts from the clean image:
+images, no seed, one image at a time. That code also has no stripes and starts from the clean image:
 `mode=benchmark` does that, with everything else as in the paper.
 
-The stripes of the start cost score that a few hundred squares do not win back on many metrics. Either mode therefore
-hands out the clean image where the search found nothing better; its score is the first of the queries.
+The initial stripes lower the score, and on many metrics a few hundred squares do not recover the loss. Either mode
+therefore returns the clean image if the search found nothing better; its score is the first of the queries.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _CHANNELS: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class Square(ScoreAttack, LInfAttack):
-    """Random search with squares; exactly `queries` questions about each image."""
+    """Random search with squares; exactly `queries` queries per image."""
 
     name = "square"
     title = "Square"
@@ -60,18 +60,18 @@ class Square(ScoreAttack, LInfAttack):
         best = BestSeen(session)
         walk: Best = BestSeen(session)
         if self.mode is Mode.PAPER:
-            # The walk goes on from the stripes, as published, even where the clean image is better.
+            # The search continues from the stripes, as published, even if the clean image is better.
             walk = Best(_stripes(session, ball))
             walk.update(walk.images, best.ask(walk.images))
         while session.left:
-            done = session.asked - 1  # The clean image's question is none of the search's.
+            done = session.asked - 1  # The clean image's query is not part of the search.
             side = self.side(self.queries * done // (done + session.left), *session.clean.shape[2:])
             candidate = _with_squares(session, ball, walk.images, side)
             walk.update(candidate, best.ask(candidate))
         return best.found
 
     def side(self, query: int, height: int, width: int) -> int:
-        """Side of the square for a query, in pixels; between 1 and the shorter side of the image."""
+        """Return the side of the square for a query, in pixels; between 1 and the shorter side of the image."""
         share = halved(self.p_init, query, self.queries)
         return min(max(round(math.sqrt(share * height * width)), 1), height, width)
 

@@ -1,20 +1,20 @@
-"""SSAH: changes are kept out of the low frequencies (Luo et al., CVPR 2022, arXiv 2203.05151).
+"""SSAH: keeps changes out of the low frequencies (Luo et al., CVPR 2022, arXiv 2203.05151).
 
     min  J(x') + lambda_lf * SmoothL1(phi(x'), phi(x)), summed over all values of an image
 
 phi keeps the low frequencies: the Haar wavelet transform without its three high bands, transformed back, which sets
 each block of 2 x 2 pixels to its mean. Images of odd size get a row or column of zeros first, and lose it again.
 
-J = 1 - Q / range stands in both modes where the paper has its loss on features. That loss pushes an image's features
-away from its own and towards those of another image of the batch; a metric has one number per image and no classes
-that features could change between, and an image's result would depend on its batch.
+In both modes J = 1 - Q / range replaces the paper's loss on features. That loss pushes an image's features away from
+its own and towards those of another image of the batch; a metric has one number per image and no classes between which
+features could change, and an image's result would depend on its batch.
 
-- paper: the variable is m with x' = (tanh(m) + 1) / 2, so that no clipping is needed; 150 steps.
+- paper: the variable is m with x' = (tanh(m) + 1) / 2, so no clipping is needed; 150 steps.
 - benchmark: the variable is the image itself, cut to [0, 1] after each step; 10 steps.
 
-The last image is handed out; in paper mode the clean one where it scores better.
+The last image is returned; in paper mode the clean one if it scores better.
 
-The public code of the benchmark shows the metric the padded image; here the metric sees the image as it is.
+The public code of the benchmark passes the padded image to the metric; here the metric sees the image without padding.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from scoreguard_client.attacks.session import Session
 from scoreguard_client.oracles.base import Images
 
 _MARGIN: Final = 3e-7
-"""What keeps m finite at 0 and 1, as in the authors' code."""
+"""Margin that keeps m finite at 0 and 1, as in the authors' code."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +48,7 @@ class SSAH(AdamSteps):
     )
 
     lambda_lf: float = 0.1
-    """Weight of the low frequencies beside J; 0.1 in the paper and in the benchmark."""
+    """Weight of the low frequencies relative to J; 0.1 in the paper and in the benchmark."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,7 +91,7 @@ def _joined(images: list[Any]) -> Images:
 
 
 def low_frequencies(images: Any) -> Any:
-    """The phi of a batch of tensors (N, 3, H, W); odd sizes come back with their row or column of padding."""
+    """Compute phi of a batch of tensors (N, 3, H, W); odd sizes keep their row or column of padding."""
     functional = require_torch("the attack ssah").nn.functional
     height, width = images.shape[2:]
     means = functional.avg_pool2d(functional.pad(images, (0, width % 2, 0, height % 2)), 2)

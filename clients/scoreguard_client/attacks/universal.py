@@ -1,10 +1,10 @@
-"""The family of universal attacks: a perturbation that was trained on other images is added as it is.
+"""Base of the universal attacks: a perturbation trained on other images is added unchanged.
 
     x' = clip(x + amplitude * tile(u), 0, 1)
 
 u is repeated from the top left corner and cut to the image's size. The study takes the amplitudes 0.2, 0.4 and 0.8.
-Its public code scores x + amplitude * u without the cut to [0, 1]; images here are always images, as in the later
-code of the same group (arXiv 2408.01541). The two readings of the training are the file's, not the attack's.
+Its public code scores x + amplitude * u without the cut to [0, 1]; here values stay in [0, 1], as in the later code of
+the same group (arXiv 2408.01541). The mode of the training belongs to the file, not to the attack.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _DIGEST: Final = re.compile(r"(?:[0-9a-f]{64})?\Z")
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalAttack(Attack):
-    """One trained perturbation for all images; the metric is not asked until the images are made."""
+    """One trained perturbation for all images; the metric is not queried until the images are made."""
 
     needs = Needs.TRAINING
     budget = "L∞ ≤ amplitude x largest value"
@@ -56,15 +56,15 @@ class UniversalAttack(Attack):
 
     @classmethod
     def sample(cls) -> Self:
-        """One whose file is not there."""
+        """Create an instance whose file does not exist."""
         return cls(file="-")
 
     @cached_property
     def perturbation(self) -> UniversalPerturbation:
-        """What is added, read once.
+        """The perturbation to add, read once.
 
         Raises:
-            PerturbationError: the file is missing, damaged, another than the digest says, or of another training.
+            PerturbationError: the file is missing, damaged, does not match the digest, or is of another training.
         """
         found = load_perturbation(Path(self.file), self.digest)
         if found.recipe is not None:
@@ -79,16 +79,16 @@ class UniversalAttack(Attack):
 
     @property
     def keeps_clean(self) -> bool:
-        """No: the metric is not asked, and a perturbation may lower the score of an image."""
+        """False: the metric is not queried, and a perturbation may lower the score of an image."""
         return False
 
     @property
     def queries_needed(self) -> int:
-        """None: nothing is asked about the image."""
+        """Zero: the image is never queried."""
         return 0
 
     def pinned(self) -> Self:
-        """The same attack with the digest of its file.
+        """Return the same attack with the digest of its file.
 
         Raises:
             PerturbationError: the file cannot be used.
@@ -101,7 +101,7 @@ class UniversalAttack(Attack):
         return ball_around(clean, self.eps)
 
     def run(self, session: Session) -> SearchResult:
-        """Add it."""
+        """Add the perturbation."""
         added = np.float32(self.amplitude) * tiled(self.perturbation.values, *session.clean.shape[2:])
         return SearchResult(images=session.region.clip(session.clean + added))  # pyright: ignore[reportArgumentType]
 

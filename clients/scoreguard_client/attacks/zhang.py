@@ -5,17 +5,17 @@
 D is 1 - SSIM, LPIPS or DISTS: one attack for each.
 
 - paper: the authors' code. The start is the clean image plus noise of -1/255, 0 or 1/255 from each image's seed
-  (their own draw leaves 1/255 out, its upper end being exclusive). Each image's gradient is scaled to an L2 norm of
-  1; Adam is made anew at every one of 200 steps, so that it has no memory and steps by its learning rate along the
-  sign. With SSIM the top left and bottom right 5 x 5 pixels stay as they start. Their file has no term for DISTS.
+  (their own draw never gives 1/255, because its upper end is exclusive). Each image's gradient is scaled to an L2 norm
+  of 1; Adam is recreated at each of the 200 steps, so it has no memory and steps by its learning rate along the sign.
+  With SSIM the top left and bottom right 5 x 5 pixels keep their initial values. Their file has no term for DISTS.
 - benchmark: Adam with its memory on J + D, from the clean image, 10 steps.
 
-The authors raise (Q(x') - Q(x))^2, which has no direction: which way a score goes is decided by the noise of the start.
+The authors raise (Q(x') - Q(x))^2, which has no direction: the noise of the start decides which way a score moves.
 Here an attack has a direction, so Q itself is raised or lowered; the gradients differ by the factor 2 |Q(x') - Q(x)|.
 They sweep the weight over 33 values from 0 to 9 000 000; the benchmark takes 1, which is the default in both modes.
 
-A derivative of D that is not a number counts as 0. In the public codes the score's share of the gradient goes with it,
-here it stays. The last image is handed out, as in both codes; in paper mode the clean one where it scores better.
+A derivative of D that is not a number counts as 0. The public codes then also lose the score's share of the gradient;
+here it stays. The last image is returned, as in both codes; in paper mode the clean one if it scores better.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class Zhang(AdamSteps):
         {Mode.PAPER: Schedule(lr=0.005, iterations=200), Mode.BENCHMARK: Schedule(lr=0.005, iterations=10)}
     )
     spares_corners: ClassVar[bool] = False
-    """Whether two corners keep still in paper mode."""
+    """Whether two corners stay fixed in paper mode."""
 
     weight: float = 1.0
-    """Weight of the full-reference measure beside J; 1 in the benchmark."""
+    """Weight of the full-reference measure relative to J; 1 in the benchmark."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -87,7 +87,7 @@ class Zhang(AdamSteps):
 
 @dataclass(frozen=True, kw_only=True)
 class DeepZhang(Zhang):
-    """With a measure on the features of VGG16, whose weights nobody may hand out with this package."""
+    """Zhang et al. with a measure on the features of VGG16, whose weights this package may not redistribute."""
 
     asks_for = "weights: weights=FOLDER"
     same_to_readers = Zhang.same_to_readers | {"weights", "digest"}
@@ -95,15 +95,15 @@ class DeepZhang(Zhang):
     """The file of the measure's own parameters."""
 
     weights: str = ""
-    """Folder of VGG16 and the measure's own parameters, or VGG16's file with them beside it; see `deep_measures`."""
+    """Folder of VGG16 and the measure's own parameters, or VGG16's file with them next to it; see `deep_measures`."""
     digest: str = ""
     """Digest that these files must have; `pinned` writes it, empty = any."""
 
     def pinned(self) -> Self:
-        """The same attack with the digest of its files.
+        """Return the same attack with the digest of its files.
 
         Raises:
-            WeightsFileError: a file is missing, or the files are not those of the digest.
+            WeightsFileError: a file is missing, or the files do not match the digest.
         """
         return replace(self, digest=weights_digest(self.weights, self.head, self.digest))
 

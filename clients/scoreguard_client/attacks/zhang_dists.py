@@ -2,7 +2,7 @@
 
     min  J(x') + weight * DISTS(x', x)
 
-See `zhang`. The only one of the three whose code the public benchmark shows.
+See `zhang`. Of the three, only this one's code is in the public benchmark.
 """
 
 from __future__ import annotations

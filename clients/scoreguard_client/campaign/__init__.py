@@ -1,4 +1,4 @@
-"""Campaigns: attacks x images x defences against the live endpoint, written down so that nothing is lost."""
+"""Campaigns: attacks x images x defences against the live endpoint, recorded so that nothing is lost."""
 
 from __future__ import annotations
 

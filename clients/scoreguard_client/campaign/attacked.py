@@ -1,4 +1,4 @@
-"""One attacked image, and how far it is from the clean one: what a record states before anything is scored."""
+"""One attacked image and its distance from the clean one: the part of a record that is known before scoring."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _Level = TypeVar("_Level", np.uint8, np.float32)
 
 
 class Fidelity(NamedTuple):
-    """How near an image is to the clean one; None where one of the two is missing."""
+    """How close an image is to the clean one; None if one of the two is missing."""
 
     psnr: float | None = None
     """PSNR in dB."""
@@ -57,7 +57,7 @@ class Attacked:
     rounded: npt.NDArray[np.uint8]
     """x' in 8 bits, (H, W, 3)."""
     crafting_score: float
-    """What the attack's oracle said."""
+    """Score from the attack's oracle."""
     queries: int
     """Calls that the attack spent."""
     flags: str
@@ -67,7 +67,7 @@ class Attacked:
 
     @cached_property
     def change(self) -> Change:
-        """What the attack did to the values."""
+        """Compute what the attack did to the values."""
         return Change(
             fidelity=Fidelity(psnr(self.clean, self.exact), ssim(self.clean, self.exact)),
             l_inf=l_infinity(self.clean, self.exact),
@@ -77,11 +77,11 @@ class Attacked:
 
 
 def attacked_images(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterator[Attacked]:
-    """The images of a crafted batch one by one, in the order of the unit.
+    """Yield the images of a crafted batch one by one, in the unit's order.
 
     Args:
-        unit: what was attacked.
-        batch: what the attack made of it.
+        unit: the attacked unit.
+        batch: the attack's result for it.
         clean: the clean images, (N, 3, H, W).
     """
     result = batch.result
@@ -99,7 +99,7 @@ def attacked_images(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterator[
 
 
 def fidelity_of(purified: FloatImage | None, clean: ImageArray | None) -> Fidelity:
-    """PSNR and SSIM of a purified image against the clean one; a smaller purified image is enlarged first."""
+    """Compute PSNR and SSIM of a purified image against the clean one; a smaller purified image is enlarged first."""
     if clean is None or purified is None:
         return Fidelity()
     reference = unit_values(clean)

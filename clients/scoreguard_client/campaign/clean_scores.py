@@ -20,24 +20,24 @@ from scoreguard_client.target.images import ImageRef, read_image
 
 @dataclass(frozen=True, kw_only=True)
 class CleanScorer:
-    """Scores clean images; an image that cannot be read or scored gets a score that says why."""
+    """Scores clean images; an image that cannot be read or scored gets a record that says why."""
 
     plan: Plan
-    """What is scored."""
+    """The plan of the campaign."""
     endpoint: Endpoint
-    """What scores."""
+    """The endpoint that scores."""
     patience: Patience
-    """How long a server that has gone is waited for."""
+    """How long to wait for an unreachable server."""
     gallery: Gallery
-    """Where images are kept to be shown."""
+    """Store of the images shown in the report."""
     folder: Path
-    """Where the clean images are."""
+    """Folder of the clean images."""
 
     def scores(self, image: ImageRef, keys: Sequence[CleanKey]) -> list[CleanScore]:
-        """The scores of one image, in the order of the keys.
+        """Return the scores of one image, in the order of the keys.
 
         Raises:
-            ServerGoneError: the server stayed away, or came back with another archive.
+            ServerGoneError: the server stayed unreachable, or came back with another archive.
             ServerError: the server refuses this caller.
         """
         try:

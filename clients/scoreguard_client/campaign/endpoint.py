@@ -1,4 +1,4 @@
-"""The live endpoint as a campaign uses it: many images at once, a failed one never fails the others."""
+"""The live endpoint as a campaign uses it: many images at once; one failing image does not affect the rest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scoreguard_client.oracles.in_flight import pool_for
 from scoreguard_client.target.errors import FATAL
 
 _RETURNS: Final = 3
-"""How often a server may come back before a piece of work that it does not survive counts as failed."""
+"""How often a server may come back before the work that crashes it counts as failed."""
 
 _Result = TypeVar("_Result")
 
@@ -32,19 +32,19 @@ class Job:
     seed: int
     """Seed of random defences."""
     purified: bool = False
-    """Whether the purified image is wanted."""
+    """Whether to return the purified image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
-    """What came back."""
+    """Result of one job."""
 
     score: float | None = None
-    """f(g(x)); None where the call failed."""
+    """f(g(x)); None if the call failed."""
     purified: FloatImage | None = None
-    """g(x), where it was wanted."""
+    """g(x), if requested."""
     seconds: float = 0.0
-    """Wall time of the call, waiting in the server's queue included."""
+    """Wall time of the call, including the wait in the server's queue."""
     metric_sha256: str = ""
     """Digest of the metric's graph."""
     steps_sha256: str = ""
@@ -52,32 +52,32 @@ class Answer:
     engine: str = ""
     """Engine that scored."""
     error: str = ""
-    """Why the call failed; empty where it did not."""
+    """Why the call failed; empty if it did not."""
     retryable: bool = False
-    """Whether another try may help."""
+    """Whether a retry may help."""
 
 
 class Endpoint:
-    """Scores jobs concurrently. Errors of one image come back as text; a server that is gone ends the campaign."""
+    """Scores jobs concurrently. Errors of one image are returned as text; an unreachable server ends the campaign."""
 
     def __init__(self, client: ScoringClient, metric: str) -> None:
         self._client, self._metric = client, metric
 
     def score(self, jobs: Iterable[Job]) -> list[Answer]:
-        """Answers in the order of the jobs.
+        """Score jobs; the answers come in the order of the jobs.
 
         Raises:
-            ServerError: the server cannot be reached, or lets this caller do nothing.
+            ServerError: the server cannot be reached, or refuses every call of this caller.
         """
         jobs = list(jobs)
         with pool_for(job.image for job in jobs) as pool:
             return list(pool.map(self._score_one, jobs))
 
     def wait(self, seconds: float, archive_sha256: str) -> None:
-        """Wait until a server that has gone is back, with the archive that the campaign attacks.
+        """Wait until an unreachable server is back, with the archive that the campaign attacks.
 
         Raises:
-            ServerGoneError: it is not back after that many seconds, or came back with another archive.
+            ServerGoneError: it is not back after `seconds`, or came back with another archive.
         """
         try:
             self._client.wait_ready(seconds)
@@ -110,21 +110,21 @@ class Endpoint:
 
 @dataclass(frozen=True, kw_only=True)
 class Patience:
-    """Outlasts a server that goes away for a while."""
+    """Waits for a server that is temporarily unreachable."""
 
     endpoint: Endpoint
-    """Who may go away."""
+    """The endpoint to wait for."""
     seconds: float
-    """How long it is waited for, each time."""
+    """How long to wait, each time."""
     archive_sha256: str
     """The archive that it must come back with."""
 
     def outlast(self, work: Callable[[], _Result]) -> _Result:
-        """The result of work that is done again once the server is back.
+        """Do work, repeating it once the server is back, and return its result.
 
         Raises:
-            ServerGoneError: the server stayed away, or came back with another archive.
-            UnavailableError: the work made it go away again and again.
+            ServerGoneError: the server stayed unreachable, or came back with another archive.
+            UnavailableError: the work repeatedly made the server unreachable.
         """
         for _ in range(_RETURNS):
             try:

@@ -27,7 +27,7 @@ class PlanMismatchError(CampaignError):
 
 
 class ServerGoneError(CampaignError):
-    """The server went away and did not come back as it was."""
+    """The server went away and did not come back unchanged."""
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -35,11 +35,11 @@ class ServerGoneError(CampaignError):
 
 
 class CleanImageError(CampaignError):
-    """An image that is not attacked, since its clean score failed."""
+    """An image that is not attacked because its clean score failed."""
 
     def __init__(self, cause: str, *, retryable: bool) -> None:
         self.retryable = retryable
-        """Whether running again may help."""
+        """Whether rerunning may help."""
         super().__init__(f"not attacked, since the clean image was not scored: {cause}")
 
 
@@ -48,11 +48,11 @@ class RunError(CampaignError):
 
 
 _PASSING: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "ABORTED", "CANCELLED"})
-"""Status codes of a server that is busy or away."""
+"""Status codes of a server that is busy or unreachable."""
 
 
 def may_pass(error: Exception) -> bool:
-    """Whether running again may help: the server was busy or away, not unable."""
+    """Whether rerunning may help: the server was busy or unreachable, not unable."""
     if isinstance(error, ServerError):
         return error.code in _PASSING or error.retry_after is not None
     return isinstance(error, ServerGoneError) or (isinstance(error, CleanImageError) and error.retryable)

@@ -33,16 +33,16 @@ class Gallery:
     run: Path
     """The run directory."""
     shown: Collection[str]
-    """Names of the images that are kept as PNG files."""
+    """Names of the images to keep as PNG files."""
     keep_all: bool = False
-    """Whether every image is kept, with its exact float values."""
+    """Whether to keep every image, with its exact float values."""
 
     def has(self, unit: Unit) -> bool:
         """Whether the attacked images of a unit are kept."""
         return self._batch_path(unit).is_file()
 
     def load(self, unit: Unit) -> CraftedBatch | None:
-        """The attacked images of a unit, or None where they must be made (again)."""
+        """The attacked images of a unit, or None if they must be made (again)."""
         try:
             with np.load(io.BytesIO(self._batch_path(unit).read_bytes()), allow_pickle=False) as arrays:
                 return _batch_of(arrays)
@@ -65,7 +65,7 @@ class Gallery:
         _write(self._batch_path(unit), buffer.getvalue())
 
     def finish(self, unit: Unit) -> None:
-        """Drop what is needed only until a unit's records are written, unless everything is kept."""
+        """Delete what is needed only until a unit's records are written, unless everything is kept."""
         if not self.keep_all:
             self._batch_path(unit).unlink(missing_ok=True)
 
@@ -91,7 +91,7 @@ def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
         attacked_8bit=arrays["attacked_8bit"],
         scores=scores,
         queries=arrays["queries"],
-        # Runs of earlier versions kept no trace.
+        # Runs of earlier versions did not keep the trace.
         trace=arrays["trace"] if "trace" in arrays else np.empty((0, len(scores))),
         flags=tuple(arrays["flags"].tolist()),
     )
@@ -99,7 +99,7 @@ def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
 
 
 def image_path(run: Path, image: str, *, attack: str = "", attacked_through: str = "", chain: str = "") -> Path:
-    """Where an image of a run is: clean without an attack, purified with a chain."""
+    """Return the path of an image of a run: clean without an attack, purified with a chain."""
     parts = [_slug(part) for part in (attack, attacked_through, chain) if part]
     return run / IMAGES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
 

@@ -1,4 +1,4 @@
-"""From options to a running campaign: what is deployed is asked, checked and fixed in a plan."""
+"""Turn options into a running campaign: query what is deployed, check it, and fix it in a plan."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ SHOWN_IMAGES: Final = 3
 
 @dataclass(frozen=True, kw_only=True)
 class CampaignOptions:
-    """What a user asks for."""
+    """The user's options."""
 
     metric: str = ""
     """Name of a deployed metric; empty = the only one."""
     attacks: str = "fgsm,ifgsm"
-    """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every one that needs no file."""
+    """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every attack that needs no file."""
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
@@ -55,39 +55,39 @@ class CampaignOptions:
     adaptive: bool = False
     """Whether every attack also works through each chain."""
     gradients: Gradients | None = None
-    """Where gradients come from; None = local where there is a surrogate, else live."""
+    """Source of gradients; None = local if there is a surrogate, else live."""
     surrogate: Path | None = None
-    """Archive or model store; None = `model_store` where it is present."""
+    """Archive or model store; None = `model_store` if present."""
     limit: int | None = None
-    """Most images to take, by name; None = all."""
+    """Use at most this many images, in name order; None = all."""
     seed: int = 0
-    """Where all drawing starts."""
+    """Seed for all randomness."""
     draws: int = 1
     """Scores taken of each image behind a random defence."""
     crafting_draws: int = 1
-    """Draws per query of an attack that works through a random defence; 0 = as many as each image's gradient needs."""
+    """Draws per query of an attack through a random defence; 0 = as many as each image's gradient needs."""
     batch: int = 8
-    """Most images attacked at once."""
+    """Maximum number of images attacked at once."""
     checkpoint: bool = False
-    """Whether local gradients are computed in the memory of one step of the chain."""
+    """Whether to compute local gradients in the memory of one step of the chain."""
     patience: float = PATIENCE_SECONDS
-    """Seconds to wait for a server that has gone."""
+    """Seconds to wait for an unreachable server."""
     keep_all: bool = False
-    """Whether the attacked images are all kept, not only those shown in the report."""
+    """Whether to keep all attacked images, not only those shown in the report."""
 
 
 def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
-    """Run a campaign, or go on with it.
+    """Run or resume a campaign.
 
     Args:
         options: what to do.
         client: the connection to the target.
-        progress_for: called once the plan stands; gives the function that progress is reported to.
+        progress_for: called once the plan is fixed; returns the progress callback.
 
     Raises:
-        PlanError: the options do not fit together or the deployment.
+        PlanError: the options do not fit together, or do not fit the deployment.
         PlanMismatchError: the run directory belongs to another plan.
-        ServerError: the server is gone, or refuses this caller; what was done is kept.
+        ServerError: the server is unreachable, or refuses this caller; finished work is kept.
         ContractError: a chain cannot be read, or the surrogate cannot be used.
     """
     catalogue = client.list_metrics()
@@ -160,10 +160,10 @@ def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClien
 
 
 def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:
-    """The plan without the attacks that work through none of its chains, and those attacks.
+    """Return the plan without the attacks that work through none of its chains, and those attacks.
 
     Raises:
-        PlanError: there is one, and the caller asked for it by name.
+        PlanError: there is such an attack, and the caller named it.
     """
     at_work = {str(unit.attack) for unit in plan.units()}
     idle = [attack for attack in attacks if str(attack) not in at_work]
@@ -191,7 +191,7 @@ def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive |
 
 
 def rounds(chain: str, metric: MetricDescription) -> bool:
-    """Whether a gradient passes the chain as if a rounding, or a whole step, were not there."""
+    """Whether a gradient passes the chain as if a rounding, or a whole step, were absent."""
     return any(metric.defence(step.name).differentiability in _NOT_EXACT for step in parse_chain(chain))
 
 

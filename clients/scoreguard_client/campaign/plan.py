@@ -1,7 +1,7 @@
 """The plan of a campaign: everything that decides its records, as a value with a digest.
 
-A run directory belongs to one plan. The address of the server is not part of it, the digest of the deployed archive is:
-the same artifacts may be reached another way when a campaign is resumed.
+A run directory belongs to one plan. The plan contains the digest of the deployed archive but not the server's address,
+because a resumed campaign may reach the same artifacts another way.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from scoreguard_client.target.units import Unit
 
 _SHOWN: Final = 90
 _KEYS: Final = {"chains": "defences"}
-"""Keys of the stored plan that are not called as the field is: the digests of earlier runs follow from them, and
-`--defences` gives them."""
+"""Keys of the stored plan that differ from the field's name: the digests of earlier runs depend on them, and
+`--defences` sets them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,25 +38,25 @@ class Plan:
     chains: tuple[str, ...]
     """Chains in their text form, every parameter named; `none` = undefended."""
     adaptive: bool
-    """Whether every attack also works through each chain, knowing the defence."""
+    """Whether every attack also works through each chain, as an adaptive attack."""
     gradients: str
-    """Where gradients come from: `live`, `local:` and the digest of the surrogate, or `unused`."""
+    """Source of gradients: `live`, `local:` and the digest of the surrogate, or `unused`."""
     companions: tuple[str, ...]
-    """Where the other metrics that attacks ask besides come from: name, `live` or `local`, digest."""
+    """Sources of the other metrics that attacks need: name, `live` or `local`, digest."""
     images: tuple[ImageRef, ...]
     """The images, by name."""
     seed: int
-    """Where all drawing starts."""
+    """Seed for all randomness."""
     draws: int
     """Scores taken of each image behind a random defence, with fresh seeds."""
     crafting_draws: int
     """Draws per query while an attack works through a random defence (expectation over transformation); 0 = as many as
-    the spread of each image's gradient asks for (see `oracles.draws`), and one for attacks by scores."""
+    the spread of each image's gradient requires (see `oracles.draws`), and one for score-based attacks."""
     batch: int
-    """Most images attacked at once."""
+    """Maximum number of images attacked at once."""
 
     def canonical_json(self) -> str:
-        """One text for one plan."""
+        """Serialise the plan; equal plans give equal text."""
         data = {_key(name): value for name, value in asdict(self).items()}
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
@@ -75,12 +75,12 @@ class Plan:
         return Plan(**data)
 
     def differences(self, other: Plan) -> list[str]:
-        """What another plan has different, field by field, ready to print."""
+        """List how another plan differs, field by field, ready to print."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
         return [_difference(_key(name), mine, theirs) for name, mine, theirs in pairs if mine != theirs]
 
     def units(self) -> Iterator[Unit]:
-        """Every piece of crafting, in the order in which it is done."""
+        """Yield every unit of crafting, in execution order."""
         attacks = [parse_attack(text) for text in self.attacks]
         for images in self._groups():
             for attack in attacks:
@@ -88,15 +88,15 @@ class Plan:
                     yield Unit(attack=attack, attacked_through=chain, images=images)
 
     def scored_behind(self, unit: Unit) -> tuple[str, ...]:
-        """Chains that a unit's images are scored behind: all, or the one that an adaptive attack knew."""
+        """Return the chains that a unit's images are scored behind: all, or only an adaptive attack's chain."""
         return self.chains if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
 
     def seed_for(self, *parts: object) -> int:
-        """A seed that follows from the plan's and from what it is for."""
+        """Derive a seed from the plan's seed and its purpose."""
         return derive_seed(self.seed, *parts)
 
     def _attacked_through(self, attack: Attack) -> list[str]:
-        # A trained perturbation looks at no image: it knows the defences that it was trained through, or none.
+        # A trained perturbation sees no image: it knows only the defences that it was trained through, or none.
         adapts = self.adaptive and attack.needs is not Needs.TRAINING
         chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
@@ -116,7 +116,7 @@ def _key(field: str) -> str:
 
 def _difference(name: str, mine: object, theirs: object) -> str:
     if isinstance(mine, tuple) and isinstance(theirs, tuple) and name != "images" and set(mine) != set(theirs):
-        # Of long lists only what the other lacks says anything.
+        # For long lists only what the other lacks is informative.
         shared = set(mine) & set(theirs)
         mine, theirs = (tuple(value for value in values if value not in shared) for values in (mine, theirs))
     return f"{name}: {_short(mine)} there, {_short(theirs)} here"

@@ -1,4 +1,4 @@
-"""What a campaign writes down: one clean score per image and chain, one record per attacked image and chain."""
+"""Results of a campaign: one clean score per image and chain, one record per attacked image and chain."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scoreguard.v1.spec import UNDEFENDED
 
 
 class CleanKey(NamedTuple):
-    """What makes a clean score unique."""
+    """Key of a clean score."""
 
     image: str
     """Name of the image."""
@@ -20,7 +20,7 @@ class CleanKey(NamedTuple):
 
 
 class RecordKey(NamedTuple):
-    """What makes a record unique; its parts in this order also decide the seed of the score."""
+    """Key of a record; its parts in this order also determine the seed of the score."""
 
     image: str
     """Name of the image."""
@@ -35,12 +35,12 @@ class RecordKey(NamedTuple):
 
     @property
     def undefended(self) -> RecordKey:
-        """The same attacked image before the metric alone."""
+        """Key of the same attacked image on the undefended metric."""
         return self._replace(chain=UNDEFENDED, draw=0)
 
     @property
     def clean(self) -> CleanKey:
-        """The clean score beside which the record stands."""
+        """Key of the clean score to compare with."""
         return CleanKey(self.image, self.chain, self.draw)
 
 
@@ -57,7 +57,7 @@ class CleanScore:
     seed: int
     """Seed of the call."""
     score: float | None
-    """f(g(x)); None where the call failed."""
+    """f(g(x)); None if the call failed."""
     purified_psnr: float | None
     """PSNR of g(x) against x, in dB."""
     purified_ssim: float | None
@@ -65,13 +65,13 @@ class CleanScore:
     seconds: float
     """Wall time of the call."""
     error: str
-    """Why it failed; empty where it did not."""
+    """Why it failed; empty if it did not."""
     retryable: bool = False
-    """Whether running again may help: the server was busy or away, not unable."""
+    """Whether rerunning may help: the server was busy or unreachable, not unable."""
 
     @property
     def key(self) -> CleanKey:
-        """What makes the score unique."""
+        """Key of the score."""
         return CleanKey(self.image, self.chain, self.draw)
 
 
@@ -110,7 +110,7 @@ class Record:
     attacked_defended_8bit: float | None = None
     """f(g(x')) after rounding to 8 bits inside the budget."""
     crafting_score: float | None = None
-    """What the attack's own oracle said of the attacked image."""
+    """Score of the attacked image from the attack's own oracle."""
     psnr: float | None = None
     """PSNR of x' against x, in dB."""
     ssim: float | None = None
@@ -126,9 +126,9 @@ class Record:
     purified_ssim: float | None = None
     """SSIM of g(x') against x."""
     queries: int | None = None
-    """Calls that the attack spent on the image: every draw, and every call that was sent again, is one."""
+    """Calls that the attack spent on the image; every draw and every resent call counts as one."""
     crafting_seconds: float | None = None
-    """Wall time of the attack, the batch's divided by its images."""
+    """Wall time of the attack: the batch's time divided by its number of images."""
     scoring_seconds: float | None = None
     """Wall time of the defended call for float values."""
     metric_sha256: str = ""
@@ -140,16 +140,16 @@ class Record:
     flags: str = ""
     """Signs that the attack's result should not be taken at face value, joined by commas; empty = none."""
     error: str = ""
-    """Why the record failed; empty where it did not."""
+    """Why the record failed; empty if it did not."""
     retryable: bool = False
-    """Whether running again may help: the server was busy or away, not unable."""
+    """Whether rerunning may help: the server was busy or unreachable, not unable."""
 
     @property
     def key(self) -> RecordKey:
-        """What makes the record unique."""
+        """Key of the record."""
         return RecordKey(self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 
 def is_adaptive(attacked_through: str) -> bool:
-    """Whether an attack that worked through this chain knew a defence."""
+    """Whether an attack through this chain knew a defence."""
     return attacked_through != UNDEFENDED

@@ -1,9 +1,9 @@
-"""Running a plan: score the clean images, then for each unit craft, score behind every chain, and write down.
+"""Run a plan: score the clean images, then for each unit craft, score behind every chain, and record.
 
-A unit's records are written in one transaction. What is written is never done again; a run that was killed goes on
-where it was when it is started again. Failed records carry their cause and are tried again on the next start.
+A unit's records are written in one transaction. Recorded work is never repeated; a killed run resumes when it is
+started again. Failed records carry their cause and are retried on the next start.
 
-A server that goes away is waited for, and what was under way is done again once it is back.
+If the server becomes unreachable, the run waits, and repeats the interrupted work once it is back.
 """
 
 from __future__ import annotations
@@ -29,33 +29,33 @@ from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.images import LeftOut
 
 PATIENCE_SECONDS: Final = 120.0
-"""How long a server that has gone is waited for."""
+"""How long to wait for an unreachable server."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Summary:
-    """How a run ended."""
+    """Outcome of a run."""
 
     records: int
-    """Records that are there and did not fail."""
+    """Records that exist and did not fail."""
     failed: int
     """Records that failed."""
     first_error: str
-    """Cause of the first failed record; empty where none failed."""
+    """Cause of the first failed record; empty if none failed."""
     retryable: int = 0
-    """Failed records that may pass when the command is run again."""
+    """Failed records that may succeed when the command is rerun."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the image folder that could not be planned."""
 
 
 def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
-    """Draws of each chain of a plan: one for deterministic chains; `none` is always there."""
+    """Return the draws of each chain of a plan: one for deterministic chains; `none` is always included."""
     chains = dict.fromkeys([UNDEFENDED, *plan.chains])
     return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
 
 
 def expected_records(plan: Plan, draws: Mapping[str, int]) -> int:
-    """Records of a finished run."""
+    """Count the records of a finished run."""
     per_image = {unit: sum(draws[chain] for chain in plan.scored_behind(unit)) for unit in plan.units()}
     return sum(len(unit.images) * count for unit, count in per_image.items())
 
@@ -65,34 +65,34 @@ class Runner:
     """Runs one plan into one store."""
 
     plan: Plan
-    """What to do."""
+    """The plan to run."""
     store: Store
-    """Where records go."""
+    """Destination of the records."""
     gallery: Gallery
-    """Where images go."""
+    """Destination of the images."""
     endpoint: Endpoint
-    """What scores."""
+    """The endpoint that scores."""
     crafter: Crafter
-    """What attacks."""
+    """Runs the attacks."""
     folder: Path
-    """Where the clean images are."""
+    """Folder of the clean images."""
     draws: Mapping[str, int]
-    """Draws by chain, `none` included."""
+    """Draws by chain, including `none`."""
     patience: float = PATIENCE_SECONDS
-    """Seconds to wait for a server that has gone."""
+    """Seconds to wait for an unreachable server."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the image folder that could not be planned."""
 
     @property
     def steps(self) -> int:
-        """Steps of the whole plan, for a progress bar: clean scores and records."""
+        """Count the steps of the whole plan, for a progress bar: clean scores and records."""
         return len(self.plan.images) * sum(self.draws.values()) + expected_records(self.plan, self.draws)
 
     def run(self, progress: Progress) -> Summary:
-        """Do everything that is not done.
+        """Do all remaining work.
 
         Raises:
-            ServerGoneError: the server stayed away, or came back with another archive; what was done is kept.
+            ServerGoneError: the server stayed unreachable, or came back with another archive; finished work is kept.
             ServerError: the server refuses this caller.
         """
         patience = Patience(endpoint=self.endpoint, seconds=self.patience, archive_sha256=self.plan.archive_sha256)

@@ -1,4 +1,4 @@
-"""Scoring the attacked images of a unit behind its chains, and putting the numbers into records."""
+"""Score the attacked images of a unit behind its chains, and put the numbers into records."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from scoreguard_client.target.images import ImageRef
 from scoreguard_client.target.units import Unit
 
 CleanTable = Mapping[CleanKey, CleanScore]
-"""Clean scores by what makes them unique."""
+"""Clean scores by key."""
 
 
 class Answers(NamedTuple):
-    """What came back for the two forms of an attacked image."""
+    """Answers for the two forms of an attacked image."""
 
     exact: Answer
     """For the float values."""
@@ -44,7 +44,7 @@ class Scorer:
     """Clean scores of every image, chain and draw."""
 
     def failed(self, unit: Unit, error: Exception) -> list[Record]:
-        """A record with the cause for everything that the unit should have given."""
+        """Make a failed record, with the cause, for everything that the unit should have given."""
         text, passing = str(error) or type(error).__name__, may_pass(error)
         return [
             replace(self._begun(image, key), error=text, retryable=passing)
@@ -53,9 +53,9 @@ class Scorer:
         ]
 
     def refusal(self, unit: Unit, image: ImageRef) -> CleanImageError | None:
-        """Why an image of a unit is not attacked; None where it is.
+        """Say why an image of a unit is not attacked; None if it is.
 
-        What the server cannot score clean it cannot score attacked, and the attack may take far more than the score.
+        A server that cannot score the clean image cannot score the attacked one, and attacks cost far more than scores.
         """
         chains = dict.fromkeys((UNDEFENDED, unit.attacked_through))
         rows = (self.clean[CleanKey(image.name, chain, 0)] for chain in chains)
@@ -72,11 +72,11 @@ class Scorer:
         ]
 
     def records(self, unit: Unit, batch: CraftedBatch, clean: Images, done: Collection[RecordKey]) -> list[Record]:
-        """The records of a unit that are not done yet."""
+        """Make the records of a unit that are still missing."""
         missing = [[key for key in self.keys(unit, image) if key not in done] for image in unit.images]
         images = attacked_images(unit, batch, clean)
         work = [(attacked, keys) for attacked, keys in zip(images, missing, strict=True) if keys]
-        # All of them in one go: the server is kept busy across images.
+        # All jobs in one call keep the server busy across images.
         jobs = (_jobs(attacked, key, self._seed(key)) for attacked, keys in work for key in _with_undefended(keys))
         answers = iter(self.endpoint.score(job for pair in jobs for job in pair))
         records = []
@@ -87,11 +87,11 @@ class Scorer:
         return records
 
     def _seed(self, key: RecordKey) -> int:
-        # Another seed than the clean image's: paired randomness would flatter random defences.
+        # The seed differs from the clean image's: paired randomness would flatter random defences.
         return self.plan.seed_for("attacked", *key)
 
     def _begun(self, image: ImageRef, key: RecordKey) -> Record:
-        """A record that says what it is about, and no number yet."""
+        """Start a record with its identity and no numbers yet."""
         return Record(
             image=key.image,
             attack=key.attack,
@@ -152,5 +152,5 @@ def _jobs(attacked: Attacked, key: RecordKey, seed: int) -> tuple[Job, Job]:
 
 
 def _with_undefended(keys: list[RecordKey]) -> list[RecordKey]:
-    # Every record states f(x') as well, so that score is taken whether or not `none` is among the chains.
+    # Every record also states f(x'), so that score is taken even if `none` is not among the chains.
     return list(dict.fromkeys([keys[0].undefended, *keys]))

@@ -1,4 +1,4 @@
-"""What a campaign takes: `all` written out, and images that fit into a message of this server."""
+"""Select the inputs of a campaign: `all` written out, and images that fit into a message of this server."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.target.images import FoundImages, ImageRef, LeftOut
 
 ALL: Final = "all"
-"""Stands for every attack, or every deployed defence."""
+"""Means every attack, or every deployed defence."""
 _MIB: Final = 1 << 20
 _FLOAT_BYTES: Final = 12
-"""Bytes of a pixel of an attacked image: three float32 values."""
+"""Bytes per pixel of an attacked image: three float32 values."""
 _ENVELOPE_BYTES: Final = 64 * 1024
-"""Room for what a message holds beside the image."""
+"""Room for the parts of a message other than the image."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class MessageLimits:
-    """What may travel between this client and this server."""
+    """Size limits between this client and this server."""
 
     message_bytes: int
     """Largest request and answer."""
@@ -38,7 +38,7 @@ class MessageLimits:
         return MessageLimits(message_bytes=min(server_bytes, client_bytes), pixels=catalogue.max_pixels)
 
     def problem_of(self, image: ImageRef) -> str:
-        """Why an image cannot be attacked through these limits, and what to do; empty where it can."""
+        """Say why an image cannot be attacked within these limits, and what to do; empty if it can."""
         pixels = image.height * image.width
         if self.pixels and pixels > self.pixels:
             return f"{_megapixels(pixels)}, the server takes {_megapixels(self.pixels)} (--max-pixels)"
@@ -54,7 +54,7 @@ class MessageLimits:
 
 
 def within(found: FoundImages, limits: MessageLimits) -> FoundImages:
-    """The images that can travel; the others are left out by name before anything is attacked."""
+    """Keep the images that can be sent; the others are left out by name before anything is attacked."""
     problems = {image: limits.problem_of(image) for image in found.images}
     large = (LeftOut(name=image.name, error=problem) for image, problem in problems.items() if problem)
     return FoundImages(
@@ -64,11 +64,11 @@ def within(found: FoundImages, limits: MessageLimits) -> FoundImages:
 
 
 def written_out_attacks(text: str, is_there: Callable[[str], bool]) -> tuple[str, tuple[LeftOut, ...]]:
-    """A list of attacks with `all` replaced by every attack that runs without a file.
+    """Replace `all` in a list of attacks by every attack that runs without a file.
 
     Args:
         text: attacks, separated by commas.
-        is_there: whether a metric that an attack asks in addition can be asked.
+        is_there: whether a metric that an attack also needs can be queried.
 
     Returns:
         The list, and the attacks that `all` leaves out with the reason.
@@ -83,7 +83,7 @@ def written_out_attacks(text: str, is_there: Callable[[str], bool]) -> tuple[str
 
 
 def written_out_defences(text: str, metric: MetricDescription) -> str:
-    """A list of chains with `all` replaced by `none` and every deployed defence, each with its defaults."""
+    """Replace `all` in a list of chains by `none` and every deployed defence, each with its defaults."""
     return _replaced(text, (UNDEFENDED, *(defence.name for defence in metric.defences)))
 
 

@@ -1,7 +1,7 @@
 """The records of a run on disk: one SQLite file that survives the process being killed at any moment.
 
-Write-ahead logging keeps committed records, a unique key keeps them single: writing a record again changes nothing
-unless the one on disk had failed.
+Write-ahead logging keeps committed records, and a unique key prevents duplicates: writing a record again changes
+nothing unless the one on disk had failed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _LAYOUT: Final = 3
 _RECORD_KEY: Final = RecordKey._fields
 _CLEAN_KEY: Final = CleanKey._fields
 _COLUMN_NAMES: Final = {"attacked_through": "crafting"}
-"""Columns that are not called as the attribute is: runs and their readers know them by this name."""
+"""Columns whose name differs from the attribute's: existing runs and their readers use this name."""
 _BUSY_SECONDS: Final = 60.0
 
 _Row = TypeVar("_Row", CleanScore, Record)
@@ -42,16 +42,16 @@ class Store:
 
     @classmethod
     def create(cls, run: Path, plan: Plan, facts: Mapping[str, Any]) -> Store:
-        """Open a run for writing, making it where there is none.
+        """Open a run for writing, creating it if there is none.
 
         Args:
             run: the run directory.
             plan: the plan that the run must belong to.
-            facts: what the report needs to know besides, as JSON; kept from the first time.
+            facts: what else the report needs, as JSON; stored when the run is created.
 
         Raises:
             PlanMismatchError: the run belongs to another plan.
-            RunError: the directory cannot be written, or its file is no run, or another version's.
+            RunError: the directory cannot be written, or its file is not a run, or is another version's.
         """
         path = run / FILE_NAME
         try:
@@ -99,28 +99,28 @@ class Store:
 
     @property
     def facts(self) -> dict[str, Any]:
-        """What was kept for the report."""
+        """The facts stored for the report."""
         facts: dict[str, Any] = json.loads(self._meta("facts") or "{}")
         return facts
 
     def add_records(self, records: Iterable[Record]) -> None:
-        """Write records in one transaction; those that are there and did not fail stay as they are."""
+        """Write records in one transaction; existing ones that did not fail stay unchanged."""
         self._add("records", Record, _RECORD_KEY, records)
 
     def add_clean(self, scores: Iterable[CleanScore]) -> None:
-        """Write clean scores in one transaction; those that are there and did not fail stay as they are."""
+        """Write clean scores in one transaction; existing ones that did not fail stay unchanged."""
         self._add("clean", CleanScore, _CLEAN_KEY, scores)
 
     def records(self) -> list[Record]:
-        """Every record, in the order of its key."""
+        """Return every record, in key order."""
         return self._read("records", Record, _RECORD_KEY)
 
     def clean(self) -> list[CleanScore]:
-        """Every clean score, in the order of its key."""
+        """Return every clean score, in key order."""
         return self._read("clean", CleanScore, _CLEAN_KEY)
 
     def done(self) -> set[RecordKey]:
-        """Keys of the records that did not fail."""
+        """Return the keys of the records that did not fail."""
         with self._explained():
             rows = self._connection.execute(f"SELECT {_columns(_RECORD_KEY)} FROM records WHERE error = ''")
             return {RecordKey._make(row) for row in rows}
@@ -182,7 +182,7 @@ class Store:
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
-    """Turn what SQLite says of a full disk or a damaged file into one line."""
+    """Turn SQLite's errors about a full disk or a damaged file into one line."""
     try:
         yield
     except sqlite3.OperationalError as error:
@@ -192,7 +192,7 @@ def _explained(path: Path) -> Iterator[None]:
 
 
 def _refuse_emptied(path: Path) -> None:
-    """A file of 0 bytes beside images of the run was emptied: starting over would hide that its records are lost."""
+    """Refuse an empty file next to images of the run: starting over would hide that its records are lost."""
     if path.is_file() and path.stat().st_size == 0 and (path.parent / IMAGES).is_dir():
         raise RunError(
             f"{path} is empty: the records of this run are lost; choose another --out, or delete {path.parent}"
@@ -200,7 +200,7 @@ def _refuse_emptied(path: Path) -> None:
 
 
 def _as_stored(value: Any) -> Any:
-    """Text that is not valid Unicode (from the name of a file) as SQLite can hold it."""
+    """Convert text that is not valid Unicode (from a file name) to a form that SQLite can store."""
     return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
 
 
@@ -217,7 +217,7 @@ def _table(name: str, kind: type[_Row], key: tuple[str, ...]) -> str:
 
 
 def column_name(attribute: str) -> str:
-    """What an attribute of a record or a clean score is called in the tables of a run."""
+    """Return the column name of an attribute of a record or clean score in the tables of a run."""
     return _COLUMN_NAMES.get(attribute, attribute)
 
 

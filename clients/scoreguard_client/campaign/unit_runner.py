@@ -1,6 +1,6 @@
-"""Running one unit: attack its images, score them behind every chain, and write the records down.
+"""Run one unit: attack its images, score them behind every chain, and write the records.
 
-One image's failure does not affect the rest: where a batch fails, its images are attacked one by one.
+One image's failure does not affect the rest: if a batch fails, its images are attacked one by one.
 """
 
 from __future__ import annotations
@@ -30,27 +30,27 @@ class UnitRunner:
     """Runs the units of a plan, one call each."""
 
     store: Store
-    """Where records go."""
+    """Destination of the records."""
     gallery: Gallery
-    """Where images go."""
+    """Destination of the images."""
     crafter: Crafter
-    """What attacks."""
+    """Runs the attacks."""
     scorer: Scorer
-    """What scores, and makes records."""
+    """Scores the images and makes the records."""
     patience: Patience
-    """How long a server that has gone is waited for."""
+    """How long to wait for an unreachable server."""
     folder: Path
-    """Where the clean images are."""
+    """Folder of the clean images."""
     done: AbstractSet[RecordKey]
-    """Records that need not be made."""
+    """Records that are already done."""
     progress: Progress
     """Called as records are written."""
 
     def run(self, unit: Unit) -> None:
-        """Make the records of a unit that are not done.
+        """Make the missing records of a unit.
 
         Raises:
-            ServerGoneError: the server stayed away, or came back with another archive; its records say so.
+            ServerGoneError: the server stayed unreachable, or came back with another archive; its records say so.
             ServerError: the server refuses this caller.
         """
         wanted = {key for image in unit.images for key in self.scorer.keys(unit, image)}
@@ -63,7 +63,7 @@ class UnitRunner:
         self.progress(len(missing), "")
 
     def _accepted(self, unit: Unit) -> Unit:
-        """The unit without the images whose clean score failed; their records say so."""
+        """Return the unit without the images whose clean score failed; their records say so."""
         refusals = {image: self.scorer.refusal(unit, image) for image in unit.images}
         refused = {image: error for image, error in refusals.items() if error is not None}
         if refused:
@@ -72,7 +72,7 @@ class UnitRunner:
         return replace(unit, images=tuple(image for image in unit.images if image not in refused))
 
     def _remaining(self, unit: Unit, missing: AbstractSet[RecordKey]) -> Unit:
-        # A batch that is kept has them all; otherwise only what is missing is attacked.
+        # A stored batch has all images; otherwise only the missing ones are attacked.
         if self.gallery.has(unit):
             return unit
         names = {key.image for key in missing}

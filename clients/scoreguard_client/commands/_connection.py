@@ -1,4 +1,4 @@
-"""The options by which every command finds its server."""
+"""The connection options of every command."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def connection_options(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def chosen_metric(client: ScoringClient, name: str) -> str:
-    """The metric of that name; empty = the only one that is deployed.
+    """Return the metric of that name; empty = the only deployed one.
 
     Raises:
         NotFoundError: no name was given, and there are several metrics.

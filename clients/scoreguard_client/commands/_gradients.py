@@ -1,4 +1,4 @@
-"""The options by which every command that attacks or trains finds its gradients."""
+"""The gradient options of every command that attacks or trains."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _OPTIONS: Final = (
 
 
 def gradient_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options; the function gets `gradients` (a `Gradients` or None) and `surrogate` (a path or None)."""
+    """Add the options; the function receives `gradients` (a `Gradients` or None) and `surrogate` (a path or None)."""
 
     @functools.wraps(function)
     def with_gradients(*args: Any, gradients: str | None, **rest: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Progress of a campaign: a bar on a terminal, a line now and then elsewhere; always on the error stream."""
+"""Progress of a campaign: a bar on a terminal, occasional lines elsewhere; always on the error stream."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ _SECONDS_BETWEEN_LINES: Final = 10.0
 
 
 class Meter(Protocol):
-    """What is told of progress."""
+    """A progress meter."""
 
     def begin(self, total: int) -> None:
-        """The number of steps is known."""
+        """Set the number of steps."""
 
     def advance(self, steps: int, what: str) -> None:
-        """Some steps are done, and this is next; an empty text leaves it as it was."""
+        """Add finished steps and name the next one; an empty text keeps the previous name."""
 
 
 @contextmanager
 def meter() -> Iterator[Meter]:
-    """The right meter for where the output goes."""
+    """Choose the meter that suits the output."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _Lines(console)

@@ -27,7 +27,7 @@ from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.images import LeftOut
 
 INCOMPLETE = 1
-"""Exit code where some records failed."""
+"""Exit code if some records failed."""
 
 
 def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
@@ -46,7 +46,7 @@ def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
 
 
 def _keys(command: click.Command) -> Iterator[tuple[str, str]]:
-    """Every long option as a plan writes it, with the name of what it sets."""
+    """Map every long option, as a plan writes it, to the name of the parameter that it sets."""
     for option in command.params:
         for flag in (*option.opts, *option.secondary_opts):
             yield flag.lstrip("-").replace("-", "_"), option.name or ""
@@ -63,7 +63,7 @@ def _load(path: Path) -> dict[str, Any]:
 
 
 def _as_text(value: Any, *, attacks: bool = False) -> Any:
-    """The value of a key of a plan as its option takes it; in texts of attacks, marks inside values are escaped."""
+    """Convert the value of a plan's key to its option's form; in attack texts, separators inside values are escaped."""
     if isinstance(value, dict) and not _names(value, attacks=attacks):
         value = [{name: parameters} for name, parameters in value.items()]
     if value in ([], {}):
@@ -74,12 +74,12 @@ def _as_text(value: Any, *, attacks: bool = False) -> Any:
 
 
 def _names(item: dict[Any, Any], *, attacks: bool) -> list[str]:
-    """The key of a mapping that names what the other keys are parameters of, if it has one."""
+    """Return the key of a mapping that names what the other keys are parameters of, if it has one."""
     return [key for key in (("name", "attack") if attacks else ("name",)) if key in item]
 
 
 def _item(value: Any, *, attacks: bool) -> str:
-    """One attack or chain of a list: text, a mapping, or a list of steps."""
+    """Convert one attack or chain of a list: text, a mapping, or a list of steps."""
     if isinstance(value, list):
         return "+".join(_item(step, attacks=attacks) for step in value)
     if not isinstance(value, dict):
@@ -105,7 +105,7 @@ def _spec(name: str, parameters: dict[Any, Any], *, attacks: bool) -> str:
 
 
 def _is_one_pair(name: str, part: str) -> bool:
-    """Whether a parameter stays one in the text of a chain: a colon as in 4:2:0 does no harm."""
+    """Whether a parameter stays one in the text of a chain: a colon as in 4:2:0 is harmless."""
     if not any(mark in part for mark in ":,+"):
         return True
     try:

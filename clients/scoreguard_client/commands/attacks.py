@@ -1,4 +1,4 @@
-"""`scoreguard attacks`: what can be run against a server; needs neither a server nor torch."""
+"""`scoreguard attacks`: list the available attacks; needs neither a server nor torch."""
 
 from __future__ import annotations
 
@@ -64,12 +64,12 @@ def _facts(kind: type[Attack]) -> dict[str, Any]:
 
 
 def _needs(kind: type[Attack]) -> str:
-    """What it must have, and which chain where not every one will do."""
+    """Say what it requires, and which chain if not every chain is suitable."""
     return kind.needs if kind.wants == Attack.wants else f"{kind.needs}; {kind.wants}"
 
 
 def _defaults(kind: type[Attack]) -> dict[str, str]:
-    """Defaults as a made attack has them: some depend on the mode and are filled in when it is made."""
+    """Return the defaults of an instance: some depend on the mode and are filled in on construction."""
     types = parameter_types(kind)
     made = kind.sample()
     shown = (field.name for field in fields(kind) if field.name != _EVERYWHERE)
@@ -85,7 +85,7 @@ def _text(value: Any, kind: type) -> str:
 
 
 def _number(value: float) -> str:
-    """Levels of 255 where that is what the number was written as."""
+    """Write a number in levels of 255 if that is its original form."""
     levels = Fraction(value).limit_denominator(TOP)
     as_levels = value < 1 and levels.denominator > 1 and TOP % levels.denominator == 0
     if as_levels and abs(float(levels) - value) < 1e-12 and len(f"{value:g}") > 5:

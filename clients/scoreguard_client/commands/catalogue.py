@@ -1,4 +1,4 @@
-"""`scoreguard catalogue`: what a server has deployed."""
+"""`scoreguard catalogue`: list what a server has deployed."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def command(as_json: bool, target: str, config: ConnectionConfig) -> None:
 
 
 def describe(catalogue: Catalogue) -> Iterator[str]:
-    """The lines of the listing."""
+    """Yield the lines of the listing."""
     gradients = "serves gradients" if catalogue.gradients else "no gradients"
     yield f"scoreguard {catalogue.server_version}, {gradients}"
     for metric in catalogue.metrics:

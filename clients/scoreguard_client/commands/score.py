@@ -93,15 +93,15 @@ def command(
 def _outcomes(
     client: ScoringClient, options: SharedOptions, images: Sequence[str], timeout: float, *, each: bool
 ) -> Iterator[Outcome]:
-    """One outcome for each image; what ends the work is the outcome of all that are left.
+    """Return one outcome per image; an error that ends the work is the outcome of all remaining images.
 
     Raises:
-        ScoreguardError: no image got an answer of its own, unless `each` must have one.
+        ScoreguardError: no image got its own answer, unless `each` must have one.
     """
     left = len(images)
     try:
         chosen = replace(options, metric=chosen_metric(client, options.metric))
-        # What is written has 8 bits, so that is what should travel.
+        # The written files have 8 bits, so 8 bits are enough on the wire.
         requests = [replace(chosen.request_of(image), purified_format="png") for image in images]
         for outcome in _scored(client, requests, timeout):
             left -= 1

@@ -23,7 +23,7 @@ from scoreguard_client.showcase.page import page_of
 from scoreguard_client.showcase.sheet import draw_sheet
 
 INCOMPLETE = 1
-"""Exit code where some defences failed."""
+"""Exit code if some defences failed."""
 _PATH = click.Path(path_type=Path)
 _FILE = click.Path(dir_okay=False, path_type=Path)
 
@@ -98,7 +98,7 @@ def _begin(shown: Meter, steps: int) -> Progress:
 
 
 def _check_place(path: Path, suffix: str) -> None:
-    """Before the work, not after it."""
+    """Check before the work, not after it."""
     if path.suffix.lower() != suffix:
         raise click.UsageError(f"{path} must end in {suffix}")
     if not path.parent.is_dir():

@@ -1,4 +1,4 @@
-"""`scoreguard uap`: train universal perturbations, and look at them."""
+"""`scoreguard uap`: train universal perturbations, and inspect them."""
 
 from __future__ import annotations
 

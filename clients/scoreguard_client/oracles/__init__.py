@@ -1,4 +1,4 @@
-"""Oracles: what an attack asks, the live endpoint or a local archive."""
+"""Oracles that attacks query: the live endpoint or a local archive."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an attack may ask: the score of a batch of images and, where there is one, its gradient."""
+"""The queries that an attack may make: the score of a batch of images and, if available, its gradient."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class OracleFacts:
     metric: str
     """Catalogue name."""
     score_range: ScoreRange
-    """Lowest and highest score, and which of them is the better one."""
+    """Lowest and highest score, and which of them is better."""
     chain: tuple[Step, ...] = ()
-    """The defences before it, every parameter filled in; empty = the metric alone."""
+    """The defences before it, with every parameter filled in; empty = the metric alone."""
     calls_per_question: int = 1
-    """Calls that one question about an image costs: the draws of a random defence."""
+    """Calls that one query about an image costs: the draws of a random defence."""
     random: bool = False
-    """Whether the same question may be answered differently: a defence of the chain draws."""
+    """Whether the same query may get different answers: a defence of the chain is random."""
 
     @property
     def sign(self) -> float:
-        """+1 where a rising score means rising quality, else -1."""
+        """+1 if a rising score means rising quality, else -1."""
         return 1.0 if self.score_range.higher_is_better else -1.0
 
     @property
@@ -49,7 +49,7 @@ class OracleFacts:
 
 @runtime_checkable
 class ScoreOracle(Protocol):
-    """Something that scores images; black-box attacks need no more."""
+    """Something that scores images; sufficient for black-box attacks."""
 
     @property
     def facts(self) -> OracleFacts:
@@ -63,11 +63,11 @@ class ScoreOracle(Protocol):
 
 @runtime_checkable
 class CallCounter(Protocol):
-    """An oracle that knows what its questions cost; one call for each image where it does not."""
+    """An oracle that knows what its queries cost; other oracles count one call per image."""
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each image, (N,): its draws, and the calls that were sent again."""
+        """Calls that the last query cost each image, (N,): its draws, and the resent calls."""
         ...
 
 
@@ -76,23 +76,23 @@ class GradientOracle(ScoreOracle, Protocol):
     """Something that also differentiates the score."""
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and their derivatives with respect to the images (N, 3, H, W)."""
+        """Compute scores (N,) and their derivatives with respect to the images (N, 3, H, W)."""
         ...
 
 
 @runtime_checkable
 class RoundingOracle(GradientOracle, Protocol):
-    """A gradient oracle whose rounding may take another derivative."""
+    """A gradient oracle whose derivative of rounding can be chosen."""
 
     def with_rounding(self, rounding: Rounding) -> GradientOracle:
-        """The same oracle, its draws included, with another derivative of rounding."""
+        """Return the same oracle, including its draws, with another derivative of rounding."""
         ...
 
 
 @runtime_checkable
 class DrawingOracle(GradientOracle, Protocol):
-    """One whose number of draws can be chosen, see `draws.draws_needed`."""
+    """A gradient oracle whose number of draws can be chosen, see `draws.draws_needed`."""
 
     def with_draws(self, draws: int | Sequence[int]) -> Self:
-        """The same oracle with so many draws a question behind a random defence, or with a number for each image."""
+        """Return the same oracle with `draws` draws per query behind a random defence, for all images or for each."""
         ...

@@ -1,4 +1,4 @@
-"""What oracles share whose chain may draw: facts, the calls of the last question, and twins with other draws."""
+"""Base of oracles with a random chain: facts, the calls of the last query, and copies with other draws."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from scoreguard_client.oracles.seeds import Questions, draws_each
 
 
 class Drawing:
-    """An oracle that answers with the mean over some draws of its chain."""
+    """An oracle that answers with the mean over several draws of its chain."""
 
     _facts: OracleFacts
     _draws: int | Sequence[int]
@@ -29,11 +29,11 @@ class Drawing:
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
-        """Calls that the last question cost each image, (N,): its draws, and each time that one was sent again."""
+        """Calls that the last query cost each image, (N,): its draws, and each resend."""
         return self._last_calls
 
     def with_draws(self, draws: int | Sequence[int]) -> Self:
-        """The same oracle with so many draws a question, or with a number for each image; fixed chains keep one.
+        """Return the same oracle with `draws` draws per query, for all images or for each; fixed chains keep one.
 
         Raises:
             ValueError: a number is below 1.

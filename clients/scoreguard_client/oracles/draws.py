@@ -1,13 +1,13 @@
-"""How many draws of a random defence a gradient needs, from how far single draws lie apart.
+"""The number of draws of a random defence that a gradient needs, from the spread of single draws.
 
 The gradient of one draw is the wanted mean plus noise. From `PROBES` single draws at an image,
 
     noise^2 = sum_i ||g_i - mean g||^2 / (PROBES - 1),   signal^2 = ||mean g||^2 - noise^2 / PROBES
     draws   = noise^2 / (signal^2 * tolerance^2), rounded up and kept between 1 and `most`
 
-so that the mean over these draws has a standard error of at most `tolerance` times the length of the true mean. The
-number is each image's own. It is taken at the images given, which for an attack are the clean ones: the spread may
-change on the way.
+so that the mean over these draws has a standard error of at most `tolerance` times the length of the true mean. Each
+image has its own number. It is measured at the images given, which for an attack are the clean ones; the spread may
+change during the attack.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ import numpy as np
 from scoreguard_client.oracles.base import CallCounter, DrawingOracle, Gradients, Images
 
 AUTO: Final = 0
-"""What a plan writes in place of a number of draws that the spread decides."""
+"""A plan's value for a number of draws that the spread decides."""
 PROBES: Final = 8
-"""Single draws that the spread is measured on."""
+"""Single draws used to measure the spread."""
 MOST: Final = 32
-"""Most draws that are asked for: where the signal drowns, more draws cost more than they bring."""
+"""Maximum number of draws: if noise drowns the signal, more draws cost more than they gain."""
 TOLERANCE: Final = 0.5
-"""Standard error of a mean gradient beside its own length."""
+"""Standard error of a mean gradient, relative to its length."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Needed:
-    """How many draws each image needs, and what it cost to know."""
+    """The number of draws that each image needs, and the cost of measuring it."""
 
     draws: tuple[int, ...]
-    """Draws a question, for each image."""
+    """Draws per query, for each image."""
     calls: tuple[int, ...]
     """Calls that were spent on each image."""
 
@@ -42,14 +42,14 @@ class Needed:
 def draws_needed(
     oracle: DrawingOracle, images: Images, *, tolerance: float = TOLERANCE, most: int = MOST, probes: int = PROBES
 ) -> Needed:
-    """The number of draws of each image; 1 without a call where nothing is random.
+    """Measure the number of draws for each image; 1, without a call, if nothing is random.
 
     Args:
-        oracle: who is asked; `oracle.with_draws(result.draws)` is what to go on with.
-        images: where the spread is measured, (N, 3, H, W).
-        tolerance: standard error that the mean gradient may have, as a share of its length.
-        most: most draws.
-        probes: single draws to measure on, at least 2.
+        oracle: the oracle to measure; continue with `oracle.with_draws(result.draws)`.
+        images: images at which to measure the spread, (N, 3, H, W).
+        tolerance: standard error allowed for the mean gradient, as a share of its length.
+        most: maximum number of draws.
+        probes: single draws for the measurement, at least 2.
 
     Raises:
         ScoreguardError: the oracle failed.

@@ -1,7 +1,7 @@
-"""How many calls to keep under way: enough to fill the server's batches, and few where images are large.
+"""How many calls to keep in flight: enough to fill the server's batches, and few if images are large.
 
 A float32 image of 48 megapixels is a message of 576 MB, of which client and server each hold several copies: eight at
-once would fill either machine, and a server runs them one after the other in any case.
+once would fill either machine, and a server runs them one after the other anyway.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import numpy.typing as npt
 CALLS_IN_FLIGHT: Final = 8
 """Enough to fill the server's batches."""
 BYTES_IN_FLIGHT: Final = 256 << 20
-"""Bytes of images in the calls under way; a larger image goes alone."""
+"""Bytes of images in the calls in flight; a larger image is sent alone."""
 
 
 @contextmanager
 def pool_for(images: Iterable[npt.NDArray[Any]], most: int = CALLS_IN_FLIGHT) -> Iterator[ThreadPoolExecutor]:
-    """Threads that may each have one of these images under way; after a failure, none starts another."""
+    """Provide threads that may each have one of these images in flight; after a failure, none starts another."""
     largest = max((image.nbytes for image in images), default=0)
     workers = max(1, min(most, BYTES_IN_FLIGHT // max(largest, 1)))
     pool = ThreadPoolExecutor(workers, thread_name_prefix="scoreguard-calls")

@@ -1,4 +1,4 @@
-"""Live oracles: the endpoint itself answers, with scores or, where the operator allows it, with gradients."""
+"""Live oracles: the endpoint itself answers, with scores or, if the operator allows it, with gradients."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _Answer = TypeVar("_Answer", Score, Gradient)
 
 
 def facts_of(metric: MetricDescription) -> OracleFacts:
-    """Range and direction of a deployed metric."""
+    """Return range and direction of a deployed metric."""
     return OracleFacts(metric=metric.name, score_range=metric.declared_range)
 
 
@@ -38,7 +38,7 @@ def is_random(metric: MetricDescription, chain: Sequence[Step]) -> bool:
 
 
 class LiveScoreOracle(Drawing):
-    """f(g(x)) from the endpoint, float32 values unrounded; several calls are under way at once."""
+    """f(g(x)) from the endpoint, with unrounded float32 values and several calls in flight."""
 
     def __init__(
         self,
@@ -50,15 +50,15 @@ class LiveScoreOracle(Drawing):
         draws: int = 1,
         calls_in_flight: int = CALLS_IN_FLIGHT,
     ) -> None:
-        """Keep what to ask.
+        """Create an oracle.
 
         Args:
             client: the connection.
             metric: the deployed metric.
             chain: the defences before it.
-            seed: where the draws of random defences start, one for all images or one for each; each call draws anew.
+            seed: of random defences, one for all images or one for each; each call draws anew.
             draws: draws per call whose mean is the score; deterministic chains take one.
-            calls_in_flight: calls under way at once; fewer where images are large.
+            calls_in_flight: maximum number of concurrent calls; fewer if images are large.
 
         Raises:
             NotFoundError: a defence of the chain is not deployed before this metric.
@@ -74,10 +74,10 @@ class LiveScoreOracle(Drawing):
         self._last_calls = np.zeros(0, dtype=np.int64)
 
     def score(self, images: Images) -> Scores:
-        """Scores (N,) of images (N, 3, H, W).
+        """Compute scores (N,) of images (N, 3, H, W).
 
         Raises:
-            ServerError: one of the calls failed.
+            ServerError: a call failed.
         """
         answers = self._ask(self._score_one, images)
         return np.array([np.mean([answer.score for answer in own]) for own in answers], dtype=np.float64)
@@ -86,7 +86,7 @@ class LiveScoreOracle(Drawing):
         return self._client.score(image, metric=self._facts.metric, defences=self._chain, seed=seed)
 
     def _ask(self, call: Callable[[FloatImage, int], _Answer], images: Images) -> list[list[_Answer]]:
-        """The answers about each image, one for each of its draws."""
+        """Query each image, and return its answers, one for each of its draws."""
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         rows = [np.ascontiguousarray(image.transpose(1, 2, 0)) for image in images]
@@ -107,16 +107,16 @@ class LiveGradientOracle(LiveScoreOracle):
     _rounding = Rounding.STRAIGHT_THROUGH
 
     def with_rounding(self, rounding: Rounding) -> LiveGradientOracle:
-        """The same endpoint and draws with another derivative of rounding."""
+        """Return the same endpoint and draws with another derivative of rounding."""
         twin = copy.copy(self)
         twin._rounding = rounding
         return twin
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and d score / d image (N, 3, H, W), means over draws.
+        """Compute scores (N,) and d score / d image (N, 3, H, W), means over draws.
 
         Raises:
-            ServerError: one of the calls failed, or the server gives no gradients.
+            ServerError: a call failed, or the server serves no gradients.
         """
         answers = self._ask(self._gradient_one, images)
         scores = np.array([np.mean([answer.score for answer in own]) for own in answers], dtype=np.float64)

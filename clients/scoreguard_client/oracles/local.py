@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 
 def find_surrogate(path: Path, metric: str) -> Archive:
-    """The archive to attack with: a `.mar` file or unpacked archive itself, or the metric's archive in a model store.
+    """Find the archive to attack with: a `.mar` file, an unpacked archive, or the metric's archive in a model store.
 
     Raises:
         SurrogateError: the model store has no archive of the metric.
@@ -58,8 +58,8 @@ class LocalOracle(Drawing):
     drawn anew for each call; with `draws` above 1 scores and gradients are means over draws, the expectation over
     transformation of the same paper. All draws follow from `seed`.
 
-    Images are run one at a time: torch's kernels round otherwise in a larger batch, and an answer must not depend
-    on its batch. On CPU cores it costs nothing: a batch of four photographs is no faster.
+    Images run one at a time, because torch's kernels round differently in a larger batch and an answer must not depend
+    on its batch. On CPU cores this costs nothing: a batch of four photographs is no faster.
     """
 
     def __init__(
@@ -77,20 +77,20 @@ class LocalOracle(Drawing):
         """Load and check the graphs.
 
         Args:
-            archive: where the graphs are; every digest is confirmed.
+            archive: source of the graphs; every digest is verified.
             chain: the defences before the metric.
-            seed: where the draws of random defences start, one for all images or one for each.
+            seed: of random defences, one for all images or one for each.
             draws: draws per call, at least 1; deterministic chains take one.
-            threads: threads of torch in this process; None leaves them as they are.
-            checkpoint: whether the backward pass runs each step of the chain again instead of keeping what is inside:
-                the same gradient, in the memory of one step (for long or large purifiers), for one more forward pass.
-            rounding: the derivative that the rounding of `jpeg` and `quantise` takes; scores do not depend on it.
-            device: where the graphs run, as torch names it; only "cpu" is promised.
+            threads: threads of torch in this process; None = unchanged.
+            checkpoint: whether the backward pass reruns each step of the chain instead of keeping its activations: the
+                same gradient in the memory of one step (for long or large purifiers), at the cost of one forward pass.
+            rounding: the derivative to use for the rounding in `jpeg` and `quantise`; scores do not depend on it.
+            device: torch's name of the device for the graphs; only "cpu" is supported.
 
         Raises:
             MissingExtraError: torch is not installed.
             IntegrityError: the archive cannot be read, or a file was changed.
-            EngineError: a file is no graph, or the device cannot be used.
+            EngineError: a file is not a graph, or the device cannot be used.
             SurrogateError: the archive lacks a defence of the chain.
             ParameterError: a parameter of the chain is unknown or out of range.
         """
@@ -105,7 +105,7 @@ class LocalOracle(Drawing):
         target, metric = usable_device(device), archive.manifest.metric
         graphs = archive_graphs(archive, target)
         for files in (metric.graphs, *(files for step in steps for files in graphs_of(step))):
-            graphs[files.torchscript]  # loaded now: a file that was changed is found before any question
+            graphs[files.torchscript]  # loaded now, so that a changed file is found before any query
         engine = TorchEngine(modules=graphs, device=target, checkpoint=checkpoint)
         self._chain = DifferentiableChain(engine=engine, metric=metric, steps=steps, rounding=rounding)
         random = any(is_random(step.facts) for step in steps)
@@ -117,28 +117,28 @@ class LocalOracle(Drawing):
         self._facts = replace(facts, chain=tuple(step.step for step in steps), calls_per_question=calls, random=random)
 
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
-        """The same graphs with draws that start from another seed, or from one for each image."""
+        """Return the same graphs with draws from another seed, or from one for each image."""
         twin = copy.copy(self)
         twin._seed, twin._questions = seed, Questions()
         return twin
 
     def with_rounding(self, rounding: Rounding) -> LocalOracle:
-        """The same graphs and draws with another derivative of rounding."""
+        """Return the same graphs and draws with another derivative of rounding."""
         twin = copy.copy(self)
         twin._chain = replace(self._chain, rounding=rounding)
         return twin
 
     def score(self, images: Images) -> Scores:
-        """Scores (N,) of images (N, 3, H, W); raises as `gradient` does."""
+        """Compute scores (N,) of images (N, 3, H, W); raises as `gradient` does."""
         with self._torch.no_grad(), _as_surrogate_errors():
             return np.array([self._score_one(*asked) for asked in self._drawn(images)], dtype=np.float64)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """Scores (N,) and d score / d image (N, 3, H, W).
+        """Compute scores (N,) and d score / d image (N, 3, H, W).
 
         Raises:
-            TooSmallError: a stage reads no images as small as they are there.
-            ParameterError: a length among the parameters of a step is larger than the images are there.
+            TooSmallError: a stage does not accept images as small as it receives.
+            ParameterError: a length among the parameters of a step is larger than the images that it receives.
             SurrogateError: a graph fails, or no gradient can pass a step.
         """
         with _as_surrogate_errors():
@@ -159,18 +159,18 @@ class LocalOracle(Drawing):
         return float(total / len(seeds)), gradient.cpu().numpy()
 
     def _drawn(self, images: Images) -> Iterator[tuple[torch.Tensor, list[int]]]:
-        """Each image, (1, 3, H, W), with the seeds of its draws."""
+        """Yield each image, (1, 3, H, W), with the seeds of its draws."""
         question = self._questions.next()
         bases, draws = base_seeds(self._seed, len(images)), draws_each(self._draws, len(images))
         self._last_calls = np.array(draws, dtype=np.int64)
         for index, (base, number) in enumerate(zip(bases, draws, strict=True)):
-            # Of its own, an image lies in memory as it would alone.
+            # A copy has the memory layout that the image would have alone.
             yield self._chain.engine.array(images[index : index + 1].copy()), draw_seeds(base, question, number)
 
 
 @contextmanager
 def _as_surrogate_errors() -> Iterator[None]:
-    """A graph that fails, or that no gradient can pass, is a surrogate that cannot stand in for the target."""
+    """Report a graph that fails, or that no gradient can pass, as a SurrogateError."""
     try:
         yield
     except EngineError as error:
@@ -178,7 +178,7 @@ def _as_surrogate_errors() -> Iterator[None]:
 
 
 def facts_of(manifest: ArchiveManifest) -> OracleFacts:
-    """Range and direction of the metric in an archive."""
+    """Return range and direction of the metric in an archive."""
     facts = manifest.metric.facts
     return OracleFacts(
         metric=facts.name,

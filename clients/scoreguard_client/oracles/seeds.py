@@ -1,4 +1,4 @@
-"""Seeds that follow from a base seed and from what they are for, the same on every machine."""
+"""Seeds derived from a base seed and their purpose, the same on every machine."""
 
 from __future__ import annotations
 
@@ -11,32 +11,32 @@ _UNUSED_BITS: Final = 11
 
 
 class Questions:
-    """Numbers the questions of an oracle, so that each draws anew; twins that share one never draw the same twice."""
+    """Numbers the queries of an oracle, so that each draws anew; oracles that share one never repeat a draw."""
 
     def __init__(self, asked: int = 0) -> None:
         self._asked = asked
 
     def next(self) -> int:
-        """The number of the next question, from 1."""
+        """Return the number of the next query, from 1."""
         self._asked += 1
         return self._asked
 
     def apart(self) -> Questions:
-        """A count of its own that goes on from here."""
+        """Return a separate counter that continues from here."""
         return Questions(self._asked)
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed in [0, 2^53), which JSON readers and SQLite hold exactly: SHA-256 of the parts in their text form."""
+    """Derive a seed in [0, 2^53), exact in JSON readers and SQLite, from the SHA-256 of the parts' text form."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:_BYTES], "little") >> _UNUSED_BITS
 
 
 def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
-    """One base seed for each of `count` images: those given, or derived from one by the image's index.
+    """Return one base seed for each of `count` images: those given, or derived from one by the image's index.
 
     Raises:
-        ValueError: there are others than `count`.
+        ValueError: there are not exactly `count`.
     """
     if isinstance(seeds, int):
         return [derive_seed(seeds, index) for index in range(count)]
@@ -46,15 +46,15 @@ def base_seeds(seeds: int | Sequence[int], count: int) -> list[int]:
 
 
 def draw_seeds(base: int, call: int, draws: int) -> list[int]:
-    """Seeds of every draw of one call about one image; they do not depend on the rest of its batch."""
+    """Return the seeds of every draw of one call about one image; they do not depend on the rest of its batch."""
     return [derive_seed(base, call, number) for number in range(draws)]
 
 
 def draws_each(draws: int | Sequence[int], count: int) -> list[int]:
-    """The number of draws of each of `count` images: one for all, or one for each.
+    """Return the number of draws of each of `count` images: one for all, or one for each.
 
     Raises:
-        ValueError: there are others than `count`, or one is below 1.
+        ValueError: there are not exactly `count`, or one is below 1.
     """
     each = [draws] * count if isinstance(draws, int) else list(draws)
     if len(each) != count:

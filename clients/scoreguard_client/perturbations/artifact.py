@@ -1,8 +1,8 @@
-"""A universal perturbation as a file: the values with their recipe, the same bytes for the same training.
+"""A universal perturbation as a file: the values with their recipe; the same training gives the same bytes.
 
 Our own files are safetensors: one float32 tensor `perturbation` (3, H, W), and the recipe as JSON in the metadata. The
-digest is that of the whole file. Perturbations that others published can be read too, with nothing known of their
-training: `.npy` arrays, (3, H, W) or (H, W, 3) in units of [0, 1], and 8-bit `.png` images drawn around level 127.
+digest is that of the whole file. Published perturbations without a training record can also be read: `.npy` arrays,
+(3, H, W) or (H, W, 3) in units of [0, 1], and 8-bit `.png` images drawn around level 127.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ SUFFIX: Final = ".safetensors"
 FORMAT: Final = 1
 """The layout that this version writes and reads."""
 _TENSOR: Final = "perturbation"
-# One key only: the order in which safetensors writes several is not fixed, and the digest would not be either.
+# A single key: safetensors writes several in no fixed order, and then the digest would vary.
 _METADATA: Final = "scoreguard"
 _MIDDLE: Final = 127
 _MOST_LEVELS: Final = 51
@@ -38,12 +38,12 @@ _MOST_LEVELS: Final = 51
 
 @dataclass(frozen=True, kw_only=True)
 class UniversalPerturbation:
-    """A perturbation and where it comes from."""
+    """A perturbation and its origin."""
 
     values: Perturbation
-    """What is added to an image, (3, H, W) in units of [0, 1]."""
+    """The values to add to an image, (3, H, W) in units of [0, 1]."""
     recipe: Recipe | None
-    """How it was trained; None where the file does not say."""
+    """How it was trained; None if the file does not say."""
     sha256: str
     """Digest of the file, hexadecimal."""
 
@@ -53,7 +53,7 @@ class UniversalPerturbation:
         return float(np.abs(self.values).max())
 
     def facts(self) -> dict[str, Any]:
-        """What can be said of it, ready for JSON."""
+        """Describe the perturbation, ready for JSON."""
         low, high = float(self.values.min()), float(self.values.max())
         known = {} if self.recipe is None else self.recipe.as_dict() | {"steps": self.recipe.steps}
         size = {"height": self.values.shape[1], "width": self.values.shape[2]}
@@ -80,14 +80,14 @@ def save_perturbation(path: Path, values: Perturbation, recipe: Recipe) -> Unive
 
 
 def load_perturbation(path: Path, sha256: str = "") -> UniversalPerturbation:
-    """Read a perturbation; the suffix tells which kind of file it is.
+    """Read a perturbation; the suffix determines the file format.
 
     Args:
         path: the file.
-        sha256: the digest that it must have, hexadecimal; empty = any.
+        sha256: the expected digest, hexadecimal; empty = any.
 
     Raises:
-        PerturbationError: the file is missing, damaged, of another digest, or holds no perturbation.
+        PerturbationError: the file is missing or damaged, has another digest, or holds no perturbation.
         MissingExtraError: safetensors is not installed.
     """
     try:
@@ -105,7 +105,7 @@ def load_perturbation(path: Path, sha256: str = "") -> UniversalPerturbation:
 
 
 def require_safetensors() -> Any:
-    """The safetensors module.
+    """Import and return safetensors.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -118,10 +118,10 @@ def require_safetensors() -> Any:
 
 
 def read_safetensors(data: bytes) -> tuple[dict[str, npt.NDArray[Any]], dict[str, Any]]:
-    """The tensors and our metadata of a file that `save_perturbation` or a training wrote.
+    """Read the tensors and our metadata from a file that `save_perturbation` or a training wrote.
 
     Raises:
-        ValueError: it is no safetensors file, or has other metadata.
+        ValueError: it is not a safetensors file, or has other metadata.
     """
     safetensors = require_safetensors()
     try:

@@ -2,8 +2,8 @@
 
 ScoreguardError
 └── UniversalError
-    ├── PerturbationError   a file that holds no usable perturbation, or not the one that was asked for
-    ├── RecipeError         a training that cannot be done as it is asked for
+    ├── PerturbationError   a file that holds no usable perturbation, or not the requested one
+    ├── RecipeError         a training that cannot be done as requested
     └── CheckpointError     a file in the way of a training: damaged, or of another training
 """
 
@@ -17,11 +17,11 @@ class UniversalError(ScoreguardError):
 
 
 class PerturbationError(UniversalError):
-    """A file that holds no usable perturbation, or not the one that was asked for."""
+    """A file that holds no usable perturbation, or not the requested one."""
 
 
 class RecipeError(UniversalError):
-    """A training that cannot be done as it is asked for."""
+    """A training that cannot be done as requested."""
 
 
 class CheckpointError(UniversalError):

@@ -1,6 +1,6 @@
-"""The recipe of a universal perturbation: all that decides its values, as one value that its file carries.
+"""The recipe of a universal perturbation: everything that determines its values, stored in its file.
 
-Nothing here imports the attacks: they import this.
+Nothing here imports the attacks; they import this module.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Defaults:
-    """What a kind takes where the user says nothing."""
+    """Defaults of a kind."""
 
     epochs: int
     """Passes over the training images."""
@@ -55,22 +55,22 @@ and those of `momentum`, which are ours."""
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """How a perturbation is made; equal recipes give equal perturbations."""
+    """How a perturbation is trained; equal recipes give equal perturbations."""
 
     kind: str
     """`cumulative`, `optimized`, `generative` or `momentum`."""
     mode: str
     """`paper` or `benchmark`."""
     direction: str
-    """`up` or `down`: where it drives the quality."""
+    """`up` or `down`: the direction in which it drives the quality."""
     metric: str
     """The metric that it is trained against."""
     source: str
-    """Who gave the gradients: `local:` or `live:`, the archive's name, and the digest of its manifest or file."""
+    """Source of the gradients: `local:` or `live:`, the archive's name, and the digest of its manifest or file."""
     chain: str
     """The defences that it is trained through; `none` = the metric alone."""
     draws: int
-    """Draws per question about a random chain, whose mean counts."""
+    """Draws per query through a random chain, averaged."""
     images: int
     """Number of training images."""
     images_sha256: str
@@ -78,7 +78,7 @@ class Recipe:
     epochs: int
     """Passes over the training images; in benchmark mode as many steps, but each batch is drawn afresh."""
     batch: int
-    """Images of one step."""
+    """Images per step."""
     size: int
     """Height and width in pixels, of the perturbation and of the training crops."""
     bound: float
@@ -88,13 +88,13 @@ class Recipe:
     channels: int
     """Channels of the generator's first layer; 64 in the benchmark. The other kinds have no network."""
     seed: int
-    """Where all drawing starts."""
+    """Seed for all randomness."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
 
         Raises:
-            RecipeError: one of them is out of its range.
+            RecipeError: a number is out of range.
         """
         _require(self.kind in list(Kind), f"kind is {', '.join(Kind)}, not {self.kind!r}")
         for name in ("draws", "images", "epochs", "batch", "channels"):
@@ -110,17 +110,17 @@ class Recipe:
 
     @property
     def as_benchmark(self) -> bool:
-        """Whether the public benchmark's code is followed where it differs."""
+        """Whether to follow the public benchmark's code where it differs."""
         return self.mode == _BENCHMARK
 
     @property
     def steps_per_epoch(self) -> int:
-        """Batches that the images fill; the last one may be smaller."""
+        """Number of batches that the images fill; the last one may be smaller."""
         return -(-self.images // self.batch)
 
     @property
     def steps(self) -> int:
-        """All steps of the training."""
+        """Number of steps of the whole training."""
         return self.epochs * self.steps_per_epoch
 
     def as_dict(self) -> dict[str, Any]:
@@ -142,7 +142,7 @@ class Recipe:
             raise RecipeError(f"its recipe has a value of another type: {error}") from error
 
     def differences(self, other: Recipe) -> str:
-        """What another recipe has different, ready to print."""
+        """Say how another recipe differs, ready to print."""
         pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Recipe))
         return "; ".join(f"{name}: {mine} there, {theirs} here" for name, mine, theirs in pairs if mine != theirs)
 

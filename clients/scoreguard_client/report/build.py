@@ -1,4 +1,4 @@
-"""From a run directory to a report: tables as CSV, images, and a page that needs nothing else."""
+"""Turn a run directory into a report: tables as CSV, images, and a self-contained page."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from scoreguard_client.report.table import Row, robustness_table, sound
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """What a run found."""
+    """Results of a run."""
 
     run: Path
     """The run directory."""
@@ -36,43 +36,43 @@ class Report:
     declared: ScoreRange
     """The metric's range and direction."""
     transfer: bool
-    """Whether gradients came from another metric than the one attacked."""
+    """Whether gradients came from a metric other than the attacked one."""
     server_version: str
     """Version of the server software."""
     shown: tuple[str, ...]
     """Names of the images whose PNG files were kept."""
     options: TableOptions
-    """Which readings of the scores were taken."""
+    """Which variants of the scores were computed."""
     records: tuple[Record, ...]
     """Every record."""
     rows: tuple[Row, ...]
     """The table, in the order of the plan."""
     cautions: tuple[str, ...]
-    """What to know before trusting it."""
+    """Caveats about the table."""
     labels: dict[str, str]
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
 
     def label(self, chain: str) -> str:
-        """A chain as the user wrote it."""
+        """Return a chain as the user wrote it."""
         return self.labels.get(chain, chain)
 
     def attack_name(self, attack: str) -> str:
-        """An attack in prose."""
+        """Return an attack's name in prose."""
         return self.names[attack]
 
     def decimals(self, column: Column) -> int:
-        """Digits after the point of a column in tables for people."""
+        """Return the digits after the point of a column in tables for people."""
         return column.decimals(self.declared, (row.scores.get(column.key) for row in self.rows))
 
     @property
     def folder(self) -> Path:
-        """Where the report's files go."""
+        """Folder of the report's files."""
         return self.run / "report"
 
     def to_json(self) -> dict[str, Any]:
-        """The table for programs; numbers without a value are null."""
+        """Return the table in machine-readable form; numbers without a value are null."""
         return {
             "run": str(self.run),
             "plan_sha256": self.plan.digest,
@@ -108,7 +108,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         expected=facts["expected"],
         labels=facts["labels"],
         names=names,
-        rounding=facts.get("rounding", ()),  # runs of earlier versions do not say
+        rounding=facts.get("rounding", ()),  # missing in runs of earlier versions
     )
     return Report(
         run=run,
@@ -128,7 +128,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
 
 
 def write_tables(report: Report) -> None:
-    """Write `table.csv` and `records.csv`; a number that there is not leaves its cell empty."""
+    """Write `table.csv` and `records.csv`; a missing number leaves its cell empty."""
     report.folder.mkdir(parents=True, exist_ok=True)
     _write_csv(report.folder / "table.csv", _table_heading(), map(_table_line, report.rows))
     names = [column_name(field.name) for field in fields(Record)]
@@ -136,7 +136,7 @@ def write_tables(report: Report) -> None:
 
 
 def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
-    """The strongest known attack leads: a defence is worth what it keeps against that one."""
+    """Put the strongest known attack first: a defence is only as good as against that one."""
     follows = kind_of(row.attack) is not Auto
     return follows, plan.attacks.index(row.attack), row.adaptive, plan.chains.index(row.chain)
 
@@ -167,5 +167,5 @@ def _or_empty(cell: object) -> object:
 def _finite(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _finite(inner) for key, inner in value.items()}
-    # JSON knows neither NaN nor infinity.
+    # JSON has neither NaN nor infinity.
     return None if isinstance(value, float) and not math.isfinite(value) else value

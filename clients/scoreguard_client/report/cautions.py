@@ -39,12 +39,12 @@ _WHY_UNDEFINED: Final = {
 
 @dataclass(frozen=True, kw_only=True)
 class Evidence:
-    """What a reader is warned from."""
+    """The data from which warnings are derived."""
 
     rows: Sequence[Row]
     """The table."""
     records: Sequence[Record]
-    """What it was made from."""
+    """The records behind the table."""
     declared: ScoreRange
     """The metric's range."""
     plan: Plan
@@ -59,12 +59,12 @@ class Evidence:
     """Chains whose gradient is not exact: straight through a rounding, or past a step."""
 
     def where(self, row: Row) -> str:
-        """Attack and chain of a row, for people."""
+        """Name attack and chain of a row, for people."""
         return f"{self.names[row.attack]} behind {self.labels.get(row.chain, row.chain)}"
 
 
 def cautions_for(evidence: Evidence) -> list[str]:
-    """What a reader should know before trusting a table, one sentence each."""
+    """List what a reader should know before trusting a table, one sentence each."""
     return [caution for check in _CHECKS for caution in check(evidence)]
 
 
@@ -110,7 +110,7 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
 
 
 def _thresholds(evidence: Evidence) -> Iterator[str]:
-    """Chains that round, attacked by gradients that do not see how far the next threshold is."""
+    """Find chains that round, attacked by gradients that do not see the distance to the next threshold."""
     for chain in evidence.plan.chains:
         steps = parse_chain(chain)
         there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
@@ -179,7 +179,7 @@ def _clean(evidence: Evidence) -> Iterator[str]:
 
 
 def _effect(row: Row, column: str = "absolute_gain") -> float:
-    """What the attack achieved in its own direction, as a share of the range."""
+    """Return the attack's gain in its own direction, as a share of the range."""
     if not row.scores:
         return math.nan
     sign = -1.0 if parse_attack(row.attack).direction is Direction.DOWN else 1.0

@@ -1,4 +1,4 @@
-"""The columns of the robustness table: what each number is and how it is computed, for text, CSV and HTML alike."""
+"""The columns of the robustness table: meaning and computation of each number, for text, CSV and HTML."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Column:
     meaning: str
     """One sentence."""
     compute: Callable[[Numbers], Estimate]
-    """The number of some records."""
+    """Computes the number from records."""
     digits: int | None = 3
-    """Digits after the point in tables for people, at least; None = as many as the metric's range needs."""
+    """Minimum digits after the point in tables for people; None = as many as the metric's range needs."""
     brief: bool = False
-    """Whether the narrow table of the terminal has it."""
+    """Whether the narrow terminal table includes it."""
 
     def decimals(self, declared: ScoreRange, estimates: Iterable[Estimate | None]) -> int:
-        """Digits after the point for all rows of the column.
+        """Return the digits after the point for all rows of the column.
 
         Args:
             declared: the metric's range.
-            estimates: the column's numbers; None where a row has none.
+            estimates: the column's numbers; None if a row has none.
         """
         least = decimals_of_range(declared.high - declared.low) if self.digits is None else self.digits
         return decimals_of_column((estimate.value for estimate in estimates if estimate), least)
@@ -62,7 +62,7 @@ def _r(numbers: Numbers) -> Estimate:
 
 
 def _spread(numbers: Numbers) -> Estimate:
-    if np.isnan(numbers.spread).any():  # one draw has none, and that is no fault
+    if np.isnan(numbers.spread).any():  # a single draw has no spread, which is not an error
         return Estimate(value=float("nan"))
     return mean_estimate(numbers.spread, numbers.images)
 

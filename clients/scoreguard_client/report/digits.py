@@ -1,4 +1,4 @@
-"""How many digits a number needs, so that rows can be told apart: as the range and the spread of the column say."""
+"""How many digits a number needs to distinguish rows, from the range and the spread of the column."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from collections.abc import Iterable
 from typing import Final
 
 _PARTS: Final = 4
-"""A range is told in steps of a ten-thousandth of it, to the next power of ten."""
+"""A range is shown in steps of a ten-thousandth of it, to the next power of ten."""
 _OF_SPREAD: Final = 1
-"""The numbers of a column are told in steps of a tenth of their spread, or finer."""
+"""The numbers of a column are shown in steps of a tenth of their spread, or finer."""
 _MOST_MORE: Final = 3
 """Digits that a narrow spread may add: below that it is rounding error."""
 
 
 def decimals_of_range(span: float) -> int:
-    """Digits after the point for scores of a range this wide: 4 for 1, 3 for 9, 2 for 100, 0 for 10,000."""
+    """Return the digits after the point for scores of a range this wide: 4 for 1, 3 for 9, 2 for 100, 0 for 10,000."""
     return max(0, _PARTS - math.ceil(math.log10(span))) if 0 < span < math.inf else _PARTS
 
 
 def decimals_of_column(values: Iterable[float], least: int) -> int:
-    """Digits after the point for the numbers of a column: `least`, or more where they lie close together."""
+    """Return the digits after the point for the numbers of a column: `least`, or more if they are close together."""
     finite = [value for value in values if math.isfinite(value)]
     spread = max(finite) - min(finite) if finite else 0.0
     if spread <= 0:

@@ -1,4 +1,4 @@
-"""Attacks on single images, to look at: clean, attacked, purified and the amplified difference, with their scores."""
+"""Attacks on single images, for viewing: clean, attacked, purified and amplified difference, with their scores."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Tile:
     """One image of an exhibit."""
 
     title: str
-    """What it is."""
+    """Its caption."""
     image: Levels
     """(H, W, 3)."""
     score: str = ""
@@ -47,15 +47,15 @@ class Exhibit:
     title: str
     """The attack's name in prose."""
     tiles: tuple[Tile, ...]
-    """What there is to see, in reading order."""
+    """The images, in reading order."""
 
 
 def exhibits(report: Report) -> list[Exhibit]:
-    """For each image that was kept its strongest undefended attack; for the first the strongest adaptive one too."""
+    """Return each kept image's strongest undefended attack; for the first image, also the strongest adaptive one."""
     found = []
     for image in report.shown:
         records = [record for record in report.records if record.image == image and not record.error]
-        # One adaptive attack shows the point; more would make the page heavy.
+        # One adaptive attack is enough to show the effect; more would make the page heavy.
         for adaptive in (False, True) if image == report.shown[0] else (False,):
             exhibit = _strongest(report, image, [record for record in records if record.adaptive is adaptive])
             found += [exhibit] if exhibit else []
@@ -99,7 +99,7 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
 
 
 def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
-    """The difference around middle grey, stretched so that its largest value reaches black or white."""
+    """Return the difference around middle grey, stretched so that its largest value reaches black or white."""
     difference = attacked.astype(np.float64) - clean.astype(np.float64)
     largest = float(np.abs(difference).max())
     factor = _MIDDLE / largest if largest else 1.0

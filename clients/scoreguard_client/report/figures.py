@@ -1,4 +1,4 @@
-"""The report's images: absolute gain by attack and defence, and what an attack does to an image."""
+"""The report's figures: absolute gain by attack and defence, and the effect of an attack on an image."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def draw_gains(report: Report, path: Path) -> None:
 
 
 def gains_figure(report: Report) -> Figure:
-    """Bars of absolute gain with their intervals: a panel for each attack, at most five in a line, a bar a chain."""
+    """Draw absolute gains with intervals: one panel per attack, at most five in a line, one bar per chain."""
     attacks = list(dict.fromkeys(row.attack for row in report.rows))
     chains = list(dict.fromkeys(row.chain for row in report.rows))
     lines = math.ceil(len(attacks) / _PANELS)
@@ -64,7 +64,7 @@ def gains_figure(report: Report) -> Figure:
 
 
 def _wrapped(chain: str) -> str:
-    """A chain in lines that end at its steps where they can."""
+    """Break a chain into lines, at its steps if possible."""
     return textwrap.fill(chain.replace("+", "+ "), _WRAP).replace("+ ", "+")
 
 
@@ -91,14 +91,14 @@ def _draw_panel(panel: Axes, rows: Sequence[Row], chains: Sequence[str]) -> None
     panel.axvline(0, color=_INK, linewidth=0.8, zorder=3)
     panel.grid(axis="x", color=_GRID, linewidth=0.7, zorder=0)
     panel.tick_params(labelsize=8, length=0, colors=_INK)
-    # Panels share one axis, so that matplotlib would number the last line alone, which need not be full.
+    # Panels share one axis, so matplotlib would number only the last line, which may not be full.
     panel.tick_params(axis="x", labelbottom=True)
     for side in panel.spines.values():
         side.set_visible(False)
 
 
 def draw_exhibit(exhibit: Exhibit, path: Path) -> None:
-    """One attack on one image as a strip: clean, attacked, purified, amplified difference, with their scores."""
+    """Draw one attack on one image as a strip: clean, attacked, purified, amplified difference, with their scores."""
     height, width, _ = exhibit.tiles[0].image.shape
     size = (_TILE_INCHES * len(exhibit.tiles), _TILE_INCHES * height / width + _CAPTION_INCHES)
     figure = Figure(figsize=size, layout="constrained")

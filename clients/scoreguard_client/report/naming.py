@@ -1,4 +1,4 @@
-"""Names of a plan's attacks for people: as short as they can be while no two are alike."""
+"""Names of a plan's attacks for people: as short as possible while unique."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST: Final = 12
 
 
 def attack_names(attacks: Sequence[str]) -> dict[str, str]:
-    """The title of each attack, with its direction where it is down and with what tells it from others of its kind."""
+    """Name each attack by its title, its direction if down, and the parameters that distinguish it from its kind."""
     return {
         attack: _name(attack, [other for other in attacks if kind_of(other) is kind_of(attack)]) for attack in attacks
     }
@@ -35,7 +35,7 @@ def _parameters(attack: str) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """0.0392156862745098 is 10/255 to anybody in the field."""
+    """Write a value such as 0.0392156862745098 as 10/255, as is usual in the field."""
     try:
         levels = Fraction(text) * TOP
     except ValueError:

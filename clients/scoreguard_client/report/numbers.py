@@ -1,4 +1,4 @@
-"""What the columns of the robustness table are computed from: the records of one row as arrays."""
+"""Inputs of the columns of the robustness table: the records of one row as arrays."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from scoreguard_client.scores.scaling import Scaling, Values, scale_pair
 
 @dataclass(frozen=True, kw_only=True)
 class TableOptions:
-    """Which readings of the scores a table takes."""
+    """Which variants of the scores a table uses."""
 
     scaling: Scaling = Scaling.DECLARED_RANGE
     """Which scores become 0 and 1."""
     r_mode: RMode = RMode.PAPER
-    """Whose R-score."""
+    """Whose R-score formula."""
     resamples: int = RESAMPLES
     """Resamples of the intervals."""
 
@@ -39,13 +39,13 @@ class Numbers:
         self.clean, self.clean_defended = column("clean_score"), column("clean_defended")
         self.attacked = column("attacked_defended")
         self.u, self.v = scale_pair(self.clean_defended, self.attacked, declared, options.scaling)
-        """What is served for the clean and for the attacked image, scaled."""
+        """Served scores of the clean and of the attacked image, scaled."""
         eight_bits = column("attacked_defended_8bit")
         self.v_8bit = scale_pair(self.clean_defended, eight_bits, declared, options.scaling)[1]
         self.psnr, self.ssim = column("psnr"), column("ssim")
         self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
         self.spread = _spread(records, self.attacked)
-        """Standard deviation over the draws of each record's image; NaN where there is one draw."""
+        """Standard deviation over the draws of each record's image; NaN if there is one draw."""
 
 
 def _spread(records: Sequence[Record], attacked: Values) -> Values:

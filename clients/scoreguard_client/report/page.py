@@ -32,7 +32,7 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
         report: the table.
         shown: the attacks to show.
         chart: the image of the gains.
-        path: where the page goes.
+        path: file to write.
     """
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= {"tile": _tile, "value": value, "interval": interval, "short": report.attack_name}
@@ -62,7 +62,7 @@ def _strongest(rows: Sequence[Row]) -> float:
 
 
 def _shade(gain: Estimate, strongest: float) -> str:
-    """The background of a gain: red where the attack raised the quality, blue where it lowered it."""
+    """Return the background of a gain: red if the attack raised the quality, blue if it lowered it."""
     if not math.isfinite(gain.value):
         return ""
     colour = "200,85,61" if gain.value > 0 else "47,109,181"

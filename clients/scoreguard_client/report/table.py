@@ -1,8 +1,8 @@
 """The robustness table: one row for each attack and chain, adaptive attacks apart, every number with its interval.
 
 Gains and distances compare what the service answers: f(g(x)) for the clean image and f(g(x')) for the attacked one,
-so that a defence that lowers every score alike gains nothing by it. `Gain` and SROCC compare with the undefended f(x),
-as their paper does.
+so a defence gains nothing by lowering every score alike. `Gain` and SROCC compare with the undefended f(x), as their
+paper does.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ class Row:
     records: int
     """Records that did not fail."""
     failed: int
-    """Records that failed; they are in no number."""
+    """Records that failed; no number includes them."""
     queries: float
-    """Mean questions about an image."""
+    """Mean queries per image."""
     scores: dict[str, Estimate]
-    """The columns by key; empty where every record failed."""
+    """The columns by key; empty if every record failed."""
 
 
 def robustness_table(records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> list[Row]:
@@ -60,7 +60,7 @@ def robustness_table(records: Sequence[Record], declared: ScoreRange, options: T
 
 
 def sound(record: Record) -> Record:
-    """The record, as a failed one where a score in it is missing or not finite although no error was noted."""
+    """Return the record, marked as failed if a score in it is missing or not finite although no error was noted."""
     if record.error:
         return record
     bad = [name for name in _SCORES if not math.isfinite(_number(getattr(record, name)))]

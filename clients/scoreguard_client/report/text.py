@@ -25,9 +25,9 @@ _NARROWER: Final = (
     ("attacked_mean", "absolute_gain"),
     ("absolute_gain",),
 )
-"""What is left of the columns on narrower and narrower terminals."""
+"""The columns that remain on increasingly narrow terminals."""
 _NAME: Final = 16
-"""Characters of a line of an attack's name where lines are short; longer words stay whole."""
+"""Characters per line of an attack's name if lines are short; longer words stay whole."""
 _NO_END: Final = 10_000
 
 
@@ -38,19 +38,19 @@ class _Layout:
     keys: tuple[str, ...]
     with_interval: bool = False
     name: int = _NO_END
-    """Characters of a line of an attack's name."""
+    """Characters per line of an attack's name."""
     chain: int = _NO_END
-    """Characters of a line of a chain; a parameter and its value stay together."""
+    """Characters per line of a chain; a parameter and its value stay together."""
 
 
 def text_table(report: Report, width: int | None = None) -> Table:
-    """The columns that fit, and of the intervals the absolute gain's; everything is in the page and in the CSV.
+    """Format the columns that fit, and only the absolute gain's interval; the page and the CSV have everything.
 
-    Nothing in it is cut: where lines are short there are fewer columns, and chains break between their parameters.
+    Nothing is truncated: if lines are short there are fewer columns, and chains break between their parameters.
 
     Args:
         report: the table.
-        width: characters of a line; None where lines may be as long as they need to be, as in a file.
+        width: characters per line; None = unlimited, as in a file.
     """
     brief = tuple(column.key for column in COLUMNS if column.brief)
     layouts = [_Layout(keys=brief, with_interval=True), *(_Layout(keys=keys) for keys in _NARROWER)]
@@ -85,12 +85,12 @@ def _table(report: Report, layout: _Layout) -> Table:
 
 
 def _parts(chain: str) -> list[str]:
-    """What stays together: a name or one parameter, with the sign that leads to the next."""
+    """Split into parts that stay together: a name or one parameter, with the separator before the next."""
     return re.findall(r"(?:[^:+]|:(?=[0-9]))+[:+]?", chain)
 
 
 def _broken(chain: str, width: int) -> str:
-    """A chain in lines of so many characters, longer where a part is."""
+    """Break a chain into lines of `width` characters, longer if a part is."""
     lines = [""]
     for part in _parts(chain):
         if lines[-1] and len(lines[-1] + part) > width:
@@ -100,7 +100,7 @@ def _broken(chain: str, width: int) -> str:
 
 
 def number(value: float, decimals: int) -> str:
-    """A number for people; a dash where there is none."""
+    """Format a number for people; a dash if there is none."""
     if not math.isfinite(value):
         return "∞" if value > 0 else MISSING
     # Adding 0 turns the -0.0 of a small negative number into 0.
@@ -108,12 +108,12 @@ def number(value: float, decimals: int) -> str:
 
 
 def value(estimate: Estimate, decimals: int) -> str:
-    """The number of an estimate for people; `undefined` or a dash where there is none."""
+    """Format the number of an estimate for people; `undefined` or a dash if there is none."""
     return number(estimate.value, decimals) if math.isfinite(estimate.value) else estimate.note or MISSING
 
 
 def interval(estimate: Estimate, decimals: int) -> str:
-    """The interval for people, or why there is none; empty where there is no number."""
+    """Format the interval for people, or say why there is none; empty if there is no number."""
     if not math.isfinite(estimate.value):
         return ""
     if not math.isfinite(estimate.low):

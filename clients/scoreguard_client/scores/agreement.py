@@ -13,13 +13,13 @@ _FEWEST: Final = 2
 
 
 def srocc(first: Values, second: Values) -> float:
-    """Spearman's rank correlation, ties at their mean rank; NaN where one side is constant or has one value."""
+    """Compute Spearman's rank correlation, ties at their mean rank; NaN if one side is constant or has one value."""
     # Pearson's of the ranks is Spearman's; scipy's own function takes ten times as long, and bootstraps call it often.
     return plcc(stats.rankdata(first), stats.rankdata(second))
 
 
 def plcc(first: Values, second: Values) -> float:
-    """Pearson's linear correlation; NaN where one side is constant or has one value."""
+    """Compute Pearson's linear correlation; NaN if one side is constant or has one value."""
     return float(np.corrcoef(first, second)[0, 1]) if _comparable(first, second) else float("nan")
 
 

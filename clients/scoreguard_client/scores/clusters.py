@@ -1,7 +1,7 @@
-"""Rows grouped by image: images are the unit that is drawn, each with all its rows (Field and Welsh 2007).
+"""Rows grouped by image: images are the unit of resampling, each with all its rows (Field and Welsh 2007).
 
-An image that appears with several draws or attacks gives dependent rows; to count them as independent, as the public
-benchmark's t intervals do, makes intervals too narrow.
+An image with several draws or attacks gives dependent rows; counting them as independent, as the public benchmark's t
+intervals do, makes intervals too narrow.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ class Clusters:
 
         Args:
             images: the image of each row; at least one row.
-            resamples: how often the images are drawn anew.
-            seed: where the drawing starts.
+            resamples: number of resamples of the images.
+            seed: of the resampling.
         """
         indices = {image: index for index, image in enumerate(dict.fromkeys(images))}
         self._owners = np.array([indices[image] for image in images])
         self._resamples, self._seed = resamples, seed
         self.count = len(indices)
-        """Images."""
+        """Number of images."""
         self.sizes: Values = self.sums(np.ones(len(images)))
         """Rows of each image: (images,)."""
 
@@ -42,11 +42,11 @@ class Clusters:
         return np.bincount(self._owners, weights=values, minlength=self.count).astype(np.float64)
 
     def without(self, image: int) -> npt.NDArray[np.bool_]:
-        """Which rows are left without one image: (rows,)."""
+        """Return which rows remain without one image: (rows,)."""
         return np.asarray(self._owners != image)
 
     def holding(self, rows: npt.NDArray[np.bool_]) -> int:
-        """How many images have a row among these."""
+        """Count the images that have a row among these."""
         return len(np.unique(self._owners[rows]))
 
     @property

@@ -14,12 +14,12 @@ from scoreguard_client.scores.scaling import Values
 
 
 def wasserstein_score(clean: Values, attacked: Values) -> float:
-    """First Wasserstein distance, positive where scores rose in the mean."""
+    """Compute the first Wasserstein distance, positive if scores rose on average."""
     return _signed(stats.wasserstein_distance, clean, attacked)
 
 
 def energy_score(clean: Values, attacked: Values) -> float:
-    """Energy distance, positive where scores rose in the mean."""
+    """Compute the energy distance, positive if scores rose on average."""
     return _signed(stats.energy_distance, clean, attacked)
 
 

@@ -1,10 +1,9 @@
 """Numbers with 95 % intervals, of the kinds whose coverage was measured: docs/intervals.md has the table.
 
-Percentile bootstrap intervals, which this project printed before, hold the true value less often than they say: 58 to
-87 % of the time at 6 images. Each kind here holds it in 93 % or more on every kind of campaign that was tried, where it
-is given: from `LEAST_IMAGES` images on, a distance from `LEAST_FOR_DISTANCE` and a correlation from
-`LEAST_FOR_CORRELATION`, if at least `LEAST_APART` of them differ from the rest. Elsewhere there is no interval, and the
-estimate says so.
+Percentile bootstrap intervals, which this project printed before, cover the true value less often than they claim: 58
+to 87 % of the time at 6 images. Each kind here, when given, covers it in 93 % or more on every kind of campaign tried:
+from `LEAST_IMAGES` images on, a distance from `LEAST_FOR_DISTANCE` and a correlation from `LEAST_FOR_CORRELATION`, if
+at least `LEAST_APART` of them differ from the rest. Otherwise there is no interval, and the estimate says so.
 """
 
 from __future__ import annotations
@@ -21,20 +20,20 @@ from scoreguard_client.scores.intervals import correlation_interval, distance_in
 from scoreguard_client.scores.scaling import Values
 
 LEAST_IMAGES: Final = 30
-"""Least images for the interval of a mean. Where an attack succeeds on one image in ten, or leaves one
-score in ten as it was, too many samples of 20 have no such image, and all that they say is wrong: 83 to 89 % of their
-intervals hold the true gain or R. Of 30 images 93 % do."""
+"""Minimum images for the interval of a mean. If an attack succeeds on one image in ten, or leaves one score in ten
+unchanged, too many samples of 20 have no such image and mislead: 83 to 89 % of their intervals cover the true gain or
+R. With 30 images 93 % do."""
 LEAST_FOR_DISTANCE: Final = 40
-"""Least images for the interval of a distance. Where an attack succeeds on one image in ten, 92 % of the intervals of
-30 images hold the true W, 95 % of those of 40."""
+"""Minimum images for the interval of a distance. If an attack succeeds on one image in ten, 92 % of the intervals of
+30 images cover the true W, and 95 % of those of 40."""
 LEAST_FOR_CORRELATION: Final = 60
-"""Least images for the interval of a correlation: one image out of its place moves it more than any moves a mean. Where
-an attack succeeds on one in ten, 92 % of the intervals of 50 images hold it, and 93 to 95 % of those of 60 and 75."""
+"""Minimum images for the interval of a correlation: one misplaced image moves it more than any moves a mean. If an
+attack succeeds on one in ten, 92 % of the intervals of 50 images cover it, and 93 to 95 % of those of 60 and 75."""
 LEAST_APART: Final = 3
-"""Least images apart from those whose value is the same. Where an attack moves one score in twenty or fewer, a sample
-holds the true mean only if it has a few of these, whatever its size."""
+"""Minimum images other than those with the same value. If an attack moves one score in twenty or fewer, a sample of any
+size covers the true mean only if it has a few of these."""
 _SAME: Final = 1e-6
-"""Values this close are the same: scores are float32, and no gain of a millionth of the range is any."""
+"""Values this close are the same: scores are float32, and a gain of a millionth of the range does not count."""
 TOO_FEW: Final = "n too small"
 UNDEFINED: Final = "undefined"
 
@@ -44,24 +43,24 @@ class Estimate:
     """A number with its interval."""
 
     value: float
-    """The number for the rows as they are; NaN where there is none."""
+    """The number for the rows without resampling; NaN if there is none."""
     low: float = float("nan")
-    """Lower end of the interval; NaN where there is none."""
+    """Lower end of the interval; NaN if there is none."""
     high: float = float("nan")
-    """Upper end of the interval; NaN where there is none."""
+    """Upper end of the interval; NaN if there is none."""
     note: str = ""
-    """Why there is no number (`UNDEFINED`) or no interval (`TOO_FEW`); empty where there are both."""
+    """Why there is no number (`UNDEFINED`) or no interval (`TOO_FEW`); empty if there are both."""
     undefined: int = 0
-    """Images for which the number is undefined; one is enough to make the whole undefined."""
+    """Images for which the number is undefined; one such image makes the whole estimate undefined."""
 
 
 def mean_estimate(values: Values, clusters: Clusters, *, changes: Values | None = None) -> Estimate:
-    """Mean of the rows; undefined where a row is NaN or infinite.
+    """Estimate the mean of the rows; undefined if a row is NaN or infinite.
 
     Args:
         values: one number for each row.
         clusters: the image of each row.
-        changes: v - u of each row, where the values are made of it and hide that it is the same for most.
+        changes: v - u of each row, if the values are computed from it and hide that it is the same for most.
     """
     bad = ~np.isfinite(values)
     if bad.any():
@@ -74,7 +73,7 @@ def mean_estimate(values: Values, clusters: Clusters, *, changes: Values | None 
 def distance_estimate(
     signed: Callable[[Values, Values], float], clean: Values, attacked: Values, clusters: Clusters, *, power: int = 1
 ) -> Estimate:
-    """A distance of two sets of scores with the sign of the mean change.
+    """Estimate a distance of two sets of scores with the sign of the mean change.
 
     Args:
         signed: the distance, with its sign.
@@ -96,7 +95,7 @@ def distance_estimate(
 
 
 def correlation_estimate(first: Values, second: Values, clusters: Clusters) -> Estimate:
-    """Spearman's rank correlation; undefined where one side is constant or has one value."""
+    """Estimate Spearman's rank correlation; undefined if one side is constant or has one value."""
     value = srocc(first, second)
     if not np.isfinite(value):
         return undefined(clusters.count)
@@ -107,7 +106,7 @@ def correlation_estimate(first: Values, second: Values, clusters: Clusters) -> E
 
 
 def undefined(images: int = 0) -> Estimate:
-    """No number, for so many images."""
+    """Return an estimate without a number, for this many undefined images."""
     return Estimate(value=float("nan"), note=UNDEFINED, undefined=images)
 
 
@@ -125,7 +124,7 @@ def _estimate(
 
 
 def _apart(values: Values, clusters: Clusters) -> int:
-    """Images besides the largest group whose means are the same."""
+    """Count the images outside the largest group with the same mean."""
     means = np.sort(clusters.sums(values) / clusters.sizes)
     reach = means + _SAME * np.maximum(1, np.abs(means))
     same = np.searchsorted(means, reach, side="right") - np.arange(len(means))

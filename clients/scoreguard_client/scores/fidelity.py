@@ -1,4 +1,4 @@
-"""How far one image is from another: PSNR, SSIM, L-infinity; images are (H, W, 3) in [0, 1]."""
+"""Distance of one image from another: PSNR, SSIM, L-infinity; images are (H, W, 3) in [0, 1]."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from skimage.transform import resize
 ImageArray = npt.NDArray[np.floating[Any]]
 
 IDENTICAL_PSNR: Final = 150.0
-"""PSNR in dB that stands for identical images, where it is infinite (the code of arXiv 2404.06957)."""
+"""PSNR in dB reported for identical images, whose PSNR is infinite (the code of arXiv 2404.06957)."""
 _WINDOW: Final = 7
 _BAND_PIXELS: Final = 2_000_000
-"""Pixels that are compared at once: double precision and SSIM's moments take some 150 bytes for each."""
+"""Pixels compared at once: double precision and SSIM's moments take about 150 bytes per pixel."""
 
 
 def psnr(reference: ImageArray, image: ImageArray) -> float:
-    """Peak signal-to-noise ratio in dB for a peak of 1; `IDENTICAL_PSNR` at most."""
+    """Compute the peak signal-to-noise ratio in dB for a peak of 1; at most `IDENTICAL_PSNR`."""
     squares = sum(float(((a - b) ** 2).sum()) for a, b in _bands(reference, image))
     error = squares / reference.size
     return IDENTICAL_PSNR if error == 0 else float(min(-10 * np.log10(error), IDENTICAL_PSNR))
@@ -46,7 +46,7 @@ def l_infinity(reference: ImageArray, image: ImageArray) -> float:
 
 
 def _bands(reference: ImageArray, image: ImageArray, overlap: int = 0) -> Iterator[tuple[ImageArray, ImageArray]]:
-    """The two in double precision, a few rows at a time; each band begins with the last rows of the one before."""
+    """Yield both in double precision, a few rows at a time; each band begins with the last rows of the one before."""
     height, width = reference.shape[:2]
     rows = max(_BAND_PIXELS // width, overlap + 1)
     for top in range(0, height - overlap, rows):
@@ -55,7 +55,7 @@ def _bands(reference: ImageArray, image: ImageArray, overlap: int = 0) -> Iterat
 
 
 def like(reference: ImageArray, image: ImageArray) -> ImageArray:
-    """The image at the reference's size, bilinear and antialiased; unchanged where the sizes agree.
+    """Resize an image to the reference's size, bilinear and antialiased; unchanged if the sizes agree.
 
     A defence such as `resize` returns a smaller image, and full-reference scores need equal sizes.
     """

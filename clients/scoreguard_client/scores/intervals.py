@@ -1,14 +1,14 @@
 """The kinds of 95 % intervals behind `estimates`; each counts images, not rows.
 
 Mean: from the lower of the lower ends to the higher of the upper ends of Student's t interval and the studentised
-bootstrap (Efron and Tibshirani 1993, 12.5). The first is too narrow for skewed values, the second for few ones.
+bootstrap (Efron and Tibshirani 1993, 12.5). The first is too narrow for skewed values, the second for few values.
 
-Distance: the same of the jackknife's pseudo-values (Tukey 1958), which have most of the distance's bias taken out,
-joined with the same around the plain distance. Where the interval of the mean change holds 0, the sign is not known,
-and the interval goes from -high to high.
+Distance: the same for the jackknife's pseudo-values (Tukey 1958), which remove most of the distance's bias, joined with
+the same around the plain distance. If the interval of the mean change contains 0, the sign is unknown, and the interval
+goes from -high to high.
 
 Correlation: Fisher's z with the larger of Bonett and Wright's (2000) and the jackknife's standard error, and Student's
-t quantile. Fisher's own error holds for normal scores alone.
+t quantile. Fisher's own error holds only for normal scores.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ Interval = tuple[float, float]
 CONFIDENCE: Final = 0.95
 _ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
 _FLAT: Final = 1e-3
-"""Share of the sample's error below which that of a resample says nothing: it holds none of the few images that differ
-from the rest, and what is left of its spread is the noise of float32."""
+"""Share of the sample's error below which a resample's error is meaningless: the resample has none of the few images
+that differ from the rest, and its remaining spread is float32 noise."""
 
 
 def mean_interval(values: Values, clusters: Clusters) -> Interval:
@@ -70,14 +70,14 @@ def distance_interval(
     others = np.array([powered(clusters.without(image)) for image in range(count)])
     pseudo = count * whole - (count - 1) * others
     low, high = _interval(pseudo, np.ones(count), clusters.draws)
-    # The same interval around the plain distance, joined: its bias may have been taken out once too often.
+    # Joined with the same interval around the plain distance, whose bias may have been over-corrected.
     shift = whole - float(pseudo.mean())
     low, high = min(low, low + shift), max(high, high + shift, whole)
     low, high = (max(end, 0.0) ** (1 / power) for end in (low, high))
     lowest_change, highest_change = mean_interval(attacked - clean, clusters)
     if lowest_change <= 0 <= highest_change:
         return -high, high
-    # The Wasserstein distance is never below the mean change, the better known of the two where both are small.
+    # The Wasserstein distance is never below the mean change, the better known of the two if both are small.
     low = min(low, abs(lowest_change), abs(highest_change))
     return (low, high) if lowest_change > 0 else (-high, -low)
 
@@ -85,7 +85,7 @@ def distance_interval(
 def correlation_interval(first: Values, second: Values, clusters: Clusters) -> Interval:
     """Interval of Spearman's rank correlation; at least four images."""
     count = clusters.count
-    # Fisher's z has no value for ±1, which a few images reach by chance.
+    # Fisher's z is undefined for ±1, which a few images reach by chance.
     most = 1 - count**-1.5
     value = srocc(first, second)
     middle, bounded = float(np.arctanh(np.clip(value, -most, most))), float(np.clip(value, -most, most))

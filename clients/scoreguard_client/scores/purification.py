@@ -15,19 +15,19 @@ import numpy as np
 from scoreguard_client.scores.scaling import Values
 
 _ZERO: Final = 1e-9
-"""A score up to here is 0 but for rounding, and nothing can be divided by it."""
+"""A score up to this value is 0 except for rounding, and cannot be a divisor."""
 
 
 def purification_gain(clean: Values, purified: Values) -> float:
-    """Mean of |f(x) - f(g(x'))| / f(x) on unscaled scores; 0 = the clean score is restored.
+    """Compute the mean of |f(x) - f(g(x'))| / f(x) on unscaled scores; 0 = the clean score is restored.
 
-    NaN (undefined) where a clean score is 0 or negative.
+    NaN (undefined) if a clean score is 0 or negative.
     """
     return float(np.mean(purification_changes(clean, purified)))
 
 
 def purification_changes(clean: Values, purified: Values) -> Values:
-    """|f(x) - f(g(x'))| / f(x) of each row; NaN (undefined) where f(x) is 0 or negative."""
+    """Compute |f(x) - f(g(x'))| / f(x) of each row; NaN (undefined) if f(x) is 0 or negative."""
     undefined = ~(clean > _ZERO)
     return np.where(undefined, np.nan, np.abs(clean - purified) / np.where(undefined, 1.0, clean))
 

@@ -2,7 +2,7 @@
 
     R = mean(log10(max(beta1 - f(x'), f(x) - beta2) / |f(x) - f(x')|)),  beta1 and beta2 the ends of the scale
 
-Large is robust. R looks at the size of the change only: an attack that moves the score the wrong way counts like one
+Large means robust. R measures only the size of the change: an attack that moves the score the wrong way counts like one
 that succeeds. The public benchmark's code puts the clean score into both terms of the maximum: `mode=BENCHMARK`.
 """
 
@@ -16,8 +16,8 @@ import numpy as np
 from scoreguard_client.scores.scaling import Values
 
 _FLOOR: Final = 1e-6
-"""The benchmark's guard against a change of 0, which makes 6 the highest value; the paper has none. Here it guards the
-greatest possible change as well: -6 is the lowest value of scores inside the range."""
+"""The benchmark's guard against a change of 0, which makes 6 the highest value; the paper has none. Here it also guards
+the greatest possible change: -6 is the lowest value of scores inside the range."""
 _ROUNDING: Final = 1e-9
 
 
@@ -33,7 +33,7 @@ class RMode(StrEnum):
 def r_score(
     clean: Values, attacked: Values, *, mode: RMode = RMode.PAPER, low: float = 0.0, high: float = 1.0
 ) -> float:
-    """R-score of scaled scores; NaN (undefined) where both scores of a pair are beyond opposite ends of the scale.
+    """Compute the R-score of scaled scores; NaN (undefined) if a pair's scores are beyond opposite ends of the scale.
 
     Args:
         clean: u, f(x) on the scale.
@@ -48,7 +48,7 @@ def r_score(
 def r_values(
     clean: Values, attacked: Values, *, mode: RMode = RMode.PAPER, low: float = 0.0, high: float = 1.0
 ) -> Values:
-    """The logarithm of each row; NaN (undefined) where the greatest possible change is negative."""
+    """Compute the logarithm of each row; NaN (undefined) if the greatest possible change is negative."""
     room = high - (attacked if mode is RMode.PAPER else clean)
     possible = np.maximum(room, clean - low)
     undefined = ~(possible >= -_ROUNDING)

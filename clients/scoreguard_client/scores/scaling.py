@@ -1,7 +1,7 @@
-"""Bringing scores to a common scale: u for clean, v for attacked, 0 = worst and 1 = best quality.
+"""Bring scores to a common scale: u for clean, v for attacked, 0 = worst and 1 = best quality.
 
-The public benchmark fits MinMax on the clean scores of the rows that happen to be selected, so that a gain depends on
-the selection. Here the metric's declared range is the default, and the benchmark's way has its own name.
+The public benchmark fits MinMax on the clean scores of the selected rows, so a gain depends on the selection. Here the
+metric's declared range is the default, and the benchmark's way has its own name.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def scale_pair(
     """Scale clean and attacked scores alike.
 
     Returns:
-        u and v; v may leave [0, 1]. Where all clean scores of CLEAN_SELECTION are equal, both are NaN.
+        u and v; v may leave [0, 1]. If all clean scores of CLEAN_SELECTION are equal, both are NaN.
     """
     scale = declared
     if scaling is Scaling.CLEAN_SELECTION:

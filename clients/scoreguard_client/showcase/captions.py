@@ -19,7 +19,7 @@ _HALF: Final = 0.5
 
 
 def decimals(facts: Facts) -> int:
-    """Digits after the point of a score: as many as its range needs."""
+    """Return the digits after the point of a score: as many as its range needs."""
     low, high = facts.score_range
     return decimals_of_range(high - low)
 
@@ -53,7 +53,7 @@ def size(view: View) -> str:
 
 
 def duration(pair: Pair) -> str:
-    """Time of the defence, in the unit that suits."""
+    """Time of the defence, in a suitable unit."""
     milliseconds = pair.milliseconds
     if milliseconds >= _SECOND:
         return f"{milliseconds / _SECOND:.1f} s"
@@ -61,7 +61,7 @@ def duration(pair: Pair) -> str:
 
 
 def kept(pair: Pair, undefended: Pair, facts: Facts) -> float | None:
-    """Share of the undefended gain that is left behind the defence; None where the attack did not gain undefended."""
+    """Share of the undefended gain left behind the defence; None if the attack gained nothing undefended."""
     aim = -1 if parse_attack(facts.attack).direction is Direction.DOWN else 1
     return pair.gain / undefended.gain if aim * undefended.gain > 0 else None
 
@@ -73,7 +73,7 @@ def is_high(pair: Pair, undefended: Pair, facts: Facts) -> bool:
 
 
 def attack_line(facts: Facts) -> str:
-    """The attack, its budget as it was spent, and the seed."""
+    """The attack, the budget that it spent, and the seed."""
     return f"{facts.attack_title}, L∞ {facts.l_infinity * TOP:.1f}/255, seed {facts.seed}"
 
 

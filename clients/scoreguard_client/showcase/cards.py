@@ -1,4 +1,4 @@
-"""What a showcase found: a card for each defence, with its numbers and with the images as they will be shown."""
+"""Results of a showcase: a card for each defence, with its numbers and the images to show."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Order(StrEnum):
     """How the cards are sorted; defences that failed come last."""
 
     SERVER = "server"
-    """As the server lists them, or as they were asked for."""
+    """In the server's order, or as requested."""
     QUALITY = "quality"
     """Best quality of the purified attacked image first."""
     GAIN = "gain"
@@ -29,7 +29,7 @@ class View:
     score: float
     """f(g(x)), in the metric's units."""
     psnr: float
-    """Of g(x) against the clean original, in dB; 150 where they are identical."""
+    """Of g(x) against the clean original, in dB; 150 if they are identical."""
     ssim: float
     """Of g(x) against the clean original."""
     quality: float
@@ -58,17 +58,17 @@ class Pair:
     attacked: View
     """g(x')."""
     difference: Shown | None = field(repr=False)
-    """g(x') - g(x) around middle grey, amplified as everywhere on the page; None where the sizes differ."""
+    """g(x') - g(x) around middle grey, amplified as everywhere on the page; None if the sizes differ."""
     window: Window
-    """Where the detail is in both."""
+    """Position of the detail in both."""
     higher_is_better: bool = True
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
 
     @property
     def gain(self) -> float:
         """By how much the attack raised the quality, in the metric's units.
 
-        f(g(x')) - f(g(x)), with its sign turned where a low score means high quality.
+        f(g(x')) - f(g(x)), with its sign flipped if a low score means high quality.
         """
         change = self.attacked.score - self.clean.score
         return change if self.higher_is_better else 0.0 - change
@@ -84,7 +84,7 @@ class Card:
     """One defence."""
 
     label: str
-    """The chain as it was asked for."""
+    """The chain as requested."""
     chain: str
     """The chain with every parameter named."""
     title: str
@@ -94,12 +94,12 @@ class Card:
     size_preserving: bool
     """Whether the purified image has the size of the input."""
     pair: Pair | None = None
-    """What came out; None where it failed."""
+    """The result; None if it failed."""
     error: str = ""
-    """Why it failed, one line; empty where it did not."""
+    """Why it failed, one line; empty if it did not."""
 
     def to_json(self) -> dict[str, Any]:
-        """The numbers; null where the defence failed."""
+        """The numbers; null if the defence failed."""
         pair = self.pair
         return {
             "defence": self.label,
@@ -116,7 +116,7 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class Facts:
-    """What the page says besides its cards."""
+    """The facts on the page other than its cards."""
 
     photo: str
     """Name of the file."""
@@ -133,7 +133,7 @@ class Facts:
     score_range: tuple[float, float]
     """Its lowest and highest score."""
     higher_is_better: bool
-    """False where a low score means high quality."""
+    """False if a low score means high quality."""
     archive_sha256: str
     """Digest of the deployed archive, hexadecimal."""
     server_version: str
@@ -143,9 +143,9 @@ class Facts:
     attack_title: str
     """Its name in prose."""
     gradients: str
-    """Where gradients came from: `live`, `local:` and the digest of the surrogate, or `unused`."""
+    """Source of gradients: `live`, `local:` and the digest of the surrogate, or `unused`."""
     l_infinity: float
-    """Largest change of any value by the attack, of 1."""
+    """Largest change of any value by the attack, in units of [0, 1]."""
     amplification: float
     """Factor of every difference on the page."""
     seed: int
@@ -157,11 +157,11 @@ class Showcase:
     """One photo through every defence, clean and attacked."""
 
     facts: Facts
-    """What was done."""
+    """The facts of the run."""
     undefended: Pair
     """The photo itself and the attacked photo."""
     cards: tuple[Card, ...]
-    """The defences, in the order asked for."""
+    """The defences, in the requested order."""
 
     @property
     def failed(self) -> tuple[Card, ...]:
@@ -182,7 +182,7 @@ class Showcase:
 
 
 def in_order(cards: Sequence[Card], order: Order) -> tuple[Card, ...]:
-    """The cards sorted; equal ones keep their place."""
+    """Sort the cards; the sort is stable."""
     return tuple(sorted(cards, key=lambda card: _rank(card, order)))
 
 

@@ -1,7 +1,7 @@
-"""The detail: a small part of the photo shown pixel by pixel, and where the same part is after a defence.
+"""The detail: a small part of the photo shown pixel by pixel, and its position after a defence.
 
-A defence may shrink, crop, turn or mirror the image. The detail then follows the content, by normalised
-cross-correlation of grey images, mirrored forms included; where nothing resembles it, it stays at the same share of
+A defence may shrink, crop, rotate or mirror the image. The detail then follows the content, by normalised
+cross-correlation of grey images, including mirrored forms; if nothing resembles it, it stays at the same share of
 height and width.
 """
 
@@ -21,7 +21,7 @@ from scoreguard_client.showcase.errors import ShowcaseError
 Grey = npt.NDArray[np.float32]
 
 SIDES: Final = (32, 96)
-"""Least and greatest side of a detail that is chosen here, in pixels."""
+"""Smallest and largest side of an automatically chosen detail, in pixels."""
 _SHARE: Final = 4
 _MARGIN: Final = 0.2
 _SAME: Final = 0.5
@@ -38,11 +38,11 @@ class Window:
     height: int
 
     def cut(self, image: FloatImage) -> FloatImage:
-        """The part of an image (H, W, ...)."""
+        """Cut this part out of an image (H, W, ...)."""
         return image[self.top : self.top + self.height, self.left : self.left + self.width]
 
     def grown(self, border: int) -> Window:
-        """The rectangle with as many pixels more on every side."""
+        """Return the rectangle enlarged by this many pixels on every side."""
         left, top = self.left - border, self.top - border
         return Window(left=left, top=top, width=self.width + 2 * border, height=self.height + 2 * border)
 
@@ -71,7 +71,7 @@ def parse_window(text: str, image: FloatImage) -> Window:
 
 
 def busiest(image: FloatImage) -> Window:
-    """The square with the most structure, away from the borders, which a crop may take."""
+    """Find the square with the most structure, away from the borders, which a crop may remove."""
     height, width = image.shape[:2]
     side = min(max(min(height, width) // _SHARE, SIDES[0]), SIDES[1], height, width)
     activity = _activity(image)
@@ -84,7 +84,7 @@ def busiest(image: FloatImage) -> Window:
 
 
 def follow(window: Window, photo: FloatImage, purified: FloatImage) -> Window:
-    """Where a window of the photo is in the purified image."""
+    """Find a window of the photo in the purified image."""
     there = _same_share(window, photo, purified)
     if _resemblance(window.cut(photo), there.cut(purified)) >= _SAME:
         return there
@@ -114,7 +114,7 @@ def _same_share(window: Window, photo: FloatImage, purified: FloatImage) -> Wind
 
 
 def _search(window: Window, photo: FloatImage, purified: FloatImage) -> Window | None:
-    """The place of best agreement at the photo's scale, found in images small enough to be quick."""
+    """Find the position of best agreement at the photo's scale, in images small enough to be fast."""
     step = max(1, -(-max(photo.shape[:2]) // _SEARCHED))
     border = _border(window, photo)
     part, field = _thinned(window.grown(border).cut(photo), step), _thinned(purified, step)
@@ -129,7 +129,7 @@ def _search(window: Window, photo: FloatImage, purified: FloatImage) -> Window |
 
 
 def _border(window: Window, photo: FloatImage) -> int:
-    """Pixels to take along on every side, so that the search has enough to go by where the photo is large."""
+    """Return the margin in pixels on every side that gives the search enough context if the photo is large."""
     height, width = photo.shape[:2]
     wanted: int = (min(height, width) // _SHARE - window.width) // 2
     room: int = min(window.left, window.top, width - window.left - window.width, height - window.top - window.height)
@@ -147,7 +147,7 @@ def _best_match(field: Grey, part: Grey) -> tuple[float, tuple[int, int]]:
 
 
 def _resemblance(part: FloatImage, other: FloatImage) -> float:
-    """Correlation of two parts at one size; 1 for flat ones, which resemble everything."""
+    """Compute the correlation of two parts at one size; 1 for flat ones, which resemble everything."""
     first = _grey(part)
     second = resize(_grey(other), first.shape, order=1)  # type: ignore[no-untyped-call]
     if first.std() == 0 or second.std() == 0:
@@ -156,7 +156,7 @@ def _resemblance(part: FloatImage, other: FloatImage) -> float:
 
 
 def _thinned(image: FloatImage, step: int) -> Grey:
-    """Means of squares of `step` pixels."""
+    """Compute the means of squares of `step` pixels."""
     grey = _grey(image)
     height, width = (length - length % step for length in grey.shape)
     blocks = grey[:height, :width].reshape(height // step, step, width // step, step)

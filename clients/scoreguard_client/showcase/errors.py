@@ -1,7 +1,7 @@
 """What can go wrong with a showcase.
 
 ScoreguardError
-└── ShowcaseError   a page that cannot be made as it is asked for
+└── ShowcaseError   a page that cannot be made as requested
 """
 
 from __future__ import annotations
@@ -10,4 +10,4 @@ from scoreguard_client._exceptions import ScoreguardError
 
 
 class ShowcaseError(ScoreguardError):
-    """A page that cannot be made as it is asked for."""
+    """A page that cannot be made as requested."""

@@ -1,4 +1,4 @@
-"""From options to a showcase: what is deployed is asked, the photo is attacked once, every defence has its turn."""
+"""Turn options into a showcase: query what is deployed, attack the photo once, and run every defence."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from scoreguard_client.target.units import Unit
 
 @dataclass(frozen=True, kw_only=True)
 class ShowcaseOptions:
-    """What a user asks for."""
+    """The user's options."""
 
     photo: Path
     """The clean image."""
@@ -42,13 +42,13 @@ class ShowcaseOptions:
     defences: str = ""
     """Chains, separated by commas; empty = every deployed defence at its defaults."""
     gradients: Gradients | None = None
-    """Where gradients come from; None = local where there is a surrogate, else live."""
+    """Source of gradients; None = local if there is a surrogate, else live."""
     surrogate: Path | None = None
-    """Archive or model store; None = `model_store` where it is present."""
+    """Archive or model store; None = `model_store` if present."""
     detail: str = ""
     """`X,Y,SIDE` of the detail, in pixels; empty = where the photo has the most structure."""
     seed: int = 0
-    """Of the attack and of random defences."""
+    """Seed of the attack and of random defences."""
 
 
 def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for: Callable[[int], Progress]) -> Showcase:
@@ -59,7 +59,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for:
     Args:
         options: what to do.
         client: the connection to the endpoint.
-        progress_for: called with the number of steps once it is known; gives the function that progress is reported to.
+        progress_for: called with the number of steps once it is known; returns the progress callback.
 
     Raises:
         ShowcaseError: the options do not fit the photo or the deployment.

@@ -21,7 +21,7 @@ _QUALITY: Final = 88
 
 
 def page_of(showcase: Showcase) -> str:
-    """The page as text."""
+    """Render the page as text."""
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters |= _filters(showcase)
     source = resources.files("scoreguard_client.showcase").joinpath("templates/showcase.html.j2").read_text("utf-8")
@@ -56,12 +56,12 @@ def _filters(showcase: Showcase) -> dict[str, Callable[..., Any]]:
 
 
 def _share(view: View, showcase: Showcase) -> str:
-    """Width of an image as a share of the photo's, so that small ones look small; at most the whole place."""
+    """Return an image's width as a share of the photo's, so that small ones look small; at most the full width."""
     return f"{min(100 * view.width / showcase.facts.width, 100):.2f}%"
 
 
 def _frame(pair: Pair) -> str:
-    """Where the detail is, as CSS."""
+    """Return the position of the detail, as CSS."""
     window, view = pair.window, pair.clean
     left, width = 100 * window.left / view.width, 100 * window.width / view.width
     top, height = 100 * window.top / view.height, 100 * window.height / view.height

@@ -43,7 +43,7 @@ def draw_sheet(showcase: Showcase, path: Path) -> None:
 
 
 def sheet_of(showcase: Showcase) -> Figure:
-    """The sheet: the undefended photo first, then the defences in their order."""
+    """Draw the sheet: the undefended photo first, then the defences in order."""
     cards = (_undefended(showcase), *showcase.cards)
     columns = max(_COLUMNS[0], min(len(cards), _COLUMNS[1]))
     sheet = _Sheet.blank(showcase, columns, math.ceil(len(cards) / columns))

@@ -1,4 +1,4 @@
-"""Taking the images: one call for each defence and image gives both the purified image and its score."""
+"""Produce the images: one call per defence and image gives both the purified image and its score."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ class Studio:
     metric: MetricDescription
     """The metric."""
     clean: ImageArray
-    """x as the file has it, (H, W, 3): uint8, or float32 for a 16-bit file."""
+    """x as stored in the file, (H, W, 3): uint8, or float32 for a 16-bit file."""
     attacked: FloatImage
-    """x', (H, W, 3); sent as it is, never rounded to 8 bits."""
+    """x', (H, W, 3); sent unchanged, never rounded to 8 bits."""
     window: Window
     """The detail."""
     factor: float
     """Amplification of differences."""
     seed: int
-    """Of random defences: the same for both images, so that what differs behind one is the attack."""
+    """Seed of random defences: the same for both images, so that only the attack makes a difference."""
 
     def undefended(self) -> Pair:
-        """The photo and its attacked form as they are.
+        """Score the undefended photo and its attacked form.
 
         Raises:
             ServerError: the metric cannot score them.
@@ -55,10 +55,10 @@ class Studio:
         return self._pair(clean, unit_values(self.clean), attacked, self.attacked)
 
     def card(self, chain: Sequence[Step]) -> Card:
-        """One defence; what goes wrong with it alone is written on its card.
+        """Run one defence; an error of this defence alone is written on its card.
 
         Raises:
-            ServerError: the server is gone, or refuses this caller.
+            ServerError: the server is unreachable, or refuses this caller.
         """
         pair, error = None, ""
         try:

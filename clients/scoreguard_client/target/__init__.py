@@ -1,1 +1,1 @@
-"""What is attacked: images, and chains of a deployed metric."""
+"""The target of attacks: images, and chains of a deployed metric."""

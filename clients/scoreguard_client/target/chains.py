@@ -1,4 +1,4 @@
-"""Chains as a plan names them: checked against what is deployed, with every parameter filled in."""
+"""Chains in a plan's form: checked against what is deployed, with every parameter filled in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scoreguard_client.target.errors import PlanError
 
 
 def complete_chains(chains: Iterable[tuple[Step, ...]], metric: MetricDescription) -> tuple[str, ...]:
-    """The chains in text form with every parameter named; equal ones occur once.
+    """Return the chains in text form with every parameter named, without duplicates.
 
     Raises:
         NotFoundError: a defence is not deployed before this metric.

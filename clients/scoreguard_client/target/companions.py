@@ -1,4 +1,4 @@
-"""Where an attack asks metrics other than the attacked one: beside the surrogate, or else on the server."""
+"""Sources of the metrics that an attack needs in addition to the attacked one: next to the surrogate, or the server."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from scoreguard_client.oracles.local import find_surrogate
 from scoreguard_client.target.gradients import DEFAULT_SURROGATE, LIVE, identity_of
 
 Companion = Archive | MetricDescription
-"""Where another metric is asked: a local archive, or one deployed on the server."""
+"""Source of another metric: a local archive, or one deployed on the server."""
 
 
 def companions_for(attacks: Sequence[Attack], surrogate: Path | None, catalogue: Catalogue) -> dict[str, Companion]:
-    """Where each metric that the attacks ask besides is asked.
+    """Find the source of each additional metric that the attacks need.
 
     Raises:
-        CompanionMissingError: one of them is in neither place.
+        CompanionMissingError: a metric is in neither place.
         ContractError: an archive cannot be used.
     """
     found: dict[str, Companion] = {}
@@ -34,7 +34,7 @@ def companions_for(attacks: Sequence[Attack], surrogate: Path | None, catalogue:
 
 
 def find_companion(name: str, surrogate: Path | None, catalogue: Catalogue) -> Companion | None:
-    """The metric of that name in the surrogate's model store or on the server; None where it is in neither.
+    """Find a metric in the surrogate's model store or on the server; None if it is in neither.
 
     Raises:
         ContractError: the archive cannot be used.
@@ -46,7 +46,7 @@ def find_companion(name: str, surrogate: Path | None, catalogue: Catalogue) -> C
 
 
 def companion_source(name: str, companion: Companion) -> str:
-    """How a plan names where another metric is asked."""
+    """Return a plan's name for the source of another metric."""
     if isinstance(companion, Archive):
         return f"{name}:local:{identity_of(companion)}"
     return f"{name}:{LIVE}:{companion.archive_sha256}"

@@ -1,4 +1,4 @@
-"""Running an attack: the live endpoint answers for scores, a local surrogate or the endpoint for gradients."""
+"""Run an attack: the live endpoint gives the scores, a local surrogate or the endpoint the gradients."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CraftedBatch:
     """The attacked images of a unit."""
 
     result: AttackResult
-    """What the attack found; its queries include those that the number of draws took."""
+    """The attack's result; its queries include those spent on choosing the number of draws."""
     seconds: float
     """Wall time for the batch."""
 
@@ -42,19 +42,19 @@ class Crafter:
     metric: MetricDescription
     """The deployed metric."""
     surrogate: Archive | None
-    """The archive for gradients; None takes them from the endpoint."""
+    """The archive for gradients; None = the endpoint gives them."""
     companions: Mapping[str, Companion]
-    """Other metrics that attacks ask besides, by name."""
+    """Other metrics that attacks need, by name."""
     seed: int
-    """Where the attacks' and the oracles' drawing starts."""
+    """Seed of the attacks and the oracles."""
     draws: int = 1
     """Draws per query of an attack through a random chain; `AUTO` = as many as each image's gradient needs."""
     checkpoint: bool = False
-    """Whether local gradients are computed in the memory of one step of the chain."""
+    """Whether to compute local gradients in the memory of one step of the chain."""
     _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
 
     def craft(self, unit: Unit, images: Images) -> CraftedBatch:
-        """Attack the images of a unit; an image's result depends neither on its batch nor on what was done before.
+        """Attack the images of a unit; an image's result depends neither on its batch nor on earlier work.
 
         Raises:
             ScoreguardError: the attack or its oracle failed.
@@ -79,7 +79,7 @@ class Crafter:
         return kind(self.client, self.metric, parse_chain(chain), seed=seeds, draws=self._fixed_draws)
 
     def _with_draws(self, oracle: ScoreOracle, images: Images) -> tuple[ScoreOracle, Counts]:
-        """The oracle with the draws that each image needs where the plan leaves that open, and the calls it took."""
+        """Return the oracle with each image's number of draws, if the plan leaves it open, and the calls spent."""
         if self.draws != AUTO or not isinstance(oracle, DrawingOracle):
             return oracle, np.zeros(len(images), dtype=np.int64)
         needed = draws_needed(oracle, images)
@@ -87,7 +87,7 @@ class Crafter:
 
     @property
     def _fixed_draws(self) -> int:
-        # A search by scores has no gradient whose spread could be seen, and pays for every draw: one.
+        # A score-based search has no gradient whose spread could be measured, and pays for every draw: one.
         return 1 if self.draws == AUTO else self.draws
 
     def _companion(self, companion: Companion) -> ScoreOracle:

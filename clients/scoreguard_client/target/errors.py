@@ -1,4 +1,4 @@
-"""What can go wrong before a campaign starts: the base of its errors, and what cannot be planned."""
+"""Errors before a campaign starts: the base of its errors, and plans that cannot be made."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scoreguard_client._exceptions import (
 )
 
 FATAL: Final = (UnauthenticatedError, PermissionDeniedError, CancelledError, MissingExtraError)
-"""Errors that everything after them would meet too."""
+"""Errors that all later calls would also meet."""
 
 
 class CampaignError(ScoreguardError):

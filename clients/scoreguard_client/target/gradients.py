@@ -1,4 +1,4 @@
-"""Where gradients come from: an archive on this machine, or the server."""
+"""Sources of gradients: an archive on this machine, or the server."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from scoreguard_client.oracles.local import find_surrogate
 from scoreguard_client.target.errors import PlanError
 
 DEFAULT_SURROGATE: Final = Path("model_store")
-"""Model store whose archives serve as surrogates where it is present."""
+"""Model store whose archives serve as surrogates, if present."""
 LIVE: Final = "live"
 UNUSED: Final = "unused"
 
 
 class Gradients(StrEnum):
-    """Where gradient attacks get their gradients."""
+    """Source of gradients for gradient attacks."""
 
     LOCAL = "local"
     """From an archive on this machine."""
@@ -30,12 +30,12 @@ class Gradients(StrEnum):
 
 
 def surrogate_for(metric: str, gradients: Gradients | None, surrogate: Path | None) -> Archive | None:
-    """The archive that gives gradients; None = the server gives them.
+    """Find the archive that gives gradients; None = the server gives them.
 
     Args:
         metric: name of the metric.
-        gradients: what the user chose; None = local where there is an archive, else live.
-        surrogate: the user's archive or model store; None = `model_store` where it has the metric.
+        gradients: the user's choice; None = local if there is an archive, else live.
+        surrogate: the user's archive or model store; None = `model_store` if it has the metric.
 
     Raises:
         PlanError: local gradients were chosen, and there is no archive.
@@ -57,7 +57,7 @@ def surrogate_for_attacks(
     gradients: Gradients | None,
     surrogate: Path | None,
 ) -> Archive | None:
-    """The archive that gives attacks their gradients; None = the server gives them, or no attack needs any.
+    """Find the archive that gives attacks their gradients; None = the server gives them, or no attack needs any.
 
     Raises:
         PlanError: there is neither an archive nor a server that gives gradients.
@@ -75,14 +75,14 @@ def surrogate_for_attacks(
 
 
 def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:
-    """How a plan names where gradients come from."""
+    """Return a plan's name for the source of gradients."""
     if not any(attack.needs is Needs.GRADIENT for attack in attacks):
         return UNUSED
     return LIVE if surrogate is None else f"local:{identity_of(surrogate)}"
 
 
 def identity_of(archive: Archive) -> str:
-    """How an archive is named where its content counts: its name and the digest of its manifest."""
+    """Identify an archive by content: its name and the digest of its manifest."""
     return f"{archive.name}:{sha256_of(archive.manifest.SerializeToString(deterministic=True))}"
 
 

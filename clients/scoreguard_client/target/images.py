@@ -21,7 +21,7 @@ from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.errors import PlanError
 
 _ESCAPED: Final = re.compile(r"\\x([89a-f][0-9a-f])")
-"""How a byte of a file name that is not UTF-8 is written in a record."""
+"""Form of a non-UTF-8 byte of a file name in a record."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +40,7 @@ class ImageRef:
 
 @dataclass(frozen=True, kw_only=True)
 class LeftOut:
-    """A file that looks like an image by its name and cannot be attacked."""
+    """A file that has an image's name but cannot be attacked."""
 
     name: str
     """Path below the image folder."""
@@ -59,7 +59,7 @@ class FoundImages:
 
 
 def find_images(folder: Path, limit: int | None = None) -> FoundImages:
-    """The images below a folder, by name; with a limit the first ones that can be read.
+    """Find the images below a folder, by name; with a limit, the first ones that can be read.
 
     Raises:
         PlanError: the folder is missing or holds no image that can be read.
@@ -87,7 +87,7 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
 
 
 def _out_of_reach(folder: Path) -> list[LeftOut]:
-    """Folders that may not be read, and images by their names that are no files: links that lead nowhere, pipes."""
+    """Find folders that may not be read, and image names that are not files: broken links, pipes."""
     errors: list[OSError] = []
     found: list[Path] = []
     for directory, folders, names in os.walk(folder, onerror=errors.append):
@@ -100,7 +100,7 @@ def _out_of_reach(folder: Path) -> list[LeftOut]:
 
 
 def name_of(path: Path, folder: Path) -> str:
-    """The name of an image in records: its path below the folder with forward slashes, printable in any encoding.
+    """Return an image's name in records: its path below the folder with forward slashes, printable in any encoding.
 
     Bytes of a file name that are not UTF-8 are written as backslash escapes; `path_of` finds the file again.
     """
@@ -108,7 +108,7 @@ def name_of(path: Path, folder: Path) -> str:
 
 
 def path_of(folder: Path, name: str) -> Path:
-    """The file of an image by its name in records."""
+    """Return the file of an image from its name in records."""
     path = folder / name
     if _ESCAPED.search(name) is None or path.is_file():
         return path
@@ -116,10 +116,10 @@ def path_of(folder: Path, name: str) -> Path:
 
 
 def read_image(folder: Path, image: ImageRef) -> ImageArray:
-    """The values of an image, (H, W, 3): uint8, or float32 for 16-bit files.
+    """Read the values of an image, (H, W, 3): uint8, or float32 for 16-bit files.
 
     Raises:
-        ImageError: the file is gone, or is not the one of the plan.
+        ImageError: the file is missing, or differs from the plan's.
     """
     path = path_of(folder, image.name)
     data = read_bytes(path)
@@ -129,18 +129,18 @@ def read_image(folder: Path, image: ImageRef) -> ImageArray:
 
 
 def as_batch(images: list[ImageArray]) -> Images:
-    """Images of one size as (N, 3, H, W) float32 in [0, 1]."""
+    """Convert images of one size to (N, 3, H, W) float32 in [0, 1]."""
     return np.ascontiguousarray(np.stack([unit_values(image) for image in images]).transpose(0, 3, 1, 2))
 
 
 def unit_values(image: ImageArray) -> FloatImage:
-    """An image (H, W, 3) as float32 in [0, 1]."""
+    """Convert an image (H, W, 3) to float32 in [0, 1]."""
     scale = TOP if image.dtype == np.uint8 else 1
     return np.asarray(image / np.float32(scale), dtype=np.float32)
 
 
 def image_ref(path: Path, folder: Path) -> ImageRef:
-    """An image below a folder, identified by its digest and size.
+    """Identify an image below a folder by its digest and size.
 
     Raises:
         ImageError: the file cannot be read, or is not an image.

@@ -1,4 +1,4 @@
-"""The piece of work of an attack."""
+"""The unit of work of an attack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of all attacks, and how each is tried; `attacks.py` puts them in order."""
+"""The rules of all attacks, and how each is checked; `attacks.py` puts them in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scoreguard_client.testing.trials import SIZES, Trial, images_of, size_of
 
 _FIRST_YEAR, _LAST_YEAR = 1950, 2100
 _JUDGED = 2
-"""Questions beyond its own that an attack may cost: about what it found, and about the clean images."""
+"""Queries that an attack may cost beyond its own: about its result, and about the clean images."""
 
 
 def _facts(trial: Trial) -> Iterator[str]:
@@ -111,8 +111,8 @@ def _queries(trial: Trial) -> Iterator[str]:
         yield "a question is about a part of the batch"
     if attack.needs is Needs.SCORES and oracle.calls != attack.queries_needed:
         yield f"{oracle.calls} questions are asked, {attack.queries_needed} declared"
-    # A gradient attack that does not know its last score asks once more, and once about the clean images where none
-    # of its questions was; a stopping rule may end a search early.
+    # A gradient attack that does not know its last score makes one more query, and one about the clean images if none
+    # of its queries was; a stopping rule may end a search early.
     if not 0 < oracle.calls <= attack.queries_needed + _JUDGED:
         yield f"{oracle.calls} questions are asked, {attack.queries_needed} declared"
 

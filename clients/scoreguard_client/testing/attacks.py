@@ -1,4 +1,4 @@
-"""The tester of attacks, and the rules that it checks in order."""
+"""The attack checker, and the rules that it checks, in order."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ ATTACK_RULES: Final[tuple[Rule[Trial], ...]] = (
 )
 """What every attack must do, in the order in which it is checked."""
 _CHAINS: Final = ("jpeg:quality=50:subsampling=420", "none", "quantise:levels=16")
-"""Chains that are tried until the attack fits one."""
+"""Chains to try until the attack fits one."""
 _COMPANION_SCORE: Final = 4.0
 
 
 def check_attack(
     attack: Attack | str, *, chain: str | None = None, rules: Iterable[Rule[Trial]] = ATTACK_RULES
 ) -> None:
-    """Check that an attack obeys every rule; it needs no server, and torch only where the attack does.
+    """Check that an attack obeys every rule; this needs no server, and torch only if the attack does.
 
-    It runs some dozens of times on small images: give it few iterations or queries, `square:queries=20`.
+    The attack runs some dozens of times on small images: give it few iterations or queries, `square:queries=20`.
 
     Args:
-        attack: the attack, or its text.
-        chain: defences that the oracles say stand before their score, for an attack that works through some chains
-            only; None = one that it fits.
-        rules: which ones, for example `without(ATTACK_RULES, "listed")` before it is installed.
+        attack: the attack, or its text form.
+        chain: defences that the oracles report before their score, for an attack that works through only some chains;
+            None = a chain that the attack fits.
+        rules: the rules to check, for example `without(ATTACK_RULES, "listed")` before the attack is installed.
 
     Raises:
-        RuleBrokenError: it breaks one; the message says on which input, and how to mend it.
+        RuleBrokenError: it breaks a rule; the message says on which input, and how to fix it.
         AttackSpecError: the text names no attack, or a parameter does not fit.
-        ChainMismatchError: it works through neither the chain given nor any of those tried.
+        ChainMismatchError: it works through neither the given chain nor any of those tried.
         SpecError: the chain cannot be read.
     """
     tried = parse_attack(attack) if isinstance(attack, str) else attack

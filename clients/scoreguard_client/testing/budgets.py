@@ -1,4 +1,4 @@
-"""Checks of a budget and of a result's form that know nothing of how they are kept."""
+"""Checks of a budget and of a result's form, independent of their implementation."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from scoreguard_client.attacks.base import Attack, AttackResult
 from scoreguard_client.oracles.base import Images
 
 RESOLUTION = 1e-4 / 255
-"""What float32 clean values and decimal radii may miss the 8-bit grid by."""
+"""Amount by which float32 clean values and decimal radii may miss the 8-bit grid."""
 
 
 def budget_findings(attack: Attack, clean: Images, result: AttackResult) -> Iterator[str]:
-    """L-infinity (`eps`), root mean squared error (`rmse`) or number of pixels (`pixels`), whichever it states.
+    """Check L-infinity (`eps`), root mean squared error (`rmse`) or number of pixels (`pixels`), as the attack states.
 
     Args:
-        attack: what made the result.
-        clean: what it was made of, (N, 3, H, W), of 8-bit levels.
-        result: what is measured, in float32 exactly and after rounding to 8 bits.
+        attack: the attack that made the result.
+        clean: the clean images, (N, 3, H, W), of 8-bit levels.
+        result: the result to measure, exactly in float32 and after rounding to 8 bits.
     """
     levels = np.rint(clean.astype(np.float64) * 255) / 255
     for what, found, centre, slack in (
@@ -50,7 +50,7 @@ def _most_changed(difference: npt.NDArray[np.float64]) -> int:
 
 
 def form_findings(clean: Images, result: AttackResult) -> Iterator[str]:
-    """Shapes, types and range of a result for clean images (N, 3, H, W)."""
+    """Check shapes, types and range of a result for clean images (N, 3, H, W)."""
     for name, array, shape, dtype in (
         ("attacked", result.attacked, clean.shape, np.float32),
         ("attacked_8bit", result.attacked_8bit, clean.shape, np.uint8),

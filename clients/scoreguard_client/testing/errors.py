@@ -1,4 +1,4 @@
-"""What a tester finds.
+"""Findings of a checker.
 
 ScoreguardError
 └── RuleBrokenError   an attack that breaks a rule of all attacks

@@ -1,4 +1,4 @@
-"""The messages of a fake service, to and from values."""
+"""Convert the messages of a fake service to and from values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ENGINE: Final = "fake"
 def deployed(
     metrics: Iterable[str], defences: Iterable[str], score_range: tuple[float, float], *, higher_is_better: bool
 ) -> list[pb.DeployedMetric]:
-    """The catalogue: every metric with every defence."""
+    """Build the catalogue: every metric with every defence."""
     facts = [
         manifest_pb2.DefenceFacts(
             name=name,
@@ -53,7 +53,7 @@ def deployed(
 
 
 def values_of(image: pb.Image) -> Floats:
-    """(height, width, 3) in [0, 1], read as a server reads it.
+    """Decode an image to (height, width, 3) in [0, 1], as a server does.
 
     Raises:
         ImageError: it is not an image.
@@ -63,10 +63,10 @@ def values_of(image: pb.Image) -> Floats:
 
 
 def named(kind: str, name: str, known: Mapping[str, Callable[[Floats], Any]], field: str) -> Callable[[Floats], Any]:
-    """A function by its name.
+    """Find a function by name.
 
     Raises:
-        NotFoundError: there is none of that name; near names are listed, as by a server.
+        NotFoundError: there is none of that name; near names are listed, as on a server.
     """
     if name not in known:
         metadata = {"near": ",".join(near_names(name, list(known))), "known": ",".join(known)}
@@ -76,7 +76,7 @@ def named(kind: str, name: str, known: Mapping[str, Callable[[Floats], Any]], fi
 
 
 def finite(score: float, metric: str) -> float:
-    """The score, if it is one.
+    """Check that a score is a finite number, and return it.
 
     Raises:
         ConfigurationError: it is not a finite number.
@@ -87,7 +87,7 @@ def finite(score: float, metric: str) -> float:
 
 
 def provenance_of(request: Any, image: Floats) -> pb.Provenance:
-    """What produced an answer, as far as anything did."""
+    """Make the provenance of an answer, as far as a fake service has one."""
     is_float = request.image.tensor.data_type == pb.DATA_TYPE_FLOAT32
     return pb.Provenance(
         steps=[pb.StepProvenance(step=step) for step in request.defences],

@@ -1,4 +1,4 @@
-"""Small scores whose behaviour is known, as oracles: what an attack is tried on without a server and without torch."""
+"""Small scores with known behaviour, as oracles: for trying attacks without a server and without torch."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class LinearOracle:
     higher_is_better: bool = True
     chain: tuple[Step, ...] = ()
     calls: int = 0
-    """Questions so far."""
+    """Queries so far."""
     seen: list[Images] = field(default_factory=list)
-    """What was asked about, in order."""
+    """The queried images, in order."""
 
     @property
     def facts(self) -> OracleFacts:
@@ -37,7 +37,7 @@ class LinearOracle:
         )
 
     def score(self, images: Images) -> Scores:
-        """The inner product."""
+        """Compute the inner product."""
         self.calls += 1
         self.seen.append(images.copy())
         products = images.astype(np.float64) * self.weights.astype(np.float64)
@@ -62,11 +62,11 @@ class CurvedOracle:
         return OracleFacts(metric="curved", score_range=ScoreRange(low=0, high=1), chain=self.chain)
 
     def score(self, images: Images) -> Scores:
-        """The function."""
+        """Compute the function."""
         return each(self._score, images)
 
     def gradient(self, images: Images) -> tuple[Scores, Gradients]:
-        """The function and its derivative."""
+        """Compute the function and its derivative."""
         return self.score(images), each(self._slope, images)
 
     def _score(self, image: Images) -> Scores:
@@ -81,10 +81,10 @@ class CurvedOracle:
 
 @dataclass(kw_only=True)
 class PeakOracle(LinearOracle):
-    """Any change lowers the score, and the gradient does not know it."""
+    """Any change lowers the score, but the gradient does not show it."""
 
     clean: Images
-    """The only images whose score is 0, (N, 3, H, W); that of all others is below."""
+    """The only images whose score is 0, (N, 3, H, W); all others score below."""
 
     def score(self, images: Images) -> Scores:
         """Minus the mean change."""
@@ -94,7 +94,7 @@ class PeakOracle(LinearOracle):
 
 @dataclass(kw_only=True)
 class CostlyOracle(LinearOracle):
-    """Each question costs three calls, and the last image's first call is sent again every time."""
+    """Each query costs three calls, and the last image's first call is resent every time."""
 
     @property
     def facts(self) -> OracleFacts:
@@ -103,7 +103,7 @@ class CostlyOracle(LinearOracle):
 
     @property
     def last_calls(self) -> npt.NDArray[np.int64]:
-        """What the last question cost, (N,)."""
+        """Cost of the last query, (N,)."""
         return np.array([*[3] * (len(self.seen[-1]) - 1), 4])
 
 
@@ -136,19 +136,19 @@ class ScoreOnly:
 
     @property
     def facts(self) -> OracleFacts:
-        """Those of the other."""
+        """The other oracle's facts."""
         return self.inner.facts
 
     def score(self, images: Images) -> Scores:
-        """That of the other."""
+        """Return the other oracle's score."""
         return self.inner.score(images)
 
 
 def ramp(shape: Sequence[int]) -> Images:
-    """Weights of both signs, of a shape."""
+    """Draw weights of both signs, of a given shape."""
     return np.linspace(-1, 1, int(np.prod(shape))).reshape(shape).astype(np.float32)
 
 
 def noise(shape: Sequence[int], seed: int) -> Images:
-    """Normal weights, of a shape."""
+    """Draw normal weights, of a given shape."""
     return np.random.default_rng(seed).normal(size=shape).astype(np.float32)

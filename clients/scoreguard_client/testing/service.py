@@ -1,7 +1,7 @@
-"""A service that answers from plain functions, fails when it is told to, and remembers what it was asked.
+"""A service that answers from plain functions, fails on request, and records its calls.
 
-Everything above it is the real client: requests are checked and encoded, refusals repeated, batches and streams put in
-order, answers read. So code that passes its tests on this meets the same types and errors on a server.
+Everything above it is the real client: requests are checked and encoded, refusals retried, batches and streams put in
+order, answers read. So code that passes its tests with it meets the same types and errors on a server.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _SCALE: Final = 100.0
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FakeCall:
-    """One image that the service was asked about, or one look at its catalogue."""
+    """One query about an image, or one request for the catalogue."""
 
     kind: str
     """`score`, `purify`, `gradient` or `list_metrics`."""
@@ -51,20 +51,20 @@ class FakeCall:
     chain: str = ""
     """The defences in their text form; empty = undefended."""
     seed: int = 0
-    """The seed, drawn by the client where the caller gave none."""
+    """The seed, drawn by the client if the caller gave none."""
     image: Floats | None = None
-    """(height, width, 3) in [0, 1]; None where there was none, or it could not be read."""
+    """(height, width, 3) in [0, 1]; None if there was none, or it could not be read."""
     request_id: str = ""
     """The caller's name for the request."""
 
 
 def brightness(image: Floats) -> float:
-    """100 times the mean of all values: the score where no other was given, from 0 to 100, larger is better."""
+    """Compute 100 times the mean of all values: the default score, from 0 to 100, larger is better."""
     return _SCALE * float(image.mean(dtype=np.float64))
 
 
 def brightness_gradient(image: Floats) -> Floats:
-    """The derivative of `brightness`."""
+    """Compute the derivative of `brightness`."""
     return np.full(image.shape, _SCALE / image.size, np.float32)
 
 
@@ -88,18 +88,18 @@ class FakeService:
         score_range: tuple[float, float] = (0.0, _SCALE),
         higher_is_better: bool = True,
     ) -> None:
-        """Say what is deployed.
+        """Define what is deployed.
 
         Args:
             metrics: score functions by name; None = `bright`, which is `brightness`, with its gradient.
-            defences: what may stand before every metric, by name; none of them takes parameters.
+            defences: the defences that may run before every metric, by name; none of them takes parameters.
             gradients: derivatives of the metrics by the image, by the metric's name; defences count as the identity.
-                A service with none of them answers as one whose operator has not turned gradients on.
+                A service without any answers like one whose operator has not enabled gradients.
             score_range: lowest and highest score, as the catalogue says.
             higher_is_better: the direction, as the catalogue says.
 
         Raises:
-            ConfigurationError: a gradient of a metric that is not there.
+            ConfigurationError: a gradient is given for a missing metric.
         """
         self._metrics = {"bright": brightness} if metrics is None else dict(metrics)
         self._gradients = dict(gradients or ({"bright": brightness_gradient} if metrics is None else {}))
@@ -113,20 +113,21 @@ class FakeService:
 
     @property
     def calls(self) -> tuple[FakeCall, ...]:
-        """What was asked, in order: each item of a batch or stream by itself, and attempts that failed too."""
+        """The calls, in order: each item of a batch or stream separately, including failed attempts."""
         with self._lock:
             return tuple(self._calls)
 
     def fail(self, error: ServerError, *, calls: Sequence[int]) -> None:
-        """Give an error instead of some answers.
+        """Return an error instead of some answers.
 
         Args:
-            error: what the client meets, with its `retry_after`, `field` and `metadata`; its `code` may be left out.
-            calls: which calls, counted from 1 as `calls` lists them. UNAVAILABLE is repeated by the client, and each
-                attempt counts.
+            error: the error that the client gets, with its `retry_after`, `field` and `metadata`; its `code` may be
+                left out.
+            calls: which calls, counted from 1 as `calls` lists them. The client retries UNAVAILABLE, and each attempt
+                counts.
 
         Raises:
-            ConfigurationError: a number below 1.
+            ConfigurationError: a number is below 1.
         """
         if any(number < 1 for number in calls):
             raise ConfigurationError(f"calls are counted from 1, not {min(calls)}")
@@ -136,19 +137,19 @@ class FakeService:
             self._failures.update(dict.fromkeys(calls, error))
 
     def client(self, config: ConnectionConfig = DEFAULT_CONFIG) -> ScoringClient:
-        """A client of this service; any number of clients may share it."""
+        """Create a client of this service; any number of clients may share it."""
         return ScoringClient(config=config, transport=FakeTransport(self))
 
     def async_client(self, config: ConnectionConfig = DEFAULT_CONFIG) -> AsyncScoringClient:
-        """A client for asyncio."""
+        """Create an asyncio client of this service."""
         return AsyncScoringClient(config=config, transport=AsyncFakeTransport(self))
 
     def __deepcopy__(self, memo: object) -> FakeService:
-        """The service itself: a copied client asks the same service, which remembers its calls."""
+        """Return the service itself: a copied client uses the same service, which records its calls."""
         return self
 
     def __getstate__(self) -> dict[str, Any]:
-        """Pickled, it takes its functions, failures and calls along; what the copy is asked stays with the copy."""
+        """Pickle functions, failures and calls; the copy records its own calls from then on."""
         return {name: value for name, value in vars(self).items() if name != "_lock"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -177,7 +178,7 @@ class FakeService:
         return response
 
     def score_item(self, request: pb.ScoreDefendedRequest) -> pb.ScoreDefendedResult:
-        """Answer one item of a batch or stream: its error is a part of the answer."""
+        """Answer one item of a batch or stream; its error is part of the answer."""
         try:
             return pb.ScoreDefendedResult(response=self.score(request))
         except ServerError as error:
@@ -217,7 +218,7 @@ class FakeService:
         return pb.ListMetricsResponse(metrics=metrics, server_version=ENGINE, gradients=bool(self._gradients))
 
     def _enter(self, kind: str, request: Any) -> Floats:
-        """Remember the call, fail it if it is to fail, and read its image."""
+        """Record the call, fail it if requested, and read its image."""
         try:
             image: Floats | None = values_of(request.image)
             problem = ""
@@ -258,7 +259,7 @@ class FakeService:
 def fake_client(
     score: ScoreFunction = brightness, *, config: ConnectionConfig = DEFAULT_CONFIG, metric: str = "bright"
 ) -> ScoringClient:
-    """A client of a fake service with one metric, for tests that need no more than a score.
+    """Create a client of a fake service with one metric, for tests that need only a score.
 
     Example:
         client = fake_client(lambda image: float(image.std()), metric="contrast")

@@ -1,4 +1,4 @@
-"""How a client reaches a fake service: by calling it."""
+"""Transports that connect a client to a fake service by calling it directly."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ R = TypeVar("R")
 
 
 class Answering(Protocol):
-    """What answers: a `FakeService`."""
+    """The answering side: a `FakeService`."""
 
     def score(self, request: pb.ScoreDefendedRequest) -> pb.ScoreDefendedResponse:
         """Answer `ScoreDefended`."""
         ...
 
     def score_item(self, request: pb.ScoreDefendedRequest) -> pb.ScoreDefendedResult:
-        """Answer one of many."""
+        """Answer one item of a batch or stream."""
         ...
 
     def purify(self, request: pb.PurifyRequest) -> pb.PurifyResponse:
@@ -81,7 +81,7 @@ class _FakeBase:
 
 
 class FakeTransport(_FakeBase):
-    """Blocking calls of a fake service. It takes no time, so no deadline passes."""
+    """Blocking calls to a fake service. It takes no time, so no deadline passes."""
 
     def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
         """Answer one call; raises `ServerError`."""
@@ -93,11 +93,11 @@ class FakeTransport(_FakeBase):
             yield self._item(request)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""
 
 
 class AsyncFakeTransport(_FakeBase):
-    """The same for asyncio."""
+    """asyncio calls to a fake service."""
 
     async def unary(self, method: Method[R], request: Request, deadline: Deadline) -> R:
         """Answer one call; raises `ServerError`."""
@@ -111,4 +111,4 @@ class AsyncFakeTransport(_FakeBase):
             yield self._item(request)
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: nothing is open."""

@@ -1,4 +1,4 @@
-"""An attack under test, and how the rules try it: on which images, with which seeds and against which oracle."""
+"""An attack under test, with the images, seeds and oracles that the rules use."""
 
 from __future__ import annotations
 
@@ -22,30 +22,30 @@ _RADII: Final = (0.5 / 255, 4 / 255, 0.0314, 1.0)
 
 @dataclass(frozen=True, kw_only=True)
 class Trial:
-    """An attack with what it is tried with."""
+    """An attack with the inputs of its test."""
 
     attack: Attack
     chain: tuple[Step, ...]
-    """What the oracles say stands before their score, so that the attack fits; their scores know nothing of it."""
+    """The chain that the oracles report, so that the attack fits; their scores do not depend on it."""
     companions: Companions
-    """Oracles of the other metrics that it asks."""
+    """Oracles of the other metrics that it needs."""
 
     def run(self, images: Images, oracle: GradientOracle, seeds: Sequence[int] | None = None) -> AttackResult:
-        """Attack; an attack that needs no gradient is shown none."""
+        """Run the attack; the oracle offers a gradient only if the attack needs one."""
         seen = oracle if self.attack.needs is Needs.GRADIENT else ScoreOnly(inner=oracle)
         return self.attack(images, seen, seeds=seeds, companions=self.companions)
 
     def linear(self, images: Images) -> LinearOracle:
-        """A linear score for images of this size."""
+        """Create a linear score for images of this size."""
         return LinearOracle(weights=ramp(images.shape[1:]), chain=self.chain)
 
     def curved(self, images: Images) -> CurvedOracle:
-        """A score without a flat region for images of this size."""
+        """Create a score without a flat region for images of this size."""
         weights = np.cos(np.arange(images[0].size) * 0.3).reshape(images.shape[1:]) + 0.2
         return CurvedOracle(weights=weights.astype(np.float32), chain=self.chain)
 
     def batches(self) -> Iterator[Images]:
-        """Clean images of every size; one that the attack refuses is left out, but the first, which it must take.
+        """Return clean images of every size, without those the attack refuses; it must accept the first.
 
         Raises:
             AttackInputError: it refuses the first.
@@ -61,7 +61,7 @@ class Trial:
                 yield images
 
     def radii(self) -> Iterator[Trial]:
-        """Itself, and itself with other radii where `eps` is a parameter; one that it refuses is left out."""
+        """Return the attack, and copies with other radii if `eps` is a parameter, without those it refuses."""
         yield self
         for eps in _RADII if "eps" in {field.name for field in fields(self.attack)} else ():
             try:
@@ -72,7 +72,7 @@ class Trial:
 
 
 def images_of(count: int, height: int, width: int) -> Images:
-    """8-bit images (N, 3, H, W), with rows at both ends of the range where there are several."""
+    """Make 8-bit images (N, 3, H, W), with rows at both ends of the range if there are several."""
     levels = np.random.default_rng(1).integers(0, 256, (count, 3, height, width))
     if height > 2:
         levels[:, :, 0, :], levels[:, :, 1, :] = 0, 255
@@ -80,5 +80,5 @@ def images_of(count: int, height: int, width: int) -> Images:
 
 
 def size_of(images: Images) -> str:
-    """The shape in a finding: `3×3×17×23`."""
+    """Format a shape for a finding: `3×3×17×23`."""
     return "×".join(map(str, images.shape))

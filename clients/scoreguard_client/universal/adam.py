@@ -1,4 +1,4 @@
-"""torch's Adam as named arrays, so that a checkpoint needs no pickle."""
+"""The state of torch's Adam as named arrays, so that a checkpoint needs no pickle."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PREFIX: Final = "adam"
 
 
 def adam_arrays(optimiser: torch.optim.Adam) -> dict[str, npt.NDArray[Any]]:
-    """The moments and counts of every parameter."""
+    """Return the moments and counts of every parameter."""
     return {
         f"{_PREFIX}/{index}/{name}": value.numpy()
         for index, moments in optimiser.state_dict()["state"].items()
@@ -23,7 +23,7 @@ def adam_arrays(optimiser: torch.optim.Adam) -> dict[str, npt.NDArray[Any]]:
 
 
 def restore_adam(optimiser: torch.optim.Adam, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-    """Take back what `adam_arrays` gave; other names are left alone."""
+    """Restore what `adam_arrays` returned; other names are ignored."""
     state: dict[int, dict[str, Any]] = {}
     for name, array in arrays.items():
         prefix, _, rest = name.partition("/")
@@ -35,7 +35,7 @@ def restore_adam(optimiser: torch.optim.Adam, arrays: Mapping[str, npt.NDArray[A
 
 
 def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:
-    """A tensor with memory of its own."""
+    """Copy an array into a tensor with its own memory."""
     import torch
 
     return torch.from_numpy(array.copy())

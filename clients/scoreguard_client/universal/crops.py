@@ -1,12 +1,11 @@
 """Training crops: every image as one square of the perturbation's size.
 
-- paper: the centre of the image where it is large enough; a smaller one is first enlarged, keeping its aspect, until
-  it is.
-- windows (kind `momentum`): anywhere in the image, and turned over left to right half of the time.
-- benchmark: the centre only where height and width are both at least twice the size (512 for 256); every other image
-  is squeezed to the square, whatever its aspect.
+- paper: the centre of the image; an image that is too small is first enlarged, keeping its aspect ratio.
+- windows (kind `momentum`): anywhere in the image, flipped left to right half of the time.
+- benchmark: the centre only if height and width are both at least twice the size (512 for 256); every other image is
+  squeezed to the square, ignoring its aspect ratio.
 
-Resizing is Pillow's bilinear filter on float values, with antialiasing where it shrinks.
+Resizing uses Pillow's bilinear filter on float values, with antialiasing when it shrinks.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.images import ImageRef, as_batch, read_image
 
 _ENOUGH: Final = 2
-"""The benchmark crops where half the height and half the width reach the size."""
+"""The benchmark crops if half the height and half the width reach the size."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingImages:
-    """The images of a training, read and cut when they are needed."""
+    """The training images, read and cropped on demand."""
 
     folder: Path
-    """Where they are."""
+    """Their folder."""
     references: tuple[ImageRef, ...]
     """The images, by name."""
 
@@ -43,18 +42,18 @@ class TrainingImages:
         return hashlib.sha256("\n".join(image.sha256 for image in self.references).encode()).hexdigest()
 
     def crops(self, indices: Iterable[int], size: int, *, benchmark: bool) -> Images:
-        """Some of the images as squares, (N, 3, size, size).
+        """Return some of the images as squares, (N, 3, size, size).
 
         Raises:
-            ImageError: an image is gone or was changed.
+            ImageError: an image is missing or was changed.
         """
         return np.concatenate([crop(image, size, benchmark=benchmark) for image in self._read(indices)])
 
     def windows(self, indices: Iterable[int], size: int, rng: np.random.Generator) -> Images:
-        """Random windows of some of the images, each flipped or not, (N, 3, size, size).
+        """Return random windows of some of the images, each flipped or not, (N, 3, size, size).
 
         Raises:
-            ImageError: an image is gone or was changed.
+            ImageError: an image is missing or was changed.
         """
         return np.concatenate([window(image, size, rng) for image in self._read(indices)])
 
@@ -63,7 +62,7 @@ class TrainingImages:
 
 
 def crop(image: ImageArray, size: int, *, benchmark: bool = False) -> Images:
-    """One image (H, W, 3) as a square, (1, 3, size, size) in [0, 1]."""
+    """Crop one image (H, W, 3) to a square, (1, 3, size, size) in [0, 1]."""
     values, (height, width) = as_batch([image]), image.shape[:2]
     if benchmark:
         large = min(height, width) >= _ENOUGH * size
@@ -72,7 +71,7 @@ def crop(image: ImageArray, size: int, *, benchmark: bool = False) -> Images:
 
 
 def window(image: ImageArray, size: int, rng: np.random.Generator) -> Images:
-    """A random square of one image (H, W, 3), flipped left to right half of the time, (1, 3, size, size) in [0, 1]."""
+    """Cut a random square from one image (H, W, 3), flipped half of the time, (1, 3, size, size) in [0, 1]."""
     values = _enlarged(as_batch([image]), size)
     top, left = (int(rng.integers(0, length - size + 1)) for length in values.shape[2:])
     found = values[:, :, top : top + size, left : left + size]
@@ -95,5 +94,5 @@ def _centre(values: Images, size: int) -> Images:
 def _resized(values: Images, height: int, width: int) -> Images:
     filters = PIL.Image.Resampling.BILINEAR
     planes = [PIL.Image.fromarray(plane).resize((width, height), filters) for plane in values[0]]
-    # The filter's weights add up to 1 but for rounding.
+    # The filter's weights add up to 1 except for rounding.
     return np.clip(np.stack([np.asarray(plane, dtype=np.float32) for plane in planes])[None], 0, 1)

@@ -36,7 +36,7 @@ class CumulativeLearner(Learner):
         return self._values
 
     def learn(self, gradients: Gradients) -> None:
-        """Add the mean of the images' own steps."""
+        """Add the mean of the steps of the images."""
         steps = gradients if self.recipe.as_benchmark else np.sign(gradients)
         moved = self._values + self.recipe.rate * steps.mean(axis=0, dtype=np.float64)
         self._values = np.clip(moved, -self.limit, self.limit).astype(np.float32)
@@ -50,5 +50,5 @@ class CumulativeLearner(Learner):
         return {"values": self._values}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take the sum."""
+        """Restore the sum."""
         self._values = state["values"].reshape(self._values.shape)

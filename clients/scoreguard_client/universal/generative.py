@@ -2,12 +2,12 @@
 
     u = bound * tanh(G(z)),  G = argmax mean_i Q(clip(x_i + u, 0, 1)) / span
 
-G is a U-Net trained by Adam, z one image of noise, uniform in [0, 1], the same from first to last; bound is 10/255.
+G is a U-Net trained by Adam, z one noise image, uniform in [0, 1], the same throughout; bound is 10/255.
 
-- paper: what is handed out is the network's own output, without dropout.
+- paper: the result is the network's own output, without dropout.
 - benchmark: after the first step the noise is cut to [-10/255, 10/255], which leaves almost a constant; the network
-  stays in its training mode, so that what is handed out is one draw of its dropout. The gradient passes the cut of
-  x + u straight through.
+  stays in training mode, so the result is one draw of its dropout. The gradient passes straight through the cut of
+  x + u.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class GenerativeLearner(Learner):
         self._drawn: torch.Tensor | None = None
 
     def perturbation(self, step: int) -> Perturbation:
-        """What the network draws now, with the dropout of this step."""
+        """Return the network's current output, with the dropout of this step."""
         with self._seeded("dropout", step):
             self._drawn = self._draw()
         values: Perturbation = self._drawn.detach().numpy().copy()
         return values
 
     def learn(self, gradients: Gradients) -> None:
-        """One step of Adam along what the last drawing did."""
+        """Take one step of Adam on the last output."""
         if self._drawn is None:
             raise RuntimeError("learn comes after perturbation")
         self._adam.zero_grad()
@@ -84,7 +84,7 @@ class GenerativeLearner(Learner):
         return weights | {"noise": self._noise.numpy()} | adam_arrays(self._adam)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take noise, weights and moments."""
+        """Restore noise, weights and moments."""
         weights = {name: tensor_of(array) for name, array in state.items() if name.startswith(_NETWORK)}
         self._network.load_state_dict({name.removeprefix(_NETWORK): value for name, value in weights.items()})
         self._noise = tensor_of(state["noise"])
@@ -96,7 +96,7 @@ class GenerativeLearner(Learner):
 
     @contextmanager
     def _seeded(self, *purpose: object) -> Iterator[None]:
-        """Draws follow from the recipe's seed and from what they are for, and leave the caller's own alone."""
+        """Seed draws from the recipe's seed and their purpose, without changing the caller's random state."""
         with self._torch.random.fork_rng(devices=[]):
             self._torch.manual_seed(derive_seed(self.recipe.seed, *purpose))
             yield

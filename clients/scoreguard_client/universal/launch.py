@@ -1,4 +1,4 @@
-"""From options to a training: the teacher is found, the images are read, the recipe is completed."""
+"""Turn options into a training: find the teacher, read the images, complete the recipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from scoreguard_client.universal.training import CHECKPOINT_EVERY, Training
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions:
-    """What a user asks for."""
+    """The user's options."""
 
     kind: Kind
     """How the perturbation is trained."""
@@ -35,33 +35,33 @@ class TrainingOptions:
     out: Path
     """The file to write."""
     mode: Mode = Mode.PAPER
-    """Which reading of the method runs."""
+    """Which variant of the method runs."""
     direction: Direction = Direction.UP
-    """Where the quality is driven."""
+    """Direction in which to drive the quality."""
     chain: str = UNDEFENDED
     """The defences to train through, in their text form."""
     gradients: Gradients | None = None
-    """Where gradients come from; None = local where there is a surrogate, else live."""
+    """Source of gradients; None = local if there is a surrogate, else live."""
     surrogate: Path | None = None
-    """Archive or model store; None = `model_store` where it is present."""
+    """Archive or model store; None = `model_store` if present."""
     epochs: int | None = None
-    """Passes over the images; None = as the benchmark does for this kind."""
+    """Passes over the images; None = the benchmark's for this kind."""
     batch: int = 8
-    """Images of one step."""
+    """Images per step."""
     size: int = 256
     """Height and width of the perturbation and of the training crops."""
     bound: float | None = None
-    """Largest absolute value; None = as the benchmark does for this kind."""
+    """Largest absolute value; None = the benchmark's for this kind."""
     rate: float | None = None
     """Length of a step or learning rate; None = the kind's own."""
     channels: int = 64
     """Channels of the generator's first layer."""
     draws: int = 1
-    """Draws per question about a random chain."""
+    """Draws per query through a random chain."""
     limit: int | None = None
-    """Most images to take, by name; None = all."""
+    """Use at most this many images, in name order; None = all."""
     seed: int = 0
-    """Where all drawing starts."""
+    """Seed for all randomness."""
     checkpoint_every: int = CHECKPOINT_EVERY
     """Steps between checkpoints."""
 
@@ -69,18 +69,18 @@ class TrainingOptions:
 def train(
     options: TrainingOptions, client: ScoringClient, progress_for: Callable[[Training], Progress]
 ) -> UniversalPerturbation:
-    """Train a perturbation, or go on with it.
+    """Train a perturbation, or resume its training.
 
     Args:
         options: what to do.
-        client: the connection to the endpoint; not used where gradients are local.
-        progress_for: called once the recipe stands; gives the function that progress is reported to.
+        client: the connection to the endpoint; not used if gradients are local.
+        progress_for: called once the recipe is fixed; returns the progress callback.
 
     Raises:
         RecipeError: the options do not fit together.
         PlanError: local gradients were chosen and there is no archive, or a chain or the folder does not fit.
-        CheckpointError: a file in the way belongs to another training, or is damaged.
-        ScoreguardError: an image, the surrogate or the server cannot be used; what was done is kept.
+        CheckpointError: an existing file belongs to another training, or is damaged.
+        ScoreguardError: an image, the surrogate or the server cannot be used; finished work is kept.
         ContractError: the chain or the archive cannot be read.
     """
     if options.out.suffix != FILE_SUFFIX:

@@ -1,7 +1,7 @@
-"""What the trainings share: a perturbation that is shown, told gradients, and kept.
+"""Base of the trainings: a perturbation that is shown to the metric, updated by gradients, and saved.
 
-The objective is J = mean over images of Q(x + u) / span, to be raised; Q is the score with the sign that makes it
-rise with quality (or fall, where the perturbation is to lower it), span the width of the metric's declared range.
+The objective to raise is J = mean over images of Q(x + u) / span; Q is the score with the sign that makes it rise with
+quality (or fall, if the perturbation is to lower it), and span the width of the metric's declared range.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.perturbations.tiling import Perturbation
 
 State = dict[str, npt.NDArray[Any]]
-"""All that a training needs to go on, by name."""
+"""All that a training needs to resume, by name."""
 BENCHMARK_START: Final = 1e-4
 """The value from which the benchmark starts every pixel of a perturbation."""
 
@@ -27,16 +27,16 @@ class Learner(ABC):
     """A training in progress."""
 
     shows_beyond: ClassVar[bool] = False
-    """Whether the benchmark's code shows the metric images that are not cut to [0, 1]."""
+    """Whether the benchmark's code passes images that are not cut to [0, 1] to the metric."""
 
     augments: ClassVar[bool] = False
-    """Whether each step sees random windows and flips of its images in place of their centres."""
+    """Whether each step sees random windows and flips of its images instead of their centres."""
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        """What is trained."""
+        """The recipe of the perturbation."""
         self.limit = _not_above(recipe.bound)
-        """The bound as a float32 value that is not above it."""
+        """The bound, rounded down to float32."""
 
     @property
     def clips(self) -> bool:
@@ -45,26 +45,26 @@ class Learner(ABC):
 
     @abstractmethod
     def perturbation(self, step: int) -> Perturbation:
-        """What a step adds to its images, (3, size, size)."""
+        """Return the perturbation that a step adds to its images, (3, size, size)."""
 
     @abstractmethod
     def learn(self, gradients: Gradients) -> None:
-        """Make the step: gradients of Q / span with respect to each x + u, (N, 3, size, size)."""
+        """Take a step, given gradients of Q / span with respect to each x + u, (N, 3, size, size)."""
 
     @abstractmethod
     def final(self) -> Perturbation:
-        """What the training hands out."""
+        """Return the result of the training."""
 
     @abstractmethod
     def state(self) -> State:
-        """Everything that `restore` needs."""
+        """Return everything that `restore` needs."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Go on from a state; one that does not fit raises KeyError, ValueError or RuntimeError."""
+        """Resume from a state; one that does not fit raises KeyError, ValueError or RuntimeError."""
 
     def start(self) -> Perturbation:
-        """Zero; in benchmark mode 1e-4 everywhere."""
+        """Return the initial perturbation: zero, or 1e-4 everywhere in benchmark mode."""
         value = BENCHMARK_START if self.recipe.as_benchmark else 0.0
         return np.full((3, self.recipe.size, self.recipe.size), value, dtype=np.float32)
 

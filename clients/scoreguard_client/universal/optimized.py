@@ -6,8 +6,8 @@
 
 by Adam, with u cut to the bound after every step.
 
-- paper: from u = 0; the gradient is that of the whole expression, so that a pixel that is cut has none.
-- benchmark: from u = 1e-4; the gradient passes the cut to [0, 1] straight through.
+- paper: from u = 0; the gradient is that of the whole expression, so a pixel that is cut has none.
+- benchmark: from u = 1e-4; the gradient passes straight through the cut to [0, 1].
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class OptimizedLearner(Learner):
     """Adam on the perturbation itself."""
 
     def __init__(self, recipe: Recipe) -> None:
-        """Start.
+        """Start a training.
 
         Raises:
             MissingExtraError: torch is not installed.
@@ -45,7 +45,7 @@ class OptimizedLearner(Learner):
         return self.final()
 
     def learn(self, gradients: Gradients) -> None:
-        """One step of Adam, cut to the bound."""
+        """Take one step of Adam, cut to the bound."""
         self._values.grad = -self._torch.from_numpy(gradients).mean(dim=0)
         self._adam.step()
         self._values.clamp_(-self.limit, self.limit)
@@ -60,6 +60,6 @@ class OptimizedLearner(Learner):
         return {"values": self.final()} | adam_arrays(self._adam)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
-        """Take values and moments."""
+        """Restore values and moments."""
         self._values.copy_(tensor_of(state["values"]))
         restore_adam(self._adam, state)

@@ -1,4 +1,4 @@
-"""Who tells a training in which direction the score rises: a local archive, the live endpoint, or any oracle."""
+"""Gradient sources of a training: a local archive, the live endpoint, or any oracle."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scoreguard_client.target.gradients import identity_of
 
 @dataclass(frozen=True, kw_only=True)
 class Teacher:
-    """A source of gradients whose draws follow from a seed alone, so that a resumed training gets the same ones."""
+    """A source of gradients whose draws depend only on a seed, so that a resumed training gets the same ones."""
 
     source: str
     """Its name in the recipe."""
@@ -27,19 +27,19 @@ class Teacher:
     chain: str
     """The defences before it, in their text form."""
     draws: int
-    """Draws per question about a random chain."""
+    """Draws per query through a random chain."""
     ask: Callable[[Images, int], tuple[Scores, Gradients]]
-    """Scores and gradients of a batch; the number is the seed of its draws."""
+    """Returns scores and gradients of a batch; the number is the seed of its draws."""
     beyond: bool = True
-    """Whether images beyond [0, 1] can be asked about."""
+    """Whether images beyond [0, 1] can be queried."""
 
 
 def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> Teacher:
-    """The graphs of an archive, in this process.
+    """Make a teacher from the graphs of an archive, in this process.
 
     Raises:
         MissingExtraError: torch is not installed.
-        ContractError: the archive cannot be read, or the chain is none.
+        ContractError: the archive cannot be read, or the chain is invalid.
         SurrogateError: the archive lacks a defence of the chain.
     """
     steps = parse_chain(chain)
@@ -54,10 +54,10 @@ def local_teacher(archive: Archive, chain: str = "none", *, draws: int = 1) -> T
 
 
 def live_teacher(client: ScoringClient, metric: MetricDescription, chain: str = "none", *, draws: int = 1) -> Teacher:
-    """The endpoint's GradientService.
+    """Make a teacher from the endpoint's GradientService.
 
     Raises:
-        ContractError: the text is no chain.
+        ContractError: the text is not a chain.
     """
     steps = parse_chain(chain)
 
@@ -75,6 +75,6 @@ def live_teacher(client: ScoringClient, metric: MetricDescription, chain: str = 
 
 
 def oracle_teacher(oracle: GradientOracle, name: str = "oracle") -> Teacher:
-    """Any oracle that draws nothing."""
+    """Make a teacher from any deterministic oracle."""
     facts = oracle.facts
     return Teacher(source=name, facts=facts, chain="none", draws=1, ask=lambda images, _: oracle.gradient(images))

@@ -1,8 +1,7 @@
-"""The training of a universal perturbation: seeded, resumable after every few steps.
+"""Training of a universal perturbation: seeded, and resumable after every few steps.
 
-The batch of a step, its windows and flips, the draws of a random defence and the dropout of a network follow from the
-recipe's seed and the number of the step. A training that was killed goes on from its last checkpoint and ends with the
-same bytes.
+The recipe's seed and the number of the step determine the step's batch, its windows and flips, the draws of a random
+defence and the dropout of a network. A killed training resumes from its last checkpoint and ends with the same bytes.
 """
 
 from __future__ import annotations
@@ -58,13 +57,13 @@ class Training:
     """A recipe with all that it needs."""
 
     recipe: Recipe
-    """What is made."""
+    """The recipe of the perturbation."""
     images: TrainingImages
-    """What it is trained on."""
+    """The training images."""
     teacher: Teacher
-    """Who answers."""
+    """The source of gradients."""
     out: Path
-    """Where the perturbation goes; the checkpoint lies beside it."""
+    """File of the perturbation; the checkpoint is next to it."""
     checkpoint_every: int = CHECKPOINT_EVERY
     """Steps between checkpoints."""
     left_out: tuple[LeftOut, ...] = ()
@@ -72,17 +71,17 @@ class Training:
 
     @property
     def checkpoint(self) -> Path:
-        """The file that a killed training goes on from; gone once it is done."""
+        """The file from which a killed training resumes; deleted once the training is done."""
         return self.out.with_name(self.out.name + ".training")
 
     def run(self, progress: Progress) -> UniversalPerturbation:
-        """Train, or go on, or hand out what is there.
+        """Train, resume, or return the existing result.
 
         Raises:
-            RecipeError: the benchmark's reading needs images that the teacher cannot be asked about.
-            CheckpointError: a file in the way belongs to another training, or is damaged.
+            RecipeError: benchmark mode needs images that the teacher cannot score.
+            CheckpointError: an existing file belongs to another training, or is damaged.
             OracleAnswerError: a gradient is not finite.
-            ScoreguardError: an image was changed, or the teacher failed; what was done is kept.
+            ScoreguardError: an image was changed, or the teacher failed; finished work is kept.
         """
         if self.out.exists():
             progress(self.recipe.steps, "done before")
@@ -172,10 +171,10 @@ class Training:
 
 
 def batch_indices(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
-    """Which images a step sees.
+    """Return the indices of the images that a step sees.
 
-    In paper mode an epoch passes once over all images in an order of its own. The benchmark starts a new shuffled
-    pass at every step and takes its first batch, so that its epochs may miss images and see others several times.
+    In paper mode an epoch passes once over all images in its own order. The benchmark starts a new shuffled pass at
+    every step and takes its first batch, so its epochs may miss images and see others several times.
     """
     epoch, index = divmod(step, recipe.steps_per_epoch)
     if recipe.as_benchmark:

@@ -1,7 +1,7 @@
 """The generator of generative-uap: a U-Net (Ronneberger et al., 2015) in the form of pix2pix (Isola et al., CVPR 2017).
 
 Convolutions of 4 x 4 with stride 2 halve the image down to one pixel, transposed ones double it back, and every
-level hands its features across. At 256 x 256 that is 8 levels of 64, 128, 256 and then 512 channels.
+level passes its features across. At 256 x 256 that is 8 levels of 64, 128, 256 and then 512 channels.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(_up(channels, level) for level in range(levels))
 
     def forward(self, image: Tensor) -> Tensor:
-        """Draw."""
+        """Draw an image."""
         features = [image]
         for down in self.down:
             features.append(down(features[-1]))

@@ -1,4 +1,4 @@
-"""What a budget is to an attack: a set of images around each clean one that nothing may leave."""
+"""A budget as an attack sees it: the set of allowed images around each clean one."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Levels = npt.NDArray[np.uint8]
 
 
 class Region(Protocol):
-    """The images that an attack may hand out."""
+    """The images that an attack may return."""
 
     @property
     def clean(self) -> Images:
@@ -23,14 +23,14 @@ class Region(Protocol):
         ...
 
     def clip(self, images: Images) -> Images:
-        """Images inside the budget and inside [0, 1]; those that are inside already stay as they are."""
+        """Move images inside the budget and [0, 1]; images already inside stay unchanged."""
         ...
 
     def quantise(self, images: Images) -> Levels:
-        """8-bit images inside the budget, near images that are inside."""
+        """Return 8-bit images inside the budget, near the given images, which are inside."""
         ...
 
 
 def rounded(images: Images) -> Levels:
-    """The nearest 8-bit levels."""
+    """Round to the nearest 8-bit levels."""
     return np.rint(np.clip(images, 0, 1).astype(np.float64) * TOP).astype(np.uint8)

@@ -35,9 +35,9 @@ class MseRegion:
         return self._shrunk(images, outside) if outside.any() else images
 
     def quantise(self, images: Images) -> Levels:
-        """Rounded; where rounding leaves the budget, a point on the way from the clean image that does not.
+        """Round; if rounding leaves the budget, take a point on the way from the clean image that stays inside.
 
-        A clean image that is not 8-bit itself may be farther than the budget from its own rounding: then it is that.
+        A clean image that is not 8-bit may be farther than the budget from its own rounding: then that is the result.
         """
         levels = rounded(images)
         low, high = np.zeros(len(images)), np.ones(len(images))
@@ -54,7 +54,7 @@ class MseRegion:
         difference = images.astype(np.float64) - self.clean
         while outside.any():
             error = root_mean_square(result, self.clean)
-            # Rounding to float32 may leave it one step outside: a hair less until it is in.
+            # Rounding to float32 may leave it one step outside: shrink slightly until it is inside.
             factor[outside] *= np.minimum(self.rmse / error[outside], 1.0) * (1 - 1e-9)
             inside = (self.clean + factor.reshape(-1, 1, 1, 1) * difference).astype(np.float32)
             result[outside] = inside[outside]
@@ -71,6 +71,6 @@ class MseRegion:
 
 
 def root_mean_square(images: npt.NDArray[np.floating], clean: Images) -> Errors:
-    """sqrt(mean((x' - x)^2)) of each image in float64, (N,)."""
+    """Compute sqrt(mean((x' - x)^2)) of each image in float64, (N,)."""
     difference = images.astype(np.float64) - clean
     return np.asarray(np.sqrt(totals(difference**2).ravel() / clean[0].size))

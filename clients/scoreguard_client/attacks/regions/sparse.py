@@ -1,4 +1,4 @@
-"""Images that differ from the clean ones in at most a number of pixels, by any amount."""
+"""Images that differ from the clean ones in a limited number of pixels, by any amount."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SparseRegion:
     clean: Images
     """The centres."""
     pixels: int
-    """Most pixels that may differ."""
+    """Maximum number of pixels that may differ."""
 
     def clip(self, images: Images) -> Images:
-        """Cut to [0, 1]; of too many changed pixels the most changed ones stay."""
+        """Cut to [0, 1]; if too many pixels changed, keep the most changed ones."""
         images = np.clip(images, 0, 1)
         if not (changed_pixels(images, self.clean) > self.pixels).any():
             return images
@@ -32,10 +32,10 @@ class SparseRegion:
         return np.where(keep.reshape(len(images), 1, *images.shape[2:]), images, self.clean)
 
     def quantise(self, images: Images) -> Levels:
-        """Rounded: a pixel that was not changed stays the rounding of the clean one."""
+        """Round; an unchanged pixel stays the rounding of the clean one."""
         return rounded(images)
 
 
 def changed_pixels(images: Images, clean: Images) -> npt.NDArray[np.int64]:
-    """Number of pixels that differ in any channel, (N,)."""
+    """Count the pixels that differ in any channel, (N,)."""
     return np.asarray((images != clean).any(axis=1).sum(axis=(1, 2)), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""Where the numbers that a defence rounds stand between two thresholds, and how to push them over the next one."""
+"""Positions of the numbers that a defence rounds between two thresholds, and how to push them over the next one."""

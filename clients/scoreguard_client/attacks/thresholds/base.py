@@ -1,4 +1,4 @@
-"""What the rounding of a defence is to an attack: numbers of one image that can be pushed over a threshold."""
+"""The rounding of a defence as an attack sees it: numbers of one image that can be pushed over a threshold."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Thresholds(Protocol):
     """Rows and columns of a cell, in pixels."""
 
     def pushed(self, gradient: Gradients) -> Changes:
-        """The changes that raise a score most, were it linear in the rounded numbers.
+        """Return the changes that would raise a score most if it were linear in the rounded numbers.
 
         Args:
             gradient: of the score, rounding passed straight through, (3, H, W); its scale does not matter.

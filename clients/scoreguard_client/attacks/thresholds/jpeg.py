@@ -1,9 +1,9 @@
 """The thresholds of a JPEG encoder's quantisation, for luminance and chrominance at 4:2:0 and 4:4:4.
 
-Luminance changes by the same whole levels in R, G and B, which leaves chrominance as it is. What room is left then goes
-to Cb and to Cr along the lines of colour that leave the others alone, rounded to whole levels. What a cell, one minimum
-coded unit, really gains is worked out anew with the encoder's own roundings: it takes luminance alone, or with one or
-both of the others, or stays as it is.
+Luminance changes by the same whole levels in R, G and B, which leaves chrominance unchanged. The remaining room goes to
+Cb and to Cr along the colour directions that leave the other components unchanged, rounded to whole levels. The true
+gain of a cell, one minimum coded unit, is recomputed with the encoder's own rounding: the cell takes luminance alone,
+or with one or both of the others, or stays unchanged.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _PLACES: Final = BLOCK * BLOCK
 
 
 class JpegThresholds:
-    """Those of one image before one codec."""
+    """Thresholds of one image before one codec."""
 
     def __init__(self, codec: Codec, room: Room) -> None:
         self.cell = codec.unit
         self._codec, self._room = codec, room
 
     def pushed(self, gradient: Gradients) -> Changes:
-        """The best of no change, luminance, and luminance with chrominance, cell by cell."""
+        """Return the best of no change, luminance, and luminance with chrominance, cell by cell."""
         gains = self._gains(gradient)
         best, changes = np.zeros_like(self._room.low), np.zeros_like(self._room.low)
         most = self._gain(best, gains)
@@ -49,7 +49,7 @@ class JpegThresholds:
             gain = self._gain(changes, gains)
             better = self._cropped(repeated(np.asarray(gain > most, dtype=np.float32), self.cell)) > 0
             best, most = np.where(better, changes, best), np.maximum(gain, most)
-            # The next component adds to what was worth it.
+            # The next component adds to the changes that gained.
             changes = best
         return best
 
@@ -58,7 +58,7 @@ class JpegThresholds:
         return self._codec.coefficients(self._room.levels[None])
 
     def _gains(self, gradient: Gradients) -> Planes:
-        """Derivative with respect to each coefficient, for one quantisation step: (1, rows, columns, 64)."""
+        """Compute the derivative with respect to each coefficient, per quantisation step: (1, rows, columns, 64)."""
         planes = np.einsum("dc,dhw->chw", TO_COLOUR, self._padded(gradient))
         luminance, *chrominance = planes
         if self._codec.halved:
@@ -70,7 +70,7 @@ class JpegThresholds:
         return first, second, third
 
     def _with(self, changes: Changes, component: int, gains: Floats) -> Changes:
-        """The changes with those of one component added."""
+        """Add the changes of one component."""
         low, high = self._bounds(changes, component)
         coefficients = self._clean[component]
         blocks = Blocks(
@@ -87,7 +87,7 @@ class JpegThresholds:
         return np.clip(moved, self._room.low, self._room.high)
 
     def _bounds(self, changes: Changes, component: int) -> tuple[Floats, Floats]:
-        """Lowest and highest change of each sample of a component; none beyond the image."""
+        """Return the lowest and highest change of each sample of a component; none beyond the image."""
         weights = TO_COLOUR[:, component, None, None]
         used = weights != 0
         down, up = self._room.low - changes, self._room.high - changes
@@ -101,7 +101,7 @@ class JpegThresholds:
         return np.minimum(low, 0), np.maximum(high, 0)
 
     def _gain(self, changes: Changes, gains: Planes) -> Floats:
-        """What each cell gains, (rows of cells, columns of cells)."""
+        """Compute each cell's gain, (rows of cells, columns of cells)."""
         after = self._codec.coefficients((self._room.levels + changes).astype(np.uint8)[None])
         per_component = [
             self._cells(((np.rint(now) - np.rint(clean)) * gain).sum(axis=-1)[0])
@@ -110,7 +110,7 @@ class JpegThresholds:
         return np.asarray(sum(per_component))
 
     def _cells(self, blocks: Floats) -> Floats:
-        """One number for each block, (rows, columns), summed over the blocks of a cell."""
+        """Sum one number per block, (rows, columns), over the blocks of a cell."""
         return blocks if len(blocks) == -(-self._room.levels.shape[1] // self.cell) else sum_of_squares(blocks)
 
     def _halves(self, component: int) -> bool:

@@ -1,13 +1,13 @@
-"""Pushing coefficients of 8 × 8 blocks over their rounding thresholds within bounds on every sample.
+"""Push coefficients of 8 × 8 blocks over their rounding thresholds within bounds on every sample.
 
 A block has 64 samples, each with a lowest and a highest change v, and 64 coefficients that are rounded. With the gains
-m of one more quantisation step in each coefficient, it looks for the v that makes sum_k m_k * (whole steps gained by k)
-large. Which coefficients can pass together is a hard question, so several answers are tried and the best is kept, block
-by block: pushing the one coefficient of the greatest gain, or the 1, 2, 4 and 8 of the greatest gain for the way that
-they have to go, or every sample to the bound that the gain favours. The samples for a set of coefficients are found by
-projections in turn: add what the coefficients still lack, cut to the bounds, and again. Where samples change by whole
-levels the result is rounded in two ways, to the nearest and by ordered dithering: a coefficient that stands just before
-its threshold needs a wave of less than half a level, which rounding to the nearest would lose.
+m of one more quantisation step in each coefficient, the search looks for the v that makes sum_k m_k * (whole steps
+gained by k) large. Which coefficients can pass together is a hard problem, so several candidates are tried and the best
+is kept, block by block: push the one coefficient with the greatest gain, or the 1, 2, 4 and 8 with the greatest gain
+for the distance to go, or every sample to the bound that the gain favours. Alternating projections find the samples for
+a set of coefficients: add what the coefficients still lack, cut to the bounds, and repeat. If samples change by whole
+levels, the result is rounded in two ways, to the nearest and by ordered dithering: a coefficient just below its
+threshold needs a wave of less than half a level, which rounding to the nearest would lose.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ _TOGETHER: Final = (1, 2, 4, 8)
 """Coefficients of a block that are pushed together."""
 _PROJECTIONS: Final = 8
 _OVERSHOOT: Final = np.float32(1.3)
-"""Share of what is lacking that a projection adds: cutting takes some of it away again."""
+"""Factor of the shortfall that a projection adds, because cutting removes some of it again."""
 _BEYOND: Final = np.float32(0.54)
-"""Where a pushed coefficient is sent, in steps from the middle: a little beyond the threshold."""
+"""Target of a pushed coefficient, in steps from the middle: slightly beyond the threshold."""
 _NEAREST: Final = np.float32(0.02)
 
 
 def _dither() -> Floats:
-    """Bayer's matrix of 8 × 8 thresholds in (0, 1)."""
+    """Compute Bayer's matrix of 8 × 8 thresholds in (0, 1)."""
     matrix = np.zeros((1, 1))
     while len(matrix) < BLOCK:
         matrix = np.block([[4 * matrix, 4 * matrix + 2], [4 * matrix + 3, 4 * matrix + 1]])
@@ -42,7 +42,7 @@ def _dither() -> Floats:
 DITHER: Final = _dither()
 """Thresholds of ordered dithering, (64,): floor(v + threshold) keeps a low wave that is weaker than half a level."""
 _REACH: Final = np.abs(TRANSFORM).sum(axis=1)
-"""Change of each coefficient where every sample changes by 1 in its favour."""
+"""Change of each coefficient if every sample changes by 1 in its favour."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +61,7 @@ class Blocks:
     """Whether samples change by whole levels only."""
 
     def pushed(self, gains: Floats) -> Floats:
-        """Changes of the samples, best of all that were tried."""
+        """Return the best changes of the samples among all candidates."""
         best, most = np.zeros_like(self.low), np.zeros(len(self.low), dtype=np.float32)
         for changes in self._answers(gains):
             gain = self.gain(changes, gains)
@@ -70,7 +70,7 @@ class Blocks:
         return best
 
     def gain(self, changes: Floats, gains: Floats) -> Floats:
-        """Sum over the coefficients of a block of gain times steps, (blocks,)."""
+        """Sum gain times steps over the coefficients of a block, (blocks,)."""
         after = np.rint(self.coefficients + changes @ TRANSFORM.T / self.steps)
         return np.asarray(((after - np.rint(self.coefficients)) * gains).sum(axis=1))
 
@@ -78,7 +78,7 @@ class Blocks:
         direction = np.where(gains > 0, np.float32(1), np.float32(-1))
         target = np.rint(self.coefficients) + direction * _BEYOND
         lacking = direction * (target - self.coefficients)
-        # The widest bounds of a block say what it cannot reach in any way.
+        # The widest bounds of a block show what it cannot reach at all.
         widest = np.maximum(self.high, -self.low).max(axis=1, keepdims=True)
         possible = lacking * self.steps <= _REACH * widest
         greatest = np.where(possible, np.abs(gains), -1)

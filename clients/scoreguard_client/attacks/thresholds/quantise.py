@@ -14,12 +14,12 @@ _TOP: Final = np.float32(TOP)
 
 
 class QuantiseThresholds:
-    """Those of one image before a quantisation to equally spaced levels."""
+    """Thresholds of one image before a quantisation to equally spaced levels."""
 
     cell = 1
 
     def __init__(self, intervals: float, room: Room) -> None:
-        """Set what is rounded.
+        """Set the numbers to round.
 
         Args:
             intervals: between the lowest and the highest level.
@@ -28,7 +28,7 @@ class QuantiseThresholds:
         self._room, self._scale = room, np.float32(intervals) / _TOP
 
     def pushed(self, gradient: Gradients) -> Changes:
-        """To the bound that the gradient favours, wherever that passes a threshold."""
+        """Move each value to the bound that the gradient favours, wherever that passes a threshold."""
         changes = np.where(gradient > 0, self._room.high, np.where(gradient < 0, self._room.low, np.float32(0)))
         levels = self._room.levels.astype(np.float32)
         passes = np.rint((levels + changes) * self._scale) != np.rint(levels * self._scale)
