@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -35,6 +36,7 @@ console = Console(highlight=False)
 def main() -> None:
     """Run the demo once."""
     started = time.monotonic()
+    shutil.rmtree(RUN, ignore_errors=True)  # a run of an earlier version, whose archives were others
     step("1/4", "photographs (scikit-image's own, none of which lite was trained on)")
     write_photos()
     step("2/4", "export: lite and four defences to TorchScript, ONNX and an archive that proves what it is")
