@@ -27,11 +27,10 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem, WorkResult
 from scoreguard_export.archive.build import BuildConfig, build
+from scoreguard_export.archive.defence_export import eager_defence
 from scoreguard_export.archive.eager import EagerDefence
-from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE, buildable, defence_named
 from scoreguard_export.defences.ffdnet import FfdNet
-from scoreguard_export.graph_module import Role
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.worker.worker import Worker
 
@@ -133,13 +132,7 @@ class Served:
 
     def eager(self, name: str) -> EagerDefence:
         """The modules of a defence, from the weights again."""
-        artifact, kind = self.artifact(name), defence_named(name)
-        modules: dict[str, Defence] = {}
-        for variant in artifact.variants:
-            module = kind.from_weights(self.weights, **dict(variant.structural))
-            places = {Role.GRAPH: variant.graphs, Role.FINISH: variant.finish}
-            modules |= {places[role].torchscript: part for role, part in module.graphs().items()}
-        return EagerDefence(artifact=artifact, modules=modules)
+        return eager_defence(defence_named(name), self.artifact(name), self.weights)
 
 
 def purify_item(image: Floats, chain: str, seed: int | None) -> WorkItem:

@@ -6,12 +6,12 @@ because a resumed campaign may reach the same artifacts another way.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from scoreguard.support.digests import sha256_of
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import parse_attack
@@ -63,7 +63,7 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 of the canonical JSON, hexadecimal."""
-        return hashlib.sha256(self.canonical_json().encode()).hexdigest()
+        return sha256_of(self.canonical_json().encode())
 
     @staticmethod
     def from_json(text: str) -> Plan:

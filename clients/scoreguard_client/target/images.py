@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from scoreguard.images import SUFFIXES, image_files, is_image_path
+from scoreguard.support.digests import sha256_of
 from scoreguard.support.shown import path_text
 from scoreguard.v1.codec import TOP, ImageArray
 from scoreguard_client._exceptions import ImageError
@@ -123,7 +123,7 @@ def read_image(folder: Path, image: ImageRef) -> ImageArray:
     """
     path = path_of(folder, image.name)
     data = read_bytes(path)
-    if hashlib.sha256(data).hexdigest() != image.sha256:
+    if sha256_of(data) != image.sha256:
         raise ImageError(f"{image.name} was changed since the campaign was planned")
     return from_file(path, data)
 
@@ -147,4 +147,4 @@ def image_ref(path: Path, folder: Path) -> ImageRef:
     """
     data = read_bytes(path)
     height, width, _ = from_file(path, data).shape
-    return ImageRef(name=name_of(path, folder), sha256=hashlib.sha256(data).hexdigest(), height=height, width=width)
+    return ImageRef(name=name_of(path, folder), sha256=sha256_of(data), height=height, width=width)

@@ -10,7 +10,6 @@ Resizing uses Pillow's bilinear filter on float values, with antialiasing when i
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Final
 import numpy as np
 import PIL.Image
 
+from scoreguard.support.digests import sha256_of
 from scoreguard.v1.codec import ImageArray
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.images import ImageRef, as_batch, read_image
@@ -39,7 +39,7 @@ class TrainingImages:
     @property
     def sha256(self) -> str:
         """Digest of the digests, in order."""
-        return hashlib.sha256("\n".join(image.sha256 for image in self.references).encode()).hexdigest()
+        return sha256_of("\n".join(image.sha256 for image in self.references).encode())
 
     def crops(self, indices: Iterable[int], size: int, *, benchmark: bool) -> Images:
         """Return some of the images as squares, (N, 3, size, size).

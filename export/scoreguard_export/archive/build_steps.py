@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
-from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact, WeightsFile
+from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import export_graphs
-from scoreguard_export.archive.facts import licence_of, metric_message
+from scoreguard_export.archive.facts import licence_of, metric_message, weights_messages
 from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
 from scoreguard_export.archive.golden import golden_image, golden_score
 from scoreguard_export.defences.base import Defence
@@ -137,10 +137,7 @@ class BuildSteps:
             facts=metric_message(metric.facts, licence_of(metric)),
             graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET),
             parity=graphs.parity,
-            weights=[
-                WeightsFile(name=each, sha256=sha256, licence=kind.sources[each].licence)
-                for each, sha256 in metric.weights_digests.items()
-            ],
+            weights=weights_messages(kind, metric.weights_digests),
             code_sha256=code_digest(kind),
         )
         files = {artifact.graphs.torchscript: graphs.torchscript, artifact.graphs.onnx: graphs.onnx}

@@ -12,11 +12,10 @@ from scoreguard.v1.manifest_pb2 import (
     Diffusion,
     GraphFiles,
     ParameterSpec,
-    WeightsFile,
 )
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import ExportedGraphs, export_graphs
-from scoreguard_export.archive.facts import exported_facts, tiling_message
+from scoreguard_export.archive.facts import exported_facts, tiling_message, weights_messages
 from scoreguard_export.archive.fingerprint import code_digest
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.exporters.onnx_graph import OPSET
@@ -61,10 +60,7 @@ class DefenceExporter:
             artifact.variants.append(self._variant(module, structural, files))
             self.progress(stem(kind.facts.name, structural))
         _keep_what_was_exported(artifact)
-        artifact.weights.extend(
-            WeightsFile(name=name, sha256=sha256, licence=kind.sources[name].licence)
-            for name, sha256 in digests.items()
-        )
+        artifact.weights.extend(weights_messages(kind, digests))
         return ExportedDefence(artifact=artifact, files=files)
 
     def _variant(self, built: Defence, structural: Structural, files: dict[str, bytes]) -> DefenceVariant:

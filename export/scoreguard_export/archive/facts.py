@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from scoreguard.v1 import manifest_pb2 as pb
@@ -48,6 +49,11 @@ def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
 def licence_of(module: type[GraphModule] | GraphModule) -> str:
     """Return the licences of a module's weights; empty if it has none."""
     return "; ".join(dict.fromkeys(source.licence for source in module.sources.values()))
+
+
+def weights_messages(kind: type[GraphModule], digests: Mapping[str, str]) -> list[pb.WeightsFile]:
+    """Return the weights files that a module was filled from, given their digests by name."""
+    return [pb.WeightsFile(name=n, sha256=d, licence=kind.sources[n].licence) for n, d in digests.items()]
 
 
 def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:

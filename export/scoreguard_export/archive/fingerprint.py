@@ -7,7 +7,6 @@ indirectly. Files are read, not imported.
 from __future__ import annotations
 
 import ast
-import hashlib
 import json
 import platform
 import sys
@@ -18,7 +17,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Final
 
-from scoreguard.support.digests import sha256_of_file
+from scoreguard.support.digests import sha256_of, sha256_of_file
 
 OWN: Final = ("scoreguard", "scoreguard_export")
 _EXPORTER: Final = (
@@ -61,7 +60,7 @@ def export_key(kind: type, weights: Mapping[str, Path], **options: object) -> st
 
 def combined(**parts: object) -> str:
     """Return one digest of several parts."""
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+    return sha256_of(json.dumps(parts, sort_keys=True).encode())
 
 
 def _digest_of(sources: Mapping[str, Path]) -> str:
@@ -70,7 +69,7 @@ def _digest_of(sources: Mapping[str, Path]) -> str:
 
 @cache
 def _file_digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return sha256_of_file(path)
 
 
 def _sources(roots: Iterable[str]) -> dict[str, Path]:
