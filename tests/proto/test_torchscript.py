@@ -18,11 +18,10 @@ from scoreguard.chain.torchscript import (
     archive_graphs,
     cause_of,
     load_graph,
-    usable_device,
 )
 from scoreguard.support.digests import sha256_of
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.errors import ContractError, EngineError, IntegrityError, NoGradientError, TooSmallError
+from scoreguard.v1.errors import EngineError, IntegrityError, NoGradientError, TooSmallError
 from scoreguard.v1.spec import parse_chain
 
 
@@ -172,20 +171,6 @@ def test_a_changed_file_is_not_loaded(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(IntegrityError, match="changed after the export"):
         archive_graphs(archive)["energy.pt"]
-
-
-def test_the_cpu_is_usable() -> None:
-    """The one device that is promised."""
-    assert usable_device("cpu") == torch.device("cpu")
-
-
-@pytest.mark.parametrize("name", ["meta", "toaster", "", "cpu:x", *([] if torch.cuda.is_available() else ["cuda"])])
-def test_a_device_that_cannot_be_used_is_one_line(name: str) -> None:
-    """Unknown, without numbers, or not there: torch's reason, and what to use."""
-    with pytest.raises(ContractError, match=f"^device '{name}' cannot be used: .+; use 'cpu'$") as caught:
-        usable_device(name)
-    assert isinstance(caught.value, EngineError)
-    assert "\n" not in str(caught.value)
 
 
 def test_graphs_and_arrays_are_made_on_the_device(toy: Archive) -> None:

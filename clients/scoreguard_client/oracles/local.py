@@ -95,14 +95,15 @@ class LocalOracle(Drawing):
             ParameterError: a parameter of the chain is unknown or out of range.
         """
         self._torch = require_torch("a local surrogate")
-        from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs, usable_device
+        from scoreguard.chain.devices import find_device
+        from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs
 
         if threads is not None:
             self._torch.set_num_threads(threads)
         steps = tuple(
             resolve_step(step.to_message(), _defence(archive, step.name), index) for index, step in enumerate(chain)
         )
-        target, metric = usable_device(device), archive.manifest.metric
+        target, metric = find_device(device).torch, archive.manifest.metric
         graphs = archive_graphs(archive, target)
         for files in (metric.graphs, *(files for step in steps for files in graphs_of(step))):
             graphs[files.torchscript]  # loaded now, so that a changed file is found before any query

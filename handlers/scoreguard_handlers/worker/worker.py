@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
+from scoreguard.chain.devices import find_device
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
@@ -64,9 +65,7 @@ class Worker:
         archive.verify()
         worker = cls(archive, config, board)
         if config.gradients and config.device != WorkerConfig.device:
-            from scoreguard.chain.torchscript import usable_device
-
-            usable_device(config.device)  # otherwise the first caller of ScoreGradient would get the error
+            find_device(config.device)  # otherwise the first caller of ScoreGradient would get the error
         return worker
 
     @property

@@ -6,9 +6,9 @@ torch is imported here and in `bpda`, nowhere else in this package, so code that
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -22,14 +22,17 @@ from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 from scoreguard.chain.bpda import pass_cubic, pass_identity
 from scoreguard.chain.execution import run_step
 from scoreguard.chain.graph_cache import GraphCache
+from scoreguard.chain.graph_devices import move_graph
+from scoreguard.chain.numerics import DEFAULT, FP32, Numerics
 from scoreguard.chain.resolve import ResolvedStep
 from scoreguard.chain.rounding import Rounding, rounds
 from scoreguard.chain.size_limits import check_fits, check_readable
 from scoreguard.v1.archive import Archive
-from scoreguard.v1.errors import EngineError, NoGradientError
+from scoreguard.v1.errors import DeviceMemoryError, EngineError, NoGradientError
 from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_BPDA_IDENTITY, GraphFiles, MetricArtifact
 
 CPU: Final = torch.device("cpu")
+_OUT_OF_MEMORY: Final = ("out of memory", "can't allocate memory", "CUBLAS_STATUS_ALLOC_FAILED")
 Floats = npt.NDArray[np.float32]
 
 
@@ -52,6 +55,8 @@ class TorchEngine:
     checkpoint: bool = False
     """Whether a backward pass runs each graph again instead of keeping its activations: the same gradient, in the
     memory of one graph, for one more forward pass."""
+    numerics: Numerics = DEFAULT
+    """How the device computes; half precision only in graphs whose manifest declares it."""
 
     def run(self, graphs: GraphFiles, inputs: Mapping[str, Tensor]) -> Tensor:
         """Run one graph; the inputs are in its order.
@@ -59,14 +64,18 @@ class TorchEngine:
         Raises:
             IntegrityError: its file does not match the manifest.
             EngineError: it cannot be loaded, or fails on these inputs.
+            DeviceMemoryError: the device's memory does not suffice.
         """
-        call = partial(_run, graphs.torchscript, self.modules[graphs.torchscript])
+        call = partial(_run, graphs.torchscript, self.modules[graphs.torchscript], self._numerics(graphs))
         if not (self.checkpoint and torch.is_grad_enabled()):
             return call(*inputs.values())
         # Stopping early raises an exception through the graph, which TorchScript's interpreter turns into its own.
         with set_checkpoint_early_stop(enable=False):
             result: Tensor = checkpoint(call, *inputs.values(), use_reentrant=False)
         return result
+
+    def _numerics(self, graphs: GraphFiles) -> Numerics:
+        return self.numerics if graphs.HasField("half") else replace(self.numerics, precision=FP32)
 
     def array(self, values: Floats) -> Tensor:
         """Return a tensor with the values of a NumPy array; on the CPU they share memory."""
@@ -118,7 +127,7 @@ class DifferentiableChain:
         """
         leaf = images.detach().requires_grad_()
         # The backward pass needs the same executor settings: checkpointed graphs run again in it.
-        with torch.enable_grad(), steady():
+        with torch.enable_grad(), steady(), self._backward(leaf):
             scores = self.score(leaf, seeds)
             if not scores.requires_grad:  # every graph returned a constant
                 return scores, torch.zeros_like(leaf)
@@ -127,6 +136,13 @@ class DifferentiableChain:
             mean = scores.sum() / draws
             (gradient,) = torch.autograd.grad(mean, leaf, allow_unused=True, materialize_grads=True)
         return scores.detach(), gradient
+
+    @contextmanager
+    def _backward(self, images: Tensor) -> Iterator[None]:
+        """Compute as the engine's graphs do, and report memory that does not suffice."""
+        numerics = replace(self.engine.numerics, precision=FP32)
+        with numerics.applied(images.device), _memory_errors("the gradient", images):
+            yield
 
     def before_step(self, step: ResolvedStep, size: Sequence[int], index: int) -> None:
         """Refuse images of a height and width that a step cannot purify; raises as `check_fits` does."""
@@ -169,22 +185,8 @@ def archive_graphs(archive: Archive, device: torch.device = CPU) -> GraphCache[t
 def load_graph(source: bytes | Path, device: torch.device = CPU) -> torch.jit.ScriptModule:
     """Load one graph from a file or its bytes, ready to run; torch raises several kinds of errors for anything else."""
     file = io.BytesIO(source) if isinstance(source, bytes) else str(source)
-    graph: torch.jit.ScriptModule = torch.jit.load(file, map_location=device)  # type: ignore[no-untyped-call]
-    return graph.eval()
-
-
-def usable_device(name: str) -> torch.device:
-    """Return the device with a name such as "cpu" or "cuda:0"; only "cpu" is guaranteed to work.
-
-    Raises:
-        EngineError: torch knows no such device, or cannot copy a number there and back.
-    """
-    try:
-        device = torch.device(name)
-        torch.zeros(1).to(device).cpu()
-    except (RuntimeError, AssertionError) as error:  # torch built without support for the device raises AssertionError
-        raise EngineError(f"device {name!r}", f"cannot be used: {cause_of(error)}", "use 'cpu'") from error
-    return device
+    graph: torch.jit.ScriptModule = torch.jit.load(file, map_location=CPU)  # type: ignore[no-untyped-call]
+    return move_graph(graph.eval(), device)
 
 
 def cause_of(error: Exception) -> str:
@@ -195,9 +197,21 @@ def cause_of(error: Exception) -> str:
     return next(iter(text.splitlines()), type(error).__name__)
 
 
-def _run(path: str, module: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def _run(path: str, module: Callable[..., Tensor], numerics: Numerics, *inputs: Tensor) -> Tensor:
+    image = inputs[0]
     try:
-        return module(*inputs)
+        with numerics.applied(image.device), _memory_errors(path, image):
+            return module(*inputs).to(image.dtype)
     except RuntimeError as error:
-        shape = tuple(inputs[0].shape)
+        shape = tuple(image.shape)
         raise EngineError(path, f"cannot run on an image of shape {shape}: {cause_of(error)}") from error
+
+
+@contextmanager
+def _memory_errors(subject: str, images: Tensor) -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:  # TorchScript turns torch's own class into a general one
+        if not (isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _OUT_OF_MEMORY)):
+            raise
+        raise DeviceMemoryError(str(images.device), subject, tuple(images.shape)) from error

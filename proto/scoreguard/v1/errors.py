@@ -9,7 +9,9 @@ ContractError
 ├── ImageError       a file that is not an image, is damaged, or cannot be read correctly
 │   └── ImageLimitError  an image with too many pixels, or of a kind that costs too much to read
 ├── IntegrityError   an archive that does not match its manifest
-├── EngineError      an engine cannot load or run a graph, or use a device
+├── EngineError      an engine cannot load or run a graph
+│   ├── DeviceError      a device that is not there or cannot be used
+│   ├── DeviceMemoryError  a device whose memory has run out
 │   └── NoGradientError  a step that no gradient can pass
 └── CannotServeError  a service in this process that cannot be opened
 """
@@ -85,11 +87,28 @@ class IntegrityError(ContractError):
 
 
 class EngineError(ContractError):
-    """An engine cannot load or run a graph, or use a device."""
+    """An engine cannot load or run a graph."""
 
     def __init__(self, subject: str, problem: str, advice: str = "") -> None:
         self.subject, self.problem, self.advice = subject, shown(problem, _PROBLEM_LIMIT), advice
         super().__init__(f"{subject} {self.problem}{'; ' if advice else ''}{advice}")
+
+
+class DeviceError(EngineError):
+    """A device that is not there or cannot be used; the message says what to install or choose."""
+
+    def __init__(self, device: str, problem: str, advice: str) -> None:
+        self.device = device
+        super().__init__(f"device {device!r}:", problem, advice)
+
+
+class DeviceMemoryError(EngineError):
+    """A device whose memory has run out."""
+
+    def __init__(self, device: str, subject: str, shape: tuple[int, ...]) -> None:
+        self.device, self.shape = device, shape
+        problem = f"needs more memory than {device} has left for images of shape {shape}"
+        super().__init__(subject, problem, "use smaller images, or fewer in a batch")
 
 
 class NoGradientError(EngineError):

@@ -350,22 +350,63 @@ class GraphFiles(google.protobuf.message.Message):
     TORCHSCRIPT_FIELD_NUMBER: builtins.int
     ONNX_FIELD_NUMBER: builtins.int
     ONNX_OPSET_FIELD_NUMBER: builtins.int
+    HALF_FIELD_NUMBER: builtins.int
     torchscript: builtins.str
     """TorchScript, path inside the archive."""
     onnx: builtins.str
     """ONNX, path inside the archive."""
     onnx_opset: builtins.int
     """Opset of the ONNX graph."""
+    @property
+    def half(self) -> Global___HalfPrecision:
+        """How far the TorchScript graph is off in mixed half precision; absent = it may only run in single precision."""
+
     def __init__(
         self,
         *,
         torchscript: builtins.str = ...,
         onnx: builtins.str = ...,
         onnx_opset: builtins.int = ...,
+        half: Global___HalfPrecision | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["onnx", b"onnx", "onnx_opset", b"onnx_opset", "torchscript", b"torchscript"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["half", b"half"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["half", b"half", "onnx", b"onnx", "onnx_opset", b"onnx_opset", "torchscript", b"torchscript"]) -> None: ...
 
 Global___GraphFiles: typing_extensions.TypeAlias = GraphFiles
+
+@typing.final
+class HalfPrecision(google.protobuf.message.Message):
+    """A TorchScript graph in mixed half precision, compared with itself in single precision."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    MAX_ABS_ERROR_FIELD_NUMBER: builtins.int
+    MEAN_ABS_ERROR_FIELD_NUMBER: builtins.int
+    SROCC_FIELD_NUMBER: builtins.int
+    IMAGES_FIELD_NUMBER: builtins.int
+    DEVICE_FIELD_NUMBER: builtins.int
+    max_abs_error: builtins.float
+    """Largest absolute difference of an output value, over all images."""
+    mean_abs_error: builtins.float
+    """Mean absolute difference of the output values."""
+    srocc: builtins.float
+    """Spearman's rank correlation of a metric's scores in both precisions; 0 for a defence, which gives no scores."""
+    images: builtins.int
+    """Number of images."""
+    device: builtins.str
+    """The device that it was measured on, for example `cpu`."""
+    def __init__(
+        self,
+        *,
+        max_abs_error: builtins.float = ...,
+        mean_abs_error: builtins.float = ...,
+        srocc: builtins.float = ...,
+        images: builtins.int = ...,
+        device: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["device", b"device", "images", b"images", "max_abs_error", b"max_abs_error", "mean_abs_error", b"mean_abs_error", "srocc", b"srocc"]) -> None: ...
+
+Global___HalfPrecision: typing_extensions.TypeAlias = HalfPrecision
 
 @typing.final
 class MetricFacts(google.protobuf.message.Message):

@@ -473,6 +473,7 @@ class Provenance(google.protobuf.message.Message):
     DECODER_FIELD_NUMBER: builtins.int
     HEIGHT_FIELD_NUMBER: builtins.int
     WIDTH_FIELD_NUMBER: builtins.int
+    COMPUTATION_FIELD_NUMBER: builtins.int
     metric_sha256: builtins.str
     """SHA-256 of the metric's graph that ran, hexadecimal."""
     engine: builtins.str
@@ -493,6 +494,10 @@ class Provenance(google.protobuf.message.Message):
     def steps(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StepProvenance]:
         """The defences that ran, with every parameter filled in."""
 
+    @property
+    def computation(self) -> Global___Computation:
+        """How the graphs were computed; absent where the server is of an earlier version."""
+
     def __init__(
         self,
         *,
@@ -505,10 +510,46 @@ class Provenance(google.protobuf.message.Message):
         decoder: builtins.str = ...,
         height: builtins.int = ...,
         width: builtins.int = ...,
+        computation: Global___Computation | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["decoder", b"decoder", "engine", b"engine", "height", b"height", "metric_sha256", b"metric_sha256", "precision", b"precision", "seed", b"seed", "steps", b"steps", "threads", b"threads", "width", b"width"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["computation", b"computation"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["computation", b"computation", "decoder", b"decoder", "engine", b"engine", "height", b"height", "metric_sha256", b"metric_sha256", "precision", b"precision", "seed", b"seed", "steps", b"steps", "threads", b"threads", "width", b"width"]) -> None: ...
 
 Global___Provenance: typing_extensions.TypeAlias = Provenance
+
+@typing.final
+class Computation(google.protobuf.message.Message):
+    """How graphs were computed: the last bits of a score depend on it."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    DEVICE_FIELD_NUMBER: builtins.int
+    DETERMINISTIC_FIELD_NUMBER: builtins.int
+    TF32_FIELD_NUMBER: builtins.int
+    PRECISION_FIELD_NUMBER: builtins.int
+    BATCH_FIELD_NUMBER: builtins.int
+    device: builtins.str
+    """The device, for example `cpu` or `cuda:0`."""
+    deterministic: builtins.bool
+    """Whether only kernels ran whose results repeat to the last bit, as far as the device has such."""
+    tf32: builtins.bool
+    """Whether the factors of convolutions were rounded to TF32."""
+    precision: builtins.str
+    """`fp32`, or `fp16` for mixed half precision."""
+    batch: builtins.int
+    """Number of images that ran as one batch."""
+    def __init__(
+        self,
+        *,
+        device: builtins.str = ...,
+        deterministic: builtins.bool = ...,
+        tf32: builtins.bool = ...,
+        precision: builtins.str = ...,
+        batch: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "deterministic", b"deterministic", "device", b"device", "precision", b"precision", "tf32", b"tf32"]) -> None: ...
+
+Global___Computation: typing_extensions.TypeAlias = Computation
 
 @typing.final
 class StepProvenance(google.protobuf.message.Message):

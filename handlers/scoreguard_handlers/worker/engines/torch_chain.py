@@ -11,8 +11,9 @@ from dataclasses import dataclass
 
 import torch
 
+from scoreguard.chain.devices import find_device
 from scoreguard.chain.resolve import ResolvedStep
-from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs, usable_device
+from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.chain import ChainCall
@@ -49,7 +50,7 @@ class TorchChain:
             EngineError: the device cannot be used.
         """
         self._threads = threads
-        target = usable_device(device)
+        target = find_device(device).torch
         self.engine = f"torchscript {torch.__version__} {target}"
         self._metric = archive.manifest.metric
         self._engine = TorchEngine(modules=archive_graphs(archive, target), device=target, checkpoint=checkpoint)
