@@ -98,14 +98,14 @@ def test_a_worker_says_at_its_start_that_it_cannot_use_a_device(served: Served) 
     """One line for the operator; a worker without gradients has no use for the device."""
     for device in ("meta", "toaster"):
         config = WorkerConfig(gradients=True, device=device)
-        with pytest.raises(EngineError, match=f"^device '{device}' cannot be used: .+; use 'cpu'$"):
+        with pytest.raises(EngineError, match=f"^device '{device}': .+; choose .+"):
             Worker.load(served.archive, config)
         Worker.load(served.archive, replace(config, gradients=False))
 
 
 def test_an_oracle_says_at_its_start_that_it_cannot_use_a_device(served: Served) -> None:
     """The same line."""
-    with pytest.raises(EngineError, match=r"^device 'toaster' :"):
+    with pytest.raises(EngineError, match=r"^device 'toaster': there is no device"):
         LocalOracle(served.archive, device="toaster")
 
 
