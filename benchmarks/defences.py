@@ -41,6 +41,7 @@ from defence_references import LEVELS, Planes, references
 from defence_tables import memory_table, speed_table, study_table
 from PIL import Image
 from skimage import data as photographs
+from study_speeds import FPS
 
 from scoreguard.chain.tiles import in_tiles
 from scoreguard.v1.manifest_pb2 import Tiling
@@ -53,8 +54,6 @@ from scoreguard_export.exporters.signature import Case, input_names, make_inputs
 from scoreguard_export.exporters.torchscript import export_torchscript
 from scoreguard_export.progress import counted
 
-STUDY_FPS: Final = {"resize": 63.3, "flip": 36.7, "jpeg": 15.76, "diffpure": 3.08}
-"""Table 1 of arXiv 2404.06957: images of 299 × 299 per second on an A100, as far as published."""
 CLOCKS: Final = {"wall": time.perf_counter, "processor": time.process_time}
 ENGINES: Final = {"onnx": "ONNX Runtime", "torchscript": "TorchScript"}
 _SLICE_SECONDS: Final = 0.05
@@ -157,7 +156,7 @@ def main() -> None:
 
 def show(plan: Plan, speeds: Sequence[Speed], memories: Sequence[Memory]) -> None:
     """Print JSON or tables, and write the Markdown tables."""
-    tables = "\n\n".join(filter(None, (speed_table(speeds), study_table(speeds, STUDY_FPS), memory_table(memories))))
+    tables = "\n\n".join(filter(None, (speed_table(speeds), study_table(speeds, FPS), memory_table(memories))))
     if plan.markdown:
         plan.markdown.write_text(tables + "\n")
     if plan.json:

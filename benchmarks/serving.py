@@ -110,10 +110,10 @@ def parse() -> Plan:
 
 
 @contextmanager
-def running(plan: Plan, backend: str) -> Iterator[tuple[str, psutil.Process]]:
-    """The service, started as a user starts it."""
+def running(plan: Plan, backend: str, options: Sequence[str] = ()) -> Iterator[tuple[str, psutil.Process]]:
+    """The service, started as a user starts it, with further options of `scoreguard-serve`."""
     words = [sys.executable, "-c", "import sys; from scoreguard_handlers.cli import main; sys.exit(main())"]
-    words += ["--model-store", str(plan.model_store), "--backend", backend, "--port", "0", "--json"]
+    words += ["--model-store", str(plan.model_store), "--backend", backend, "--port", "0", "--json", *options]
     with subprocess.Popen([*words, "--workers", str(plan.workers)], stdout=subprocess.PIPE, text=True) as server:
         try:
             yield ready_address(server), psutil.Process(server.pid)
@@ -170,12 +170,12 @@ def serve_peer(model_store: Path, metric: str, workers: int, address: str) -> No
     asyncio.run(serve())
 
 
-def load_worker(model_store: Path, metric: str) -> Worker:
+def load_worker(model_store: Path, metric: str, config: WorkerConfig | None = None) -> Worker:
     """Load the worker that every server here runs."""
     archive = find_archive(archives_in(model_store), metric)
     if archive is None:
         sys.exit(f"{model_store} has no archive of {metric}")
-    return Worker.load(archive, WorkerConfig())
+    return Worker.load(archive, config or WorkerConfig())
 
 
 def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], targets: dict[str, str]) -> Round:
@@ -190,25 +190,41 @@ def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], ta
     )
 
 
-def limit(plan: Plan, images: Sequence[bytes], threads: int) -> float:
-    """Measure requests per second of `Worker.run` itself, in a separate process."""
+def limit(
+    plan: Plan, images: Sequence[bytes], threads: int, *, together: int = 1, config: WorkerConfig | None = None
+) -> float:
+    """Measure images per second of `Worker.run` itself, in a separate process.
+
+    Args:
+        plan: what to run.
+        images: encoded images.
+        threads: threads that call it at the same time.
+        together: images of each call.
+        config: the worker's configuration; None = the default.
+    """
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds)
+        arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds, together, config)
         return pool.submit(limit_in_process, *arguments).result()
 
 
 def limit_in_process(
-    model_store: Path, metric: str, defence: str, images: list[bytes], threads: int, seconds: float
+    model_store: Path,
+    metric: str,
+    defence: str,
+    images: list[bytes],
+    threads: int,
+    seconds: float,
+    together: int = 1,
+    config: WorkerConfig | None = None,
 ) -> float:
     """Measure the limit; runs in the separate process."""
-    worker = load_worker(model_store, metric)
+    worker = load_worker(model_store, metric, config)
     steps = [step.to_message() for step in parse_chain(defence)]
-    work = [
-        WorkerRequest(
-            items=[WorkItem(score=ScoreDefendedRequest(image=Image(encoded=p), metric=metric, defences=steps, seed=0))]
-        )
+    items = [
+        WorkItem(score=ScoreDefendedRequest(image=Image(encoded=p), metric=metric, defences=steps, seed=0))
         for p in images
     ]
+    work = [WorkerRequest(items=[items[(n + k) % len(items)] for k in range(together)]) for n in range(len(items))]
     for request in work:
         worker.run(request)
     start = time.perf_counter()
@@ -216,11 +232,11 @@ def limit_in_process(
     def call(offset: int) -> int:
         done = 0
         while time.perf_counter() - start < seconds:
-            result = worker.run(work[(offset + done * threads) % len(work)]).results[0]
-            if result.WhichOneof("result") != "score":
-                raise RuntimeError(result.status.message)
+            for result in worker.run(work[(offset + done * threads) % len(work)]).results:
+                if result.WhichOneof("result") != "score":
+                    raise RuntimeError(result.status.message)
             done += 1
-        return done
+        return done * together
 
     with ThreadPoolExecutor(threads) as pool:
         done = sum(pool.map(call, range(threads)))
