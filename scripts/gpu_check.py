@@ -11,7 +11,6 @@ alone. The results are on disk after each section.
 from __future__ import annotations
 
 import argparse
-import shlex
 import signal
 import sys
 import tarfile
@@ -20,8 +19,6 @@ import time
 from pathlib import Path
 from types import FrameType
 from typing import Final
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from gpu import bring
 from gpu.sections import FIRST, SECTIONS, chosen
@@ -88,7 +85,7 @@ def check(options: Options, home: Path, began: float) -> int:
         out=options.out,
         home=home,
         options=words,
-        command=shlex.join(["python", *sys.argv]),
+        device=options.device,
         quick=options.quick,
     )
     first = run.run()["sections"][FIRST]

@@ -43,8 +43,8 @@ class Check:
     """A folder for the files of the sections."""
     options: Sequence[str]
     """Words of the command line that each section's process gets."""
-    command: str
-    """What the user typed, for the results."""
+    device: str
+    """The device that was asked for."""
     quick: bool
     parts: dict[str, Part] = field(default_factory=dict)
 
@@ -77,7 +77,7 @@ class Check:
         first = self.parts.get(FIRST)
         results = {
             "format": FORMAT,
-            "command": self.command,
+            "device_asked": self.device,
             "time": datetime.now(UTC).isoformat(timespec="seconds"),
             "quick": self.quick,
             "budget_seconds": self.budget,

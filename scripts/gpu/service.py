@@ -12,19 +12,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final
 
+import grpc
 import serving
 from study_speeds import SIDE
 
+from gpu import aims
 from gpu.work import Work
 from scoreguard.v1.archive import archives_in, find_archive
 from scoreguard.v1.blobs import FOLDER, blob_path
-from scoreguard_client import ScoringClient
+from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
+from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
+from scoreguard.v1.spec import parse_chain
 from scoreguard_client.bench import synthetic_images
 from scoreguard_handlers.config import WorkerConfig, usable_cores
 
-AIM: Final = 0.8
-"""Of the limit, at `AIM_CALLERS`."""
-AIM_CALLERS: Final = 16
 _METRIC: Final = "lite"
 _CALLERS: Final = (1, 16, 64)
 _QUICK_CALLERS: Final = (1, 2)
@@ -33,6 +34,7 @@ _SECONDS: Final = 4.0
 _QUICK_SECONDS: Final = 0.5
 _ROUNDS: Final = 3
 _IMAGES: Final = 16
+_CALL_SECONDS: Final = 60.0
 _BATCH: Final = 16
 """Images that a GPU may take together."""
 _MOST_WORKERS: Final = 16
@@ -46,7 +48,7 @@ def measure(work: Work) -> None:
         plan = plan_for(work, store)
         for chain in _CHAINS[:1] if work.quick else _CHAINS:
             plan.defence = chain
-            engine = _engine_at(work, plan, address, images[0])
+            scored_by = _engine_at(work, plan, address, images[0])
             asyncio.run(serving.load(plan, images, address, max(callers), plan.seconds / 2))
             for count in callers:
                 name = f"{plan.metric} behind {chain}, {count} callers"
@@ -55,7 +57,7 @@ def measure(work: Work) -> None:
                     work.save()
                     continue
                 with work.item(name):
-                    _measure_one(work, plan, address, images, count, engine)
+                    _measure_one(work, plan, address, images, count, *scored_by)
 
 
 @contextmanager
@@ -102,7 +104,7 @@ def options_for(work: Work) -> list[str]:
 
 
 def _measure_one(
-    work: Work, plan: serving.Plan, address: str, images: Sequence[bytes], callers: int, engine: str
+    work: Work, plan: serving.Plan, address: str, images: Sequence[bytes], callers: int, engine: str, on_device: bool
 ) -> None:
     limits, speeds, ratios, p50, p99, failures = [], [], [], [], [], 0
     for _ in _rounds(work, plan.seconds):
@@ -118,10 +120,11 @@ def _measure_one(
         chain=plan.defence,
         callers=callers,
         engine=engine,
+        on_device=on_device,
         limit_per_second=statistics.median(limits),
         per_second=statistics.median(speeds),
         ratio=statistics.median(ratios),
-        aim=AIM if callers == AIM_CALLERS else None,
+        aim=aims.SERVICE if callers == aims.SERVICE_CALLERS else None,
         p50_ms=statistics.median(p50),
         p99_ms=statistics.median(p99),
         failures=failures,
@@ -151,13 +154,20 @@ def _rounds(work: Work, seconds: float) -> Iterator[int]:
             yield number
 
 
-def _engine_at(work: Work, plan: serving.Plan, address: str, image: bytes) -> str:
-    """Return what scored an image: a service that ignores the device must not pass for one that uses it."""
-    with ScoringClient(address) as client:
-        engine = client.score(image, metric=plan.metric, defences=plan.defence).provenance.engine
-    if not work.device.is_cpu and work.device.kind not in engine.lower():
-        work.note(f"the service scored with {engine}, not on {work.device.name}: no aim is judged")
-    return engine
+def _engine_at(work: Work, plan: serving.Plan, address: str, image: bytes) -> tuple[str, bool]:
+    """Return what scored an image, and whether that was the device.
+
+    A service that ignores the device must not pass for one that uses it.
+    """
+    steps = [step.to_message() for step in parse_chain(plan.defence)]
+    request = ScoreDefendedRequest(image=Image(encoded=image), metric=plan.metric, defences=steps, seed=0)
+    with grpc.insecure_channel(address) as channel:
+        provenance = ScoringServiceStub(channel).ScoreDefended(request, timeout=_CALL_SECONDS).provenance
+    ran_on = provenance.computation.device or provenance.engine
+    on_device = work.device.is_cpu or work.device.kind in ran_on.lower()
+    if not on_device:
+        work.note(f"the service scored with {provenance.engine}, not on {work.device.name}: no aim is judged")
+    return str(provenance.engine), on_device
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from typing import Any, Final
 import torch
 
 from gpu.part import CUT, DONE, FAILED, RUNNING, Part
-from scoreguard.chain.devices import CUDA, Device, first_line
+from scoreguard.chain.devices import CUDA, Device
+from scoreguard.chain.torchscript import cause_of
 
 _KILO: Final = 1 if sys.platform == "darwin" else 1024
 
@@ -68,14 +69,14 @@ class Work:
                 torch.cuda.reset_peak_memory_stats(self.device.torch)
             yield
         except Exception as error:  # graphs, engines and servers fail in many ways, and each is a result
-            self.fail_item(name, f"{type(error).__name__}: {first_line(error)}")
+            self.fail_item(name, f"{type(error).__name__}: {cause_of(error)}")
             if self.device.kind == CUDA:
                 with suppress(RuntimeError):  # after some failures the GPU is of no more use to this process
                     torch.cuda.empty_cache()
 
     def fail_item(self, name: str, error: str) -> None:
         """Record that an item could not be measured."""
-        self.part.failures.append({"item": name, "error": error})
+        self.part.failures.append({"item": name, "error": self._shown(error)})
         self.save()
 
     def item_memory(self) -> int | None:
@@ -100,5 +101,9 @@ class Work:
 
     def fail(self, error: BaseException) -> None:
         """Record that the section itself failed."""
-        self.part.status, self.part.reason = FAILED, f"{type(error).__name__}: {first_line(error)}"
+        self.part.status, self.part.reason = FAILED, self._shown(f"{type(error).__name__}: {cause_of(error)}")
         self.save()
+
+    def _shown(self, text: str) -> str:
+        """Leave out where the store lies on this machine: results are published."""
+        return text.replace(str(self.store), self.store.name)
