@@ -24,6 +24,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -170,6 +171,7 @@ def serve_peer(model_store: Path, metric: str, workers: int, address: str) -> No
     asyncio.run(serve())
 
 
+@cache
 def load_worker(model_store: Path, metric: str, config: WorkerConfig | None = None) -> Worker:
     """Load the worker that every server here runs."""
     archive = find_archive(archives_in(model_store), metric)
@@ -190,21 +192,38 @@ def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], ta
     )
 
 
-def limit(
-    plan: Plan, images: Sequence[bytes], threads: int, *, together: int = 1, config: WorkerConfig | None = None
+def limit(plan: Plan, images: Sequence[bytes], threads: int) -> float:
+    """Measure requests per second of `Worker.run` itself, in a process of its own."""
+    with other_process() as process:
+        return limit_in(process, plan, images, threads)
+
+
+def other_process() -> ProcessPoolExecutor:
+    """Return a process for `limit_in`, which keeps its worker between two calls."""
+    return ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+
+
+def limit_in(
+    process: ProcessPoolExecutor,
+    plan: Plan,
+    images: Sequence[bytes],
+    threads: int,
+    *,
+    together: int = 1,
+    config: WorkerConfig | None = None,
 ) -> float:
     """Measure images per second of `Worker.run` itself, in a separate process.
 
     Args:
+        process: the process.
         plan: what to run.
         images: encoded images.
         threads: threads that call it at the same time.
         together: images of each call.
         config: the worker's configuration; None = the default.
     """
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds, together, config)
-        return pool.submit(limit_in_process, *arguments).result()
+    arguments = (plan.model_store, plan.metric, plan.defence, list(images), threads, plan.seconds, together, config)
+    return process.submit(limit_in_process, *arguments).result()
 
 
 def limit_in_process(

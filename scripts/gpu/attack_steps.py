@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 import torch
@@ -31,6 +33,8 @@ _CHAINS: Final = ("", "jpeg")
 _BATCH: Final = 16
 _QUICK_BATCH: Final = 2
 _ROUNDS: Final = 3
+_SLICE_SECONDS: Final = 0.3
+"""In each round the attack is repeated for about this long."""
 _TORCH_OWN: Final = Numerics(deterministic=False, tf32=False)
 
 
@@ -63,18 +67,19 @@ def measure(work: Work) -> None:
     cases = [(archive, chain) for name in _METRICS if (archive := find_archive(archives, name)) for chain in _CHAINS]
     names = [f"{archive.name} behind {chain or 'none'}" for archive, chain in cases]
     by_name = dict(zip(names, cases, strict=True))
-    for name in work.each(names[:2] if work.quick else names):
+    names = names[:2] if work.quick else names
+    for number, name in enumerate(work.each(names)):
         with work.item(name):
-            _measure_one(work, name, *by_name[name])
+            _measure_one(work, name, *by_name[name], seconds=work.left / (len(names) - number))
 
 
-def _measure_one(work: Work, name: str, archive: Archive, text: str) -> None:
-    chain, target = parse_chain(text) if text else (), work.device.torch
+def _measure_one(work: Work, name: str, archive: Archive, text: str, *, seconds: float) -> None:
+    started, chain, target = time.monotonic(), parse_chain(text), work.device.torch
     batch = _QUICK_BATCH if work.quick else _BATCH
     images = made_images(batch, SIDE, SIDE)
     (attack,) = parse_attacks(_ATTACK)
-    oracle, passes, given = LocalOracle(archive, chain, device=work.device.name), _passes(archive, chain, work), images
-    there, questions = given.to(target), 0
+    oracle, passes = LocalOracle(archive, chain, device=work.device.name), _passes(archive, chain, work)
+    there, questions = images.to(target), 0
 
     def ours() -> Tensor:
         nonlocal questions
@@ -88,23 +93,27 @@ def _measure_one(work: Work, name: str, archive: Archive, text: str) -> None:
                 stack.enter_context(steady())
             return passes.run(there, questions - 1)
 
-    rounds = []
-    for _ in _rounds(work):
-        seconds = timed(ours, 1, target)
-        same = timed(lambda: limit(DEFAULT, as_ours=True), 1, target)
-        rounds.append((seconds, same / seconds))
+    rounds: list[tuple[float, float]] = []
+    calls = 1
+    for _ in range(2 if work.quick else _ROUNDS + 1):
+        if rounds and time.monotonic() - started > seconds / 2:
+            break
+        spent = timed(ours, calls, target)
+        same = timed(lambda: limit(DEFAULT, as_ours=True), calls, target)
+        rounds.append((spent, same / spent))
+        calls = 1 if work.quick else max(1, int(_SLICE_SECONDS / spent))
     kept = rounds[1:] or rounds  # the first loads and warms up
-    seconds = statistics.median(seconds for seconds, _ in kept)
-    free = _or_none(work, lambda: timed(lambda: limit(_TORCH_OWN, as_ours=False), 1, target))
+    typical = statistics.median(spent for spent, _ in kept)
+    free = _or_none(work, partial(timed, lambda: limit(_TORCH_OWN, as_ours=False), calls, target))
     steps = questions - 1
     work.add(
         name=name,
         attack=str(attack),
         batch=batch,
         steps=steps,
-        steps_per_second=batch * steps / seconds,
+        steps_per_second=batch * steps / typical,
         ratio=statistics.median(ratio for _, ratio in kept),
-        ratio_to_torch_own=None if free is None else free / seconds,
+        ratio_to_torch_own=None if free is None else free / typical,
         aim=aims.ATTACKS,
         rounds=len(kept),
         peak_bytes=work.item_memory(),
@@ -121,13 +130,6 @@ def _or_none(work: Work, run: Callable[[], float]) -> float | None:
     except RuntimeError as error:
         work.note(f"with torch's own settings the bare passes fail: {cause_of(error)}")
         return None
-
-
-def _rounds(work: Work) -> Iterator[int]:
-    """Count rounds after one to warm up, while there is time."""
-    for number in range(2 if work.quick else _ROUNDS + 1):
-        if number < 1 or work.left > 0:
-            yield number
 
 
 def _passes(archive: Archive, chain: tuple[Step, ...], work: Work) -> Passes:

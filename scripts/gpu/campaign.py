@@ -14,7 +14,7 @@ from gpu.service import service_for
 from gpu.work import Work
 from scoreguard_client import ScoringClient
 from scoreguard_client.bench import synthetic_images
-from scoreguard_client.campaign import CampaignOptions, launch
+from scoreguard_client.campaign import CampaignOptions, Progress, launch
 
 _IMAGES: Final = 100
 _QUICK_IMAGES: Final = 2
@@ -45,7 +45,7 @@ def measure(work: Work) -> None:
         )
         started = time.perf_counter()
         with ScoringClient(address) as client:
-            summary = launch(options, client, lambda runner: lambda count, label: None)
+            summary = launch(options, client, lambda runner: _stopping(work, runner.steps, started))
         seconds = time.perf_counter() - started
         work.add(
             name=f"{options.metric}: {attacks} × {_DEFENCES}, adaptive as well",
@@ -58,6 +58,21 @@ def measure(work: Work) -> None:
             records_per_second=summary.records / seconds,
             peak_bytes=work.item_memory(),
         )
+
+
+def _stopping(work: Work, steps: int, started: float) -> Progress:
+    """Return a progress callback that ends the campaign when the section's time is over."""
+    done = 0
+
+    def progress(count: int, label: str) -> None:
+        nonlocal done
+        del label
+        done += count
+        if work.left <= 0:
+            seconds = time.perf_counter() - started
+            raise TimeoutError(f"{done} of {steps} scores and records after {seconds:.0f} s, when the time was over")
+
+    return progress
 
 
 def _device_of(work: Work) -> dict[str, Any]:

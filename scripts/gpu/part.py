@@ -39,7 +39,8 @@ class Part:
     notes: list[str] = field(default_factory=list)
     """What a reader must know about the numbers."""
     memory: dict[str, int] = field(default_factory=dict)
-    """Peak memory in bytes: `device` (torch's allocations on the GPU) and `process` (resident, of the section)."""
+    """Peak memory in bytes: `device` (torch's allocations of the section on the GPU), `in_use` (of the whole GPU, by
+    every process, when a row was recorded) and `process` (resident, of the section)."""
 
     @classmethod
     def read(cls, path: Path) -> Part:

@@ -6,7 +6,9 @@ import asyncio
 import shutil
 import statistics
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -23,14 +25,14 @@ from scoreguard.v1.blobs import FOLDER, blob_path
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard.v1.spec import parse_chain
-from scoreguard_client.bench import synthetic_images
+from scoreguard_client.bench import LoadResult, synthetic_images
 from scoreguard_handlers.config import WorkerConfig, usable_cores
 
 _METRIC: Final = "lite"
 _CALLERS: Final = (1, 16, 64)
 _QUICK_CALLERS: Final = (1, 2)
 _CHAINS: Final = ("none", "blur")
-_SECONDS: Final = 4.0
+_SECONDS: Final = 2.0
 _QUICK_SECONDS: Final = 0.5
 _ROUNDS: Final = 3
 _IMAGES: Final = 16
@@ -42,22 +44,25 @@ _MOST_WORKERS: Final = 16
 
 def measure(work: Work) -> None:
     """Load the service with closed-loop callers, and measure the limit in the same round."""
-    callers = _QUICK_CALLERS if work.quick else _CALLERS
     images = synthetic_images(SIDE, SIDE, _IMAGES)
-    with small_store(work) as store, serving.running(plan_for(work, store), "local", options_for(work)) as (address, _):
-        plan = plan_for(work, store)
-        for chain in _CHAINS[:1] if work.quick else _CHAINS:
-            plan.defence = chain
-            scored_by = _engine_at(work, plan, address, images[0])
-            asyncio.run(serving.load(plan, images, address, max(callers), plan.seconds / 2))
-            for count in callers:
-                name = f"{plan.metric} behind {chain}, {count} callers"
-                if work.left < 3 * plan.seconds:
-                    work.part.left_out.append(name)
-                    work.save()
-                    continue
-                with work.item(name):
-                    _measure_one(work, plan, address, images, count, *scored_by)
+    cases = {
+        f"{chain}, {count} callers": (chain, count)
+        for chain in (_CHAINS[:1] if work.quick else _CHAINS)
+        for count in (_QUICK_CALLERS if work.quick else _CALLERS)
+    }
+    with (
+        small_store(work) as store,
+        serving.other_process() as process,
+        serving.running(plan_for(work, store), "local", options_for(work)) as (address, _),
+    ):
+        for number, name in enumerate(work.each(cases)):
+            chain, callers = cases[name]
+            plan = plan_for(work, store, chain)
+            with work.item(name):
+                scored_by = _engine_at(work, plan, address, images[0])
+                rounds = _rounds(work, work.left / (len(cases) - number))
+                measured = [_measure_round(work, plan, process, address, images, callers) for _ in rounds]
+                _add(work, plan, callers, measured, *scored_by)
 
 
 @contextmanager
@@ -76,12 +81,12 @@ def small_store(work: Work) -> Iterator[Path]:
         yield store
 
 
-def plan_for(work: Work, store: Path) -> serving.Plan:
+def plan_for(work: Work, store: Path, chain: str = "none") -> serving.Plan:
     """Return what is loaded, and for how long."""
     return serving.Plan(
         model_store=store,
         metric=archives_in(store)[0].name,
-        defence="none",
+        defence=chain,
         seconds=_QUICK_SECONDS if work.quick else _SECONDS,
         workers=min(usable_cores(), _MOST_WORKERS),
     )
@@ -103,42 +108,47 @@ def options_for(work: Work) -> list[str]:
     return [*workers, *(word for name, value in settings for word in (f"--{name.replace('_', '-')}", str(value)))]
 
 
-def _measure_one(
-    work: Work, plan: serving.Plan, address: str, images: Sequence[bytes], callers: int, engine: str, on_device: bool
+def _measure_round(
+    work: Work,
+    plan: serving.Plan,
+    process: ProcessPoolExecutor,
+    address: str,
+    images: Sequence[bytes],
+    callers: int,
+) -> tuple[float, LoadResult]:
+    """Return the limit, the most images per second of the worker with that many under way, and the service's load."""
+    config = WorkerConfig(**settings_for(work))
+    limit = max(
+        serving.limit_in(process, plan, images, threads, together=together, config=config)
+        for threads, together in _arrangements(callers, plan.workers, config.graph_batch)
+    )
+    return limit, asyncio.run(serving.load(plan, images, address, callers, plan.seconds))
+
+
+def _add(
+    work: Work,
+    plan: serving.Plan,
+    callers: int,
+    rounds: Sequence[tuple[float, LoadResult]],
+    engine: str,
+    on_device: bool,
 ) -> None:
-    limits, speeds, ratios, p50, p99, failures = [], [], [], [], [], 0
-    for _ in _rounds(work, plan.seconds):
-        limits.append(_limit(work, plan, images, callers))
-        result = asyncio.run(serving.load(plan, images, address, callers, plan.seconds))
-        speeds.append(result.requests_per_second)
-        ratios.append(result.requests_per_second / limits[-1])
-        p50.append(result.percentile_ms(50))
-        p99.append(result.percentile_ms(99))
-        failures += result.failures
     work.add(
         name=plan.metric,
         chain=plan.defence,
         callers=callers,
         engine=engine,
         on_device=on_device,
-        limit_per_second=statistics.median(limits),
-        per_second=statistics.median(speeds),
-        ratio=statistics.median(ratios),
+        limit_per_second=statistics.median(limit for limit, _ in rounds),
+        per_second=statistics.median(result.requests_per_second for _, result in rounds),
+        ratio=statistics.median(result.requests_per_second / limit for limit, result in rounds),
         aim=aims.SERVICE if callers == aims.SERVICE_CALLERS else None,
-        p50_ms=statistics.median(p50),
-        p99_ms=statistics.median(p99),
-        failures=failures,
-        rounds=len(ratios),
+        p50_ms=statistics.median(result.percentile_ms(50) for _, result in rounds),
+        p99_ms=statistics.median(result.percentile_ms(99) for _, result in rounds),
+        failures=sum(result.failures for _, result in rounds),
+        rounds=len(rounds),
         settings=settings_for(work),
     )
-
-
-def _limit(work: Work, plan: serving.Plan, images: Sequence[bytes], callers: int) -> float:
-    """Return the most images per second that the worker reaches in one process with that many images under way."""
-    config = WorkerConfig(**settings_for(work))
-    arrangements = list(_arrangements(callers, plan.workers, config.graph_batch))
-    kept = arrangements[:1] if work.quick else arrangements
-    return max(serving.limit(plan, images, threads, together=each, config=config) for threads, each in kept)
 
 
 def _arrangements(callers: int, workers: int, most: int) -> Iterator[tuple[int, int]]:
@@ -149,9 +159,13 @@ def _arrangements(callers: int, workers: int, most: int) -> Iterator[tuple[int, 
 
 
 def _rounds(work: Work, seconds: float) -> Iterator[int]:
+    """Count rounds: as many as fit into `seconds`, one at least."""
+    started = time.monotonic()
     for number in range(1 if work.quick else _ROUNDS):
-        if number == 0 or work.left > 4 * seconds:
-            yield number
+        spent = time.monotonic() - started
+        if number and spent * (number + 1) / number > seconds:
+            return
+        yield number
 
 
 def _engine_at(work: Work, plan: serving.Plan, address: str, image: bytes) -> tuple[str, bool]:

@@ -98,7 +98,7 @@ def _section(name: str, part: Mapping[str, Any]) -> list[str]:
 
 
 def _memory(memory: Mapping[str, int]) -> Iterator[str]:
-    names = {"device": "on the GPU", "process": "resident in the section's process"}
+    names = {"device": "of tensors on the GPU", "in_use": "of the GPU in use", "process": "resident"}
     if memory:
         yield "peak memory: " + ", ".join(
             f"{_mib(memory[key])} MiB {text}" for key, text in names.items() if key in memory

@@ -88,8 +88,11 @@ class Work:
     def save(self) -> None:
         """Write the results so far."""
         memory = self.part.memory
-        if (peak := self.item_memory()) is not None:
-            memory["device"] = max(memory.get("device", 0), peak)
+        if self.device.kind == CUDA:
+            with suppress(RuntimeError):
+                free, total = torch.cuda.mem_get_info(self.device.torch)
+                memory["device"] = max(memory.get("device", 0), self.item_memory() or 0)
+                memory["in_use"] = max(memory.get("in_use", 0), total - free)
         memory["process"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _KILO
         self.part.write(self.path)
 
@@ -99,7 +102,7 @@ class Work:
             self.part.status = CUT if self.part.left_out else DONE
         self.save()
 
-    def fail(self, error: BaseException) -> None:
+    def fail(self, error: Exception) -> None:
         """Record that the section itself failed."""
         self.part.status, self.part.reason = FAILED, self._shown(f"{type(error).__name__}: {cause_of(error)}")
         self.save()

@@ -67,6 +67,7 @@ def test_a_quick_check_on_the_cpu_measures_every_section(lite_store: Path, tmp_p
     assert all(row["largest"] <= row["tolerance"] for row in parts["onnx"]["rows"])
 
 
+@pytest.mark.slow
 def test_a_damaged_graph_fails_alone_and_the_rest_is_measured(lite_store: Path, tmp_path: Path) -> None:
     """One changed byte in the graph of `blur`: both sections say so and go on with the other defences."""
     archive = Archive(lite_store / "lite.mar")
@@ -181,7 +182,10 @@ def test_wheels_are_used_without_being_installed(tmp_path: Path) -> None:
     assert found.stdout == "7\n"
 
 
-@pytest.mark.parametrize("section", [parity.measure, speeds.defences, speeds.metrics, attack_steps.measure])
+@pytest.mark.parametrize(
+    "section",
+    [parity.measure, speeds.defences, speeds.metrics, pytest.param(attack_steps.measure, marks=pytest.mark.slow)],
+)
 def test_a_section_runs_on_a_device_that_is_not_the_cpu(
     section: Callable[[Work], None], lite_store: Path, tmp_path: Path
 ) -> None:

@@ -133,7 +133,7 @@ def test_failures_left_out_items_and_notes_are_on_the_page() -> None:
         "- `niqe` failed: EngineError: a / b",
         "- out of time before nima",
         "- a note",
-        "- peak memory: 5 MiB on the GPU",
+        "- peak memory: 5 MiB of tensors on the GPU",
     ):
         assert expected in text.splitlines()
 
