@@ -107,16 +107,18 @@ def _measure_one(work: Work, name: str, archive: Archive, text: str, *, seconds:
     free = _or_none(work, partial(timed, lambda: limit(_TORCH_OWN, as_ours=False), calls, target))
     steps = questions - 1
     work.add(
-        name=name,
-        attack=str(attack),
-        batch=batch,
-        steps=steps,
-        steps_per_second=batch * steps / typical,
-        ratio=statistics.median(ratio for _, ratio in kept),
-        ratio_to_torch_own=None if free is None else free / typical,
-        aim=aims.ATTACKS,
-        rounds=len(kept),
-        peak_bytes=work.item_memory(),
+        {
+            "name": name,
+            "attack": str(attack),
+            "batch": batch,
+            "steps": steps,
+            "steps_per_second": batch * steps / typical,
+            "ratio": statistics.median(ratio for _, ratio in kept),
+            "ratio_to_torch_own": None if free is None else free / typical,
+            "aim": aims.ATTACKS,
+            "rounds": len(kept),
+            "peak_bytes": work.item_memory(),
+        }
     )
 
 

@@ -43,34 +43,38 @@ def measure(work: Work) -> None:
             batch=_BATCH,
             **_device_of(work),
         )
+        row = {
+            "name": f"{metric}: {attacks} × {_DEFENCES}, adaptive as well",
+            "images": count,
+            "records": None,
+            "failed": None,
+            "first_error": "",
+            "done": 0,
+            "steps": 0,
+            "seconds": 0.0,
+            "seconds_per_image": None,
+        }
+        work.add(row)
         started = time.perf_counter()
         with ScoringClient(address) as client:
-            summary = launch(options, client, lambda runner: _stopping(work, runner.steps, started))
+            summary = launch(options, client, lambda runner: _recording(work, row, runner.steps, started))
         seconds = time.perf_counter() - started
-        work.add(
-            name=f"{options.metric}: {attacks} × {_DEFENCES}, adaptive as well",
-            images=count,
-            records=summary.records,
-            failed=summary.failed,
-            first_error=summary.first_error,
-            seconds=seconds,
-            seconds_per_image=seconds / count,
-            records_per_second=summary.records / seconds,
-            peak_bytes=work.item_memory(),
-        )
+        row |= {"records": summary.records, "failed": summary.failed, "first_error": summary.first_error}
+        row |= {"seconds": seconds, "seconds_per_image": seconds / count, "peak_bytes": work.item_memory()}
+        work.save()
 
 
-def _stopping(work: Work, steps: int, started: float) -> Progress:
-    """Return a progress callback that ends the campaign when the section's time is over."""
-    done = 0
+def _recording(work: Work, row: dict[str, Any], steps: int, started: float) -> Progress:
+    """Return a progress callback that keeps the row up to date, and ends the campaign when the time is over."""
+    row["steps"] = steps
 
     def progress(count: int, label: str) -> None:
-        nonlocal done
         del label
-        done += count
+        row["done"] += count
+        row["seconds"] = time.perf_counter() - started
+        work.save()
         if work.left <= 0:
-            seconds = time.perf_counter() - started
-            raise TimeoutError(f"{done} of {steps} scores and records after {seconds:.0f} s, when the time was over")
+            raise TimeoutError("the time of the section was over")
 
     return progress
 

@@ -139,10 +139,12 @@ def _measure_graph(
         run = graph.bound(inputs(images[:batch]))
         speed = measured(run, batch, work.device.torch, seconds=max(work.left, 0) / 10, quick=work.quick)
         work.add(
-            name=subject.name,
-            batch=batch,
-            **asdict(speed),
-            provider=provider,
-            largest=largest,
-            tolerance=subject.tolerance,
+            {
+                "name": subject.name,
+                "batch": batch,
+                **asdict(speed),
+                "provider": provider,
+                "largest": largest,
+                "tolerance": subject.tolerance,
+            }
         )

@@ -28,14 +28,16 @@ _PACKAGES: Final = ("torch", "onnxruntime", "onnxruntime-gpu", "numpy", "protobu
 def facts(work: Work) -> None:
     """Record the device, the software and the machine."""
     work.add(
-        name=work.device.name,
-        title=work.device.title,
-        cpu=platform.processor() or platform.machine(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        python=platform.python_version(),
-        numerics=str(DEFAULT),
-        software={name: found for name in _PACKAGES if (found := _version(name))},
-        **_gpu_facts(work),
+        {
+            "name": work.device.name,
+            "title": work.device.title,
+            "cpu": platform.processor() or platform.machine(),
+            "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+            "python": platform.python_version(),
+            "numerics": str(DEFAULT),
+            "software": {name: found for name in _PACKAGES if (found := _version(name))},
+            **_gpu_facts(work),
+        }
     )
 
 
@@ -75,15 +77,17 @@ def _compare(
             found, again = on_device(there).cpu(), on_device(there).cpu()
     distances = (found.double() - expected.double()).abs()
     work.add(
-        name=name,
-        what=what,
-        largest=float(distances.max()),
-        mean=float(distances.mean()),
-        tolerance=tolerance,
-        beyond=float((distances > tolerance).double().mean()),
-        repeats=bool(torch.equal(found, again)),
-        unrepeatable=operations,
-        peak_bytes=work.item_memory(),
+        {
+            "name": name,
+            "what": what,
+            "largest": float(distances.max()),
+            "mean": float(distances.mean()),
+            "tolerance": tolerance,
+            "beyond": float((distances > tolerance).double().mean()),
+            "repeats": bool(torch.equal(found, again)),
+            "unrepeatable": operations,
+            "peak_bytes": work.item_memory(),
+        }
     )
 
 
@@ -99,15 +103,17 @@ def _compare_gradients(
     scale = max(float(expected.abs().max()), torch.finfo(torch.float32).tiny)
     distances = (found - expected).abs() / scale
     work.add(
-        name=name,
-        what="gradients",
-        largest=float(distances.max()),
-        mean=float(distances.mean()),
-        tolerance=None,
-        beyond=None,
-        repeats=bool(torch.equal(found, again)),
-        unrepeatable=operations,
-        peak_bytes=work.item_memory(),
+        {
+            "name": name,
+            "what": "gradients",
+            "largest": float(distances.max()),
+            "mean": float(distances.mean()),
+            "tolerance": None,
+            "beyond": None,
+            "repeats": bool(torch.equal(found, again)),
+            "unrepeatable": operations,
+            "peak_bytes": work.item_memory(),
+        }
     )
 
 

@@ -104,7 +104,10 @@ def _run_process(section: Section, seconds: float, path: Path, options: Sequence
     log = path.with_suffix(".log")
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [*words, "--seconds", f"{seconds:.3f}"], stderr=errors, text=True, start_new_session=True
+            [*words, "--seconds", f"{seconds:.3f}"],
+            stderr=errors,
+            start_new_session=True,
+            env={**os.environ, "TMPDIR": str(path.parent)},  # what a killed process leaves is removed with the folder
         )
         try:
             code = process.wait(seconds)

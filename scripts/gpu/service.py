@@ -134,20 +134,22 @@ def _add(
     on_device: bool,
 ) -> None:
     work.add(
-        name=plan.metric,
-        chain=plan.defence,
-        callers=callers,
-        engine=engine,
-        on_device=on_device,
-        limit_per_second=statistics.median(limit for limit, _ in rounds),
-        per_second=statistics.median(result.requests_per_second for _, result in rounds),
-        ratio=statistics.median(result.requests_per_second / limit for limit, result in rounds),
-        aim=aims.SERVICE if callers == aims.SERVICE_CALLERS else None,
-        p50_ms=statistics.median(result.percentile_ms(50) for _, result in rounds),
-        p99_ms=statistics.median(result.percentile_ms(99) for _, result in rounds),
-        failures=sum(result.failures for _, result in rounds),
-        rounds=len(rounds),
-        settings=settings_for(work),
+        {
+            "name": plan.metric,
+            "chain": plan.defence,
+            "callers": callers,
+            "engine": engine,
+            "on_device": on_device,
+            "limit_per_second": statistics.median(limit for limit, _ in rounds),
+            "per_second": statistics.median(result.requests_per_second for _, result in rounds),
+            "ratio": statistics.median(result.requests_per_second / limit for limit, result in rounds),
+            "aim": aims.SERVICE if callers == aims.SERVICE_CALLERS else None,
+            "p50_ms": statistics.median(result.percentile_ms(50) for _, result in rounds),
+            "p99_ms": statistics.median(result.percentile_ms(99) for _, result in rounds),
+            "failures": sum(result.failures for _, result in rounds),
+            "rounds": len(rounds),
+            "settings": settings_for(work),
+        }
     )
 
 

@@ -71,12 +71,14 @@ def _time(
         with torch.no_grad():
             speed = measured(partial(run, images), batch, target, seconds=seconds / len(batches), quick=work.quick)
         work.add(
-            name=name,
-            batch=batch,
-            **asdict(speed),
-            study=study,
-            ratio=speed.per_second / study if study else None,
-            aim=aim,
-            numerics=str(numerics),
-            peak_bytes=work.item_memory(),
+            {
+                "name": name,
+                "batch": batch,
+                **asdict(speed),
+                "study": study,
+                "ratio": speed.per_second / study if study else None,
+                "aim": aim,
+                "numerics": str(numerics),
+                "peak_bytes": work.item_memory(),
+            }
         )

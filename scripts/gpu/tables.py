@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -115,7 +116,7 @@ def _defences(rows: Sequence[Row]) -> list[str]:
         cells = [f"`{name}`", _number(FPS.get(name))]
         for batch in batches:
             row = by_key.get((name, batch))
-            cells += [_number(row["per_second"] if row else None), _times(row["ratio"] if row else None)]
+            cells += [_speed(row), _times(row["ratio"] if row else None) if name in FPS else _NONE]
         aim = LEARNED_AIM if name in LEARNED else SIMPLE_AIM
         last = by_key.get((name, batches[-1]))
         first = by_key.get((name, batches[0]))
@@ -134,7 +135,8 @@ def _speeds(rows: Sequence[Row]) -> list[str]:
             (
                 f"`{row['name']}`",
                 str(row["batch"]),
-                *(_number(row[key]) for key in ("per_second", "lowest", "highest")),
+                _speed(row),
+                *(_number(row[key]) for key in ("lowest", "highest")),
                 str(row["rounds"]),
                 _mib(row.get("peak_bytes")),
             )
@@ -222,8 +224,8 @@ def _service(rows: Sequence[Row]) -> list[str]:
 
 
 def _campaign(rows: Sequence[Row]) -> list[str]:
-    head = ("campaign", "images", "records", "failed", "seconds", "s per image", "records /s")
-    keys = ("images", "records", "failed", "seconds", "seconds_per_image", "records_per_second")
+    head = ("campaign", "images", "records", "failed", "steps done", "of", "seconds", "s per image")
+    keys = ("images", "records", "failed", "done", "steps", "seconds", "seconds_per_image")
     return _table(head, ((row["name"], *(_number(row[key]) for key in keys)) for row in rows))
 
 
@@ -268,7 +270,15 @@ def _plain(text: str) -> str:
 def _number(value: float | None) -> str:
     if value is None:
         return _NONE
+    if not math.isfinite(value):
+        return "not finite"
     return f"{value:.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def _speed(row: Row | None) -> str:
+    if row is None:
+        return _NONE
+    return _number(row["per_second"]) + ("" if row["rounds"] else " (first call)")
 
 
 def _times(ratio: float | None) -> str:

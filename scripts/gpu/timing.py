@@ -17,6 +17,8 @@ _SLICE_SECONDS: Final = 0.1
 _ROUNDS: Final = 7
 _QUICK_ROUNDS: Final = 2
 _QUICK_SLICE_SECONDS: Final = 0.005
+_PATIENCE: Final = 4.0
+"""How many times the time for a run its first call may take, with the graph's loading, before it is the only one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +32,7 @@ class Speed:
     highest: float
     """Of the fastest round."""
     rounds: int
-    """0 = the time sufficed for the first call only, which is not warmed up."""
+    """0 = the time sufficed for the first call only, which loads the graph."""
     first_seconds: float
     """Time of the first call, with the loading of the graph."""
 
@@ -47,23 +49,26 @@ def measured(run: Callable[[], Any], images: int, device: torch.device, *, secon
     """
     started = time.perf_counter()
     first = timed(run, 1, device)
-    if time.perf_counter() - started > seconds:
-        return Speed(
-            per_second=images / first, lowest=images / first, highest=images / first, rounds=0, first_seconds=first
-        )
+    if time.perf_counter() - started > _PATIENCE * seconds:
+        return _speed([images / first], rounds=0, first_seconds=first)
     warm = timed(run, 1, device)
     calls = max(1, int((_QUICK_SLICE_SECONDS if quick else _SLICE_SECONDS) / max(warm, 1e-6)))
-    speeds = []
+    speeds: list[float] = []
     for _ in range(_QUICK_ROUNDS if quick else _ROUNDS):
-        speeds.append(images / timed(run, calls, device))
         if time.perf_counter() - started > seconds:
             break
+        speeds.append(images / timed(run, calls, device))
+    speeds = speeds or [images / warm]
+    return _speed(speeds, rounds=len(speeds), first_seconds=first)
+
+
+def _speed(speeds: list[float], *, rounds: int, first_seconds: float) -> Speed:
     return Speed(
         per_second=statistics.median(speeds),
         lowest=min(speeds),
         highest=max(speeds),
-        rounds=len(speeds),
-        first_seconds=first,
+        rounds=rounds,
+        first_seconds=first_seconds,
     )
 
 

@@ -41,9 +41,9 @@ class Work:
         """Return the seconds left."""
         return self.ends - time.monotonic()
 
-    def add(self, **values: Any) -> None:
+    def add(self, row: dict[str, Any]) -> None:
         """Record one row."""
-        self.part.rows.append(values)
+        self.part.rows.append(row)
         self.save()
 
     def note(self, text: str) -> None:
@@ -53,13 +53,16 @@ class Work:
             self.save()
 
     def each(self, names: Iterable[str]) -> Iterator[str]:
-        """Yield names while time is left; the others are recorded as left out."""
-        for name in names:
-            if self.left > 0:
-                yield name
-            else:
-                self.part.left_out.append(name)
+        """Yield names while time is left. Those not yet done are in the results as left out, even after a kill."""
+        open_names = list(names)
+        self.part.left_out += open_names
         self.save()
+        for name in open_names:
+            if self.left <= 0:
+                return
+            yield name
+            self.part.left_out.remove(name)
+            self.save()
 
     @contextmanager
     def item(self, name: str) -> Iterator[None]:
