@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -66,7 +66,12 @@ class Check:
             reason = f"the budget of {self.budget:g} s was used up"
             return Part(section=section.name, status=SKIPPED, reason=reason)
         path, started = self.home / f"{section.name}.json", time.monotonic()
-        code, message = _run_process(section, seconds, path, self.options)
+        try:
+            code, message = _run_process(section, seconds, path, self.options)
+        except KeyboardInterrupt:
+            self.parts[section.name] = replace(_read(path, section), status=CUT, reason="the check was stopped")
+            self._write()
+            raise
         part = _read(path, section)
         part.seconds, part.allowed_seconds = round(time.monotonic() - started, 2), round(seconds, 2)
         if part.status == RUNNING:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -11,6 +12,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gpu_check
+import psutil
 import pytest
 import torch
 from gpu import attack_steps, bring, parity, runner, speeds
@@ -129,6 +132,25 @@ def test_a_process_that_does_not_end_is_ended(
     part = check.run()["sections"]["device"]
     assert (part["status"], part["reason"]) == (CUT, "its process was ended")
     assert time.monotonic() - started < 10
+
+
+def test_a_check_that_is_stopped_keeps_what_was_measured(lite_store: Path, tmp_path: Path) -> None:
+    """The section under way is in the results too, and its process does not outlive the check."""
+    out = tmp_path / "gpu.json"
+    words = ["--model-store", str(lite_store), "--device", "cpu", "--budget", "120", "--sections", "parity"]
+    line = [sys.executable, str(SCRIPT), "--out", str(out), *words]
+    with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
+        deadline = time.monotonic() + 60
+        while not (out.exists() and json.loads(out.read_text())["sections"]["device"]["status"] == DONE):
+            assert time.monotonic() < deadline and process.poll() is None
+            time.sleep(0.1)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == gpu_check.STOPPED
+        assert process.stderr is not None and process.stderr.read().count("\n") == 1
+    part = json.loads(out.read_text())["sections"]["parity"]
+    assert (part["status"], part["reason"]) == (CUT, "the check was stopped")
+    running = [each.info["cmdline"] or [] for each in psutil.process_iter(["cmdline"])]
+    assert not any(str(SCRIPT) in line and str(lite_store) in line for line in running)
 
 
 def test_what_one_section_leaves_goes_to_the_next_ones() -> None:
