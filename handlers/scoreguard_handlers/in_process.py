@@ -30,7 +30,8 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
 )
 from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.config import AdmissionConfig, ServeConfig, usable_cores
+from scoreguard_handlers.config import AdmissionConfig, ServeConfig
+from scoreguard_handlers.device_config import devices_of, settled
 from scoreguard_handlers.errors import StartupError, TooLateError
 from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.calls import Caller, status_of
@@ -58,6 +59,7 @@ async def open_service(settings: LocalSettings) -> AsyncIterator[Service]:
     """
     config = _config(settings)
     with _named():
+        config = settled(config, devices_of(config.device))
         catalogue = await asyncio.to_thread(Catalogue.open, config.model_store)
         backend = await LocalBackend.start(catalogue, config)
     try:
@@ -162,7 +164,7 @@ def _config(settings: LocalSettings) -> ServeConfig:
     return ServeConfig(
         model_store=settings.model_store,
         backend="local",
-        workers=settings.workers or usable_cores(),
+        workers=settings.workers or 0,
         threads=settings.threads,
         max_pixels=settings.max_pixels,
         gradients=has_torch if settings.gradients is None else settings.gradients,
