@@ -329,3 +329,16 @@ def test_a_store_in_this_process_runs_on_a_device_too(served: Served) -> None:
         client.score(image, metric="lite")
     with pytest.raises(ConfigurationError, match="engine must be one of auto, onnx, torchscript, not 'tf'"):
         local(store, engine="tf")
+
+
+@pytest.mark.parametrize("chain", ["none", "blur+noise", "jpeg", "rotate"])
+def test_an_answer_does_not_depend_on_its_batch(served: Served, second: Served, chain: str) -> None:
+    """Alone, among others, in another order: to the last bit on the CPU, to rounding where batches run as one."""
+    items = [score_item(photo_like(48, 56, number), chain, seed=number) for number in range(5)]
+    other = score_item(photo_like(40, 40), chain)
+    for worker, tolerance in ((served.worker, 0.0), (second.worker, 1e-3)):
+        alone = [scored(worker, item)[0].score for item in items]
+        together = [answer.score for answer in scored(worker, items[0], other, *items[1:])]
+        assert [together[0], *together[2:]] == pytest.approx(alone, rel=0, abs=tolerance)
+        backwards = [answer.score for answer in scored(worker, *reversed(items))]
+        assert backwards[::-1] == pytest.approx(alone, rel=0, abs=tolerance)

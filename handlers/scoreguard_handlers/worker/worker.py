@@ -70,7 +70,7 @@ class Worker:
             torchscript=engine.uses_torchscript,
         )
         # A device runs a batch faster than one core decodes it.
-        self._decoders = None if find_device(config.device).is_cpu else ThreadPoolExecutor(usable_cores())
+        self._decoders = 1 if find_device(config.device).is_cpu else usable_cores()
 
     @classmethod
     def load(cls, archive: Archive, config: WorkerConfig, board: Board | None = None) -> Self:
@@ -138,14 +138,17 @@ class Worker:
     def _prepared(self, indices: Iterable[int], pieces: Sequence[Piece]) -> Iterator[tuple[int, Prepared]]:
         """Decode images: one by one, so that large ones are held once, or together before a device."""
         chosen = list(indices)
-        if self._decoders is None or len(chosen) == 1:
+        if min(self._decoders, len(chosen)) == 1:
             for index in chosen:
                 with self._board.working(_notes([pieces[index]])):
                     prepared = self._prepare(pieces[index], index)
                 yield index, prepared
             return
-        with self._board.working(_notes([pieces[index] for index in chosen])):
-            done = list(self._decoders.map(lambda index: self._prepare(pieces[index], index), chosen))
+        with (
+            self._board.working(_notes([pieces[index] for index in chosen])),
+            ThreadPoolExecutor(self._decoders) as pool,
+        ):
+            done = list(pool.map(lambda index: self._prepare(pieces[index], index), chosen))
         yield from zip(chosen, done, strict=True)
 
     def _prepare(self, piece: Piece, index: int) -> Prepared:
