@@ -32,6 +32,7 @@ import grpc
 import psutil
 from process_memory import memory_by_role
 
+from scoreguard.chain.devices import DEVICE_HELP
 from scoreguard.v1.archive import archives_in, find_archive
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest, ScoreDefendedResponse
 from scoreguard.v1.spec import parse_chain
@@ -39,6 +40,7 @@ from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_client import AsyncScoringClient, ConnectionConfig, RetryConfig
 from scoreguard_client.bench import LoadResult, run_load, synthetic_images
 from scoreguard_handlers.config import WorkerConfig
+from scoreguard_handlers.environment import variable, worker_config
 from scoreguard_handlers.worker.worker import Worker
 
 BACKENDS = ("torchserve", "local")
@@ -68,12 +70,14 @@ class Plan(argparse.Namespace):
     rounds: int
     size: str
     workers: int
+    device: str
     json: bool
 
 
 def main() -> None:
     """Measure and print."""
     plan = parse()
+    os.environ[variable("device")] = plan.device  # the servers and the processes of the limit read it
     width, _, height = plan.size.partition("x")
     images = synthetic_images(int(width), int(height), 16)
     counts = [int(text) for text in plan.callers.split(",")]
@@ -106,6 +110,7 @@ def parse() -> Plan:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--size", default="512x384", help="of the JPEG images, WIDTHxHEIGHT")
     parser.add_argument("--workers", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     parser.add_argument("--json", action="store_true")
     return parser.parse_args(namespace=Plan())
 
@@ -177,7 +182,7 @@ def load_worker(model_store: Path, metric: str, config: WorkerConfig | None = No
     archive = find_archive(archives_in(model_store), metric)
     if archive is None:
         sys.exit(f"{model_store} has no archive of {metric}")
-    return Worker.load(archive, config or WorkerConfig())
+    return Worker.load(archive, config or worker_config())
 
 
 def measure_round(plan: Plan, images: Sequence[bytes], counts: Sequence[int], targets: dict[str, str]) -> Round:

@@ -34,6 +34,7 @@ from scoreguard_client._local_clients import async_local, local
 from scoreguard_client._models import (
     Catalogue,
     Certificate,
+    Computation,
     DefenceDescription,
     FileDigest,
     Gradient,
@@ -53,6 +54,7 @@ __all__ = [
     "CancelledError",
     "Catalogue",
     "Certificate",
+    "Computation",
     "ConfigurationError",
     "ConnectionConfig",
     "DeadlineExceededError",

@@ -24,6 +24,9 @@ def local(
     max_pixels: int = MAX_PIXELS,
     gradients: bool | None = None,
     memory_mib: int = 0,
+    device: str = "cpu",
+    engine: str = "auto",
+    graph_batch: int = 0,
 ) -> ScoringClient:
     """Create a client whose model store runs in this process: a server's scores and errors, without a server.
 
@@ -38,17 +41,20 @@ def local(
     Args:
         model_store: folder of the archives, written by `scoreguard-export build`.
         config: time limits and retries; the token and message sizes are not used.
-        workers: threads per metric that score concurrently; None = the cores that this process may use.
+        workers: threads per metric that score concurrently; None = the cores of this process, or one for each GPU.
         threads: threads of one graph run.
         max_pixels: largest image, in pixels; a larger one is refused before it is decoded.
         gradients: whether gradients are served; None = if torch is installed.
         memory_mib: memory that concurrent large images may take in all, in MiB; 0 = most of the machine's.
+        device: device of the graphs: auto, cpu, cuda (every GPU) or cuda:N.
+        engine: what runs them: onnx, torchscript, or auto: ONNX Runtime where it can use the device.
+        graph_batch: images that run as one batch; 0 = 1 on the CPU, 16 on other devices.
 
     Raises:
         ConfigurationError: a number is out of range; or, on the first call, the model store cannot be served.
         MissingExtraError: on the first call, the server's part is not installed.
     """
-    settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib)
+    settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib, device, engine, graph_batch)
     return ScoringClient(config=config, transport=LocalTransport(settings))
 
 
@@ -61,9 +67,12 @@ def async_local(
     max_pixels: int = MAX_PIXELS,
     gradients: bool | None = None,
     memory_mib: int = 0,
+    device: str = "cpu",
+    engine: str = "auto",
+    graph_batch: int = 0,
 ) -> AsyncScoringClient:
     """Create an asyncio client as `local` does."""
-    settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib)
+    settings = _settings(model_store, workers, threads, max_pixels, gradients, memory_mib, device, engine, graph_batch)
     return AsyncScoringClient(config=config, transport=AsyncLocalTransport(settings))
 
 
@@ -74,6 +83,9 @@ def _settings(
     max_pixels: int,
     gradients: bool | None,
     memory_mib: int,
+    device: str,
+    engine: str,
+    graph_batch: int,
 ) -> LocalSettings:
     try:
         return LocalSettings(
@@ -83,6 +95,9 @@ def _settings(
             max_pixels=max_pixels,
             gradients=gradients,
             memory_mib=memory_mib,
+            device=device,
+            engine=engine,
+            graph_batch=graph_batch,
         )
     except CannotServeError as error:
         raise ConfigurationError(str(error)) from error

@@ -56,6 +56,31 @@ class StepProvenance:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Computation:
+    """How graphs were computed: the last bits of a score depend on it."""
+
+    device: str
+    """Device, for example `cpu` or `cuda:0`."""
+    deterministic: bool
+    """Whether only kernels ran whose results repeat to the last bit, as far as the device has such."""
+    tf32: bool
+    """Whether the factors of convolutions were rounded to TF32."""
+    precision: str
+    """`fp32`, or `fp16` for mixed half precision."""
+    batch: int
+    """Images that ran as one batch."""
+
+    def __str__(self) -> str:
+        repeatable = "deterministic" if self.deterministic else "not deterministic"
+        return f"{self.device}, {repeatable}, {self.precision}{', TF32' if self.tf32 else ''}"
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it was the CPU in single precision, which always gives the same bits."""
+        return self.device == "cpu" and self.precision == "fp32"
+
+
+@dataclass(frozen=True, kw_only=True)
 class Provenance:
     """What produced a score: enough to repeat it."""
 
@@ -77,6 +102,14 @@ class Provenance:
     """Height after decoding and EXIF rotation, in pixels."""
     width: int
     """Width after decoding and EXIF rotation, in pixels."""
+    computation: Computation | None = None
+    """How the graphs were computed; None if the server is of an earlier version."""
+
+    @property
+    def engine_and_computation(self) -> str:
+        """The engine, with how it computed unless that is the CPU in single precision."""
+        plain = self.computation is None or self.computation.is_plain
+        return self.engine if plain else f"{self.engine} ({self.computation})"
 
 
 @dataclass(frozen=True, kw_only=True)

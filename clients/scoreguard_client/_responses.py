@@ -19,6 +19,7 @@ from scoreguard_client._exceptions import InternalError, ScoreguardError
 from scoreguard_client._models import (
     Catalogue,
     Certificate,
+    Computation,
     DefenceDescription,
     FileDigest,
     FloatImage,
@@ -163,7 +164,12 @@ def _provenance(message: scoring_pb2.Provenance) -> Provenance:
         decoder=message.decoder,
         height=message.height,
         width=message.width,
+        computation=_computation(message.computation) if message.HasField("computation") else None,
     )
+
+
+def _computation(message: scoring_pb2.Computation) -> Computation:
+    return Computation(**{field.name: getattr(message, field.name) for field in fields(Computation)})
 
 
 def _certificate(message: scoring_pb2.Certificate) -> Certificate:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from scoreguard.chain.devices import DEVICE_HELP
 from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_handlers.backends.base import THREAD_NAME
@@ -44,6 +45,11 @@ EPILOG = "Example: scoreguard-serve --model-store model_store --workers 2 --metr
 @option("--port", "port", "Port to listen on; 0 = a free one.")
 @option("--workers", "workers", "Workers of each metric.")
 @option("--threads", "threads", "Threads of one graph run.")
+@option("--device", "device", f"{DEVICE_HELP} cuda = every GPU.")
+@option("--engine", "engine", "What runs the graphs; auto = ONNX Runtime where it can use the device, else torch.")
+@option("--precision", "precision", "fp16 = mixed half precision, for archives that declare it.")
+@option("--graph-batch", "graph_batch", "Images that run as one batch; 0 = 1 on the CPU, 16 on other devices.")
+@option("--linger", "admission.linger_seconds", "Seconds that a free worker waits for a batch to fill, under load.")
 @option("--queue", "admission.queue_limit", "Requests that may wait for one metric.")
 @option("--max-batch", "admission.max_batch", "Maximum number of requests in one call to TorchServe.")
 @option("--memory-mib", "admission.memory_mib", "MiB for large images at the same time; 0 = what the machine has.")

@@ -14,6 +14,8 @@ from typing import Annotated, Final, Literal
 from scoreguard_handlers.errors import StartupError
 
 BackendName = Literal["torchserve", "local"]
+EngineName = Literal["auto", "onnx", "torchscript"]
+PrecisionName = Literal["fp32", "fp16"]
 LogFormat = Literal["text", "json"]
 MIB: Final = 1 << 20
 MAX_PIXELS: Final = 50_000_000
@@ -191,16 +193,34 @@ class WorkerConfig:
     """Threads of one graph run; on a CPU, more workers are faster than more threads."""
     max_pixels: Count = MAX_PIXELS
     """Largest image, refused before it is decoded."""
-    graph_batch: Count = 1
-    """Images of the same size and chain that run as one batch. Raising it pays off on a GPU only, where the last bits
-    of an answer then depend on the other images."""
+    graph_batch: Annotated[int, Range(low=0)] = 0
+    """Images of the same size and chain that run as one batch; 0 = 1 on the CPU, where a batch is no faster, and 16 on
+    any other device, where the last bits of an answer then depend on the other images."""
     gradients: bool = False
     """Whether GradientService is served: white-box access, for research only."""
     checkpoint: bool = False
     """Whether a gradient runs each graph again in its backward pass: the same numbers with the memory of one graph
     instead of all, for one more forward pass."""
     device: str = "cpu"
-    """Device for gradients, by torch's name; only the CPU is guaranteed. Scores always run on ONNX Runtime."""
+    """Device of all graphs: `cpu`, `cuda` = every GPU, `cuda:N` = one of them, `auto` = every GPU if there is one that
+    can be used, else the CPU."""
+    engine: EngineName = "auto"
+    """`onnx` = ONNX Runtime, `torchscript` = torch; `auto` = ONNX Runtime where it can use the device. Gradients always
+    run on torch."""
+    precision: PrecisionName = "fp32"
+    """`fp16` = mixed half precision, for archives that declare how far it is off, on torch."""
+    deterministic: bool = True
+    """Whether a GPU uses only kernels whose results repeat to the last bit, as far as there are such."""
+    tf32: bool = False
+    """Whether a GPU may round the factors of convolutions to TF32."""
+    half_gradients: bool = False
+    """Whether gradients may run in half precision too, where `precision` says so; otherwise they are refused."""
+    cuda_options: str = ""
+    """Options of ONNX Runtime's CUDA provider: `name=value,name=value`."""
+    tensorrt: bool = False
+    """Whether ONNX Runtime uses its TensorRT provider, which compiles each graph for each size of image."""
+    tensorrt_options: str = ""
+    """Options of the TensorRT provider: `name=value,name=value`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,8 +235,8 @@ class ServeConfig(WorkerConfig):
     """Address to listen on; loopback by default."""
     port: Port = 50051
     """Port to listen on; 0 = a free one."""
-    workers: Count = field(default_factory=lambda: usable_cores())
-    """Workers per metric; default = the cores that this process may use."""
+    workers: Annotated[int, Range(low=0)] = 0
+    """Workers per metric; 0 = the cores that this process may use, or one for each GPU."""
     max_message_bytes: Annotated[int, Range(low=1, high=1024 * MIB)] = 64 * MIB
     """Largest request, and largest answer of TorchServe's workers; a larger one is refused with RESOURCE_EXHAUSTED and
     both sizes. Above half a MiB they go to TorchServe's workers as files in the temporary folder."""

@@ -26,7 +26,7 @@ from google.rpc import code_pb2
 from scoreguard.support.near import near_names
 from scoreguard.support.picklable import PicklableError
 from scoreguard.support.shown import shown
-from scoreguard.v1.errors import EngineError, NoGradientError
+from scoreguard.v1.errors import DeviceMemoryError, EngineError, NoGradientError
 from scoreguard_handlers.rate_limit import RateLimit
 
 logger = logging.getLogger(__name__)
@@ -176,6 +176,8 @@ def as_serving_error(error: BaseException, *, stage: str = "") -> ServingError:
         failure = error
     elif isinstance(error, NoGradientError):
         failure = NotDeployedError(str(error))
+    elif isinstance(error, DeviceMemoryError):
+        failure = ResourceLimitError(str(error))
     elif isinstance(error, EngineError):
         failure = ChainFailedError(str(error))
     elif isinstance(error, MemoryError):

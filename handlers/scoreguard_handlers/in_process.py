@@ -13,13 +13,13 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from importlib.util import find_spec
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
 from scoreguard.service import LocalSettings, Service, StatusError
-from scoreguard.v1.errors import CannotServeError, IntegrityError
+from scoreguard.v1.errors import CannotServeError, EngineError, IntegrityError
 from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedBatchRequest,
     ScoreDefendedBatchResponse,
@@ -30,7 +30,8 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
 )
 from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.config import AdmissionConfig, ServeConfig, usable_cores
+from scoreguard_handlers.config import AdmissionConfig, EngineName, ServeConfig
+from scoreguard_handlers.device_config import devices_of, settled
 from scoreguard_handlers.errors import StartupError, TooLateError
 from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.calls import Caller, status_of
@@ -58,6 +59,7 @@ async def open_service(settings: LocalSettings) -> AsyncIterator[Service]:
     """
     config = _config(settings)
     with _named():
+        config = settled(config, await asyncio.to_thread(devices_of, config.device))
         catalogue = await asyncio.to_thread(Catalogue.open, config.model_store)
         backend = await LocalBackend.start(catalogue, config)
     try:
@@ -162,9 +164,12 @@ def _config(settings: LocalSettings) -> ServeConfig:
     return ServeConfig(
         model_store=settings.model_store,
         backend="local",
-        workers=settings.workers or usable_cores(),
+        workers=settings.workers or 0,
         threads=settings.threads,
         max_pixels=settings.max_pixels,
+        device=settings.device,
+        engine=cast(EngineName, settings.engine),
+        graph_batch=settings.graph_batch,
         gradients=has_torch if settings.gradients is None else settings.gradients,
         admission=AdmissionConfig(memory_mib=settings.memory_mib, max_deadline_seconds=_LONGEST_SECONDS),
     )
@@ -182,7 +187,7 @@ def _named() -> Iterator[None]:
     """Report what keeps a store from being served to the caller, in one line with the file's name."""
     try:
         yield
-    except (IntegrityError, StartupError) as error:
+    except (IntegrityError, EngineError, StartupError) as error:
         raise CannotServeError(str(error)) from error
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""

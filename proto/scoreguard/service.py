@@ -24,6 +24,8 @@ from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest, ScoreDefendedS
 
 GROUP: Final = "scoreguard.services"
 """Group of the entry points."""
+ENGINES: Final = ("auto", "onnx", "torchscript")
+"""What can run graphs."""
 LOCAL: Final = "local"
 """Name of the entry point that runs a model store in this process."""
 
@@ -53,6 +55,12 @@ class LocalSettings:
     """Whether gradients are available; None = if torch is installed."""
     memory_mib: int = 0
     """Memory that large images may take at the same time, in MiB; 0 = most of the machine's or container's memory."""
+    device: str = "cpu"
+    """Device of the graphs: auto, cpu, cuda (every GPU) or cuda:N."""
+    engine: str = "auto"
+    """What runs them: onnx, torchscript or auto."""
+    graph_batch: int = 0
+    """Images that run as one batch; 0 = 1 on the CPU, 16 on other devices."""
 
     def __post_init__(self) -> None:
         """Refuse numbers with which the service cannot run.
@@ -60,10 +68,12 @@ class LocalSettings:
         Raises:
             CannotServeError: the message names the setting.
         """
-        for name, low in (("workers", 1), ("threads", 1), ("max_pixels", 1), ("memory_mib", 0)):
+        for name, low in (("workers", 1), ("threads", 1), ("max_pixels", 1), ("memory_mib", 0), ("graph_batch", 0)):
             value = getattr(self, name)
             if value is not None and value < low:
                 raise CannotServeError(f"{name} must be at least {low}, not {value}")
+        if self.engine not in ENGINES:
+            raise CannotServeError(f"engine must be one of {', '.join(ENGINES)}, not {self.engine!r}")
 
 
 class Service(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from study_speeds import SIDE
 
@@ -21,6 +21,8 @@ _QUICK_IMAGES: Final = 2
 _ATTACKS: Final = "fgsm,ifgsm"
 _DEFENCES: Final = "none,jpeg"
 _BATCH: Final = 16
+_COMPUTING: Final = "computing"
+"""The option of a campaign that says where and how its gradients are computed."""
 
 
 def measure(work: Work) -> None:
@@ -81,8 +83,9 @@ def _recording(work: Work, row: dict[str, Any], steps: int, started: float) -> P
 
 def _device_of(work: Work) -> dict[str, Any]:
     """Return the option that puts the gradients on the device."""
-    if "device" in {field.name for field in fields(CampaignOptions)}:
-        return {"device": work.device.name}
+    known = {field.name: field.default for field in fields(CampaignOptions)}
+    if _COMPUTING in known:
+        return {_COMPUTING: replace(cast("Any", known[_COMPUTING]), device=work.device.name)}
     if not work.device.is_cpu:
         work.note("gradients of a campaign run on the CPU: the client has no option for another device")
     return {}

@@ -10,11 +10,9 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import grpc
 import serving
 from study_speeds import SIDE
 
@@ -22,11 +20,10 @@ from gpu import aims
 from gpu.work import Work
 from scoreguard.v1.archive import archives_in, find_archive
 from scoreguard.v1.blobs import FOLDER, blob_path
-from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
-from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
-from scoreguard.v1.spec import parse_chain
+from scoreguard_client import ScoringClient
 from scoreguard_client.bench import LoadResult, synthetic_images
 from scoreguard_handlers.config import WorkerConfig, usable_cores
+from scoreguard_handlers.device_config import DEVICE_BATCH
 
 _METRIC: Final = "lite"
 _CALLERS: Final = (1, 16, 64)
@@ -37,9 +34,9 @@ _QUICK_SECONDS: Final = 0.5
 _ROUNDS: Final = 3
 _IMAGES: Final = 16
 _CALL_SECONDS: Final = 60.0
-_BATCH: Final = 16
-"""Images that a GPU may take together."""
 _MOST_WORKERS: Final = 16
+_DEVICE_THREADS: Final = (1, 2)
+"""Threads that call a worker on a GPU: the local backend has two for each."""
 
 
 def measure(work: Work) -> None:
@@ -88,24 +85,16 @@ def plan_for(work: Work, store: Path, chain: str = "none") -> serving.Plan:
         metric=archives_in(store)[0].name,
         defence=chain,
         seconds=_QUICK_SECONDS if work.quick else _SECONDS,
-        workers=min(usable_cores(), _MOST_WORKERS),
     )
 
 
-def settings_for(work: Work) -> dict[str, Any]:
-    """Return the fields of a worker's configuration that put it on the device."""
-    if work.device.is_cpu:
-        return {}
-    wanted = {"device": work.device.name, "graph_batch": _BATCH, "engine": "torchscript"}
-    known = {field.name for field in fields(WorkerConfig)}
-    return {name: value for name, value in wanted.items() if name in known}
-
-
 def options_for(work: Work) -> list[str]:
-    """Return the same as options of `scoreguard-serve`."""
-    settings = settings_for(work).items()
-    workers = ["--workers", str(min(usable_cores(), _MOST_WORKERS))]
-    return [*workers, *(word for name, value in settings for word in (f"--{name.replace('_', '-')}", str(value)))]
+    """Return the options of `scoreguard-serve` for the device; a GPU decides the number of workers itself."""
+    return ["--workers", str(_workers())] if work.device.is_cpu else ["--device", work.device.name]
+
+
+def _workers() -> int:
+    return min(usable_cores(), _MOST_WORKERS)
 
 
 def _measure_round(
@@ -117,10 +106,10 @@ def _measure_round(
     callers: int,
 ) -> tuple[float, LoadResult]:
     """Return the limit, the most images per second of the worker with that many under way, and the service's load."""
-    config = WorkerConfig(**settings_for(work))
+    config = WorkerConfig(device=work.device.name)
     limit = max(
         serving.limit_in(process, plan, images, threads, together=together, config=config)
-        for threads, together in _arrangements(callers, plan.workers, config.graph_batch)
+        for threads, together in _arrangements(work, callers)
     )
     return limit, asyncio.run(serving.load(plan, images, address, callers, plan.seconds))
 
@@ -148,16 +137,18 @@ def _add(
             "p99_ms": statistics.median(result.percentile_ms(99) for _, result in rounds),
             "failures": sum(result.failures for _, result in rounds),
             "rounds": len(rounds),
-            "settings": settings_for(work),
         }
     )
 
 
-def _arrangements(callers: int, workers: int, most: int) -> Iterator[tuple[int, int]]:
-    """Yield threads, and images of each call: every caller alone, and all of them in as few calls as possible."""
-    yield min(callers, workers), 1
-    if (together := min(most, callers)) > 1:
-        yield min(callers // together, workers), together
+def _arrangements(work: Work, callers: int) -> Iterator[tuple[int, int]]:
+    """Yield numbers of threads, and images of each call: on a GPU as few calls as possible, else each image alone."""
+    if work.device.is_cpu:
+        yield min(callers, _workers()), 1
+        return
+    for threads in _DEVICE_THREADS:
+        if threads <= callers:
+            yield threads, min(DEVICE_BATCH, callers // threads)
 
 
 def _rounds(work: Work, seconds: float) -> Iterator[int]:
@@ -175,15 +166,13 @@ def _engine_at(work: Work, plan: serving.Plan, address: str, image: bytes) -> tu
 
     A service that ignores the device must not pass for one that uses it.
     """
-    steps = [step.to_message() for step in parse_chain(plan.defence)]
-    request = ScoreDefendedRequest(image=Image(encoded=image), metric=plan.metric, defences=steps, seed=0)
-    with grpc.insecure_channel(address) as channel:
-        provenance = ScoringServiceStub(channel).ScoreDefended(request, timeout=_CALL_SECONDS).provenance
-    ran_on = provenance.computation.device or provenance.engine
-    on_device = work.device.is_cpu or work.device.kind in ran_on.lower()
+    with ScoringClient(address) as client:
+        score = client.score(image, metric=plan.metric, defences=plan.defence, timeout=_CALL_SECONDS)
+    computation, engine = score.provenance.computation, score.provenance.engine_and_computation
+    on_device = computation is not None and computation.device == work.device.name
     if not on_device:
-        work.note(f"the service scored with {provenance.engine}, not on {work.device.name}: no aim is judged")
-    return str(provenance.engine), on_device
+        work.note(f"the service scored with {engine}, not on {work.device.name}: no aim is judged")
+    return engine, on_device
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from google.rpc import code_pb2, status_pb2
 from tests.clients.oracles.toy_archive import write_archive
 from tiny_archives import png, write_tiny_archive
 
+from scoreguard.chain.devices import THE_CPU
+from scoreguard.chain.numerics import DEFAULT
 from scoreguard.chain.resolve import resolve_step
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.scoring_pb2 import DefenceStep, Image, PurifyRequest, ScoreDefendedRequest
@@ -18,8 +20,9 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import InvalidRequestError
-from scoreguard_handlers.worker.chain import ChainCall
+from scoreguard_handlers.worker.call import ChainCall
 from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.choice import script_engine
 from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 from scoreguard_handlers.worker.worker import Worker
 
@@ -117,7 +120,7 @@ def test_a_gradient_refuses_the_same(tmp_path: Path) -> None:
     artifact.facts.parameters[0].at_most_side = True
     chain = tuple(resolve_step(step, artifact) for step in steps("shrink+shrink+shrink:step=3"))
     call = ChainCall(steps=chain, seeds=[0], deadline=Deadline(0.0))
-    torch_chain = TorchChain(toy, threads=1)
+    torch_chain = TorchChain(toy, script_engine(toy, THE_CPU, DEFAULT), threads=1)
     scores, _ = torch_chain.gradient(np.ones((1, 3, 12, 12), np.float32), call)
     assert scores == pytest.approx([100])
     with pytest.raises(InvalidRequestError, match=r"shrink:step=3 \(step 3\) is larger than the image") as caught:

@@ -83,7 +83,7 @@ WRONG = {
     "nothing like it": ("xyzzy: 2", "docs/operations.md lists the keys"),
     "text for a number": ("workers: many", "workers must be a whole number, not many"),
     "a truth for a number": ("workers: true", "workers must be a whole number, not True"),
-    "out of range": ("workers: 0", "workers must be at least 1, not 0"),
+    "out of range": ("threads: 0", "threads must be at least 1, not 0"),
     "zero seconds": ("health:\n  period_seconds: 0", "health.period_seconds must be above 0, not 0"),
     "too high": ("port: 70000", "port must be at least 0 and at most 65535"),
     "no such choice": ("backend: triton", "backend must be one of torchserve, local, not triton"),

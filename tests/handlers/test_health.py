@@ -16,7 +16,7 @@ from tiny_archives import write_tiny_archive
 
 from scoreguard.v1.worker_pb2 import WorkerResponse
 from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.config import AdmissionConfig, HealthConfig, ServeConfig
+from scoreguard_handlers.config import AdmissionConfig, HealthConfig, WorkerConfig
 from scoreguard_handlers.errors import BackendUnavailableError, TooLateError
 from scoreguard_handlers.gateway.health import HealthMonitor
 from scoreguard_handlers.gateway.request_router import RequestRouter
@@ -24,6 +24,7 @@ from scoreguard_handlers.gateway.telemetry import Telemetry
 from scoreguard_handlers.worker.catalogue import Catalogue
 from scoreguard_handlers.worker.pieces import Piece
 from scoreguard_handlers.worker.received import Received
+from scoreguard_handlers.worker.worker import Worker
 
 SERVICE = "scoreguard.v1.ScoringService"
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -88,8 +89,8 @@ class State(Protocol):
 async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[SwitchedBackend, RequestRouter, State]]:
     """A router with its monitor, on a backend whose faults are up to the test."""
     catalogue, telemetry = Catalogue.open(store), Telemetry()
-    local = await LocalBackend.start(catalogue, ServeConfig(model_store=store))
-    backend = SwitchedBackend(local._runners, workers=1)
+    runners = {name: Worker.load(each.archive, WorkerConfig()) for name, each in catalogue.items()}
+    backend = SwitchedBackend(runners, workers=1)
     router = RequestRouter(catalogue, backend, AdmissionConfig(), telemetry)
     monitor = HealthMonitor(router, health, [SERVICE], telemetry)
     await monitor.start()
@@ -104,7 +105,6 @@ async def watched(store: Path, health: HealthConfig) -> AsyncIterator[tuple[Swit
         backend.fault = ""
         await monitor.stop()
         await backend.close()
-        await local.close()
 
 
 @pytest.mark.parametrize("fault", ["gone", "wrong", "unforeseen"])

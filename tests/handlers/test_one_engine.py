@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,8 @@ from served import SERVED, Floats, Served, photo_like, planes, wire
 from tests.clients.oracles.toy_archive import write_archive
 from torch import Tensor, nn
 
+from scoreguard.chain.devices import THE_CPU
+from scoreguard.chain.numerics import DEFAULT
 from scoreguard.chain.resolve import ResolvedStep, resolve_step
 from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine
 from scoreguard.v1.codec import from_tensor
@@ -25,8 +26,9 @@ from scoreguard_client.oracles.seeds import base_seeds, draw_seeds
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import ChainFailedError, NotDeployedError, as_serving_error
-from scoreguard_handlers.worker.chain import ChainCall
+from scoreguard_handlers.worker.call import ChainCall
 from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.choice import script_engine
 from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 from scoreguard_handlers.worker.worker import Worker
 
@@ -95,12 +97,10 @@ def test_a_worker_that_recomputes_gives_the_same_gradient(served: Served, chain:
 
 
 def test_a_worker_says_at_its_start_that_it_cannot_use_a_device(served: Served) -> None:
-    """One line for the operator; a worker without gradients has no use for the device."""
+    """One line for the operator."""
     for device in ("meta", "toaster"):
-        config = WorkerConfig(gradients=True, device=device)
         with pytest.raises(EngineError, match=f"^device '{device}': .+; choose .+"):
-            Worker.load(served.archive, config)
-        Worker.load(served.archive, replace(config, gradients=False))
+            Worker.load(served.archive, WorkerConfig(device=device))
 
 
 def test_an_oracle_says_at_its_start_that_it_cannot_use_a_device(served: Served) -> None:
@@ -121,7 +121,8 @@ def test_a_graph_that_fails_is_the_items_error_in_one_line(tmp_path: Path) -> No
         def forward(self, image: Tensor) -> Tensor:
             return (image @ torch.ones(7, 1)).mean(dim=[1, 2, 3])
 
-    chain = TorchChain(write_archive(tmp_path / "rows", Rows()), threads=1)
+    archive = write_archive(tmp_path / "rows", Rows())
+    chain = TorchChain(archive, script_engine(archive, THE_CPU, DEFAULT), threads=1)
     call = ChainCall(steps=(), seeds=[0], deadline=Deadline(0.0))
     with pytest.raises(EngineError) as caught:
         chain.gradient(np.ones((1, 3, 5, 6), np.float32), call)

@@ -30,7 +30,8 @@ sys.platform = "win32"
 import scoreguard_handlers
 modules = pkgutil.walk_packages(scoreguard_handlers.__path__, "scoreguard_handlers.")
 for module in modules:
-    if not module.name.endswith((".sitecustomize", ".torch_chain")):  # torch asks the real platform
+    # torch asks the real platform
+    if not module.name.endswith((".sitecustomize", ".torch_chain", "_runner", ".device_engine", ".torch_threads")):
         importlib.import_module(module.name)
 sys.exit(scoreguard_handlers.cli.main(["--model-store", "."]))
 """

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 SECOND_DEVICE: Final = "lazy:0"
 
@@ -25,6 +26,40 @@ def second_device() -> torch.device:
     return torch.device(SECOND_DEVICE)
 
 
+class HostCopies(TorchFunctionMode):
+    """Counts how often Python code takes values of a tensor from a device to the host.
+
+    What happens inside a TorchScript graph is not seen: it has no way to reach the host.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count: int = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count calls that end on the host."""
+        name, first = getattr(func, "__name__", ""), args[0] if args else None
+        if isinstance(first, Tensor) and first.device.type != "cpu":
+            reads = name in _READS or (name == "to" and "cpu" in map(str, (*args[1:], *(kwargs or {}).values())))
+            self.count += int(reads)
+        return func(*args, **(kwargs or {}))
+
+
+_READS: Final = {
+    "cpu",
+    "item",
+    "tolist",
+    "numpy",
+    "__float__",
+    "__int__",
+    "__bool__",
+    "__index__",
+    "nonzero",
+    "__array__",
+    "equal",
+    "allclose",
+}
+"""Methods that wait for the device and return what it holds."""
 _LIBRARY: Final = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
 """The lazy device lacks the convolution that traced graphs call."""
 

@@ -104,7 +104,7 @@ class Endpoint:
             seconds=time.perf_counter() - started,
             metric_sha256=score.provenance.metric_sha256,
             steps_sha256=",".join(step.sha256 for step in score.provenance.steps),
-            engine=score.provenance.engine,
+            engine=score.provenance.engine_and_computation,
         )
 
 

@@ -175,6 +175,7 @@ def _facts(score: Score) -> dict[str, Any]:
         "seed": provenance.seed,
         "precision": provenance.precision,
         "engine": provenance.engine,
+        "computation": None if provenance.computation is None else asdict(provenance.computation),
         "metric_sha256": provenance.metric_sha256,
         "height": provenance.height,
         "width": provenance.width,

@@ -54,7 +54,7 @@ class TorchServeBackend:
         self._supervisor = supervisor
         self._overdue_seconds = config.torchserve.overdue_seconds
         self._hung = HungWorkers(lambda: (self.board, self.server.pid), self._overdue_seconds)
-        self.workers, self.max_batch = config.workers, config.admission.max_batch
+        self.workers, self.max_batch = config.workers, max(config.admission.max_batch, config.graph_batch)
         self.calls = config.workers * config.admission.calls_per_worker
         self._closing: set[asyncio.Task[None]] = set()
         self._connect(supervisor.server)

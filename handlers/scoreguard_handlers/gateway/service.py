@@ -21,6 +21,7 @@ from grpc_reflection.v1alpha import reflection
 from scoreguard.v1 import scoring_pb2
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import ServeConfig
+from scoreguard_handlers.device_config import devices_elsewhere, devices_of, settled
 from scoreguard_handlers.errors import StartupError
 from scoreguard_handlers.gateway.auth import TokenInterceptor
 from scoreguard_handlers.gateway.call_log import CallLog
@@ -77,6 +78,7 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         IntegrityError: an archive does not match its manifest, or scores its canary wrong.
     """
     check_platform()
+    config = _on_this_machine(config)
     watch = StoreWatch(config.model_store)
     async with AsyncExitStack() as stack:
         # Everything that can be checked at once is checked before a backend is started.
@@ -109,6 +111,15 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         facts = {"address": gateway.address, "backend": backend.name, "metrics": ",".join(catalogue)}
         logger.info("start", extra={FIELDS: facts})
         yield gateway
+
+
+def _on_this_machine(config: ServeConfig) -> ServeConfig:
+    """Settle what depends on the machine, and say which device `auto` chose."""
+    # A gateway in front of TorchServe runs no graph, so it takes no memory of a GPU.
+    found = devices_of(config.device) if config.backend == "local" else devices_elsewhere(config.device)
+    if found.announcement:
+        logger.warning("%s", found.announcement)
+    return settled(config, found)
 
 
 async def start_backend(catalogue: Catalogue, config: ServeConfig) -> Backend:

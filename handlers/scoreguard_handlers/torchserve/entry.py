@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from google.protobuf.message import DecodeError
 
+from scoreguard.chain.devices import CUDA, gpu_count
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.worker_pb2 import WorkerResponse, WorkResult
+from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.environment import worker_config
 from scoreguard_handlers.errors import InvalidRequestError, ServingError, as_serving_error
 from scoreguard_handlers.torchserve.fields import came_over_http, mark_repeated_fields
@@ -63,7 +66,7 @@ class DefendedScoreHandler:
             IntegrityError: a file does not match the manifest, or the canary has a wrong score.
         """
         archive = Archive(Path(str(context.system_properties["model_dir"])), blob_folder())
-        self._worker = Worker.load(archive, worker_config(), board_from())
+        self._worker = Worker.load(archive, _config(context), board_from())
         self._worker.canary()
         mark_repeated_fields()
         limit_memory()
@@ -113,6 +116,16 @@ class DefendedScoreHandler:
             return self.run([Piece.of(read_form(form, metric))]).results[0]
         except Exception as error:  # raising it would fail the whole batch and answer without JSON
             return _status_result(as_serving_error(error))
+
+
+def _config(context: Context) -> WorkerConfig:
+    """Return the worker's configuration, on the GPU that TorchServe assigned to it."""
+    config, gpu = worker_config(), context.system_properties.get("gpu_id")
+    return _on_gpu(config, int(gpu)) if config.device == CUDA and gpu is not None else config
+
+
+def _on_gpu(config: WorkerConfig, number: int) -> WorkerConfig:
+    return replace(config, device=f"{CUDA}:{number % max(gpu_count(), 1)}")
 
 
 def _status_result(error: ServingError) -> WorkResult:

@@ -16,6 +16,7 @@ from xml.sax.saxutils import quoteattr
 
 import scoreguard
 import scoreguard_handlers
+from scoreguard.chain.devices import CUDA
 from scoreguard.v1.blobs import FOLDER
 from scoreguard.v1.torchserve import EVERYWHERE, LOOPBACK, addresses
 from scoreguard_handlers.config import MIB, ServeConfig
@@ -193,7 +194,11 @@ class InstanceFiles:
 
 
 def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -> dict[str, object]:
-    """Return the content of config.properties."""
+    """Return the content of config.properties.
+
+    TorchServe gives each worker the next of the machine's GPUs; a worker on a GPU that the operator chose needs none.
+    """
+    gpus = config.workers if config.device == CUDA else 0
     response_seconds = config.admission.max_deadline_seconds + config.torchserve.hung_worker_seconds
     return {
         **addresses(ports.inference, ports.management, ports.metrics),
@@ -211,7 +216,7 @@ def server_properties(config: ServeConfig, ports: Ports, metrics_config: Path) -
         "max_response_size": _LARGEST,
         "number_of_netty_threads": 2,
         "netty_client_threads": 1,
-        "number_of_gpu": 0,
+        "number_of_gpu": gpus,
         # Every user of the machine can reach loopback; only the gateway can read the keys.
         "disable_token_authorization": "false",
         "token_expiration_min": _KEY_MINUTES,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 from scoreguard.chain.resolve import ResolvedStep
@@ -13,6 +13,7 @@ from scoreguard.v1.scoring_pb2 import (
     DATA_TYPE_FLOAT32,
     PURIFIED_FORMAT_PNG,
     Certificate,
+    Computation,
     Image,
     Provenance,
     PurifiedFormat,
@@ -24,7 +25,7 @@ from scoreguard.v1.scoring_pb2 import (
 )
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.chain import ChainResult
+from scoreguard_handlers.worker.call import ChainResult
 from scoreguard_handlers.worker.images import encode_png
 from scoreguard_handlers.worker.jobs import DECODE_STAGE, Job
 
@@ -36,8 +37,13 @@ class ProvenanceContext:
     archive: Archive
     engine: str
     threads: int
+    computation: Computation
     torchscript: bool = False
     """Whether the TorchScript graphs ran instead of the ONNX ones."""
+
+    def of_batch(self, images: int) -> ProvenanceContext:
+        """Return the same for a batch of so many images."""
+        return replace(self, computation=_of_batch(self.computation, images))
 
     def provenance(self, job: Job) -> Provenance:
         """Return the provenance of one job: enough to reproduce its answer."""
@@ -52,6 +58,7 @@ class ProvenanceContext:
             decoder=job.decoder,
             height=height,
             width=width,
+            computation=self.computation,
         )
 
     def _step(self, step: ResolvedStep) -> StepProvenance:
@@ -59,6 +66,12 @@ class ProvenanceContext:
 
     def _digest(self, graphs: GraphFiles) -> str:
         return self.archive.digest_of(graphs.torchscript if self.torchscript else graphs.onnx)
+
+
+def _of_batch(computation: Computation, images: int) -> Computation:
+    made = Computation(batch=images)
+    made.MergeFrom(computation)
+    return made
 
 
 def write_score(answer: WorkResult, job: Job, result: ChainResult, index: int, context: ProvenanceContext) -> None:

@@ -27,8 +27,13 @@ def check_finite(values: npt.NDArray[Any], stage: str, what: str, *, who: str = 
         if np.isfinite(values.sum(dtype=np.float64)):
             return
     wrong = values.size - int(np.count_nonzero(np.isfinite(values)))
-    raise NotFiniteError(
-        f"{who or f'step {stage!r}'} gave no finite numbers for this image ({wrong} of {values.size} are NaN or "
+    raise not_finite(wrong, values.size, stage, what, who=who)
+
+
+def not_finite(wrong: int, size: int, stage: str, what: str, *, who: str = "") -> NotFiniteError:
+    """Return the error of a stage that gave `wrong` values that are not finite, out of `size`."""
+    return NotFiniteError(
+        f"{who or f'step {stage!r}'} gave no finite numbers for this image ({wrong} of {size} are NaN or "
         f"infinite where {what} should be): it has no score",
         metadata={"stage": stage, "not_finite": str(wrong)},
     )

@@ -15,9 +15,10 @@ import numpy.typing as npt
 
 from scoreguard.chain.smoothing import Smoothing, noisy_copies
 from scoreguard.v1.scoring_pb2 import Certificate
-from scoreguard_handlers.errors import NotFiniteError, TooLateError
+from scoreguard_handlers.errors import NotFiniteError, ResourceLimitError, TooLateError
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.chain import Chain, ChainCall, ChainResult, Timings
+from scoreguard_handlers.worker.call import ChainCall, ChainResult, Timings
+from scoreguard_handlers.worker.chain import Chain
 from scoreguard_handlers.worker.order_statistics import certified_ranks
 
 SMOOTHING_STAGE: Final = "smoothing"
@@ -36,7 +37,7 @@ def score_smoothed(
         call: how to run it; f(x), if requested, is that of the image without noise.
         smoothing: the settings of the smoothing.
         purified: whether g(x) of the image without noise is requested.
-        together: copies in one run of the chain.
+        together: copies in one run of the chain, if the memory suffices.
 
     Raises:
         SmoothingError: the settings cannot give a certificate.
@@ -73,10 +74,16 @@ def _without_noise(chain: Chain, image: Array, call: ChainCall, *, purified: boo
 
 def _copy_scores(chain: Chain, image: Array, call: ChainCall, smoothing: Smoothing, together: int) -> Scores:
     scores = np.empty(smoothing.samples)
-    for first in range(0, smoothing.samples, together):
+    first = 0
+    while first < smoothing.samples:
         indices = range(first, min(first + together, smoothing.samples))
         try:
             scores[first : indices.stop] = _score_copies(chain, image, call, smoothing.sigma, indices)
+            first = indices.stop
+        except ResourceLimitError:
+            if together == 1:
+                raise
+            together //= 2  # the memory does not suffice for so many
         except TooLateError as error:
             raise _too_late(first, smoothing.samples) from error
         except NotFiniteError as error:

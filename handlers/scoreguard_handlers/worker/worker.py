@@ -2,26 +2,30 @@
 
 Bad input never raises here: every item has its own status. Images that agree in size and chain may run as one batch
 (`graph_batch`); on a CPU each runs alone, since a batch is no faster there and an answer must not depend on its
-neighbours, to the last bit.
+neighbours, to the last bit. A batch that needs more memory than there is runs again in halves.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from scoreguard.chain.devices import find_device
+from scoreguard.chain.numerics import FP32
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
-from scoreguard_handlers.config import WorkerConfig
-from scoreguard_handlers.errors import NotDeployedError, as_serving_error
+from scoreguard_handlers.config import WorkerConfig, usable_cores
+from scoreguard_handlers.device_config import devices_of, settled
+from scoreguard_handlers.errors import NotDeployedError, ResourceLimitError, as_serving_error
 from scoreguard_handlers.worker.answers import (
     ProvenanceContext,
     write_gradient,
@@ -31,11 +35,13 @@ from scoreguard_handlers.worker.answers import (
 )
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.board import Board, MemoryBoard
+from scoreguard_handlers.worker.call import ChainCall, ChainResult
 from scoreguard_handlers.worker.canary import check_golden, golden_piece
-from scoreguard_handlers.worker.chain import Chain, ChainCall, ChainResult
+from scoreguard_handlers.worker.chain import Chain
+from scoreguard_handlers.worker.engines.choice import numerics_of, open_engine, script_engine
 from scoreguard_handlers.worker.jobs import Job, latest_deadline, prepare
 from scoreguard_handlers.worker.pieces import Piece, pieces_of
-from scoreguard_handlers.worker.request_check import RequestChecker, rounding_of
+from scoreguard_handlers.worker.request_check import Request, RequestChecker, rounding_of
 from scoreguard_handlers.worker.smoothing import score_smoothed
 from scoreguard_handlers.worker.status import to_status
 
@@ -43,16 +49,28 @@ if TYPE_CHECKING:
     from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 
 Results = Sequence[WorkResult]
+Prepared = Job | Exception
+"""A piece that is ready for the chain, or why it is not."""
 
 
 class Worker:
     """A loaded archive; safe to call from several threads."""
 
     def __init__(self, archive: Archive, config: WorkerConfig, board: Board | None = None) -> None:
+        config = settled(config, devices_of(config.device))
         self.archive, self.config, self._board = archive, config, board or MemoryBoard()
-        self.chain = Chain(archive, threads=config.threads)
+        engine = open_engine(archive, config)
+        self.chain = Chain(archive, engine)
         self._checker = RequestChecker(archive.manifest)
-        self._context = ProvenanceContext(archive=archive, engine=self.chain.engine, threads=config.threads)
+        self._context = ProvenanceContext(
+            archive=archive,
+            engine=engine.name,
+            threads=config.threads,
+            computation=engine.computation,
+            torchscript=engine.uses_torchscript,
+        )
+        # A device runs a batch faster than one core decodes it.
+        self._decoders = 1 if find_device(config.device).is_cpu else usable_cores()
 
     @classmethod
     def load(cls, archive: Archive, config: WorkerConfig, board: Board | None = None) -> Self:
@@ -60,13 +78,12 @@ class Worker:
 
         Raises:
             IntegrityError: the archive does not match its manifest.
-            EngineError: its graph cannot be loaded, or gradients cannot be computed on the device.
+            EngineError: its graph cannot be loaded.
+            DeviceError: the device cannot be used.
+            StartupError: the configuration contradicts itself.
         """
         archive.verify()
-        worker = cls(archive, config, board)
-        if config.gradients and config.device != WorkerConfig.device:
-            find_device(config.device)  # otherwise the first caller of ScoreGradient would get the error
-        return worker
+        return cls(archive, config, board)
 
     @property
     def manifest(self) -> ArchiveManifest:
@@ -85,14 +102,21 @@ class Worker:
         """
         response = WorkerResponse()
         results = [response.results.add() for _ in pieces]
+        self._answer(range(len(pieces)), results, pieces)
+        return response
+
+    def _answer(self, indices: Iterable[int], results: Results, pieces: Sequence[Piece]) -> None:
         groups: dict[Hashable, list[Job]] = {}
-        for index, piece in enumerate(pieces):
-            key = self._prepare(piece, index, groups, results[index])
-            if len(groups.get(key, ())) == self.config.graph_batch:
-                self._run_group(groups.pop(key), results, pieces)
+        for index, prepared in self._prepared(indices, pieces):
+            if isinstance(prepared, Exception):
+                _fail(results[index], prepared)
+                continue
+            group = groups.setdefault(prepared.group, [])
+            group.append(prepared)
+            if len(group) == self.config.graph_batch:
+                self._run_group(groups.pop(prepared.group), results, pieces)
         for group in groups.values():
             self._run_group(group, results, pieces)
-        return response
 
     def canary(self) -> None:
         """Score the golden vectors.
@@ -107,19 +131,31 @@ class Worker:
     def _torch_chain(self) -> TorchChain:
         from scoreguard_handlers.worker.engines.torch_chain import TorchChain
 
-        config = self.config
-        return TorchChain(self.archive, threads=config.threads, device=config.device, checkpoint=config.checkpoint)
+        config, device = self.config, find_device(self.config.device)
+        engine = script_engine(self.archive, device, numerics_of(config), checkpoint=config.checkpoint)
+        return TorchChain(self.archive, engine, threads=config.threads)
 
-    def _prepare(self, piece: Piece, index: int, groups: dict[Hashable, list[Job]], result: WorkResult) -> Hashable:
-        """Decode an image and add it to its group; return the group's key, or None if the piece failed."""
+    def _prepared(self, indices: Iterable[int], pieces: Sequence[Piece]) -> Iterator[tuple[int, Prepared]]:
+        """Decode images: one by one, so that large ones are held once, or together before a device."""
+        chosen = list(indices)
+        if min(self._decoders, len(chosen)) == 1:
+            for index in chosen:
+                with self._board.working(_notes([pieces[index]])):
+                    prepared = self._prepare(pieces[index], index)
+                yield index, prepared
+            return
+        with (
+            self._board.working(_notes([pieces[index] for index in chosen])),
+            ThreadPoolExecutor(self._decoders) as pool,
+        ):
+            done = list(pool.map(lambda index: self._prepare(pieces[index], index), chosen))
+        yield from zip(chosen, done, strict=True)
+
+    def _prepare(self, piece: Piece, index: int) -> Prepared:
         try:
-            with self._board.working({piece.id: piece.deadline_unix_seconds}):
-                job = self._job(piece, index)
+            return self._job(piece, index)
         except Exception as error:
-            _fail(result, error)
-            return None
-        groups.setdefault(job.group, []).append(job)
-        return job.group
+            return error
 
     def _job(self, piece: Piece, index: int) -> Job:
         return prepare(piece, index, self._checker, max_pixels=self.config.max_pixels, gone=self._board.gone)
@@ -133,13 +169,10 @@ class Worker:
             if len(jobs) == 1:
                 _fail(results[jobs[0].index], error)
                 return
-            for job in jobs:
-                self._run_alone(pieces, job.index, results)
-
-    def _run_alone(self, pieces: Sequence[Piece], index: int, results: Results) -> None:
-        alone: dict[Hashable, list[Job]] = {}
-        if (key := self._prepare(pieces[index], index, alone, results[index])) is not None:
-            self._run_group(alone[key], results, pieces)
+            failure = as_serving_error(error)
+            parts = _halves(jobs) if isinstance(failure, ResourceLimitError) else [[job] for job in jobs]
+            for part in parts:
+                self._answer([job.index for job in part], results, pieces)
 
     def _write_answers(self, jobs: Sequence[Job], results: Results) -> None:
         if isinstance(jobs[0].request, ScoreGradientRequest):
@@ -149,10 +182,10 @@ class Worker:
             for job in jobs:
                 self._smoothed(job, smoothing, results[job.index])
         else:
-            result = self._run_chain(jobs)
+            result, context = self._run_chain(jobs), self._context.of_batch(len(jobs))
             for index, job in enumerate(jobs):
                 write = write_score if isinstance(job.request, ScoreDefendedRequest) else write_purified
-                write(results[job.index], job, result, index, self._context)
+                write(results[job.index], job, result, index, context)
 
     def _run_chain(self, jobs: Sequence[Job]) -> ChainResult:
         run = self.chain.score if isinstance(jobs[0].request, ScoreDefendedRequest) else self.chain.purify
@@ -167,17 +200,18 @@ class Worker:
             purified=isinstance(job.request, ScoreDefendedRequest) and job.request.return_purified_image,
             together=self.config.graph_batch,
         )
-        write_smoothed(answer, job, result, certificate, self._context)
+        together = min(self.config.graph_batch, smoothing.samples)
+        write_smoothed(answer, job, result, certificate, self._context.of_batch(together))
 
     def _gradient(self, job: Job, answer: WorkResult) -> None:
         if not self.config.gradients:
             raise NotDeployedError("gradients are not served here; start scoreguard-serve with --gradients")
+        if self.config.precision != FP32 and not self.config.half_gradients:
+            raise NotDeployedError("gradients in half precision are refused here; start with --half-gradients")
         started = time.perf_counter()
         scores, gradients = self._torch_chain.gradient(_stacked([job]), _chain_call([job]))
         spent = (time.perf_counter() - started) * 1000
-        context = ProvenanceContext(
-            archive=self.archive, engine=self._torch_chain.engine, threads=self.config.threads, torchscript=True
-        )
+        context = replace(self._context, engine=self._torch_chain.engine, torchscript=True).of_batch(1)
         write_gradient(answer, job, float(scores[0]), gradients[0], spent, context)
 
 
@@ -188,8 +222,22 @@ def _chain_call(jobs: Sequence[Job]) -> ChainCall:
         seeds=[job.seed for job in jobs],
         deadline=latest_deadline(jobs),
         undefended=isinstance(request, ScoreDefendedRequest) and request.return_undefended_score,
+        purified=any(_wants_image(job.request) for job in jobs),
         rounding=rounding_of(request),
     )
+
+
+def _wants_image(request: Request) -> bool:
+    return not isinstance(request, ScoreDefendedRequest) or request.return_purified_image
+
+
+def _notes(pieces: Sequence[Piece]) -> Mapping[int, float]:
+    return {piece.id: piece.deadline_unix_seconds for piece in pieces}
+
+
+def _halves(jobs: Sequence[Job]) -> list[Sequence[Job]]:
+    middle = len(jobs) // 2
+    return [jobs[:middle], jobs[middle:]]
 
 
 def _stacked(jobs: Sequence[Job]) -> Array:

@@ -5,6 +5,8 @@ bits. Both are settings of the whole process in torch; here they hold for a bloc
 
 Half precision is torch's mixed precision: convolutions and matrix products in float16, sums and everything sensitive
 in float32. It changes scores, so it is used only where the archive declares how much.
+
+torch is imported only where something is computed.
 """
 
 from __future__ import annotations
@@ -15,11 +17,12 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
-
-import torch
+from typing import TYPE_CHECKING, Final
 
 from scoreguard.chain.devices import CPU
+
+if TYPE_CHECKING:
+    import torch
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"
@@ -50,6 +53,8 @@ class Numerics:
             if device.type != CPU:
                 stack.enter_context(_PROCESS.holding(replace(self, precision=FP32)))
             if self.precision == FP16:
+                import torch
+
                 stack.enter_context(torch.autocast(device.type, dtype=torch.float16))
             yield
 
@@ -95,6 +100,8 @@ class _Settings:
     @classmethod
     def now(cls) -> _Settings:
         """Read the settings of the process."""
+        import torch
+
         return cls(
             deterministic=torch.are_deterministic_algorithms_enabled(),
             warn_only=torch.is_deterministic_algorithms_warn_only_enabled(),
@@ -105,6 +112,8 @@ class _Settings:
 
     def write(self) -> None:
         """Set the settings of the process."""
+        import torch
+
         torch.use_deterministic_algorithms(self.deterministic, warn_only=self.warn_only)
         torch.backends.cuda.matmul.allow_tf32 = self.matmul_tf32
         torch.backends.cudnn.allow_tf32 = self.cudnn_tf32

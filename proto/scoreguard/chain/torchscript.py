@@ -193,7 +193,7 @@ def cause_of(error: Exception) -> str:
     """Return torch's error message as one line, without the graph's stack and the advice that torch adds."""
     text = str(error).strip()
     if "in the TorchScript interpreter" in text:
-        text = text.rpartition("Error: ")[2]
+        text = text.rpartition("Error: ")[2] if "Error: " in text else text.splitlines()[-1]
     return next(iter(text.splitlines()), type(error).__name__)
 
 

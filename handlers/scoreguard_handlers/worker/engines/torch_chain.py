@@ -5,19 +5,18 @@ It imports torch, so a server without gradients never imports this module.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 
-from scoreguard.chain.devices import find_device
 from scoreguard.chain.resolve import ResolvedStep
-from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs
+from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.chain import ChainCall
+from scoreguard_handlers.worker.call import ChainCall
 from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.torch_threads import torch_threads
 from scoreguard_handlers.worker.finite import check_finite
 from scoreguard_handlers.worker.size_check import METRIC_STAGE, check_metric, check_step
 
@@ -43,17 +42,11 @@ class CalledChain(DifferentiableChain):
 class TorchChain:
     """The TorchScript graphs of one archive as a differentiable chain; safe to call from several threads."""
 
-    def __init__(self, archive: Archive, *, threads: int, device: str = "cpu", checkpoint: bool = False) -> None:
-        """Remember where the graphs are; they are loaded on first use.
-
-        Raises:
-            EngineError: the device cannot be used.
-        """
-        self._threads = threads
-        target = find_device(device).torch
-        self.engine = f"torchscript {torch.__version__} {target}"
+    def __init__(self, archive: Archive, engine: TorchEngine, *, threads: int) -> None:
+        """Use an engine's graphs; they are loaded on first use."""
+        self._threads, self._engine = threads, engine
+        self.engine = f"torchscript {torch.__version__} {engine.device}"
         self._metric = archive.manifest.metric
-        self._engine = TorchEngine(modules=archive_graphs(archive, target), device=target, checkpoint=checkpoint)
 
     def gradient(self, images: Array, call: ChainCall) -> tuple[Array, Array]:
         """Return scores (N,) and d score / d image (N, 3, H, W).
@@ -62,6 +55,7 @@ class TorchChain:
             InvalidRequestError: a stage cannot read an image of this size, or a parameter does not fit it.
             NoGradientError: a defence without derivative changes the size, so no gradient is defined.
             EngineError: a graph fails.
+            DeviceMemoryError: the device's memory does not suffice.
             NotFiniteError: the score or the gradient has a value that is not finite.
             TooLateError: the deadline passed.
             CallerGoneError: the caller left.
@@ -73,23 +67,9 @@ class TorchChain:
             rounding=call.rounding,
             deadline=call.deadline,
         )
-        with _threads(self._threads):
+        with torch_threads(self._threads):
             scores, gradient = chain.gradient(self._engine.array(images), call.seeds)
         values, derivative = scores.cpu().numpy(), gradient.cpu().numpy()
         check_finite(values, METRIC_STAGE, "a score", who=f"metric {self._metric.facts.name!r}")
         check_finite(derivative, "gradient", "a gradient", who="the derivative")
         return values, derivative
-
-
-@contextmanager
-def _threads(count: int) -> Iterator[None]:
-    """Set torch's number of threads for the block only: new threads inherit it, and the process may be a caller's."""
-    before = torch.get_num_threads()
-    if before == count:
-        yield
-        return
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
