@@ -50,7 +50,7 @@ def measure(work: Work) -> None:
     with (
         small_store(work) as store,
         serving.other_process() as process,
-        serving.running(plan_for(work, store), "local", options_for(work)) as (address, _),
+        serving.running(plan_for(work, store), "local", ["--device", work.device.name]) as (address, _),
     ):
         for number, name in enumerate(work.each(cases)):
             chain, callers = cases[name]
@@ -85,16 +85,8 @@ def plan_for(work: Work, store: Path, chain: str = "none") -> serving.Plan:
         metric=archives_in(store)[0].name,
         defence=chain,
         seconds=_QUICK_SECONDS if work.quick else _SECONDS,
+        workers=min(usable_cores(), _MOST_WORKERS) if work.device.is_cpu else 1,
     )
-
-
-def options_for(work: Work) -> list[str]:
-    """Return the options of `scoreguard-serve` for the device; a GPU decides the number of workers itself."""
-    return ["--workers", str(_workers())] if work.device.is_cpu else ["--device", work.device.name]
-
-
-def _workers() -> int:
-    return min(usable_cores(), _MOST_WORKERS)
 
 
 def _measure_round(
@@ -109,7 +101,7 @@ def _measure_round(
     config = WorkerConfig(device=work.device.name)
     limit = max(
         serving.limit_in(process, plan, images, threads, together=together, config=config)
-        for threads, together in _arrangements(work, callers)
+        for threads, together in _arrangements(work, plan, callers)
     )
     return limit, asyncio.run(serving.load(plan, images, address, callers, plan.seconds))
 
@@ -141,10 +133,10 @@ def _add(
     )
 
 
-def _arrangements(work: Work, callers: int) -> Iterator[tuple[int, int]]:
+def _arrangements(work: Work, plan: serving.Plan, callers: int) -> Iterator[tuple[int, int]]:
     """Yield numbers of threads, and images of each call: on a GPU as few calls as possible, else each image alone."""
     if work.device.is_cpu:
-        yield min(callers, _workers()), 1
+        yield min(callers, plan.workers), 1
         return
     for threads in _DEVICE_THREADS:
         if threads <= callers:
@@ -180,5 +172,5 @@ def service_for(work: Work) -> Iterator[tuple[str, str]]:
     """Run the service on the device; yields its address, and the metric that it serves."""
     with small_store(work) as store:
         plan = plan_for(work, store)
-        with serving.running(plan, "local", options_for(work)) as (address, _):
+        with serving.running(plan, "local", ["--device", work.device.name]) as (address, _):
             yield address, plan.metric
