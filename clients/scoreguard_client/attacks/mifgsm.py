@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from scoreguard_client.attacks.base import Mode
 from scoreguard_client.attacks.directions import unit_l1
 from scoreguard_client.attacks.signed_steps import SignedSteps
@@ -37,4 +35,4 @@ class MIFGSM(SignedSteps):
         """Add the gradient, of L1 norm 1 in paper mode, to the decayed direction."""
         if self.mode is Mode.PAPER:
             gradient = unit_l1(gradient)
-        return np.float32(self.nu) * direction + gradient
+        return self.nu * direction + gradient
