@@ -28,7 +28,7 @@ from typing import Final
 from scoreguard_client.attacks.best import Best, Marks
 from scoreguard_client.attacks.random_starts import RandomStarts, random_start
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.arrays import column, functions, one_each
+from scoreguard_client.oracles.arrays import column, float32, functions, one_each
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
 _KEPT: Final = 0.75
@@ -89,7 +89,7 @@ class _Climb:
         self.best = Best(session.clean)
         self._session = session
         self._library = functions(session.clean)
-        self._eta: Images = self._library.full_like(session.clean[:, :1, :1, :1], start * eps)
+        self._eta: Images = float32(column(one_each(session.clean, start * eps)))
         self._images = self._before = random_start(session, eps)
         self._objective, self._gradient = session.value_and_gradient(self._images)
         self._best_gradient: Gradients = self._gradient

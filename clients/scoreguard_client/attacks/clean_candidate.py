@@ -52,7 +52,7 @@ def better_of(session: Session, attacked: Images, objective: Scores | None, *, r
     if rounds:
         answers = [(session.objective(attacked), session.objective(session.clean)) for _ in range(rounds)]
         library = functions(attacked)
-        found, clean = library.mean(library.stack([library.stack(pair) for pair in answers]), axis=0)
+        found, clean = (library.mean(library.stack(one), axis=0) for one in zip(*answers, strict=True))
     else:
         found = session.objective(attacked) if objective is None else objective
         clean = session.objective(session.clean) if session.clean_objective is None else session.clean_objective

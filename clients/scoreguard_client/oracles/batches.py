@@ -85,6 +85,8 @@ class Batches:
 def _gathered(images: Tensor, owners: list[int]) -> Tensor:
     """Return one row for each owner; consecutive images are not copied."""
     first, last = owners[0], owners[-1]
+    if owners == list(range(len(images))):
+        return images
     if owners == list(range(first, last + 1)):
         return images[first : last + 1]
     return torch.cat([images[owner : owner + 1].expand(end - start, -1, -1, -1) for owner, start, end in _runs(owners)])
@@ -104,4 +106,5 @@ def _means(scores: list[Tensor], seeds: Sequence[Sequence[int]]) -> Tensor:
     rows, draws = torch.cat(scores).double(), [len(own) for own in seeds]
     if len(set(draws)) == 1:
         return rows.reshape(len(draws), draws[0]).mean(dim=1)
-    return torch.stack([part.mean() for part in torch.split(rows, draws)])
+    owners = [owner for owner, number in enumerate(draws) for _ in range(number)]
+    return torch.stack([rows[start:end].mean() for _, start, end in _runs(owners)])

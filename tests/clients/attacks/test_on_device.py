@@ -1,0 +1,173 @@
+"""Attacks on a second device: the host's results, without a copy to the host for each step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from second_device import SECOND_DEVICE, second_device
+from tests.clients.oracles.toy_archive import write_archive
+from torch.overrides import TorchFunctionMode
+
+from scoreguard.v1.archive import Archive
+from scoreguard.v1.spec import parse_chain
+from scoreguard_client.attacks import AttackResult, parse_attack
+from scoreguard_client.attacks.catalogue import CATALOGUE
+from scoreguard_client.attacks.errors import OracleAnswerError
+from scoreguard_client.oracles import LocalOracle
+from scoreguard_client.oracles.base import Images
+from scoreguard_client.testing.oracles import ConstantOracle
+
+ON_DEVICE = (
+    "fgsm",
+    "ifgsm",
+    "ifgsm:mode=benchmark",
+    "mifgsm",
+    "mifgsm:mode=benchmark",
+    "amifgsm",
+    "pgd:restarts=2",
+    "apgd",
+    "mpgd:restarts=2",
+)
+
+
+class Wave(torch.nn.Module):
+    """A curved score, whose derivative has both signs and is not near 0 at many values."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Score."""
+        return 50 + 40 * torch.sin(7 * image).mean(dim=[1, 2, 3])
+
+
+WAITS = {"cpu", "numpy", "__array__", "item", "tolist", "__bool__", "__int__", "__float__", "__index__", "__repr__"}
+WAITS |= {"nonzero", "argwhere", "equal", "allclose", "is_nonzero", "__contains__", "masked_select", "unique"}
+"""Calls that need a tensor's values on the host."""
+
+
+class CopiesHome(TorchFunctionMode):
+    """Counts what waits for the second device: copies to the host, single numbers, and selections by a mask."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Count, and run the function."""
+        del types
+        if args and isinstance(args[0], torch.Tensor) and args[0].device.type == "lazy":
+            self.count += waits(func.__name__, [*args[1:], *(kwargs or {}).values()])
+        return func(*args, **(kwargs or {}))
+
+
+def waits(name: str, arguments: list[Any]) -> bool:
+    """Whether a call of a tensor waits for its device."""
+    home = name in ("to", "_to_copy") and any(str(argument) == "cpu" for argument in arguments)
+    masks = [argument for argument in arguments if isinstance(argument, torch.Tensor) and argument.dtype == torch.bool]
+    return home or name in WAITS or (name == "__getitem__" and bool(masks))
+
+
+@pytest.fixture(scope="module")
+def waves(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """The wave behind the toy defences."""
+    second_device()
+    return write_archive(tmp_path_factory.mktemp("store") / "wave", Wave())
+
+
+def attacked(text: str, oracle: LocalOracle, images: Images) -> AttackResult:
+    """An attack's result; NIQE, if it needs it, is 4."""
+    attack = parse_attack(text)
+    companions = {name: ConstantOracle(4.0) for name in attack.companions}
+    return attack(images, oracle, seeds=range(len(images)), companions=companions)
+
+
+def with_steps(text: str, count: int) -> str:
+    """The attack's text with a number of steps, if it has steps."""
+    return text if text == "fgsm" else f"{text}:iterations={count}"
+
+
+def test_the_list_is_that_of_all_attacks_that_say_so() -> None:
+    """No attack claims to work on a device without being tried there."""
+    assert {text.partition(":")[0] for text in ON_DEVICE} == {name for name in CATALOGUE if CATALOGUE[name].on_device}
+
+
+@pytest.mark.parametrize("chain", ["none", "noise"])
+@pytest.mark.parametrize("text", ON_DEVICE)
+def test_an_attack_ends_on_the_device_where_it_ends_on_the_host(
+    text: str, chain: str, waves: Archive, images: Images
+) -> None:
+    """Scores, queries and trace agree; single pixels may differ where a gradient is near 0."""
+    text, steps = with_steps(text, 6), parse_chain(chain)
+    here = attacked(text, LocalOracle(waves, steps, seed=4), images)
+    there = attacked(text, LocalOracle(waves, steps, seed=4, device=SECOND_DEVICE), images)
+    np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
+    np.testing.assert_allclose(there.trace, here.trace, atol=0.05)
+    assert (there.attacked != here.attacked).mean() < 0.02
+    assert there.queries.tolist() == here.queries.tolist()
+    assert there.flags == here.flags
+    assert there.attacked.dtype == here.attacked.dtype == np.float32
+
+
+@pytest.mark.parametrize("text", ON_DEVICE)
+def test_no_step_of_an_attack_waits_for_the_device(text: str, waves: Archive, images: Images) -> None:
+    """Twenty steps copy as much to the host as five, and there are no more than a handful of copies."""
+    few, many = (copies_home(with_steps(text, steps), waves, images) for steps in (5, 20))
+    assert few == many
+    assert 0 < few <= 8
+
+
+def test_the_count_sees_an_attack_that_works_on_the_host(waves: Archive, images: Images) -> None:
+    """Each of its steps copies a score and a gradient."""
+    few, many = (copies_home(with_steps("madc", steps), waves, images) for steps in (5, 20))
+    assert many - few == 2 * 15
+
+
+def copies_home(text: str, archive: Archive, images: Images) -> int:
+    """Count what an attack copies to the host."""
+    with CopiesHome() as copies:
+        attacked(text, LocalOracle(archive, device=SECOND_DEVICE), images)
+    counted: int = copies.count
+    return counted
+
+
+def test_the_budget_holds_exactly_on_a_device(waves: Archive, images: Images) -> None:
+    """The bounds are computed on the host and uploaded."""
+    result = attacked("ifgsm:eps=4/255:iterations=9", LocalOracle(waves, device=SECOND_DEVICE), images)
+    assert np.abs(result.attacked.astype(np.float64) - images).max() <= 4 / 255
+
+
+class Broken(torch.nn.Module):
+    """A score whose derivative is not finite at 0."""
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        """Score."""
+        return torch.sqrt(image).mean(dim=[1, 2, 3])
+
+
+def test_a_gradient_that_is_not_finite_is_found_at_the_end(tmp_path: Path, images: Images) -> None:
+    """The error is the host's, and names the same image."""
+    images = images * np.float32(0.5) + np.float32(0.25)
+    images[1, 0, 0, 0] = 0
+    archive = write_archive(tmp_path / "broken", Broken())
+    found = list(messages(archive, images, ["cpu", str(second_device())]))
+    assert found[0] == found[1]
+    assert "gradient is not finite for image 1" in found[0]
+
+
+def messages(archive: Archive, images: Images, devices: list[str]) -> Iterator[str]:
+    """What an attack says on each device."""
+    for device in devices:
+        with pytest.raises(OracleAnswerError) as caught:
+            attacked("ifgsm", LocalOracle(archive, device=device), images)
+        yield str(caught.value)
+
+
+def test_an_attack_that_stays_on_the_host_is_served_as_before(waves: Archive, images: Images) -> None:
+    """Its questions and answers are NumPy arrays, wherever the oracle computes."""
+    here, there = (
+        attacked("madc:iterations=3", LocalOracle(waves, device=device), images) for device in ("cpu", SECOND_DEVICE)
+    )
+    np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
