@@ -19,6 +19,7 @@ from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.campaign.launch import CampaignOptions, launch
 from scoreguard_client.campaign.runner import Runner, Summary
+from scoreguard_client.commands._computing import announce, computing_options
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
@@ -146,6 +147,7 @@ Example:
 )
 @click.option("--adaptive", is_flag=True, help="Also run adaptive attacks, through each chain.")
 @gradient_options
+@computing_options
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many images, in name order.")
 @click.option(
     "--seed",
@@ -203,12 +205,13 @@ def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -
     """
     options = CampaignOptions(**rest)
     with ScoringClient(target, config) as client, meter() as shown:
-        summary = launch(options, client, lambda runner: _begin(shown, runner))
+        summary = launch(options, client, lambda runner: _begin(shown, runner, options))
     _say(summary, options.out, as_json)
     return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
 
-def _begin(shown: Meter, runner: Runner) -> Any:
+def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Any:
+    announce(options.computing, runner.crafter.computation.device)
     shown.begin(runner.steps)
     return shown.advance
 

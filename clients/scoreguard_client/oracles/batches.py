@@ -8,16 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
 from scoreguard.chain.torchscript import DifferentiableChain
 from scoreguard.v1.errors import DeviceMemoryError
-
-MOST_ROWS: Final = 16
-"""Rows of a batch on a device, unless the caller gives another number."""
 
 _Answer = TypeVar("_Answer")
 

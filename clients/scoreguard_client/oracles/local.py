@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import TYPE_CHECKING, Any, Final, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     import torch
 
     from scoreguard.chain.numerics import Numerics
+
+MOST_ROWS: Final = 16
+"""Rows of a batch on a device, unless the caller gives another number."""
 
 
 def find_surrogate(path: Path, metric: str) -> Archive:
@@ -113,7 +116,7 @@ class LocalOracle(Drawing):
         self._torch = require_torch("a local surrogate")
         from scoreguard.chain.numerics import DEFAULT, FP32
         from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs
-        from scoreguard_client.oracles.batches import MOST_ROWS, Batches
+        from scoreguard_client.oracles.batches import Batches
 
         if threads is not None:
             self._torch.set_num_threads(threads)
