@@ -121,7 +121,8 @@ class Attack(ABC):
     asks_for: ClassVar[str] = ""
     """What must be given before it can run, with its parameter; empty = it runs with its defaults."""
     on_device: ClassVar[bool] = False
-    """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's."""
+    """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's.
+    Each class says so for itself, since a subclass may add code that needs NumPy."""
     same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
     """Parameters that distinguish two attacks of this kind only for programs; a report does not name them."""
     flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -158,6 +159,12 @@ class Attack(ABC):
         """Whether it works through a chain whose parameters are all filled in; empty = the metric alone."""
         del chain
         return True
+
+    @classmethod
+    @final
+    def takes_device_arrays(cls) -> bool:
+        """Whether this class itself states `on_device`."""
+        return bool(vars(cls).get("on_device", False))
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -242,7 +249,7 @@ class Attack(ABC):
 
     def _placed(self, region: Region, oracle: ScoreOracle) -> tuple[Region, Put]:
         """Return the region where `run` computes, and how arrays get there."""
-        if self.on_device and isinstance(oracle, DeviceOracle) and isinstance(region, MovableRegion):
+        if self.takes_device_arrays() and isinstance(oracle, DeviceOracle) and isinstance(region, MovableRegion):
             return region.on(oracle.to_device), oracle.to_device
         return region, unchanged
 

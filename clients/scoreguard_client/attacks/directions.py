@@ -11,5 +11,5 @@ def unit_l1(gradient: Gradients) -> Gradients:
     """Scale each image's gradient to L1 norm 1; a zero gradient has no direction and stays zero."""
     library = functions(gradient)
     norm = totals(library.abs(gradient))
-    divisor: Gradients = float32(library.where(norm > 0, norm, 1.0))
+    divisor: Gradients = float32(norm + (norm == 0))  # A number, as in `where`, would be copied to a device.
     return gradient / divisor

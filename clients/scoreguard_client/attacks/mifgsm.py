@@ -23,6 +23,7 @@ class MIFGSM(SignedSteps):
     title = "MI-FGSM"
     paper = "Dong et al., arXiv 1710.06081"
     year = 2018
+    on_device = True
 
     nu: float = 1.0
     """Share of the last direction that is kept; 1.0 in the paper and in the benchmark."""

@@ -28,7 +28,6 @@ class SignedSteps(LInfAttack):
     """Steps of fixed length along the sign of a direction that a subclass accumulates."""
 
     needs = Needs.GRADIENT
-    on_device = True
 
     alpha: float = 1 / 255
     """Length of one step, in units of [0, 1]; 1/255 in the benchmark."""

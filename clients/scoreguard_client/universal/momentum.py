@@ -52,7 +52,7 @@ class MomentumLearner(Learner):
         library = functions(gradients)
         norms = totals(library.abs(gradients))
         # A zero gradient has no direction: keep it zero instead of computing 0 / 0.
-        parts = float64(gradients) / library.where(norms > 0, norms, 1.0)
+        parts = float64(gradients) / (norms + (norms == 0))
         self._direction = _KEPT * self._direction + library.mean(parts, axis=0)
         step = self.recipe.rate * (1 - self._done / self.recipe.steps)
         moved = self._values + step * library.sign(self._direction)

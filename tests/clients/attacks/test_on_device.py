@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,9 @@ from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import AttackResult, parse_attack
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.errors import OracleAnswerError
+from scoreguard_client.attacks.mifgsm import MIFGSM
 from scoreguard_client.oracles import LocalOracle
-from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.testing.oracles import ConstantOracle
 
 ON_DEVICE = (
@@ -63,7 +65,9 @@ def with_steps(text: str, count: int) -> str:
 
 def test_the_list_is_that_of_all_attacks_that_say_so() -> None:
     """No attack claims to work on a device without being tried there."""
-    assert {text.partition(":")[0] for text in ON_DEVICE} == {name for name in CATALOGUE if CATALOGUE[name].on_device}
+    assert {text.partition(":")[0] for text in ON_DEVICE} == {
+        name for name in CATALOGUE if CATALOGUE[name].takes_device_arrays()
+    }
 
 
 @pytest.mark.parametrize("chain", ["none", "noise"])
@@ -135,6 +139,24 @@ def messages(archive: Archive, images: Images, devices: list[str]) -> Iterator[s
         with pytest.raises(OracleAnswerError) as caught:
             attacked("ifgsm", LocalOracle(archive, device=device), images)
         yield str(caught.value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averaged(MIFGSM):
+    """A plug-in's attack, written for NumPy on top of one that works on a device."""
+
+    name = "averaged"
+
+    def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
+        """The mean of both, which a tensor on a device cannot be multiplied to."""
+        assert isinstance(gradient, np.ndarray)
+        return np.float32(0.5) * (direction + gradient)
+
+
+def test_a_plug_ins_attack_gets_numpy_arrays_unless_it_says_otherwise(waves: Archive, images: Images) -> None:
+    """What its base class can do does not count."""
+    here, there = (Averaged()(images, LocalOracle(waves, device=device)) for device in ("cpu", SECOND_DEVICE))
+    np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
 
 
 def test_an_attack_that_stays_on_the_host_is_served_as_before(waves: Archive, images: Images) -> None:
