@@ -79,9 +79,8 @@ class Session:
         """The scores in query order, each (N,), in the metric's own units."""
         self.asked = 0
         """Queries so far."""
-        self.clean_objective: Scores | None = None
-        """The objective of the clean images, (N,): the first answer to a query about exactly them, if any. On a device
-        only `clean` itself counts, since a comparison would wait for it."""
+        self._clean_objective: Scores | None = None
+        self._perhaps_clean: tuple[Images, Scores] | None = None
         self._sums: list[tuple[int, Any]] = []
         self._kept, self._absorbed = limits.kept, 0
         self._name, self._limits, self._sign = name, limits, sign
@@ -106,6 +105,19 @@ class Session:
     def clean(self) -> Images:
         """The images that the attack starts from, (N, 3, H, W)."""
         return self.region.clean
+
+    @property
+    def clean_objective(self) -> Scores | None:
+        """The objective of the clean images, (N,): the first answer to a query about exactly them, if any.
+
+        On a device that is a query about `clean` itself, or else the first query, which is compared only here: a
+        comparison waits for the device.
+        """
+        if self._clean_objective is None and self._perhaps_clean is not None:
+            (images, objective), self._perhaps_clean = self._perhaps_clean, None
+            if equal(images, self.clean):
+                self._clean_objective = objective
+        return self._clean_objective
 
     @property
     def span(self) -> float:
@@ -181,8 +193,11 @@ class Session:
         return trace
 
     def _remembered(self, images: Images, objective: Scores) -> Scores:
-        if self.clean_objective is None and (images is self.clean or (is_host(images) and equal(images, self.clean))):
-            self.clean_objective = objective
+        if self._clean_objective is None:
+            if images is self.clean or (is_host(images) and equal(images, self.clean)):
+                self._clean_objective = objective
+            elif self.asked == 1 and not is_host(images):
+                self._perhaps_clean = images, objective
         return objective
 
     def _oracle_scores(self, images: Images) -> Scores:

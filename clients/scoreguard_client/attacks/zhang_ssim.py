@@ -17,6 +17,7 @@ class ZhangSSIM(Zhang):
 
     name = "zhang-ssim"
     title = "Zhang (SSIM)"
+    on_device = True
     spares_corners = True
 
     def distance(self) -> Distance:

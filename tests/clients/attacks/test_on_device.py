@@ -33,6 +33,12 @@ ON_DEVICE = (
     "pgd:restarts=2",
     "apgd",
     "mpgd:restarts=2",
+    "zhang-ssim",
+    "zhang-ssim:mode=benchmark",
+    "ssah",
+    "ssah:mode=benchmark",
+    "advcf",
+    "advcf:mode=benchmark",
 )
 
 
@@ -81,7 +87,7 @@ def test_an_attack_ends_on_the_device_where_it_ends_on_the_host(
     there = attacked(text, LocalOracle(waves, steps, seed=4, device=SECOND_DEVICE), images)
     np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
     np.testing.assert_allclose(there.trace, here.trace, atol=0.05)
-    assert (there.attacked != here.attacked).mean() < 0.02
+    assert (np.abs(there.attacked - here.attacked) > 1e-4).mean() < 0.02
     assert there.queries.tolist() == here.queries.tolist()
     assert there.flags == here.flags
     assert there.attacked.dtype == here.attacked.dtype == np.float32
