@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -235,7 +236,7 @@ class Attack(ABC):
             raise ChainMismatchError(self.name, self.wants, format_chain(oracle.facts.chain))
         sign = oracle.facts.sign * (1.0 if self.direction is Direction.UP else -1.0)
         region = self.region(clean, companions)
-        there, put = self._placed(region, oracle)
+        there, put, settings = self._placed(region, oracle)
         session = Session(
             name=self.name,
             region=there,
@@ -245,13 +246,15 @@ class Attack(ABC):
             sign=sign,
             put=put,
         )
-        return _result(session, region, self._judged(session, self._searched(session)), sign)
+        with settings:
+            found = self._judged(session, self._searched(session))
+        return _result(session, region, found, sign)
 
-    def _placed(self, region: Region, oracle: ScoreOracle) -> tuple[Region, Put]:
-        """Return the region where `run` computes, and how arrays get there."""
+    def _placed(self, region: Region, oracle: ScoreOracle) -> tuple[Region, Put, AbstractContextManager[None]]:
+        """Return the region where `run` computes, how arrays get there, and the settings to compute with."""
         if self.takes_device_arrays() and isinstance(oracle, DeviceOracle) and isinstance(region, MovableRegion):
-            return region.on(oracle.to_device), oracle.to_device
-        return region, unchanged
+            return region.on(oracle.to_device), oracle.to_device, oracle.settings()
+        return region, unchanged, nullcontext()
 
     def _limits(self, facts: OracleFacts) -> Limits:
         """Return the queries of the search plus those of the base, about the result and the clean images."""

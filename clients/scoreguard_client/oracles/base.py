@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol, Self, runtime_checkable
 
@@ -95,6 +96,10 @@ class DeviceOracle(GradientOracle, Protocol):
 
     def to_device(self, values: npt.NDArray[Any]) -> Any:
         """Copy a NumPy array to the device; the array itself if the device works on NumPy arrays."""
+        ...
+
+    def settings(self) -> AbstractContextManager[None]:
+        """Compute within the block as the oracle does, so that an attack's own steps repeat as its gradients do."""
         ...
 
 

@@ -130,11 +130,11 @@ class LocalOracle(Drawing):
         numerics = numerics or DEFAULT
         engine = TorchEngine(modules=graphs, device=found.torch, checkpoint=checkpoint, numerics=numerics)
         self._chain = DifferentiableChain(engine=engine, metric=metric, steps=steps, rounding=rounding)
-        self._device = found
+        self._device, self._full = found, FP32
         self._refuses_gradients = numerics.precision != FP32 and not half_gradients
         most = batch or (1 if found.is_cpu else MOST_ROWS)
         self._batches = None if found.is_cpu and most == 1 else Batches(most)
-        self._watch = Watch(needed=numerics.deterministic and not found.is_cpu)
+        self._watch = Watch(useful=numerics.deterministic and not found.is_cpu)
         random = any(is_random(step.facts) for step in steps)
         calls = draws if random else 1
         self._draws = calls
@@ -150,7 +150,7 @@ class LocalOracle(Drawing):
 
     @property
     def unrepeatable(self) -> tuple[str, ...]:
-        """Operations without a deterministic kernel, as far as the first gradient ran any; empty on the CPU."""
+        """Operations that ran without a deterministic kernel, in the first gradient and in attacks; none on the CPU."""
         return self._watch.names
 
     def with_seed(self, seed: int | Sequence[int]) -> LocalOracle:
@@ -168,6 +168,19 @@ class LocalOracle(Drawing):
     def to_device(self, values: npt.NDArray[Any]) -> Any:
         """Copy an array to the oracle's device; on the CPU the array itself, since NumPy arrays are there."""
         return values if self._device.is_cpu else self._chain.engine.array(values)
+
+    @contextmanager
+    def settings(self) -> Iterator[None]:
+        """Compute within the block as the graphs do, in full single precision, and name what does not repeat.
+
+        Another thread that wants other settings of torch waits meanwhile.
+        """
+        if self._device.is_cpu:
+            yield
+            return
+        engine = self._chain.engine
+        with replace(engine.numerics, precision=self._full).applied(engine.device), self._watch.all():
+            yield
 
     @overload
     def score(self, images: Images) -> Scores: ...
@@ -246,24 +259,34 @@ class LocalOracle(Drawing):
 
 
 class Watch:
-    """Names the operations of an oracle's first gradient that have no deterministic kernel; its copies share it."""
+    """Names the operations that ran without a deterministic kernel; the copies of an oracle share it."""
 
-    def __init__(self, *, needed: bool) -> None:
+    def __init__(self, *, useful: bool) -> None:
         self.names: tuple[str, ...] = ()
-        """The names, in alphabetical order."""
-        self._needed = needed
+        """The names so far, in alphabetical order."""
+        self._useful, self._first = useful, True
 
     @contextmanager
     def first(self) -> Iterator[None]:
-        """Collect the names within the block, if it is the first."""
-        if not self._needed:
+        """Collect the names within the block, if it is the first such block."""
+        if not self._first:
+            yield
+            return
+        with self.all():
+            yield
+        self._first = False
+
+    @contextmanager
+    def all(self) -> Iterator[None]:
+        """Collect the names within the block."""
+        if not self._useful:
             yield
             return
         from scoreguard.chain.numerics import unrepeatable
 
         with unrepeatable() as names:
             yield
-        self.names, self._needed = tuple(names), False
+        self.names = tuple(sorted({*self.names, *names}))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 from scoreguard.v1.archive import Archive
@@ -35,6 +36,8 @@ class Teacher:
     """Whether images beyond [0, 1] can be queried."""
     put: Put = unchanged
     """Copies an array to where the gradients are computed."""
+    settings: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Computes a block as the gradients are computed, so that a learner's steps repeat as they do."""
     computation: Computation = ON_CPU
     """Device and settings of local gradients."""
     unrepeatable: Callable[[], Sequence[str]] = tuple
@@ -64,6 +67,7 @@ def local_teacher(
         draws=draws,
         ask=ask,
         put=oracle.to_device,
+        settings=oracle.settings,
         computation=computation,
         unrepeatable=lambda: oracle.unrepeatable,
     )

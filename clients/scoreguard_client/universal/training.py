@@ -97,7 +97,8 @@ class Training:
         progress(first, "")
         answers = Answers()
         for step in range(first, self.recipe.steps):
-            self._step(learner, step, answers)
+            with self.teacher.settings():
+                self._step(learner, step, answers)
             keep = (step + 1) % self.checkpoint_every == 0
             progress(1, answers.told(keep or step + 1 == self.recipe.steps))
             if keep:

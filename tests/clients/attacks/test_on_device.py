@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,3 +172,10 @@ def test_an_attack_that_stays_on_the_host_is_served_as_before(waves: Archive, im
         attacked("madc:iterations=3", LocalOracle(waves, device=device), images) for device in ("cpu", SECOND_DEVICE)
     )
     np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
+
+
+def test_the_documentation_lists_the_attacks_that_stay_on_a_device() -> None:
+    """docs/attacks.md cannot fall behind the code."""
+    text = (Path(__file__).resolve().parents[3] / "docs/attacks.md").read_text()
+    sentence = text.partition("On a device these attacks keep")[2].partition("and with them")[0]
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == {text.partition(":")[0] for text in ON_DEVICE}

@@ -155,6 +155,19 @@ def test_the_first_gradient_names_what_does_not_repeat(
         assert not unwatched.unrepeatable
 
 
+def test_an_attacks_own_steps_compute_with_the_oracles_settings(toy: Archive) -> None:
+    """They hold within the block only; what does not repeat there is named too."""
+    before = torch.are_deterministic_algorithms_enabled()
+    oracle = LocalOracle(toy, device=SECOND_DEVICE)
+    with oracle.settings():
+        assert torch.are_deterministic_algorithms_enabled()
+        warnings.warn("cumsum_cuda_kernel does not have a deterministic implementation, but", stacklevel=1)
+    assert torch.are_deterministic_algorithms_enabled() == before
+    assert oracle.unrepeatable == ("cumsum_cuda_kernel",)
+    with LocalOracle(toy).settings():
+        assert torch.are_deterministic_algorithms_enabled() == before
+
+
 def test_a_device_that_is_not_there_is_named(toy: Archive) -> None:
     """The message says what to choose."""
     with pytest.raises(DeviceError, match="choose"):
