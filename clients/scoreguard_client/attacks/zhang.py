@@ -27,13 +27,14 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
 from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.deep_measures import HeadFile, weights_digest
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.arrays import float32, float64, functions
+from scoreguard_client.oracles.arrays import device_of, float32, float64, functions
 from scoreguard_client.oracles.base import Gradients, Images
 
 _CORNER: Final = 5
@@ -60,12 +61,12 @@ class Zhang(AdamSteps):
         self.require(0 <= self.weight < np.inf, f"weight must be at least 0, not {self.weight:g}")
 
     @abstractmethod
-    def distance(self) -> Distance:
-        """The measure."""
+    def distance(self, device: str = CPU) -> Distance:
+        """The measure, for images on a device."""
 
     def run(self, session: Session) -> SearchResult:
         """Descend."""
-        distance = self.distance()
+        distance = self.distance(device_of(session.clean))
 
         def slope(images: Images) -> Gradients:
             score = loss_slope(session, session.gradient(images))

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client._exceptions import MissingExtraError
 
 Put = Callable[[npt.NDArray[Any]], Any]
@@ -28,6 +29,11 @@ def unchanged(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 def is_host(array: object) -> bool:
     """Whether an array is NumPy's."""
     return isinstance(array, np.ndarray | np.generic)
+
+
+def device_of(array: Any) -> str:
+    """Return the name of an array's device: "cpu", "cuda:0"."""
+    return CPU if is_host(array) else str(_compat().device(array))
 
 
 def functions(array: object) -> Any:

@@ -23,6 +23,7 @@ from scoreguard_client.attacks.mifgsm import MIFGSM
 from scoreguard_client.oracles import LocalOracle
 from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.testing.oracles import ConstantOracle
+from scoreguard_client.testing.trials import images_of
 
 ON_DEVICE = (
     "fgsm",
@@ -41,6 +42,10 @@ ON_DEVICE = (
     "advcf",
     "advcf:mode=benchmark",
 )
+
+
+DEEP = ("zhang-lpips", "zhang-dists")
+"""Those that also need the weights of a network."""
 
 
 class Wave(torch.nn.Module):
@@ -72,7 +77,7 @@ def with_steps(text: str, count: int) -> str:
 
 def test_the_list_is_that_of_all_attacks_that_say_so() -> None:
     """No attack claims to work on a device without being tried there."""
-    assert {text.partition(":")[0] for text in ON_DEVICE} == {
+    assert {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP)} == {
         name for name in CATALOGUE if CATALOGUE[name].takes_device_arrays()
     }
 
@@ -148,6 +153,17 @@ def messages(archive: Archive, images: Images, devices: list[str]) -> Iterator[s
         yield str(caught.value)
 
 
+@pytest.mark.parametrize("name", DEEP)
+def test_a_deep_measure_is_on_the_device_too(name: str, waves: Archive, folder: Path) -> None:
+    """It ends where it ends on the host, and no step copies to the host."""
+    images, text = images_of(2, 32, 32), f"{name}:weights={folder}:mode=benchmark"
+    here = attacked(f"{text}:iterations=2", LocalOracle(waves), images)
+    there = attacked(f"{text}:iterations=2", LocalOracle(waves, device=SECOND_DEVICE), images)
+    np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
+    few, many = (copies_home(f"{text}:iterations={steps}", waves, images) for steps in (1, 3))
+    assert few == many
+
+
 @dataclass(frozen=True, kw_only=True)
 class Averaged(MIFGSM):
     """A plug-in's attack, written for NumPy on top of one that works on a device."""
@@ -178,4 +194,4 @@ def test_the_documentation_lists_the_attacks_that_stay_on_a_device() -> None:
     """docs/attacks.md cannot fall behind the code."""
     text = (Path(__file__).resolve().parents[3] / "docs/attacks.md").read_text()
     sentence = text.partition("On a device these attacks keep")[2].partition("and with them")[0]
-    assert set(re.findall(r"`([\w-]+)`", sentence)) == {text.partition(":")[0] for text in ON_DEVICE}
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP)}
