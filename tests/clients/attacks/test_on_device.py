@@ -16,7 +16,7 @@ from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import parse_chain
-from scoreguard_client.attacks import AttackResult, parse_attack
+from scoreguard_client.attacks import AttackResult, Needs, parse_attack
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.attacks.mifgsm import MIFGSM
@@ -41,6 +41,9 @@ ON_DEVICE = (
     "ssah:mode=benchmark",
     "advcf",
     "advcf:mode=benchmark",
+    "nes:pairs=3",
+    "nes:mode=benchmark:pairs=3",
+    "spsa:pairs=3",
 )
 
 
@@ -72,6 +75,9 @@ def attacked(text: str, oracle: LocalOracle, images: Images) -> AttackResult:
 
 def with_steps(text: str, count: int) -> str:
     """The attack's text with a number of steps, if it has steps."""
+    kind = parse_attack(text).needs
+    if kind is Needs.SCORES:
+        return f"{text}:queries={4 * count}"
     return text if text == "fgsm" else f"{text}:iterations={count}"
 
 
