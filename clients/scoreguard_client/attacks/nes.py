@@ -76,7 +76,7 @@ class NES(EstimatedSteps):
     def _signed(self, direction: Gradients) -> Mover:
         def move(images: Images, gradient: Gradients) -> Images:
             nonlocal direction
-            direction = self.momentum * direction + (1 - self.momentum) * gradient
+            direction = self.momentum * direction + (1 - self.momentum) * gradient  # pyright: ignore[reportAssignmentType]
             moved: Images = images + float32(self.step * functions(direction).sign(direction))
             return moved
 

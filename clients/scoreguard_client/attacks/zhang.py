@@ -71,7 +71,7 @@ class Zhang(AdamSteps):
         def slope(images: Images) -> Gradients:
             score = loss_slope(session, session.gradient(images))
             measure = value_and_gradient(distance, images, session.clean)[1]
-            gradient: Gradients = score + self.weight * measure
+            gradient: Gradients = score + self.weight * measure  # pyright: ignore[reportAssignmentType]
             return self._shaped(gradient) if self.mode is Mode.PAPER else gradient
 
         paper = self.mode is Mode.PAPER

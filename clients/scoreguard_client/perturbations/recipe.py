@@ -140,11 +140,11 @@ class Recipe:
         Raises:
             RecipeError: fields are missing or unknown, or have values of another type.
         """
-        values = {"computation": CPU} | dict(values)
-        if strange := set(values) ^ {field.name for field in fields(Recipe)}:
+        known: dict[str, Any] = {"computation": CPU, **values}
+        if strange := set(known) ^ {field.name for field in fields(Recipe)}:
             raise RecipeError(f"its recipe has other fields than this version's: {', '.join(sorted(strange))}")
         try:
-            return Recipe(**values)
+            return Recipe(**known)
         except TypeError as error:
             raise RecipeError(f"its recipe has a value of another type: {error}") from error
 
