@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import PIL.Image
 import pytest
@@ -143,6 +144,21 @@ def test_a_plan_may_say_chains_and_name_a_choice_with_colons() -> None:
     assert attack_command._as_text(steps) == "jpeg:quality=50:subsampling=4:2:0,none"
     with pytest.raises(PlanError, match="holds one of the marks"):
         attack_command._as_text([{"jpeg": {"quality": "50:subsampling=4:2:0"}}])
+
+
+def test_a_plan_says_no_as_the_command_line_does(tmp_path: Path) -> None:
+    """`no_tf32: true` is --no-tf32; `tf32: true` is --tf32."""
+    plan, told = tmp_path / "plan.yaml", attack_command.command
+    for text, wanted in (
+        ("no_tf32: true\nno_deterministic: true", (False, False)),
+        ("tf32: true\ndeterministic: true", (True, True)),
+        ("no_tf32: false", (True, None)),
+    ):
+        plan.write_text(text)
+        context = click.Context(told)
+        attack_command._read_plan(context, told.params[0], plan)
+        found = context.default_map or {}
+        assert (found.get("tf32"), found.get("deterministic")) == wanted
 
 
 def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:

@@ -43,6 +43,10 @@ def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
     values = _load(path)
     if unknown := sorted(values.keys() - names.keys()):
         raise PlanError(f"{path}: unknown key {unknown[0]!r}; the keys are the long options, for example attacks")
+    opposites = {_key(flag) for option in ctx.command.params for flag in option.secondary_opts}
+    values = {
+        key: not value if key in opposites and isinstance(value, bool) else value for key, value in values.items()
+    }
     ctx.default_map = {names[key]: _as_text(value, attacks=key == "attacks") for key, value in values.items()}
 
 
@@ -50,7 +54,11 @@ def _keys(command: click.Command) -> Iterator[tuple[str, str]]:
     """Map every long option, as a plan writes it, to the name of the parameter that it sets."""
     for option in command.params:
         for flag in (*option.opts, *option.secondary_opts):
-            yield flag.lstrip("-").replace("-", "_"), option.name or ""
+            yield _key(flag), option.name or ""
+
+
+def _key(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
 
 
 def _load(path: Path) -> dict[str, Any]:
