@@ -174,13 +174,22 @@ class LocalOracle(Drawing):
         """Compute within the block as the graphs do, in full single precision, and name what does not repeat.
 
         Another thread that wants other settings of torch waits meanwhile.
+
+        Raises:
+            SurrogateError: the block's own arrays do not fit into the device's memory.
         """
         if self._device.is_cpu:
             yield
             return
         engine = self._chain.engine
-        with replace(engine.numerics, precision=self._full).applied(engine.device), self._watch.all():
-            yield
+        try:
+            with replace(engine.numerics, precision=self._full).applied(engine.device), self._watch.all():
+                yield
+        except self._torch.OutOfMemoryError as error:
+            advice = "attack fewer or smaller images at once (--batch)"
+            raise SurrogateError(
+                f"{self._device.name} has no memory left for the attack's own arrays: {advice}"
+            ) from error
 
     @overload
     def score(self, images: Images) -> Scores: ...

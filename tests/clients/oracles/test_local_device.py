@@ -168,6 +168,13 @@ def test_an_attacks_own_steps_compute_with_the_oracles_settings(toy: Archive) ->
         assert torch.are_deterministic_algorithms_enabled() == before
 
 
+def test_an_attacks_own_arrays_that_do_not_fit_are_an_error_of_one_line(toy: Archive) -> None:
+    """Not torch's, which is several lines long."""
+    message = "lazy:0 has no memory left for the attack's own arrays: attack fewer or smaller images"
+    with pytest.raises(SurrogateError, match=message), LocalOracle(toy, device=SECOND_DEVICE).settings():
+        raise torch.OutOfMemoryError("CUDA out of memory.\nTried to allocate")
+
+
 def test_a_device_that_is_not_there_is_named(toy: Archive) -> None:
     """The message says what to choose."""
     with pytest.raises(DeviceError, match="choose"):
