@@ -8,10 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import PIL.Image
 import pytest
 import yaml
+from second_device import second_device
+from tests.clients.oracles.toy_archive import write_archive
 
 from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
@@ -143,6 +146,21 @@ def test_a_plan_may_say_chains_and_name_a_choice_with_colons() -> None:
         attack_command._as_text([{"jpeg": {"quality": "50:subsampling=4:2:0"}}])
 
 
+def test_a_plan_says_no_as_the_command_line_does(tmp_path: Path) -> None:
+    """`no_tf32: true` is --no-tf32; `tf32: true` is --tf32."""
+    plan, told = tmp_path / "plan.yaml", attack_command.command
+    for text, wanted in (
+        ("no_tf32: true\nno_deterministic: true", (False, False)),
+        ("tf32: true\ndeterministic: true", (True, True)),
+        ("no_tf32: false", (True, None)),
+    ):
+        plan.write_text(text)
+        context = click.Context(told)
+        attack_command._read_plan(context, told.params[0], plan)
+        found = context.default_map or {}
+        assert (found.get("tf32"), found.get("deterministic")) == wanted
+
+
 def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:
     """Its parameters are numbers."""
     plan = tmp_path / "plan.yaml"
@@ -209,3 +227,29 @@ def test_help_shows_an_example(name: str, run: Run) -> None:
     assert code == 0
     assert f"scoreguard {name}" in out
     assert "Example" in out
+
+
+def test_the_device_of_local_gradients_is_an_option(run: Run, running: Any, photos: Path, tmp_path: Path) -> None:
+    """`auto` says on stderr what it took; a device that is not there ends in one line."""
+    surrogate = write_archive(tmp_path / "energy").path
+    fixed = ["--target", running.target, "--metric", "bright", "--images", photos, "--surrogate", surrogate]
+    code, _, err = run("attack", *fixed, "--attacks", "fgsm", "--out", tmp_path / "auto", "--device", "auto")
+    assert code == 0
+    assert "device cpu: auto chose the CPU, since" in err or "auto chose the first GPU" in err
+    code, out, err = run("attack", *fixed, "--attacks", "fgsm", "--out", tmp_path / "none", "--device", "cuda:99")
+    assert (code, out) == (2, "")
+    assert len(err.strip().splitlines()) == 1
+    assert "cuda:99" in err
+
+
+def test_a_report_says_where_gradients_were_computed(run: Run, running: Any, photos: Path, tmp_path: Path) -> None:
+    """In the page and in the JSON."""
+    surrogate = write_archive(tmp_path / "energy").path
+    fixed = ["--target", running.target, "--metric", "bright", "--images", photos, "--surrogate", surrogate]
+    run("attack", *fixed, "--attacks", "fgsm", "--out", tmp_path / "run", "--device", str(second_device()))
+    code, out, _ = run("report", tmp_path / "run", "--json")
+    assert code == 0
+    assert json.loads(out)["computation"]["device"] == "lazy:0"
+    assert run("report", tmp_path / "run")[0] == 0
+    page = (tmp_path / "run/report/index.html").read_text()
+    assert "<dt>Device</dt><dd>lazy, deterministic, fp32, batch 16</dd>" in page

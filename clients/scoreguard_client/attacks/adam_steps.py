@@ -4,7 +4,8 @@
 
 Q is the quality, negated if the attack lowers it, and range the width of the metric's declared range: J is of the order
 of 1 for every metric, so it can be added to another loss. Each image has its own loss and its own tensor under Adam, so
-the last bit of its result does not depend on its batch (see `per_image`).
+the last bit of its result does not depend on its batch (see `per_image`). On a device, where no such bit is promised,
+Adam sees the batch as one tensor, and nothing is copied to the host.
 
 None of these papers bounds the perturbation: eps = 1 by default. With a smaller eps every image is cut to the ball
 before the metric scores it.
@@ -21,11 +22,13 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client._extras import require_torch
 from scoreguard_client.attacks.base import Mode, Needs
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.mode_defaults import write
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import is_host
 from scoreguard_client.oracles.base import Gradients, Images
 
 Slope = Callable[[Images], Gradients]
@@ -95,30 +98,40 @@ class AdamSteps(LInfAttack):
         optimizer = self.adam(leaves)
         for _ in range(self.iterations):
             optimizer = self.adam(leaves) if forget else optimizer
-            for leaf, own in zip(leaves, slope(images), strict=True):
+            for leaf, own in zip(leaves, parts(slope(images)), strict=True):
                 leaf.grad = as_tensor(own)
             optimizer.step()
             images = session.region.clip(together(leaves))
-            for leaf, own in zip(leaves, images, strict=True):
+            for leaf, own in zip(leaves, parts(images), strict=True):
                 leaf.copy_(as_tensor(own))
         return images
 
 
 def loss_slope(session: Session, gradient: Gradients) -> Gradients:
     """Compute the derivative of J from that of the objective."""
-    return np.asarray(gradient * np.float32(-1 / session.span))
+    return gradient * float(np.float32(-1 / session.span))
 
 
-def as_tensor(values: Images) -> Any:
-    """Copy an array into a tensor with its own memory."""
+def parts(images: Images) -> list[Images]:
+    """Split what Adam keeps apart: the images of a batch on the host; on a device the batch is one part."""
+    return [image[None] for image in images] if is_host(images) else [images]
+
+
+def as_tensor(values: Any) -> Any:
+    """Copy an array into a tensor with its own memory, on the array's device."""
+    if not is_host(values):
+        return values.clone()
     return require_torch("attacks with gradients").from_numpy(np.array(values))
 
 
 def separate(images: Images) -> list[Any]:
-    """Split images into separate tensors, one per image."""
-    return [as_tensor(image) for image in images]
+    """Split images into separate tensors, each a batch: of one image on the host, of all images on a device."""
+    return [as_tensor(part) for part in parts(images)]
 
 
 def together(tensors: list[Any]) -> Images:
-    """Join the images of separate tensors into one batch with its own memory."""
-    return np.stack([tensor.detach().numpy() for tensor in tensors])
+    """Join the images of separate tensors into one batch with its own memory, where they are."""
+    if tensors[0].device.type == CPU:
+        return np.concatenate([tensor.detach().numpy() for tensor in tensors])
+    batch: Images = tensors[0].detach().clone()
+    return batch

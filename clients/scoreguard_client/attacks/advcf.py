@@ -27,11 +27,12 @@ import numpy as np
 
 from scoreguard.v1.codec import TOP
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
-from scoreguard_client.attacks.base import Mode, SearchResult
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, parts, separate, together
+from scoreguard_client.attacks.base import NO_COMPANIONS, Mode, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.mode_defaults import write
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import on_host
 from scoreguard_client.oracles.base import Images
 
 _WEIGHTS: Final = {Mode.PAPER: 5.0, Mode.BENCHMARK: 0.5}
@@ -48,6 +49,7 @@ class AdvCF(AdamSteps):
     title = "AdvCF"
     paper = "Zhao et al., arXiv 2011.06690"
     year = 2020
+    on_device = True
     schedules = MappingProxyType(
         {Mode.PAPER: Schedule(lr=0.01, iterations=500), Mode.BENCHMARK: Schedule(lr=0.001, iterations=10)}
     )
@@ -67,26 +69,27 @@ class AdvCF(AdamSteps):
     def run(self, session: Session) -> SearchResult:
         """Bend the curves."""
         torch = require_torch("the attack advcf")
-        clean, best = separate(session.clean[:, None]), Best(session.clean)
-        identity = torch.full((1, _CHANNELS, self.pieces), 1 / self.pieces)
-        thetas = [identity.clone().requires_grad_() for _ in clean]
+        clean, best = separate(session.clean), Best(session.clean)
+        shape = (_CHANNELS, self.pieces)
+        thetas = [torch.full((len(one), *shape), 1 / self.pieces, device=one.device).requires_grad_() for one in clean]
         optimizer = self.adam(thetas)
         for _ in range(self.iterations):
             self._step(session, _filtered(clean, thetas), thetas, optimizer, best)
         if self.mode is Mode.BENCHMARK:
             # The best score is that of the image before rounding: the base scores the rounded one.
-            return SearchResult(images=session.region.quantise(best.images).astype(np.float32) / np.float32(TOP))
-        last = session.region.clip(together(_filtered(clean, thetas))[:, 0])
+            levels = self.region(on_host(session.clean), NO_COMPANIONS).quantise(on_host(best.images))
+            return SearchResult(images=session.put(levels.astype(np.float32) / np.float32(TOP)))
+        last = session.region.clip(together(_filtered(clean, thetas)))
         best.update(last, session.objective(last))
         return best.found
 
     def _step(self, session: Session, filtered: list[Any], thetas: list[Any], optimizer: Any, best: Best) -> None:
         torch = require_torch("the attack advcf")
-        asked: Images = session.region.clip(together(filtered)[:, 0])
+        asked: Images = session.region.clip(together(filtered))
         objective, gradient = session.value_and_gradient(asked)
         best.update(asked, objective)
         optimizer.zero_grad()
-        for image, theta, slope in zip(filtered, thetas, loss_slope(session, gradient)[:, None], strict=True):
+        for image, theta, slope in zip(filtered, thetas, parts(loss_slope(session, gradient)), strict=True):
             bend = ((_shares(theta) - 1 / self.pieces) ** 2).sum()
             torch.autograd.backward([image, self.weight * bend], [as_tensor(slope), None])
         optimizer.step()

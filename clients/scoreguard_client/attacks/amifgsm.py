@@ -44,6 +44,7 @@ class AMIFGSM(MIFGSM):
     title = "AMI-FGSM"
     paper = "Sang et al., On the generation of adversarial samples for image quality assessment"
     year = 2022
+    on_device = True
     budget = "L∞ ≤ k / NIQE(x)"
 
     eps: float = 1.0

@@ -25,15 +25,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-import numpy.typing as npt
-
-from scoreguard_client.attacks.best import Best
+from scoreguard_client.attacks.best import Best, Marks
 from scoreguard_client.attacks.random_starts import RandomStarts, random_start
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, float32, functions, one_each
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
-_KEPT: Final = np.float32(0.75)
+_KEPT: Final = 0.75
 _HUNDREDTHS: Final = 100
 """The schedule counts whole hundredths, because 0.57 * 100 would round up to 58."""
 _FIRST: Final = 22
@@ -49,6 +47,7 @@ class APGD(RandomStarts):
     title = "APGD"
     paper = "Croce and Hein, arXiv 2003.01690"
     year = 2020
+    on_device = True
 
     iterations: int = 100
     """Steps of each restart; 100 in AutoAttack."""
@@ -89,19 +88,20 @@ class _Climb:
     def __init__(self, session: Session, eps: float, start: float) -> None:
         self.best = Best(session.clean)
         self._session = session
-        self._eta: Images = np.full((len(session.clean), 1, 1, 1), start * eps, dtype=np.float32)
+        self._library = functions(session.clean)
+        self._eta: Images = float32(column(one_each(session.clean, start * eps)))
         self._images = self._before = random_start(session, eps)
         self._objective, self._gradient = session.value_and_gradient(self._images)
-        self._best_gradient: Gradients = self._gradient.copy()
+        self._best_gradient: Gradients = self._gradient
         self.best.update(self._images, self._objective)
-        self._halved = np.zeros(len(session.clean), dtype=bool)
-        self._steps, self._rises = 0, np.zeros(len(session.clean), dtype=np.int64)
-        self._best_before: Scores = self.best.objective.copy()
+        self._steps, self._rises = 0, one_each(session.clean, 0)
+        self._halved: Marks = self._rises > 0
+        self._best_before: Scores = self.best.objective
 
     def step(self, *, first: bool) -> None:
         """Move every image; the first step has no momentum."""
         clip, images = self._session.region.clip, self._images
-        step = clip(images + self._eta * np.sign(self._gradient)) - images
+        step = clip(images + self._eta * self._library.sign(self._gradient)) - images
         if not first:
             step = _KEPT * step + (1 - _KEPT) * (images - self._before)
         self._before, self._images = images, clip(images + step)  # pyright: ignore[reportArgumentType]
@@ -113,21 +113,21 @@ class _Climb:
         else:
             objective, self._gradient = self._session.value_and_gradient(self._images)
         better = self.best.update(self._images, objective)
-        self._best_gradient[better] = self._gradient[better]
-        self._rises += objective > self._objective
+        self._best_gradient = self._chosen(better, self._gradient, self._best_gradient)
+        self._rises = self._rises + (objective > self._objective)
         self._objective, self._steps = objective, self._steps + 1
 
     def check(self, rho: float) -> None:
         """Halve eta and return to the best point for images that did not gain enough in the period."""
         stuck = ~self._halved & (self.best.objective <= self._best_before)
         self._halved = (self._rises < rho * self._steps) | stuck
-        self._eta[self._halved] /= 2
-        self._images = _chosen(self._halved, self.best.images, self._images)
-        self._gradient = _chosen(self._halved, self._best_gradient, self._gradient)
-        self._objective = np.where(self._halved, self.best.objective, self._objective)
-        self._steps, self._rises = 0, np.zeros_like(self._rises)
-        self._best_before = self.best.objective.copy()
+        self._eta = self._chosen(self._halved, 0.5 * self._eta, self._eta)
+        self._images = self._chosen(self._halved, self.best.images, self._images)
+        self._gradient = self._chosen(self._halved, self._best_gradient, self._gradient)
+        self._objective = self._library.where(self._halved, self.best.objective, self._objective)
+        self._steps, self._rises = 0, one_each(self._images, 0)
+        self._best_before = self.best.objective
 
-
-def _chosen(places: npt.NDArray[np.bool_], there: Images, elsewhere: Images) -> Images:
-    return np.where(places.reshape(-1, 1, 1, 1), there, elsewhere)
+    def _chosen(self, places: Marks, there: Images, elsewhere: Images) -> Images:
+        images: Images = self._library.where(column(places), there, elsewhere)
+        return images

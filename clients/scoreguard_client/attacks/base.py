@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
@@ -23,10 +24,11 @@ from scoreguard_client.attacks.errors import (
     ChainMismatchError,
     CompanionMissingError,
 )
-from scoreguard_client.attacks.regions.base import Levels, Region
+from scoreguard_client.attacks.regions.base import Levels, MovableRegion, Region
 from scoreguard_client.attacks.session import Counts, Limits, Session
 from scoreguard_client.attacks.text_values import escaped
-from scoreguard_client.oracles.base import Images, OracleFacts, ScoreOracle, Scores
+from scoreguard_client.oracles.arrays import Put, equal, on_host, unchanged
+from scoreguard_client.oracles.base import DeviceOracle, Images, OracleFacts, ScoreOracle, Scores
 
 BENCHMARK_EPS: Final = 10 / 255
 """Radius of the sign attacks in the public benchmark (arXiv 2310.06958)."""
@@ -119,6 +121,9 @@ class Attack(ABC):
     """The chains that it works through, in a few words."""
     asks_for: ClassVar[str] = ""
     """What must be given before it can run, with its parameter; empty = it runs with its defaults."""
+    on_device: ClassVar[bool] = False
+    """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's.
+    Each class says so for itself, since a subclass may add code that needs NumPy."""
     same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
     """Parameters that distinguish two attacks of this kind only for programs; a report does not name them."""
     flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
@@ -155,6 +160,12 @@ class Attack(ABC):
         """Whether it works through a chain whose parameters are all filled in; empty = the metric alone."""
         del chain
         return True
+
+    @classmethod
+    @final
+    def takes_device_arrays(cls) -> bool:
+        """Whether this class itself states `on_device`."""
+        return bool(vars(cls).get("on_device", False))
 
     @property
     def companions(self) -> tuple[str, ...]:
@@ -224,15 +235,26 @@ class Attack(ABC):
         if not self.fits(oracle.facts.chain):
             raise ChainMismatchError(self.name, self.wants, format_chain(oracle.facts.chain))
         sign = oracle.facts.sign * (1.0 if self.direction is Direction.UP else -1.0)
+        region = self.region(clean, companions)
+        there, put, settings = self._placed(region, oracle)
         session = Session(
             name=self.name,
-            region=self.region(clean, companions),
+            region=there,
             oracle=oracle,
             limits=self._limits(oracle.facts),
             seeds=seeds,
             sign=sign,
+            put=put,
         )
-        return _result(session, self._judged(session, self._searched(session)), sign)
+        with settings:
+            found = self._judged(session, self._searched(session))
+        return _result(session, region, found, sign)
+
+    def _placed(self, region: Region, oracle: ScoreOracle) -> tuple[Region, Put, AbstractContextManager[None]]:
+        """Return the region where `run` computes, how arrays get there, and the settings to compute with."""
+        if self.takes_device_arrays() and isinstance(oracle, DeviceOracle) and isinstance(region, MovableRegion):
+            return region.on(oracle.to_device), oracle.to_device, oracle.settings()
+        return region, unchanged, nullcontext()
 
     def _limits(self, facts: OracleFacts) -> Limits:
         """Return the queries of the search plus those of the base, about the result and the clean images."""
@@ -250,7 +272,7 @@ class Attack(ABC):
 
     def _judged(self, session: Session, found: SearchResult) -> SearchResult:
         attacked, objective = session.region.clip(found.images), found.objective
-        if not np.array_equal(attacked, found.images):
+        if not equal(attacked, found.images):
             objective = None
         if not self.keeps_clean:
             objective = session.objective(attacked) if objective is None else objective
@@ -269,14 +291,15 @@ class Attack(ABC):
             raise AttackSpecError(self.name, problem)
 
 
-def _result(session: Session, found: SearchResult, sign: float) -> AttackResult:
-    scores = sign * np.asarray(found.objective)
+def _result(session: Session, region: Region, found: SearchResult, sign: float) -> AttackResult:
+    trace, attacked = session.finish(), on_host(found.images)
+    scores = sign * on_host(found.objective)
     return AttackResult(
-        attacked=found.images,
-        attacked_8bit=session.region.quantise(found.images),
+        attacked=attacked,
+        attacked_8bit=region.quantise(attacked),
         scores=scores,
         queries=session.calls,
-        trace=np.stack(session.trace),
+        trace=trace,
         flags=_flags(found, scores, session.oracle.facts),
     )
 

@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, functions, one_each
 from scoreguard_client.oracles.base import Images, Scores
 
 Marks = npt.NDArray[np.bool_]
@@ -17,15 +18,17 @@ class Best:
     """The best of the images passed to `update`."""
 
     def __init__(self, clean: Images) -> None:
-        self.images = clean.copy()
+        self.images = clean
         """The best images, (N, 3, H, W); the clean ones before any update."""
-        self.objective: Scores = np.full(len(clean), -np.inf)
+        self.objective: Scores = one_each(clean, -np.inf)
         """Their objective, (N,); minus infinity before any update."""
 
     def update(self, images: Images, objective: Scores, where: Marks | bool = True) -> Marks:
         """Keep the better images among those of `where`, and return which are better, (N,)."""
-        better = np.asarray(objective > self.objective) & where
-        self.images[better], self.objective[better] = images[better], objective[better]
+        chosen = functions(self.objective).where
+        better: Marks = (objective > self.objective) & where
+        self.images = chosen(column(better), images, self.images)
+        self.objective = chosen(better, objective, self.objective)
         return better
 
     @property

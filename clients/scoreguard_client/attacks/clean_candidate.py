@@ -13,9 +13,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, functions
 from scoreguard_client.oracles.base import Images, OracleFacts, Scores
 
 JUDGING_CALLS: Final = 8
@@ -52,10 +51,11 @@ def better_of(session: Session, attacked: Images, objective: Scores | None, *, r
     rounds = min(rounds, session.left // 2)  # Calls that were sent again may have used some up.
     if rounds:
         answers = [(session.objective(attacked), session.objective(session.clean)) for _ in range(rounds)]
-        found, clean = np.mean(answers, axis=0)
+        library = functions(attacked)
+        found, clean = (library.mean(library.stack(one), axis=0) for one in zip(*answers, strict=True))
     else:
         found = session.objective(attacked) if objective is None else objective
         clean = session.objective(session.clean) if session.clean_objective is None else session.clean_objective
     worse = found < clean
-    images = np.where(worse.reshape(-1, 1, 1, 1), session.clean, attacked)
-    return images, np.where(worse, clean, found)
+    chosen = functions(attacked).where
+    return chosen(column(worse), session.clean, attacked), chosen(worse, clean, found)

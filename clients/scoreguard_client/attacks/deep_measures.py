@@ -20,6 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client._extras import require_piq, require_torch
 from scoreguard_client.attacks.errors import AttackError, AttackInputError
 from scoreguard_client.attacks.full_reference import Distance
@@ -99,8 +100,8 @@ def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
 
 
 @lru_cache(maxsize=1)
-def lpips(weights: str, digest: str) -> Distance:
-    """Return LPIPS, version 0.1, with the files of `weights`; loaded once.
+def lpips(weights: str, digest: str, device: str = CPU) -> Distance:
+    """Return LPIPS, version 0.1, with the files of `weights`, on a device; loaded once.
 
     Raises:
         WeightsFileError: a file is missing, broken, or does not match the digest (empty = any).
@@ -110,6 +111,7 @@ def lpips(weights: str, digest: str) -> Distance:
     loss = piq.ContentLoss(
         features, layers=_LAYERS, weights=list(head.values()), normalize_features=True, reduction="none"
     )
+    loss = _on(device, loss)
 
     def distance(attacked: Any, clean: Any) -> Any:
         if min(attacked.shape[2:]) < _LPIPS_SIDE:
@@ -120,8 +122,8 @@ def lpips(weights: str, digest: str) -> Distance:
 
 
 @lru_cache(maxsize=1)
-def dists(weights: str, digest: str) -> Distance:
-    """Return DISTS with the files of `weights`; loaded once.
+def dists(weights: str, digest: str, device: str = CPU) -> Distance:
+    """Return DISTS with the files of `weights`, on a device; loaded once.
 
     Raises:
         WeightsFileError: a file is missing, broken, or does not match the digest (empty = any).
@@ -144,8 +146,17 @@ def dists(weights: str, digest: str) -> Distance:
                 allow_layers_weights_mismatch=True,
             )
 
-    distance: Distance = Local()
+    distance: Distance = _on(device, Local())
     return distance
+
+
+def _on(device: str, loss: Any) -> Any:
+    """Move a measure with its constants, which piq would copy to the device at every call."""
+    if device == CPU:
+        return loss
+    loss.mean, loss.std = loss.mean.to(device), loss.std.to(device)
+    loss.weights = [weight.to(device) for weight in loss.weights]
+    return loss.to(device)
 
 
 def _load(weights: str, head: HeadFile, digest: str) -> tuple[Any, dict[str, Any]]:

@@ -25,12 +25,11 @@ from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, float32, functions, one_each
 from scoreguard_client.oracles.base import Gradients, Images, Scores
 
 Mover = Callable[[Images, Gradients], Images]
 """Maps images and the estimated gradient to the next images, not yet cut to the budget; it may keep state."""
-
-_IMAGE = (-1, 1, 1, 1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,22 +73,26 @@ class EstimatedSteps(ScoreAttack, LInfAttack):
 
     def estimate(self, session: Session, best: BestSeen, images: Images, pairs: int) -> Gradients:
         """Estimate the gradient of the objective at images inside the budget; two queries per pair."""
-        total = np.zeros_like(images)
+        total = functions(images).zeros_like(images)
         for _ in range(pairs):
             offset = self._offset(session)
             rise = _rise(session, best, images, offset) / (2 * pairs * self.spread**2)
-            total += rise.astype(np.float32).reshape(_IMAGE) * offset
-        return total
+            total = total + column(float32(rise)) * offset
+        estimated: Gradients = total
+        return estimated
 
     def _offset(self, session: Session) -> Images:
         shape = session.clean.shape[1:]
-        return np.float32(self.spread) * np.stack([self.probe(rng, shape) for rng in session.rngs])
+        probes = np.stack([self.probe(rng, shape) for rng in session.rngs])
+        offset: Images = session.put(np.float32(self.spread) * probes)
+        return offset
 
 
 def _rise(session: Session, best: BestSeen, images: Images, offset: Images) -> Scores:
-    rise = np.zeros(len(images))
+    none: Scores = one_each(images, 0)
+    rise = none
     for sign in (1, -1):
         if session.left < 1:
-            return np.zeros(len(images))
-        rise += sign * best.ask(session.region.clip(images + np.float32(sign) * offset))  # pyright: ignore[reportArgumentType]
+            return none
+        rise = rise + sign * best.ask(session.region.clip(images + sign * offset))
     return rise

@@ -11,11 +11,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import functions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +26,7 @@ class FGSM(LInfAttack):
     paper = "Goodfellow et al., arXiv 1412.6572"
     year = 2015
     needs = Needs.GRADIENT
+    on_device = True
 
     @property
     def keeps_clean(self) -> bool:
@@ -40,5 +40,6 @@ class FGSM(LInfAttack):
 
     def run(self, session: Session) -> SearchResult:
         """Step once."""
-        step = np.float32(self.eps) * np.sign(session.gradient(session.clean))
+        gradient = session.gradient(session.clean)
+        step = self.eps * functions(gradient).sign(gradient)
         return SearchResult(images=session.region.clip(session.clean + step))

@@ -19,6 +19,7 @@ class IFGSM(SignedSteps):
     title = "I-FGSM"
     paper = "Kurakin et al., arXiv 1607.02533"
     year = 2017
+    on_device = True
 
     def accumulate(self, direction: Gradients, gradient: Gradients) -> Gradients:
         """Use the gradient alone."""

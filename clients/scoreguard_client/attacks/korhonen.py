@@ -28,7 +28,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, parts, separate, together
 from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.session import Session
@@ -127,7 +127,7 @@ def _spread(activity: Plane) -> Plane:
 
 
 def _adam_step(optimizer: Any, steps: list[Any], slope: Images) -> Images:
-    for step, own in zip(steps, slope, strict=True):
+    for step, own in zip(steps, parts(slope), strict=True):
         step.zero_()
         step.grad = as_tensor(own)
     optimizer.step()

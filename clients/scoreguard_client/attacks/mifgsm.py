@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from scoreguard_client.attacks.base import Mode
 from scoreguard_client.attacks.directions import unit_l1
 from scoreguard_client.attacks.signed_steps import SignedSteps
@@ -25,6 +23,7 @@ class MIFGSM(SignedSteps):
     title = "MI-FGSM"
     paper = "Dong et al., arXiv 1710.06081"
     year = 2018
+    on_device = True
 
     nu: float = 1.0
     """Share of the last direction that is kept; 1.0 in the paper and in the benchmark."""
@@ -37,4 +36,4 @@ class MIFGSM(SignedSteps):
         """Add the gradient, of L1 norm 1 in paper mode, to the decayed direction."""
         if self.mode is Mode.PAPER:
             gradient = unit_l1(gradient)
-        return np.float32(self.nu) * direction + gradient
+        return self.nu * direction + gradient

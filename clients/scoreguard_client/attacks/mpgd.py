@@ -15,14 +15,13 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from scoreguard.chain.rounding import Rounding
 from scoreguard_client.attacks.base import SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.directions import unit_l1
 from scoreguard_client.attacks.random_starts import RandomStarts, random_start
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import float32, functions
 
 _WIDTHS: Final = 2.0
 
@@ -35,6 +34,7 @@ class MPGD(RandomStarts):
     title = "M-PGD"
     paper = "ours; after Dong et al., arXiv 1710.06081, and Shin and Song (2017)"
     year = 2026
+    on_device = True
 
     alpha: float = 0.0
     """Length of the first step, in units of [0, 1]; 0 = 2 * eps, the width of the ball."""
@@ -60,12 +60,13 @@ class MPGD(RandomStarts):
     def climb(self, session: Session) -> Best:
         """Take sign steps along the momentum."""
         images = random_start(session, self.eps) if session.asked else session.clean
-        best, direction = Best(session.clean), np.zeros_like(session.clean)
+        library = functions(images)
+        best, direction = Best(session.clean), library.zeros_like(session.clean)
         for step in range(self.iterations):
             objective, gradient = session.value_and_gradient(images)
             best.update(images, objective)
-            direction = np.float32(self.nu) * direction + unit_l1(gradient)
-            images = session.region.clip(images + (self._length(step) * np.sign(direction)).astype(np.float32))
+            direction = self.nu * direction + unit_l1(gradient)
+            images = session.region.clip(images + float32(self._length(step) * library.sign(direction)))
         best.update(images, session.objective(images))
         return best
 

@@ -23,6 +23,7 @@ from scoreguard_client.attacks.base import Mode
 from scoreguard_client.attacks.estimated_steps import EstimatedSteps, Mover
 from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
 from scoreguard_client.attacks.per_image import totals
+from scoreguard_client.oracles.arrays import float32, float64, functions
 from scoreguard_client.oracles.base import Gradients, Images
 
 _TILE: Final = 32
@@ -36,6 +37,7 @@ class NES(EstimatedSteps):
     title = "NES"
     paper = "Ilyas et al., arXiv 1804.08598"
     year = 2018
+    on_device = True
 
     pairs: int = 0
     """Pairs of opposite probes for each step; 0 = the mode's own: 25 in the paper, 20 in the benchmark."""
@@ -69,16 +71,19 @@ class NES(EstimatedSteps):
 
     def mover(self, clean: Images) -> Mover:
         """Create the mode's step function."""
-        return self._normalised if self.mode is Mode.BENCHMARK else self._signed(np.zeros_like(clean))
+        return self._normalised if self.mode is Mode.BENCHMARK else self._signed(functions(clean).zeros_like(clean))
 
     def _signed(self, direction: Gradients) -> Mover:
         def move(images: Images, gradient: Gradients) -> Images:
-            direction[:] = np.float32(self.momentum) * direction + np.float32(1 - self.momentum) * gradient
-            return images + np.asarray(self.step * np.sign(direction), dtype=np.float32)
+            nonlocal direction
+            direction = self.momentum * direction + (1 - self.momentum) * gradient  # pyright: ignore[reportAssignmentType]
+            moved: Images = images + float32(self.step * functions(direction).sign(direction))
+            return moved
 
         return move
 
     def _normalised(self, images: Images, gradient: Gradients) -> Images:
-        norm = np.sqrt(totals(gradient[:, :, :_TILE, :_TILE].astype(np.float64) ** 2))
+        norm = functions(gradient).sqrt(totals(float64(gradient[:, :, :_TILE, :_TILE]) ** 2))
         # A zero estimate has no direction: keep it zero instead of computing 0 / 0.
-        return images + (self.step * gradient / np.where(norm > 0, norm, 1.0)).astype(np.float32)
+        moved: Images = images + float32(self.step * gradient / (norm + (norm == 0)))
+        return moved

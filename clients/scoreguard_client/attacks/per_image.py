@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.oracles.arrays import functions, is_host
+
 Totals = npt.NDArray[np.float64]
 """One number for each image, ready to multiply with it: (N, 1, 1, 1)."""
 
@@ -20,7 +22,11 @@ _Number = TypeVar("_Number", bound=np.generic)
 
 
 def totals(values: npt.NDArray[Any]) -> Totals:
-    """Sum each image's values (N, 3, H, W) in float64."""
+    """Sum each image's values (N, 3, H, W) in float64; on a device, where no bit is promised, all at once."""
+    if not is_host(values):
+        library = functions(values)
+        device_sums: Totals = library.sum(values, axis=(1, 2, 3), dtype=library.float64, keepdims=True)
+        return device_sums
     sums = [np.ascontiguousarray(image).sum(dtype=np.float64) for image in values]
     return np.array(sums, dtype=np.float64).reshape(-1, 1, 1, 1)
 

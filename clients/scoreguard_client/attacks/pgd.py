@@ -11,11 +11,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-import numpy as np
-
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.random_starts import RandomStarts, random_start
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import float32, functions
 
 _REACH: Final = 2.5
 
@@ -28,6 +27,7 @@ class PGD(RandomStarts):
     title = "PGD"
     paper = "Madry et al., arXiv 1706.06083"
     year = 2018
+    on_device = True
 
     alpha: float = 0.0
     """Length of one step, in units of [0, 1]; 0 = 2.5 * eps / iterations."""
@@ -51,6 +51,6 @@ class PGD(RandomStarts):
         for _ in range(self.iterations):
             objective, gradient = session.value_and_gradient(images)
             best.update(images, objective)
-            images = session.region.clip(images + (self.step * np.sign(gradient)).astype(np.float32))
+            images = session.region.clip(images + float32(self.step * functions(gradient).sign(gradient)))
         best.update(images, session.objective(images))
         return best

@@ -17,6 +17,7 @@ from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.best import Best
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import float32
 from scoreguard_client.oracles.base import Images
 
 
@@ -57,4 +58,4 @@ class RandomStarts(LInfAttack):
 def random_start(session: Session, eps: float) -> Images:
     """Draw a point of each image's ball, uniform in every value before it is cut to [0, 1]."""
     noise = np.stack([rng.uniform(-eps, eps, session.clean.shape[1:]) for rng in session.rngs])
-    return session.region.clip((session.clean + noise).astype(np.float32))
+    return session.region.clip(float32(session.clean + session.put(noise)))

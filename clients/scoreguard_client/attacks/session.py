@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +12,7 @@ import numpy.typing as npt
 from scoreguard.chain.rounding import Rounding, any_rounds
 from scoreguard_client.attacks.errors import OracleAnswerError, OracleMismatchError, QueryBudgetError
 from scoreguard_client.attacks.regions.base import Region
+from scoreguard_client.oracles.arrays import Put, equal, float64, functions, is_host, on_host, unchanged
 from scoreguard_client.oracles.base import (
     CallCounter,
     DrawingOracle,
@@ -45,10 +47,22 @@ class Session:
     The objective is what the attack raises: the score, negated if a low score means high quality, and negated again if
     the attack lowers quality. A query about a batch costs each image one call, or one for each draw of a random
     defence, and one more each time the call is resent.
+
+    Behind an oracle with a device, an attack that works `on_device` sees images, answers and regions as arrays there.
+    Then nothing is copied to the host before `finish`, which also finds answers that are not finite: on the host each
+    query does.
     """
 
     def __init__(
-        self, *, name: str, region: Region, oracle: ScoreOracle, limits: Limits, seeds: Sequence[int], sign: float
+        self,
+        *,
+        name: str,
+        region: Region,
+        oracle: ScoreOracle,
+        limits: Limits,
+        seeds: Sequence[int],
+        sign: float,
+        put: Put = unchanged,
     ) -> None:
         self.region = region
         self.oracle = oracle
@@ -57,14 +71,17 @@ class Session:
         """One for each image."""
         self.rngs = tuple(np.random.default_rng(seed) for seed in seeds)
         """One generator for each image, so that an image's attack does not depend on its batch."""
+        self.put = put
+        """Copies a NumPy array, such as random numbers, to where the images are."""
         self.calls: Counts = np.zeros(len(region.clean), dtype=np.int64)
         """Calls so far for each image, (N,)."""
         self.trace: list[Scores] = []
         """The scores in query order, each (N,), in the metric's own units."""
         self.asked = 0
         """Queries so far."""
-        self.clean_objective: Scores | None = None
-        """The objective of the clean images, (N,): the first answer to a query about exactly them, if any."""
+        self._clean_objective: Scores | None = None
+        self._perhaps_clean: tuple[Images, Scores] | None = None
+        self._sums: list[tuple[int, Any]] = []
         self._kept, self._absorbed = limits.kept, 0
         self._name, self._limits, self._sign = name, limits, sign
 
@@ -88,6 +105,19 @@ class Session:
     def clean(self) -> Images:
         """The images that the attack starts from, (N, 3, H, W)."""
         return self.region.clean
+
+    @property
+    def clean_objective(self) -> Scores | None:
+        """The objective of the clean images, (N,): the first answer to a query about exactly them, if any.
+
+        On a device that is a query about `clean` itself, or else the first query, which is compared only here: a
+        comparison waits for the device.
+        """
+        if self._clean_objective is None and self._perhaps_clean is not None:
+            (images, objective), self._perhaps_clean = self._perhaps_clean, None
+            if equal(images, self.clean):
+                self._clean_objective = objective
+        return self._clean_objective
 
     @property
     def span(self) -> float:
@@ -125,8 +155,13 @@ class Session:
         scores, gradients = self.oracle.gradient(images)
         self._count(len(images))
         kept = self._keep(scores)
-        _require_finite("gradient", gradients.reshape(len(gradients), -1).sum(axis=1, dtype=np.float64))
-        return self._remembered(images, self._sign * kept), np.float32(self._sign) * gradients
+        library = functions(gradients)
+        sums = library.sum(gradients.reshape(len(gradients), -1), axis=1, dtype=library.float64)
+        if is_host(sums):
+            _require_finite("gradient", sums)
+        else:
+            self._sums.append((len(self.trace), sums))
+        return self._remembered(images, self._sign * kept), self._sign * gradients
 
     def absorb(self, calls: Counts, trace: Scores) -> None:
         """Add the calls that another attack made on behalf of this one; its own budget limits its queries.
@@ -138,11 +173,31 @@ class Session:
         self.calls = self.calls + calls
         self.asked += len(trace)
         self._absorbed += len(trace)
-        self.trace.extend(trace)
+        self.trace.extend(self.put(trace))
+
+    def finish(self) -> Scores:
+        """Return the trace as one NumPy array, (queries, N).
+
+        Raises:
+            OracleAnswerError: an answer from a device was not finite.
+        """
+        if is_host(self.trace[0]):
+            return np.stack(self.trace)
+        stack = functions(self.trace[0]).stack
+        trace = on_host(stack(self.trace))
+        sums = on_host(stack([sums for _, sums in self._sums])) if self._sums else trace[:0]
+        queries = [(asked, "gradient", row) for (asked, _), row in zip(self._sums, sums, strict=True)]
+        queries += [(asked, "score", row) for asked, row in enumerate(trace, 1)]
+        for _, what, row in sorted(queries, key=lambda query: (query[0], query[1] == "gradient")):
+            _require_finite(what, row)
+        return trace
 
     def _remembered(self, images: Images, objective: Scores) -> Scores:
-        if self.clean_objective is None and np.array_equal(images, self.clean):
-            self.clean_objective = objective
+        if self._clean_objective is None:
+            if images is self.clean or (is_host(images) and equal(images, self.clean)):
+                self._clean_objective = objective
+            elif self.asked == 1 and not is_host(images):
+                self._perhaps_clean = images, objective
         return objective
 
     def _oracle_scores(self, images: Images) -> Scores:
@@ -161,8 +216,9 @@ class Session:
         self.calls = self.calls + calls
 
     def _keep(self, scores: Scores) -> Scores:
-        scores = np.asarray(scores, dtype=np.float64)
-        _require_finite("score", scores)
+        scores = np.asarray(scores, dtype=np.float64) if self.put is unchanged else float64(scores)
+        if is_host(scores):
+            _require_finite("score", scores)
         self.trace.append(scores)
         return scores
 

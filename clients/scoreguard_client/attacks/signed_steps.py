@@ -16,11 +16,10 @@ from __future__ import annotations
 from abc import abstractmethod
 from dataclasses import dataclass
 
-import numpy as np
-
 from scoreguard_client.attacks.base import Mode, Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import float32, functions
 from scoreguard_client.oracles.base import Gradients, Images
 
 
@@ -67,20 +66,21 @@ class SignedSteps(LInfAttack):
         return SearchResult(images=walk(session))
 
     def _walk_image(self, session: Session) -> Images:
-        images, direction = session.clean, np.zeros_like(session.clean)
+        images, direction = session.clean, functions(session.clean).zeros_like(session.clean)
         for _ in range(self.iterations):
             direction = self.accumulate(direction, session.gradient(self.asked_at(images, direction)))
             images = session.region.clip(images + self._step(direction))
         return images
 
     def _walk_perturbation(self, session: Session) -> Images:
-        perturbation, direction = np.zeros_like(session.clean), np.zeros_like(session.clean)
+        perturbation, direction = (functions(session.clean).zeros_like(session.clean) for _ in range(2))
         for _ in range(self.iterations):
-            seen = np.clip(session.clean + perturbation, 0, 1)
+            seen = functions(perturbation).clip(session.clean + perturbation, 0, 1)
             direction = self.accumulate(direction, session.gradient(self.asked_at(seen, direction)))
             moved = perturbation + self._step(direction)
-            perturbation = np.clip(moved, -self.eps, self.eps, dtype=np.float32)
+            perturbation = float32(functions(moved).clip(moved, -self.eps, self.eps))
         return session.region.clip(session.clean + perturbation)
 
     def _step(self, direction: Gradients) -> Images:
-        return np.asarray(self.alpha * np.sign(direction), dtype=np.float32)
+        step: Images = float32(self.alpha * functions(direction).sign(direction))
+        return step

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scoreguard_client._extras import require_torch
+from scoreguard_client.attacks.adam_steps import as_tensor, parts, separate, together
 from scoreguard_client.attacks.estimated_steps import EstimatedSteps, Mover
 from scoreguard_client.oracles.base import Gradients, Images
 
@@ -27,6 +28,7 @@ class SPSA(EstimatedSteps):
     title = "SPSA"
     paper = "Uesato et al., arXiv 1802.05666"
     year = 2018
+    on_device = True
 
     pairs: int = 64
     """Pairs of opposite probes for each step; 64 in the authors' code."""
@@ -51,15 +53,14 @@ class SPSA(EstimatedSteps):
     def mover(self, clean: Images) -> Mover:
         """Create Adam on the images, with moments kept from step to step."""
         torch = require_torch("the attack spsa")
-        # A tensor for each image: see `per_image`.
-        leaves = [torch.from_numpy(leaf.copy()) for leaf in clean]
+        leaves = separate(clean)
         adam = torch.optim.Adam(leaves, lr=self.step, maximize=True)
 
         def move(images: Images, gradient: Gradients) -> Images:
-            for leaf, image, slope in zip(leaves, images, gradient, strict=True):
-                leaf.copy_(torch.from_numpy(image))
-                leaf.grad = torch.from_numpy(slope)
+            for leaf, image, slope in zip(leaves, parts(images), parts(gradient), strict=True):
+                leaf.copy_(as_tensor(image))
+                leaf.grad = as_tensor(slope)
             adam.step()
-            return np.stack([leaf.numpy() for leaf in leaves])
+            return together(leaves)
 
         return move

@@ -26,10 +26,9 @@ from typing import Any, Final
 import numpy as np
 
 from scoreguard_client._extras import require_torch
-from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, separate, together
+from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, parts, separate, together
 from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.base import Images
 
 _MARGIN: Final = 3e-7
 """Margin that keeps m finite at 0 and 1, as in the authors' code."""
@@ -43,6 +42,7 @@ class SSAH(AdamSteps):
     title = "SSAH"
     paper = "Luo et al., arXiv 2203.05151"
     year = 2022
+    on_device = True
     schedules = MappingProxyType(
         {Mode.PAPER: Schedule(lr=0.001, iterations=150), Mode.BENCHMARK: Schedule(lr=0.001, iterations=10)}
     )
@@ -56,25 +56,25 @@ class SSAH(AdamSteps):
 
     def run(self, session: Session) -> SearchResult:
         """Descend."""
-        clean = separate(session.clean[:, None])
+        clean = separate(session.clean)
         variables = [self._encoded(image).requires_grad_() for image in clean]
         optimizer, kept = self.adam(variables), [low_frequencies(image) for image in clean]
         for _ in range(self.iterations):
             self._step(session, variables, optimizer, kept)
-        return SearchResult(images=session.region.clip(_joined([self._decoded(variable) for variable in variables])))
+        return SearchResult(images=session.region.clip(together([self._decoded(variable) for variable in variables])))
 
     def _step(self, session: Session, variables: list[Any], optimizer: Any, kept: list[Any]) -> None:
         torch = require_torch("the attack ssah")
         decoded = [self._decoded(variable) for variable in variables]
-        slopes = loss_slope(session, session.gradient(session.region.clip(_joined(decoded))))
+        slopes = loss_slope(session, session.gradient(session.region.clip(together(decoded))))
         optimizer.zero_grad()
-        for one, slope, lows in zip(decoded, slopes[:, None], kept, strict=True):
+        for one, slope, lows in zip(decoded, parts(slopes), kept, strict=True):
             distance = torch.nn.functional.smooth_l1_loss(low_frequencies(one), lows, reduction="sum")
             torch.autograd.backward([one, self.lambda_lf * distance], [as_tensor(slope), None])
         optimizer.step()
         if self.mode is Mode.BENCHMARK:
             with torch.no_grad():
-                for variable, image in zip(variables, session.region.clip(_joined(variables))[:, None], strict=True):
+                for variable, image in zip(variables, parts(session.region.clip(together(variables))), strict=True):
                     variable.copy_(as_tensor(image))
 
     def _encoded(self, clean: Any) -> Any:
@@ -84,10 +84,6 @@ class SSAH(AdamSteps):
 
     def _decoded(self, variable: Any) -> Any:
         return variable if self.mode is Mode.BENCHMARK else (variable.tanh() + 1) / 2
-
-
-def _joined(images: list[Any]) -> Images:
-    return together(images)[:, 0]
 
 
 def low_frequencies(images: Any) -> Any:

@@ -27,12 +27,14 @@ from typing import ClassVar, Final, Self
 
 import numpy as np
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
 from scoreguard_client.attacks.base import Mode, SearchResult
 from scoreguard_client.attacks.deep_measures import HeadFile, weights_digest
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import device_of, float32, float64, functions
 from scoreguard_client.oracles.base import Gradients, Images
 
 _CORNER: Final = 5
@@ -59,26 +61,27 @@ class Zhang(AdamSteps):
         self.require(0 <= self.weight < np.inf, f"weight must be at least 0, not {self.weight:g}")
 
     @abstractmethod
-    def distance(self) -> Distance:
-        """The measure."""
+    def distance(self, device: str = CPU) -> Distance:
+        """The measure, for images on a device."""
 
     def run(self, session: Session) -> SearchResult:
         """Descend."""
-        distance = self.distance()
+        distance = self.distance(device_of(session.clean))
 
         def slope(images: Images) -> Gradients:
             score = loss_slope(session, session.gradient(images))
             measure = value_and_gradient(distance, images, session.clean)[1]
-            gradient = score + np.float32(self.weight) * measure
-            return self._shaped(gradient) if self.mode is Mode.PAPER else gradient  # pyright: ignore[reportArgumentType, reportReturnType]
+            gradient: Gradients = score + self.weight * measure  # pyright: ignore[reportAssignmentType]
+            return self._shaped(gradient) if self.mode is Mode.PAPER else gradient
 
         paper = self.mode is Mode.PAPER
         start = _noisy(session) if paper else session.clean
         return SearchResult(images=self.walk(session, start, slope, forget=paper))
 
     def _shaped(self, gradient: Gradients) -> Gradients:
-        norm = np.sqrt(totals(gradient.astype(np.float64) ** 2))
-        shaped: Gradients = (gradient / np.maximum(norm, _NORM_FLOOR)).astype(np.float32)
+        library = functions(gradient)
+        norm = library.sqrt(totals(float64(gradient) ** 2))
+        shaped: Gradients = float32(gradient / library.clip(norm, _NORM_FLOOR, None))
         if self.spares_corners:
             shaped[:, :, :_CORNER, :_CORNER] = 0
             shaped[:, :, -_CORNER:, -_CORNER:] = 0
@@ -111,4 +114,4 @@ class DeepZhang(Zhang):
 def _noisy(session: Session) -> Images:
     shape = session.clean.shape[1:]
     noise = np.stack([rng.integers(-1, 2, shape) for rng in session.rngs]) / 255
-    return session.region.clip((session.clean + noise).astype(np.float32))
+    return session.region.clip(float32(session.clean + session.put(noise)))

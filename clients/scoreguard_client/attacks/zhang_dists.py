@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.deep_measures import DISTS_HEAD, dists
 from scoreguard_client.attacks.full_reference import Distance
 from scoreguard_client.attacks.zhang import DeepZhang
@@ -20,8 +21,9 @@ class ZhangDISTS(DeepZhang):
 
     name = "zhang-dists"
     title = "Zhang (DISTS)"
+    on_device = True
     head = DISTS_HEAD
 
-    def distance(self) -> Distance:
+    def distance(self, device: str = CPU) -> Distance:
         """DISTS on VGG16."""
-        return dists(self.weights, self.digest)
+        return dists(self.weights, self.digest, device)

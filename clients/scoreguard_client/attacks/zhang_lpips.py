@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.deep_measures import LPIPS_HEAD, lpips
 from scoreguard_client.attacks.full_reference import Distance
 from scoreguard_client.attacks.zhang import DeepZhang
@@ -18,8 +19,9 @@ class ZhangLPIPS(DeepZhang):
 
     name = "zhang-lpips"
     title = "Zhang (LPIPS)"
+    on_device = True
     head = LPIPS_HEAD
 
-    def distance(self) -> Distance:
+    def distance(self, device: str = CPU) -> Distance:
         """LPIPS on VGG16."""
-        return lpips(self.weights, self.digest)
+        return lpips(self.weights, self.digest, device)

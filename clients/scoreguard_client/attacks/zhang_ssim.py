@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.full_reference import Distance, ssim_distance
 from scoreguard_client.attacks.zhang import Zhang
 
@@ -17,8 +18,10 @@ class ZhangSSIM(Zhang):
 
     name = "zhang-ssim"
     title = "Zhang (SSIM)"
+    on_device = True
     spares_corners = True
 
-    def distance(self) -> Distance:
+    def distance(self, device: str = CPU) -> Distance:
         """1 - SSIM."""
+        del device
         return ssim_distance

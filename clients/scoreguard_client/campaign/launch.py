@@ -25,12 +25,13 @@ from scoreguard_client.campaign.runner import (
 )
 from scoreguard_client.campaign.selection import ALL, MessageLimits, within, written_out_attacks, written_out_defences
 from scoreguard_client.campaign.store import Store
+from scoreguard_client.oracles.computing import DEFAULTS, Computing
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.companions import companion_source, companions_for, find_companion
 from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.errors import PlanError
-from scoreguard_client.target.gradients import Gradients, gradient_source, surrogate_for_attacks
+from scoreguard_client.target.gradients import Gradients, computation_for, gradient_source, surrogate_for_attacks
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images
 
 _NOT_EXACT: Final = ("straight_through", "bpda_identity")
@@ -70,6 +71,8 @@ class CampaignOptions:
     """Maximum number of images attacked at once."""
     checkpoint: bool = False
     """Whether to compute local gradients in the memory of one step of the chain."""
+    computing: Computing = DEFAULTS
+    """Device and settings of local gradients."""
     patience: float = PATIENCE_SECONDS
     """Seconds to wait for an unreachable server."""
     keep_all: bool = False
@@ -88,7 +91,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         PlanError: the options do not fit together, or do not fit the deployment.
         PlanMismatchError: the run directory belongs to another plan.
         ServerError: the server is unreachable, or refuses this caller; finished work is kept.
-        ContractError: a chain cannot be read, or the surrogate cannot be used.
+        ContractError: a chain cannot be read, or the surrogate or the device cannot be used.
     """
     catalogue = client.list_metrics()
     metric = catalogue.metric(options.metric)
@@ -102,6 +105,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         attacks, catalogue, metric=metric.name, gradients=options.gradients, surrogate=options.surrogate
     )
     companions = companions_for(attacks, options.surrogate, catalogue)
+    computation = computation_for(options.computing, surrogate)
     found = _images(options, catalogue, client)
     plan = Plan(
         metric=metric.name,
@@ -116,12 +120,14 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         draws=options.draws,
         crafting_draws=options.crafting_draws,
         batch=options.batch,
+        computation=str(computation),
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *found.left_out)
     shown = [image.name for image in found.images[:SHOWN_IMAGES]]
     draws = draws_by_chain(plan, metric)
     facts = _facts(metric, catalogue, surrogate) | {
+        "computation": computation.record(),
         "shown": shown,
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in chains},
         "expected": expected_records(plan, draws),
@@ -142,6 +148,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
                 seed=plan.seed,
                 draws=plan.crafting_draws,
                 checkpoint=options.checkpoint,
+                computation=computation,
             ),
             folder=options.images,
             draws=draws,

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Final
 
+from scoreguard.chain.devices import CPU
 from scoreguard.support.digests import sha256_of
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.base import Attack, Needs
@@ -54,10 +55,17 @@ class Plan:
     the spread of each image's gradient requires (see `oracles.draws`), and one for score-based attacks."""
     batch: int
     """Maximum number of images attacked at once."""
+    computation: str = CPU
+    """Device and settings of local gradients, see `oracles.computing`: their last bits depend on it."""
 
     def canonical_json(self) -> str:
-        """Serialise the plan; equal plans give equal text."""
+        """Serialise the plan; equal plans give equal text.
+
+        The computation is left out where it is the CPU's, as in plans of versions that knew no other.
+        """
         data = {_key(name): value for name, value in asdict(self).items()}
+        if self.computation == CPU:
+            del data["computation"]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -69,6 +77,7 @@ class Plan:
     def from_json(text: str) -> Plan:
         """Read what `canonical_json` wrote."""
         stored: dict[str, Any] = json.loads(text)
+        stored.setdefault("computation", CPU)
         data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
         data |= {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}

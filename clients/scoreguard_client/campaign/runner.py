@@ -115,6 +115,7 @@ class Runner:
         )
         for unit in self.plan.units():
             units.run(unit)
+            self.store.note_unrepeatable(self.crafter.unrepeatable)
         return self._summary()
 
     def _clean_scores(self, patience: Patience, progress: Progress) -> CleanTable:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import fields
 from pathlib import Path
@@ -102,6 +102,17 @@ class Store:
         """The facts stored for the report."""
         facts: dict[str, Any] = json.loads(self._meta("facts") or "{}")
         return facts
+
+    def note_unrepeatable(self, operations: Collection[str]) -> None:
+        """Add operations that ran without a deterministic kernel to the facts about the computation."""
+        facts = self.facts
+        computation = facts.setdefault("computation", {})
+        known = set(computation.get("unrepeatable", ()))
+        if known >= set(operations):
+            return
+        computation["unrepeatable"] = sorted(known.union(operations))
+        with self._explained(), self._connection as connection:
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [json.dumps(facts, sort_keys=True)])
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Write records in one transaction; existing ones that did not fail stay unchanged."""

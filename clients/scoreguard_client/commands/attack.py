@@ -19,6 +19,7 @@ from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.campaign.launch import CampaignOptions, launch
 from scoreguard_client.campaign.runner import Runner, Summary
+from scoreguard_client.commands._computing import announce, computing_options
 from scoreguard_client.commands._connection import METRIC_HELP, connection_options
 from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
@@ -42,6 +43,10 @@ def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> Non
     values = _load(path)
     if unknown := sorted(values.keys() - names.keys()):
         raise PlanError(f"{path}: unknown key {unknown[0]!r}; the keys are the long options, for example attacks")
+    opposites = {_key(flag) for option in ctx.command.params for flag in option.secondary_opts}
+    values = {
+        key: not value if key in opposites and isinstance(value, bool) else value for key, value in values.items()
+    }
     ctx.default_map = {names[key]: _as_text(value, attacks=key == "attacks") for key, value in values.items()}
 
 
@@ -49,7 +54,11 @@ def _keys(command: click.Command) -> Iterator[tuple[str, str]]:
     """Map every long option, as a plan writes it, to the name of the parameter that it sets."""
     for option in command.params:
         for flag in (*option.opts, *option.secondary_opts):
-            yield flag.lstrip("-").replace("-", "_"), option.name or ""
+            yield _key(flag), option.name or ""
+
+
+def _key(flag: str) -> str:
+    return flag.lstrip("-").replace("-", "_")
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -146,6 +155,7 @@ Example:
 )
 @click.option("--adaptive", is_flag=True, help="Also run adaptive attacks, through each chain.")
 @gradient_options
+@computing_options
 @click.option("--limit", type=click.IntRange(min=1), help="Use at most this many images, in name order.")
 @click.option(
     "--seed",
@@ -203,12 +213,13 @@ def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -
     """
     options = CampaignOptions(**rest)
     with ScoringClient(target, config) as client, meter() as shown:
-        summary = launch(options, client, lambda runner: _begin(shown, runner))
+        summary = launch(options, client, lambda runner: _begin(shown, runner, options))
     _say(summary, options.out, as_json)
     return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
 
-def _begin(shown: Meter, runner: Runner) -> Any:
+def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Any:
+    announce(options.computing, runner.crafter.computation.device)
     shown.begin(runner.steps)
     return shown.advance
 

@@ -14,6 +14,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.base import Direction, Mode
 from scoreguard_client.attacks.text_values import escaped
+from scoreguard_client.commands._computing import announce, computing_options
 from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
@@ -75,6 +76,7 @@ Example:
     "--chain", default=TrainingOptions.chain, show_default=True, help="Chain to train through; steps are joined by '+'."
 )
 @gradient_options
+@computing_options
 @click.option("--epochs", type=_COUNT, help="Passes over the images; default 5, for generative 1, for momentum 20.")
 @click.option("--batch", type=_COUNT, default=TrainingOptions.batch, show_default=True, help="Images per step.")
 @click.option(
@@ -126,7 +128,7 @@ def train_command(target: str, config: ConnectionConfig, as_json: bool, out: Pat
     """
     options = TrainingOptions(out=out, **_as_enums(rest))
     with ScoringClient(target, config) as client, meter() as shown:
-        result = train(options, client, lambda training: _begin(shown, training))
+        result = train(options, client, lambda training: _begin(shown, training, options))
     if as_json:
         click.echo(console.json_text({"file": str(out)} | result.facts()))
         return
@@ -164,7 +166,8 @@ def _as_enums(values: dict[str, Any]) -> dict[str, Any]:
     return values | kinds
 
 
-def _begin(shown: Meter, training: Training) -> Any:
+def _begin(shown: Meter, training: Training, options: TrainingOptions) -> Any:
+    announce(options.computing, training.teacher.computation.device)
     for entry in training.left_out:
         click.echo(f"left out: {entry.name}: {entry.error}", err=True)
     shown.begin(training.recipe.steps)

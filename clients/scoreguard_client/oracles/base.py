@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -86,6 +87,19 @@ class RoundingOracle(GradientOracle, Protocol):
 
     def with_rounding(self, rounding: Rounding) -> GradientOracle:
         """Return the same oracle, including its draws, with another derivative of rounding."""
+        ...
+
+
+@runtime_checkable
+class DeviceOracle(GradientOracle, Protocol):
+    """A gradient oracle with a device of its own, which answers arrays there with arrays there."""
+
+    def to_device(self, values: npt.NDArray[Any]) -> Any:
+        """Copy a NumPy array to the device; the array itself if the device works on NumPy arrays."""
+        ...
+
+    def settings(self) -> AbstractContextManager[None]:
+        """Compute within the block as the oracle does, so that an attack's own steps repeat as its gradients do."""
         ...
 
 

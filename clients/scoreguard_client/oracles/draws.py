@@ -17,6 +17,7 @@ from typing import Final
 
 import numpy as np
 
+from scoreguard_client.oracles.arrays import on_host
 from scoreguard_client.oracles.base import CallCounter, DrawingOracle, Gradients, Images
 
 AUTO: Final = 0
@@ -58,7 +59,7 @@ def draws_needed(
         return Needed(draws=(1,) * len(images), calls=(0,) * len(images))
     single, calls, drawn = oracle.with_draws(1), np.zeros(len(images), dtype=np.int64), []
     for _ in range(probes):
-        drawn.append(single.gradient(images)[1])
+        drawn.append(on_host(single.gradient(images)[1]))
         calls += single.last_calls if isinstance(single, CallCounter) else 1
     draws = [
         _needed(np.stack([gradients[index] for gradients in drawn]), tolerance, most) for index in range(len(images))

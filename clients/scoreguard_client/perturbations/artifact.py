@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -46,6 +46,8 @@ class UniversalPerturbation:
     """How it was trained; None if the file does not say."""
     sha256: str
     """Digest of the file, hexadecimal."""
+    computation: Mapping[str, Any] = field(default_factory=dict)
+    """Device, libraries and settings of its training; empty if that was on the CPU, or is not known."""
 
     @property
     def largest(self) -> float:
@@ -57,11 +59,20 @@ class UniversalPerturbation:
         low, high = float(self.values.min()), float(self.values.max())
         known = {} if self.recipe is None else self.recipe.as_dict() | {"steps": self.recipe.steps}
         size = {"height": self.values.shape[1], "width": self.values.shape[2]}
-        return {"sha256": self.sha256, **size, "low": low, "high": high, "recipe": known}
+        computation = {"computation": dict(self.computation)} if self.computation else {}
+        return {"sha256": self.sha256, **size, "low": low, "high": high, **computation, "recipe": known}
 
 
-def save_perturbation(path: Path, values: Perturbation, recipe: Recipe) -> UniversalPerturbation:
+def save_perturbation(
+    path: Path, values: Perturbation, recipe: Recipe, computation: Mapping[str, Any] | None = None
+) -> UniversalPerturbation:
     """Write a perturbation, whole or not at all.
+
+    Args:
+        path: the file.
+        values: the perturbation.
+        recipe: how it was trained.
+        computation: device, libraries and settings, if not those of every version: the CPU's.
 
     Raises:
         PerturbationError: the values are not finite, or the file cannot be written.
@@ -69,6 +80,8 @@ def save_perturbation(path: Path, values: Perturbation, recipe: Recipe) -> Unive
     """
     _check(values, path)
     facts = {"format": FORMAT, "recipe": recipe.as_dict(), "steps": recipe.steps}
+    if computation:
+        facts["computation"] = dict(computation)
     span = {"low": float(values.min()), "high": float(values.max())}
     text = json.dumps(facts | span, sort_keys=True)
     data: bytes = require_safetensors().numpy.save({_TENSOR: np.ascontiguousarray(values)}, {_METADATA: text})
@@ -76,7 +89,9 @@ def save_perturbation(path: Path, values: Perturbation, recipe: Recipe) -> Unive
         write_whole(path, data)
     except OSError as error:
         raise PerturbationError(f"cannot write {path}: {error.strerror or error}") from error
-    return UniversalPerturbation(values=values, recipe=recipe, sha256=sha256_of(data))
+    return UniversalPerturbation(
+        values=values, recipe=recipe, sha256=sha256_of(data), computation=dict(computation or {})
+    )
 
 
 def load_perturbation(path: Path, sha256: str = "") -> UniversalPerturbation:
@@ -99,9 +114,9 @@ def load_perturbation(path: Path, sha256: str = "") -> UniversalPerturbation:
     digest = sha256_of(data)
     if sha256 and digest != sha256:
         raise PerturbationError(f"{path} is not the perturbation that was asked for: sha256 {digest}, not {sha256}")
-    values, recipe = _read(data, path)
+    values, recipe, computation = _read(data, path)
     _check(values, path)
-    return UniversalPerturbation(values=values, recipe=recipe, sha256=digest)
+    return UniversalPerturbation(values=values, recipe=recipe, sha256=digest, computation=computation)
 
 
 def require_safetensors() -> Any:
@@ -140,19 +155,19 @@ def write_safetensors(path: Path, tensors: Mapping[str, npt.NDArray[Any]], facts
         require_safetensors().numpy.save_file(dict(tensors), unfinished, {_METADATA: text})
 
 
-def _read(data: bytes, path: Path) -> tuple[Perturbation, Recipe | None]:
+def _read(data: bytes, path: Path) -> tuple[Perturbation, Recipe | None, Mapping[str, Any]]:
     reader = {".npy": _read_npy, ".png": _read_png}.get(path.suffix.lower())
     try:
-        return _read_own(data) if reader is None else (reader(data), None)
+        return _read_own(data) if reader is None else (reader(data), None, {})
     except (OSError, ValueError, EOFError, SyntaxError, RecipeError) as error:
         raise PerturbationError(f"{path} holds no perturbation: {error}") from error
 
 
-def _read_own(data: bytes) -> tuple[Perturbation, Recipe]:
+def _read_own(data: bytes) -> tuple[Perturbation, Recipe, Mapping[str, Any]]:
     tensors, facts = read_safetensors(data)
     if facts.get("format") != FORMAT or _TENSOR not in tensors:
         raise ValueError(f"it is not of format {FORMAT}; train it again")
-    return tensors[_TENSOR], Recipe.from_dict(facts.get("recipe", {}))
+    return tensors[_TENSOR], Recipe.from_dict(facts.get("recipe", {})), facts.get("computation", {})
 
 
 def _read_npy(data: bytes) -> Perturbation:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any, Final
 
+from scoreguard.chain.devices import CPU
 from scoreguard_client.perturbations.errors import RecipeError
 
 LEAST_SIZE: Final = 8
@@ -89,6 +90,8 @@ class Recipe:
     """Channels of the generator's first layer; 64 in the benchmark. The other kinds have no network."""
     seed: int
     """Seed for all randomness."""
+    computation: str = CPU
+    """Device and settings of local gradients, see `oracles.computing`: the last bits depend on it."""
 
     def __post_init__(self) -> None:
         """Check the numbers.
@@ -124,8 +127,11 @@ class Recipe:
         return self.epochs * self.steps_per_epoch
 
     def as_dict(self) -> dict[str, Any]:
-        """Every field."""
-        return asdict(self)
+        """Every field; the computation is left out where it is the CPU's, as before other devices were supported."""
+        values = asdict(self)
+        if self.computation == CPU:
+            del values["computation"]
+        return values
 
     @staticmethod
     def from_dict(values: Mapping[str, Any]) -> Recipe:
@@ -134,10 +140,11 @@ class Recipe:
         Raises:
             RecipeError: fields are missing or unknown, or have values of another type.
         """
-        if strange := set(values) ^ {field.name for field in fields(Recipe)}:
+        known: dict[str, Any] = {"computation": CPU, **values}
+        if strange := set(known) ^ {field.name for field in fields(Recipe)}:
             raise RecipeError(f"its recipe has other fields than this version's: {', '.join(sorted(strange))}")
         try:
-            return Recipe(**values)
+            return Recipe(**known)
         except TypeError as error:
             raise RecipeError(f"its recipe has a value of another type: {error}") from error
 

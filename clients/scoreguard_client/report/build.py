@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ class Report:
     """Whether gradients came from a metric other than the attacked one."""
     server_version: str
     """Version of the server software."""
+    computation: Mapping[str, Any]
+    """Device and settings of local gradients; empty if the run was stored before they were recorded."""
     shown: tuple[str, ...]
     """Names of the images whose PNG files were kept."""
     options: TableOptions
@@ -67,6 +69,18 @@ class Report:
         return column.decimals(self.declared, (row.scores.get(column.key) for row in self.rows))
 
     @property
+    def device(self) -> str:
+        """Device and settings of local gradients in words; empty if no gradient is local."""
+        if not self.plan.gradients.startswith("local:"):
+            return ""
+        known = self.computation
+        software = [f"{title} {known[key]}" for key, title in (("cuda", "CUDA"), ("cudnn", "cuDNN")) if key in known]
+        without = ", ".join(known.get("unrepeatable", ()))
+        return ", ".join([self.plan.computation, *software]) + (
+            f"; without a repeatable kernel: {without}" * bool(without)
+        )
+
+    @property
     def folder(self) -> Path:
         """Folder of the report's files."""
         return self.run / "report"
@@ -77,6 +91,7 @@ class Report:
             "run": str(self.run),
             "plan_sha256": self.plan.digest,
             "metric": self.plan.metric,
+            "computation": dict(self.computation),
             "scaling": self.options.scaling.value,
             "r_mode": self.options.r_mode.value,
             "rows": [_finite(asdict(row)) for row in self.rows],
@@ -117,6 +132,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         declared=declared,
         transfer=facts["transfer"],
         server_version=facts["server_version"],
+        computation=facts.get("computation", {}),  # missing in runs of earlier versions
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),

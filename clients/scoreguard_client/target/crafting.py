@@ -15,6 +15,7 @@ from scoreguard_client._models import MetricDescription
 from scoreguard_client.attacks.base import AttackResult, Needs
 from scoreguard_client.attacks.session import Counts
 from scoreguard_client.oracles.base import DrawingOracle, Images, ScoreOracle
+from scoreguard_client.oracles.computing import ON_CPU, Computation
 from scoreguard_client.oracles.draws import AUTO, draws_needed
 from scoreguard_client.oracles.live import LiveGradientOracle, LiveScoreOracle
 from scoreguard_client.oracles.local import LocalOracle
@@ -51,6 +52,8 @@ class Crafter:
     """Draws per query of an attack through a random chain; `AUTO` = as many as each image's gradient needs."""
     checkpoint: bool = False
     """Whether to compute local gradients in the memory of one step of the chain."""
+    computation: Computation = ON_CPU
+    """The device and settings of local gradients."""
     _loaded: dict[tuple[str, str], LocalOracle] = field(default_factory=dict)
 
     def craft(self, unit: Unit, images: Images) -> CraftedBatch:
@@ -66,6 +69,11 @@ class Crafter:
         result = attack(images, oracle, seeds=self._seeds("attack", unit), companions=companions)
         result = replace(result, queries=result.queries + spent)
         return CraftedBatch(result=result, seconds=time.perf_counter() - started)
+
+    @property
+    def unrepeatable(self) -> tuple[str, ...]:
+        """Operations of local gradients that ran without a deterministic kernel so far, in alphabetical order."""
+        return tuple(sorted({name for oracle in self._loaded.values() for name in oracle.unrepeatable}))
 
     def _seeds(self, purpose: str, unit: Unit) -> list[int]:
         work = (purpose, str(unit.attack), unit.attacked_through)
@@ -98,6 +106,7 @@ class Crafter:
     def _local(self, archive: Archive, chain: str) -> LocalOracle:
         key = (archive.name, chain)
         if key not in self._loaded:
-            oracle = LocalOracle(archive, parse_chain(chain), draws=self._fixed_draws, checkpoint=self.checkpoint)
-            self._loaded[key] = oracle
+            self._loaded[key] = self.computation.oracle(
+                archive, parse_chain(chain), draws=self._fixed_draws, checkpoint=self.checkpoint
+            )
         return self._loaded[key]

@@ -11,6 +11,7 @@ from scoreguard.support.digests import sha256_of
 from scoreguard.v1.archive import SUFFIX, Archive
 from scoreguard_client._models import Catalogue
 from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.oracles.computing import DEFAULTS, ON_CPU, Computation, Computing
 from scoreguard_client.oracles.local import find_surrogate
 from scoreguard_client.target.errors import PlanError
 
@@ -72,6 +73,24 @@ def surrogate_for_attacks(
             "give --surrogate, or take an attack that needs scores only (square)"
         )
     return archive
+
+
+def computation_for(computing: Computing, surrogate: Archive | None) -> Computation:
+    """Return how local gradients are computed; without an archive for them only the defaults make sense.
+
+    Raises:
+        PlanError: options of local gradients were given and there are none.
+        DeviceError: the device cannot be used.
+        SurrogateError: half precision was chosen and not allowed for gradients.
+    """
+    if surrogate is not None:
+        return computing.found()
+    if computing != DEFAULTS:
+        raise PlanError(
+            "--device and the options beside it are for gradients from an archive on this machine (--surrogate); "
+            "the server chooses its own device: leave them out"
+        )
+    return ON_CPU
 
 
 def gradient_source(attacks: Sequence[Attack], surrogate: Archive | None) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy.typing as npt
 
+from scoreguard_client.oracles.arrays import is_host
+
 if TYPE_CHECKING:
     import torch
 
@@ -16,7 +18,7 @@ _PREFIX: Final = "adam"
 def adam_arrays(optimiser: torch.optim.Adam) -> dict[str, npt.NDArray[Any]]:
     """Return the moments and counts of every parameter."""
     return {
-        f"{_PREFIX}/{index}/{name}": value.numpy()
+        f"{_PREFIX}/{index}/{name}": value.cpu().numpy()
         for index, moments in optimiser.state_dict()["state"].items()
         for name, value in moments.items()
     }
@@ -32,6 +34,13 @@ def restore_adam(optimiser: torch.optim.Adam, arrays: Mapping[str, npt.NDArray[A
             state.setdefault(int(index), {})[moment] = tensor_of(array)
     groups = optimiser.state_dict()["param_groups"]
     optimiser.load_state_dict({"state": state, "param_groups": groups})
+
+
+def as_tensor(array: Any) -> torch.Tensor:
+    """Return a tensor with the values of an array, or the tensor itself; both share their memory."""
+    import torch
+
+    return torch.from_numpy(array) if is_host(array) else array
 
 
 def tensor_of(array: npt.NDArray[Any]) -> torch.Tensor:

@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.oracles.arrays import Put, float32, functions, on_host, unchanged
 from scoreguard_client.oracles.base import Gradients
 from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.perturbations.tiling import Perturbation
@@ -26,9 +26,9 @@ class CumulativeLearner(Learner):
 
     shows_beyond = True
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__(recipe)
-        self._values = self.start()
+    def __init__(self, recipe: Recipe, put: Put = unchanged) -> None:
+        super().__init__(recipe, put)
+        self._values: Perturbation = put(self.start())
 
     def perturbation(self, step: int) -> Perturbation:
         """The sum so far."""
@@ -37,18 +37,19 @@ class CumulativeLearner(Learner):
 
     def learn(self, gradients: Gradients) -> None:
         """Add the mean of the steps of the images."""
-        steps = gradients if self.recipe.as_benchmark else np.sign(gradients)
-        moved = self._values + self.recipe.rate * steps.mean(axis=0, dtype=np.float64)
-        self._values = np.clip(moved, -self.limit, self.limit).astype(np.float32)
+        library = functions(gradients)
+        steps = gradients if self.recipe.as_benchmark else library.sign(gradients)
+        moved = self._values + self.recipe.rate * (library.sum(steps, axis=0, dtype=library.float64) / len(steps))
+        self._values = float32(library.clip(moved, -self.limit, self.limit))
 
     def final(self) -> Perturbation:
         """The sum."""
-        return self._values
+        return on_host(self._values)
 
     def state(self) -> State:
         """The sum."""
-        return {"values": self._values}
+        return {"values": on_host(self._values)}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Restore the sum."""
-        self._values = state["values"].reshape(self._values.shape)
+        self._values = self.put(state["values"].reshape(self._values.shape))

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.devices import CPU, CUDA
 from scoreguard_client._extras import require_torch
+from scoreguard_client.oracles.arrays import Put, unchanged
 from scoreguard_client.oracles.base import Gradients
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.perturbations.tiling import Perturbation
-from scoreguard_client.universal.adam import adam_arrays, restore_adam, tensor_of
+from scoreguard_client.universal.adam import adam_arrays, as_tensor, restore_adam, tensor_of
 from scoreguard_client.universal.learner import Learner, State
 
 if TYPE_CHECKING:
@@ -36,28 +38,30 @@ _NETWORK: Final = "network/"
 class GenerativeLearner(Learner):
     """Adam on the generator."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, put: Put = unchanged) -> None:
         """Draw the noise and a fresh network.
 
         Raises:
             MissingExtraError: torch is not installed.
         """
-        super().__init__(recipe)
+        super().__init__(recipe, put)
         self._torch = require_torch("generative-uap")
         from scoreguard_client.universal.unet import UNet
 
-        with self._seeded("network"):
-            self._network = UNet(recipe.size, recipe.channels).train()
-        self._adam = self._torch.optim.Adam(self._network.parameters(), lr=recipe.rate)
         rng = np.random.default_rng(derive_seed(recipe.seed, "noise"))
-        self._noise = tensor_of(rng.random((1, 3, recipe.size, recipe.size), dtype=np.float32))
+        noise = rng.random((1, 3, recipe.size, recipe.size), dtype=np.float32)
+        self._noise = as_tensor(put(noise))
+        with self._seeded("network"):  # Drawn on the host, so that every device starts from the same weights.
+            self._network = UNet(recipe.size, recipe.channels).train().to(self._noise.device)
+        self._adam = self._torch.optim.Adam(self._network.parameters(), lr=recipe.rate)
         self._drawn: torch.Tensor | None = None
 
     def perturbation(self, step: int) -> Perturbation:
         """Return the network's current output, with the dropout of this step."""
         with self._seeded("dropout", step):
             self._drawn = self._draw()
-        values: Perturbation = self._drawn.detach().numpy().copy()
+        drawn: Any = self._drawn.detach()
+        values: Perturbation = drawn.numpy().copy() if drawn.device.type == CPU else drawn
         return values
 
     def learn(self, gradients: Gradients) -> None:
@@ -65,7 +69,7 @@ class GenerativeLearner(Learner):
         if self._drawn is None:
             raise RuntimeError("learn comes after perturbation")
         self._adam.zero_grad()
-        self._drawn.backward(-self._torch.from_numpy(gradients).mean(dim=0))  # type: ignore[no-untyped-call]
+        self._drawn.backward(-as_tensor(gradients).mean(dim=0))  # type: ignore[no-untyped-call]
         self._adam.step()
         if self.recipe.as_benchmark:
             self._noise.clamp_(-self.limit, self.limit)
@@ -74,20 +78,20 @@ class GenerativeLearner(Learner):
         """The network's output."""
         self._network.train(self.recipe.as_benchmark)
         with self._torch.no_grad(), self._seeded("export"):
-            values: Perturbation = self._draw().numpy()
+            values: Perturbation = self._draw().cpu().numpy()
         self._network.train()
         return values
 
     def state(self) -> State:
         """Noise, weights and moments."""
-        weights = {_NETWORK + name: value.numpy() for name, value in self._network.state_dict().items()}
-        return weights | {"noise": self._noise.numpy()} | adam_arrays(self._adam)
+        weights = {_NETWORK + name: value.cpu().numpy() for name, value in self._network.state_dict().items()}
+        return weights | {"noise": self._noise.cpu().numpy()} | adam_arrays(self._adam)
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Restore noise, weights and moments."""
         weights = {name: tensor_of(array) for name, array in state.items() if name.startswith(_NETWORK)}
         self._network.load_state_dict({name.removeprefix(_NETWORK): value for name, value in weights.items()})
-        self._noise = tensor_of(state["noise"])
+        self._noise = as_tensor(self.put(state["noise"].copy()))
         restore_adam(self._adam, state)
 
     def _draw(self) -> torch.Tensor:
@@ -97,6 +101,7 @@ class GenerativeLearner(Learner):
     @contextmanager
     def _seeded(self, *purpose: object) -> Iterator[None]:
         """Seed draws from the recipe's seed and their purpose, without changing the caller's random state."""
-        with self._torch.random.fork_rng(devices=[]):
+        device = self._noise.device
+        with self._torch.random.fork_rng(devices=[device] if device.type == CUDA else []):
             self._torch.manual_seed(derive_seed(self.recipe.seed, *purpose))
             yield

@@ -9,13 +9,15 @@ from pathlib import Path
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.attacks.base import Direction, Mode
+from scoreguard_client.oracles.computing import DEFAULTS, Computing
 from scoreguard_client.perturbations.artifact import SUFFIX as FILE_SUFFIX
 from scoreguard_client.perturbations.artifact import UniversalPerturbation
 from scoreguard_client.perturbations.errors import RecipeError
-from scoreguard_client.perturbations.recipe import DEFAULTS, Kind, Recipe
+from scoreguard_client.perturbations.recipe import DEFAULTS as OF_KIND
+from scoreguard_client.perturbations.recipe import Kind, Recipe
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
-from scoreguard_client.target.gradients import Gradients, surrogate_for
+from scoreguard_client.target.gradients import Gradients, computation_for, surrogate_for
 from scoreguard_client.target.images import find_images
 from scoreguard_client.universal.crops import TrainingImages
 from scoreguard_client.universal.teacher import Teacher, live_teacher, local_teacher
@@ -58,6 +60,8 @@ class TrainingOptions:
     """Channels of the generator's first layer."""
     draws: int = 1
     """Draws per query through a random chain."""
+    computing: Computing = DEFAULTS
+    """Device and settings of local gradients."""
     limit: int | None = None
     """Use at most this many images, in name order; None = all."""
     seed: int = 0
@@ -100,7 +104,7 @@ def train(
 
 
 def _recipe(options: TrainingOptions, teacher: Teacher, images: TrainingImages) -> Recipe:
-    defaults = DEFAULTS[options.kind]
+    defaults = OF_KIND[options.kind]
     rate = defaults.benchmark_rate if options.mode is Mode.BENCHMARK else defaults.rate
     return Recipe(
         kind=options.kind.value,
@@ -119,14 +123,16 @@ def _recipe(options: TrainingOptions, teacher: Teacher, images: TrainingImages) 
         rate=options.rate or rate,
         channels=options.channels,
         seed=options.seed,
+        computation=str(teacher.computation),
     )
 
 
 def _teacher(options: TrainingOptions, client: ScoringClient) -> Teacher:
     archive = surrogate_for(options.metric, options.gradients, options.surrogate)
+    computation = computation_for(options.computing, archive)
     if archive is None:
         return _live(options, client)
-    return local_teacher(archive, options.chain, draws=options.draws)
+    return local_teacher(archive, options.chain, draws=options.draws, computation=computation)
 
 
 def _live(options: TrainingOptions, client: ScoringClient) -> Teacher:

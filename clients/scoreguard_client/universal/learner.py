@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.oracles.arrays import Put, unchanged
 from scoreguard_client.oracles.base import Gradients
 from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.perturbations.tiling import Perturbation
@@ -24,7 +25,7 @@ BENCHMARK_START: Final = 1e-4
 
 
 class Learner(ABC):
-    """A training in progress."""
+    """A training in progress. Gradients, and all that it keeps from step to step, are arrays of one device."""
 
     shows_beyond: ClassVar[bool] = False
     """Whether the benchmark's code passes images that are not cut to [0, 1] to the metric."""
@@ -32,9 +33,11 @@ class Learner(ABC):
     augments: ClassVar[bool] = False
     """Whether each step sees random windows and flips of its images instead of their centres."""
 
-    def __init__(self, recipe: Recipe) -> None:
+    def __init__(self, recipe: Recipe, put: Put = unchanged) -> None:
         self.recipe = recipe
         """The recipe of the perturbation."""
+        self.put = put
+        """Copies an array to where gradients are computed; the perturbation is learned there too."""
         self.limit = _not_above(recipe.bound)
         """The bound, rounded down to float32."""
 
@@ -45,7 +48,7 @@ class Learner(ABC):
 
     @abstractmethod
     def perturbation(self, step: int) -> Perturbation:
-        """Return the perturbation that a step adds to its images, (3, size, size)."""
+        """Return the perturbation that a step adds to its images, (3, size, size), where gradients are computed."""
 
     @abstractmethod
     def learn(self, gradients: Gradients) -> None:
@@ -53,11 +56,11 @@ class Learner(ABC):
 
     @abstractmethod
     def final(self) -> Perturbation:
-        """Return the result of the training."""
+        """Return the result of the training, on the host."""
 
     @abstractmethod
     def state(self) -> State:
-        """Return everything that `restore` needs."""
+        """Return everything that `restore` needs, on the host."""
 
     @abstractmethod
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -19,6 +19,8 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.attacks.per_image import totals
+from scoreguard_client.oracles.arrays import Put, float32, float64, functions, on_host, unchanged
 from scoreguard_client.oracles.base import Gradients
 from scoreguard_client.perturbations.recipe import Recipe
 from scoreguard_client.perturbations.tiling import Perturbation
@@ -33,10 +35,12 @@ class MomentumLearner(Learner):
 
     augments = True
 
-    def __init__(self, recipe: Recipe) -> None:
-        super().__init__(recipe)
-        self._values, self._done = self.start(), 0
-        self._direction = np.zeros(self._values.shape, dtype=np.float64)
+    def __init__(self, recipe: Recipe, put: Put = unchanged) -> None:
+        super().__init__(recipe, put)
+        start = self.start()
+        self._values: Perturbation = put(start)
+        self._direction: npt.NDArray[np.float64] = put(np.zeros(start.shape, dtype=np.float64))
+        self._done = 0
 
     def perturbation(self, step: int) -> Perturbation:
         """The values so far."""
@@ -45,25 +49,27 @@ class MomentumLearner(Learner):
 
     def learn(self, gradients: Gradients) -> None:
         """Take one step along the accumulated direction."""
-        norms = [float(np.abs(gradient).sum(dtype=np.float64)) for gradient in gradients]
+        library = functions(gradients)
+        norms = totals(library.abs(gradients))
         # A zero gradient has no direction: keep it zero instead of computing 0 / 0.
-        parts = [gradient / (norm or 1.0) for gradient, norm in zip(gradients.astype(np.float64), norms, strict=True)]
-        self._direction = _KEPT * self._direction + np.mean(parts, axis=0)
+        parts = float64(gradients) / (norms + (norms == 0))
+        self._direction = _KEPT * self._direction + library.mean(parts, axis=0)
         step = self.recipe.rate * (1 - self._done / self.recipe.steps)
-        moved = self._values + step * np.sign(self._direction)
-        self._values = np.clip(moved, -self.limit, self.limit).astype(np.float32)
+        moved = self._values + step * library.sign(self._direction)
+        self._values = float32(library.clip(moved, -self.limit, self.limit))
         self._done += 1
 
     def final(self) -> Perturbation:
         """The values."""
-        return self._values
+        return on_host(self._values)
 
     def state(self) -> State:
         """Values, direction, and number of steps done."""
-        return {"values": self._values, "direction": self._direction, "done": np.array([self._done])}
+        arrays = {"values": on_host(self._values), "direction": on_host(self._direction)}
+        return arrays | {"done": np.array([self._done])}
 
     def restore(self, state: Mapping[str, npt.NDArray[Any]]) -> None:
         """Restore values, direction and number of steps."""
-        self._values = state["values"].reshape(self._values.shape)
-        self._direction = state["direction"].reshape(self._direction.shape)
+        self._values = self.put(state["values"].reshape(self._values.shape))
+        self._direction = self.put(state["direction"].reshape(self._direction.shape))
         self._done = int(state["done"][0])

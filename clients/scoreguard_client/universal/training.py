@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.devices import CPU
 from scoreguard.support.whole_files import unfinished_path
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.errors import OracleAnswerError
-from scoreguard_client.oracles.base import Gradients, Images
+from scoreguard_client.oracles.arrays import functions, is_host, on_host
+from scoreguard_client.oracles.base import Gradients, Images, Scores
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.perturbations.artifact import (
     UniversalPerturbation,
@@ -47,6 +49,8 @@ LEARNERS: Final[Mapping[str, type[Learner]]] = {
 """Kind -> training."""
 CHECKPOINT_EVERY: Final = 25
 """Steps between checkpoints; the weights and moments of the generator at 256 x 256 take about 650 MB."""
+LOOK_EVERY: Final = 10
+"""Steps on a device between two looks at its answers."""
 _PAPER_BATCHES: Final = 1
 _BENCHMARK_BATCHES: Final = 2
 _WINDOWS: Final = 3
@@ -86,28 +90,36 @@ class Training:
         if self.out.exists():
             progress(self.recipe.steps, "done before")
             return self._finished()
-        learner = LEARNERS[self.recipe.kind](self.recipe)
+        learner = LEARNERS[self.recipe.kind](self.recipe, self.teacher.put)
         if not learner.clips and not self.teacher.beyond:
             raise RecipeError("cumulative in benchmark mode asks about values beyond [0, 1]: give a --surrogate")
         first = self._restore(learner)
         progress(first, "")
+        answers = Answers()
         for step in range(first, self.recipe.steps):
-            progress(1, f"score {self._step(learner, step):.4g}")
-            if (step + 1) % self.checkpoint_every == 0:
+            with self.teacher.settings():
+                self._step(learner, step, answers)
+            keep = (step + 1) % self.checkpoint_every == 0
+            progress(1, answers.told(keep or step + 1 == self.recipe.steps))
+            if keep:
                 self._keep(learner, step + 1)
-        result = save_perturbation(self.out, learner.final(), self.recipe)
+        result = save_perturbation(self.out, learner.final(), self.recipe, self._computation())
         self._tidy()
         return result
 
-    def _step(self, learner: Learner, step: int) -> float:
+    def _step(self, learner: Learner, step: int, answers: Answers) -> None:
         recipe = self.recipe
-        clean = self._shown(learner, step)
+        clean = self.teacher.put(self._shown(learner, step))
         moved = clean + learner.perturbation(step)
-        shown = np.clip(moved, 0, 1) if learner.clips else moved
+        shown = functions(moved).clip(moved, 0, 1) if learner.clips else moved
         scores, gradients = self.teacher.ask(shown, derive_seed(recipe.seed, "oracle", step))
-        _require_finite(gradients)
+        answers.add(scores, gradients)
         learner.learn(self._objective(gradients, moved))
-        return float(np.mean(scores))
+
+    def _computation(self) -> dict[str, Any] | None:
+        """Return what the file says of the device; the CPU's files are those of versions that knew no other."""
+        computation = self.teacher.computation
+        return None if self.recipe.computation == CPU else computation.record(self.teacher.unrepeatable())
 
     def _shown(self, learner: Learner, step: int) -> Images:
         recipe, indices = self.recipe, batch_indices(self.recipe, step)
@@ -119,10 +131,12 @@ class Training:
     def _objective(self, gradients: Gradients, moved: Images) -> Gradients:
         facts = self.teacher.facts
         sign = facts.sign * (1.0 if self.recipe.direction == Direction.UP else -1.0)
-        scaled = gradients * np.float32(sign / facts.span)
+        scaled = gradients * float(np.float32(sign / facts.span))
         if self.recipe.as_benchmark:
             return scaled  # Straight through the cut.
-        return np.where((moved >= 0) & (moved <= 1), scaled, np.float32(0))
+        library = functions(scaled)
+        objective: Gradients = library.where((moved >= 0) & (moved <= 1), scaled, library.zeros_like(scaled))
+        return objective
 
     def _finished(self) -> UniversalPerturbation:
         try:
@@ -184,7 +198,48 @@ def batch_indices(recipe: Recipe, step: int) -> npt.NDArray[np.intp]:
     return rng.permutation(recipe.images)[index * recipe.batch : (index + 1) * recipe.batch]
 
 
-def _require_finite(gradients: Gradients) -> None:
-    finite = np.isfinite(gradients).all(axis=(1, 2, 3))
-    if not finite.all():
-        raise OracleAnswerError("gradient", np.flatnonzero(~finite).tolist())
+class Answers:
+    """The teacher's answers that were not looked at yet: on a device several steps pass before one waits for it."""
+
+    def __init__(self) -> None:
+        self._finite: list[Any] = []
+        self._scores: Scores | None = None
+        self._text = ""
+
+    def add(self, scores: Scores, gradients: Gradients) -> None:
+        """Take the answers of a step; on the host they are looked at now.
+
+        Raises:
+            OracleAnswerError: a gradient is not finite.
+        """
+        library = functions(gradients)
+        self._finite.append(library.all(library.isfinite(gradients), axis=(1, 2, 3)))
+        self._scores = scores
+        if is_host(gradients):
+            self._look()
+
+    def told(self, now: bool) -> str:
+        """Return the last mean score that is known, in words.
+
+        Args:
+            now: whether to wait for the device, as before anything is written.
+
+        Raises:
+            OracleAnswerError: a gradient is not finite.
+        """
+        if now or len(self._finite) >= LOOK_EVERY:
+            self._look()
+        return self._text
+
+    def _look(self) -> None:
+        if self._finite:
+            first, *later = self._finite
+            # One copy for all steps, since each copy waits.
+            known = on_host(functions(first).concat(self._finite) if later else first)
+            for finite in np.split(known, np.cumsum([len(step) for step in self._finite])[:-1]):
+                if not finite.all():
+                    raise OracleAnswerError("gradient", np.flatnonzero(~finite).tolist())
+            self._finite.clear()
+        if self._scores is not None:
+            self._text = f"score {float(np.mean(on_host(self._scores))):.4g}"
+            self._scores = None

@@ -206,3 +206,14 @@ except MissingExtraError as error:
     path = [sys.executable, "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{code}", __file__]
     answer = subprocess.run(path, capture_output=True, text=True, timeout=60, check=False)
     assert "a universal perturbation needs pip install 'scoreguard[attacks]'" in answer.stdout, answer.stderr
+
+
+def test_a_training_takes_the_device_of_its_gradients(train: Run, tmp_path: Path) -> None:
+    """`auto` says on stderr what it took; live gradients have the server's device."""
+    code, _, err = train("--device", "auto", "--epochs", 1)
+    assert code == 0
+    assert "device cpu: auto chose the CPU, since" in err or "auto chose the first GPU" in err
+    code, out, err = train("--out", tmp_path / "live.safetensors", "--gradients", "live", "--device", "cuda")
+    assert (code, out) == (2, "")
+    assert "--device and the options beside it are for gradients from an archive" in err
+    assert len(err.strip().splitlines()) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from scoreguard.v1.codec import TOP
+from scoreguard_client.oracles.arrays import Put
 from scoreguard_client.oracles.base import Images
 
 Levels = npt.NDArray[np.uint8]
@@ -28,6 +29,15 @@ class Region(Protocol):
 
     def quantise(self, images: Images) -> Levels:
         """Return 8-bit images inside the budget, near the given images, which are inside."""
+        ...
+
+
+@runtime_checkable
+class MovableRegion(Region, Protocol):
+    """A region that also clips images on a device."""
+
+    def on(self, put: Put) -> Self:
+        """Return the same region with its arrays where `put` copies them."""
         ...
 
 

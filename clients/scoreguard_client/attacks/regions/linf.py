@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.regions.base import Levels
+from scoreguard_client.oracles.arrays import Put, functions
 from scoreguard_client.oracles.base import Images
 
 SLACK: Final = 1e-4
@@ -35,7 +36,12 @@ class Ball:
 
     def clip(self, images: Images) -> Images:
         """Return the nearest images inside the ball; |result - clean| <= eps holds exactly."""
-        return np.clip(images, self.low, self.high)
+        clipped: Images = functions(images).clip(images, self.low, self.high)
+        return clipped
+
+    def on(self, put: Put) -> Ball:
+        """Return the same ball with its arrays where `put` copies them."""
+        return Ball(clean=put(self.clean), eps=put(self.eps), low=put(self.low), high=put(self.high))
 
     def quantise(self, images: Images) -> Levels:
         """Return the nearest 8-bit images inside the budget.
