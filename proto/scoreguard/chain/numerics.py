@@ -15,7 +15,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import cache
+from typing import Any, Final
 
 import torch
 
@@ -50,12 +51,33 @@ class Numerics:
             if device.type != CPU:
                 stack.enter_context(_PROCESS.holding(replace(self, precision=FP32)))
             if self.precision == FP16:
+                _complete_autocast()
                 stack.enter_context(torch.autocast(device.type, dtype=torch.float16))
             yield
 
 
 DEFAULT: Final = Numerics()
 """Repeatable, in full single precision."""
+
+
+@cache
+def _complete_autocast() -> torch.library.Library:
+    """Let mixed precision on the CPU include `_convolution`, as it does on GPUs: traced graphs call no other."""
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    library.impl("_convolution", _narrow_convolution, "AutocastCPU")  # type: ignore[no-untyped-call]
+    return library
+
+
+def _narrow_convolution(*inputs: Any) -> torch.Tensor:
+    """Convolve in the type of the autocast block: single precision is narrowed, and nothing else."""
+    narrow = torch.get_autocast_dtype(CPU)
+    given = [
+        value.to(narrow) if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
+        for value in inputs
+    ]
+    with torch.autocast(CPU, enabled=False):
+        result: torch.Tensor = torch.ops.aten._convolution(*given)
+    return result
 
 
 @contextmanager
