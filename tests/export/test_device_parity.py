@@ -14,6 +14,7 @@ from second_device import SECOND_DEVICE, second_device
 from torch import Tensor
 
 from scoreguard.chain.devices import find_device
+from scoreguard.chain.torchscript import load_graph
 from scoreguard.v1.errors import DeviceMemoryError
 from scoreguard_export.archive import device_parity
 from scoreguard_export.archive.build import BuildConfig, build
@@ -90,13 +91,11 @@ def test_a_device_without_memory_is_one_line(tmp_path: Path, monkeypatch: pytest
     """The device and the images are named; that is no difference between devices."""
     second_device()
 
-    real = device_parity.load_graph
-
     def fail(*inputs: Tensor) -> Tensor:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmore")
 
     monkeypatch.setattr(
-        device_parity, "load_graph", lambda source, device: real(source) if device.type == "cpu" else fail
+        device_parity, "load_graph", lambda source, device: load_graph(source) if device.type == "cpu" else fail
     )
     with pytest.raises(DeviceMemoryError, match=r"^module\.pt needs more memory than lazy:0 has left for images of"):
         check_on_device(Contrast(), script_of(Contrast(), tmp_path), b"", find_device(SECOND_DEVICE))

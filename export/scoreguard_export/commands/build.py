@@ -13,6 +13,7 @@ import click
 
 from scoreguard.chain.devices import CPU, DEVICE_HELP, find_device
 from scoreguard.support.console import output
+from scoreguard_export.commands.announce import announce
 
 _PATH = click.Path(path_type=Path)
 
@@ -59,11 +60,12 @@ def command(
     from scoreguard_export.archive.build import BuildConfig, build, count_steps
     from scoreguard_export.archive.digest_check import unofficial
     from scoreguard_export.archive.requested import requested
-    from scoreguard_export.commands.device_tables import announce, device_table
+    from scoreguard_export.commands.device_tables import device_table, note_onnx
     from scoreguard_export.progress import counted
 
     chosen = find_device(device)
     announce(device, chosen)
+    note_onnx(chosen)
     asked = requested(metrics, defences, weights, lambda line: click.echo(line, err=True))
     for notice in unofficial(asked.weights):
         click.echo(f"notice: {notice}", err=True)

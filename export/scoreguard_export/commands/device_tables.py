@@ -7,16 +7,14 @@ from collections.abc import Sequence
 import click
 from rich.table import Table
 
-from scoreguard.chain.devices import AUTO, CUDA, Device
+from scoreguard.chain.devices import CUDA, Device
 from scoreguard_export.archive.device_parity import ONNX, DeviceParity
 from scoreguard_export.archive.half_precision import HalfMeasured
 from scoreguard_export.exporters.engines import onnx_runs_on
 
 
-def announce(asked: str, device: Device) -> None:
-    """Say on standard error what `auto` took, and whether ONNX graphs are left out on a GPU."""
-    if asked == AUTO:
-        click.echo(device.announcement, err=True)
+def note_onnx(device: Device) -> None:
+    """Say on standard error if ONNX graphs are left out on a GPU."""
     if device.kind == CUDA and not onnx_runs_on(device):
         click.echo(
             f"notice: {ONNX} graphs are compared on the CPU only: {device.name} needs onnxruntime-gpu instead of "

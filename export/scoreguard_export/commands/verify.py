@@ -14,6 +14,7 @@ import click
 from scoreguard.chain.devices import CPU, DEVICE_HELP, find_device
 from scoreguard.support.console import output
 from scoreguard.v1.archive import archives_in
+from scoreguard_export.commands.announce import announce
 
 
 @click.command(epilog="Example: scoreguard-export verify --model-store model_store --device auto")
@@ -28,12 +29,13 @@ def command(model_store: Path, same_code: bool, device: str, as_json: bool) -> N
     """
     from scoreguard_export.archive.model_store import edited_server_files
     from scoreguard_export.archive.verify import verify_store
-    from scoreguard_export.commands.device_tables import announce, device_table, half_table
+    from scoreguard_export.commands.device_tables import device_table, half_table, note_onnx
     from scoreguard_export.errors import ArchiveError
     from scoreguard_export.progress import counted
 
     chosen = find_device(device)
     announce(device, chosen)
+    note_onnx(chosen)
     manifests = [archive.manifest for archive in archives_in(model_store)]
     total = sum(1 + sum(len(defence.variants) for defence in manifest.defences) for manifest in manifests)
     with counted("verify", total) as progress:
