@@ -17,8 +17,9 @@ from scoreguard.chain.devices import THE_CPU
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import HalfPrecision
 from scoreguard_export.archive.build import BuildConfig, build
+from scoreguard_export.archive.facts import declares_half
 from scoreguard_export.archive.half_images import COUNT, half_images
-from scoreguard_export.archive.half_precision import _srocc, check_half, declares_half, measure_half
+from scoreguard_export.archive.half_precision import _srocc, check_half, measure_half
 from scoreguard_export.archive.verify import verify_archive
 from scoreguard_export.defences.blur import Blur
 from scoreguard_export.defences.denoiser import Denoiser

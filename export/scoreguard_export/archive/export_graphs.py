@@ -9,7 +9,8 @@ from pathlib import Path
 
 from scoreguard.chain.devices import Device
 from scoreguard.v1.manifest_pb2 import HalfPrecision, ParityCase
-from scoreguard_export.archive.half_precision import declares_half, measure_half
+from scoreguard_export.archive.facts import declares_half
+from scoreguard_export.archive.half_precision import measure_half
 from scoreguard_export.archive.parity import check_parity
 from scoreguard_export.exporters.onnx_graph import export_onnx
 from scoreguard_export.exporters.torchscript import export_torchscript

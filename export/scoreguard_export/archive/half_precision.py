@@ -54,11 +54,6 @@ class HalfMeasured:
     declared_device: str
 
 
-def declares_half(module: GraphModule) -> bool:
-    """Return whether half precision is measured for a module: for metrics, and defences with weights."""
-    return isinstance(module, Metric) or bool(module.sources)
-
-
 def measure_half(module: GraphModule, torchscript: bytes, device: Device) -> HalfPrecision:
     """Compare a TorchScript graph in mixed half precision with itself in single precision, on one device.
 

@@ -188,7 +188,7 @@ def run_epoch(
     report = EpochReport(
         epoch=epoch + 1,
         loss=total / len(training),
-        validation_ssim=validation_ssim(state.network, validation, config.device),
+        validation_ssim=validation_ssim(state.network, validation),
         seconds=time.perf_counter() - begun,
     )
     state.history.append(report)
@@ -197,13 +197,14 @@ def run_epoch(
 
 
 @torch.no_grad()
-def validation_ssim(network: FilterNetwork, pairs: list[Pair], device: Device = THE_CPU) -> float:
+def validation_ssim(network: FilterNetwork, pairs: list[Pair]) -> float:
     """Return the mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered images and originals, at full size."""
     piq = measures()
+    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     values = []
     for pair in pairs:
         attacked, clean = tensors([pair])
-        filtered = network(attacked.to(device.torch)).clamp(0.0, 1.0).cpu()
+        filtered = network(attacked.to(device)).clamp(0.0, 1.0).cpu()
         values.append(float(piq.ssim(filtered, clean, data_range=1.0, downsample=False)))
     return float(np.mean(values))
 
