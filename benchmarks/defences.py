@@ -38,12 +38,16 @@ import cv2
 import numpy as np
 import torch
 from defence_references import LEVELS, Planes, references
-from defence_tables import memory_table, speed_table, study_table
+from defence_tables import DEVICE_ENGINE, memory_table, speed_table, study_table
 from PIL import Image
 from skimage import data as photographs
 from study_speeds import FPS
 
+from scoreguard.chain.devices import CPU, CUDA, DEVICE_HELP, Device, find_device
+from scoreguard.chain.numerics import DEFAULT
 from scoreguard.chain.tiles import in_tiles
+from scoreguard.chain.torchscript import load_graph
+from scoreguard.v1.errors import ContractError
 from scoreguard.v1.manifest_pb2 import Tiling
 from scoreguard_export.defences.base import Defence, Tiles
 from scoreguard_export.defences.catalogue import CATALOGUE, defence_named
@@ -72,6 +76,7 @@ class Plan(argparse.Namespace):
     rounds: int
     seconds: float
     clock: str
+    device: str
     image: Path | None
     markdown: Path | None
     json: bool
@@ -132,21 +137,22 @@ class Memory:
 def main() -> None:
     """Measure and print."""
     plan = parse()
+    device = find_device(plan.device)
+    print(device.announcement, file=sys.stderr)
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
     warnings.filterwarnings("ignore", message="`torch.jit", category=DeprecationWarning)
     names = plan.only.split(",") if plan.only else [name for name in CATALOGUE if not needs_sampler(name)]
     sizes, memory_sizes = list(parse_sizes(plan.sizes)), list(parse_sizes(plan.memory_sizes))
-    speeds: list[Speed] = []
-    memories: list[Memory] = []
+    speeds, memories = list[Speed](), list[Memory]()
     with tempfile.TemporaryDirectory() as home, counted("measured", len(names)) as done:
         for name in names:
             subject = exported(name, Path(home))
             for height, width in sizes:
                 planes = image(plan.image, height, width)
                 speeds += measure_speed(subject, planes, plan)
-                if torch.cuda.is_available():
-                    speeds += measure_cuda(subject, planes, plan)
+                if not device.is_cpu:
+                    speeds += measure_device(subject, planes, plan, device)
             for height, width in memory_sizes:
                 planes = image(plan.image, height, width)
                 memories += [measure_memory(subject, planes, engine, Path(home)) for engine in ENGINES]
@@ -249,31 +255,27 @@ def measure_speed(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
     ]
 
 
-def measure_cuda(subject: Subject, planes: Planes, plan: Plan) -> list[Speed]:
-    """Time TorchScript and the same eager module on an NVIDIA GPU."""
-    device = torch.device("cuda")
-    script = torch.jit.load(subject.torchscript, map_location=device)  # type: ignore[no-untyped-call]
-    eager = built(subject.name)[0].to(device)
-    inputs = {name: value.to(device) for name, value in subject.inputs(planes).items()}
+def measure_device(subject: Subject, planes: Planes, plan: Plan, device: Device) -> list[Speed]:
+    """Time TorchScript and the same eager module on another device, computing repeatably as the server does."""
+    script = load_graph(subject.torchscript, device.torch)
+    eager = built(subject.name)[0].to(device.torch)
+    inputs = {name: value.to(device.torch) for name, value in subject.inputs(planes).items()}
 
-    def waiting(run: Run) -> Run:
-        def whole() -> Any:
-            result = run()
-            torch.cuda.synchronize()
-            return result
+    def finished(run: Run) -> Any:
+        result = run()
+        torch.cuda.synchronize(device.torch) if device.kind == CUDA else result.cpu()
+        return result
 
-        return whole
-
-    runs = {
-        "cuda": waiting(tiled(subject, lambda given: script(*given), inputs)),
-        "eager torch": waiting(tiled(subject, lambda given: eager(*given), inputs)),
+    runs: dict[str, Run] = {
+        DEVICE_ENGINE: partial(finished, tiled(subject, lambda given: script(*given), inputs)),
+        "eager torch": partial(finished, tiled(subject, lambda given: eager(*given), inputs)),
     }
-    with torch.inference_mode():
+    with torch.no_grad(), DEFAULT.applied(device.torch):
         results = {name: run().cpu() for name, run in runs.items()}
         rounds = list(timed_rounds(runs, time.perf_counter, plan.rounds, plan.seconds))
     size, form = f"{planes.shape[3]}×{planes.shape[2]}", "float32 NCHW, torch"
-    far = distance(results["cuda"], results, "eager torch")
-    return [summary(subject.name, size, "cuda", "eager torch", form, rounds, far)]
+    far = distance(results[DEVICE_ENGINE], results, "eager torch")
+    return [summary(subject.name, size, DEVICE_ENGINE, "eager torch", form, rounds, far)]
 
 
 def timed_rounds(
@@ -385,6 +387,7 @@ def parse() -> Plan:
     parser.add_argument("--rounds", type=int, default=7, help="Rounds after one call to warm up.")
     parser.add_argument("--seconds", type=float, default=60.0, help="No round of a defence begins after this long.")
     parser.add_argument("--clock", choices=CLOCKS, default="wall", help="Processor time is for a busy machine.")
+    parser.add_argument("--device", default=CPU, help=f"{DEVICE_HELP} Beside the CPU, unless it is the CPU.")
     parser.add_argument("--image", type=Path, help="A photograph; else one that scikit-image has.")
     parser.add_argument("--markdown", type=Path, help="Write the tables to this file.")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
@@ -394,5 +397,5 @@ def parse() -> Plan:
 if __name__ == "__main__":
     try:
         main()
-    except ExportError as error:
+    except (ExportError, ContractError) as error:
         sys.exit(str(error))

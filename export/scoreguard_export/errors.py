@@ -8,7 +8,9 @@ ExportError
 │       └── DigestError   what was fetched is not the file that was meant
 ├── GraphError            a module that cannot be written as a graph
 ├── ParityError           an exported graph that differs from the eager module
-│   └── ModuleError       a module that fails on an image, or gives no number for it
+│   ├── ModuleError       a module that fails on an image, or gives no number for it
+│   └── DeviceParityError  a graph that gives other numbers on a device than on the CPU
+├── PrecisionError        a graph that half precision changes too much
 ├── ArchiveError          an archive that cannot be read or is not what it says
 ├── RuleBrokenError       a metric or a defence that breaks a rule, see `scoreguard_export.testing`
 └── TrainingError         training that cannot start or go on
@@ -93,6 +95,23 @@ class ModuleError(ParityError):
     def __init__(self, module: str, case: str, reason: str) -> None:
         super().__init__(module, "eager", case, reason)
         self.args = (f"{module} at {case}: {self.reason}",)
+
+
+class DeviceParityError(ParityError):
+    """A graph gives other numbers on a device than on the CPU."""
+
+    def __init__(self, module: str, engine: str, device: str, case: str, reason: str) -> None:
+        super().__init__(module, engine, case, reason)
+        self.device = device
+        self.args = (f"{engine} graph of {module} on {device} differs from the CPU at {case}: {self.reason}",)
+
+
+class PrecisionError(ExportError):
+    """Mixed half precision changes a graph's output too much."""
+
+    def __init__(self, module: str, device: str, reason: str) -> None:
+        self.module, self.device, self.reason = module, device, reason
+        super().__init__(f"{module} in half precision on {device}: {reason}")
 
 
 class ArchiveError(ExportError):

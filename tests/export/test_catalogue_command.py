@@ -45,6 +45,8 @@ def test_programs_read_what_is_random_and_which_weights_are_needed(capsys: pytes
     assert random == {"crop", "noise", "rotate", "diffpure", "diffpure-edge", "diffpure-unsharp"}
     assert [weights["name"] for weights in found["realesrgan"]["weights"]] == ["realesrgan", "realesrgan-wdn"]
     assert not any(weights["shipped"] for weights in found["mprnet"]["weights"])
+    assert found["diffpure"]["half_precision"]
+    assert not found["blur"]["half_precision"]
     assert found["diffpure"]["weights"][0]["shipped"]
     assert found["fcn-filter"]["weights"][0]["shipped"]
     assert found["bfcnn"]["tiling"] == {"size": 1024, "overlap": 20, "multiple": 1}

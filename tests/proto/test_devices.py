@@ -238,6 +238,19 @@ def test_half_precision_is_mixed_and_ends_with_the_block() -> None:
     assert str(Numerics(precision=FP16, tf32=True)) == "deterministic, fp16, TF32"
 
 
+def test_half_precision_includes_the_convolutions_of_traced_graphs() -> None:
+    """They have another name there, which torch leaves in single precision on the CPU."""
+    image, layer = torch.rand(1, 3, 8, 8), torch.nn.Conv2d(3, 4, 3, bias=False).requires_grad_(False)
+    traced = torch.jit.trace(layer, image)  # type: ignore[no-untyped-call]
+    with Numerics(precision=FP16).applied(torch.device("cpu")):
+        narrow = traced(image.requires_grad_())
+    assert narrow.dtype == torch.float16
+    assert torch.equal(narrow, torch.nn.functional.conv2d(image.half(), layer.weight.half()))
+    (slope,) = torch.autograd.grad(narrow.float().sum(), image)
+    assert slope.dtype == torch.float32
+    assert traced(image).dtype == torch.float32
+
+
 def test_operations_without_a_repeatable_kernel_are_named() -> None:
     """Torch warns about them; other warnings pass on."""
     operation = "upsample_bilinear2d_backward_out_cuda"

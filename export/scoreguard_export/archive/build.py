@@ -5,18 +5,22 @@ Results of an earlier build of the same store are reused if nothing that determi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard.chain.devices import THE_CPU, Device
+from scoreguard.chain.numerics import FP16, FP32
 from scoreguard.v1.archive import FORMAT, SUFFIX
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, BuildRecord, GoldenVector
 from scoreguard_export.archive.blob_store import BlobStore
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.build_steps import BuildSteps, Made
+from scoreguard_export.archive.device_parity import DeviceParity, check_on_device
+from scoreguard_export.archive.fact_modules import fact_modules
 from scoreguard_export.archive.golden import IMAGE, golden_image
 from scoreguard_export.archive.mar import write_mar
 from scoreguard_export.archive.model_store import write_server_files
@@ -49,6 +53,10 @@ class BuildConfig:
     """Whether to export each defence with its default structural parameters only: a faster build, a smaller archive."""
     self_contained: bool = False
     """Whether each archive contains its graphs: a single movable file, as large as all its graphs."""
+    device: Device = THE_CPU
+    """Where the graphs are compared with the CPU once more, and where half precision is measured."""
+    precision: str = FP32
+    """`fp16`: measure mixed half precision and declare it in the manifests."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,6 +77,8 @@ class Built:
     """Names of the metrics and defences that were exported."""
     kept: tuple[str, ...]
     """Names of those reused from an earlier build with the same code, weights and libraries."""
+    on_device: tuple[DeviceParity, ...] = ()
+    """Comparisons of the graphs on the device with the CPU; none if the device is the CPU."""
 
 
 def count_steps(config: BuildConfig) -> int:
@@ -87,7 +97,9 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
     Raises:
         UnknownNameError: a name is in no catalogue.
         WeightsError: weights are missing, or are not what the method needs.
-        ParityError: an exported graph differs from its module.
+        ParityError: an exported graph differs from its module, or on the device from the CPU.
+        PrecisionError: half precision gives a value that is not finite.
+        EngineError: the device cannot run a graph.
         OSError: the model store cannot be written.
     """
     steps = BuildSteps(
@@ -95,12 +107,15 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
         weights=config.weights,
         progress=progress,
         default_variants=config.default_variants,
+        half_on=config.device if config.precision == FP16 else None,
     )
     _check(config)
     for name in config.metrics:
         steps.load(name)
     metrics = [steps.metric(name) for name in config.metrics]
     defences = [steps.defence(defence_named(name)) for name in config.defences]
+    records = [*(metric.record for metric in metrics), *(defence.record for defence in defences)]
+    on_device = tuple(_on_device(records, steps, config.device))
     archives = [_archive(metric, defences, steps, config) for metric in metrics]
     write_server_files(config.model_store)
     made = {made.name: made.kept for made in metrics} | {made.name: made.kept for made in defences}
@@ -108,7 +123,20 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
         archives=tuple(archives),
         exported=tuple(name for name, kept in made.items() if not kept),
         kept=tuple(name for name, kept in made.items() if kept),
+        on_device=on_device,
     )
+
+
+def _on_device(records: Sequence[BuildRecord], steps: BuildSteps, device: Device) -> Iterator[DeviceParity]:
+    """Compare every graph on a device with the CPU, once; there is nothing to compare on the CPU itself."""
+    blobs, seen = steps.records.blobs, set[str]()
+    for record in records if not device.is_cpu else ():
+        entries = {entry.path: entry for entry in record.files}
+        for module, graphs in fact_modules(record):
+            torchscript, onnx = entries[graphs.torchscript], entries[graphs.onnx]
+            if torchscript.sha256 not in seen:
+                yield from check_on_device(module, blobs.read(torchscript), blobs.read(onnx), device)
+            seen.add(torchscript.sha256)
 
 
 def _archive(

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Generic, TypeVar
 
+from scoreguard.chain.devices import Device
 from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
@@ -55,6 +56,8 @@ class BuildSteps:
     """Called with the name of each graph pair that agrees with its module."""
     default_variants: bool = False
     """Whether to export only the default structural variant of each defence."""
+    half_on: Device | None = None
+    """The device that half precision is measured on; None = it is not declared."""
     _asked: dict[str, str] = field(default_factory=dict)
     """Names of the metrics as requested, by key."""
     _metrics: dict[str, Metric] = field(default_factory=dict)
@@ -76,6 +79,7 @@ class BuildSteps:
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
             ParityError: an exported graph differs from its module.
+            PrecisionError: half precision gives a value that is not finite.
         """
         key = self._metric_key(name)
         record = self.records.find(key)
@@ -113,12 +117,12 @@ class BuildSteps:
 
     @cached_property
     def _exporter(self) -> DefenceExporter:
-        return DefenceExporter(weights=self.weights, progress=self.progress)
+        return DefenceExporter(weights=self.weights, progress=self.progress, half_on=self.half_on)
 
     def _key(self, kind: type[GraphModule], **options: object) -> str:
         files = {name: path for name, path in self._files(kind).items() if path is not None}
         try:
-            return export_key(kind, files, **options)
+            return export_key(kind, files, half=self.half_on.name if self.half_on else "", **options)
         except OSError as error:
             raise WeightsError(f"{error.filename} cannot be read: {error.strerror or error}") from error
 
@@ -132,10 +136,10 @@ class BuildSteps:
 
     def _export_metric(self, name: str, key: str) -> BuildRecord:
         kind, metric = metric_of(name)[0], self._loaded(name, key)
-        graphs = export_graphs(metric)
+        graphs = export_graphs(metric, self.half_on)
         artifact = MetricArtifact(
             facts=metric_message(metric.facts, licence_of(metric)),
-            graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET),
+            graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET, half=graphs.half),
             parity=graphs.parity,
             weights=weights_messages(kind, metric.weights_digests),
             code_sha256=code_digest(kind),

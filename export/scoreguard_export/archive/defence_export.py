@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from scoreguard.chain.devices import Device
 from scoreguard.v1.manifest_pb2 import (
     DefenceArtifact,
     DefenceVariant,
@@ -42,6 +43,8 @@ class DefenceExporter:
     """Weights files by name, for those that are not shipped."""
     progress: Callable[[str], None] = lambda label: None
     """Called with the name of each exported variant that agrees with its module."""
+    half_on: Device | None = None
+    """The device that half precision is measured on; None = it is not declared."""
     _known: dict[str, ExportedGraphs] = field(default_factory=dict)
 
     def export(self, kind: type[Defence], variants: Sequence[Structural]) -> ExportedDefence:
@@ -50,6 +53,7 @@ class DefenceExporter:
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
             ParityError: an exported graph differs from its module.
+            PrecisionError: half precision gives a value that is not finite.
         """
         artifact = DefenceArtifact(facts=exported_facts(kind), code_sha256=code_digest(kind))
         files: dict[str, bytes] = {}
@@ -69,9 +73,11 @@ class DefenceExporter:
         for module, graphs in _graphs_of(built, variant):
             name = graphs.torchscript
             if name not in self._known:
-                self._known[name] = export_graphs(module)
+                self._known[name] = export_graphs(module, self.half_on)
             exported = self._known[name]
             variant.parity.extend(exported.parity)
+            if exported.half is not None:
+                graphs.half.CopyFrom(exported.half)
             files[graphs.torchscript], files[graphs.onnx] = exported.torchscript, exported.onnx
         return variant
 

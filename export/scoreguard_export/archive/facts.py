@@ -15,7 +15,7 @@ from scoreguard_export.defences.base import (
     Tiles,
 )
 from scoreguard_export.graph_module import GraphModule
-from scoreguard_export.metrics.base import MetricFacts
+from scoreguard_export.metrics.base import Metric, MetricFacts
 
 DIFFERENTIABILITY: Final = {
     Differentiability.EXACT: pb.DIFFERENTIABILITY_EXACT,
@@ -49,6 +49,12 @@ def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
 def licence_of(module: type[GraphModule] | GraphModule) -> str:
     """Return the licences of a module's weights; empty if it has none."""
     return "; ".join(dict.fromkeys(source.licence for source in module.sources.values()))
+
+
+def declares_half(module: type[GraphModule] | GraphModule) -> bool:
+    """Return whether half precision is measured for a module: for metrics, and defences with weights."""
+    kind = module if isinstance(module, type) else type(module)
+    return issubclass(kind, Metric) or bool(module.sources)
 
 
 def weights_messages(kind: type[GraphModule], digests: Mapping[str, str]) -> list[pb.WeightsFile]:

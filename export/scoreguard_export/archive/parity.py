@@ -14,6 +14,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
+from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.v1 import manifest_pb2
 from scoreguard_export.archive.parity_images import PATTERNS, patterns, photographs
 from scoreguard_export.defences.base import Differentiability, Parameter
@@ -54,7 +55,9 @@ def check_parity(module: GraphModule, torchscript: Path, onnx: Path, *, seed: in
         ModuleError: the module itself fails, or gives a value or a gradient that is not finite.
         ParityError: a graph fails to load or to run, or gives another shape, a value that is not finite, or too large
             a difference.
+        EngineError: two distributions of ONNX Runtime are installed over each other.
     """
+    check_one_onnxruntime()
     script = _loaded(module, "torchscript", lambda: load_torchscript(torchscript))
     engines = {"torchscript": script, "onnx": _loaded(module, "onnx", lambda: load_onnx(onnx, input_names(module)))}
     records = [record for case in parity_cases(module) for record in _compare(module, engines, case, seed)]

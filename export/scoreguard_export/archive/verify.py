@@ -16,12 +16,15 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from scoreguard.chain.devices import THE_CPU, Device
 from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
 from scoreguard.v1.errors import ContractError, EngineError
 from scoreguard.v1.manifest_pb2 import DefenceArtifact, DefenceVariant, GoldenVector, GraphFiles, MetricArtifact
+from scoreguard_export.archive.device_parity import DeviceParity, check_on_device
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.fingerprint import code_digest
 from scoreguard_export.archive.golden import golden_image, golden_vectors, is_golden_image
+from scoreguard_export.archive.half_precision import HalfMeasured, check_half
 from scoreguard_export.archive.manifest_facts import (
     compare_defence,
     compare_metric,
@@ -54,31 +57,53 @@ class Verified:
     """Largest difference found, in the units of its module."""
     not_compared: tuple[str, ...]
     """The metric and defences exported by other code than this catalogue's; their facts come from the manifest."""
+    on_device: tuple[DeviceParity, ...] = ()
+    """Comparisons of the graphs on the device with the CPU; none if the device is the CPU."""
+    half: tuple[HalfMeasured, ...] = ()
+    """The graphs that declare mixed half precision, measured again on the device."""
 
 
-def verify_store(model_store: Path, progress: Callable[[str], None] = lambda label: None) -> list[Verified]:
+def verify_store(
+    model_store: Path, progress: Callable[[str], None] = lambda label: None, device: Device = THE_CPU
+) -> list[Verified]:
     """Check every archive of a model store, and that plain TorchServe would load nothing else.
+
+    Args:
+        model_store: The folder of the archives.
+        progress: Called with the name of each module that passed.
+        device: Where the graphs are compared with the CPU once more, and where half precision is measured.
 
     Raises:
         IntegrityError: a file was changed, is missing or was added.
-        ParityError: a graph differs from its module.
+        ParityError: a graph differs from its module, or on the device from the CPU.
+        PrecisionError: half precision changes more than the manifest declares.
+        EngineError: the device cannot run a graph.
         ArchiveError: a fact differs from the catalogue's, a file is not a graph, or a golden score is not reproduced.
     """
     archives = archives_in(model_store)
     check_nothing_else(model_store)
-    return [verify_archive(archive, progress) for archive in archives]
+    return [verify_archive(archive, progress, device) for archive in archives]
 
 
-def verify_archive(archive: Archive, progress: Callable[[str], None] = lambda label: None) -> Verified:
+def verify_archive(
+    archive: Archive, progress: Callable[[str], None] = lambda label: None, device: Device = THE_CPU
+) -> Verified:
     """Check one archive; raises as `verify_store` does."""
     archive.verify()
     archive.verify_torchserve_files()
     metric = _metric(archive)
     defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
     _check_golden(archive, metric, defences)
-    errors = []
+    errors: list[float] = []
+    on_device: list[DeviceParity] = []
+    half: list[HalfMeasured] = []
     for module, graphs in _modules(archive, metric, defences):
         errors.append(_parity(archive, module, graphs))
+        script = archive.read(graphs.torchscript)
+        if not device.is_cpu:
+            on_device += check_on_device(module, script, archive.read(graphs.onnx), device)
+        if graphs.HasField("half"):
+            half.append(check_half(module, script, graphs.half, device))
         progress(describe(module))
     foreign = [archive.name] if _same_metric(archive.manifest.metric) is None else []
     foreign += [defence.name for defence in defences if _same_defence(defence.artifact) is None]
@@ -89,6 +114,8 @@ def verify_archive(archive: Archive, progress: Callable[[str], None] = lambda la
         graphs=len(errors),
         largest_error=max(errors),
         not_compared=tuple(foreign),
+        on_device=tuple(on_device),
+        half=tuple(half),
     )
 
 

@@ -11,7 +11,7 @@ from google.protobuf.message import Message
 from rich.table import Table
 
 from scoreguard.support.console import output, say_broken
-from scoreguard_export.archive.facts import exported_facts, licence_of, metric_message
+from scoreguard_export.archive.facts import declares_half, exported_facts, licence_of, metric_message
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
@@ -42,7 +42,10 @@ def command(as_json: bool, as_markdown: bool) -> None:
 
 def _content(metrics: list[type[Metric]], defences: list[type[Defence]]) -> dict[str, Any]:
     return {
-        "metrics": [_plain(metric_message(metric.facts, licence_of(metric))) for metric in metrics],
+        "metrics": [
+            {**_plain(metric_message(metric.facts, licence_of(metric))), "half_precision": declares_half(metric)}
+            for metric in metrics
+        ],
         "defences": [_with_weights(defence) for defence in defences],
     }
 
@@ -52,7 +55,8 @@ def _with_weights(defence: type[Defence]) -> dict[str, Any]:
     facts.ClearField("diffusion")  # a thousand numbers of no use to a reader
     sources = defence.sources.items()
     weights = [{"name": name, "licence": s.licence, "shipped": bool(s.shipped)} for name, s in sources]
-    return {**_plain(facts), "sampled": bool(defence.schedule(defence.facts.variants()[0])), "weights": weights}
+    sampled = bool(defence.schedule(defence.facts.variants()[0]))
+    return {**_plain(facts), "sampled": sampled, "half_precision": declares_half(defence), "weights": weights}
 
 
 def _plain(message: Message) -> dict[str, Any]:
@@ -82,7 +86,8 @@ def _weights_of(metric: type[Metric]) -> str:
 
 
 def _defence_table(defences: list[type[Defence]]) -> Table:
-    table = Table(*COLUMNS, title="Defences")
+    caption = "build --precision fp16 declares half precision for every metric, and for defences with weights"
+    table = Table(*COLUMNS, title="Defences", caption=caption)
     for defence in defences:
         table.add_row(*cells(defence, "\n"))
     return table

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import click
 from rich.table import Table
 
+from scoreguard.chain.devices import CPU, DEVICE_HELP, find_device
 from scoreguard.support import console
+from scoreguard_export.commands.announce import announce
 
 if TYPE_CHECKING:
     from scoreguard_export.training.evaluate_mos import AgreementRow
@@ -28,14 +30,18 @@ if TYPE_CHECKING:
     help="Folder that contains mos/.",
 )
 @click.option("--weights", type=click.Path(path_type=Path), help="Weights file; the shipped one by default.")
+@click.option("--device", default=CPU, show_default=True, help=DEVICE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(metric: str, data: Path, weights: Path | None, as_json: bool) -> None:
+def command(metric: str, data: Path, weights: Path | None, device: str, as_json: bool) -> None:
     """Print the rank correlation of METRIC with human ratings, by data set and distortion; 1 = full agreement."""
     from scoreguard_export.graph_module import NO_FILES
     from scoreguard_export.metrics.catalogue import load_metric
     from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
-    rows = evaluate_on_human_scores(load_metric(metric, {metric: weights} if weights else NO_FILES), data)
+    chosen = find_device(device)
+    announce(device, chosen)
+    loaded = load_metric(metric, {metric: weights} if weights else NO_FILES)
+    rows = evaluate_on_human_scores(loaded, data, device=chosen)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))
     else:

@@ -10,7 +10,9 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from scoreguard.chain.devices import CPU, DEVICE_HELP, find_device
 from scoreguard.support.console import output
+from scoreguard_export.commands.announce import announce
 from scoreguard_export.training.checkpoint import torch_threads
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.denoising import LEVELS, DenoisingRow, compare
@@ -18,12 +20,25 @@ from scoreguard_export.training.diffusion import DiffusionConfig, train_diffusio
 from scoreguard_export.training.fcn_filter import FilterConfig, train_filter
 from scoreguard_export.training.lite import train_lite
 from scoreguard_export.training.photos import photos_in
+from scoreguard_export.training.placement import computing
 
 _FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 _PATH = click.Path(path_type=Path)
 _DEFAULT_WORK = Path("runs/train-lite")
 _FILTER_WORK = Path("runs/train-fcn-filter")
 _DIFFUSION_WORK = Path("runs/train-diffusion")
+
+
+_Command = Callable[..., None]
+_DEVICE: Callable[[_Command], _Command] = click.option("--device", default=CPU, show_default=True, help=DEVICE_HELP)
+
+
+def _placed(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options with the device in place of its name."""
+    name = options["device"]
+    device = find_device(name)
+    announce(name, device)
+    return {**options, "device": device}
 
 
 @click.group(name="train", epilog="Example: scoreguard-export train lite --photos photos --out lite.safetensors")
@@ -42,6 +57,7 @@ def _where(
             click.option("--work", type=_PATH, default=work, show_default=True, help="Folder of the checkpoint."),
             click.option("--seed", type=int, default=config.seed, show_default=True),
             click.option("--threads", type=int, default=config.threads, show_default=True, help="Torch threads."),
+            _DEVICE,
         ]
         for option in reversed(options):
             function = option(function)
@@ -81,10 +97,11 @@ def _where(
     "--workers", type=int, default=TrainingConfig.workers, show_default=True, help="Processes that make crops."
 )
 @click.option("--threads", type=int, default=TrainingConfig.threads, show_default=True, help="Torch threads.")
-def lite(**options: object) -> None:
+@_DEVICE
+def lite(**options: Any) -> None:
     """Train `lite` on photographs with synthetic distortions, supervised by full-reference measures."""
     console = Console(stderr=True)
-    path = train_lite(TrainingConfig(**options), progress=console.print, console=console)  # type: ignore[arg-type]
+    path = train_lite(TrainingConfig(**_placed(options)), progress=console.print, console=console)
     click.echo(str(path))
 
 
@@ -102,13 +119,13 @@ def lite(**options: object) -> None:
 @click.option("--batch", type=int, default=FilterConfig.batch, show_default=True)
 @click.option("--learning-rate", type=float, default=FilterConfig.learning_rate, show_default=True)
 @click.option("--validation-share", type=float, default=FilterConfig.validation_share, show_default=True)
-def fcn_filter(**options: object) -> None:
+def fcn_filter(**options: Any) -> None:
     """Train the FCN filter on attacked images, by the study's recipe.
 
     A campaign is a folder that `scoreguard attack --attacks advcf --keep-all` wrote.
     """
     console = Console(stderr=True)
-    click.echo(str(train_filter(FilterConfig(**options), progress=console.print)))  # type: ignore[arg-type]
+    click.echo(str(train_filter(FilterConfig(**_placed(options)), progress=console.print)))
 
 
 @command.command(
@@ -152,10 +169,10 @@ def fcn_filter(**options: object) -> None:
 @click.option(
     "--save-every", type=int, default=DiffusionConfig.save_every, show_default=True, help="Steps between checkpoints."
 )
-def diffusion(**options: object) -> None:
+def diffusion(**options: Any) -> None:
     """Train the denoiser of the diffusion purifier on photographs."""
     console = Console(stderr=True)
-    click.echo(str(train_diffusion(DiffusionConfig(**options), progress=console.print)))  # type: ignore[arg-type]
+    click.echo(str(train_diffusion(DiffusionConfig(**_placed(options)), progress=console.print)))
 
 
 @command.command(
@@ -167,14 +184,18 @@ def diffusion(**options: object) -> None:
 @click.option("--only", multiple=True, help="Photograph to measure on, by name without extension; all by default.")
 @click.option("--peers", type=_FOLDER, help="Folder with the weights of BF-CNN and FFDNet.")
 @click.option("--threads", type=int, default=1, show_default=True, help="Torch threads.")
-def denoising(weights: Path | None, photos: Path, only: tuple[str, ...], peers: Path | None, threads: int) -> None:
+@click.option("--device", default=CPU, show_default=True, help=DEVICE_HELP)
+def denoising(
+    weights: Path | None, photos: Path, only: tuple[str, ...], peers: Path | None, threads: int, device: str
+) -> None:
     """Compare the PSNR of the denoiser with public ones, at noise of 15, 25 and 50 levels of 255."""
     found = photos_in((photos,))
     if unknown := sorted(set(only) - set(found)):
         raise click.BadParameter(f"no photograph {', '.join(unknown)} in {photos}", param_hint="--only")
     chosen = {name: photo for name, photo in found.items() if name in only or not only}
-    with torch_threads(threads):
-        rows = list(compare(weights, peers, chosen))
+    placed = _placed({"device": device})["device"]
+    with torch_threads(threads), computing(placed):
+        rows = list(compare(weights, peers, chosen, device=placed))
     output().print(_psnr_table(rows, len(chosen)))
 
 

@@ -153,11 +153,11 @@ class DiffPure(Defence):
         process = Schedule(self.schedule(self.structural))
 
         def denoise(noisy: Tensor, sigma: float) -> Tensor:
-            clean: Tensor = self.denoiser(noisy, torch.tensor(sigma * LEVELS))
+            clean: Tensor = self.denoiser(noisy, torch.tensor(sigma * LEVELS, device=noisy.device))
             return clean
 
         def noise(index: int) -> Tensor:
-            return torch.from_numpy(step_noise(tuple(image.shape), seeds, 0, index))
+            return torch.from_numpy(step_noise(tuple(image.shape), seeds, 0, index)).to(image.device)
 
         if count:
             return purified_ddim(image, process, level, min(count, level), denoise, noise)

@@ -47,7 +47,7 @@ class FilterNetwork(nn.Module):
     def _narrowed(self, image: Tensor) -> Tensor:
         """Return conv2(lrelu(conv1(x))), summed over chunks of the intermediate channels."""
         weights, bias, after = self.conv1.weight, self.conv1.bias, self.conv2.weight
-        narrow = torch.zeros(0)
+        narrow = torch.zeros(0, device=image.device)
         for first in range(0, _WIDE, _CHUNK):
             last = first + _CHUNK
             # `bias` is optional for the compiler, but always present.

@@ -1,4 +1,4 @@
-"""Run exported files as the parity check needs: on the CPU, with one thread, inputs in order."""
+"""Run exported files as the parity check needs: inputs in order, on the CPU with one thread, or on a GPU."""
 
 from __future__ import annotations
 
@@ -11,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from scoreguard.chain.devices import CUDA, THE_CPU, Device
 from scoreguard.chain.execution import INEXACT_OPTIMISERS
+from scoreguard.chain.onnx_devices import CPU_PROVIDER, CUDA_PROVIDER, cuda_providers
 from scoreguard.chain.torchscript import load_graph, steady
+from scoreguard.v1.errors import DeviceError
 from scoreguard_export.exporters.quiet import quiet
 
 Engine = Callable[[tuple[Tensor, ...]], Tensor]
@@ -39,22 +42,37 @@ def load_torchscript(path: Path) -> Engine:
     return run
 
 
-def load_onnx(path: Path, names: Sequence[str]) -> Engine:
+def onnx_runs_on(device: Device) -> bool:
+    """Return whether the ONNX Runtime that is installed can use a device: a GPU needs onnxruntime-gpu."""
+    return device.is_cpu or (device.kind == CUDA and CUDA_PROVIDER in onnxruntime.get_available_providers())
+
+
+def load_onnx(path: Path, names: Sequence[str], device: Device = THE_CPU) -> Engine:
     """Load an `.onnx` into ONNX Runtime.
 
     Args:
         path: The file.
         names: Names of the inputs, in order.
+        device: Where it runs; inputs and outputs are on the CPU.
 
     Raises:
+        DeviceError: ONNX Runtime cannot use the device.
         Exception: ONNX Runtime cannot read the file; its errors have no common base class.
     """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
+    if not device.is_cpu:
+        options.use_deterministic_compute = True
     session = onnxruntime.InferenceSession(
-        path.read_bytes(), options, providers=["CPUExecutionProvider"], disabled_optimizers=INEXACT_OPTIMISERS
+        path.read_bytes(),
+        options,
+        providers=[CPU_PROVIDER] if device.is_cpu else cuda_providers(device.index),
+        disabled_optimizers=INEXACT_OPTIMISERS,
     )
+    if not device.is_cpu and session.get_providers()[0] != CUDA_PROVIDER:  # it falls back to the CPU without an error
+        advice = "pip install 'onnxruntime-gpu[cuda,cudnn]', or choose device 'cpu'"
+        raise DeviceError(device.name, "onnxruntime-gpu cannot load its CUDA libraries", advice)
 
     def run(inputs: tuple[Tensor, ...]) -> Tensor:
         feed = {name: value.detach().numpy() for name, value in zip(names, inputs, strict=True)}

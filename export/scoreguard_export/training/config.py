@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from scoreguard.chain.devices import THE_CPU, Device
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.training.checkpoint import digest_of
 
@@ -47,6 +48,8 @@ class TrainingConfig:
     """Processes that distort and label crops; the crops do not depend on it."""
     threads: int = 1
     """Torch threads of the loop."""
+    device: Device = THE_CPU
+    """Where the network is trained; a run may resume on another device."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.crops, self.validation_crops, self.workers, self.threads) < 1 or self.batch < 2:

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from scoreguard.chain.devices import THE_CPU, Device
 from scoreguard_export.defences.bfcnn import BfCnn
 from scoreguard_export.defences.denoiser import Denoiser
 from scoreguard_export.defences.ffdnet import FfdNet
@@ -41,7 +42,11 @@ class DenoisingRow:
 
 
 def compare(
-    weights: Path | None, peers: Path | None, photos: Mapping[str, Bytes], seed: int = 0
+    weights: Path | None,
+    peers: Path | None,
+    photos: Mapping[str, Bytes],
+    seed: int = 0,
+    device: Device = THE_CPU,
 ) -> Iterator[DenoisingRow]:
     """Compute the PSNR of our denoiser and of those whose weights are available, at every level.
 
@@ -50,28 +55,30 @@ def compare(
         peers: folder that may hold the weights of BF-CNN and FFDNet; None = only ours.
         photos: photographs (H, W, 3) by name.
         seed: seed of the noise.
+        device: where the denoisers run.
 
     Raises:
         WeightsError: our weights are missing or those of another network.
     """
-    for name, denoise in denoisers(weights, peers).items():
+    for name, denoise in denoisers(weights, peers, device).items():
         for level in LEVELS:
             yield DenoisingRow(denoiser=name, level=level, psnr=mean_psnr(denoise, list(photos.values()), level, seed))
 
 
-def denoisers(weights: Path | None, peers: Path | None) -> dict[str, Denoise]:
-    """Return our denoiser and those of the folder, by name."""
-    own = Denoiser.from_weights({"denoiser": weights} if weights else {})
+def denoisers(weights: Path | None, peers: Path | None, device: Device = THE_CPU) -> dict[str, Denoise]:
+    """Return our denoiser and those of the folder, by name; images are on the host."""
+    there = device.torch
+    own = Denoiser.from_weights({"denoiser": weights} if weights else {}).to(there)
     found: dict[str, Denoise] = {
         "noisy": lambda noisy, level: noisy.clamp(0.0, 1.0),
-        "denoiser": lambda noisy, level: own(noisy, torch.tensor(level)),
+        "denoiser": lambda noisy, level: own(noisy.to(there), torch.tensor(level, device=there)).cpu(),
     }
     if peers is not None and (peers / BFCNN_FILE).is_file():
-        blind = BfCnn.from_weights({"bfcnn": peers / BFCNN_FILE})
-        found["bfcnn"] = lambda noisy, level: blind(noisy)
+        blind = BfCnn.from_weights({"bfcnn": peers / BFCNN_FILE}).to(there)
+        found["bfcnn"] = lambda noisy, level: blind(noisy.to(there)).cpu()
     if peers is not None and (peers / FFDNET_FILE).is_file():
-        told = FfdNet.from_weights({"ffdnet": peers / FFDNET_FILE})
-        found["ffdnet"] = lambda noisy, level: told(noisy, torch.tensor(level))
+        told = FfdNet.from_weights({"ffdnet": peers / FFDNET_FILE}).to(there)
+        found["ffdnet"] = lambda noisy, level: told(noisy.to(there), torch.tensor(level, device=there)).cpu()
     return found
 
 

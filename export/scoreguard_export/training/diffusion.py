@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scoreguard.chain.devices import CPU, CUDA, THE_CPU, Device, versions
 from scoreguard_export.defences.denoiser_net import HIGHEST, LOWEST, STRIDE, DenoiserNetwork
 from scoreguard_export.defences.shipped import write_weights
 from scoreguard_export.errors import TrainingError
@@ -36,12 +38,15 @@ from scoreguard_export.training.checkpoint import (
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.denoising import LEVELS, Denoise, mean_psnr, middle
 from scoreguard_export.training.photos import Bytes, load_photos
+from scoreguard_export.training.placement import computing, on_host
 
 _DATA = ("photos", "bundled", "exclude", "holdout")
 _DECISIVE = (*_DATA, "seed", "steps", "batch", "crop", "learning_rate", "averaging", "bfloat16")
 _WARM_UP = 500
 _LARGEST_GRADIENT = 1.0
 _BETAS = (0.9, 0.99)
+_FUSED = (CPU, CUDA)
+"""Kinds of device with a fused Adam."""
 _VALIDATED = 25.0
 """Noise of the validation while training, in levels of 255."""
 _VALIDATION_CROP = 256
@@ -85,6 +90,8 @@ class DiffusionConfig:
     """Steps between two checkpoints; the weights do not depend on it."""
     threads: int = 1
     """Torch threads."""
+    device: Device = THE_CPU
+    """Where the network is trained; a run may resume on another device."""
 
     def __post_init__(self) -> None:
         if min(self.steps, self.batch, self.save_every, self.threads) < 1:
@@ -180,7 +187,9 @@ def new_state(config: DiffusionConfig) -> DiffusionState:
     torch.manual_seed(config.seed)
     network, averaged = (_for_training(DenoiserNetwork()) for _ in range(2))
     averaged.load_state_dict(network.state_dict())
-    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=_BETAS, fused=True)
+    network, averaged = network.to(config.device.torch), averaged.to(config.device.torch)
+    fused = config.device.kind in _FUSED
+    optimiser = torch.optim.Adam(network.parameters(), lr=config.learning_rate, betas=_BETAS, fused=fused)
     return DiffusionState(network=network, averaged=averaged.requires_grad_(False), optimiser=optimiser)
 
 
@@ -223,7 +232,7 @@ def draw_batch(photos: list[Bytes], config: DiffusionConfig, step: int) -> tuple
 def training_loss(network: DenoiserNetwork, clean: Tensor, noise: Tensor, sigma: Tensor, bfloat16: bool) -> Tensor:
     """Return the weighted squared error of the estimated noise."""
     noisy = (clean + sigma[:, None, None, None] * noise).contiguous(memory_format=torch.channels_last)
-    with torch.autocast("cpu", torch.bfloat16, enabled=bfloat16):
+    with torch.autocast(noisy.device.type, torch.bfloat16) if bfloat16 else nullcontext():
         estimate = network.noise(noisy, sigma)
     error = functional.mse_loss(estimate.float(), noise, reduction="none").mean(dim=(1, 2, 3))
     return (error * (sigma / HIGHEST)).mean()
@@ -233,7 +242,8 @@ def run_step(state: DiffusionState, photos: list[Bytes], config: DiffusionConfig
     """Run one step of Adam and of the average; return the loss."""
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(config, state.step)
-    loss = training_loss(state.network, *draw_batch(photos, config, state.step), config.bfloat16)
+    clean, noise, sigma = (drawn.to(config.device.torch) for drawn in draw_batch(photos, config, state.step))
+    loss = training_loss(state.network, clean, noise, sigma, config.bfloat16)
     state.optimiser.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     torch.nn.utils.clip_grad_norm_(state.network.parameters(), _LARGEST_GRADIENT)
@@ -252,20 +262,25 @@ def run_steps(
     """Train up to the next checkpoint, then validate."""
     begun = time.perf_counter()
     last = min((state.step // config.save_every + 1) * config.save_every, config.last_step)
-    losses = [run_step(state, photos, config) for _ in range(last - state.step)]
     middles = [middle(photo, _VALIDATION_CROP) for photo in validation.values()]
+    with computing(config.device):
+        losses = [run_step(state, photos, config) for _ in range(last - state.step)]
+        psnr = mean_psnr(denoiser_of(state.averaged), middles, _VALIDATED, config.seed)
     report = StepReport(
         step=state.step,
         loss=float(np.mean(losses)),
-        validation_psnr=mean_psnr(denoiser_of(state.averaged), middles, _VALIDATED, config.seed),
+        validation_psnr=psnr,
         seconds=time.perf_counter() - begun,
     )
     state.history.append(report)
 
 
 def denoiser_of(network: DenoiserNetwork) -> Denoise:
-    """Wrap the network as it is served: the strength in levels of 255, the result clipped."""
-    return lambda noisy, level: network(noisy, torch.tensor(level / 255.0)).clamp(0.0, 1.0)
+    """Wrap the network as it is served: the strength in levels of 255, the result clipped; images are on the host."""
+    device = next(network.parameters()).device
+    return lambda noisy, level: (
+        network(noisy.to(device), torch.tensor(level / 255.0, device=device)).clamp(0.0, 1.0).cpu()
+    )
 
 
 def save_state(state: DiffusionState, config: DiffusionConfig) -> None:
@@ -278,7 +293,7 @@ def save_state(state: DiffusionState, config: DiffusionConfig) -> None:
         "winding": _winding(config, state.step),
         "history": [asdict(report) for report in state.history],
     }
-    write_checkpoint(config.checkpoint_path, config.digest(), content)
+    write_checkpoint(config.checkpoint_path, config.digest(), on_host(content, config.device))
 
 
 def resume(config: DiffusionConfig) -> DiffusionState:
@@ -315,7 +330,7 @@ def _line(report: StepReport, config: DiffusionConfig) -> str:
 def _record(
     state: DiffusionState, config: DiffusionConfig, training: Mapping[str, Bytes], validation: Mapping[str, Bytes]
 ) -> dict[str, Any]:
-    network = DenoiserNetwork()
+    network = DenoiserNetwork().to(config.device.torch)
     # Measure the weights as written, rounded to half precision.
     network.load_state_dict({name: value.half().float() for name, value in state.averaged.state_dict().items()})
     whole = list(validation.values())
@@ -345,6 +360,7 @@ def _record(
         "threads": config.threads,
         "parameters": sum(value.numel() for value in network.parameters()),
         "torch": torch.__version__,
+        **versions(config.device),
     }
 
 
@@ -359,4 +375,5 @@ def command_line(config: DiffusionConfig) -> str:
     words += [f"--wind-down {config.wind_down}"] if config.wind_down else []
     words += [f"--learning-rate {config.learning_rate} --averaging {config.averaging}"]
     words += [f"--{'bfloat16' if config.bfloat16 else 'float32'} --threads {config.threads}"]
+    words += [] if config.device.is_cpu else [f"--device {config.device.name}"]
     return " ".join(words)

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from scipy.stats import pearsonr, spearmanr
 
+from scoreguard.chain.devices import THE_CPU, Device
+from scoreguard.chain.numerics import DEFAULT
 from scoreguard_export.errors import TrainingError
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.training.photos import read_photo
@@ -84,14 +86,18 @@ def _rows(path: Path) -> list[dict[str, str]]:
 
 
 @torch.no_grad()
-def score_file(metric: Metric, path: Path) -> float:
-    """Return the metric's score of one image file, in 8 bits, at its native size."""
+def score_file(metric: Metric, path: Path, device: Device = THE_CPU) -> float:
+    """Return the score of one image file, in 8 bits, at its native size, by a metric that is on the device."""
     pixels = torch.from_numpy(read_photo(path).copy())
-    return float(metric(pixels.permute(2, 0, 1)[None].float() / 255.0)[0])
+    with DEFAULT.applied(device.torch):
+        return float(metric((pixels.permute(2, 0, 1)[None].float() / 255.0).to(device.torch))[0])
 
 
 def evaluate_on_human_scores(
-    metric: Metric, data_root: Path, progress: Callable[[int], None] = lambda count: None
+    metric: Metric,
+    data_root: Path,
+    progress: Callable[[int], None] = lambda count: None,
+    device: Device = THE_CPU,
 ) -> list[AgreementRow]:
     """Compute the agreement of a metric with people, by data set and group.
 
@@ -99,15 +105,16 @@ def evaluate_on_human_scores(
         metric: in evaluation mode.
         data_root: the folder that holds `mos/live_subset` and `mos/iqa_samples`.
         progress: called with 1 for each image scored.
+        device: where the metric scores; it is moved there.
 
     Raises:
         TrainingError: the folder holds no human scores.
     """
     images = read_live(data_root) + read_samples(data_root)
     sign = 1.0 if metric.facts.higher_is_better else -1.0
-    predicted = []
+    metric, predicted = metric.to(device.torch), []
     for image in images:
-        predicted.append(sign * score_file(metric, image.path))
+        predicted.append(sign * score_file(metric, image.path, device))
         progress(1)
     return list(_agreements(images, np.array(predicted)))
 

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from scoreguard.chain.devices import THE_CPU, Device, versions
 from scoreguard_export.defences.fcn_filter import FilterNetwork
 from scoreguard_export.defences.shipped import write_weights
 from scoreguard_export.errors import TrainingError
@@ -33,6 +34,7 @@ from scoreguard_export.training.checkpoint import (
 )
 from scoreguard_export.training.filter_pairs import Pair, digest_of_pairs, read_pairs
 from scoreguard_export.training.measures import measures
+from scoreguard_export.training.placement import computing, on_host
 
 _DECISIVE = ("seed", "epochs", "batch", "learning_rate", "validation_share")
 
@@ -61,6 +63,8 @@ class FilterConfig:
     """Share of the originals kept for validation."""
     threads: int = 1
     """Torch threads."""
+    device: Device = THE_CPU
+    """Where the network is trained; a run may resume on another device."""
 
     def __post_init__(self) -> None:
         if min(self.epochs, self.batch, self.threads) < 1 or not 0.0 < self.validation_share < 1.0:
@@ -123,7 +127,8 @@ def train_filter(config: FilterConfig, *, progress: Callable[[str], None] = lamb
     state = resume(config, digest)
     with torch_threads(config.threads):
         for epoch in range(len(state.history), config.epochs):
-            run_epoch(state, training, validation, config, epoch)
+            with computing(config.device):
+                run_epoch(state, training, validation, config, epoch)
             save_state(state, config, digest)
             progress(_line(state.history[-1], config))
     network = FilterNetwork()
@@ -146,7 +151,7 @@ def split_pairs(pairs: list[Pair], config: FilterConfig) -> tuple[list[Pair], li
 def new_state(config: FilterConfig) -> FilterState:
     """Make a fresh network, the same for the same seed."""
     torch.manual_seed(config.seed)
-    network = FilterNetwork()
+    network = FilterNetwork().to(config.device.torch)
     return FilterState(network=network, optimiser=torch.optim.Adam(network.parameters(), lr=config.learning_rate))
 
 
@@ -173,9 +178,9 @@ def run_epoch(
     state: FilterState, training: list[Pair], validation: list[Pair], config: FilterConfig, epoch: int
 ) -> None:
     """Train on every pair once, then validate; the state keeps the best weights so far."""
-    begun, total = time.perf_counter(), 0.0
+    begun, total, there = time.perf_counter(), 0.0, config.device.torch
     for attacked, clean in batches(training, config, epoch):
-        loss = functional.mse_loss(state.network(attacked), clean)
+        loss = functional.mse_loss(state.network(attacked.to(there)), clean.to(there))
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
@@ -188,17 +193,19 @@ def run_epoch(
     )
     state.history.append(report)
     if state.best_report is report:
-        state.best = copy.deepcopy(state.network.state_dict())
+        state.best = on_host(copy.deepcopy(state.network.state_dict()), config.device)
 
 
 @torch.no_grad()
 def validation_ssim(network: FilterNetwork, pairs: list[Pair]) -> float:
     """Return the mean SSIM (Wang et al. 2004, windows of 11 pixels) of filtered images and originals, at full size."""
     piq = measures()
+    device = next((weight.device for weight in network.parameters()), torch.device("cpu"))
     values = []
     for pair in pairs:
         attacked, clean = tensors([pair])
-        values.append(float(piq.ssim(network(attacked).clamp(0.0, 1.0), clean, data_range=1.0, downsample=False)))
+        filtered = network(attacked.to(device)).clamp(0.0, 1.0).cpu()
+        values.append(float(piq.ssim(filtered, clean, data_range=1.0, downsample=False)))
     return float(np.mean(values))
 
 
@@ -210,7 +217,7 @@ def save_state(state: FilterState, config: FilterConfig, digest: str) -> None:
         "best": state.best,
         "history": [asdict(report) for report in state.history],
     }
-    write_checkpoint(config.checkpoint_path, digest, content)
+    write_checkpoint(config.checkpoint_path, digest, on_host(content, config.device))
 
 
 def resume(config: FilterConfig, digest: str) -> FilterState:
@@ -259,6 +266,7 @@ def _record(
         "seconds": round(sum(report.seconds for report in state.history)),
         "parameters": sum(value.numel() for value in state.network.parameters()),
         "torch": torch.__version__,
+        **versions(config.device),
     }
 
 
@@ -273,4 +281,5 @@ def command_line(config: FilterConfig) -> str:
     words += [f"--clean {config.clean.name}"] if config.clean else [f"--attack {config.attack}"]
     words += [f"--seed {config.seed} --epochs {config.epochs} --batch {config.batch}"]
     words += [f"--learning-rate {config.learning_rate} --validation-share {config.validation_share}"]
+    words += [] if config.device.is_cpu else [f"--device {config.device.name}"]
     return " ".join(words)

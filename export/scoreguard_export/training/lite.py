@@ -11,6 +11,7 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from scoreguard.chain.devices import versions
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.crops import LabelledCrops, load_or_make_crops
 from scoreguard_export.training.loop import EpochReport, LoopState, resume, run_epochs
@@ -99,6 +100,7 @@ def write_record(state: LoopState, crops: tuple[LabelledCrops, LabelledCrops], c
         "validation_srocc": round(last.validation_srocc, 4),
         "parameters": sum(value.numel() for value in state.metric.parameters()),
         "torch": torch.__version__,
+        **versions(config.device),
     }
     config.out.with_suffix(".json").write_text(json.dumps(record, indent=2) + "\n")
 
@@ -112,4 +114,5 @@ def command_line(config: TrainingConfig) -> str:
     words += [f"--seed {config.seed} --epochs {config.epochs} --crops {config.crops}"]
     words += [f"--validation-crops {config.validation_crops} --crop-size {config.crop_size} --batch {config.batch}"]
     words += [f"--learning-rate {config.learning_rate} --ranking-weight {config.ranking_weight}"]
+    words += [] if config.device.is_cpu else [f"--device {config.device.name}"]
     return " ".join(words)

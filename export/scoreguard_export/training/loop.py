@@ -16,6 +16,7 @@ from scoreguard_export.metrics.lite import Lite
 from scoreguard_export.training.checkpoint import read_checkpoint, write_checkpoint
 from scoreguard_export.training.config import TrainingConfig
 from scoreguard_export.training.crops import LabelledCrops
+from scoreguard_export.training.placement import computing, on_host
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ def new_state(config: TrainingConfig) -> LoopState:
     """Make a fresh network, the same for the same seed."""
     torch.manual_seed(config.seed)
     metric: Lite = Lite().to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
+    metric = metric.to(config.device.torch)
     optimiser = torch.optim.AdamW(metric.parameters(), lr=config.learning_rate, weight_decay=1e-3)
     return LoopState(metric=metric, optimiser=optimiser)
 
@@ -88,7 +90,8 @@ def train_epoch(
     for step, (images, labels) in enumerate(_batches(crops, config, epoch)):
         for group in state.optimiser.param_groups:
             group["lr"] = learning_rate(config, (epoch + step / steps) / config.epochs)
-        loss = training_loss(state.metric(images), labels, config.ranking_weight)
+        there = config.device.torch
+        loss = training_loss(state.metric(images.to(there)), labels.to(there), config.ranking_weight)
         state.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         state.optimiser.step()
@@ -99,10 +102,11 @@ def train_epoch(
 
 @torch.no_grad()
 def predict(metric: Lite, images: np.ndarray, batch: int = 100) -> np.ndarray:
-    """Return the scores of equally sized images (N, H, W, 3) in bytes."""
+    """Return the scores of equally sized images (N, H, W, 3) in bytes; they are computed where the metric is."""
     metric.eval()
+    device = next(metric.parameters()).device
     parts = [torch.from_numpy(images[i : i + batch]) for i in range(0, len(images), batch)]
-    return torch.cat([metric(part.permute(0, 3, 1, 2).float() / 255.0) for part in parts]).numpy()
+    return torch.cat([metric((part.permute(0, 3, 1, 2).float() / 255.0).to(device)).cpu() for part in parts]).numpy()
 
 
 def validation_srocc(metric: Lite, crops: LabelledCrops) -> float:
@@ -120,8 +124,9 @@ def run_epochs(
     """Train until the last epoch, with a checkpoint after each."""
     for epoch in range(len(state.history), config.epochs):
         begun = time.perf_counter()
-        loss = train_epoch(state, crops[0], config, epoch, progress)
-        srocc = validation_srocc(state.metric, crops[1])
+        with computing(config.device):
+            loss = train_epoch(state, crops[0], config, epoch, progress)
+            srocc = validation_srocc(state.metric, crops[1])
         seconds = time.perf_counter() - begun
         state.history.append(EpochReport(epoch=epoch + 1, loss=loss, validation_srocc=srocc, seconds=seconds))
         save_checkpoint(state, config)
@@ -135,7 +140,7 @@ def save_checkpoint(state: LoopState, config: TrainingConfig) -> None:
         "optimiser": state.optimiser.state_dict(),
         "history": [vars(report) for report in state.history],
     }
-    write_checkpoint(config.checkpoint_path, config.digest(), content)
+    write_checkpoint(config.checkpoint_path, config.digest(), on_host(content, config.device))
 
 
 def resume(config: TrainingConfig) -> LoopState:

@@ -15,11 +15,11 @@ _READABLE: Final = 0o644
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
-    """Write tensors by name, moved into place when complete.
+    """Write tensors of any device by name, moved into place when complete.
 
     Raises:
         OSError: the file cannot be written.
     """
     with whole_file(path) as unfinished:
-        save_file({name: value.contiguous() for name, value in tensors.items()}, unfinished)
+        save_file({name: value.cpu().contiguous() for name, value in tensors.items()}, unfinished)
         unfinished.chmod(_READABLE)  # safetensors makes files that only their owner can read

@@ -17,7 +17,8 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from functools import cache
+from typing import TYPE_CHECKING, Any, Final
 
 from scoreguard.chain.devices import CPU
 
@@ -55,12 +56,37 @@ class Numerics:
             if self.precision == FP16:
                 import torch
 
+                _complete_autocast()
                 stack.enter_context(torch.autocast(device.type, dtype=torch.float16))
             yield
 
 
 DEFAULT: Final = Numerics()
 """Repeatable, in full single precision."""
+
+
+@cache
+def _complete_autocast() -> torch.library.Library:
+    """Let mixed precision on the CPU include `_convolution`, as it does on GPUs: traced graphs call no other."""
+    import torch
+
+    library = torch.library.Library("aten", "IMPL")  # type: ignore[no-untyped-call]
+    library.impl("_convolution", _narrow_convolution, "AutocastCPU")  # type: ignore[no-untyped-call]
+    return library
+
+
+def _narrow_convolution(*inputs: Any) -> torch.Tensor:
+    """Convolve in the type of the autocast block: single precision is narrowed, and nothing else."""
+    import torch
+
+    narrow = torch.get_autocast_dtype(CPU)
+    given = [
+        value.to(narrow) if isinstance(value, torch.Tensor) and value.dtype == torch.float32 else value
+        for value in inputs
+    ]
+    with torch.autocast(CPU, enabled=False):
+        result: torch.Tensor = torch.ops.aten._convolution(*given)
+    return result
 
 
 @contextmanager
