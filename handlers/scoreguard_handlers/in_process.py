@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
+from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.service import LocalSettings, Service, StatusError
 from scoreguard.v1.errors import CannotServeError, EngineError, IntegrityError
 from scoreguard.v1.scoring_pb2 import (
@@ -59,6 +60,7 @@ async def open_service(settings: LocalSettings) -> AsyncIterator[Service]:
     """
     config = _config(settings)
     with _named():
+        check_one_onnxruntime()
         config = settled(config, await asyncio.to_thread(devices_of, config.device))
         catalogue = await asyncio.to_thread(Catalogue.open, config.model_store)
         backend = await LocalBackend.start(catalogue, config)

@@ -117,6 +117,7 @@ def test_only_metrics_and_networks_are_declared() -> None:
     assert not declares_half(Blur())
 
 
+@pytest.mark.slow
 def test_a_build_declares_and_verify_measures_again(tmp_path: Path) -> None:
     """For the metric alone here; the next build in single precision reuses nothing of it, and declares nothing."""
     chosen: dict[str, Any] = {"metrics": ("lite",), "defences": ("flip",), "default_variants": True}

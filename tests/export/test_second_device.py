@@ -13,6 +13,8 @@ from restorers import generated
 from second_device import second_device
 from torch import Tensor
 
+from scoreguard.chain.devices import find_device
+from scoreguard.chain.numerics import DEFAULT
 from scoreguard.chain.torchscript import load_graph, steady
 from scoreguard_export.archive.device_parity import DEVICE_FACTOR, GRADIENT_TOLERANCE, device_tolerance
 from scoreguard_export.archive.parity import case_inputs
@@ -68,16 +70,17 @@ def defence(name: str, structural: dict[str, float], folder: Path) -> GraphModul
     return kind.from_weights(files, **structural)
 
 
-def assert_same_there(module: GraphModule, folder: Path) -> None:
-    """TorchScript graph and module give on the second device what the graph gives on the CPU, and its gradient."""
-    device, least = second_device(), module.facts.minimum_size
+def assert_same_there(module: GraphModule, folder: Path, device: torch.device) -> None:
+    """TorchScript graph and module give on the device what the graph gives on the CPU, and its gradient."""
+    least = module.facts.minimum_size
     case = Case(batch=2, height=least + 5, width=least + 10, parameters=QUICK.get(module.facts.name, {}))
     inputs = case_inputs(module, case, 0)
     path = folder / "module.pt"
     export_torchscript(module.eval(), path)
     expected, slope = outcome(load_graph(path), module, inputs)
     for there in (load_graph(path, device), copy.deepcopy(module).to(device)):
-        found, gradient = outcome(there, module, tuple(value.to(device) for value in inputs))
+        with DEFAULT.applied(device):
+            found, gradient = outcome(there, module, tuple(value.to(device) for value in inputs))
         assert found.device == gradient.device == device
         assert float((found.cpu() - expected).abs().max()) <= device_tolerance(module)
         assert float((gradient.cpu() - slope).norm()) <= GRADIENT_TOLERANCE * float(slope.norm())
@@ -97,6 +100,11 @@ def outcome(engine: Callable[..., Any], module: GraphModule, inputs: tuple[Tenso
     return output.detach(), torch.cat([slope.flatten() for slope in slopes])
 
 
+def built(name: str, choice: dict[str, Any], folder: Path) -> GraphModule:
+    """A metric or a defence."""
+    return metric(name, **choice, folder=folder) if name in METRICS else defence(name, choice, folder)
+
+
 @pytest.mark.parametrize(
     ("name", "choice"),
     [
@@ -106,14 +114,21 @@ def outcome(engine: Callable[..., Any], module: GraphModule, inputs: tuple[Tenso
 )
 def test_every_graph_is_the_same_on_another_device(name: str, choice: dict[str, Any], tmp_path: Path) -> None:
     """A GPU refuses tensors of the CPU just as this device does."""
-    module = metric(name, **choice, folder=tmp_path) if name in METRICS else defence(name, choice, tmp_path)
-    assert_same_there(module, tmp_path)
+    assert_same_there(built(name, choice, tmp_path), tmp_path, second_device())
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+@pytest.mark.parametrize(("name", "choice"), NAMES)
+def test_every_graph_is_the_same_on_a_gpu(name: str, choice: dict[str, Any], tmp_path: Path) -> None:
+    """To the stated tolerance: its kernels sum in another order."""
+    assert_same_there(built(name, choice, tmp_path), tmp_path, find_device("cuda").torch)
 
 
 @pytest.mark.parametrize("module", [EdgeFinish(), UnsharpFinish()], ids=describe)
 def test_the_parts_of_diffusions_too(module: GraphModule, tmp_path: Path) -> None:
     """They are graphs of the archive like the others."""
-    assert_same_there(module, tmp_path)
+    assert_same_there(module, tmp_path, second_device())
 
 
 def test_a_diffusion_draws_its_noise_where_its_image_is() -> None:

@@ -157,14 +157,14 @@ def test_an_operators_provider_options_win(monkeypatch: pytest.MonkeyPatch) -> N
     """Ours keep results repeatable and in full precision; TensorRT comes first if it is turned on."""
     names = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
-    monkeypatch.setattr(providers, "_shared_options", lambda device: {"device_id": str(device.index)})
+    monkeypatch.setattr(providers, "_stream_option", lambda device: {})
     config = WorkerConfig(
         cuda_options="gpu_mem_limit=1000, use_tf32=1", tensorrt=True, tensorrt_options="trt_fp16_enable=1"
     )
     tensorrt, cuda, cpu = providers_from(config).on(Device(name="cuda:1"), DEFAULT)
     assert tensorrt == ("TensorrtExecutionProvider", {"device_id": "1", "trt_fp16_enable": "1"})
     assert cuda[1] == {
-        "device_id": "1", "use_tf32": "1", "cudnn_conv_algo_search": "HEURISTIC", "gpu_mem_limit": "1000"
+        "device_id": "1", "use_tf32": "1", "cudnn_conv_algo_search": "DEFAULT", "gpu_mem_limit": "1000"
     }  # fmt: skip
     assert cpu == "CPUExecutionProvider"
     _, options = Providers().on(GPU, Numerics(deterministic=False, tf32=True))[0]

@@ -18,6 +18,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.v1 import scoring_pb2
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import ServeConfig
@@ -78,6 +79,7 @@ async def serve(config: ServeConfig) -> AsyncIterator[RunningGateway]:
         IntegrityError: an archive does not match its manifest, or scores its canary wrong.
     """
     check_platform()
+    check_one_onnxruntime()
     config = _on_this_machine(config)
     watch = StoreWatch(config.model_store)
     async with AsyncExitStack() as stack:

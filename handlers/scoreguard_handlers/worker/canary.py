@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from scoreguard.chain.devices import CPU, DEVICE_SLACK
+from scoreguard.chain.devices import CPU, DEVICE_FACTOR
 from scoreguard.chain.numerics import FP16
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import IntegrityError
@@ -34,7 +34,7 @@ def _slack(archive: Archive, golden: GoldenVector, computation: Computation) -> 
     """Return how much further than on the CPU in single precision a score may be off."""
     slack = 0.0
     if computation.device not in ("", CPU):
-        slack += (DEVICE_SLACK - 1.0) * golden.tolerance
+        slack += (DEVICE_FACTOR - 1.0) * golden.tolerance
     if computation.precision == FP16:
         slack += _HALF_SLACK * archive.manifest.metric.graphs.half.max_abs_error
     return slack

@@ -22,7 +22,7 @@ CPU: Final = "cpu"
 CUDA: Final = "cuda"
 DEVICE_HELP: Final = "Device of the graphs: auto, cpu, cuda or cuda:N."
 """Help text of a `--device` option."""
-DEVICE_SLACK: Final = 10.0
+DEVICE_FACTOR: Final = 10.0
 """Kernels of another device sum in another order: results may differ by this many times what two engines on one CPU
 may."""
 _CHOICES: Final = "auto, cpu, cuda or cuda:N"

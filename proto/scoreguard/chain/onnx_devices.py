@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
+from scoreguard.chain.numerics import DEFAULT, Numerics
 from scoreguard.v1.errors import EngineError
 
 CUDA_PROVIDER: Final = "CUDAExecutionProvider"
@@ -38,8 +39,14 @@ def cuda_providers(index: int) -> tuple[tuple[str, dict[str, str]], str]:
     Args:
         index: Index of the GPU.
     """
-    options = {"device_id": str(index), "use_tf32": "0", "cudnn_conv_algo_search": "DEFAULT"}
-    return (CUDA_PROVIDER, options), CPU_PROVIDER
+    return (CUDA_PROVIDER, cuda_options(index, DEFAULT)), CPU_PROVIDER
+
+
+def cuda_options(index: int, numerics: Numerics) -> dict[str, str]:
+    """Return the CUDA provider's options for a GPU, by its index, that computes as `numerics` says."""
+    # A search by trial may choose another algorithm, and so other last bits, in the next process.
+    search = "DEFAULT" if numerics.deterministic else "EXHAUSTIVE"
+    return {"device_id": str(index), "use_tf32": str(int(numerics.tf32)), "cudnn_conv_algo_search": search}
 
 
 def _version_of(distribution: str) -> str:

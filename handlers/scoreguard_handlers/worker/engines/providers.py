@@ -10,12 +10,11 @@ import onnxruntime
 
 from scoreguard.chain.devices import CUDA, Device
 from scoreguard.chain.numerics import Numerics
+from scoreguard.chain.onnx_devices import CPU_PROVIDER, CUDA_PROVIDER, cuda_options
 from scoreguard.v1.errors import DeviceError
 from scoreguard_handlers.config import WorkerConfig
 from scoreguard_handlers.errors import StartupError
 
-CPU_PROVIDER: Final = "CPUExecutionProvider"
-CUDA_PROVIDER: Final = "CUDAExecutionProvider"
 TENSORRT_PROVIDER: Final = "TensorrtExecutionProvider"
 _ADVICE: Final = "pip uninstall -y onnxruntime, pip install 'scoreguard[serve-gpu]', or choose --engine torchscript"
 
@@ -40,11 +39,15 @@ class Providers:
         here = onnxruntime.get_available_providers()
         if device.kind != CUDA or CUDA_PROVIDER not in here:
             raise _missing(device, CUDA_PROVIDER, here)
-        providers: list[Any] = [(CUDA_PROVIDER, {**_cuda_options(device, numerics), **self.cuda})]
+        providers: list[Any] = [
+            (CUDA_PROVIDER, {**cuda_options(device.index, numerics), **_stream_option(device), **self.cuda})
+        ]
         if self.tensorrt is not None:
             if TENSORRT_PROVIDER not in here:
                 raise _missing(device, TENSORRT_PROVIDER, here)
-            providers.insert(0, (TENSORRT_PROVIDER, {**_shared_options(device), **self.tensorrt}))
+            providers.insert(
+                0, (TENSORRT_PROVIDER, {"device_id": str(device.index), **_stream_option(device), **self.tensorrt})
+            )
         return [*providers, CPU_PROVIDER]
 
     def check(self, used: Sequence[str], device: Device) -> None:
@@ -93,17 +96,11 @@ def parse_options(text: str) -> dict[str, str]:
     return options
 
 
-def _cuda_options(device: Device, numerics: Numerics) -> dict[str, str]:
-    # An exhaustive search may choose another kernel, and so other last bits, in the next process.
-    search = "HEURISTIC" if numerics.deterministic else "EXHAUSTIVE"
-    return _shared_options(device) | {"use_tf32": str(int(numerics.tf32)), "cudnn_conv_algo_search": search}
-
-
-def _shared_options(device: Device) -> dict[str, str]:
+def _stream_option(device: Device) -> dict[str, str]:
     import torch
 
     stream = torch.cuda.current_stream(device.torch).cuda_stream
-    return {"device_id": str(device.index)} | ({"user_compute_stream": str(stream)} if stream else {})
+    return {"user_compute_stream": str(stream)} if stream else {}
 
 
 def _missing(device: Device, provider: str, here: Sequence[str]) -> DeviceError:
