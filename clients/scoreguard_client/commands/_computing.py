@@ -8,11 +8,16 @@ from typing import Any, Final
 
 import click
 
-from scoreguard.chain.devices import AUTO, DEVICE_HELP, Device
+from scoreguard.chain.devices import AUTO, Device
 from scoreguard_client.oracles.computing import FULL, HALF, Computing
 
 _OPTIONS: Final = (
-    click.option("--device", default=Computing.device, show_default=True, help=f"For local gradients. {DEVICE_HELP}"),
+    click.option(
+        "--device",
+        default=Computing.device,
+        show_default=True,
+        help="Device of local gradients: auto, cpu, cuda or cuda:N.",
+    ),
     click.option(
         "--precision",
         type=click.Choice([FULL, HALF]),
