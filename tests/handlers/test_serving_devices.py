@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from copies_home import CopiesHome
 from gateways import connected, request
 from google.rpc import code_pb2
-from second_device import SECOND_DEVICE, HostCopies, second_device
+from second_device import SECOND_DEVICE, second_device
 from served import SERVED, Floats, Served, photo_like, planes, step_of, wire
 from tests.clients.oracles.toy_archive import write_archive
 from tiny_archives import write_tiny_archive
@@ -105,7 +106,7 @@ def host_copies(worker: Worker, chain: str) -> int:
     """How often values leave the device while a chain runs."""
     item = score_item(photo_like(40, 40), chain)
     scored(worker, item)
-    with HostCopies() as copies:
+    with CopiesHome() as copies:
         scored(worker, item)
     return int(copies.count)
 
