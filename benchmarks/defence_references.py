@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Any, Final
 
 import cv2
@@ -19,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image, ImageFilter
+from skimage import data as photographs
 from skimage import restoration
 
 from scoreguard.support.torchvision import torchvision_operators
@@ -340,3 +342,12 @@ def _noise(drawn: Planes, sigma: float) -> list[Reference]:
         Reference(name="NumPy", form=Form.PLANES, run=lambda p: np.clip(p + strength * drawn, 0.0, 1.0)),
         Reference(name="torch", form=Form.TENSOR, run=lambda p: (p + sigma * tensor).clamp(0.0, 1.0)),
     ]
+
+
+def image(path: Path | None, height: int, width: int) -> Planes:
+    """Return a photograph (1, 3, height, width) in [0, 1], mirrored at its borders if it is smaller."""
+    shipped: Any = photographs.astronaut
+    photo = np.asarray(Image.open(path).convert("RGB")) if path else np.asarray(shipped())
+    missing = [(0, max(0, height - photo.shape[0])), (0, max(0, width - photo.shape[1])), (0, 0)]
+    whole = np.pad(photo, missing, mode="symmetric")[:height, :width]
+    return np.asarray(np.ascontiguousarray(whole.transpose(2, 0, 1)[None]) / LEVELS, np.float32)

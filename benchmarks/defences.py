@@ -37,10 +37,8 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import torch
-from defence_references import LEVELS, Planes, references
+from defence_references import LEVELS, Planes, image, references
 from defence_tables import DEVICE_ENGINE, memory_table, speed_table, study_table
-from PIL import Image
-from skimage import data as photographs
 from study_speeds import FPS
 
 from scoreguard.chain.devices import CPU, CUDA, DEVICE_HELP, Device, find_device
@@ -360,15 +358,6 @@ def measure_memory(subject: Subject, planes: Planes, engine: str, home: Path) ->
     told = json.loads(found.stdout)
     size = f"{planes.shape[3]}×{planes.shape[2]}"
     return Memory(defence=subject.name, size=size, engine=engine, peak=told["peak"], before=told["before"])
-
-
-def image(path: Path | None, height: int, width: int) -> Planes:
-    """Return a photograph (1, 3, height, width) in [0, 1], mirrored at its borders if it is smaller."""
-    shipped: Any = photographs.astronaut
-    photo = np.asarray(Image.open(path).convert("RGB")) if path else np.asarray(shipped())
-    missing = [(0, max(0, height - photo.shape[0])), (0, max(0, width - photo.shape[1])), (0, 0)]
-    whole = np.pad(photo, missing, mode="symmetric")[:height, :width]
-    return np.asarray(np.ascontiguousarray(whole.transpose(2, 0, 1)[None]) / LEVELS, np.float32)
 
 
 def parse_sizes(text: str) -> Iterator[tuple[int, int]]:

@@ -40,6 +40,7 @@ NEEDS: Final = (
     Need(module="PIL", package="pillow", sections=_CLIENT),
     Need(module="grpc", package="grpcio", sections=_CLIENT),
     Need(module="grpc_status", package="grpcio-status", sections=_CLIENT),
+    Need(module="array_api_compat", package="array-api-compat", sections=("attacks", "campaign")),
     Need(module="click", package="click", sections=_SERVER),
     Need(module="psutil", package="psutil", sections=_SERVER),
     Need(module="onnxruntime", package="onnxruntime", sections=(*_SERVER, "onnx")),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from study_speeds import SIDE
 
@@ -15,14 +14,13 @@ from gpu.work import Work
 from scoreguard_client import ScoringClient
 from scoreguard_client.bench import synthetic_images
 from scoreguard_client.campaign import CampaignOptions, Progress, launch
+from scoreguard_client.oracles.computing import Computing
 
 _IMAGES: Final = 100
 _QUICK_IMAGES: Final = 2
 _ATTACKS: Final = "fgsm,ifgsm"
 _DEFENCES: Final = "none,jpeg"
 _BATCH: Final = 16
-_COMPUTING: Final = "computing"
-"""The option of a campaign that says where and how its gradients are computed."""
 
 
 def measure(work: Work) -> None:
@@ -43,7 +41,7 @@ def measure(work: Work) -> None:
             adaptive=True,
             surrogate=work.store,
             batch=_BATCH,
-            **_device_of(work),
+            computing=Computing(device=work.device.name),
         )
         row = {
             "name": f"{metric}: {attacks} × {_DEFENCES}, adaptive as well",
@@ -79,13 +77,3 @@ def _recording(work: Work, row: dict[str, Any], steps: int, started: float) -> P
             raise TimeoutError("the time of the section was over")
 
     return progress
-
-
-def _device_of(work: Work) -> dict[str, Any]:
-    """Return the option that puts the gradients on the device."""
-    known = {field.name: field.default for field in fields(CampaignOptions)}
-    if _COMPUTING in known:
-        return {_COMPUTING: replace(cast("Any", known[_COMPUTING]), device=work.device.name)}
-    if not work.device.is_cpu:
-        work.note("gradients of a campaign run on the CPU: the client has no option for another device")
-    return {}
