@@ -13,10 +13,10 @@ from restorers import generated
 from second_device import second_device
 from torch import Tensor
 
-from scoreguard.chain.devices import find_device
+from scoreguard.chain.devices import DEVICE_FACTOR, find_device
 from scoreguard.chain.numerics import DEFAULT
 from scoreguard.chain.torchscript import load_graph, steady
-from scoreguard_export.archive.device_parity import DEVICE_FACTOR, GRADIENT_TOLERANCE, device_tolerance
+from scoreguard_export.archive.device_parity import GRADIENT_TOLERANCE, device_tolerance
 from scoreguard_export.archive.parity import case_inputs
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.diffpure import DiffPureEdge

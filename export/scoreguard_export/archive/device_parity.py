@@ -21,7 +21,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from scoreguard.chain.devices import THE_CPU, Device
+from scoreguard.chain.devices import DEVICE_FACTOR, THE_CPU, Device
 from scoreguard.chain.numerics import DEFAULT, Numerics, unrepeatable
 from scoreguard.chain.torchscript import TorchEngine, load_graph, steady
 from scoreguard.v1.errors import DeviceError, DeviceMemoryError, EngineError
@@ -33,8 +33,6 @@ from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.exporters.signature import Case, describe, input_names
 from scoreguard_export.graph_module import GraphModule
 
-DEVICE_FACTOR: Final = 4.0
-"""Device tolerance of a module's output, in parity tolerances of its facts."""
 GRADIENT_TOLERANCE: Final = 1e-3
 """Largest root mean square of a gradient's difference, relative to that of the gradient."""
 TORCHSCRIPT: Final = "torchscript"

@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint, set_checkpoint_early_stop
 
 from scoreguard.chain.bpda import pass_cubic, pass_identity
+from scoreguard.chain.devices import CUDA
 from scoreguard.chain.execution import run_step
 from scoreguard.chain.graph_cache import GraphCache
 from scoreguard.chain.graph_devices import move_graph
@@ -79,7 +80,7 @@ class TorchEngine:
 
     def array(self, values: Floats) -> Tensor:
         """Return a tensor with the values of a NumPy array; on the CPU they share memory."""
-        return torch.from_numpy(values if values.flags.writeable else values.copy()).to(self.device)
+        return upload(values, self.device)
 
     def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         """Concatenate tensors."""
@@ -164,6 +165,20 @@ class DifferentiableChain:
         if purified.shape != images.shape:
             raise NoGradientError(str(step.step), step.facts.name)
         return pass_identity(images, purified)
+
+
+def upload(values: Floats, device: torch.device) -> Tensor:
+    """Return a tensor on a device with the values of a NumPy array; on the CPU they share memory.
+
+    A GPU is not waited for: a single number goes along with the command that creates it, and everything else is copied
+    from memory that the GPU reads by itself.
+    """
+    if values.ndim == 0 and device.type != "cpu":
+        return torch.full((), float(values), dtype=torch.float32, device=device)
+    tensor = torch.from_numpy(values if values.flags.writeable else values.copy())
+    if device.type == CUDA:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)
 
 
 def steady() -> AbstractContextManager[None]:

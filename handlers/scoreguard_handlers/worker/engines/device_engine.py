@@ -17,7 +17,7 @@ from torch import Tensor
 
 from scoreguard.chain.devices import CUDA, Device
 from scoreguard.chain.numerics import Numerics
-from scoreguard.chain.torchscript import steady
+from scoreguard.chain.torchscript import steady, upload
 from scoreguard.v1.errors import DeviceMemoryError
 from scoreguard.v1.manifest_pb2 import GraphFiles
 from scoreguard.v1.scoring_pb2 import Computation
@@ -131,7 +131,7 @@ class DeviceCall(EngineCall[Tensor]):
     def take(self, images: Array) -> Tensor:
         """Copy a batch to the device."""
         try:
-            return torch.from_numpy(images).to(self._device)
+            return upload(images, self._device)
         except torch.OutOfMemoryError as error:
             raise DeviceMemoryError(str(self._device), "the batch", images.shape) from error
 
@@ -146,7 +146,7 @@ class DeviceCall(EngineCall[Tensor]):
 
     def array(self, values: Array) -> Tensor:
         """Return a tensor on the device."""
-        return torch.from_numpy(values if values.flags.writeable else values.copy()).to(self._device)
+        return upload(values, self._device)
 
     def join(self, parts: Sequence[Tensor], axis: int) -> Tensor:
         """Concatenate tensors."""

@@ -39,15 +39,13 @@ class Providers:
         here = onnxruntime.get_available_providers()
         if device.kind != CUDA or CUDA_PROVIDER not in here:
             raise _missing(device, CUDA_PROVIDER, here)
-        providers: list[Any] = [
-            (CUDA_PROVIDER, {**cuda_options(device.index, numerics), **_stream_option(device), **self.cuda})
-        ]
+        stream = _stream_option(device)
+        providers: list[Any] = [(CUDA_PROVIDER, {**cuda_options(device.index, numerics), **stream, **self.cuda})]
         if self.tensorrt is not None:
             if TENSORRT_PROVIDER not in here:
                 raise _missing(device, TENSORRT_PROVIDER, here)
-            providers.insert(
-                0, (TENSORRT_PROVIDER, {"device_id": str(device.index), **_stream_option(device), **self.tensorrt})
-            )
+            options = {"device_id": str(device.index), **stream, **self.tensorrt}
+            providers.insert(0, (TENSORRT_PROVIDER, options))
         return [*providers, CPU_PROVIDER]
 
     def check(self, used: Sequence[str], device: Device) -> None:
