@@ -30,6 +30,7 @@ from typing import Final
 import PIL.Image
 from unseen import LIST, choose, refuse_seen
 
+from scoreguard.chain.devices import DEVICE_HELP
 from scoreguard_client.report import Report, TableOptions, make_report
 from scoreguard_client.report.table import Row
 from scoreguard_client.report.text import interval, value
@@ -67,6 +68,7 @@ class Plan(argparse.Namespace):
     metrics: str
     limit: int
     batch: int
+    device: str
     work: Path
 
 
@@ -123,7 +125,7 @@ def attack(plan: Plan, metric: str, address: str) -> None:
         "scoreguard", "attack", "--metric", metric, "--target", address, *surrogate, "--adaptive",
         "--attacks", ",".join([AUTO, GRADIENT, *trained, BLACK_BOX]), "--defences", DEFENCES,
         "--images", str(plan.work / "images"), "--batch", str(plan.batch),
-        "--out", str(plan.work / metric),
+        "--device", plan.device, "--out", str(plan.work / metric),
     )  # fmt: skip
 
 
@@ -131,7 +133,20 @@ def train(plan: Plan, kind: str, metric: str) -> str:
     """Train a universal perturbation; return the attack that applies it."""
     file = plan.work / f"{kind}-{metric}.safetensors"
     options = [*UNIVERSAL[kind].split(), "--surrogate", str(plan.work / "store"), "--images", str(plan.training)]
-    run("scoreguard", "uap", "train", "--kind", kind, "--metric", metric, *options, "--out", str(file))
+    run(
+        "scoreguard",
+        "uap",
+        "train",
+        "--kind",
+        kind,
+        "--metric",
+        metric,
+        *options,
+        "--device",
+        plan.device,
+        "--out",
+        str(file),
+    )
     return f"{kind}-uap:file={file}"
 
 
@@ -146,6 +161,7 @@ def run(name: str, *words: str) -> None:
 def serving(plan: Plan) -> Iterator[str]:
     """Start the service on a free port."""
     words = [str(BIN / "scoreguard-serve"), "--model-store", str(plan.work / "store"), "--port", "0", "--json"]
+    words += ["--device", plan.device]
     with subprocess.Popen(words, stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""
@@ -194,6 +210,7 @@ def parse() -> Plan:
     parser.add_argument("--metrics", default="lite,nima", help="Metrics, separated by commas.")
     parser.add_argument("--limit", type=int, default=30, help="Most images to attack.")
     parser.add_argument("--batch", type=int, default=5, help="Images attacked at once.")
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     parser.add_argument("--work", type=Path, default=Path("runs/attacks"), help="Where everything is kept.")
     return parser.parse_args(namespace=Plan())
 

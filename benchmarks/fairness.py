@@ -24,6 +24,7 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from memory import photograph
 
+from scoreguard.chain.devices import DEVICE_HELP
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest
 from scoreguard.v1.scoring_pb2_grpc import ScoringServiceStub
 from scoreguard.v1.spec import parse_chain
@@ -42,6 +43,7 @@ class Plan(argparse.Namespace):
     seconds: float
     backends: str
     workers: str
+    device: str
 
 
 def main() -> None:
@@ -68,6 +70,7 @@ def parse() -> Plan:
     parser.add_argument("--seconds", type=float, default=30.0, help="time beside the large callers")
     parser.add_argument("--backends", default="local,torchserve")
     parser.add_argument("--workers", default="1,2")
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     return parser.parse_args(namespace=Plan())
 
 
@@ -76,6 +79,7 @@ def running(plan: Plan, backend: str, workers: str) -> Iterator[str]:
     """The service, started as a user starts it."""
     words = [sys.executable, "-c", "import sys; from scoreguard_handlers.cli import main; sys.exit(main())"]
     words += ["--model-store", str(plan.model_store), "--backend", backend, "--port", "0", "--json"]
+    words += ["--device", plan.device]
     with subprocess.Popen([*words, "--workers", workers], stdout=subprocess.PIPE, text=True) as server:
         try:
             line = server.stdout.readline() if server.stdout else ""

@@ -21,6 +21,7 @@ import numpy.typing as npt
 import torch
 from PIL import Image
 
+from scoreguard.chain.devices import DEVICE_HELP
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import Attack, parse_attack
 from scoreguard_client.oracles import LocalOracle, find_surrogate
@@ -52,6 +53,7 @@ class Plan(argparse.Namespace):
     eps: str
     attacks: list[str]
     threads: int
+    device: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +70,7 @@ def main() -> None:
     """Measure and print."""
     plan = parse()
     torch.set_num_threads(plan.threads)
-    oracle = LocalOracle(find_surrogate(plan.model_store, plan.metric), parse_chain(plan.chain))
+    oracle = LocalOracle(find_surrogate(plan.model_store, plan.metric), parse_chain(plan.chain), device=plan.device)
     images = [read(path, plan) for path in files(plan)]
     originals = np.array([score(oracle, image.original) for image in images])
     clean = np.array([score(oracle, image.attacked) for image in images])
@@ -134,6 +136,7 @@ def parse() -> Plan:
     parser.add_argument("--eps", default="2/255")
     parser.add_argument("--attacks", nargs="+", default=list(ATTACKS))
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     return parser.parse_args(namespace=Plan())
 
 
