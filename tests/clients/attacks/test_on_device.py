@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from copies_home import CopiesHome
@@ -20,7 +22,10 @@ from scoreguard_client.attacks import AttackResult, Needs, parse_attack
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.attacks.mifgsm import MIFGSM
+from scoreguard_client.attacks.regions.base import MovableRegion, Region
+from scoreguard_client.attacks.regions.mse import MseRegion
 from scoreguard_client.oracles import LocalOracle
+from scoreguard_client.oracles.arrays import on_host
 from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.testing.oracles import ConstantOracle
 from scoreguard_client.testing.trials import images_of
@@ -44,6 +49,8 @@ ON_DEVICE = (
     "nes:pairs=3",
     "nes:mode=benchmark:pairs=3",
     "spsa:pairs=3",
+    "madc",
+    "madc:mode=benchmark",
 )
 
 
@@ -78,7 +85,7 @@ def with_steps(text: str, count: int) -> str:
     kind = parse_attack(text).needs
     if kind is Needs.SCORES:
         return f"{text}:queries={4 * count}"
-    return text if text == "fgsm" else f"{text}:iterations={count}"
+    return text if text in ("fgsm", "ioi") else f"{text}:iterations={count}"
 
 
 def test_the_list_is_that_of_all_attacks_that_say_so() -> None:
@@ -114,9 +121,9 @@ def test_no_step_of_an_attack_waits_for_the_device(text: str, waves: Archive, im
 
 
 def test_the_count_sees_an_attack_that_works_on_the_host(waves: Archive, images: Images) -> None:
-    """Each of its steps copies a score and a gradient."""
-    few, many = (copies_home(with_steps("madc", steps), waves, images) for steps in (5, 20))
-    assert many - few == 2 * 15
+    """Each of its queries copies a score."""
+    few, many = (copies_home(with_steps("simba", steps), waves, images) for steps in (5, 20))
+    assert many - few == 4 * 15
 
 
 def copies_home(text: str, archive: Archive, images: Images) -> int:
@@ -139,6 +146,31 @@ class Broken(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Score."""
         return torch.sqrt(image).mean(dim=[1, 2, 3])
+
+
+def test_a_mean_squared_error_holds_exactly_on_a_device(waves: Archive, images: Images) -> None:
+    """The host computes it in its own order."""
+    result = attacked("madc:rmse=10/255:iterations=3", LocalOracle(waves, device=SECOND_DEVICE), images)
+    errors = np.sqrt(((result.attacked.astype(np.float64) - images) ** 2).mean(axis=(1, 2, 3)))
+    assert (errors <= 10 / 255).all()
+    assert (errors > 0.99 * 10 / 255).all()
+
+
+@pytest.mark.parametrize("region", [MseRegion])
+def test_a_region_cuts_on_a_device_what_it_cuts_on_the_host(region: Callable[..., Region], images: Images) -> None:
+    """Far outside: to a mean squared error."""
+    second_device()
+    bounds = {"rmse": 0.05}
+    here = region(clean=images, **bounds)
+    wild = images + np.random.default_rng(0).normal(0, 0.4, images.shape).astype(np.float32)
+    assert isinstance(here, MovableRegion)
+    there = here.on(to_second).clip(to_second(wild))
+    np.testing.assert_allclose(on_host(there), here.clip(wild), atol=1e-6)
+
+
+def to_second(values: npt.NDArray[Any]) -> Any:
+    """Copy an array to the second device."""
+    return torch.from_numpy(values).to(SECOND_DEVICE)
 
 
 def test_a_gradient_that_is_not_finite_is_found_at_the_end(tmp_path: Path, images: Images) -> None:
@@ -191,7 +223,7 @@ def test_a_plug_ins_attack_gets_numpy_arrays_unless_it_says_otherwise(waves: Arc
 def test_an_attack_that_stays_on_the_host_is_served_as_before(waves: Archive, images: Images) -> None:
     """Its questions and answers are NumPy arrays, wherever the oracle computes."""
     here, there = (
-        attacked("madc:iterations=3", LocalOracle(waves, device=device), images) for device in ("cpu", SECOND_DEVICE)
+        attacked("simba:queries=9", LocalOracle(waves, device=device), images) for device in ("cpu", SECOND_DEVICE)
     )
     np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
 
