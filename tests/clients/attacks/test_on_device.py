@@ -51,7 +51,14 @@ ON_DEVICE = (
     "spsa:pairs=3",
     "madc",
     "madc:mode=benchmark",
+    "korhonen:least=40",
+    "korhonen:least=3:patience=1",
+    "korhonen:mode=benchmark",
 )
+WAITING = {
+    "korhonen:least=3:patience=1": "whether an image still climbs",
+}
+"""Those of them whose next step needs an answer on the host, and which."""
 
 
 DEEP = ("zhang-lpips", "zhang-dists")
@@ -112,7 +119,7 @@ def test_an_attack_ends_on_the_device_where_it_ends_on_the_host(
     assert there.attacked.dtype == here.attacked.dtype == np.float32
 
 
-@pytest.mark.parametrize("text", ON_DEVICE)
+@pytest.mark.parametrize("text", [text for text in ON_DEVICE if text not in WAITING])
 def test_no_step_of_an_attack_waits_for_the_device(text: str, waves: Archive, images: Images) -> None:
     """Twenty steps copy as much to the host as five, and there are no more than a handful of copies."""
     few, many = (copies_home(with_steps(text, steps), waves, images) for steps in (5, 20))
@@ -124,6 +131,25 @@ def test_the_count_sees_an_attack_that_works_on_the_host(waves: Archive, images:
     """Each of its queries copies a score."""
     few, many = (copies_home(with_steps("simba", steps), waves, images) for steps in (5, 20))
     assert many - few == 4 * 15
+
+
+@pytest.mark.parametrize(("least", "copies"), [(16, 5), (8, 13)])
+def test_a_search_that_may_end_early_asks_only_from_its_least_step_on(
+    least: int, copies: int, waves: Archive, images: Images
+) -> None:
+    """Then one truth value comes back for each step, and no step is left out that an image still needs."""
+    text = "korhonen:iterations=20:patience=20:least="
+    assert copies_home(f"{text}{least}", waves, images) - copies_home(f"{text}40", waves, images) == copies
+
+
+def test_a_search_ends_on_the_device_at_the_step_where_it_ends_on_the_host(waves: Archive, images: Images) -> None:
+    """Steps that overshoot end it long before the last one, and no gradient is spent after that."""
+    here, there = (
+        attacked("korhonen:lr=0.5:least=3", LocalOracle(waves, device=device), images)
+        for device in ("cpu", SECOND_DEVICE)
+    )
+    assert there.queries.tolist() == here.queries.tolist()
+    assert here.queries.max() < 30
 
 
 def copies_home(text: str, archive: Archive, images: Images) -> int:
