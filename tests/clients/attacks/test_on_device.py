@@ -51,6 +51,7 @@ ON_DEVICE = (
     "spsa:pairs=3",
     "madc",
     "madc:mode=benchmark",
+    "ioi",
     "korhonen:least=40",
     "korhonen:least=3:patience=1",
     "korhonen:mode=benchmark",
