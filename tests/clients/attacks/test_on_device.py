@@ -24,6 +24,7 @@ from scoreguard_client.attacks.errors import OracleAnswerError
 from scoreguard_client.attacks.mifgsm import MIFGSM
 from scoreguard_client.attacks.regions.base import MovableRegion, Region
 from scoreguard_client.attacks.regions.mse import MseRegion
+from scoreguard_client.attacks.regions.sparse import SparseRegion
 from scoreguard_client.oracles import LocalOracle
 from scoreguard_client.oracles.arrays import on_host
 from scoreguard_client.oracles.base import Gradients, Images
@@ -55,6 +56,8 @@ ON_DEVICE = (
     "korhonen:least=40",
     "korhonen:least=3:patience=1",
     "korhonen:mode=benchmark",
+    "patch-rs:side=5",
+    "patch-rs:mode=benchmark:side=4",
 )
 WAITING = {
     "korhonen:least=3:patience=1": "whether an image still climbs",
@@ -183,11 +186,11 @@ def test_a_mean_squared_error_holds_exactly_on_a_device(waves: Archive, images: 
     assert (errors > 0.99 * 10 / 255).all()
 
 
-@pytest.mark.parametrize("region", [MseRegion])
+@pytest.mark.parametrize("region", [MseRegion, SparseRegion])
 def test_a_region_cuts_on_a_device_what_it_cuts_on_the_host(region: Callable[..., Region], images: Images) -> None:
-    """Far outside: to a mean squared error."""
+    """Far outside: to a mean squared error, or to the most changed pixels."""
     second_device()
-    bounds = {"rmse": 0.05}
+    bounds = {"rmse": 0.05} if region is MseRegion else {"pixels": 9}
     here = region(clean=images, **bounds)
     wild = images + np.random.default_rng(0).normal(0, 0.4, images.shape).astype(np.float32)
     assert isinstance(here, MovableRegion)
