@@ -58,9 +58,14 @@ ON_DEVICE = (
     "korhonen:mode=benchmark",
     "patch-rs:side=5",
     "patch-rs:mode=benchmark:side=4",
+    "onepixel:population=100",
+    "onepixel:population=8",
+    "onepixel:mode=benchmark:population=8",
 )
 WAITING = {
     "korhonen:least=3:patience=1": "whether an image still climbs",
+    "onepixel:population=8": "fitness",
+    "onepixel:mode=benchmark:population=8": "fitness",
 }
 """Those of them whose next step needs an answer on the host, and which."""
 
@@ -135,6 +140,12 @@ def test_the_count_sees_an_attack_that_works_on_the_host(waves: Archive, images:
     """Each of its queries copies a score."""
     few, many = (copies_home(with_steps("simba", steps), waves, images) for steps in (5, 20))
     assert many - few == 4 * 15
+
+
+def test_a_generation_of_candidates_is_copied_at_once(waves: Archive, images: Images) -> None:
+    """Eighty queries are ten generations of eight, and twenty are three."""
+    few, many = (copies_home(with_steps("onepixel:population=8", steps), waves, images) for steps in (5, 20))
+    assert many - few == 10 - 3
 
 
 @pytest.mark.parametrize(("least", "copies"), [(16, 5), (8, 13)])
