@@ -14,9 +14,11 @@ import pytest
 import torch
 from copies_home import CopiesHome
 from second_device import SECOND_DEVICE, second_device
-from tests.clients.oracles.toy_archive import write_archive
+from tests.clients.oracles.toy_archive import Defence, write_archive
 
+from scoreguard.chain.jpeg import Codec
 from scoreguard.v1.archive import Archive
+from scoreguard.v1.manifest_pb2 import DIFFERENTIABILITY_EXACT, DefenceFacts, ParameterSpec
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client.attacks import AttackResult, Needs, parse_attack
 from scoreguard_client.attacks.catalogue import CATALOGUE
@@ -25,11 +27,14 @@ from scoreguard_client.attacks.mifgsm import MIFGSM
 from scoreguard_client.attacks.regions.base import MovableRegion, Region
 from scoreguard_client.attacks.regions.mse import MseRegion
 from scoreguard_client.attacks.regions.sparse import SparseRegion
+from scoreguard_client.attacks.thresholds.transform import Transform
 from scoreguard_client.oracles import LocalOracle
-from scoreguard_client.oracles.arrays import on_host
+from scoreguard_client.oracles.arrays import on_host, unchanged
 from scoreguard_client.oracles.base import Gradients, Images
 from scoreguard_client.testing.oracles import ConstantOracle
 from scoreguard_client.testing.trials import images_of
+from scoreguard_export.defences.jpeg import Jpeg
+from scoreguard_export.defences.quantise import Quantise
 
 ON_DEVICE = (
     "fgsm",
@@ -72,6 +77,8 @@ WAITING = {
 
 DEEP = ("zhang-lpips", "zhang-dists")
 """Those that also need the weights of a network."""
+BEHIND_ROUNDING = ("dct-threshold",)
+"""Those that need a chain which rounds."""
 
 
 class Wave(torch.nn.Module):
@@ -106,7 +113,7 @@ def with_steps(text: str, count: int) -> str:
 
 def test_the_list_is_that_of_all_attacks_that_say_so() -> None:
     """No attack claims to work on a device without being tried there."""
-    assert {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP)} == {
+    assert {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP, *BEHIND_ROUNDING)} == {
         name for name in CATALOGUE if CATALOGUE[name].takes_device_arrays()
     }
 
@@ -167,10 +174,10 @@ def test_a_search_ends_on_the_device_at_the_step_where_it_ends_on_the_host(waves
     assert here.queries.max() < 30
 
 
-def copies_home(text: str, archive: Archive, images: Images) -> int:
+def copies_home(text: str, archive: Archive, images: Images, chain: str = "none") -> int:
     """Count what an attack copies to the host."""
     with CopiesHome() as copies:
-        attacked(text, LocalOracle(archive, device=SECOND_DEVICE), images)
+        attacked(text, LocalOracle(archive, parse_chain(chain), device=SECOND_DEVICE), images)
     counted: int = copies.count
     return counted
 
@@ -232,6 +239,75 @@ def messages(archive: Archive, images: Images, devices: list[str]) -> Iterator[s
         yield str(caught.value)
 
 
+def _rounding() -> list[Defence]:
+    """The defences that round, as they are exported."""
+    quality = ParameterSpec(name="quality", default_value=50, minimum=1, maximum=100)
+    subsampling = ParameterSpec(
+        name="subsampling",
+        default_value=420,
+        minimum=420,
+        maximum=444,
+        structural_choices=[420, 444],
+        choice_names=["4:2:0", "4:4:4"],
+    )
+    levels = ParameterSpec(name="levels", default_value=16, minimum=2, maximum=256)
+    exact = DIFFERENTIABILITY_EXACT
+    return [
+        (
+            DefenceFacts(name="jpeg", parameters=[quality, subsampling], differentiability=exact),
+            {(("subsampling", kind),): Jpeg(subsampling=kind) for kind in (420.0, 444.0)},
+        ),
+        (DefenceFacts(name="quantise", parameters=[levels], differentiability=exact), {(): Quantise()}),
+    ]
+
+
+@pytest.fixture(scope="module")
+def rounded_waves(tmp_path_factory: pytest.TempPathFactory) -> Archive:
+    """The wave behind defences that round."""
+    second_device()
+    return write_archive(tmp_path_factory.mktemp("rounding") / "wave", Wave(), more=_rounding())
+
+
+ROUNDING = ("jpeg:quality=50:subsampling=4:2:0", "jpeg:quality=80:subsampling=4:4:4", "quantise:levels=16")
+
+
+@pytest.mark.parametrize("chain", ROUNDING)
+def test_dct_threshold_ends_on_the_device_where_it_ends_on_the_host(
+    chain: str, rounded_waves: Archive, images: Images
+) -> None:
+    """On the 8-bit grid; a block may differ where two pushes gain the same but for a rounding."""
+    steps, text = parse_chain(chain), "dct-threshold:eps=4/255:iterations=6"
+    here = attacked(text, LocalOracle(rounded_waves, steps), images)
+    there = attacked(text, LocalOracle(rounded_waves, steps, device=SECOND_DEVICE), images)
+    np.testing.assert_allclose(there.scores, here.scores, atol=0.05)
+    np.testing.assert_allclose(there.trace, here.trace, atol=0.05)
+    assert (there.attacked != here.attacked).mean() < 0.02
+    assert (here.scores - here.trace[0]).min() > 1
+    np.testing.assert_allclose(there.attacked, there.attacked_8bit / 255, atol=1e-7)
+    assert there.queries.tolist() == here.queries.tolist()
+
+
+@pytest.mark.parametrize("chain", ROUNDING)
+def test_no_push_over_a_threshold_waits_for_the_device(chain: str, rounded_waves: Archive, images: Images) -> None:
+    """Eight steps copy as much to the host as three."""
+    few, many = (
+        copies_home(f"dct-threshold:iterations={steps}", rounded_waves, images, chain=chain) for steps in (3, 8)
+    )
+    assert few == many
+    assert 0 < few <= 8
+
+
+@pytest.mark.parametrize("subsampling", [420, 444])
+def test_an_encoders_numbers_are_those_of_the_host(subsampling: int, images: Images) -> None:
+    """Sizes without a whole cell; colours and halved chrominance are rounded alike."""
+    levels, codec = np.rint(images * 255).astype(np.float32), Codec(70, subsampling)
+    here, there = (Transform(codec, 17, 23, put) for put in (unchanged, to_second))
+    for wanted, found in zip(here.coefficients(levels), there.coefficients(to_second(levels)), strict=True):
+        np.testing.assert_allclose(on_host(found), wanted, atol=1e-4)
+    for wanted, found in zip(here.components(images), there.components(to_second(images)), strict=True):
+        np.testing.assert_allclose(on_host(found), wanted, atol=1e-6)
+
+
 @pytest.mark.parametrize("name", DEEP)
 def test_a_deep_measure_is_on_the_device_too(name: str, waves: Archive, folder: Path) -> None:
     """It ends where it ends on the host, and no step copies to the host."""
@@ -273,4 +349,5 @@ def test_the_documentation_lists_the_attacks_that_stay_on_a_device() -> None:
     """docs/attacks.md cannot fall behind the code."""
     text = (Path(__file__).resolve().parents[3] / "docs/attacks.md").read_text()
     sentence = text.partition("On a device these attacks keep")[2].partition("and with them")[0]
-    assert set(re.findall(r"`([\w-]+)`", sentence)) == {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP)}
+    listed = {text.partition(":")[0] for text in (*ON_DEVICE, *DEEP, *BEHIND_ROUNDING)}
+    assert set(re.findall(r"`([\w-]+)`", sentence)) == listed
