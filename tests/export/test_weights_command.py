@@ -23,6 +23,7 @@ from scoreguard_export.errors import WeightsError
 
 FILES = weights_files()
 TESTED = {
+    "brisque-opencv": "params/brisque_model_live.yml",
     "cnniqa": "weights/cnniqa_live.pth",
     "nima": "weights/nima_mobilenet_technical.pt",
     "nima-aesthetic": "weights/nima_mobilenet_aesthetic.pt",
