@@ -159,7 +159,8 @@ def test_the_derivative_is_that_of_finite_differences(file: Path) -> None:
     other, direction = noisy(clean), np.sign(noisy(clean) - 0.5).astype(np.float32)
     distance = lpips(str(file), "")
     _, gradient = value_and_gradient(distance, other, clean)
-    ends = [value_and_gradient(distance, (other + step * direction), clean)[0] for step in (2e-4, -2e-4)]
+    moved = [(other + step * direction).astype(np.float32) for step in (2e-4, -2e-4)]
+    ends = [value_and_gradient(distance, images, clean)[0] for images in moved]
     wanted = (gradient * direction).sum(axis=(1, 2, 3))
     np.testing.assert_allclose(wanted, (ends[0] - ends[1]) / 4e-4, rtol=0.03)
 
