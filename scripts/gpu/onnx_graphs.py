@@ -29,10 +29,11 @@ from gpu.timing import measured
 from gpu.work import Work
 from scoreguard.chain.devices import CPU, CUDA
 from scoreguard.chain.execution import INEXACT_OPTIMISERS, is_diffusion
+from scoreguard.chain.onnx_devices import CPU_PROVIDER, CUDA_PROVIDER, cuda_providers
 from scoreguard.chain.randomness import draw
 from scoreguard.v1.archive import Archive
 
-_PROVIDERS: Final = {CPU: "CPUExecutionProvider", CUDA: "CUDAExecutionProvider"}
+_PROVIDERS: Final = {CPU: CPU_PROVIDER, CUDA: CUDA_PROVIDER}
 _FATAL: Final = 4
 Inputs = Mapping[str, npt.NDArray[np.float32]]
 
@@ -55,10 +56,9 @@ class Graph:
         """
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _FATAL
-        settings = [{"device_id": index}, {}] if kind == CUDA else [{}]
-        providers = [provider, _PROVIDERS[CPU]] if kind == CUDA else [provider]
+        providers = cuda_providers(index) if kind == CUDA else [provider]
         session = onnxruntime.InferenceSession(
-            model, options, providers=providers, provider_options=settings, disabled_optimizers=INEXACT_OPTIMISERS
+            model, options, providers=providers, disabled_optimizers=INEXACT_OPTIMISERS
         )
         if session.get_providers()[0] != provider:
             raise RuntimeError(f"{provider} did not start; its libraries of CUDA and cuDNN were not found")

@@ -9,6 +9,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import pytest
 from onnx import NodeProto, TensorProto, helper
 from tiny_archives import share_graphs, write_tiny_archive
@@ -80,6 +81,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
@@ -133,6 +135,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 
 from scoreguard_handlers.worker.deadline import Deadline
 from scoreguard_handlers.worker.engines.onnx_graph import OnnxGraph
@@ -168,3 +171,19 @@ def test_a_second_large_image_takes_no_more_than_the_first(tmp_path: Path) -> No
     first, *later = map(float, found.stdout.split())
     assert 11 < first < 13
     assert max(later) < 1.05 * first
+
+
+def test_the_cpu_stays_the_cpu_beside_onnx_runtime_for_gpus(model: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A device is what was asked for, not the best that the build has."""
+    asked: list[object] = []
+    session = onnxruntime.InferenceSession
+
+    def noted(*args: object, **kwargs: object) -> object:
+        asked.append(kwargs["providers"])
+        return session(*args, **kwargs)
+
+    built = ["CUDAExecutionProvider", "CPUExecutionProvider"]
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: built)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", noted)
+    OnnxGraph(model, threads=1)
+    assert asked == [["CPUExecutionProvider"]]

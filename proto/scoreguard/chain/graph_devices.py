@@ -21,9 +21,8 @@ def move_graph(module: torch.jit.ScriptModule, device: torch.device) -> torch.ji
     parts: Iterator[Any] = module.modules()
     for part in parts:
         for name, tensor in [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]:
-            part._c.setattr(
-                name, tensor.detach().to(device)
-            )  # `to` would refuse a device with tensors of its own class
+            # The module's own `to` refuses a device whose tensors are of another class.
+            part._c.setattr(name, tensor.detach().to(device))
     graph: Any = module.graph
     torch._C._jit_pass_inline(graph)  # calls of other functions become part of the graph
     for constant in list(_constants(graph)):

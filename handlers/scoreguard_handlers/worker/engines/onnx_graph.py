@@ -1,4 +1,4 @@
-"""One ONNX graph on ONNX Runtime's CPU provider (or CUDA if that build is installed)."""
+"""One ONNX graph on ONNX Runtime's CPU provider."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import onnxruntime
 
 from scoreguard.chain.execution import INEXACT_OPTIMISERS
 from scoreguard.chain.graph_cache import LARGE, GraphCache
+from scoreguard.chain.onnx_devices import CPU_PROVIDER
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.errors import ResourceLimitError
 from scoreguard_handlers.worker.arrays import Array
@@ -44,7 +45,7 @@ class OnnxGraph:
         options = _options(threads, frugal=frugal, arena=arena)
         with _in_a_file(model) if frugal else nullcontext(model) as source:
             self._session = onnxruntime.InferenceSession(
-                source, options, providers=_providers(), disabled_optimizers=INEXACT_OPTIMISERS
+                source, options, providers=[CPU_PROVIDER], disabled_optimizers=INEXACT_OPTIMISERS
             )
         self._output = [self._session.get_outputs()[0].name]
 
@@ -140,8 +141,3 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
         # Weights stay in half precision, as stored.
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return options
-
-
-def _providers() -> list[str]:
-    wanted = ("CUDAExecutionProvider", "CPUExecutionProvider")
-    return [name for name in wanted if name in onnxruntime.get_available_providers()]
