@@ -9,11 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from brisque_reference import at_two_scales, imresize, of_release, regression
+from brisque_reference import at_two_scales, batch_of, image_of, imresize, levels, of_release, plane, regression
 from data_folder import DATA, WHY_SKIPPED
 from PIL import Image
-from scipy import ndimage
-from torch import Tensor
 
 from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.errors import WeightsError
@@ -47,30 +45,6 @@ def drawn() -> Brisque:
     """The metric with a drawn regression."""
     torch.manual_seed(2)
     return Brisque().eval()
-
-
-def levels(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth texture in grey levels, not whole ones."""
-    noise = np.random.default_rng(seed).standard_normal((height, width))
-    texture: np.ndarray = 128.0 + 150.0 * ndimage.gaussian_filter(noise, 1.2)
-    return texture
-
-
-def plane(grey: np.ndarray) -> Tensor:
-    """(1, 1, H, W), double."""
-    return torch.from_numpy(grey)[None, None]
-
-
-def image_of(height: int, width: int, seed: int) -> np.ndarray:
-    """Levels (H, W, 3) in 8 bits."""
-    colours = np.stack([levels(height, width, seed + channel) for channel in range(3)], axis=2)
-    result: np.ndarray = np.clip(colours, 0, 255).astype(np.uint8)
-    return result
-
-
-def batch_of(image: np.ndarray) -> Tensor:
-    """(1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
 
 
 def lines(model: dict[str, np.ndarray]) -> list[str]:

@@ -9,10 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from brisque_reference import at_two_scales, of_opencv, regression
+from brisque_reference import at_two_scales, batch_of, image_of, levels, of_opencv, plane, regression
 from data_folder import DATA, WHY_SKIPPED
-from scipy import ndimage
-from torch import Tensor
 
 from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.errors import WeightsError
@@ -49,30 +47,6 @@ def drawn() -> BrisqueOpenCv:
     """The metric with a drawn regression."""
     torch.manual_seed(2)
     return BrisqueOpenCv().eval()
-
-
-def levels(height: int, width: int, seed: int = 0) -> np.ndarray:
-    """Smooth texture in grey levels, not whole ones."""
-    noise = np.random.default_rng(seed).standard_normal((height, width))
-    texture: np.ndarray = 128.0 + 150.0 * ndimage.gaussian_filter(noise, 1.2)
-    return texture
-
-
-def plane(grey: np.ndarray) -> Tensor:
-    """(1, 1, H, W), double."""
-    return torch.from_numpy(grey)[None, None]
-
-
-def colours(height: int, width: int, seed: int) -> np.ndarray:
-    """Levels (H, W, 3) in 8 bits, red first."""
-    texture = np.stack([levels(height, width, seed + channel) for channel in range(3)], axis=2)
-    result: np.ndarray = np.clip(texture, 0, 255).astype(np.uint8)
-    return result
-
-
-def batch_of(image: np.ndarray) -> Tensor:
-    """(1, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
 
 
 def resized(grey: np.ndarray) -> np.ndarray:
@@ -159,7 +133,7 @@ def test_the_features_equal_an_independent_implementation(height: int, width: in
 @pytest.mark.parametrize(("height", "width"), [(33, 47), (96, 64)])
 def test_the_score_equals_an_independent_implementation(height: int, width: int, tmp_path: Path) -> None:
     """From 8-bit images and a file in OpenCV's format to the score."""
-    model, image = model_of(), colours(height, width, 5)
+    model, image = model_of(), image_of(height, width, 5)
     metric = BrisqueOpenCv.from_weights({"brisque-opencv": written(tmp_path, text_of(model))})
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY).astype(float)
     expected = regression(at_two_scales(grey, of_opencv, resized), _RANGES, model)
@@ -173,7 +147,7 @@ def test_clipping_passes_the_gradient(rho: float, clipped: float) -> None:
     """The score is OpenCV's, and an attacker finds a slope; it is that of the score before clipping."""
     metric, free = drawn(), drawn()
     metric.svr.rho.fill_(rho)
-    image = batch_of(colours(48, 50, 1)).requires_grad_()
+    image = batch_of(image_of(48, 50, 1)).requires_grad_()
     score = metric(image)
     assert score.tolist() == [clipped]
     (slope,) = torch.autograd.grad(score.sum(), image)

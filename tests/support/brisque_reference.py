@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import torch
 from scipy import ndimage, optimize, special
+from torch import Tensor
 
 Image = np.ndarray
 """Grey levels (H, W)."""
@@ -103,3 +105,27 @@ def regression(features: np.ndarray, ranges: Sequence[tuple[float, float]], mode
         for weight, vector in zip(model["coefficients"], model["vectors"], strict=True)
     ]
     return float(sum(terms) - model["rho"])
+
+
+def levels(height: int, width: int, seed: int = 0) -> np.ndarray:
+    """Smooth texture in grey levels, not whole ones."""
+    noise = np.random.default_rng(seed).standard_normal((height, width))
+    texture: np.ndarray = 128.0 + 150.0 * ndimage.gaussian_filter(noise, 1.2)
+    return texture
+
+
+def plane(grey: np.ndarray) -> Tensor:
+    """(1, 1, H, W), double."""
+    return torch.from_numpy(grey)[None, None]
+
+
+def image_of(height: int, width: int, seed: int) -> np.ndarray:
+    """Levels (H, W, 3) in 8 bits."""
+    colours = np.stack([levels(height, width, seed + channel) for channel in range(3)], axis=2)
+    result: np.ndarray = np.clip(colours, 0, 255).astype(np.uint8)
+    return result
+
+
+def batch_of(image: np.ndarray) -> Tensor:
+    """(1, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255.0
