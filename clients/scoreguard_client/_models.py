@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.chain.numerics import Numerics
 from scoreguard.chain.parameters import Parameter
 from scoreguard.score_range import ScoreRange
 from scoreguard.support.near import near_names
@@ -71,8 +72,8 @@ class Computation:
     """Images that ran as one batch."""
 
     def __str__(self) -> str:
-        repeatable = "deterministic" if self.deterministic else "not deterministic"
-        return f"{self.device}, {repeatable}, {self.precision}{', TF32' if self.tf32 else ''}"
+        numerics = Numerics(deterministic=self.deterministic, tf32=self.tf32, precision=self.precision)
+        return f"{self.device}, {numerics}"
 
     @property
     def is_plain(self) -> bool:

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+from scoreguard.chain.devices import EngineName
+from scoreguard.chain.numerics import PrecisionName
 from scoreguard_handlers.errors import StartupError
 
 BackendName = Literal["torchserve", "local"]
-EngineName = Literal["auto", "onnx", "torchscript"]
-PrecisionName = Literal["fp32", "fp16"]
 LogFormat = Literal["text", "json"]
 MIB: Final = 1 << 20
 MAX_PIXELS: Final = 50_000_000

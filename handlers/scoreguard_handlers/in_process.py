@@ -18,6 +18,7 @@ from typing import Any, Final, cast
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
+from scoreguard.chain.devices import EngineName
 from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.service import LocalSettings, Service, StatusError
 from scoreguard.v1.errors import CannotServeError, EngineError, IntegrityError
@@ -31,7 +32,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
 )
 from scoreguard_handlers.backends.local import LocalBackend
-from scoreguard_handlers.config import AdmissionConfig, EngineName, ServeConfig
+from scoreguard_handlers.config import AdmissionConfig, ServeConfig
 from scoreguard_handlers.device_config import devices_of, settled
 from scoreguard_handlers.errors import StartupError, TooLateError
 from scoreguard_handlers.gateway.answers import Answers

@@ -17,6 +17,7 @@ from typing import Final, Protocol, TypeAlias
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from scoreguard.chain.devices import CPU, ENGINES
 from scoreguard.images import MAX_PIXELS
 from scoreguard.support.picklable import PicklableError
 from scoreguard.v1.errors import CannotServeError
@@ -24,8 +25,6 @@ from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest, ScoreDefendedS
 
 GROUP: Final = "scoreguard.services"
 """Group of the entry points."""
-ENGINES: Final = ("auto", "onnx", "torchscript")
-"""What can run graphs."""
 LOCAL: Final = "local"
 """Name of the entry point that runs a model store in this process."""
 
@@ -55,7 +54,7 @@ class LocalSettings:
     """Whether gradients are available; None = if torch is installed."""
     memory_mib: int = 0
     """Memory that large images may take at the same time, in MiB; 0 = most of the machine's or container's memory."""
-    device: str = "cpu"
+    device: str = CPU
     """Device of the graphs: auto, cpu, cuda (every GPU) or cuda:N."""
     engine: str = "auto"
     """What runs them: onnx, torchscript or auto."""

@@ -31,6 +31,11 @@ class Computing:
     batch: int | None = None
     """Rows that run at once; None = 1 on the CPU, at most 16 on another device."""
 
+    @property
+    def numerics(self) -> Numerics:
+        """How a device computes."""
+        return Numerics(deterministic=self.deterministic, tf32=self.tf32, precision=self.precision)
+
     def found(self) -> Computation:
         """Return the options with the device that they name, after it was tried.
 
@@ -68,10 +73,7 @@ class Computation:
         if self.device.is_cpu:
             return ", ".join([CPU, *half, *([f"batch {rows}"] if rows > 1 else [])])
         name = f"{self.device.kind} ({self.device.title})" if self.device.title else self.device.kind
-        repeatable = "deterministic" if computing.deterministic else "not deterministic"
-        return ", ".join(
-            [name, repeatable, computing.precision, *(["TF32"] if computing.tf32 else []), f"batch {rows}"]
-        )
+        return f"{name}, {computing.numerics}, batch {rows}"
 
     @property
     def rows(self) -> int:
@@ -108,9 +110,7 @@ class Computation:
             draws=draws,
             checkpoint=checkpoint,
             device=self.device.name,
-            numerics=Numerics(
-                deterministic=computing.deterministic, tf32=computing.tf32, precision=computing.precision
-            ),
+            numerics=computing.numerics,
             batch=computing.batch,
             half_gradients=computing.half_gradients,
         )

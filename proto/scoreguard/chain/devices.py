@@ -9,7 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from scoreguard.support.shown import shown
 from scoreguard.v1.errors import DeviceError
@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 AUTO: Final = "auto"
 CPU: Final = "cpu"
 CUDA: Final = "cuda"
+EngineName = Literal["auto", "onnx", "torchscript"]
+"""What runs graphs on a device."""
+ENGINES: Final[tuple[str, ...]] = get_args(EngineName)
 DEVICE_HELP: Final = "Device of the graphs: auto, cpu, cuda or cuda:N."
 """Help text of a `--device` option."""
 DEVICE_FACTOR: Final = 10.0

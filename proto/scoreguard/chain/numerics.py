@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from scoreguard.chain.devices import CPU
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 FP32: Final = "fp32"
 FP16: Final = "fp16"
-PRECISIONS: Final = (FP32, FP16)
+PrecisionName = Literal["fp32", "fp16"]
+PRECISIONS: Final[tuple[str, ...]] = get_args(PrecisionName)
 _UNREPEATABLE: Final = re.compile(r"^(\S+) does not have a deterministic implementation")
 
 

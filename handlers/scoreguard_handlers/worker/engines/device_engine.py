@@ -6,7 +6,6 @@ are checked, and stages timed, by what the device reports at the end of a call.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -161,9 +160,8 @@ class DeviceCall(EngineCall[Tensor]):
     def timed(self, stage: str) -> Iterator[None]:
         """Count the device's time on a GPU, the host's otherwise."""
         if self._device.type != CUDA:
-            started = time.perf_counter()
-            yield
-            self.timings.add(stage, started)
+            with super().timed(stage):
+                yield
             return
         begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -82,12 +81,3 @@ class HostCall(EngineCall[Array]):
     def check(self, values: Array, stage: str, what: str, *, who: str = "") -> None:
         """Refuse values that are not finite, at once."""
         check_finite(values, stage, what, who=who)
-
-    @contextmanager
-    def timed(self, stage: str) -> Iterator[None]:
-        """Count the wall time of the block."""
-        started = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.timings.add(stage, started)

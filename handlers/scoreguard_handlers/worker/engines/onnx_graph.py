@@ -19,17 +19,16 @@ from scoreguard.chain.onnx_devices import CPU_PROVIDER
 from scoreguard.v1.archive import Archive
 from scoreguard_handlers.errors import ResourceLimitError
 from scoreguard_handlers.worker.arrays import Array
-from scoreguard_handlers.worker.deadline import WATCH, Deadline
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.onnx_run import FATAL, running
 
 LARGE_INPUT: Final = 2**25
 """Size of an input in bytes, about 3 megapixels, from which memory matters more than speed; see `OnnxGraph`."""
 _SHRINK_FROM: Final = 2**26
 """Size of an input in bytes from which an arena returns its memory to the system afterwards."""
-_FATAL: Final = 4
 _M_MMAP_THRESHOLD: Final = -3
 """The constant is from glibc's malloc.h."""
 _LARGE_BLOCK: Final = 2**22
-_OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory")
 
 
 class OnnxGraph:
@@ -63,19 +62,8 @@ class OnnxGraph:
             ResourceLimitError: not enough memory.
         """
         run_options = _run_options(inputs, arena=self._arena)
-
-        def stop() -> None:
-            run_options.terminate = True
-
-        try:
-            with WATCH.watch(deadline, stop):
-                output: Array = self._session.run(self._output, inputs, run_options)[0]
-        except Exception as error:
-            if deadline.passed:
-                raise deadline.error("while a graph was running; the work was stopped") from error
-            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-                raise ResourceLimitError("out of memory while running a graph; send a smaller image") from error
-            raise
+        with running(run_options, deadline, _memory_error):
+            output: Array = self._session.run(self._output, inputs, run_options)[0]
         return output
 
 
@@ -83,6 +71,10 @@ def onnx_graphs(archive: Archive, *, threads: int, arena: bool = True) -> GraphC
     """Return the ONNX graphs of an archive by their paths, loaded on first use."""
     refusal = f"is no graph that onnxruntime {onnxruntime.__version__} can load"
     return GraphCache(archive, partial(OnnxGraph, threads=threads, arena=arena), refusal)
+
+
+def _memory_error() -> ResourceLimitError:
+    return ResourceLimitError("out of memory while running a graph; send a smaller image")
 
 
 @contextmanager
@@ -99,7 +91,7 @@ def _in_a_file(model: bytes | Path) -> Iterator[str | Path]:
 
 def _run_options(inputs: Mapping[str, Array], *, arena: bool) -> onnxruntime.RunOptions:
     options = onnxruntime.RunOptions()
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     if arena and any(array.nbytes >= _SHRINK_FROM for array in inputs.values()):
         options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
     return options
@@ -126,7 +118,7 @@ def _options(threads: int, *, frugal: bool, arena: bool) -> onnxruntime.SessionO
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
-    options.log_severity_level = _FATAL
+    options.log_severity_level = FATAL
     # Spinning idle threads would take CPU time from the other workers.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     if arena:

@@ -9,7 +9,6 @@ import threading
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Final
 
 import numpy as np
 import onnxruntime
@@ -23,11 +22,9 @@ from scoreguard.chain.numerics import Numerics
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.errors import DeviceMemoryError
 from scoreguard.v1.manifest_pb2 import GraphFiles
-from scoreguard_handlers.worker.deadline import WATCH, Deadline
+from scoreguard_handlers.worker.deadline import Deadline
+from scoreguard_handlers.worker.engines.onnx_run import FATAL, running
 from scoreguard_handlers.worker.engines.providers import Providers
-
-_FATAL: Final = 4
-_OUT_OF_MEMORY: Final = ("bad_alloc", "Failed to allocate", "out of memory", "Available memory of")
 
 
 class OnnxRunner:
@@ -56,7 +53,7 @@ class BoundGraph:
 
     def __init__(self, model: bytes | Path, *, device: Device, numerics: Numerics, providers: Providers) -> None:
         options = onnxruntime.SessionOptions()
-        options.log_severity_level = _FATAL
+        options.log_severity_level = FATAL
         options.use_deterministic_compute = numerics.deterministic
         self._session = onnxruntime.InferenceSession(
             str(model) if isinstance(model, Path) else model,
@@ -82,25 +79,17 @@ class BoundGraph:
             DeviceMemoryError: the device's memory does not suffice.
         """
         run_options = onnxruntime.RunOptions()
-        run_options.log_severity_level = _FATAL
+        run_options.log_severity_level = FATAL
         if self._device.kind == CUDA:
             # The stream is shared with torch: what comes next on it waits by itself.
             run_options.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
-        def stop() -> None:
-            run_options.terminate = True
+        def memory_error() -> DeviceMemoryError:
+            return DeviceMemoryError(self._device.name, "the graph", tuple(next(iter(inputs.values())).shape))
 
         held = {name: value.contiguous() for name, value in inputs.items()}
-        try:
-            with self._lock, WATCH.watch(deadline, stop):
-                return self._bound(held, run_options)
-        except Exception as error:
-            if deadline.passed:
-                raise deadline.error("while a graph was running; the work was stopped") from error
-            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
-                shape = tuple(next(iter(inputs.values())).shape)
-                raise DeviceMemoryError(self._device.name, "the graph", shape) from error
-            raise
+        with self._lock, running(run_options, deadline, memory_error):
+            return self._bound(held, run_options)
 
     def _bound(self, inputs: Mapping[str, Tensor], run_options: onnxruntime.RunOptions) -> Tensor:
         kind, index = (self._device.kind, self._device.index) if self._device.kind == CUDA else (CPU, 0)
