@@ -19,6 +19,7 @@ CATALOGUE: Final = Catalogue[Metric](
         "nima": "scoreguard_export.metrics.nima:Nima",
         "nima-aesthetic": "scoreguard_export.metrics.nima:NimaAesthetic",
         "niqe": "scoreguard_export.metrics.niqe:Niqe",
+        "spaq": "scoreguard_export.metrics.spaq:Spaq",
     },
 )
 
