@@ -29,6 +29,7 @@ SIZES = {
 """Batch, height and width: the smallest, odd ones, those at the limits of resizing."""
 PARAMETERS = {
     "spaq": 25_557_032 - 2_049_000 + 2_049,
+    "meta-iqa": 11_689_512 + 1_553_411,
 }
 """Trainable numbers: those that torchvision states, without the classifier of 1000 except in MetaIQA, and the heads."""
 

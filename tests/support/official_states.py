@@ -74,7 +74,18 @@ def spaq() -> Shapes:
     yield from linear("backbone.fc", 2048, 1)
 
 
-OFFICIAL = {"spaq": spaq}
+def meta_iqa() -> Shapes:
+    """ResNet-18 with its 1000 outputs, and the regression."""
+    yield from resnet(_within("resnet_layer."), (2, 2, 2, 2), bottleneck=False)
+    yield from linear("resnet_layer.fc", 512, 1000)
+    for index, inputs, outputs in ((1, 1000, 1024), (2, 1024, 512)):
+        yield from linear(f"net.fc{index}", inputs, outputs)
+        yield from norm(f"net.bn{index}", outputs)
+        yield f"net.relu{index}.weight", (1,)
+    yield from linear("net.fc3", 512, 1)
+
+
+OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa}
 """Names and shapes by the name of the metric."""
 _CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
 """Biases of last layers, in the middle of the metric's scale."""

@@ -14,6 +14,7 @@ from scoreguard_export.libraries import library
 from scoreguard_export.metrics.backbones import EXTRA
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.linear import RowLinear
+from scoreguard_export.metrics.meta_iqa import MetaIqa
 from scoreguard_export.metrics.spaq import Spaq
 
 
@@ -33,8 +34,17 @@ class ThinSpaq(Spaq):
         return thin_resnet(1)
 
 
+class ThinMetaIqa(MetaIqa):
+    """MetaIQA on the small network."""
+
+    def untrained(self) -> nn.Module:
+        """Make the small network."""
+        return thin_resnet(1000)
+
+
 THIN: Mapping[str, type[Metric]] = {
     "spaq": ThinSpaq,
+    "meta-iqa": ThinMetaIqa,
 }
 """The small metrics by the name of the large ones."""
 

@@ -20,6 +20,7 @@ CATALOGUE: Final = Catalogue[Metric](
         "nima-aesthetic": "scoreguard_export.metrics.nima:NimaAesthetic",
         "niqe": "scoreguard_export.metrics.niqe:Niqe",
         "spaq": "scoreguard_export.metrics.spaq:Spaq",
+        "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
     },
 )
 
