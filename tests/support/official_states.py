@@ -85,7 +85,19 @@ def meta_iqa() -> Shapes:
     yield from linear("net.fc3", 512, 1)
 
 
-OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa}
+def linearity() -> Shapes:
+    """ResNeXt-101 32×8d, two reductions, the outputs of both and of the two together."""
+    names = _numbered(*(f"features.{place}" for place in (0, 1, 4, 5, 6, 7)))
+    yield from resnet(names, (3, 4, 23, 3), groups=32, group_width=8)
+    for name, inputs in (("dr6", 1024), ("dr7", 2048)):
+        for place, (before, after) in enumerate(((inputs, 1024), (1024, 256), (256, 64))):
+            yield from linear(f"{name}.{2 * place}", before, after)
+            yield from norm(f"{name}.{2 * place + 1}", after)
+    for name, inputs in (("regr6", 64), ("regr7", 64), ("regression", 128)):
+        yield from linear(name, inputs, 1)
+
+
+OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity}
 """Names and shapes by the name of the metric."""
 _CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
 """Biases of last layers, in the middle of the metric's scale."""

@@ -11,9 +11,10 @@ from torch import nn
 
 from scoreguard_export.archive.parity_images import patterns, photographs
 from scoreguard_export.libraries import library
-from scoreguard_export.metrics.backbones import EXTRA
+from scoreguard_export.metrics.backbones import EXTRA, stages
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.linear import RowLinear
+from scoreguard_export.metrics.linearity import Linearity
 from scoreguard_export.metrics.meta_iqa import MetaIqa
 from scoreguard_export.metrics.spaq import Spaq
 
@@ -42,9 +43,18 @@ class ThinMetaIqa(MetaIqa):
         return thin_resnet(1000)
 
 
+class ThinLinearity(Linearity):
+    """LinearityIQA on the small network."""
+
+    def untrained(self) -> list[nn.Module]:
+        """Make the parts of the small network."""
+        return stages(thin_resnet(1000))
+
+
 THIN: Mapping[str, type[Metric]] = {
     "spaq": ThinSpaq,
     "meta-iqa": ThinMetaIqa,
+    "linearity": ThinLinearity,
 }
 """The small metrics by the name of the large ones."""
 

@@ -21,6 +21,7 @@ CATALOGUE: Final = Catalogue[Metric](
         "niqe": "scoreguard_export.metrics.niqe:Niqe",
         "spaq": "scoreguard_export.metrics.spaq:Spaq",
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
+        "linearity": "scoreguard_export.metrics.linearity:Linearity",
     },
 )
 
