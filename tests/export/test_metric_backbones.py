@@ -31,6 +31,7 @@ PARAMETERS = {
     "spaq": 25_557_032 - 2_049_000 + 2_049,
     "meta-iqa": 11_689_512 + 1_553_411,
     "linearity": 88_791_336 - 2_049_000 + 1_331_136 + 2_379_712 + 259,
+    "wsp": 44_549_160 - 2_049_000 + 4_200_448 + 10_245,
 }
 """Trainable numbers: those that torchvision states, without the classifier of 1000 except in MetaIQA, and the heads."""
 

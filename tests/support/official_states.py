@@ -97,7 +97,17 @@ def linearity() -> Shapes:
         yield from linear(name, inputs, 1)
 
 
-OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity}
+def wsp() -> Shapes:
+    """ResNet-101 in two modules, the pooling's weights, five outputs."""
+    names = _numbered(*(f"resnet101_freeze.{place}" for place in (0, 1, 4, 5, 6)), "resnet101.0")
+    yield from resnet(names, (3, 4, 23, 3))
+    yield "wsp.conv.weight", (2048, 2048, 1, 1)
+    yield "wsp.conv.bias", (2048,)
+    yield from norm("wsp.bn", 2048)
+    yield from linear("fc", 2048, 5)
+
+
+OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity, "wsp": wsp}
 """Names and shapes by the name of the metric."""
 _CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
 """Biases of last layers, in the middle of the metric's scale."""

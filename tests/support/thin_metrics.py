@@ -17,6 +17,7 @@ from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.linearity import Linearity
 from scoreguard_export.metrics.meta_iqa import MetaIqa
 from scoreguard_export.metrics.spaq import Spaq
+from scoreguard_export.metrics.wsp import Wsp
 
 
 def thin_resnet(outputs: int) -> nn.Module:
@@ -51,10 +52,19 @@ class ThinLinearity(Linearity):
         return stages(thin_resnet(1000))
 
 
+class ThinWsp(Wsp):
+    """WSP on the small network."""
+
+    def untrained(self) -> list[nn.Module]:
+        """Make the parts of the small network."""
+        return stages(thin_resnet(1000))
+
+
 THIN: Mapping[str, type[Metric]] = {
     "spaq": ThinSpaq,
     "meta-iqa": ThinMetaIqa,
     "linearity": ThinLinearity,
+    "wsp": ThinWsp,
 }
 """The small metrics by the name of the large ones."""
 

@@ -22,6 +22,7 @@ CATALOGUE: Final = Catalogue[Metric](
         "spaq": "scoreguard_export.metrics.spaq:Spaq",
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
         "linearity": "scoreguard_export.metrics.linearity:Linearity",
+        "wsp": "scoreguard_export.metrics.wsp:Wsp",
     },
 )
 
