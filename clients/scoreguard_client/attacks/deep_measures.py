@@ -8,25 +8,22 @@ files and downloads nothing: the user names a folder that holds them,
 - `dists_weights.pt`: `DISTS_pytorch/weights.pt` of dingkeyan93/DISTS; MIT.
 
 or the file of VGG16 itself, under any name, with the others next to it. The arithmetic is piq's.
+
+In place of LPIPS the user may name a file of ST-LPIPS, which is complete; see `shift_tolerant`.
 """
 
 from __future__ import annotations
 
-import hashlib
-import pickle
-from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
 from scoreguard.chain.devices import CPU
 from scoreguard_client._extras import require_piq, require_torch
-from scoreguard_client.attacks.errors import AttackError, AttackInputError
+from scoreguard_client.attacks.errors import AttackInputError
 from scoreguard_client.attacks.full_reference import Distance
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Names of tensors and their shapes."""
+from scoreguard_client.attacks.shift_tolerant import network_file, shift_tolerant
+from scoreguard_client.attacks.weights_files import HeadFile, WeightsFileError, digest_of_files, read_tensors
 
 _CHANNELS: Final = (64, 128, 256, 512, 512)
 """Channels of the five layers compared."""
@@ -36,23 +33,6 @@ _VGG16: Final = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512
 """Channels of the convolutions up to the last layer compared; 0 = halve the size."""
 _LPIPS_SIDE: Final = 16
 """Shortest side, in pixels, that four halvings do not reduce to nothing."""
-_DIGITS: Final = 16
-
-
-class WeightsFileError(AttackError):
-    """A file of weights that an attack needs is missing, broken, or not the one that it names."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class HeadFile:
-    """A file that a measure needs."""
-
-    name: str
-    """File name."""
-    source: str
-    """Its source and licence."""
-    shapes: Shapes
-    """The tensors that are read from it."""
 
 
 def _vgg16_shapes() -> dict[str, tuple[int, ...]]:
@@ -75,6 +55,7 @@ LPIPS_HEAD: Final = HeadFile(
     name="lpips_v0.1_lin_vgg.pth",
     source="lpips/weights/v0.1/vgg.pth of richzhang/PerceptualSimilarity, BSD-2-Clause",
     shapes={f"lin{index}.model.1.weight": (1, width, 1, 1) for index, width in enumerate(_CHANNELS)},
+    instead="weights=st-lpips, or weights=FILE with the file of ST-LPIPS",
 )
 DISTS_HEAD: Final = HeadFile(
     name="dists_weights.pt",
@@ -89,11 +70,7 @@ def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
     Raises:
         WeightsFileError: a file is missing, or the digest is not the expected one (empty = any).
     """
-    total = hashlib.sha256()
-    for path in _paths(weights, head):
-        with path.open("rb") as file:
-            total.update(hashlib.file_digest(file, "sha256").digest())
-    found = total.hexdigest()[:_DIGITS]
+    found = digest_of_files(_paths(weights, head))
     if expected not in ("", found):
         raise WeightsFileError(f"the files of {weights!r} have digest {found}, not {expected}: they have changed")
     return found
@@ -101,11 +78,14 @@ def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
 
 @lru_cache(maxsize=1)
 def lpips(weights: str, digest: str, device: str = CPU) -> Distance:
-    """Return LPIPS, version 0.1, with the files of `weights`, on a device; loaded once.
+    """Return LPIPS with the files of `weights`, on a device: version 0.1, or ST-LPIPS if it names that; loaded once.
 
     Raises:
         WeightsFileError: a file is missing, broken, or does not match the digest (empty = any).
     """
+    if network := network_file(weights):
+        weights_digest(weights, LPIPS_HEAD, digest)
+        return shift_tolerant(network, device)
     features, head = _load(weights, LPIPS_HEAD, digest)
     piq = require_piq("LPIPS")
     loss = piq.ContentLoss(
@@ -162,35 +142,25 @@ def _on(device: str, loss: Any) -> Any:
 def _load(weights: str, head: HeadFile, digest: str) -> tuple[Any, dict[str, Any]]:
     weights_digest(weights, head, digest)
     backbone, parameters = _paths(weights, head)
-    state = _read(backbone, VGG16_FILE)
+    state = read_tensors(backbone, VGG16_FILE)
     features = _vgg16()
     features.load_state_dict({name.removeprefix("features."): value for name, value in state.items()})
-    return features.eval(), _read(parameters, head)
+    return features.eval(), read_tensors(parameters, head)
 
 
-def _paths(weights: str, head: HeadFile) -> tuple[Path, Path]:
+def _paths(weights: str, head: HeadFile) -> tuple[Path, ...]:
+    """Return the files that a measure reads: the backbone and the head, or the one that is both."""
+    if head is LPIPS_HEAD and (network := network_file(weights)):
+        return (network,)
     place = Path(weights).expanduser()
     backbone, folder = (place, place.parent) if place.is_file() else (place / VGG16_FILE.name, place)
     found = ((backbone, VGG16_FILE), (folder / head.name, head))
     for path, wanted in found:
         if not weights or not path.is_file():
             where = f"no file {str(path)!r}" if weights else "weights=FOLDER is not given"
-            raise WeightsFileError(f"{where}; the folder must hold {wanted.name} ({wanted.source})")
+            instead = f"; or give {head.instead}" if head.instead else ""
+            raise WeightsFileError(f"{where}; the folder must hold {wanted.name} ({wanted.source}){instead}")
     return found[0][0], found[1][0]
-
-
-def _read(path: Path, wanted: HeadFile) -> dict[str, Any]:
-    try:
-        state = require_torch("weights").load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
-        raise WeightsFileError(f"cannot read {str(path)!r}; it should be {wanted.name} ({wanted.source})") from error
-    for name, shape in wanted.shapes.items():
-        found = tuple(getattr(state.get(name), "shape", ())) if isinstance(state, Mapping) else ()
-        if found != shape:
-            raise WeightsFileError(
-                f"{str(path)!r} is not {wanted.name} ({wanted.source}): {name!r} has shape {found}, not {shape}"
-            )
-    return {name: state[name].float() for name in wanted.shapes}
 
 
 def _vgg16() -> Any:

@@ -31,6 +31,7 @@ from scoreguard_client.attacks.base import Needs, SearchResult
 from scoreguard_client.attacks.linf_attack import LInfAttack
 from scoreguard_client.attacks.per_image import each
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import float32, float64, functions, is_host
 from scoreguard_client.oracles.base import Images
 
 _WINDOW: Final = 3
@@ -51,6 +52,7 @@ class IOI(LInfAttack):
     title = "IOI"
     paper = "Shumitskaya et al., arXiv 2403.05955"
     year = 2024
+    on_device = True
     needs = Needs.GRADIENT
     budget = "none; L∞ ≤ eps where eps < 1"
 
@@ -78,35 +80,46 @@ class IOI(LInfAttack):
 
     def run(self, session: Session) -> SearchResult:
         """Step once and filter the step."""
-        clean = session.clean
-        stepped = np.clip(clean + np.float32(self.lr) * np.sign(session.gradient(clean)), 0, 1)
-        weak = each(self.weak_part, stepped.astype(np.float64) - clean, clean)
+        clean, library = session.clean, functions(session.clean)
+        stepped = library.clip(clean + float32(self.lr * library.sign(session.gradient(clean))), 0, 1)
+        weak = each(self.weak_part, float64(stepped) - clean, clean)
         change = each(visibility, clean) * weak
-        return SearchResult(images=session.region.clip((clean + change).astype(np.float32)))
+        return SearchResult(images=session.region.clip(float32(clean + change)))
 
     def weak_part(self, difference: Planes, clean: Images) -> Planes:
         """Remove from a difference the frequencies in which the clean images are strong."""
-        strength = np.abs(np.fft.fft2(clean.astype(np.float64), axes=_AXES))
-        ordered = np.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
+        library = functions(clean)
+        strength = library.abs(library.fft.fft2(float64(clean)))
+        ordered = library.sort(strength.reshape(*strength.shape[:2], -1), axis=2)
         index = min(int((1 - self.keep) * ordered.shape[2]), ordered.shape[2] - 1)
         weak = strength <= ordered[:, :, index, None, None] * _TIES
-        passed = np.fft.fft2(difference, axes=_AXES) * weak
-        return np.asarray(np.fft.ifft2(passed, axes=_AXES).real)
+        passed: Planes = library.real(library.fft.ifft2(library.fft.fft2(difference) * weak))
+        return passed
 
 
 def visibility(clean: Images) -> Planes:
     """Compute the share of a change that each value may take, 0 (flat) to 1 (the image's strongest contrast)."""
-    contrast = _relative_deviation(clean.astype(np.float64))
-    highest = contrast.max(axis=(1, 2, 3), keepdims=True)
-    share = contrast / np.where(highest > 0, highest, 1)
-    return np.sqrt(np.where(share < _LOWEST, 0, share))
+    library, contrast = functions(clean), _relative_deviation(float64(clean))
+    highest = library.max(contrast, axis=(1, 2, 3), keepdims=True)
+    share = contrast / (highest + (highest == 0))
+    visible: Planes = library.sqrt(share * (share >= _LOWEST))
+    return visible
 
 
 def _relative_deviation(images: Planes) -> Planes:
-    result = np.zeros_like(images)
+    result: Planes = functions(images).zeros_like(images)
     if min(images.shape[2:]) < _WINDOW:
         return result
-    windows = np.lib.stride_tricks.sliding_window_view(images, (_WINDOW, _WINDOW), axis=_AXES)
-    mean = windows.mean(axis=(4, 5))
-    result[:, :, 1:-1, 1:-1] = windows.std(axis=(4, 5)) / np.where(mean > 0, mean, 1)
+    mean, deviation = _of_windows(images)
+    result[:, :, 1:-1, 1:-1] = deviation / (mean + (mean == 0))
     return result
+
+
+def _of_windows(images: Planes) -> tuple[Planes, Planes]:
+    """Compute mean and standard deviation of each window, (N, 3, H - 2, W - 2)."""
+    if is_host(images):
+        windows = np.lib.stride_tricks.sliding_window_view(images, (_WINDOW, _WINDOW), axis=_AXES)
+    else:
+        windows = images.unfold(2, _WINDOW, 1).unfold(3, _WINDOW, 1)  # type: ignore[attr-defined]  # a torch tensor
+    library = functions(images)
+    return library.mean(windows, axis=(4, 5)), library.std(windows, axis=(4, 5))

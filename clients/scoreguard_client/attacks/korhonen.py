@@ -30,8 +30,9 @@ import numpy.typing as npt
 
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, as_tensor, loss_slope, parts, separate, together
 from scoreguard_client.attacks.base import Mode, SearchResult
-from scoreguard_client.attacks.best import Best
+from scoreguard_client.attacks.best import Best, Marks
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, functions, on_host, one_each
 from scoreguard_client.oracles.base import Images
 
 Plane = npt.NDArray[np.float64]
@@ -52,6 +53,7 @@ class Korhonen(AdamSteps):
     title = "Korhonen"
     paper = "Korhonen & You, QoEVMA 2022; benchmark: arXiv 2310.06958"
     year = 2022
+    on_device = True
     schedules = MappingProxyType(
         {Mode.PAPER: Schedule(lr=0.5 / 255, iterations=100), Mode.BENCHMARK: Schedule(lr=0.005, iterations=10)}
     )
@@ -68,28 +70,32 @@ class Korhonen(AdamSteps):
 
     def run(self, session: Session) -> SearchResult:
         """Descend."""
-        weight = activity_map(session.clean, self.mode)
+        weight = session.put(activity_map(on_host(session.clean), self.mode))
         if self.mode is Mode.PAPER:
             return self._weight_the_step(session, weight)
 
         def slope(images: Images) -> Images:
-            return loss_slope(session, session.gradient(images)) * weight
+            weighted: Images = loss_slope(session, session.gradient(images)) * weight
+            return weighted
 
         return SearchResult(images=self.walk(session, session.clean, slope))
 
     def _weight_the_step(self, session: Session, weight: Images) -> SearchResult:
-        images, best = session.clean, Best(session.clean)
-        steps = separate(np.zeros_like(images))
-        optimizer, stale = self.adam(steps), np.zeros(len(images), dtype=np.int64)
-        searching = np.ones(len(images), dtype=bool)
+        images, best, chosen = session.clean, Best(session.clean), functions(session.clean).where
+        steps = separate(0 * images)
+        optimizer, stale = self.adam(steps), one_each(images, 0)
+        searching: Marks = stale == 0
         for iteration in range(1, self.iterations + 1):
             objective, gradient = session.value_and_gradient(images)
-            stale = np.where(best.update(images, objective, searching), 0, stale + 1)
-            searching &= (iteration < self.least) | (stale < self.patience)
-            if not searching.any():
-                return best.found
-            moved = images + weight * _adam_step(optimizer, steps, loss_slope(session, gradient))
-            images = np.where(_each(searching), session.region.clip(moved), images)
+            stale = (stale + 1) * ~best.update(images, objective, searching)
+            if iteration >= self.least:
+                searching = searching & (stale < self.patience)
+                # This waits for a device, which costs less than the gradients after the last image has ended.
+                if not bool(searching.any()):
+                    return best.found
+            step = _adam_step(optimizer, steps, loss_slope(session, gradient))
+            moved: Images = images + weight * step  # pyright: ignore[reportAssignmentType]
+            images = chosen(column(searching), session.region.clip(moved), images)
         best.update(images, session.objective(images), searching)
         return best.found
 
@@ -132,7 +138,3 @@ def _adam_step(optimizer: Any, steps: list[Any], slope: Images) -> Images:
         step.grad = as_tensor(own)
     optimizer.step()
     return together(steps)
-
-
-def _each(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    return flags.reshape(-1, 1, 1, 1)

@@ -36,11 +36,15 @@ from scoreguard_client.attacks.base import BENCHMARK_EPS, Attack, Companions, Mo
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.regions.mse import MseRegion, root_mean_square
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.oracles.arrays import column, float32, float64, functions, is_host, one_each
 from scoreguard_client.oracles.base import Gradients, Images
 
 _PRECISION: Final = 0.04 / 255
 _SHARE: Final = _PRECISION / BENCHMARK_EPS
 _PROBES: Final = 60
+_DEVICE_PROBES: Final = 30
+"""On a device all images take as many, since to ask whether they have arrived would wait for it: 12 doublings to the
+farthest and 14 halvings to the finest precision suffice, except where single precision has no closer images."""
 _FARTHEST: Final = 2.0**12
 _SMALLEST: Final = 1e-30
 _RETREAT: Final = 0.0005
@@ -59,6 +63,7 @@ class MADC(Attack):
     year = 2008
     needs = Needs.GRADIENT
     budget = "RMSE = rmse"
+    on_device = True
 
     rmse: float = BENCHMARK_EPS
     """Root mean squared error that is held (paper) or not exceeded (benchmark), in units of [0, 1]; 10/255 in the
@@ -106,16 +111,17 @@ class MADC(Attack):
 
     def _walk_sphere(self, session: Session) -> Images:
         clean = session.clean
-        noise = np.stack([rng.standard_normal(clean.shape[1:]) for rng in session.rngs])
+        noise = session.put(np.stack([rng.standard_normal(clean.shape[1:]) for rng in session.rngs]))
         images = self.held(clean, self.rmse * noise)
         for _ in range(self.iterations):
             images = self.held(clean, (images - clean) + self._along(session.gradient(images), images - clean))
         return images
 
     def _along(self, gradient: Gradients, difference: Numbers) -> Numbers:
-        radius = self.rmse * math.sqrt(gradient[0].size)
-        norm = np.sqrt(_inner(gradient, gradient))
-        return self.step * radius * orthogonal(gradient, difference) / np.where(norm > 0, norm, 1)
+        radius = self.rmse * math.sqrt(math.prod(gradient.shape[1:]))
+        norm = functions(gradient).sqrt(_inner(gradient, gradient))
+        along: Numbers = self.step * radius * orthogonal(gradient, difference) / (norm + (norm == 0))
+        return along
 
     def held(self, clean: Images, difference: Numbers) -> Images:
         """Return images clip(clean + s * difference), s > 0, with an error as close as possible to `rmse`.
@@ -124,55 +130,61 @@ class MADC(Attack):
             clean: the centres, (N, 3, H, W).
             difference: directions from them, (N, 3, H, W).
         """
-        target = self.rmse - self.precision / 2
-        unit = difference * (target / np.maximum(_rms(difference), _SMALLEST)).reshape(-1, 1, 1, 1)
-        low, high, reached = np.zeros(len(clean)), np.full(len(clean), np.inf), np.zeros(len(clean))
-        probe = np.ones(len(clean))
-        for _ in range(_PROBES):
+        chosen, target = functions(clean).where, self.rmse - self.precision / 2
+        unit = difference * column(target / functions(difference).clip(_rms(difference), _SMALLEST, None))
+        low, high, reached = one_each(clean, 0), one_each(clean, np.inf), one_each(clean, 0)
+        probe = one_each(clean, 1)
+        for _ in range(_PROBES if is_host(clean) else _DEVICE_PROBES):
             error = root_mean_square(_moved(clean, unit, probe), clean)
             inside = error <= self.rmse
-            low, reached = np.where(inside, probe, low), np.where(inside, error, reached)
-            high = np.where(inside, high, probe)
+            low, reached = chosen(inside, probe, low), chosen(inside, error, reached)
+            high = chosen(inside, high, probe)
             # An image that has arrived stays put, so that it does not depend on the others of its batch.
             there = (self.rmse - reached <= self.precision) | (low >= _FARTHEST)
-            if there.all():
+            if is_host(there) and there.all():
                 break
-            probe = np.where(there, low, np.where(np.isinf(high), 2 * low, (low + high) / 2))
+            probe = chosen(there, low, chosen(high == np.inf, 2 * low, (low + high) / 2))
         return _moved(clean, unit, low)
 
     def _walk_inside(self, session: Session) -> Images:
         clean = images = session.clean
+        library = functions(clean)
         for _ in range(self.iterations):
             direction = orthogonal(session.gradient(images), images - clean)
-            step = (self.lr * np.sign(direction)).astype(np.float32)
-            images = np.clip(self._retreated(clean, images + step), 0, 1)
+            images = library.clip(self._retreated(clean, images + float32(self.lr * library.sign(direction))), 0, 1)
         return images
 
     def _retreated(self, clean: Images, images: Images) -> Images:
+        library = functions(images)
         # A step adds at most lr, so this many steps back undo it; the region cuts what the last one leaves.
         for _ in range(math.ceil(self.lr / _RETREAT)):
             beyond = root_mean_square(images, clean) > self.rmse
-            if not beyond.any():
+            if is_host(beyond) and not beyond.any():
                 break
-            back = np.clip(images - np.float32(_RETREAT) * np.sign(images - clean), 0, 1)
-            images = np.where(beyond.reshape(-1, 1, 1, 1), back, images)
+            back = library.clip(images - float32(_RETREAT * library.sign(images - clean)), 0, 1)
+            images = library.where(column(beyond), back, images)
         return images
 
 
 def orthogonal(gradient: Gradients, difference: Numbers) -> Numbers:
     """Return the part of a gradient that leaves the mean squared error unchanged; all of it at the clean image."""
     square = _inner(difference, difference)
-    share = _inner(gradient, difference) / np.where(square > 0, square, 1)
-    return gradient - share * difference
+    # Where the square is 0, so is the product.
+    share = _inner(gradient, difference) / (square + (square == 0))
+    along: Numbers = gradient - share * difference
+    return along
 
 
 def _inner(one: Numbers, other: Numbers) -> Numbers:
-    return totals(one.astype(np.float64) * other)
+    return totals(float64(one) * other)
 
 
 def _rms(difference: Numbers) -> Numbers:
-    return np.asarray(np.sqrt(totals(difference.astype(np.float64) ** 2).ravel() / difference[0].size))
+    squares = totals(float64(difference) ** 2).reshape(-1) / math.prod(difference.shape[1:])
+    errors: Numbers = functions(squares).sqrt(squares)
+    return errors
 
 
 def _moved(clean: Images, difference: Numbers, factor: Numbers) -> Images:
-    return np.clip(clean + factor.reshape(-1, 1, 1, 1) * difference, 0, 1).astype(np.float32)
+    moved: Images = float32(functions(clean).clip(clean + column(factor) * difference, 0, 1))
+    return moved

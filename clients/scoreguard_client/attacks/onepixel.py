@@ -22,12 +22,15 @@ from scoreguard_client.attacks.base import Companions, Mode, SearchResult
 from scoreguard_client.attacks.best import BestSeen
 from scoreguard_client.attacks.evolution import SMALLEST, Evolution, Fitness, Members, latin_hypercube
 from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
+from scoreguard_client.attacks.patches import Grid
 from scoreguard_client.attacks.regions.sparse import SparseRegion
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
-from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.arrays import Put, functions, is_host, on_host, unchanged
+from scoreguard_client.oracles.base import Images, Scores
 
 _LEVELS: Final = 256
+_CHANNELS: Final = 3
 _GENES: Final = 5
 """Row, column and three colours."""
 
@@ -40,6 +43,7 @@ class OnePixel(ScoreAttack):
     title = "One pixel"
     paper = "Su et al., arXiv 1710.08864"
     year = 2019
+    on_device = True
     budget = "changed pixels ≤ pixels"
 
     queries: int = 0
@@ -85,22 +89,35 @@ class OnePixel(ScoreAttack):
 
 
 def _asked(session: Session, best: BestSeen, trials: Sequence[Members]) -> Fitness:
-    """Query the objective of each image's candidates, (N, P); minus infinity if no query is left for one."""
-    fitness = np.full((len(trials), len(trials[0])), -np.inf)
-    for index in range(fitness.shape[1]):
+    """Query the objective of each image's candidates, (N, P); minus infinity if no query is left for one.
+
+    The evolution goes on from it on the host: one copy from a device for each generation.
+    """
+    answers: list[Scores] = []
+    for index in range(len(trials[0])):
         if not session.left:
             break
-        candidates = [candidates[index] for candidates in trials]
-        fitness[:, index] = best.ask(painted(session.clean, candidates))
+        answers.append(best.ask(painted(session.clean, [candidates[index] for candidates in trials], session.put)))
+    fitness = np.full((len(trials), len(trials[0])), -np.inf)
+    if answers:
+        fitness[:, : len(answers)] = on_host(functions(answers[0]).stack(answers)).T
     return fitness
 
 
-def painted(clean: Images, candidates: Sequence[Members]) -> Images:
-    """Copy the clean images, each with the pixels of its candidate."""
-    images = clean.copy()
-    for image, candidate in zip(images, candidates, strict=True):
-        genes = candidate.reshape(-1, _GENES)
-        tops = np.array([*image.shape[1:], *(_LEVELS,) * 3]) - 1
-        rows, columns, *colours = np.minimum(genes.astype(np.int64), tops).T
-        image[:, rows, columns] = (np.stack(colours) / (_LEVELS - 1)).astype(np.float32)
+def painted(clean: Images, candidates: Sequence[Members], put: Put = unchanged) -> Images:
+    """Copy the clean images, each with the pixels of its candidate; the last of several at one place counts."""
+    genes = np.stack(candidates).reshape(len(clean), -1, _GENES)
+    tops = np.array([*clean.shape[2:], *(_LEVELS,) * 3]) - 1
+    whole = np.minimum(genes.astype(np.int64), tops)
+    colours = (whole[:, :, 2:] / (_LEVELS - 1)).astype(np.float32)
+    if is_host(clean):
+        images = clean.copy()
+        for image, pixels, own in zip(images, whole, colours, strict=True):
+            rows, columns = pixels[:, :2].T
+            image[:, rows, columns] = own.T
+        return images
+    images, grid = clean, Grid.of(clean.shape[2], clean.shape[3], put)
+    for pixels, own in zip(put(whole[:, :, :2]).swapaxes(0, 1), put(colours).swapaxes(0, 1), strict=True):
+        inside = grid.window(pixels, 1)[2]
+        images = functions(images).where(inside, own.reshape(-1, _CHANNELS, 1, 1), images)
     return images

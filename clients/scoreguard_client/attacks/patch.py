@@ -22,17 +22,18 @@ On an image smaller than the patch, the patch shrinks to its shorter side. One t
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import cache
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from scoreguard_client.attacks.base import Companions, Mode, SearchResult
 from scoreguard_client.attacks.best import Best, BestSeen
 from scoreguard_client.attacks.halvings import halved
 from scoreguard_client.attacks.mode_defaults import fill_mode_defaults
+from scoreguard_client.attacks.patches import Numbers, Patches
 from scoreguard_client.attacks.regions.sparse import SparseRegion
 from scoreguard_client.attacks.score_attack import ScoreAttack
 from scoreguard_client.attacks.session import Session
@@ -41,25 +42,6 @@ from scoreguard_client.oracles.base import Images
 _SQUARES: Final = 1000
 _SHIFT: Final = 0.75
 _CHANNELS: Final = 3
-
-Place = npt.NDArray[np.int64]
-"""Row and column of the upper left pixel: (2,)."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Patch:
-    """A pattern somewhere in an image."""
-
-    pattern: Images
-    """(3, s, s), 0 or 1."""
-    place: Place
-    """Its position."""
-
-    def on(self, image: Images) -> Images:
-        """Copy an image (3, H, W) and put the patch on it."""
-        patched, (top, left), side = image.copy(), self.place, self.pattern.shape[1]
-        patched[:, top : top + side, left : left + side] = self.pattern
-        return patched
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +52,7 @@ class PatchRS(ScoreAttack):
     title = "Sparse-RS patch"
     paper = "Croce et al., arXiv 2006.12834"
     year = 2022
+    on_device = True
     budget = "a square of side x side pixels"
 
     side: int = 0
@@ -101,16 +84,16 @@ class PatchRS(ScoreAttack):
     def run(self, session: Session) -> SearchResult:
         """Search at random."""
         best, walk, size = BestSeen(session), Best(session.clean), session.clean.shape[2:]
-        patches = [_first(rng, min(self.side, *size), size) for rng in session.rngs]
-        first = _laid(patches, session.clean)
+        patches = _first(session, min(self.side, *size))
+        first = patches.on(session.clean)
         walk.update(first, best.ask(first))
+        room = session.put(np.array([size]) - patches.side)
         while session.left:
             done = session.asked - 1  # The clean image's query is not part of the search.
             query = self.queries * done // (done + session.left)
-            trials = [self._changed(rng, patch, query, size) for rng, patch in zip(session.rngs, patches, strict=True)]
-            images = _laid(trials, session.clean)
-            better = walk.update(images, best.ask(images))
-            patches = [new if kept else old for new, old, kept in zip(trials, patches, better, strict=True)]
+            trials = self._changed(session, patches, query, room)
+            images = trials.on(session.clean)
+            patches = patches.kept(walk.update(images, best.ask(images)), trials)
         return best.found
 
     def change(self, query: int, side: int) -> int:
@@ -126,28 +109,18 @@ class PatchRS(ScoreAttack):
         """Return the query from which a change flips one channel of one pixel; `queries` = never."""
         return _one_channel_from(self, side)
 
-    def _changed(self, rng: np.random.Generator, patch: Patch, query: int, size: tuple[int, ...]) -> Patch:
-        side, share = patch.pattern.shape[1], _SHIFT * (self.queries - query) / self.queries
-        reach = np.array([int(share * length) for length in size])
-        room = np.array(size) - side
-        if query % self.period == 0 and (reach * room).any():
-            return replace(patch, place=np.clip(patch.place + rng.integers(-reach, reach + 1), 0, room))
-        pattern = patch.pattern.copy()
-        self._repaint(rng, pattern, query)
-        return replace(patch, pattern=pattern)
-
-    def _repaint(self, rng: np.random.Generator, pattern: Images, query: int) -> None:
-        side = pattern.shape[1]
-        change = self.change(query, side)
-        top, left = rng.integers(0, side - change + 1, 2)
-        window = pattern[:, top : top + change, left : left + change]
+    def _changed(self, session: Session, patches: Patches, query: int, room: Numbers) -> Patches:
+        size = session.clean.shape[2:]
+        reach = np.array([int(_SHIFT * (self.queries - query) / self.queries * length) for length in size])
+        if query % self.period == 0 and (reach * (np.array(size) - patches.side)).any():
+            shifts = [rng.integers(-reach, reach + 1) for rng in session.rngs]
+            return patches.moved(session.put(np.stack(shifts)), room)
+        side, change = patches.side, self.change(query, patches.side)
         if change > 1:
-            window[:] = _colour(rng)
-        elif query < self.one_channel_from(side):
-            window[:] = _other_colour(rng, window)
-        else:
-            channel = rng.integers(0, _CHANNELS)
-            window[channel] = 1 - window[channel]
+            return patches.coloured(*_drawn(session, side - change, _colour), change)
+        if query < self.one_channel_from(side):
+            return patches.recoloured(*_drawn(session, side - 1, _other_colour))
+        return patches.flipped(*_drawn(session, side - 1, _channel))
 
 
 @cache
@@ -156,26 +129,40 @@ def _one_channel_from(attack: PatchRS, side: int) -> int:
     return (single + attack.queries) // 2
 
 
-def _first(rng: np.random.Generator, side: int, size: tuple[int, ...]) -> Patch:
+def _first(session: Session, side: int) -> Patches:
+    size = session.clean.shape[2:]
+    drawn = [_pattern_and_place(rng, side, size) for rng in session.rngs]
+    patterns, places = (np.stack(part) for part in zip(*drawn, strict=True))
+    return Patches.of(patterns, places, size, session.put)  # pyright: ignore[reportArgumentType]
+
+
+def _pattern_and_place(rng: np.random.Generator, side: int, size: tuple[int, ...]) -> tuple[Images, Numbers]:
     pattern = np.zeros((_CHANNELS, side, side), dtype=np.float32)
     largest = max(math.ceil(math.sqrt(side)) - 1, 1)
     for _ in range(_SQUARES):
         width = rng.integers(1, largest + 1)
         top, left = rng.integers(0, side - width + 1, 2)
         pattern[:, top : top + width, left : left + width] = _colour(rng)
-    return Patch(pattern=pattern, place=rng.integers(0, np.array(size) - side + 1))
+    return pattern, rng.integers(0, np.array(size) - side + 1)
+
+
+def _drawn(session: Session, room: int, draw: Callable[[np.random.Generator], Images]) -> tuple[Numbers, Images]:
+    """Draw for each image a corner from 0 to `room`, (N, 2), then what to paint there, (N, 1 or 3, 1, 1)."""
+    drawn = [(rng.integers(0, room + 1, 2), draw(rng)) for rng in session.rngs]
+    corners, values = (session.put(np.stack(part)) for part in zip(*drawn, strict=True))
+    return corners, values
 
 
 def _colour(rng: np.random.Generator) -> Images:
     return rng.integers(0, 2, (_CHANNELS, 1, 1)).astype(np.float32)
 
 
-def _other_colour(rng: np.random.Generator, old: Images) -> Images:
-    """Draw one of the seven other colours, with equal probability."""
-    bits = int((old.ravel() * (1, 2, 4)).sum())
-    other = (bits + rng.integers(1, 8)) % 8
-    return (other >> np.arange(_CHANNELS) & 1).reshape(_CHANNELS, 1, 1).astype(np.float32)
+def _other_colour(rng: np.random.Generator) -> Images:
+    """Draw the way to one of the seven other colours, with equal probability."""
+    return np.full((1, 1, 1), rng.integers(1, 8), dtype=np.float32)
 
 
-def _laid(patches: list[Patch], clean: Images) -> Images:
-    return np.stack([patch.on(image) for patch, image in zip(patches, clean, strict=True)])
+def _channel(rng: np.random.Generator) -> Images:
+    channel = np.zeros((_CHANNELS, 1, 1), dtype=np.float32)
+    channel[rng.integers(0, _CHANNELS)] = 1
+    return channel

@@ -32,6 +32,8 @@ def totals(values: npt.NDArray[Any]) -> Totals:
 
 
 def each(function: Callable[..., npt.NDArray[_Number]], *batches: npt.NDArray[Any]) -> npt.NDArray[_Number]:
-    """Apply a function of one-image batches to every image of batches (N, ...)."""
+    """Apply a function of one-image batches to every image of batches (N, ...); on a device to all at once."""
+    if not all(is_host(batch) for batch in batches):
+        return function(*batches)
     parts = zip(*batches, strict=True)
     return np.concatenate([function(*(np.ascontiguousarray(part[None]) for part in images)) for images in parts])

@@ -50,6 +50,8 @@ class Basis(StrEnum):
 class SimBA(ScoreAttack, LInfAttack):
     """One direction at a time, forwards or backwards; exactly `queries` queries per image."""
 
+    # On the host: which trials change nothing and are skipped, one after the other, depends on the last answers.
+
     name = "simba"
     title = "SimBA"
     paper = "Guo et al., arXiv 1905.07121"

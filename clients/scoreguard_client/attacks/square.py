@@ -38,6 +38,8 @@ _CHANNELS: Final = 3
 class Square(ScoreAttack, LInfAttack):
     """Random search with squares; exactly `queries` queries per image."""
 
+    # On the host: how many numbers a square draws depends on what the last answers left in its place.
+
     name = "square"
     title = "Square"
     paper = "Andriushchenko et al., arXiv 1912.00049"

@@ -30,10 +30,11 @@ import numpy as np
 from scoreguard.chain.devices import CPU
 from scoreguard_client.attacks.adam_steps import AdamSteps, Schedule, loss_slope
 from scoreguard_client.attacks.base import Mode, SearchResult
-from scoreguard_client.attacks.deep_measures import HeadFile, weights_digest
+from scoreguard_client.attacks.deep_measures import weights_digest
 from scoreguard_client.attacks.full_reference import Distance, value_and_gradient
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.session import Session
+from scoreguard_client.attacks.weights_files import HeadFile
 from scoreguard_client.oracles.arrays import device_of, float32, float64, functions
 from scoreguard_client.oracles.base import Gradients, Images
 

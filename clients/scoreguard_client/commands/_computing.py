@@ -9,7 +9,8 @@ from typing import Any, Final
 import click
 
 from scoreguard.chain.devices import AUTO, Device
-from scoreguard_client.oracles.computing import FULL, HALF, Computing
+from scoreguard.chain.numerics import PRECISIONS
+from scoreguard_client.oracles.computing import Computing
 
 _OPTIONS: Final = (
     click.option(
@@ -20,7 +21,7 @@ _OPTIONS: Final = (
     ),
     click.option(
         "--precision",
-        type=click.Choice([FULL, HALF]),
+        type=click.Choice(PRECISIONS),
         default=Computing.precision,
         show_default=True,
         help="fp16 = half precision where the archive declares it; needs --half-gradients.",

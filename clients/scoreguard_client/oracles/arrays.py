@@ -88,6 +88,11 @@ def column(values: Any) -> Any:
     return values.reshape(-1, 1, 1, 1)
 
 
+def in_order(values: Any) -> Any:
+    """Return the places of each row's values (N, M) from the lowest to the highest; equal ones keep their order."""
+    return np.argsort(values, axis=1, kind="stable") if is_host(values) else functions(values).argsort(values, axis=1)
+
+
 @cache
 def _compat() -> Any:
     try:

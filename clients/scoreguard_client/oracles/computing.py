@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from scoreguard.chain.devices import CPU, THE_CPU, Device, find_device, versions
+from scoreguard.chain.numerics import FP16, FP32, Numerics
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import Step
 from scoreguard_client.oracles.errors import SurrogateError
 from scoreguard_client.oracles.local import MOST_ROWS, LocalOracle
-
-FULL: Final = "fp32"
-HALF: Final = "fp16"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +24,7 @@ class Computing:
     """Whether a device uses only kernels whose results repeat to the last bit."""
     tf32: bool = False
     """Whether NVIDIA GPUs may round the factors of convolutions to TF32."""
-    precision: str = FULL
+    precision: str = FP32
     """`fp32`, or `fp16` for mixed precision in graphs that declare it."""
     half_gradients: bool = False
     """Whether gradients may be computed in half precision."""
@@ -40,7 +38,7 @@ class Computing:
             DeviceError: there is no such device, or it cannot be used.
             SurrogateError: half precision was chosen and not allowed for gradients.
         """
-        if self.precision == HALF and not self.half_gradients:
+        if self.precision == FP16 and not self.half_gradients:
             raise SurrogateError(
                 "half precision rounds small gradients to zero: add --half-gradients, or leave --precision fp32"
             )
@@ -66,7 +64,7 @@ class Computation:
         Two GPUs of one title count as the same.
         """
         computing, rows = self.computing, self.rows
-        half = [HALF] if computing.precision == HALF else []
+        half = [FP16] if computing.precision == FP16 else []
         if self.device.is_cpu:
             return ", ".join([CPU, *half, *([f"batch {rows}"] if rows > 1 else [])])
         name = f"{self.device.kind} ({self.device.title})" if self.device.title else self.device.kind
@@ -103,9 +101,6 @@ class Computation:
         """Load an archive there; raises as `LocalOracle` does."""
         if self == ON_CPU:
             return LocalOracle(archive, chain, draws=draws, checkpoint=checkpoint)
-        # Imported here, since it needs torch.
-        from scoreguard.chain.numerics import Numerics
-
         computing = self.computing
         return LocalOracle(
             archive,

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from scoreguard.chain.devices import CPU, Device, find_device
 from scoreguard.chain.execution import graphs_of
+from scoreguard.chain.numerics import DEFAULT, FP32, Numerics, unrepeatable
 from scoreguard.chain.randomness import is_random
 from scoreguard.chain.resolve import resolve_step
 from scoreguard.chain.rounding import Rounding
@@ -35,8 +36,6 @@ from scoreguard_client.oracles.seeds import Questions, base_seeds, draw_seeds, d
 
 if TYPE_CHECKING:
     import torch
-
-    from scoreguard.chain.numerics import Numerics
 
 MOST_ROWS: Final = 16
 """Rows of a batch on a device, unless the caller gives another number."""
@@ -114,7 +113,6 @@ class LocalOracle(Drawing):
             ParameterError: a parameter of the chain is unknown or out of range.
         """
         self._torch = require_torch("a local surrogate")
-        from scoreguard.chain.numerics import DEFAULT, FP32
         from scoreguard.chain.torchscript import DifferentiableChain, TorchEngine, archive_graphs
         from scoreguard_client.oracles.batches import Batches
 
@@ -130,7 +128,7 @@ class LocalOracle(Drawing):
         numerics = numerics or DEFAULT
         engine = TorchEngine(modules=graphs, device=found.torch, checkpoint=checkpoint, numerics=numerics)
         self._chain = DifferentiableChain(engine=engine, metric=metric, steps=steps, rounding=rounding)
-        self._device, self._full = found, FP32
+        self._device = found
         self._refuses_gradients = numerics.precision != FP32 and not half_gradients
         most = batch or (1 if found.is_cpu else MOST_ROWS)
         self._batches = None if found.is_cpu and most == 1 else Batches(most)
@@ -183,7 +181,7 @@ class LocalOracle(Drawing):
             return
         engine = self._chain.engine
         try:
-            with replace(engine.numerics, precision=self._full).applied(engine.device), self._watch.all():
+            with replace(engine.numerics, precision=FP32).applied(engine.device), self._watch.all():
                 yield
         except self._torch.OutOfMemoryError as error:
             advice = "attack fewer or smaller images at once (--batch)"
@@ -291,8 +289,6 @@ class Watch:
         if not self._useful:
             yield
             return
-        from scoreguard.chain.numerics import unrepeatable
-
         with unrepeatable() as names:
             yield
         self.names = tuple(sorted({*self.names, *names}))

@@ -6,7 +6,6 @@ A fetched file is in the weights folder under the name that `--weights NAME=PATH
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,18 +13,16 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from scoreguard.catalogue import UnknownNameError
 from scoreguard.support.digests import sha256_of_file
 from scoreguard.support.shown import shown
+from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.source import WeightsSource
 
-FOLDER_VARIABLE: Final = "SCOREGUARD_WEIGHTS"
 _SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
 """Suffixes of files that a metric or a defence can read."""
 _RESTRICTED: Final = ("non-commercial", "research use")
@@ -90,19 +87,13 @@ def weights_file(name: str) -> WeightsFile:
     return files[name]
 
 
-def default_folder() -> Path:
-    """Return the folder of fetched weights."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given) if given else platformdirs.user_data_path("scoreguard", appauthor=False) / "weights"
-
-
 def found(name: str, folder: Path | None = None) -> Path | None:
     """Return the fetched file of a name, or None.
 
     Raises:
         WeightsError: several files have the name, with different suffixes.
     """
-    folder = folder or default_folder()
+    folder = folder or weights_folder()
     paths = [path for suffix in _SUFFIXES if (path := folder / f"{name}{suffix}").is_file()]
     if len(paths) > 1:
         raise WeightsError(f"{' and '.join(map(str, paths))} are both weights of {name}: remove all but one")
@@ -176,5 +167,5 @@ def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha
     """
     address = address_of(file, url)
     suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
-    path = (folder or default_folder()) / f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
+    path = (folder or weights_folder()) / f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
     return Download(url=address, path=path, sha256=digest_of(file, sha256))

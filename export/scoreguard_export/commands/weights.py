@@ -10,6 +10,7 @@ import click
 from rich.table import Table
 
 from scoreguard.support import console
+from scoreguard.support.weights_folder import FOLDER_VARIABLE, weights_folder
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import Fetched, WeightsFile
 from scoreguard_export.progress import transferred
@@ -19,7 +20,7 @@ _UNKNOWN = "not known"
 _folder = click.option(
     "--folder",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder of fetched weights; by default ${weights_store.FOLDER_VARIABLE}, or a folder of the user's data.",
+    help=f"Folder of fetched weights; by default ${FOLDER_VARIABLE}, or a folder of the user's data.",
 )
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
@@ -38,7 +39,7 @@ def list_(folder: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
-        console.output().print(_table(rows, folder or weights_store.default_folder()))
+        console.output().print(_table(rows, folder or weights_folder()))
 
 
 @command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")

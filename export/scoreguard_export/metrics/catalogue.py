@@ -15,10 +15,13 @@ CATALOGUE: Final = Catalogue[Metric](
     base=Metric,
     own={
         "lite": "scoreguard_export.metrics.lite:Lite",
+        "brisque": "scoreguard_export.metrics.brisque:Brisque",
+        "brisque-opencv": "scoreguard_export.metrics.brisque_opencv:BrisqueOpenCv",
         "cnniqa": "scoreguard_export.metrics.cnniqa:CnnIqa",
         "nima": "scoreguard_export.metrics.nima:Nima",
         "nima-aesthetic": "scoreguard_export.metrics.nima:NimaAesthetic",
         "niqe": "scoreguard_export.metrics.niqe:Niqe",
+        "piqe": "scoreguard_export.metrics.piqe:Piqe",
         "spaq": "scoreguard_export.metrics.spaq:Spaq",
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
         "linearity": "scoreguard_export.metrics.linearity:Linearity",

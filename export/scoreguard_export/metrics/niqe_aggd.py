@@ -88,12 +88,22 @@ class AggdFit(nn.Module):
         shape, spread, ratio = result.unbind(dim=-1)
         return shape, spread, ratio
 
-    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Fit each plane of samples."""
+    def moments(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """α, √(Γ(1/α)/Γ(3/α)), Γ(2/α)/Γ(1/α), l and r of each plane of samples."""
         left, right = _half_deviation(samples.clamp(max=0.0)), _half_deviation(samples.clamp(min=0.0))
         energy = samples.square().mean(dim=(-2, -1)) + _TINY
         skew = (left**3 + right**3) * (left + right) / (left**2 + right**2) ** 2
         shape, spread, ratio = self.looked_up(samples.abs().mean(dim=(-2, -1)) ** 2 / energy * skew)
+        return shape, spread, ratio, left, right
+
+    def symmetric(self, samples: Tensor) -> tuple[Tensor, Tensor]:
+        """α of the symmetric distribution and the mean square, of each plane: ρ(α) = (mean |x|)² / mean x²."""
+        energy = samples.square().mean(dim=(-2, -1))
+        return self.looked_up(samples.abs().mean(dim=(-2, -1)) ** 2 / (energy + _TINY))[0], energy
+
+    def forward(self, samples: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Fit each plane of samples."""
+        shape, spread, ratio, left, right = self.moments(samples)
         left, right = left * spread, right * spread
         return shape, (right - left) * ratio, left, right
 

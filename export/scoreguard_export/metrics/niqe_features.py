@@ -63,11 +63,15 @@ class _WeightedSum(nn.Module):
 
 
 class Luminance(nn.Module):
-    """(N, 3, H, W) in [0, 1] → (N, 1, H, W) whole levels 0..255, float64; the gradient ignores the rounding."""
+    """(N, 3, H, W) in [0, 1] → (N, 1, H, W) whole levels 0..255, float64; the gradient ignores the rounding.
 
-    def __init__(self) -> None:
+    Args:
+        weights: of red, green and blue; MATLAB's if not given.
+    """
+
+    def __init__(self, weights: Iterable[float] = _GREY) -> None:
         super().__init__()
-        self.grey = _WeightedSum(_GREY)
+        self.grey = _WeightedSum(weights)
 
     def forward(self, image: Tensor) -> Tensor:
         """Convert a batch."""
@@ -77,15 +81,19 @@ class Luminance(nn.Module):
 
 
 class LocalStatistics(nn.Module):
-    """Luminance (N, 1, H, W) → normalised image m and local deviation σ, both of the same shape."""
+    """Luminance (N, 1, H, W) → normalised image m and local deviation σ, both of the same shape.
 
-    def __init__(self) -> None:
+    Args:
+        border: mode of `torch.nn.functional.pad`; `replicate` repeats the edge, `constant` is black.
+    """
+
+    def __init__(self, border: str = "replicate") -> None:
         super().__init__()
-        self.gaussian = _WeightedSum(_gaussian())
+        self.gaussian, self.border = _WeightedSum(_gaussian()), border
 
     def smoothed(self, grey: Tensor) -> Tensor:
-        """Mean by the Gaussian window; borders repeat the edge."""
-        smooth = functional.pad(grey, (_RADIUS, _RADIUS, _RADIUS, _RADIUS), mode="replicate")
+        """Mean by the Gaussian window."""
+        smooth = functional.pad(grey, (_RADIUS, _RADIUS, _RADIUS, _RADIUS), mode=self.border)
         for axis in (2, 3):
             taps = [smooth.narrow(axis, tap, grey.shape[axis]) for tap in range(2 * _RADIUS + 1)]
             smooth = self.gaussian(torch.cat(taps, dim=1))
@@ -102,7 +110,7 @@ class LocalStatistics(nn.Module):
 
 
 class Halving(nn.Module):
-    """(N, 1, H, W) of even sides → half of each, as MATLAB's `imresize(grey, 0.5)`: bicubic with antialiasing."""
+    """(N, 1, H, W) → half of each side, as MATLAB's `imresize(grey, 0.5)`: bicubic with antialiasing, odd ones up."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -111,12 +119,14 @@ class Halving(nn.Module):
     def narrowed(self, grey: Tensor) -> Tensor:
         """Halve the width; borders repeat in mirror order."""
         count, channels, height, width = grey.shape
-        mirrored = torch.cat([grey.narrow(3, 0, 3).flip(3), grey, grey.narrow(3, width - 3, 3).flip(3)], dim=3)
+        half = (width + 1) // 2
+        mirrored = torch.cat([grey.narrow(3, 0, 3).flip(3), grey, grey.narrow(3, width - 4, 4).flip(3)], dim=3)
+        mirrored = mirrored.narrow(3, 0, 2 * half + 6)
         # Separate even and odd columns: a slice with a step loses its length in the ONNX exporter.
         pairs = mirrored.reshape(count, channels, height, -1, 2).unbind(dim=4)
-        taps = [pairs[tap % 2].narrow(3, tap // 2, width // 2) for tap in range(8)]
-        half: Tensor = self.cubic(torch.cat(taps, dim=1))
-        return half
+        taps = [pairs[tap % 2].narrow(3, tap // 2, half) for tap in range(8)]
+        narrow: Tensor = self.cubic(torch.cat(taps, dim=1))
+        return narrow
 
     def forward(self, grey: Tensor) -> Tensor:
         """Halve both sides."""
@@ -136,8 +146,8 @@ def patches_of(grey: Tensor, side: int) -> Tensor:
     return grid.permute(0, 1, 3, 2, 4).reshape(-1, side, side)
 
 
-def _products(patch: Tensor) -> Tensor:
-    """(M, s, s) → (M, 5, s, s): the patch itself and its products with four neighbours."""
+def products(patch: Tensor) -> Tensor:
+    """(M, H, W) → (M, 5, H, W): the patch itself and its products with four neighbours."""
     down = patch.roll(1, dims=1)
     neighbours = [patch.roll(1, dims=2), down, down.roll(1, dims=2), down.roll(-1, dims=2)]
     return torch.stack([patch, *(patch * neighbour for neighbour in neighbours)], dim=1)
@@ -155,7 +165,7 @@ class NiqeFeatures(nn.Module):
 
     def at_scale(self, grey: Tensor, side: int) -> tuple[Tensor, Tensor]:
         """Return 18 features of each patch (M, 18), and whether all its maps have values of both signs (M)."""
-        maps = _products(patches_of(self.statistics(grey)[0], side))
+        maps = products(patches_of(self.statistics(grey)[0], side))
         shape, mean, left, right = self.fit(maps)
         pairs = torch.stack([shape, mean, left, right], dim=2)[:, 1:].flatten(1)
         own = torch.stack([shape[:, 0], (left[:, 0] + right[:, 0]) / 2], dim=1)

@@ -2,7 +2,8 @@
 
 Source: ITU-T T.81 (1992), Annexes A and K, and JFIF's colour matrix with libjpeg's 16-bit constants; the quality rule
 is libjpeg's. The exported graph computes the images; this module computes where its coefficients are between two
-quantisation steps, and how a derivative passes when rounding has one. All arrays are NumPy arrays.
+quantisation steps, and how a derivative passes when rounding has one. All arrays are NumPy arrays; blocks and sums of
+squares are also computed for tensors, on their device.
 """
 
 from __future__ import annotations
@@ -87,15 +88,15 @@ def quantisation_steps(table: tuple[tuple[int, ...], ...], quality: float) -> Fl
 def to_blocks(planes: Floats) -> Floats:
     """(N, 8 r, 8 c) → (N, r, c, 64)."""
     count, height, width = planes.shape
-    cut = planes.reshape(count, height // BLOCK, BLOCK, width // BLOCK, BLOCK).transpose(0, 1, 3, 2, 4)
-    return np.ascontiguousarray(cut).reshape(count, height // BLOCK, width // BLOCK, BLOCK * BLOCK)
+    cut = planes.reshape(count, height // BLOCK, BLOCK, width // BLOCK, BLOCK).swapaxes(2, 3)
+    return cut.reshape(count, height // BLOCK, width // BLOCK, BLOCK * BLOCK)
 
 
 def from_blocks(blocks: Floats) -> Floats:
     """(N, r, c, 64) → (N, 8 r, 8 c)."""
     count, rows, columns, _ = blocks.shape
-    cut = blocks.reshape(count, rows, columns, BLOCK, BLOCK).transpose(0, 1, 3, 2, 4)
-    return np.ascontiguousarray(cut).reshape(count, BLOCK * rows, BLOCK * columns)
+    cut = blocks.reshape(count, rows, columns, BLOCK, BLOCK).swapaxes(2, 3)
+    return cut.reshape(count, BLOCK * rows, BLOCK * columns)
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def cubic_slopes(numbers: Sequence[Floats]) -> tuple[Floats, ...]:
 def sum_of_squares(planes: Floats) -> Floats:
     """Sum of each 2 × 2 square of (..., 2h, 2w)."""
     rows = planes[..., 0::2, :] + planes[..., 1::2, :]
-    return np.asarray(rows[..., 0::2] + rows[..., 1::2])  # pyright: ignore[reportReturnType]
+    return rows[..., 0::2] + rows[..., 1::2]  # pyright: ignore[reportReturnType]
 
 
 def repeated(planes: npt.NDArray[T], times: int) -> npt.NDArray[T]:

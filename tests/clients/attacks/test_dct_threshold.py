@@ -79,7 +79,7 @@ def test_pillows_decoder_shows_what_was_pushed(subsampling: int) -> None:
     image = np.rint(copies(10)[1][0] * 255).astype(np.uint8)
     # A gradient with a direction of its own in every block, over all coefficients and colours.
     gradient = np.random.default_rng(1).normal(size=image.shape).astype(np.float32)
-    changes = JpegThresholds(Codec(50, subsampling), room_around(image, 2)).pushed(gradient)
+    changes = JpegThresholds(Codec(50, subsampling), room_around(image, 2)).pushed(gradient[None])[0]
     assert np.abs(changes).max() <= 2
 
     def decoded(levels: npt.NDArray[np.uint8]) -> npt.NDArray[np.int64]:
@@ -102,7 +102,7 @@ def test_chrominance_is_pushed_where_the_gradient_is_one_of_colour(subsampling: 
     image = np.rint(as_batch(crop(0, 60, 60, 64, 64))[0] * 255).astype(np.uint8)
     wave = np.sign(np.sin(np.arange(64) / 5))[None, :] * np.ones((64, 1))
     gradient = (np.array([-0.5, -0.5, 1]).reshape(3, 1, 1) * wave).astype(np.float32)
-    changes = JpegThresholds(Codec(80, subsampling), room_around(image, 6)).pushed(gradient)
+    changes = JpegThresholds(Codec(80, subsampling), room_around(image, 6)).pushed(gradient[None])[0]
     assert np.any(changes[2] != changes[0])
     pair = [np.ascontiguousarray(p.transpose(1, 2, 0)) for p in (image, (image + changes).astype(np.uint8))]
     before, after = (pillow_jpeg(p, 80, subsampling).transpose(2, 0, 1) for p in pair)
@@ -110,9 +110,9 @@ def test_chrominance_is_pushed_where_the_gradient_is_one_of_colour(subsampling: 
 
 
 def room_around(levels: npt.NDArray[np.uint8], most: int) -> Room:
-    """A ball of whole levels."""
-    exact = levels.astype(np.float32)
-    return Room(levels=levels, low=np.maximum(-exact, -most), high=np.minimum(255 - exact, most))
+    """A ball of whole levels around one image."""
+    exact = levels[None].astype(np.float32)
+    return Room(levels=exact, low=np.maximum(-exact, -most), high=np.minimum(255 - exact, most))
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,12 @@ def test_a_value_is_pushed_over_its_level_only_where_the_budget_reaches() -> Non
     levels = np.tile(np.arange(256, dtype=np.uint8), (3, 1, 1))
     thresholds = QuantiseThresholds(7.0, room_around(levels, 2))
     for direction in (1.0, -1.0):
-        changes = thresholds.pushed(np.full(levels.shape, direction, np.float32))
+        changes = thresholds.pushed(np.full((1, *levels.shape), direction, np.float32))[0]
         before, after = (np.rint(x * 7 / 255) for x in (levels.astype(float), levels + changes.astype(float)))
         passed = np.rint(np.clip(levels + 2 * direction, 0, 255) * 7 / 255) != before
         np.testing.assert_array_equal(changes != 0, passed)
         np.testing.assert_array_equal(after - before, direction * passed)
-    assert not thresholds.pushed(np.zeros(levels.shape, np.float32)).any()
+    assert not thresholds.pushed(np.zeros((1, *levels.shape), np.float32)).any()
 
 
 def test_before_a_quantisation_every_value_that_can_pass_is_pushed() -> None:

@@ -20,8 +20,9 @@ from tests.clients.attacks.vgg import BLOCKS, DISTS, LPIPS, VGG16
 from torch.nn import functional
 
 from scoreguard_client.attacks import AttackInputError, AttackSpecError, Direction, Mode
-from scoreguard_client.attacks.deep_measures import WeightsFileError, dists, lpips
+from scoreguard_client.attacks.deep_measures import dists, lpips
 from scoreguard_client.attacks.full_reference import ssim_distance, value_and_gradient
+from scoreguard_client.attacks.weights_files import WeightsFileError
 from scoreguard_client.attacks.zhang import DeepZhang, Zhang
 from scoreguard_client.attacks.zhang_dists import ZhangDISTS
 from scoreguard_client.attacks.zhang_lpips import ZhangLPIPS

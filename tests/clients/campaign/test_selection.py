@@ -23,7 +23,7 @@ def test_all_attacks_are_those_that_run_without_a_file() -> None:
     assert names | set(reasons) == set(CATALOGUE)
     assert names.isdisjoint(reasons)
     assert reasons["optimized-uap"] == "needs a trained perturbation: file=PATH"
-    assert reasons["zhang-lpips"] == "needs weights: weights=FOLDER"
+    assert reasons["zhang-lpips"] == "needs weights: weights=FOLDER or weights=st-lpips"
     assert reasons["amifgsm"] == "asks the metric niqe, which is not deployed"
     assert "amifgsm" in written_out_attacks("all", lambda name: True)[0].split(",")
 

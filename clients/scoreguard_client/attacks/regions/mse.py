@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,12 @@ import numpy.typing as npt
 from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.per_image import totals
 from scoreguard_client.attacks.regions.base import Levels, rounded
+from scoreguard_client.oracles.arrays import Put, column, float32, float64, functions, one_each
 from scoreguard_client.oracles.base import Images
 
 _HALVINGS: Final = 20
+_ORDER: Final = 1e-12
+"""Share of the radius that a device gives away: it may sum an error in another order than the host, which checks it."""
 
 Errors = npt.NDArray[np.float64]
 """Root mean squared error of each image, (N,)."""
@@ -28,11 +32,15 @@ class MseRegion:
     rmse: float
     """Radius in units of [0, 1]."""
 
+    def on(self, put: Put) -> MseRegion:
+        """Return the same region with its arrays where `put` copies them."""
+        return replace(self, clean=put(self.clean), rmse=self.rmse * (1 - _ORDER))
+
     def clip(self, images: Images) -> Images:
-        """Cut to [0, 1], then move each image straight towards the clean one until it is inside."""
-        images = np.clip(images, 0, 1)
+        """Cut to [0, 1], then move each image straight towards the clean one until it is inside; waits for a device."""
+        images = functions(images).clip(images, 0, 1)
         outside = root_mean_square(images, self.clean) > self.rmse
-        return self._shrunk(images, outside) if outside.any() else images
+        return self._shrunk(images, outside) if bool(outside.any()) else images
 
     def quantise(self, images: Images) -> Levels:
         """Round; if rounding leaves the budget, take a point on the way from the clean image that stays inside.
@@ -50,15 +58,15 @@ class MseRegion:
         return np.where(outside.reshape(-1, 1, 1, 1), self._between(images, low), levels)
 
     def _shrunk(self, images: Images, outside: npt.NDArray[np.bool_]) -> Images:
-        result, factor = images.copy(), np.ones(len(images))
-        difference = images.astype(np.float64) - self.clean
-        while outside.any():
+        library, result, factor = functions(images), images, one_each(images, 1)
+        difference = float64(images) - self.clean
+        while bool(outside.any()):
             error = root_mean_square(result, self.clean)
             # Rounding to float32 may leave it one step outside: shrink slightly until it is inside.
-            factor[outside] *= np.minimum(self.rmse / error[outside], 1.0) * (1 - 1e-9)
-            inside = (self.clean + factor.reshape(-1, 1, 1, 1) * difference).astype(np.float32)
-            result[outside] = inside[outside]
-            factor[outside] *= 1 - 1e-7
+            shorter = factor * (library.clip(self.rmse / (error + (error == 0)), None, 1) * (1 - 1e-9))
+            inside = float32(self.clean + column(shorter) * difference)
+            result = library.where(column(outside), inside, result)
+            factor = library.where(outside, shorter * (1 - 1e-7), factor)
             outside = root_mean_square(result, self.clean) > self.rmse
         return result
 
@@ -72,5 +80,7 @@ class MseRegion:
 
 def root_mean_square(images: npt.NDArray[np.floating], clean: Images) -> Errors:
     """Compute sqrt(mean((x' - x)^2)) of each image in float64, (N,)."""
-    difference = images.astype(np.float64) - clean
-    return np.asarray(np.sqrt(totals(difference**2).ravel() / clean[0].size))
+    difference = float64(images) - clean
+    squares = totals(difference**2).reshape(-1) / math.prod(clean.shape[1:])
+    errors: Errors = functions(squares).sqrt(squares)
+    return errors

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from scoreguard_client.attacks.regions.base import Levels, rounded
+from scoreguard_client.oracles.arrays import Put, float64, functions, in_order
 from scoreguard_client.oracles.base import Images
 
 
@@ -20,16 +21,21 @@ class SparseRegion:
     pixels: int
     """Maximum number of pixels that may differ."""
 
+    def on(self, put: Put) -> SparseRegion:
+        """Return the same region with its arrays where `put` copies them."""
+        return SparseRegion(clean=put(self.clean), pixels=self.pixels)
+
     def clip(self, images: Images) -> Images:
-        """Cut to [0, 1]; if too many pixels changed, keep the most changed ones."""
-        images = np.clip(images, 0, 1)
-        if not (changed_pixels(images, self.clean) > self.pixels).any():
+        """Cut to [0, 1]; if too many pixels changed, keep the most changed ones; waits for a device."""
+        library = functions(images)
+        images = library.clip(images, 0, 1)
+        if not bool((changed_pixels(images, self.clean) > self.pixels).any()):
             return images
-        change = np.abs(images.astype(np.float64) - self.clean).sum(axis=1).reshape(len(images), -1)
-        order = np.argsort(-change, axis=1, kind="stable")
-        keep = np.zeros(change.shape, dtype=bool)
-        np.put_along_axis(keep, order[:, : self.pixels], values=True, axis=1)
-        return np.where(keep.reshape(len(images), 1, *images.shape[2:]), images, self.clean)
+        change = library.sum(library.abs(float64(images) - self.clean), axis=1).reshape(len(images), -1)
+        # The place of each pixel in the order is the order of the order.
+        keep = in_order(in_order(-change)) < self.pixels
+        kept: Images = library.where(keep.reshape(len(images), 1, *images.shape[2:]), images, self.clean)
+        return kept
 
     def quantise(self, images: Images) -> Levels:
         """Round; an unchanged pixel stays the rounding of the clean one."""
@@ -38,4 +44,6 @@ class SparseRegion:
 
 def changed_pixels(images: Images, clean: Images) -> npt.NDArray[np.int64]:
     """Count the pixels that differ in any channel, (N,)."""
-    return np.asarray((images != clean).any(axis=1).sum(axis=(1, 2)), dtype=np.int64)
+    library = functions(images)
+    counts: npt.NDArray[np.int64] = library.sum(library.any(images != clean, axis=1), axis=(1, 2))
+    return counts

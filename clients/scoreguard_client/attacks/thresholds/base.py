@@ -1,4 +1,4 @@
-"""The rounding of a defence as an attack sees it: numbers of one image that can be pushed over a threshold."""
+"""The rounding of a defence as an attack sees it: numbers of images that can be pushed over a threshold."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 from scoreguard_client.oracles.base import Gradients
 
 Changes = npt.NDArray[np.float32]
-"""Whole levels of 255 to add to one 8-bit image: (3, H, W)."""
+"""Whole levels of 255 to add to 8-bit images: (N, 3, H, W)."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Room:
-    """One 8-bit image, and how far each of its values may go; all (3, H, W)."""
+    """8-bit images, and how far each of their values may go; all (N, 3, H, W)."""
 
-    levels: npt.NDArray[np.uint8]
-    """The clean image."""
+    levels: Changes
+    """The clean images, whole levels."""
     low: Changes
     """Lowest change, at most 0."""
     high: Changes
@@ -27,7 +27,7 @@ class Room:
 
 
 class Thresholds(Protocol):
-    """The thresholds around one clean image. A cell is a part of the image whose pushes do not touch the others."""
+    """The thresholds around clean images. A cell is a part of the image whose pushes do not touch the others."""
 
     cell: int
     """Rows and columns of a cell, in pixels."""
@@ -36,6 +36,6 @@ class Thresholds(Protocol):
         """Return the changes that would raise a score most if it were linear in the rounded numbers.
 
         Args:
-            gradient: of the score, rounding passed straight through, (3, H, W); its scale does not matter.
+            gradient: of the score, rounding passed straight through, (N, 3, H, W); its scale does not matter.
         """
         ...

@@ -11,116 +11,118 @@ from __future__ import annotations
 from functools import cached_property
 from typing import Final
 
-import numpy as np
-
-from scoreguard.chain.jpeg import (
-    BLOCK,
-    TO_COLOUR,
-    TRANSFORM,
-    Codec,
-    Floats,
-    Planes,
-    from_blocks,
-    repeated,
-    sum_of_squares,
-    to_blocks,
-)
+from scoreguard.chain.jpeg import BLOCK, TO_COLOUR, Codec, Floats, Planes, from_blocks, sum_of_squares, to_blocks
 from scoreguard_client.attacks.thresholds.base import Changes, Room
 from scoreguard_client.attacks.thresholds.pushes import Blocks
+from scoreguard_client.attacks.thresholds.transform import Transform, repeated
+from scoreguard_client.oracles.arrays import Put, float32, functions, unchanged
 from scoreguard_client.oracles.base import Gradients
 
 _PLACES: Final = BLOCK * BLOCK
 
 
 class JpegThresholds:
-    """Thresholds of one image before one codec."""
+    """Thresholds of images of one size before one codec."""
 
-    def __init__(self, codec: Codec, room: Room) -> None:
+    def __init__(self, codec: Codec, room: Room, put: Put = unchanged) -> None:
+        """Prepare for a codec.
+
+        Args:
+            codec: what rounds.
+            room: the images, where `put` copies arrays.
+            put: copies arrays to where the attack computes.
+        """
         self.cell = codec.unit
-        self._codec, self._room = codec, room
+        self._room, (self._height, width) = room, room.levels.shape[2:]
+        self._transform = Transform(codec, self._height, width, put)
 
     def pushed(self, gradient: Gradients) -> Changes:
         """Return the best of no change, luminance, and luminance with chrominance, cell by cell."""
-        gains = self._gains(gradient)
-        best, changes = np.zeros_like(self._room.low), np.zeros_like(self._room.low)
+        library, gains = functions(gradient), self._gains(gradient)
+        best: Changes = library.zeros_like(self._room.low)
+        changes = best
         most = self._gain(best, gains)
         for component in range(3):
             changes = self._with(changes, component, gains[component])
             gain = self._gain(changes, gains)
-            better = self._cropped(repeated(np.asarray(gain > most, dtype=np.float32), self.cell)) > 0
-            best, most = np.where(better, changes, best), np.maximum(gain, most)
+            better = self._transform.cropped(repeated(float32(gain > most), self.cell)) > 0
+            best, most = library.where(better[:, None], changes, best), library.maximum(gain, most)
             # The next component adds to the changes that gained.
             changes = best
         return best
 
     @cached_property
     def _clean(self) -> Planes:
-        return self._codec.coefficients(self._room.levels[None])
+        return self._transform.coefficients(self._room.levels)
 
     def _gains(self, gradient: Gradients) -> Planes:
-        """Compute the derivative with respect to each coefficient, per quantisation step: (1, rows, columns, 64)."""
-        planes = np.einsum("dc,dhw->chw", TO_COLOUR, self._padded(gradient))
-        luminance, *chrominance = planes
-        if self._codec.halved:
+        """Compute the derivative with respect to each coefficient, per quantisation step: (N, rows, columns, 64)."""
+        luminance, *chrominance = self._transform.components(gradient)
+        if self._transform.halved:
             chrominance = [sum_of_squares(plane) for plane in chrominance]
         first, second, third = (
-            to_blocks(plane[None]) @ TRANSFORM.T * steps
-            for plane, steps in zip((luminance, *chrominance), self._codec.steps, strict=True)
+            to_blocks(plane) @ self._transform.waves.transform.T * steps
+            for plane, steps in zip((luminance, *chrominance), self._transform.steps, strict=True)
         )
         return first, second, third
 
     def _with(self, changes: Changes, component: int, gains: Floats) -> Changes:
         """Add the changes of one component."""
+        library, transform = functions(changes), self._transform
         low, high = self._bounds(changes, component)
         coefficients = self._clean[component]
         blocks = Blocks(
             coefficients=coefficients.reshape(-1, _PLACES),
-            steps=self._codec.steps[component],
-            low=to_blocks(low[None]).reshape(-1, _PLACES),
-            high=to_blocks(high[None]).reshape(-1, _PLACES),
+            steps=transform.steps[component],
+            low=to_blocks(low).reshape(-1, _PLACES),
+            high=to_blocks(high).reshape(-1, _PLACES),
             whole=component == 0,
+            waves=transform.waves,
         )
-        samples = from_blocks(blocks.pushed(gains.reshape(-1, _PLACES)).reshape(coefficients.shape))[0]
+        samples = from_blocks(blocks.pushed(gains.reshape(-1, _PLACES)).reshape(coefficients.shape))
         if self._halves(component):
             samples = repeated(samples, 2)
-        moved: Changes = changes + np.rint(TO_COLOUR[:, component, None, None] * self._cropped(samples))
-        return np.clip(moved, self._room.low, self._room.high)
+        weights = transform.colours[:, component, None, None]
+        moved = changes + library.round(weights * transform.cropped(samples)[:, None])
+        cut: Changes = library.clip(moved, self._room.low, self._room.high)
+        return cut
 
     def _bounds(self, changes: Changes, component: int) -> tuple[Floats, Floats]:
-        """Return the lowest and highest change of each sample of a component; none beyond the image."""
-        weights = TO_COLOUR[:, component, None, None]
-        used = weights != 0
+        """Return the lowest and highest change of each sample of a component, (N, rows, columns); none beyond it."""
+        library = functions(changes)
+        used = [channel for channel in range(3) if TO_COLOUR[channel, component]]
         down, up = self._room.low - changes, self._room.high - changes
-        weights = np.where(used, weights, 1)
-        ends = np.where(weights > 0, down, up) / weights, np.where(weights > 0, up, down) / weights
-        low = self._padded(np.where(used, ends[0], -np.inf).max(axis=0))
-        high = self._padded(np.where(used, ends[1], np.inf).min(axis=0))
+        ends = [self._ends(down, up, channel, component) for channel in used]
+        low, high = ends[0]
+        for lower, upper in ends[1:]:
+            low, high = library.maximum(low, lower), library.minimum(high, upper)
+        low, high = self._transform.padded(low), self._transform.padded(high)
         if self._halves(component):
-            corners = [(slice(row, None, 2), slice(column, None, 2)) for row in (0, 1) for column in (0, 1)]
-            low, high = np.max([low[corner] for corner in corners], 0), np.min([high[corner] for corner in corners], 0)
-        return np.minimum(low, 0), np.maximum(high, 0)
+            corners = [(..., slice(row, None, 2), slice(column, None, 2)) for row in (0, 1) for column in (0, 1)]
+            low = library.max(library.stack([low[corner] for corner in corners]), axis=0)
+            high = library.min(library.stack([high[corner] for corner in corners]), axis=0)
+        return library.clip(low, None, 0), library.clip(high, 0, None)
+
+    def _ends(self, down: Changes, up: Changes, channel: int, component: int) -> tuple[Floats, Floats]:
+        """Return how far a component may go down and up until a channel ends, (N, H, W)."""
+        # A weight that is an array divides exactly; a device multiplies by the reciprocal of a number.
+        weight = self._transform.colours[channel, component].reshape(1, 1, 1)
+        one, other = down[:, channel] / weight, up[:, channel] / weight
+        return (one, other) if TO_COLOUR[channel, component] > 0 else (other, one)
 
     def _gain(self, changes: Changes, gains: Planes) -> Floats:
-        """Compute each cell's gain, (rows of cells, columns of cells)."""
-        after = self._codec.coefficients((self._room.levels + changes).astype(np.uint8)[None])
-        per_component = [
-            self._cells(((np.rint(now) - np.rint(clean)) * gain).sum(axis=-1)[0])
+        """Compute each cell's gain, (N, rows of cells, columns of cells)."""
+        library = functions(changes)
+        after = self._transform.coefficients(self._room.levels + changes)
+        luminance, *chrominance = (
+            self._cells(library.sum((library.round(now) - library.round(clean)) * gain, axis=-1))
             for now, clean, gain in zip(after, self._clean, gains, strict=True)
-        ]
-        return np.asarray(sum(per_component))
+        )
+        return luminance + chrominance[0] + chrominance[1]  # pyright: ignore[reportReturnType]
 
     def _cells(self, blocks: Floats) -> Floats:
-        """Sum one number per block, (rows, columns), over the blocks of a cell."""
-        return blocks if len(blocks) == -(-self._room.levels.shape[1] // self.cell) else sum_of_squares(blocks)
+        """Sum one number per block, (N, rows, columns), over the blocks of a cell."""
+        return blocks if blocks.shape[1] == -(-self._height // self.cell) else sum_of_squares(blocks)
 
     def _halves(self, component: int) -> bool:
-        return component > 0 and self._codec.halved
-
-    def _padded(self, planes: Floats) -> Floats:
-        height, width = planes.shape[-2:]
-        margins = [(0, 0)] * (planes.ndim - 2) + [(0, -height % self.cell), (0, -width % self.cell)]
-        return np.pad(planes, margins)
-
-    def _cropped(self, planes: Floats) -> Floats:
-        height, width = self._room.levels.shape[1:]
-        return planes[..., :height, :width]
+        return component > 0 and self._transform.halved

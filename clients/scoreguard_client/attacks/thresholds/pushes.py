@@ -13,22 +13,23 @@ threshold needs a wave of less than half a level, which rounding to the nearest 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
 from scoreguard.chain.jpeg import BLOCK, TRANSFORM, Floats
+from scoreguard_client.oracles.arrays import Put, float32, functions, in_order, is_host, unchanged
 
 _TOGETHER: Final = (1, 2, 4, 8)
 """Coefficients of a block that are pushed together."""
 _PROJECTIONS: Final = 8
-_OVERSHOOT: Final = np.float32(1.3)
+_OVERSHOOT: Final = 1.3
 """Factor of the shortfall that a projection adds, because cutting removes some of it again."""
-_BEYOND: Final = np.float32(0.54)
+_BEYOND: Final = 0.54
 """Target of a pushed coefficient, in steps from the middle: slightly beyond the threshold."""
-_NEAREST: Final = np.float32(0.02)
+_NEAREST: Final = 0.02
 
 
 def _dither() -> Floats:
@@ -42,7 +43,23 @@ def _dither() -> Floats:
 DITHER: Final = _dither()
 """Thresholds of ordered dithering, (64,): floor(v + threshold) keeps a low wave that is weaker than half a level."""
 _REACH: Final = np.abs(TRANSFORM).sum(axis=1)
-"""Change of each coefficient if every sample changes by 1 in its favour."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waves:
+    """The cosine transform of a block, where an attack computes."""
+
+    transform: Floats
+    """(64 frequencies, 64 positions)."""
+    dither: Floats
+    """`DITHER`."""
+    reach: Floats
+    """Change of each coefficient if every sample changes by 1 in its favour, (64,)."""
+
+    @classmethod
+    def at(cls, put: Put) -> Waves:
+        """Copy it."""
+        return cls(transform=put(TRANSFORM), dither=put(DITHER), reach=put(_REACH))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,48 +76,61 @@ class Blocks:
     """Highest change of each sample."""
     whole: bool
     """Whether samples change by whole levels only."""
+    waves: Waves = field(default_factory=lambda: Waves.at(unchanged))
+    """The transform, where the blocks are."""
 
     def pushed(self, gains: Floats) -> Floats:
         """Return the best changes of the samples among all candidates."""
-        best, most = np.zeros_like(self.low), np.zeros(len(self.low), dtype=np.float32)
+        library = functions(gains)
+        best: Floats = library.zeros_like(self.low)
+        most = best[:, 0]
         for changes in self._answers(gains):
             gain = self.gain(changes, gains)
-            better = gain > most
-            best[better], most[better] = changes[better], gain[better]
+            best = library.where((gain > most)[:, None], changes, best)
+            most = library.maximum(gain, most)
         return best
 
     def gain(self, changes: Floats, gains: Floats) -> Floats:
         """Sum gain times steps over the coefficients of a block, (blocks,)."""
-        after = np.rint(self.coefficients + changes @ TRANSFORM.T / self.steps)
-        return np.asarray(((after - np.rint(self.coefficients)) * gains).sum(axis=1))
+        library = functions(changes)
+        passed = library.round(self._moved(changes)) - library.round(self.coefficients)
+        gained: Floats = library.sum(passed * gains, axis=1)
+        return gained
+
+    def _moved(self, changes: Floats) -> Floats:
+        return self.coefficients + changes @ self.waves.transform.T / self.steps  # pyright: ignore[reportReturnType]
 
     def _answers(self, gains: Floats) -> Iterator[Floats]:
-        direction = np.where(gains > 0, np.float32(1), np.float32(-1))
-        target = np.rint(self.coefficients) + direction * _BEYOND
+        library, transform = functions(gains), self.waves.transform
+        direction = 2 * float32(gains > 0) - 1
+        target = library.round(self.coefficients) + direction * _BEYOND
         lacking = direction * (target - self.coefficients)
         # The widest bounds of a block show what it cannot reach at all.
-        widest = np.maximum(self.high, -self.low).max(axis=1, keepdims=True)
-        possible = lacking * self.steps <= _REACH * widest
-        greatest = np.where(possible, np.abs(gains), -1)
-        pays = np.where(possible, np.abs(gains) / np.maximum(lacking, _NEAREST), -1)
-        yield from self._projected((greatest == greatest.max(axis=1, keepdims=True)) & possible, target, direction)
-        order = np.argsort(-pays, axis=1, kind="stable")
+        widest = library.max(library.maximum(self.high, -self.low), axis=1, keepdims=True)
+        possible = lacking * self.steps <= self.waves.reach * widest
+        sizes, never = library.abs(gains), -library.ones_like(gains)
+        greatest = library.where(possible, sizes, never)
+        pays = library.where(possible, sizes / library.clip(lacking, _NEAREST, None), never)
+        most = greatest == library.max(greatest, axis=1, keepdims=True)
+        yield from self._projected(most & possible, target, direction)
+        # The place of each coefficient in the order is the order of the order.
+        places = in_order(in_order(-pays))
         for count in _TOGETHER:
-            chosen = np.zeros_like(possible)
-            np.put_along_axis(chosen, order[:, :count], values=True, axis=1)
-            yield from self._projected(chosen & possible, target, direction)
-        yield np.where((gains / self.steps) @ TRANSFORM > 0, self.high, self.low)
+            yield from self._projected((places < count) & possible, target, direction)
+        yield library.where((gains / self.steps) @ transform > 0, self.high, self.low)
 
     def _projected(self, chosen: npt.NDArray[np.bool_], target: Floats, direction: Floats) -> Iterator[Floats]:
-        changes = np.zeros_like(self.low)
+        library = functions(target)
+        changes = zeros = library.zeros_like(self.low)
         for _ in range(_PROJECTIONS):
-            there = self.coefficients + changes @ TRANSFORM.T / self.steps
-            lacking = np.where(chosen, np.maximum(direction * (target - there), 0) * direction, np.float32(0))
-            if not lacking.any():
+            short = library.clip(direction * (target - self._moved(changes)), 0, None) * direction
+            lacking = library.where(chosen, short, zeros)
+            if is_host(lacking) and not lacking.any():
                 break
-            changes = np.clip(changes + _OVERSHOOT * (lacking * self.steps) @ TRANSFORM, self.low, self.high)
+            added = _OVERSHOOT * (lacking * self.steps) @ self.waves.transform
+            changes = library.clip(changes + added, self.low, self.high)
         if self.whole:
-            yield np.rint(changes)
-            yield np.floor(changes + DITHER)
+            yield library.round(changes)
+            yield library.floor(changes + self.waves.dither)
         else:
-            yield changes  # pyright: ignore[reportReturnType]
+            yield changes

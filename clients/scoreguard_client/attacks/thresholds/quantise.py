@@ -8,13 +8,14 @@ import numpy as np
 
 from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.thresholds.base import Changes, Room
+from scoreguard_client.oracles.arrays import functions
 from scoreguard_client.oracles.base import Gradients
 
 _TOP: Final = np.float32(TOP)
 
 
 class QuantiseThresholds:
-    """Thresholds of one image before a quantisation to equally spaced levels."""
+    """Thresholds of images before a quantisation to equally spaced levels."""
 
     cell = 1
 
@@ -23,13 +24,16 @@ class QuantiseThresholds:
 
         Args:
             intervals: between the lowest and the highest level.
-            room: the image.
+            room: the images.
         """
-        self._room, self._scale = room, np.float32(intervals) / _TOP
+        self._room, self._scale = room, float(np.float32(intervals) / _TOP)
 
     def pushed(self, gradient: Gradients) -> Changes:
         """Move each value to the bound that the gradient favours, wherever that passes a threshold."""
-        changes = np.where(gradient > 0, self._room.high, np.where(gradient < 0, self._room.low, np.float32(0)))
-        levels = self._room.levels.astype(np.float32)
-        passes = np.rint((levels + changes) * self._scale) != np.rint(levels * self._scale)
-        return np.where(passes, changes, np.float32(0))
+        library, levels = functions(gradient), self._room.levels
+        none = library.zeros_like(levels)
+        downwards = library.where(gradient < 0, self._room.low, none)
+        changes = library.where(gradient > 0, self._room.high, downwards)
+        passes = library.round((levels + changes) * self._scale) != library.round(levels * self._scale)
+        pushed: Changes = library.where(passes, changes, none)
+        return pushed
