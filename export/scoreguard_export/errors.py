@@ -44,11 +44,11 @@ class ParameterError(ExportError):
 
 
 class MissingExtraError(ExportError):
-    """A defence needs a library of a package extra that is not installed."""
+    """A metric or a defence needs a library of a package extra that is not installed."""
 
-    def __init__(self, defence: str, extra: str, reason: str) -> None:
-        self.defence, self.extra, self.reason = defence, extra, one_line(reason)
-        super().__init__(f"{defence} needs pip install 'scoreguard[{extra}]' ({self.reason})")
+    def __init__(self, user: str, extra: str, reason: str) -> None:
+        self.user, self.extra, self.reason = user, extra, one_line(reason)
+        super().__init__(f"{user} needs pip install 'scoreguard[{extra}]' ({self.reason})")
 
 
 class WeightsError(ExportError):

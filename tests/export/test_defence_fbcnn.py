@@ -17,8 +17,8 @@ from restorers import looked_at
 from torch import Tensor, nn
 
 from scoreguard_export.defences.fbcnn import FbCnn
-from scoreguard_export.defences.libraries import library
 from scoreguard_export.errors import MissingExtraError, WeightsError
+from scoreguard_export.libraries import library
 
 WIDTHS = (64, 128, 256, 512)
 BLOCKS = 4

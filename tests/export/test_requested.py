@@ -10,6 +10,8 @@ from scoreguard_export.archive.requested import Requested, requested
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 
+ON_BACKBONES = "spaq, meta-iqa, linearity, wsp"
+
 
 @pytest.fixture(autouse=True)
 def no_fetched_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
@@ -30,7 +32,7 @@ def test_all_metrics_are_those_with_weights_and_the_others_are_named() -> None:
     """As with `--defences all`: what has no weights is skipped with a notice, and stops nothing."""
     asked, notices = resolved("all", "flip")
     assert asked.metrics == ("lite", "niqe", "piqe")
-    missing = "brisque, brisque-opencv, cnniqa, nima, nima-aesthetic"
+    missing = f"brisque, brisque-opencv, cnniqa, nima, nima-aesthetic, {ON_BACKBONES}"
     assert notices == [f"skipped, no weights (scoreguard-export weights list): {missing}"]
 
 
@@ -40,7 +42,8 @@ def test_weights_that_are_given_or_fetched_count(no_fetched_weights: Path) -> No
     asked, notices = resolved("all", "flip", "cnniqa=file")
     assert asked.metrics == ("lite", "cnniqa", "nima", "niqe", "piqe")
     assert asked.weights == {"cnniqa": Path("file"), "nima": no_fetched_weights / "nima.pt"}
-    assert notices == ["skipped, no weights (scoreguard-export weights list): brisque, brisque-opencv, nima-aesthetic"]
+    missing = f"brisque, brisque-opencv, nima-aesthetic, {ON_BACKBONES}"
+    assert notices == [f"skipped, no weights (scoreguard-export weights list): {missing}"]
 
 
 def test_all_defences_are_those_with_weights_and_the_others_are_named() -> None:

@@ -11,6 +11,7 @@ import pytest
 import torch
 from restorers import generated
 from second_device import second_device
+from thin_metrics import THIN, weights_of
 from torch import Tensor
 
 from scoreguard.chain.devices import DEVICE_FACTOR, find_device
@@ -37,6 +38,7 @@ SLOW = [
     ("nlm", {"patch": 5.0}),
     ("nlm", {"patch": 7.0}),
     *((name, {}) for name in LARGE),
+    ("linearity", {"variant": ""}),
 ]
 """Those of ten seconds to two minutes; a smaller kernel of the same code is compared always."""
 NAMES = [
@@ -53,8 +55,10 @@ differ in weights alone. The diffusions consist of the denoiser and two parts th
 
 
 def metric(name: str, variant: str, folder: Path) -> GraphModule:
-    """A metric with its shipped weights, or with drawn ones."""
+    """A metric with its shipped weights, or with drawn ones; one with a large backbone on a small one."""
     torch.manual_seed(4)
+    if name in THIN:
+        return THIN[name].from_weights(weights_of(THIN[name], folder), variant)
     kind, files = METRICS[name], {}
     for source in (source for source, facts in kind.sources.items() if facts.shipped is None):
         files[source] = folder / f"{source}.pt"

@@ -7,7 +7,7 @@ and 3. Every setting of the parameters runs on flat, striped and otherwise plain
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -231,10 +231,24 @@ def gradient(engine: Engine, module: GraphModule, name: str, case: Case, seed: i
         ParityError: the graph fails to run.
     """
     inputs = case_inputs(module, case, seed)
-    images = [value.requires_grad_() for value in inputs if value.dim() == 4]
-    output = _attempt(module, name, engine, case, inputs)
-    if not output.requires_grad:
-        return torch.cat([torch.zeros_like(image).flatten(1) for image in images], dim=1)
-    weights = torch.randn(output.shape, generator=torch.Generator().manual_seed(seed))
-    gradients = torch.autograd.grad((output * weights).sum(), images, allow_unused=True, materialize_grads=True)
-    return torch.cat([slope.flatten(1) for slope in gradients], dim=1)
+    weighting = torch.Generator().manual_seed(seed)
+    slopes = []
+    for part in _parts(inputs, case):
+        images = [value.requires_grad_() for value in part if value.dim() == 4]
+        output = _attempt(module, name, engine, case, part)
+        gradients: Sequence[Tensor] = [torch.zeros_like(image) for image in images]
+        if output.requires_grad:
+            total = (output * torch.randn(output.shape, generator=weighting)).sum()
+            gradients = torch.autograd.grad(total, images, allow_unused=True, materialize_grads=True)
+        slopes.append(torch.cat([slope.flatten(1) for slope in gradients], dim=1))
+    return torch.cat(slopes)
+
+
+def _parts(inputs: tuple[Tensor, ...], case: Case) -> Iterator[tuple[Tensor, ...]]:
+    """Yield photographs together, patterns one by one: for its gradient, a large network keeps every layer of each."""
+    if case.content is Content.PHOTOGRAPHS:
+        yield inputs
+        return
+    for index in range(case.batch):
+        # Parameters are shared by all images; random inputs differ per image.
+        yield tuple(value[index : index + 1] if value.dim() else value for value in inputs)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter, Tiles
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.defences.libraries import library
+from scoreguard_export.libraries import library
 from scoreguard_export.weights.source import WeightsSource
 
 

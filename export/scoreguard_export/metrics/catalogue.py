@@ -22,6 +22,10 @@ CATALOGUE: Final = Catalogue[Metric](
         "nima-aesthetic": "scoreguard_export.metrics.nima:NimaAesthetic",
         "niqe": "scoreguard_export.metrics.niqe:Niqe",
         "piqe": "scoreguard_export.metrics.piqe:Piqe",
+        "spaq": "scoreguard_export.metrics.spaq:Spaq",
+        "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
+        "linearity": "scoreguard_export.metrics.linearity:Linearity",
+        "wsp": "scoreguard_export.metrics.wsp:Wsp",
     },
 )
 

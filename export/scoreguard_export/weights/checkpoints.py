@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final
 
 import numpy as np
 import torch
@@ -20,6 +21,12 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model")
 """Keys under which training frameworks store the tensors, the averaged ones first."""
 _PARALLEL = "module."
 """Prefix of each name if the network was trained on several devices."""
+_SCALAR: Final = np.float64(0.0).__reduce__()[0]
+_RECORDS: Final[tuple[Any, ...]] = (
+    *(argparse.Namespace, np.dtype, *(type(np.dtype(number)) for number in (np.float32, np.float64, np.int64))),
+    *((_SCALAR, f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+)
+"""What trainings store beside the tensors, options and best results: plain values, whose unpickling runs no code."""
 
 
 def advice(name: str, source: WeightsSource) -> str:
@@ -37,6 +44,16 @@ class LoadedWeights:
     """The tensors of a file, and the digest of the bytes that they were read from."""
 
     tensors: dict[str, Tensor]
+    sha256: str
+    """Hexadecimal."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadedContent:
+    """All that a file holds, and the digest of the bytes that it was read from."""
+
+    value: object
+    """Tensors, numbers, texts and containers of them."""
     sha256: str
     """Hexadecimal."""
 
@@ -73,22 +90,42 @@ def read_checkpoint(
     Raises:
         WeightsError: the file is missing, or holds no dictionary of tensors.
     """
+    content = read_content(path, name, source, what=what, kind=kind)
+    return LoadedWeights(tensors=tensors_of(content.value, path, name, source), sha256=content.sha256)
+
+
+def read_content(
+    path: Path, name: str, source: WeightsSource, *, what: str = "weights", kind: str = ""
+) -> LoadedContent:
+    """Read a file as `read_checkpoint` does, with what it holds beside the tensors.
+
+    Raises:
+        WeightsError: the file is missing or unreadable.
+    """
     try:
         with path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             file.seek(0)
-            content = _READERS.get(path.suffix, _of_torch)(file)
+            value = _READERS.get(path.suffix, _of_torch)(file)
     except FileNotFoundError as error:
         raise WeightsError(f"no {what} of {name} at {path}: {advice(name, source)}") from error
     except Exception as error:  # a file of another type can fail in many ways
         usual = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of tensors alone"
         what = f"not {kind or usual}: it holds no tensors that can be read"
         raise WeightsError(f"{path} is {what}: {advice(name, source)}") from error
+    return LoadedContent(value=value, sha256=sha256)
+
+
+def tensors_of(content: object, path: Path, name: str, source: WeightsSource) -> dict[str, Tensor]:
+    """Return the tensors of a file's content, single precision at least, without what a training keeps beside them.
+
+    Raises:
+        WeightsError: it holds no dictionary of tensors.
+    """
     state = _unwrapped(content)
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no dictionary of tensors: {advice(name, source)}")
-    tensors = {str(key).removeprefix(_PARALLEL): _widened(value) for key, value in state.items()}
-    return LoadedWeights(tensors=tensors, sha256=sha256)
+    return {str(key).removeprefix(_PARALLEL): _widened(value) for key, value in state.items()}
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -96,7 +133,8 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _of_torch(file: BinaryIO) -> object:
-    content: object = torch.load(file, weights_only=True, map_location="cpu")
+    with torch.serialization.safe_globals(list(_RECORDS)):
+        content: object = torch.load(file, weights_only=True, map_location="cpu")
     return content
 
 

@@ -1,4 +1,4 @@
-"""Architectures of maintained, optional libraries: each is imported when a defence that uses it is first built."""
+"""Architectures of maintained, optional libraries: each is imported when something that uses it is first built."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from scoreguard.support.torchvision import torchvision_operators
 from scoreguard_export.errors import MissingExtraError
 
 
-def library(module: str, extra: str, defence: str) -> ModuleType:
+def library(module: str, extra: str, user: str) -> ModuleType:
     """Import a module of an optional library.
 
     Args:
         module: Its full name.
         extra: The package extra that installs it.
-        defence: What needs it, for the message.
+        user: The metric or defence that needs it, for the message.
 
     Raises:
         MissingExtraError: the module, or something that it imports, is not installed.
     """
-    torchvision_operators()  # both libraries import torchvision if it is installed
+    torchvision_operators()  # each of the libraries is torchvision, or imports it if it is installed
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the library's own import warnings are irrelevant here
             return importlib.import_module(module)
     except ImportError as error:
-        raise MissingExtraError(defence, extra, str(error)) from error
+        raise MissingExtraError(user, extra, str(error)) from error

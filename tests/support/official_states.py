@@ -1,0 +1,154 @@
+"""Names and shapes of the official checkpoints of metrics with a ResNet, and weights drawn for them.
+
+They are written out from the authors' descriptions and torchvision's naming, not taken from our modules.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+Shapes = Iterator[tuple[str, tuple[int, ...]]]
+PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+
+
+def norm(name: str, width: int) -> Shapes:
+    """A batch norm."""
+    for part in ("weight", "bias", "running_mean", "running_var"):
+        yield f"{name}.{part}", (width,)
+    yield f"{name}.num_batches_tracked", ()
+
+
+def linear(name: str, inputs: int, outputs: int) -> Shapes:
+    """A linear layer."""
+    yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+def resnet(
+    names: Mapping[str, str], blocks: Sequence[int], *, bottleneck: bool = True, groups: int = 1, group_width: int = 64
+) -> Shapes:
+    """The parts of a ResNet before its pooling.
+
+    Args:
+        names: The name of each of the `PARTS` in the checkpoint.
+        blocks: Their number in each layer.
+        bottleneck: Blocks of three convolutions with four times as many outputs, not of two.
+        groups: Of the middle convolution.
+        group_width: Channels of a group in the first layer.
+    """
+    yield f"{names['conv1']}.weight", (64, 3, 7, 7)
+    yield from norm(names["bn1"], 64)
+    inputs = 64
+    for layer, count in enumerate(blocks):
+        planes = 64 * 2**layer
+        inner, outputs = planes * group_width // 64 * groups, planes * 4 if bottleneck else planes
+        for block in range(count):
+            name = f"{names[f'layer{layer + 1}']}.{block}"
+            sides = (1, 3, 1) if bottleneck else (3, 3)
+            widths = (inputs, inner, inner, outputs) if bottleneck else (inputs, outputs, outputs)
+            for index, side in enumerate(sides):
+                shared = widths[index] // (groups if bottleneck and index == 1 else 1)
+                yield f"{name}.conv{index + 1}.weight", (widths[index + 1], shared, side, side)
+                yield from norm(f"{name}.bn{index + 1}", widths[index + 1])
+            if block == 0 and inputs != outputs:
+                yield f"{name}.downsample.0.weight", (outputs, inputs, 1, 1)
+                yield from norm(f"{name}.downsample.1", outputs)
+            inputs = outputs
+
+
+def _within(prefix: str) -> dict[str, str]:
+    return {part: f"{prefix}{part}" for part in PARTS}
+
+
+def _numbered(*places: str) -> dict[str, str]:
+    return dict(zip(PARTS, places, strict=True))
+
+
+def spaq() -> Shapes:
+    """ResNet-50 with one output."""
+    yield from resnet(_within("backbone."), (3, 4, 6, 3))
+    yield from linear("backbone.fc", 2048, 1)
+
+
+def meta_iqa() -> Shapes:
+    """ResNet-18 with its 1000 outputs, and the regression."""
+    yield from resnet(_within("resnet_layer."), (2, 2, 2, 2), bottleneck=False)
+    yield from linear("resnet_layer.fc", 512, 1000)
+    for index, inputs, outputs in ((1, 1000, 1024), (2, 1024, 512)):
+        yield from linear(f"net.fc{index}", inputs, outputs)
+        yield from norm(f"net.bn{index}", outputs)
+        yield f"net.relu{index}.weight", (1,)
+    yield from linear("net.fc3", 512, 1)
+
+
+def linearity() -> Shapes:
+    """ResNeXt-101 32×8d, two reductions, the outputs of both and of the two together."""
+    names = _numbered(*(f"features.{place}" for place in (0, 1, 4, 5, 6, 7)))
+    yield from resnet(names, (3, 4, 23, 3), groups=32, group_width=8)
+    for name, inputs in (("dr6", 1024), ("dr7", 2048)):
+        for place, (before, after) in enumerate(((inputs, 1024), (1024, 256), (256, 64))):
+            yield from linear(f"{name}.{2 * place}", before, after)
+            yield from norm(f"{name}.{2 * place + 1}", after)
+    for name, inputs in (("regr6", 64), ("regr7", 64), ("regression", 128)):
+        yield from linear(name, inputs, 1)
+
+
+def wsp() -> Shapes:
+    """ResNet-101 in two modules, the pooling's weights, five outputs."""
+    names = _numbered(*(f"resnet101_freeze.{place}" for place in (0, 1, 4, 5, 6)), "resnet101.0")
+    yield from resnet(names, (3, 4, 23, 3))
+    yield "wsp.conv.weight", (2048, 2048, 1, 1)
+    yield "wsp.conv.bias", (2048,)
+    yield from norm("wsp.bn", 2048)
+    yield from linear("fc", 2048, 5)
+
+
+OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity, "wsp": wsp}
+"""Names and shapes by the name of the metric."""
+_CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
+"""Biases of last layers, in the middle of the metric's scale."""
+_SPREADS = {"backbone.fc": 10.0, "fc": 0.02}
+"""Factors of the weights of last layers: they let scores of photographs differ by a tenth of the scale or less."""
+
+
+def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
+    """Weights that keep the strength of what passes: positive scales and variances, small biases and means."""
+    generator = torch.Generator().manual_seed(seed)
+    return {name: _drawn(name, shape, generator) for name, shape in shapes.items()}
+
+
+def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    layer, _, part = name.rpartition(".")
+    if part == "num_batches_tracked":
+        return torch.tensor(1000)
+    noise = torch.randn(shape, generator=generator)
+    if len(shape) > 1:
+        return noise * _SPREADS.get(layer, 1.0) * math.sqrt((2.0 if len(shape) == 4 else 1.0) / math.prod(shape[1:]))
+    if part == "running_var":
+        return 0.5 + 0.5 * noise.square()
+    if part == "weight":
+        return 1.0 + 0.1 * noise
+    return torch.full(shape, _CENTRES[layer]) if layer in _CENTRES and part == "bias" else 0.2 * noise
+
+
+def measured(metric: nn.Module, images: Tensor) -> None:
+    """Set the statistics of every batch norm to those of the images: each layer then passes what tells them apart."""
+    norms = [module for module in metric.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    for module in norms:
+        module.momentum = 1.0
+    with torch.no_grad():
+        metric.train()(images)
+    for module in norms:
+        module.momentum = 0.1
+    metric.eval()
+
+
+def checkpoint(metric: str, state: Mapping[str, Tensor]) -> dict[str, object]:
+    """What the official file of a metric holds, in the form in which its authors saved it."""
+    if metric == "linearity":
+        return {"model": dict(state), "k": [9.5, 1.0, 1.0], "b": [48.25, 0.0, 0.0]}
+    return dict(state) if metric == "meta-iqa" else {"state_dict": dict(state)}

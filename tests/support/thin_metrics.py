@@ -1,0 +1,96 @@
+"""Metrics with a large backbone on a small one: their own code otherwise, quick enough to export and differentiate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from official_states import checkpoint, drawn, measured
+from torch import nn
+
+from scoreguard_export.archive.parity_images import patterns, photographs
+from scoreguard_export.libraries import library
+from scoreguard_export.metrics.backbones import EXTRA, stages
+from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.linear import RowLinear
+from scoreguard_export.metrics.linearity import Linearity
+from scoreguard_export.metrics.meta_iqa import MetaIqa
+from scoreguard_export.metrics.spaq import Spaq
+from scoreguard_export.metrics.wsp import Wsp
+
+
+def thin_resnet(outputs: int) -> nn.Module:
+    """A ResNet with a block in each layer and narrow bottlenecks; its layers have the widths of the large ones."""
+    resnet = library("torchvision.models.resnet", EXTRA, "a test")
+    network: nn.Module = resnet.ResNet(resnet.Bottleneck, [1, 1, 1, 1], width_per_group=4)
+    network.fc = RowLinear(2048, outputs)
+    return network
+
+
+class ThinSpaq(Spaq):
+    """SPAQ on the small network."""
+
+    def untrained(self) -> nn.Module:
+        """Make the small network."""
+        return thin_resnet(1)
+
+
+class ThinMetaIqa(MetaIqa):
+    """MetaIQA on the small network."""
+
+    def untrained(self) -> nn.Module:
+        """Make the small network."""
+        return thin_resnet(1000)
+
+
+class ThinLinearity(Linearity):
+    """LinearityIQA on the small network."""
+
+    def untrained(self) -> list[nn.Module]:
+        """Make the parts of the small network."""
+        return stages(thin_resnet(1000))
+
+
+class ThinWsp(Wsp):
+    """WSP on the small network."""
+
+    def untrained(self) -> list[nn.Module]:
+        """Make the parts of the small network."""
+        return stages(thin_resnet(1000))
+
+
+THIN: Mapping[str, type[Metric]] = {
+    "spaq": ThinSpaq,
+    "meta-iqa": ThinMetaIqa,
+    "linearity": ThinLinearity,
+    "wsp": ThinWsp,
+}
+"""The small metrics by the name of the large ones."""
+
+
+def weights_of(kind: type[Metric], folder: Path, seed: int = 0) -> dict[str, Path]:
+    """A weights file with the official names for a metric, large or small, in the form that its authors saved."""
+    name = kind.facts.name
+    metric = kind.of_variant("as-benchmark") if kind.facts.variants else kind()
+    shapes = {key: tuple(value.shape) for key, value in metric.state_dict().items()}
+    metric.load_state_dict(drawn(shapes, seed))
+    least = max(kind.facts.minimum_size, 64)
+    measured(metric, torch.cat([photographs(5, least, least, seed), patterns(least, least, seed)[-3:]]))
+    path = folder / f"{name}.pth"
+    torch.save(checkpoint(name, metric.state_dict()), path)
+    return {name: path}
+
+
+def variant_of(kind: type[Metric], variant: str) -> type[Metric]:
+    """The class whose usual way of computing is the variant, for checks that take a class."""
+    if not variant:
+        return kind
+
+    class Variant(kind):  # type: ignore[valid-type, misc]
+        """The variant."""
+
+        def __init__(self) -> None:
+            super().__init__(variant=variant)
+
+    return Variant
