@@ -76,7 +76,7 @@ def weights_digest(weights: str, head: HeadFile, expected: str = "") -> str:
     return found
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=2)  # an attack may minimise one, and its campaign measure another
 def lpips(weights: str, digest: str, device: str = CPU) -> Distance:
     """Return LPIPS with the files of `weights`, on a device: version 0.1, or ST-LPIPS if it names that; loaded once.
 

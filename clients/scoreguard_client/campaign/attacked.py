@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from scoreguard.v1.codec import ImageArray
 from scoreguard_client._models import FloatImage
+from scoreguard_client.campaign.perceptual import PerceptualDistance
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.scores.fidelity import l_infinity, like, psnr, ssim
 from scoreguard_client.target.crafting import CraftedBatch
@@ -42,6 +43,8 @@ class Change:
     """The same after rounding to 8 bits."""
     changed_pixels: int
     """Pixels of x' that differ from x in any channel."""
+    perceptual: float | None
+    """Perceptual distance of x' from x; None if none is measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +67,8 @@ class Attacked:
     """The attack's sanity flags."""
     seconds: float
     """Share of the attack's wall time."""
+    distance: PerceptualDistance | None = None
+    """The perceptual distance to measure."""
 
     @cached_property
     def change(self) -> Change:
@@ -73,16 +78,20 @@ class Attacked:
             l_inf=l_infinity(self.clean, self.exact),
             l_inf_8bit=l_infinity(self.clean, unit_values(self.rounded)),
             changed_pixels=int((self.clean != self.exact).any(axis=-1).sum()),
+            perceptual=self.distance.of(self.clean, self.exact) if self.distance else None,
         )
 
 
-def attacked_images(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterator[Attacked]:
+def attacked_images(
+    unit: Unit, batch: CraftedBatch, clean: Images, distance: PerceptualDistance | None = None
+) -> Iterator[Attacked]:
     """Yield the images of a crafted batch one by one, in the unit's order.
 
     Args:
         unit: the attacked unit.
         batch: the attack's result for it.
         clean: the clean images, (N, 3, H, W).
+        distance: the perceptual distance to measure; None = none.
     """
     result = batch.result
     for number, image in enumerate(unit.images):
@@ -95,6 +104,7 @@ def attacked_images(unit: Unit, batch: CraftedBatch, clean: Images) -> Iterator[
             queries=int(result.queries[number]),
             flags=result.flags[number],
             seconds=batch.seconds / len(unit.images),
+            distance=distance,
         )
 
 

@@ -15,6 +15,7 @@ from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attacks
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.perceptual import find_distance
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.runner import (
     PATIENCE_SECONDS,
@@ -77,6 +78,8 @@ class CampaignOptions:
     """Seconds to wait for an unreachable server."""
     keep_all: bool = False
     """Whether to keep all attacked images, not only those shown in the report."""
+    distance: str = ""
+    """Perceptual distance to measure, see `perceptual.find_distance`; empty = none."""
 
 
 def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
@@ -106,6 +109,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
     )
     companions = companions_for(attacks, options.surrogate, catalogue)
     computation = computation_for(options.computing, surrogate)
+    distance = find_distance(options.distance)
     found = _images(options, catalogue, client)
     plan = Plan(
         metric=metric.name,
@@ -121,6 +125,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         crafting_draws=options.crafting_draws,
         batch=options.batch,
         computation=str(computation),
+        distance=distance.source if distance else "",
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *found.left_out)
@@ -154,6 +159,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
             draws=draws,
             patience=options.patience,
             left_out=left_out,
+            distance=distance,
         )
         return runner.run(progress_for(runner))
 

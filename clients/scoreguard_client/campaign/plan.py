@@ -24,6 +24,8 @@ _SHOWN: Final = 90
 _KEYS: Final = {"chains": "defences"}
 """Keys of the stored plan that differ from the field's name: the digests of earlier runs depend on them, and
 `--defences` sets them."""
+_AS_BEFORE: Final = {"computation": CPU, "distance": ""}
+"""What the fields are for plans of versions that did not have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,15 +59,17 @@ class Plan:
     """Maximum number of images attacked at once."""
     computation: str = CPU
     """Device and settings of local gradients, see `oracles.computing`: their last bits depend on it."""
+    distance: str = ""
+    """Perceptual distance that is measured, with the digest of its weights; empty = none."""
 
     def canonical_json(self) -> str:
         """Serialise the plan; equal plans give equal text.
 
-        The computation is left out where it is the CPU's, as in plans of versions that knew no other.
+        A field that earlier versions did not know is left out where it says what they did.
         """
         data = {_key(name): value for name, value in asdict(self).items()}
-        if self.computation == CPU:
-            del data["computation"]
+        for name in [name for name, value in _AS_BEFORE.items() if data[name] == value]:
+            del data[name]
         return json.dumps(data, sort_keys=True, separators=(",", ":"))
 
     @property
@@ -76,8 +80,7 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         """Read what `canonical_json` wrote."""
-        stored: dict[str, Any] = json.loads(text)
-        stored.setdefault("computation", CPU)
+        stored: dict[str, Any] = {**_AS_BEFORE, **json.loads(text)}
         data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
         data["images"] = tuple(ImageRef(**image) for image in data["images"])
         data |= {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}

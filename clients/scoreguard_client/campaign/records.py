@@ -143,6 +143,8 @@ class Record:
     """Why the record failed; empty if it did not."""
     retryable: bool = False
     """Whether rerunning may help: the server was busy or unreachable, not unable."""
+    perceptual: float | None = None
+    """The plan's perceptual distance of x' from x; None if it has none, or the image is too small for it."""
 
     @property
     def key(self) -> RecordKey:

@@ -18,6 +18,7 @@ from scoreguard_client._models import MetricDescription
 from scoreguard_client.campaign.clean_scores import CleanScorer
 from scoreguard_client.campaign.endpoint import Endpoint, Patience
 from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.perceptual import PerceptualDistance
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanKey
 from scoreguard_client.campaign.scoring import CleanTable, Scorer
@@ -82,6 +83,8 @@ class Runner:
     """Seconds to wait for an unreachable server."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the image folder that could not be planned."""
+    distance: PerceptualDistance | None = None
+    """The perceptual distance to measure."""
 
     @property
     def steps(self) -> int:
@@ -102,6 +105,7 @@ class Runner:
             gallery=self.gallery,
             draws=self.draws,
             clean=self._clean_scores(patience, progress),
+            distance=self.distance,
         )
         units = UnitRunner(
             store=self.store,

@@ -11,6 +11,7 @@ from scoreguard_client.campaign.attacked import Attacked, attacked_images, fidel
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
 from scoreguard_client.campaign.errors import CleanImageError, may_pass
 from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.perceptual import PerceptualDistance
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey, is_adaptive
 from scoreguard_client.oracles.base import Images
@@ -42,6 +43,8 @@ class Scorer:
     """Draws by chain."""
     clean: CleanTable
     """Clean scores of every image, chain and draw."""
+    distance: PerceptualDistance | None = None
+    """The perceptual distance to measure."""
 
     def failed(self, unit: Unit, error: Exception) -> list[Record]:
         """Make a failed record, with the cause, for everything that the unit should have given."""
@@ -74,7 +77,7 @@ class Scorer:
     def records(self, unit: Unit, batch: CraftedBatch, clean: Images, done: Collection[RecordKey]) -> list[Record]:
         """Make the records of a unit that are still missing."""
         missing = [[key for key in self.keys(unit, image) if key not in done] for image in unit.images]
-        images = attacked_images(unit, batch, clean)
+        images = attacked_images(unit, batch, clean, self.distance)
         work = [(attacked, keys) for attacked, keys in zip(images, missing, strict=True) if keys]
         # All jobs in one call keep the server busy across images.
         jobs = (_jobs(attacked, key, self._seed(key)) for attacked, keys in work for key in _with_undefended(keys))
@@ -136,6 +139,7 @@ class Scorer:
             flags=attacked.flags,
             error="" if failed is None else failed.error,
             retryable=failed is not None and failed.retryable,
+            perceptual=change.perceptual,
         )
 
     def _show(self, unit: Unit, attacked: Attacked, answered: Mapping[RecordKey, Answers]) -> None:

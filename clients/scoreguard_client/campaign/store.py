@@ -155,6 +155,8 @@ class Store:
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             connection.execute(_table("records", Record, _RECORD_KEY))
             connection.execute(_table("clean", CleanScore, _CLEAN_KEY))
+            for name in self._missing("records", Record):
+                connection.execute(f"ALTER TABLE records ADD COLUMN {name} {_type_of(Record, name)}")
             meta = {
                 "layout": str(_LAYOUT),
                 "plan": plan.canonical_json(),
@@ -184,11 +186,17 @@ class Store:
             connection.executemany(statement, values)
 
     def _read(self, table: str, kind: type[_Row], key: tuple[str, ...]) -> list[_Row]:
-        names = [field.name for field in fields(kind)]
+        missing = self._missing(table, kind)
+        names = [field.name for field in fields(kind) if field.name not in missing]
         flags = [field.name for field in fields(kind) if field.type == "bool"]
         with self._explained():
             rows = self._connection.execute(f"SELECT {_columns(names)} FROM {table} ORDER BY {_columns(key)}")
             return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
+
+    def _missing(self, table: str, kind: type[_Row]) -> list[str]:
+        """List the attributes that a run of an earlier version has no column for: all have a default."""
+        there = {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
+        return [field.name for field in fields(kind) if column_name(field.name) not in there]
 
 
 @contextmanager
@@ -223,8 +231,12 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _table(name: str, kind: type[_Row], key: tuple[str, ...]) -> str:
-    columns = ", ".join(f"{column_name(field.name)} {_COLUMN_TYPES[str(field.type)]}" for field in fields(kind))
+    columns = ", ".join(f"{column_name(field.name)} {_type_of(kind, field.name)}" for field in fields(kind))
     return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, UNIQUE ({_columns(key)}))"
+
+
+def _type_of(kind: type[_Row], attribute: str) -> str:
+    return next(_COLUMN_TYPES[str(field.type)] for field in fields(kind) if field.name == attribute)
 
 
 def column_name(attribute: str) -> str:

@@ -196,6 +196,12 @@ Example:
 )
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
+    "--distance",
+    default=CampaignOptions.distance,
+    metavar="NAME[=WEIGHTS]",
+    help="Perceptual distance to measure: st-lpips[=FILE], lpips=FOLDER or dists=FOLDER; default none.",
+)
+@click.option(
     "--plan",
     type=click.Path(path_type=Path),
     is_eager=True,

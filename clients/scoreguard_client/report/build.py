@@ -17,7 +17,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store, column_name
 from scoreguard_client.report.cautions import Evidence, cautions_for
-from scoreguard_client.report.columns import COLUMNS, Column
+from scoreguard_client.report.columns import Column, columns_for
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
@@ -69,6 +69,11 @@ class Report:
         return column.decimals(self.declared, (row.scores.get(column.key) for row in self.rows))
 
     @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns of its tables."""
+        return columns_for(self.plan)
+
+    @property
     def device(self) -> str:
         """Device and settings of local gradients in words; empty if no gradient is local."""
         if not self.plan.gradients.startswith("local:"):
@@ -114,7 +119,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
     )
     names = attack_names(plan.attacks)
-    rows = sorted(robustness_table(records, declared, options), key=lambda row: _place(plan, row))
+    rows = sorted(robustness_table(records, declared, options, columns_for(plan)), key=lambda row: _place(plan, row))
     evidence = Evidence(
         rows=rows,
         records=records,
@@ -146,7 +151,8 @@ def read_report(run: Path, options: TableOptions) -> Report:
 def write_tables(report: Report) -> None:
     """Write `table.csv` and `records.csv`; a missing number leaves its cell empty."""
     report.folder.mkdir(parents=True, exist_ok=True)
-    _write_csv(report.folder / "table.csv", _table_heading(), map(_table_line, report.rows))
+    lines = (_table_line(row, report.columns) for row in report.rows)
+    _write_csv(report.folder / "table.csv", _table_heading(report.columns), lines)
     names = [column_name(field.name) for field in fields(Record)]
     _write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
 
@@ -157,13 +163,13 @@ def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
     return follows, plan.attacks.index(row.attack), row.adaptive, plan.chains.index(row.chain)
 
 
-def _table_heading() -> list[str]:
-    scores = [f"{column.key}{end}" for column in COLUMNS for end in ("", "_low", "_high")]
+def _table_heading(columns: Sequence[Column]) -> list[str]:
+    scores = [f"{column.key}{end}" for column in columns for end in ("", "_low", "_high")]
     return ["attack", "chain", "adaptive", "images", "records", "failed", "queries", *scores]
 
 
-def _table_line(row: Row) -> list[object]:
-    estimates = [row.scores.get(column.key) for column in COLUMNS]
+def _table_line(row: Row, columns: Sequence[Column]) -> list[object]:
+    estimates = [row.scores.get(column.key) for column in columns]
     numbers = [number for e in estimates for number in ((e.value, e.low, e.high) if e else ("", "", ""))]
     adaptive = "yes" if row.adaptive else "no"
     return [row.attack, row.chain, adaptive, row.images, row.records, row.failed, row.queries, *numbers]

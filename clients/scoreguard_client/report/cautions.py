@@ -18,7 +18,7 @@ from scoreguard_client.attacks.dct_threshold import DCTThreshold
 from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
-from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.columns import columns_for
 from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.table import Row
 
@@ -34,6 +34,7 @@ _WHY_UNDEFINED: Final = {
     "relative_gain": "a clean score that is worse than the scale",
     "r_score": "a clean score worse and an attacked one better than the scale",
     "purification_gain": "a clean score of 0 or below",
+    "perceptual": "too few pixels to measure it",
 }
 
 
@@ -82,7 +83,7 @@ def _failures(evidence: Evidence) -> Iterator[str]:
 
 def _undefined(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows:
-        for column in COLUMNS:
+        for column in columns_for(evidence.plan):
             estimate = row.scores.get(column.key)
             if estimate and column.key in _WHY_UNDEFINED and estimate.undefined:
                 yield (

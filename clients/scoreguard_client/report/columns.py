@@ -9,6 +9,8 @@ from typing import Final
 import numpy as np
 
 from scoreguard.score_range import ScoreRange
+from scoreguard_client.campaign.perceptual import title_of
+from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.report.digits import decimals_of_column, decimals_of_range
 from scoreguard_client.report.numbers import Numbers
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
@@ -50,6 +52,21 @@ class Column:
         """
         least = decimals_of_range(declared.high - declared.low) if self.digits is None else self.digits
         return decimals_of_column((estimate.value for estimate in estimates if estimate), least)
+
+
+def columns_for(plan: Plan) -> tuple[Column, ...]:
+    """Return the columns of a run's tables."""
+    return (*COLUMNS, _perceptual(plan.distance)) if plan.distance else COLUMNS
+
+
+def _perceptual(source: str) -> Column:
+    title, digest = title_of(source), source.partition(":")[2]
+    return Column(
+        key="perceptual",
+        label=title,
+        meaning=f"{title} of the attacked image against the clean one, with the weights {digest}; 0 = the same.",
+        compute=_mean(lambda numbers: numbers.perceptual),
+    )
 
 
 def _mean(values: Callable[[Numbers], Values]) -> Callable[[Numbers], Estimate]:

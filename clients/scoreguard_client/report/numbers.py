@@ -43,6 +43,8 @@ class Numbers:
         eight_bits = column("attacked_defended_8bit")
         self.v_8bit = scale_pair(self.clean_defended, eight_bits, declared, options.scaling)[1]
         self.psnr, self.ssim = column("psnr"), column("ssim")
+        self.perceptual = column("perceptual")
+        """Perceptual distance of each attacked image from the clean one; NaN where none was measured."""
         self.purified_psnr, self.purified_ssim = column("purified_psnr"), column("purified_ssim")
         self.spread = _spread(records, self.attacked)
         """Standard deviation over the draws of each record's image; NaN if there is one draw."""

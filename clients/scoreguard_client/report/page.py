@@ -15,7 +15,6 @@ import jinja2
 import PIL.Image
 
 from scoreguard_client.report.build import Report
-from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import Exhibit, Levels
 from scoreguard_client.report.table import Row
 from scoreguard_client.report.text import interval, value
@@ -41,7 +40,7 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
     page = environment.from_string(source).render(
         report=report,
         groups=_groups(report.rows),
-        columns=COLUMNS,
+        columns=report.columns,
         exhibits=shown,
         chart=_data_url(chart.read_bytes()),
         least_apart=LEAST_APART,

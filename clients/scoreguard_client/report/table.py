@@ -15,7 +15,7 @@ import numpy as np
 
 from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.records import Record
-from scoreguard_client.report.columns import COLUMNS
+from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.numbers import Numbers, TableOptions
 from scoreguard_client.scores.estimates import Estimate
 
@@ -51,12 +51,14 @@ class Row:
     """The columns by key; empty if every record failed."""
 
 
-def robustness_table(records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> list[Row]:
+def robustness_table(
+    records: Sequence[Record], declared: ScoreRange, options: TableOptions, columns: Sequence[Column] = COLUMNS
+) -> list[Row]:
     """Aggregate the records of a run; rows come in the order of the records' first appearance by attack and chain."""
     groups: dict[tuple[str, str, bool], list[Record]] = {}
     for record in records:
         groups.setdefault((record.attack, record.chain, record.adaptive), []).append(record)
-    return [_row(key, group, declared, options) for key, group in groups.items()]
+    return [_row(key, group, declared, options, columns) for key, group in groups.items()]
 
 
 def sound(record: Record) -> Record:
@@ -71,7 +73,13 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _row(key: tuple[str, str, bool], records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> Row:
+def _row(
+    key: tuple[str, str, bool],
+    records: Sequence[Record],
+    declared: ScoreRange,
+    options: TableOptions,
+    columns: Sequence[Column],
+) -> Row:
     good = [record for record in map(sound, records) if not record.error]
     numbers = Numbers(good, declared, options) if good else None
     return Row(
@@ -82,5 +90,5 @@ def _row(key: tuple[str, str, bool], records: Sequence[Record], declared: ScoreR
         records=len(good),
         failed=len(records) - len(good),
         queries=float(np.mean([record.queries or 0 for record in good])) if good else 0.0,
-        scores={column.key: column.compute(numbers) for column in COLUMNS} if numbers else {},
+        scores={column.key: column.compute(numbers) for column in columns} if numbers else {},
     )

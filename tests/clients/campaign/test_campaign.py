@@ -85,7 +85,7 @@ def test_every_image_attack_and_chain_has_one_record_with_every_number(
     assert {record.image for record in records} == {"a.png", "b.png", "c.png", "d.png", "more/e.png"}
     for record in records:
         missing = [name for name, value in vars(record).items() if value is None or value == ""]
-        assert missing in (["flags", "error"], ["steps_sha256", "flags", "error"])
+        assert missing in (["flags", "error", "perceptual"], ["steps_sha256", "flags", "error", "perceptual"])
 
 
 def test_the_numbers_of_a_record_are_those_of_the_arithmetic(

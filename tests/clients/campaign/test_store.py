@@ -59,7 +59,7 @@ COLUMNS = """
     image attack crafting chain draw image_sha256 metric adaptive seed
     clean_score clean_defended attacked_score attacked_defended attacked_score_8bit attacked_defended_8bit
     crafting_score psnr ssim l_inf l_inf_8bit changed_pixels purified_psnr purified_ssim queries
-    crafting_seconds scoring_seconds metric_sha256 steps_sha256 engine flags error retryable
+    crafting_seconds scoring_seconds metric_sha256 steps_sha256 engine flags error retryable perceptual
 """
 
 
