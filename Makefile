@@ -17,16 +17,17 @@ $(READY): pyproject.toml constraints.txt
 demo: install
 	$(BIN)/python scripts/demo.py
 
-# Tests without a server share the processors, one thread each; those with one have the machine to themselves, since
-# some of them measure who waits how long. ENGINES are files of tests/handlers that start none and compute the most.
+# Most tests share the processors, one thread each. Those that measure who waits how long, or count what a server uses,
+# have the machine to themselves: tests/handlers and tests/live, but for the files that only compute.
 TOGETHER = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 8 --dist worksteal
-ENGINES = $(wildcard $(addprefix tests/handlers/test_,every_*.py smoothing*.py in_process*.py)) \
-  $(addprefix tests/handlers/,test_one_engine.py test_other_processes.py test_serving_devices.py test_device_config.py)
-WITH_SERVER = $(filter-out $(ENGINES),$(wildcard tests/handlers/test_*.py)) tests/live
+COMPUTING = $(wildcard $(addprefix tests/handlers/test_,every_*.py smoothing*.py in_process*.py)) \
+  $(addprefix tests/handlers/test_,device_config.py one_engine.py other_processes.py serving_devices.py) \
+  $(wildcard $(addprefix tests/live/test_,every_*.py example*.py main_job.py readme.py))
+ALONE = $(filter-out $(COMPUTING),$(wildcard tests/handlers/test_*.py tests/live/test_*.py))
 
 test: install
-	$(TOGETHER) -m "not slow" tests $(WITH_SERVER:%=--ignore %)
-	$(BIN)/python -m pytest -m "not slow" $(WITH_SERVER)
+	$(TOGETHER) -m "not slow" tests $(ALONE:%=--ignore %)
+	$(BIN)/python -m pytest -m "not slow" $(ALONE)
 
 # Sampled properties and long searches; continuous integration runs them as well.
 slow: install
