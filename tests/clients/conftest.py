@@ -178,6 +178,31 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
             return scoring_pb2.ScoreDefendedResult(status=self.item_failures.popleft())
         return result_of(request)
 
+    def ScoreClip(self, request_iterator: Any, context: Any) -> scoring_pb2.ScoreClipResponse:
+        """The mean of the frames; a video is refused."""
+        head = next(request_iterator).header
+        self.clips.append(head)
+        try:
+            images = [decode(message.frame) for message in request_iterator if message.WhichOneof("part") == "frame"]
+            step = max(head.sampling.every, 1)
+            purified = [purify(image, head.defences, head.seed) for image in images[::step]]
+        except RefusalError as error:
+            context.abort_with_status(rpc_status.to_status(error.status))
+        if not images:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the clip has no frame")
+        scores = [100 * float(image.mean()) for image in purified]
+        height, width = images[0].shape[:2]
+        return scoring_pb2.ScoreClipResponse(
+            score=float(np.mean(scores)),
+            frame_scores=scores,
+            frames=range(0, len(images), step),
+            pooling=scoring_pb2.POOLING_MEAN,
+            provenance=scoring_pb2.Provenance(seed=head.seed, height=height, width=width),
+            draw=head.draw,
+            request_id=head.request_id,
+            higher_is_better=True,
+        )
+
     def Purify(self, request: Any, context: Any) -> scoring_pb2.PurifyResponse:  # noqa: N802
         """The purified image."""
         self._enter(request, context)
