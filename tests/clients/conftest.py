@@ -23,6 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scoreguard.v1 import codec, manifest_pb2, scoring_pb2, scoring_pb2_grpc
+from scoreguard.video import frames_of
 
 DIM_DEFAULT = 0.5
 READINESS = "scoreguard.v1.ScoringService"
@@ -130,6 +131,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         self.release.set()
         self.requests: list[Any] = []
         """Every unary request that arrived, failed ones included."""
+        self.clips: list[scoring_pb2.ClipHeader] = []
+        """The header of every clip."""
         self.metadata: list[dict[str, Any]] = []
         """The metadata of every call."""
         self.drift = 0.0
@@ -178,12 +181,17 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
             return scoring_pb2.ScoreDefendedResult(status=self.item_failures.popleft())
         return result_of(request)
 
-    def ScoreClip(self, request_iterator: Any, context: Any) -> scoring_pb2.ScoreClipResponse:
-        """The mean of the frames; a video is refused."""
+    def ScoreClip(self, request_iterator: Any, context: Any) -> scoring_pb2.ScoreClipResponse:  # noqa: N802
+        """The mean of the frames."""
         head = next(request_iterator).header
         self.clips.append(head)
+        messages = list(request_iterator)
+        video = b"".join(message.video for message in messages)
         try:
-            images = [decode(message.frame) for message in request_iterator if message.WhichOneof("part") == "frame"]
+            images = [decode(message.frame) for message in messages if message.WhichOneof("part") == "frame"]
+            if video:
+                decoded = frames_of(io.BytesIO(video), max_pixels=1 << 20)
+                images = [np.asarray(frame, np.float32) / np.float32(255) for frame in decoded]
             step = max(head.sampling.every, 1)
             purified = [purify(image, head.defences, head.seed) for image in images[::step]]
         except RefusalError as error:

@@ -39,7 +39,7 @@ def pooled(quality: Floats) -> float:
         weights = [math.exp(-value) for value in ahead]
         current = sum(value * weight for value, weight in zip(ahead, weights, strict=True)) / sum(weights)
         kept.append(0.5 * current + 0.5 * memory)
-    return sum(kept) / len(kept)
+    return float(sum(kept) / len(kept))
 
 
 def _features(network: nn.Module, image: Tensor, weight: Tensor, bias: Tensor) -> Floats:
@@ -52,8 +52,9 @@ def _features(network: nn.Module, image: Tensor, weight: Tensor, bias: Tensor) -
         network(torch.from_numpy(prepared).float()[None])
     hook.remove()
     cells = caught[0][0].double().numpy().reshape(2048, -1)
-    found: Floats = weight.double().numpy() @ np.concatenate([cells.mean(axis=1), cells.std(axis=1, ddof=1)])
-    return found + bias.double().numpy()
+    statistics = np.concatenate([cells.mean(axis=1), cells.std(axis=1, ddof=1)])
+    found: Floats = weight.double().numpy() @ statistics + bias.double().numpy()
+    return found
 
 
 def _reference(name: str, network: nn.Module, state: dict[str, Tensor], clip: Tensor) -> float:
@@ -175,6 +176,7 @@ def test_the_gradient_of_an_image_is_finite_where_it_is_flat(tmp_path: Path) -> 
         metric(leaf).sum().backward()
         assert leaf.grad is not None
         assert bool(leaf.grad.isfinite().all())
+    assert leaf.grad is not None
     assert float(leaf.grad.abs().max()) > 0.0
 
 

@@ -249,7 +249,7 @@ async def test_bytes_that_are_no_message_are_refused_as_such(store: Path) -> Non
     """INVALID_ARGUMENT and not UNKNOWN, at the beginning and later."""
     for first in ([], [header().SerializeToString()]):
         async with connected(store) as line:
-            raw = line.channel.stream_unary("/scoreguard.v1.ScoringService/ScoreClip")
+            raw: Any = line.channel.stream_unary("/scoreguard.v1.ScoringService/ScoreClip")
             error = await failure_of(raw(iter([*first, b"\xff\xff\xff"])))
             assert (error.code(), "are not a ScoreClipRequest" in (error.details() or "")) == (
                 grpc.StatusCode.INVALID_ARGUMENT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scoreguard.chain.clips import Sampling, frame_seed
-from scoreguard.v1.scoring_pb2 import CLIP_DRAW_EACH_FRAME, CLIP_DRAW_ONCE, FrameSampling
+from scoreguard.v1.scoring_pb2 import CLIP_DRAW_EACH_FRAME, CLIP_DRAW_ONCE, CLIP_DRAW_UNSPECIFIED, FrameSampling
 
 
 @pytest.mark.parametrize(
@@ -33,7 +33,9 @@ def test_frames_are_taken_from_the_first_on(every: int, limit: int, taken: list[
 def test_one_draw_is_the_seed_of_the_clip() -> None:
     """And the default."""
     seed = (1 << 64) - 1
-    assert {frame_seed(seed, index, draw) for index in range(5) for draw in (0, CLIP_DRAW_ONCE)} == {seed}
+    assert {
+        frame_seed(seed, index, draw) for index in range(5) for draw in (CLIP_DRAW_UNSPECIFIED, CLIP_DRAW_ONCE)
+    } == {seed}
 
 
 def test_a_draw_a_frame_is_a_seed_of_its_own() -> None:

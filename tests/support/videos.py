@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -32,8 +33,7 @@ def written(
     options: dict[str, str] | None = None,
 ) -> bytes:
     """A video file; by default without any loss."""
-    import av
-
+    av: Any = importlib.import_module("av")
     buffer = io.BytesIO()
     stream: Any = None
     with av.open(buffer, "w", format=container) as output:
