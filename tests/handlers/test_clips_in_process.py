@@ -92,19 +92,7 @@ def test_the_command_writes_json_with_the_score_of_every_frame(
 ) -> None:
     """One line a clip, also where one fails."""
     (tmp_path / "none.mp4").write_bytes(b"none of it")
-    options = (
-        "--metric",
-        "bright",
-        "--every",
-        2,
-        "--limit",
-        3,
-        "--draw",
-        "frame",
-        "--json",
-        "--target",
-        f"local:{store}",
-    )
+    options = ("--metric", "bright", "--every", 2, "--limit", 3, "--draw", "frame", "--json", *to(store))
     code, out, err = run(
         capfd, "score", clip, tmp_path / "none.mp4", "--defence", "gain:factor=0.5", *options, *to(store)
     )
@@ -159,18 +147,7 @@ def test_an_attacked_clip_stands_beside_the_clean_one(store: Path, clip: Path, a
 
 def test_the_command_attacks_a_clip(store: Path, clip: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """Clean, attacked and the gain; the same seed gives the same numbers."""
-    options = (
-        "--metric",
-        "motion",
-        "--attack",
-        "square:queries=4",
-        "--limit",
-        2,
-        "--seed",
-        5,
-        "--target",
-        f"local:{store}",
-    )
+    options = ("--metric", "motion", "--attack", "square:queries=4", "--limit", 2, "--seed", 5, *to(store))
     code, out, _ = run(capfd, "score", clip, *options)
     clean, attacked = out.splitlines()
     assert code == 0
