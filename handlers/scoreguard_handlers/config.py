@@ -80,8 +80,8 @@ class ClipConfig:
     """Most frames of one clip that are scored; a longer one is refused with RESOURCE_EXHAUSTED."""
     max_video_bytes: Count = 512 * MIB
     """Largest video file of one clip. It is kept in the temporary folder while the clip is scored."""
-    window: Count = 4
-    """Frames of one clip that may be under way at once."""
+    frames_at_once: Count = 4
+    """Frames of one clip that may be under way at the same time."""
 
 
 @dataclass(frozen=True, kw_only=True)

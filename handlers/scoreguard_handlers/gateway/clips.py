@@ -81,7 +81,7 @@ class ClipScorer:
 
     async def _tally(self, head: ClipHeader, seed: int, parts: Parts, caller: Caller) -> ClipTally:
         tally = ClipTally()
-        window = min(self._config.clips.window, self._router.window)
+        window = min(self._config.clips.frames_at_once, self._router.window)
 
         async def one(frame: ClipFrame) -> tuple[int, WorkResult]:
             try:
