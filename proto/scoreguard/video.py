@@ -67,6 +67,8 @@ def frames_of(file: BinaryIO, *, max_pixels: int, every: int = 1) -> Iterator[Fr
             stream = container.streams.video[0]
             _check_size(stream.codec_context.width, stream.codec_context.height, max_pixels)
             stream.codec_context.thread_count = 1
+            # A size may grow on the way; FFmpeg counts whole blocks, so the exact limit is checked here.
+            stream.codec_context.options = {"max_pixels": str(2 * max_pixels)}
             for index, frame in enumerate(container.decode(stream)):
                 _check_size(frame.width, frame.height, max_pixels)
                 yield _converted(frame) if index % every == 0 else None

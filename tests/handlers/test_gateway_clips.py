@@ -196,6 +196,20 @@ WRONG: dict[str, tuple[list[Any], str, str, str]] = {
         "frame 3 has 64 x 40 pixels, those before it 64 x 48: a clip has one size",
         "frame",
     ),
+    "other size in a video": (
+        [
+            header(),
+            *uploaded(
+                b"".join(
+                    written(moving(2, height, 48), container="mpegts", codec="mpeg2video", pixels="yuv420p")
+                    for height in (32, 64)
+                )
+            ),
+        ],
+        "INVALID_ARGUMENT",
+        "48 x 64 pixels, those before it 48 x 32: a clip has one size",
+        "frame",
+    ),
     "bad frame": (
         [header(), *sent([png(50, 48), b"none"])],
         "INVALID_ARGUMENT",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+import torch
 from gateways import Line
 from live_servers import running_server
 from serve_command import command, environment
@@ -18,9 +19,11 @@ from tiny_archives import write_tiny_archive
 from video_metrics import ThinVsfa, video_weights
 from videos import moving, written
 
-from scoreguard_client import ScoringClient
+from scoreguard_client import ScoringClient, local
+from scoreguard_client.clip_attack import attack_clip
 from scoreguard_export.archive.build import BuildConfig, build
 from scoreguard_export.archive.verify import verify_store
+from scoreguard_export.graph_module import Role
 from scoreguard_export.metrics.catalogue import CATALOGUE
 from scoreguard_handlers.config import ServeConfig
 
@@ -59,11 +62,39 @@ def video_store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(CATALOGUE._loaded, "vsfa", ThinVsfa)
         files = video_weights("vsfa", folder)
-        config = BuildConfig(metrics=("vsfa",), defences=("flip",), model_store=folder / "store", weights=files)
+        store = folder / "store"
+        config = BuildConfig(
+            metrics=("vsfa",), defences=("flip",), model_store=store, weights=files, default_variants=True
+        )
         build(config)
-        (verified,) = verify_store(config.model_store)
+        (verified,) = verify_store(store)
     assert (verified.graphs, verified.not_compared) == (4, ())
-    yield config.model_store
+    yield store
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_every_engine_scores_a_clip_as_the_modules_do(video_store: Path, tmp_path: Path) -> None:
+    """ONNX Runtime and TorchScript: the clip, and each frame as what `score` gives for it; then under attack."""
+    metric = ThinVsfa.from_weights(video_weights("vsfa", tmp_path)).requires_grad_(False)
+    frames = list(moving(14, 80, 96))
+    images = torch.from_numpy(np.stack(frames).astype(np.float32) / np.float32(255)).permute(0, 3, 1, 2).contiguous()
+    parts = metric.graphs()
+    expected = float(parts[Role.POOL](parts[Role.FRAME](images)[None]))
+    for engine in ("onnx", "torchscript"):
+        with local(video_store, engine=engine, gradients=True) as client:
+            found = client.score_clip(frames, metric="vsfa")
+            alone = [client.score(frame, metric="vsfa").score for frame in frames]
+        assert found.score == pytest.approx(expected, abs=1e-4)
+        assert found.frame_scores == pytest.approx(metric(images).tolist(), abs=1e-4)
+        assert found.frame_scores == pytest.approx(alone, abs=1e-6)
+        assert found.score != pytest.approx(float(np.mean(found.frame_scores)), abs=1e-4)
+    path = tmp_path / "clip.mkv"
+    path.write_bytes(written(frames))
+    with local(video_store, gradients=True) as client:
+        attacked = attack_clip(client, path, metric="vsfa", attack="ifgsm:eps=2/255:iterations=2", defences="flip")
+    assert attacked.gain > 0.0
+    assert attacked.l_infinity <= 2 / 255 + 1e-6
 
 
 @pytest.mark.slow

@@ -104,6 +104,18 @@ def test_large_frames_are_refused_before_one_is_decoded() -> None:
         read(written(FRAMES), max_pixels=3071)
 
 
+def test_frames_that_grow_on_the_way_are_refused_where_they_do() -> None:
+    """The size at the beginning of a file promises nothing."""
+    parts = [
+        written(moving(2, height, width), container="mpegts", codec="mpeg2video", pixels="yuv420p")
+        for height, width in ((48, 64), (96, 128))
+    ]
+    assert {frame.shape for frame in read(b"".join(parts))} == {(48, 64, 3), (96, 128, 3)}
+    for limit in (4000, 10_000):
+        with pytest.raises((VideoError, ImageLimitError), match=r"after 1 frames|128 x 96 = 12288 pixels"):
+            read(b"".join(parts), max_pixels=limit)
+
+
 def test_without_the_library_its_name_is_in_the_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """Callers turn it into the line that installs it."""
     monkeypatch.setitem(sys.modules, "av", None)

@@ -39,11 +39,12 @@ THIN_VIDEO: Mapping[str, type[VideoMetric]] = {"vsfa": ThinVsfa, "mdtvsfa": Thin
 
 
 def head_state(name: str, seed: int = 0) -> dict[str, Tensor]:
-    """Weights of a head whose gates are not saturated, so that scores of different frames differ by hundredths."""
+    """Weights of a head whose gates are not saturated, so that scores of frames differ, in the middle of the scale."""
     state = drawn(dict(HEADS[name]()), seed)
     first, last = ("ann.fc0", "q") if name == "vsfa" else ("dimemsion_reduction", "regression")
-    factors = {f"{first}.weight": 0.1, f"{last}.weight": 4.0}
-    return {key: value * factors.get(key, 1.0) for key, value in state.items()}
+    factors = {f"{first}.weight": 0.1, f"{last}.weight": 0.3}
+    found = {key: value * factors.get(key, 1.0) for key, value in state.items()}
+    return found | {f"{last}.bias": torch.full((1,), 0.5)}
 
 
 def video_weights(name: str, folder: Path, *, thin: bool = True) -> dict[str, Path]:

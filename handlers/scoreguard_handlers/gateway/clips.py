@@ -96,16 +96,16 @@ class ClipScorer:
         return tally
 
     async def _frame(self, head: ClipHeader, seed: int, frame: ClipFrame, caller: Caller) -> WorkResult:
-        request = frame_request(head, frame.image, frame.index, seed)
-        for attempt in range(1, _ATTEMPTS + 1):
+        request, attempts = frame_request(head, frame.image, frame.index, seed), 1
+        while True:
             try:
                 return succeeded(await self._router.route(request, caller.seconds_left, caller=caller.name))
             except ServingError as error:
                 pause, left = error.retry_after_seconds, caller.seconds_left
-                if pause is None or attempt == _ATTEMPTS or (left is not None and left <= pause):
+                if pause is None or attempts == _ATTEMPTS or (left is not None and left <= pause):
                     raise
-                await asyncio.sleep(pause)
-        raise AssertionError("unreachable")
+            attempts += 1
+            await asyncio.sleep(pause)
 
 
 class _Pool:
