@@ -27,7 +27,7 @@ import numpy as np
 
 from scoreguard.v1.codec import to_tensor
 from scoreguard.v1.scoring_pb2 import Image, ScoreDefendedRequest
-from scoreguard.v1.worker_pb2 import WorkerRequest
+from scoreguard.v1.worker_pb2 import PoolRequest, WorkerRequest
 from scoreguard_handlers.gateway.allocator import return_memory_early
 from scoreguard_handlers.torchserve.spool import SPOOLED, VARIABLE, Spool, answer_spooled
 from scoreguard_handlers.worker.arrays import Array
@@ -155,6 +155,8 @@ def now_planes(piece: Piece) -> Array:
     """Return what a graph reads."""
     if (request := piece.request) is None:
         raise ValueError("the piece of work came without its request")
+    if isinstance(request.head, PoolRequest):
+        raise ValueError("the piece of work has no image")
     return decode(request.head.image, request.image, max_pixels=MAX_PIXELS).planes()
 
 

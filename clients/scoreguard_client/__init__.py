@@ -10,6 +10,8 @@ from scoreguard_client._async_client import AsyncScoringClient
 from scoreguard_client._base import BaseClient
 from scoreguard_client._batches import Layout
 from scoreguard_client._client import ScoringClient
+from scoreguard_client._clip_models import ClipDraw, ClipScore
+from scoreguard_client._clips import ClipLike
 from scoreguard_client._config import ConnectionConfig, RetryConfig, TLSConfig
 from scoreguard_client._exceptions import (
     CancelledError,
@@ -54,6 +56,9 @@ __all__ = [
     "CancelledError",
     "Catalogue",
     "Certificate",
+    "ClipDraw",
+    "ClipLike",
+    "ClipScore",
     "Computation",
     "ConfigurationError",
     "ConnectionConfig",

@@ -13,6 +13,8 @@ from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, 
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import AsyncCalls
+from scoreguard_client._clip_models import ClipDraw, ClipScore
+from scoreguard_client._clips import ClipLike, ClipOptions, ClipSender
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._images import ImageLike
@@ -38,6 +40,7 @@ from scoreguard_client.transport import (
     PURIFY,
     SCORE,
     SCORE_BATCH,
+    SCORE_CLIP,
     SCORE_STREAM,
     SERVING,
     AsyncTransport,
@@ -181,6 +184,36 @@ class AsyncScoringClient(BaseClient):
                 yield outcome if again is None else await self._score_again(outcome, again)
         for outcome in order.finish():
             yield outcome
+
+    async def score_clip(
+        self,
+        clip: ClipLike | AsyncIterable[ImageLike],
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        draw: ClipDraw = "clip",
+        every: int = 1,
+        limit: int = 0,
+        return_undefended: bool = False,
+        layout: Layout | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> ClipScore:
+        """Score a clip; see `ScoringClient.score_clip`. Frames may come from an asynchronous iterable too."""
+        options = ClipOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            draw=draw,
+            every=every,
+            limit=limit,
+            return_undefended=return_undefended,
+            request_id=request_id,
+        )
+        sender = ClipSender(clip, options, layout)
+        responses = self._calls.stream(SCORE_CLIP, sender.async_messages(), self._stream_deadline(timeout))
+        return sender.score([response async for response in responses])
 
     async def purify(
         self,

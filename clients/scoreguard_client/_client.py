@@ -12,6 +12,8 @@ from scoreguard.v1.scoring_pb2 import ListMetricsRequest, ScoreDefendedRequest, 
 from scoreguard_client._base import DEFAULT_TARGET, READY_TIMEOUT_SECONDS, BaseClient, ReadyWait
 from scoreguard_client._batches import Layout, items_of
 from scoreguard_client._calls import Calls
+from scoreguard_client._clip_models import ClipDraw, ClipScore
+from scoreguard_client._clips import ClipLike, ClipOptions, ClipSender
 from scoreguard_client._config import DEFAULT_CONFIG, ConnectionConfig
 from scoreguard_client._exceptions import ServerError
 from scoreguard_client._images import ImageLike
@@ -37,6 +39,7 @@ from scoreguard_client.transport import (
     PURIFY,
     SCORE,
     SCORE_BATCH,
+    SCORE_CLIP,
     SCORE_STREAM,
     SERVING,
     Transport,
@@ -239,6 +242,50 @@ class ScoringClient(BaseClient):
             for outcome, again in order.take(response):
                 yield outcome if again is None else self._score_again(outcome, again)
         yield from order.finish()
+
+    def score_clip(
+        self,
+        clip: ClipLike,
+        *,
+        metric: str,
+        defences: DefencesLike = "",
+        seed: int | None = None,
+        draw: ClipDraw = "clip",
+        every: int = 1,
+        limit: int = 0,
+        return_undefended: bool = False,
+        layout: Layout | None = None,
+        request_id: str = "",
+        timeout: float | None = None,
+    ) -> ClipScore:
+        """Score a clip of any length: the frames of a video file, which the server decodes, or images in order.
+
+        Args:
+            clip: path or bytes of a video; an image, which is a clip of one frame; or the frames.
+            metric: name of a deployed metric; one of videos pools the frames itself, any other gives their mean.
+            defences: as in `score`, applied to each frame.
+            seed: as in `score`.
+            draw: how often random defences draw: once a `clip`, or once a `frame`.
+            every: score frames 0, every, 2 * every, and so on.
+            limit: score at most this many frames; 0 = all.
+            return_undefended: also score the clip without the defences.
+            layout: as in `score_batch`.
+            request_id: as in `score`.
+            timeout: seconds for the whole clip; None = the config's `stream_timeout_seconds`.
+        """
+        options = ClipOptions(
+            metric=metric,
+            defences=defences,
+            seed=seed,
+            draw=draw,
+            every=every,
+            limit=limit,
+            return_undefended=return_undefended,
+            request_id=request_id,
+        )
+        sender = ClipSender(clip, options, layout)
+        responses = self._calls.stream(SCORE_CLIP, sender.messages(), self._stream_deadline(timeout))
+        return sender.score(list(responses))
 
     def purify(
         self,

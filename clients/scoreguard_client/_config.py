@@ -59,8 +59,9 @@ class RetryConfig:
             "backoffMultiplier": self.backoff_multiplier,
             "retryableStatusCodes": ["UNAVAILABLE"],
         }
-        streams = {"service": "scoreguard.v1.ScoringService", "method": "ScoreDefendedStream"}
-        return json.dumps({"methodConfig": [] if self.once else [{"name": [streams], "retryPolicy": policy}]})
+        names = ("ScoreDefendedStream", "ScoreClip")
+        streams = [{"service": "scoreguard.v1.ScoringService", "method": name} for name in names]
+        return json.dumps({"methodConfig": [] if self.once else [{"name": streams, "retryPolicy": policy}]})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -109,8 +109,11 @@ class Running:
 class Responses:
     """The answers of a stream, requested one by one, so a slow reader holds the stream back."""
 
-    def __init__(self, running: Running, requests: AsyncIterator[Message], seconds: float) -> None:
-        self._running, self._requests, self._seconds = running, requests, seconds
+    def __init__(
+        self, running: Running, requests: AsyncIterator[Message], seconds: float, *, clip: bool = False
+    ) -> None:
+        """Keep the requests of a stream of images or, if `clip`, those of one clip."""
+        self._running, self._requests, self._seconds, self._clip = running, requests, seconds, clip
         self._stream: Any = None
 
     def next(self) -> Future[Any]:
@@ -123,7 +126,8 @@ class Responses:
 
     async def _next(self, service: Service) -> Any:
         if self._stream is None:
-            self._stream = service.stream(cast("Any", self._requests), self._seconds)
+            start: Any = service.clip if self._clip else service.stream
+            self._stream = start(self._requests, self._seconds)
         return await anext(self._stream, None)
 
     async def _close(self, _: Service) -> None:

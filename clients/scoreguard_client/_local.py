@@ -18,7 +18,7 @@ from scoreguard_client._fork import PerProcess
 from scoreguard_client._in_process import Reader, Responses, Running, read_in
 from scoreguard_client._status import from_status, unsupported
 from scoreguard_client._targets import LOCAL_SCHEME
-from scoreguard_client.transport import HEALTH, SERVING, Deadline, Method, Request
+from scoreguard_client.transport import HEALTH, SCORE_CLIP, SERVING, Deadline, Method, Request
 
 R = TypeVar("R")
 _CLOSED: Final = "this client was closed during the call"
@@ -81,7 +81,7 @@ class LocalTransport(_LocalBase):
             ServerError: it failed.
         """
         running, reader = self._service(), Reader(requests)
-        responses = Responses(running, reader.items(), deadline.left)
+        responses = Responses(running, reader.items(), deadline.left, clip=method is SCORE_CLIP)
         try:
             while (response := self._result(responses.next(), method)) is not None:
                 yield cast("R", response)
@@ -133,7 +133,8 @@ class AsyncLocalTransport(_LocalBase):
             ServerError: it failed.
         """
         running = await asyncio.to_thread(self._service)
-        responses = Responses(running, read_in(asyncio.get_running_loop(), requests), deadline.left)
+        messages = read_in(asyncio.get_running_loop(), requests)
+        responses = Responses(running, messages, deadline.left, clip=method is SCORE_CLIP)
         try:
             while (response := await self._result(responses.next(), method)) is not None:
                 yield cast("R", response)

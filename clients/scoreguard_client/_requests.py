@@ -75,7 +75,7 @@ class ScoreRequest:
         """
         return ScoreDefendedRequest(
             image=to_image(self.image),
-            metric=_metric(self.metric),
+            metric=metric_name(self.metric),
             defences=to_steps(self.defences),
             seed=to_seed(self.seed),
             return_undefended_score=self.return_undefended,
@@ -171,7 +171,7 @@ def gradient_request(
     """Build the message of `gradient`; raises as `ScoreRequest.to_message`."""
     return ScoreGradientRequest(
         image=to_image(image),
-        metric=_metric(metric),
+        metric=metric_name(metric),
         defences=to_steps(defences),
         seed=to_seed(seed),
         request_id=request_id,
@@ -221,7 +221,12 @@ def to_smoothing(smoothing: Smoothing | None) -> scoring_pb2.Smoothing | None:
     return smoothing.to_message()
 
 
-def _metric(name: str) -> str:
+def metric_name(name: str) -> str:
+    """The metric to name.
+
+    Raises:
+        InvalidRequestError: it is empty.
+    """
     if not name:
         raise InvalidRequestError("name the metric, for example metric='lite'", field="metric")
     return name

@@ -57,13 +57,13 @@ def to_score(response: scoring_pb2.ScoreDefendedResponse) -> Score:
         InternalError: a score in it is not a finite number, or the purified image in it cannot be read.
     """
     return Score(
-        score=_finite(response.score, "score"),
-        undefended_score=_finite(response.undefended_score, "undefended score")
+        score=finite(response.score, "score"),
+        undefended_score=finite(response.undefended_score, "undefended score")
         if response.HasField("undefended_score")
         else None,
         purified=_image(response.purified_image) if response.HasField("purified_image") else None,
-        timings=_timings(response.timings),
-        provenance=_provenance(response.provenance),
+        timings=to_timings(response.timings),
+        provenance=to_provenance(response.provenance),
         request_id=response.request_id,
         # A server of an earlier version does not say.
         attempts=max(response.attempts, 1),
@@ -90,8 +90,8 @@ def to_purified(response: scoring_pb2.PurifyResponse) -> Purified:
     """
     return Purified(
         image=_image(response.purified_image),
-        timings=_timings(response.timings),
-        provenance=_provenance(response.provenance),
+        timings=to_timings(response.timings),
+        provenance=to_provenance(response.provenance),
         request_id=response.request_id,
     )
 
@@ -103,10 +103,10 @@ def to_gradient(response: scoring_pb2.ScoreGradientResponse) -> Gradient:
         InternalError: the score in it is not a finite number, or the gradient in it cannot be read.
     """
     return Gradient(
-        score=_finite(response.score, "score"),
+        score=finite(response.score, "score"),
         gradient=_floats(response.gradient),
-        timings=_timings(response.timings),
-        provenance=_provenance(response.provenance),
+        timings=to_timings(response.timings),
+        provenance=to_provenance(response.provenance),
         request_id=response.request_id,
         # A server of an earlier version does not say.
         attempts=max(response.attempts, 1),
@@ -124,7 +124,12 @@ def to_catalogue(response: scoring_pb2.ListMetricsResponse) -> Catalogue:
     )
 
 
-def _finite(value: float, what: str) -> float:
+def finite(value: float, what: str) -> float:
+    """Return a number of an answer.
+
+    Raises:
+        InternalError: it is not finite.
+    """
     if not math.isfinite(value):
         raise InternalError(f"the server's {what} is {value}, not a finite number", reason="NOT_FINITE")
     return value
@@ -149,11 +154,13 @@ def _floats(tensor: scoring_pb2.Tensor) -> FloatImage:
     return values.astype(np.float32) / np.float32(255) if values.dtype == np.uint8 else values.astype(np.float32)
 
 
-def _timings(timings: Iterable[scoring_pb2.StageTiming]) -> tuple[StageTiming, ...]:
+def to_timings(timings: Iterable[scoring_pb2.StageTiming]) -> tuple[StageTiming, ...]:
+    """Read the times of the stages."""
     return tuple(StageTiming(stage=timing.stage, milliseconds=timing.milliseconds) for timing in timings)
 
 
-def _provenance(message: scoring_pb2.Provenance) -> Provenance:
+def to_provenance(message: scoring_pb2.Provenance) -> Provenance:
+    """Read what produced an answer."""
     return Provenance(
         metric_sha256=message.metric_sha256,
         steps=tuple(StepProvenance(step=Step.from_message(s.step), sha256=s.sha256) for s in message.steps),

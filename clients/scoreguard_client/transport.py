@@ -27,6 +27,7 @@ __all__ = [
     "PURIFY",
     "SCORE",
     "SCORE_BATCH",
+    "SCORE_CLIP",
     "SCORE_STREAM",
     "AsyncTransport",
     "Deadline",
@@ -95,6 +96,8 @@ class Transport(Protocol):
     def stream(self, method: Method[R], requests: Iterator[Message], deadline: Deadline) -> Generator[R, None, None]:
         """Open a stream, with one response for each request, in order; closing the generator cancels it.
 
+        `SCORE_CLIP` has one response for all its requests, which may come before the last request is read.
+
         `requests` may block, and may be read in another thread.
 
         Raises:
@@ -143,6 +146,9 @@ SCORE_STREAM: Final = Method(
     f"{_SCORING}/ScoreDefendedStream", pb.ScoreDefendedStreamResponse.FromString,
     pb.ScoreDefendedStreamRequest.FromString, "score streams",
 )  # fmt: skip
+SCORE_CLIP: Final = Method(
+    f"{_SCORING}/ScoreClip", pb.ScoreClipResponse.FromString, pb.ScoreClipRequest.FromString, "score clips"
+)
 PURIFY: Final = Method(f"{_SCORING}/Purify", pb.PurifyResponse.FromString, pb.PurifyRequest.FromString, "purify images")
 LIST_METRICS: Final = Method(
     f"{_SCORING}/ListMetrics", pb.ListMetricsResponse.FromString, pb.ListMetricsRequest.FromString, "list its metrics"
@@ -159,5 +165,14 @@ HEALTH: Final = Method(
 # The empty name would only check that the process is alive; a service is serving once it can score.
 HEALTH_REQUEST: Final = StringValue(value=_SCORING.removeprefix("/"))
 SERVING: Final = 1
-METHODS: Final[tuple[Method[Any], ...]] = (SCORE, SCORE_BATCH, SCORE_STREAM, PURIFY, LIST_METRICS, GRADIENT, HEALTH)
+METHODS: Final[tuple[Method[Any], ...]] = (
+    SCORE,
+    SCORE_BATCH,
+    SCORE_STREAM,
+    SCORE_CLIP,
+    PURIFY,
+    LIST_METRICS,
+    GRADIENT,
+    HEALTH,
+)
 """Every call."""

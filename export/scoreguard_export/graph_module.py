@@ -61,10 +61,25 @@ class Role(StrEnum):
     """The module itself, or the part that a sampler calls repeatedly."""
     FINISH = "finish"
     """Makes the result from the sample and the image."""
+    FRAME = "frame"
+    """Makes the features of the frames of a clip, each by itself."""
+    POOL = "pool"
+    """Makes the score of a clip from the features of its frames."""
+
+
+class Reads(StrEnum):
+    """What the first input of a graph holds; this is its name."""
+
+    IMAGE = "image"
+    """(N, 3, H, W): images."""
+    FEATURES = "features"
+    """(1, T, numbers): the features of the frames of one clip, in order."""
 
 
 IMAGE_AXES: Final = ("batch", None, "height", "width")
 """Names of the axes of images; None for the channels, whose number is fixed."""
+FEATURE_AXES: Final = (None, "frames", None)
+"""Names of the axes of the features of a clip; None for one clip, and for the numbers of a frame."""
 NO_FILES: Final[Mapping[str, Path]] = MappingProxyType({})
 """No weights files but the shipped ones."""
 
@@ -115,6 +130,8 @@ class GraphModule(nn.Module, ABC):
     """Values of the structural parameters that the module was built for."""
     weights_digests: Mapping[str, str] = MappingProxyType({})
     """SHA-256 of the weights files that the module was filled from, by their names."""
+    reads: ClassVar[Reads] = Reads.IMAGE
+    """What the first input holds."""
     output_name: ClassVar[str]
     """Name of the graph's output."""
     sources: ClassVar[Mapping[str, WeightsSource]] = MappingProxyType({})
@@ -123,6 +140,10 @@ class GraphModule(nn.Module, ABC):
     def graphs(self) -> Mapping[Role, GraphModule]:
         """Return the modules that are exported, by role; most modules are one graph."""
         return {Role.GRAPH: self}
+
+    def input_axes(self) -> tuple[str | None, ...]:
+        """Return the names of the first input's free axes; None for an axis of fixed length."""
+        return IMAGE_AXES if self.reads is Reads.IMAGE else FEATURE_AXES
 
     @abstractmethod
     def output_axes(self) -> tuple[str | None, ...]:

@@ -73,6 +73,18 @@ class AdmissionConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ClipConfig:
+    """Limits on clips. Whatever its length, a clip takes the memory of the few frames under way."""
+
+    max_frames: Count = 10_000
+    """Most frames of one clip that are scored; a longer one is refused with RESOURCE_EXHAUSTED."""
+    max_video_bytes: Count = 512 * MIB
+    """Largest video file of one clip. It is kept in the temporary folder while the clip is scored."""
+    frames_at_once: Count = 4
+    """Frames of one clip that may be under way at the same time."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class ConnectionConfig:
     """Limits on what callers may hold open.
 
@@ -250,6 +262,8 @@ class ServeConfig(WorkerConfig):
     """On stop, how long requests under way may take to finish, while new ones are refused with UNAVAILABLE."""
     admission: AdmissionConfig = field(default_factory=AdmissionConfig)
     """Queues and batches."""
+    clips: ClipConfig = field(default_factory=ClipConfig)
+    """Clips."""
     connections: ConnectionConfig = field(default_factory=ConnectionConfig)
     """Limits on what callers may hold open."""
     health: HealthConfig = field(default_factory=HealthConfig)

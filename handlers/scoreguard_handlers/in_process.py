@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from importlib.util import find_spec
 from typing import Any, Final, cast
 
@@ -23,6 +23,8 @@ from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.service import LocalSettings, Service, StatusError
 from scoreguard.v1.errors import CannotServeError, EngineError, IntegrityError
 from scoreguard.v1.scoring_pb2 import (
+    ScoreClipRequest,
+    ScoreClipResponse,
     ScoreDefendedBatchRequest,
     ScoreDefendedBatchResponse,
     ScoreDefendedRequest,
@@ -37,6 +39,7 @@ from scoreguard_handlers.device_config import devices_of, settled
 from scoreguard_handlers.errors import StartupError, TooLateError
 from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.calls import Caller, status_of
+from scoreguard_handlers.gateway.clip_parts import ClipPart
 from scoreguard_handlers.gateway.messages import Unreadable
 from scoreguard_handlers.gateway.methods import Outcome
 from scoreguard_handlers.gateway.request_router import RequestRouter
@@ -129,6 +132,21 @@ class InProcessService:
                 yield ScoreDefendedStreamResponse(result=_result(outcome))
         finally:
             await responses.aclose()
+
+    async def clip(self, requests: AsyncIterator[ScoreClipRequest], seconds: float) -> AsyncIterator[ScoreClipResponse]:
+        """Answer a clip once.
+
+        Raises:
+            StatusError: it failed, or takes longer than `seconds`.
+        """
+        async with _statuses(seconds), aclosing(_parts(requests)) as parts:
+            response = await self._answers.clip(await anext(parts, None), parts, _caller(seconds))
+        yield response
+
+
+async def _parts(requests: AsyncIterator[ScoreClipRequest]) -> AsyncGenerator[ClipPart, None]:
+    async for message in requests:
+        yield ClipPart.of(message)
 
 
 async def _received(

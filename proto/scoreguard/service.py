@@ -21,7 +21,12 @@ from scoreguard.chain.devices import CPU, ENGINES
 from scoreguard.images import MAX_PIXELS
 from scoreguard.support.picklable import PicklableError
 from scoreguard.v1.errors import CannotServeError
-from scoreguard.v1.scoring_pb2 import ScoreDefendedStreamRequest, ScoreDefendedStreamResponse
+from scoreguard.v1.scoring_pb2 import (
+    ScoreClipRequest,
+    ScoreClipResponse,
+    ScoreDefendedStreamRequest,
+    ScoreDefendedStreamResponse,
+)
 
 GROUP: Final = "scoreguard.services"
 """Group of the entry points."""
@@ -98,6 +103,14 @@ class Service(Protocol):
 
         Raises:
             StatusError: the stream ends early.
+        """
+        ...
+
+    def clip(self, requests: AsyncIterator[ScoreClipRequest], seconds: float) -> AsyncIterator[ScoreClipResponse]:
+        """Answer `ScoreClip`: one response to all requests.
+
+        Raises:
+            StatusError: it failed.
         """
         ...
 

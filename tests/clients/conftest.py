@@ -23,6 +23,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from scoreguard.v1 import codec, manifest_pb2, scoring_pb2, scoring_pb2_grpc
+from scoreguard.video import frames_of
 
 DIM_DEFAULT = 0.5
 READINESS = "scoreguard.v1.ScoringService"
@@ -130,6 +131,8 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         self.release.set()
         self.requests: list[Any] = []
         """Every unary request that arrived, failed ones included."""
+        self.clips: list[scoring_pb2.ClipHeader] = []
+        """The header of every clip."""
         self.metadata: list[dict[str, Any]] = []
         """The metadata of every call."""
         self.drift = 0.0
@@ -177,6 +180,36 @@ class Service(scoring_pb2_grpc.ScoringServiceServicer, scoring_pb2_grpc.Gradient
         if self.item_failures:
             return scoring_pb2.ScoreDefendedResult(status=self.item_failures.popleft())
         return result_of(request)
+
+    def ScoreClip(self, request_iterator: Any, context: Any) -> scoring_pb2.ScoreClipResponse:  # noqa: N802
+        """The mean of the frames."""
+        head = next(request_iterator).header
+        self.clips.append(head)
+        messages = list(request_iterator)
+        video = b"".join(message.video for message in messages)
+        try:
+            images = [decode(message.frame) for message in messages if message.WhichOneof("part") == "frame"]
+            if video:
+                decoded = frames_of(io.BytesIO(video), max_pixels=1 << 20)
+                images = [np.asarray(frame, np.float32) / np.float32(255) for frame in decoded]
+            step = max(head.sampling.every, 1)
+            purified = [purify(image, head.defences, head.seed) for image in images[::step]]
+        except RefusalError as error:
+            context.abort_with_status(rpc_status.to_status(error.status))
+        if not images:
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the clip has no frame")
+        scores = [100 * float(image.mean()) for image in purified]
+        height, width = images[0].shape[:2]
+        return scoring_pb2.ScoreClipResponse(
+            score=float(np.mean(scores)),
+            frame_scores=scores,
+            frames=range(0, len(images), step),
+            pooling=scoring_pb2.POOLING_MEAN,
+            provenance=scoring_pb2.Provenance(seed=head.seed, height=height, width=width),
+            draw=head.draw,
+            request_id=head.request_id,
+            higher_is_better=True,
+        )
 
     def Purify(self, request: Any, context: Any) -> scoring_pb2.PurifyResponse:  # noqa: N802
         """The purified image."""

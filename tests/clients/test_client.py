@@ -450,6 +450,7 @@ METHOD_OF_RPC = {
     "ScoreDefended": "score",
     "ScoreDefendedBatch": "score_batch",
     "ScoreDefendedStream": "score_stream",
+    "ScoreClip": "score_clip",
     "Purify": "purify",
     "ListMetrics": "list_metrics",
     "ScoreGradient": "gradient",

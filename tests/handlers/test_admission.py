@@ -99,7 +99,8 @@ def item_named(name: str, *, size: int = 0, steps: tuple[str, ...] = ()) -> Rece
 
 def name_of(piece: Piece) -> str:
     """What `item_named` was given."""
-    return piece.request.head.request_id if piece.request else ""
+    head = piece.request.head if piece.request else None
+    return head.request_id if isinstance(head, ScoreDefendedRequest) else ""
 
 
 async def settle() -> None:

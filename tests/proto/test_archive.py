@@ -24,8 +24,10 @@ from tampering import (
 )
 from tiny_archives import GOLDEN_IMAGE, write_tiny_archive
 
+from scoreguard.v1 import manifest_pb2 as pb
 from scoreguard.v1.archive import Archive, archives_in
 from scoreguard.v1.errors import IntegrityError
+from scoreguard.v1.manifest_check import check_manifest
 from scoreguard.v1.mar import NAMES, torchserve_files
 from scoreguard.v1.members import MIB, members_of, read_member
 
@@ -280,3 +282,19 @@ def test_a_store_without_archives_says_what_to_run(tmp_path: Path) -> None:
     for store in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(IntegrityError, match="run scoreguard-export build first"):
             archives_in(store)
+
+
+@pytest.mark.parametrize("missing", ["frame", "pool", "frame_numbers"])
+def test_a_metric_of_videos_has_both_graphs(tiny_archive: Archive, missing: str) -> None:
+    """Those of frames and of clips, and the numbers between them; a metric of images has none."""
+    manifest = pb.ArchiveManifest()
+    manifest.CopyFrom(tiny_archive.manifest)
+    files = pb.GraphFiles()
+    files.CopyFrom(manifest.metric.graphs)
+    manifest.metric.frame.CopyFrom(files)
+    manifest.metric.pool.CopyFrom(files)
+    manifest.metric.frame_numbers = 3
+    check_manifest(manifest, tiny_archive.path)
+    manifest.metric.ClearField(missing)  # type: ignore[arg-type]
+    with pytest.raises(IntegrityError, match="graphs of frames and of clips are not both there"):
+        check_manifest(manifest, tiny_archive.path)

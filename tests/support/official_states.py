@@ -107,6 +107,39 @@ def wsp() -> Shapes:
     yield from linear("fc", 2048, 5)
 
 
+def resnet50() -> Shapes:
+    """Torchvision's ResNet-50 with its classifier of ImageNet."""
+    yield from resnet({part: part for part in PARTS}, (3, 4, 6, 3))
+    yield from linear("fc", 2048, 1000)
+
+
+def _recurrent(name: str, inputs: int, states: int) -> Shapes:
+    """A gated recurrent unit of one layer and one direction: three gates."""
+    for kind, width in (("ih", inputs), ("hh", states)):
+        yield f"{name}.weight_{kind}_l0", (3 * states, width)
+    for kind in ("ih", "hh"):
+        yield f"{name}.bias_{kind}_l0", (3 * states,)
+
+
+def vsfa() -> Shapes:
+    """What follows the backbone."""
+    yield from linear("ann.fc0", 4096, 128)
+    yield from linear("ann.fc", 128, 128)
+    yield from _recurrent("rnn", 128, 32)
+    yield from linear("q", 32, 1)
+
+
+def mdtvsfa() -> Shapes:
+    """What follows the backbone, and the maps to the scales of four databases."""
+    yield from linear("dimemsion_reduction", 4096, 128)
+    yield from _recurrent("feature_aggregation", 128, 32)
+    yield from linear("regression", 32, 1)
+    for name in ("nlm.0", "nlm.2", "lm.K", "lm.C", "lm.L", "lm.N"):
+        yield from linear(name, 1, 1)
+
+
+HEADS = {"vsfa": vsfa, "mdtvsfa": mdtvsfa}
+"""Names and shapes of the official files of metrics of videos, which hold what follows the backbone."""
 OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity, "wsp": wsp}
 """Names and shapes by the name of the metric."""
 _CENTRES = {"backbone.fc": 50.0, "fc": 0.2}

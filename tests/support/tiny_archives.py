@@ -3,6 +3,7 @@
 `bright` scores 100 times the mean of the image, `dark` 100 minus that, so every score has a reference that is one
 line of numpy; `root` scores the root of the mean above a tenth: NaN for an image that is darker. `log` gives infinity
 where an image is black. `gain` multiplies and clips; `slow` leaves the image nearly as it is and takes long.
+`motion` is a metric of videos: half of a clip's score is the brightness of its last frame, half that of all frames.
 `piece` keeps the top left square of `size` pixels, `filter` has a graph for each kernel of 3, 5 and 9 and leaves the
 image as it is.
 """
@@ -96,9 +97,18 @@ def write_tiny_archive(folder: Path, metric: str = "bright") -> Path:
         "defences/log.onnx": _model([helper.make_node("Log", ["image"], ["purified"])], "purified", _IMAGE),
         GOLDEN_IMAGE: png(GREY),
     }
+    artifact = MetricArtifact(facts=_metric_facts(metric, dark), graphs=_graphs("metric"))
+    if metric == "motion":
+        files |= {
+            "frame.onnx": _model(_frame_nodes(), "features", (None, 3)),
+            "pool.onnx": _model(_pool_nodes(), "score", (1,), name="features", shape_in=(1, None, 3)),
+        }
+        artifact.frame.CopyFrom(_graphs("frame"))
+        artifact.pool.CopyFrom(_graphs("pool"))
+        artifact.frame_numbers = 3
     manifest = ArchiveManifest(
         format=FORMAT,
-        metric=MetricArtifact(facts=_metric_facts(metric, dark), graphs=_graphs("metric")),
+        metric=artifact,
         defences=[
             _defence("gain", [ParameterSpec(name="factor", description="Factor.", default_value=1, maximum=2)]),
             _defence("piece", [_length("size", 16, 64)]),
@@ -130,6 +140,27 @@ def _metric_nodes(dark: bool) -> list[Any]:
         helper.make_node("Constant", [], ["offset"], value_float=100.0 if dark else 0.0),
     ]
     return [*nodes, helper.make_node("Add", ["scaled", "offset"], ["score"])]
+
+
+def _frame_nodes() -> list[Any]:
+    """The mean of each channel."""
+    axes = helper.make_node("Constant", [], ["axes"], value_ints=[2, 3])
+    return [axes, helper.make_node("ReduceMean", ["image", "axes"], ["features"], keepdims=0)]
+
+
+def _pool_nodes() -> list[Any]:
+    return [
+        helper.make_node("Constant", [], ["start"], value_ints=[-1]),
+        helper.make_node("Constant", [], ["end"], value_ints=[1 << 30]),
+        helper.make_node("Constant", [], ["axis"], value_ints=[1]),
+        helper.make_node("Constant", [], ["axes"], value_ints=[1, 2]),
+        helper.make_node("Slice", ["features", "start", "end", "axis"], ["last"]),
+        helper.make_node("ReduceMean", ["last", "axes"], ["now"], keepdims=0),
+        helper.make_node("ReduceMean", ["features", "axes"], ["ever"], keepdims=0),
+        helper.make_node("Add", ["now", "ever"], ["both"]),
+        helper.make_node("Constant", [], ["half"], value_float=50.0),
+        helper.make_node("Mul", ["both", "half"], ["score"]),
+    ]
 
 
 def _root_nodes() -> list[Any]:
@@ -187,8 +218,16 @@ def _huge_nodes() -> list[Any]:
     return [shape, mean, helper.make_node("Expand", ["mean", "shape"], ["purified"])]
 
 
-def _model(nodes: Sequence[Any], output: str, shape: Sequence[int | None], scalar: str = "") -> bytes:
-    inputs = [helper.make_tensor_value_info("image", TensorProto.FLOAT, _IMAGE)]
+def _model(
+    nodes: Sequence[Any],
+    output: str,
+    shape: Sequence[int | None],
+    scalar: str = "",
+    *,
+    name: str = "image",
+    shape_in: Sequence[int | None] = _IMAGE,
+) -> bytes:
+    inputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape_in)]
     if scalar:
         inputs.append(helper.make_tensor_value_info(scalar, TensorProto.FLOAT, ()))
     outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, shape)]

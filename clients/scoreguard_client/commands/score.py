@@ -14,12 +14,14 @@ from scoreguard.support import console
 from scoreguard.support.shown import path_text
 from scoreguard.v1.spec import format_chain
 from scoreguard_client._client import ScoringClient
+from scoreguard_client._clip_models import ClipDraw
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client._exceptions import ScoreguardError, ServerError
 from scoreguard_client._images import to_pillow
 from scoreguard_client._models import Certificate, Score
 from scoreguard_client._requests import PreparedScore, ScoreRequest, SharedOptions
 from scoreguard_client._responses import Outcome
+from scoreguard_client.commands._clips import ClipRun, score_clips
 from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, connection_options
 
 
@@ -27,6 +29,7 @@ from scoreguard_client.commands._connection import METRIC_HELP, chosen_metric, c
     epilog="""\b
 Example:
   scoreguard score photo.png --metric lite --defence jpeg:quality=50
+  scoreguard score clip.mp4 --metric vsfa --every 5
 """
 )
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
@@ -59,6 +62,15 @@ Example:
     metavar="OUT.png",
     help="Write what the metric saw, rounded to 8 bits (one image only).",
 )
+@click.option("--every", type=click.IntRange(min=1), help="Of a clip, score each so many-th frame, from the first on.")
+@click.option("--limit", type=click.IntRange(min=1), help="Of a clip, score at most this many frames.")
+@click.option(
+    "--draw", type=click.Choice(["clip", "frame"]), help="Random defences draw once a clip (default) or a frame."
+)
+@click.option(
+    "--attack", default="", metavar="ATTACK", help="Also score the clip with each frame attacked: ifgsm:eps=8/255."
+)
+@click.option("--adaptive", is_flag=True, help="Let --attack work through the chain.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per line.")
 @connection_options
 def command(
@@ -71,9 +83,14 @@ def command(
     as_json: bool,
     target: str,
     config: ConnectionConfig,
+    every: int | None,
+    limit: int | None,
+    draw: ClipDraw | None,
+    attack: str,
+    adaptive: bool,
     **smoothing: float | None,
 ) -> int:
-    """Score IMAGEs (image files) on a server."""
+    """Score IMAGEs (image files), or clips (video files), on a server."""
     if save_purified is not None and len(images) > 1:
         raise click.UsageError("--save-purified takes one image")
     options = SharedOptions(
@@ -84,7 +101,23 @@ def command(
         return_purified=save_purified is not None,
         smoothing=_smoothing(**smoothing),
     )
+    clips = ClipRun(
+        metric=metric,
+        chain="+".join(defences),
+        seed=seed,
+        undefended=undefended,
+        every=every,
+        limit=limit,
+        draw=draw,
+        attack=attack,
+        adaptive=adaptive,
+        timeout=config.stream_timeout_seconds,
+    )
     with ScoringClient(target, config) as client:
+        if clips.asked_for(images):
+            if options.smoothing is not None or save_purified is not None:
+                raise click.UsageError("--smoothing and --save-purified are for images, and this is a clip")
+            return score_clips(client, images, clips, as_json=as_json)
         outcomes = _outcomes(client, options, images, config.timeout_seconds, each=as_json)
         named = zip(map(path_text, images), outcomes, strict=True)
         return _show_all(named, as_json, save_purified)

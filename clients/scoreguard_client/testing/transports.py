@@ -16,6 +16,7 @@ from scoreguard_client.transport import (
     PURIFY,
     SCORE,
     SCORE_BATCH,
+    SCORE_CLIP,
     SERVING,
     Deadline,
     Method,
@@ -75,6 +76,23 @@ class _FakeBase:
     def _batch(self, request: pb.ScoreDefendedBatchRequest) -> pb.ScoreDefendedBatchResponse:
         return pb.ScoreDefendedBatchResponse(results=[self._service.score_item(item) for item in request.requests])
 
+    def _clip(self, messages: list[Any]) -> pb.ScoreClipResponse:
+        """Answer a clip of frames by their mean; sampling is left out."""
+        head = messages[0].header
+        kept = {"metric": head.metric, "defences": head.defences, "seed": head.seed}
+        answers = [self._service.score(pb.ScoreDefendedRequest(image=part.frame, **kept)) for part in messages[1:]]
+        scores = [answer.score for answer in answers]
+        return pb.ScoreClipResponse(
+            score=sum(scores) / len(scores),
+            frame_scores=scores,
+            frames=range(len(scores)),
+            pooling=pb.POOLING_MEAN,
+            provenance=answers[0].provenance,
+            draw=head.draw,
+            request_id=head.request_id,
+            higher_is_better=answers[0].higher_is_better,
+        )
+
     def _item(self, message: Message) -> Any:
         request = cast("pb.ScoreDefendedStreamRequest", message).request
         return pb.ScoreDefendedStreamResponse(result=self._service.score_item(request))
@@ -88,7 +106,10 @@ class FakeTransport(_FakeBase):
         return self._answer(method, request)
 
     def stream(self, method: Method[R], requests: Iterator[Message], deadline: Deadline) -> Generator[R, None, None]:
-        """Answer one request after the other."""
+        """Answer one request after the other, or a clip once."""
+        if method is SCORE_CLIP:
+            yield cast("R", self._clip(list(requests)))
+            return
         for request in requests:
             yield self._item(request)
 
@@ -106,7 +127,10 @@ class AsyncFakeTransport(_FakeBase):
     async def stream(
         self, method: Method[R], requests: AsyncIterator[Message], deadline: Deadline
     ) -> AsyncGenerator[R, None]:
-        """Answer one request after the other."""
+        """Answer one request after the other, or a clip once."""
+        if method is SCORE_CLIP:
+            yield cast("R", self._clip([request async for request in requests]))
+            return
         async for request in requests:
             yield self._item(request)
 

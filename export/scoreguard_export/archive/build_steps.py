@@ -9,18 +9,17 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from scoreguard.chain.devices import Device
-from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, GraphFiles, MetricArtifact
+from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, MetricArtifact
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
 from scoreguard_export.archive.eager import EagerDefence
-from scoreguard_export.archive.export_graphs import export_graphs
 from scoreguard_export.archive.facts import licence_of, metric_message, weights_messages
 from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
 from scoreguard_export.archive.golden import golden_image, golden_score
+from scoreguard_export.archive.metric_export import export_metric
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import chosen_variants
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.exporters.onnx_graph import OPSET
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import load_metric, metric_of
@@ -136,15 +135,12 @@ class BuildSteps:
 
     def _export_metric(self, name: str, key: str) -> BuildRecord:
         kind, metric = metric_of(name)[0], self._loaded(name, key)
-        graphs = export_graphs(metric, self.half_on)
         artifact = MetricArtifact(
             facts=metric_message(metric.facts, licence_of(metric)),
-            graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET, half=graphs.half),
-            parity=graphs.parity,
             weights=weights_messages(kind, metric.weights_digests),
             code_sha256=code_digest(kind),
         )
-        files = {artifact.graphs.torchscript: graphs.torchscript, artifact.graphs.onnx: graphs.onnx}
+        files = export_metric(metric, artifact, self.half_on)
         return self.records.keep(key, BuildRecord(metric=artifact), files)
 
     def _loaded(self, name: str, key: str) -> Metric:

@@ -9,7 +9,7 @@ from torch import nn
 
 from scoreguard.v1.manifest_pb2 import BuildRecord, GraphFiles
 from scoreguard_export.archive.manifest_facts import defence_facts, finish_facts, metric_facts
-from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric
+from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric, scripted_parts
 from scoreguard_export.graph_module import GraphModule
 
 
@@ -22,6 +22,7 @@ def fact_modules(record: BuildRecord) -> Iterator[tuple[GraphModule, GraphFiles]
     if record.HasField("metric"):
         metric = record.metric
         yield ScriptedMetric(nn.Identity(), metric_facts(metric, Path(metric.facts.name))), metric.graphs
+        yield from scripted_parts(metric, Path(metric.facts.name), lambda name: nn.Identity())
     for variant in record.defence.variants:
         path, structural = Path(record.defence.facts.name), dict(variant.structural)
         facts = defence_facts(record.defence, variant, path)

@@ -24,6 +24,7 @@ _EXPORTER: Final = (
     "scoreguard_export.archive.defence_export",
     "scoreguard_export.archive.export_graphs",
     "scoreguard_export.archive.golden",
+    "scoreguard_export.archive.metric_export",
 )
 """Modules that turn metrics and defences into artifacts."""
 _IMPORTERS: Final = ("import_module", "library")

@@ -33,6 +33,8 @@ from scoreguard_export.metrics.base import MetricFacts, ScoreRange
 Named = TypeVar("Named")
 _LARGEST_METRIC_TOLERANCE: Final = 1e-3
 """Largest difference between two graphs of a metric that is not in the catalogue, as a share of the range."""
+_LARGEST_FEATURE_TOLERANCE: Final = 1e-3
+"""The same for features of frames, in their own units, which are of the order of 1."""
 _LARGEST_DEFENCE_TOLERANCE: Final = 1e-3
 """The same for a defence, in pixel units of [0, 1]: a quarter of an 8-bit level."""
 _TEXTS: Final = frozenset({"title", "paper", "year", "input_rule", "weights_licence", "description"})
@@ -109,6 +111,21 @@ def metric_facts(artifact: pb.MetricArtifact, path: Path) -> MetricFacts:
         variant=facts.variant,
         minimum_size=facts.minimum_size,
         parity_tolerance=_tolerance(artifact.parity, _LARGEST_METRIC_TOLERANCE * span.width, f"{path}: {facts.name}"),
+    )
+
+
+def clip_facts(artifact: pb.MetricArtifact, path: Path) -> tuple[MetricFacts, MetricFacts]:
+    """Return the facts of a video metric's graphs of frames and of clips, from its manifest alone.
+
+    Raises:
+        ArchiveError: the manifest records no parity of one of them.
+    """
+    facts = metric_facts(artifact, path)
+    frame, pool, who = f"{facts.name} (frame)", f"{facts.name} (pool)", f"{path}: {facts.name}"
+    largest = _LARGEST_METRIC_TOLERANCE * facts.score_range.width
+    return (
+        replace(facts, name=frame, parity_tolerance=_tolerance(artifact.frame_parity, _LARGEST_FEATURE_TOLERANCE, who)),
+        replace(facts, name=pool, parity_tolerance=_tolerance(artifact.pool_parity, largest, who)),
     )
 
 

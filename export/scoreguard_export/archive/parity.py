@@ -17,22 +17,27 @@ from torch import Tensor
 from scoreguard.chain.onnx_devices import check_one_onnxruntime
 from scoreguard.v1 import manifest_pb2
 from scoreguard_export.archive.parity_images import PATTERNS, patterns, photographs
+from scoreguard_export.clip_graphs import PoolGraph
 from scoreguard_export.defences.base import Differentiability, Parameter
 from scoreguard_export.errors import ModuleError, ParityError
 from scoreguard_export.exporters.engines import Engine, load_onnx, load_torchscript
 from scoreguard_export.exporters.signature import (
     Case,
     Content,
+    clip_case,
     describe,
+    features,
     input_names,
     make_inputs,
 )
-from scoreguard_export.graph_module import GraphModule
+from scoreguard_export.graph_module import GraphModule, Reads
 
 _GRADIENT_TOLERANCE: Final = 1e-4
 """Largest difference of a gradient, relative to its largest value."""
 EAGER: Final = "eager"
 """Engine name of the module itself."""
+_FRAMES: Final = (1, 2, 11, 12, 13, 40, 250)
+"""Lengths of clips: below, at and above a window of temporal pooling, and long."""
 LOADING: Final = "load"
 """Case name for an error before the first case."""
 
@@ -67,7 +72,12 @@ def check_parity(module: GraphModule, torchscript: Path, onnx: Path, *, seed: in
 
 
 def parity_cases(module: GraphModule) -> list[Case]:
-    """List the cases: every size with the defaults, each other setting at two of the sizes, and all with patterns."""
+    """List the cases: every size with the defaults, each other setting at two of the sizes, and all with patterns.
+
+    Of a graph that reads features: clips of several lengths.
+    """
+    if isinstance(module, PoolGraph):
+        return [clip_case(frames) for frames in _FRAMES]
     least = module.facts.minimum_size
     sizes = [
         (1, least, least),
@@ -99,7 +109,8 @@ def gradient_cases(module: GraphModule) -> list[Case]:
 
     Photographs with the defaults, and patterns of every setting.
     """
-    if module.facts.differentiability is Differentiability.BPDA_IDENTITY:
+    # The gradient of a clip is not asked for: attacks act on its frames, through the metric's own graph.
+    if module.reads is Reads.FEATURES or module.facts.differentiability is Differentiability.BPDA_IDENTITY:
         return []
     return [parity_cases(module)[3], *_pattern_cases(module)]
 
@@ -118,7 +129,9 @@ def _between(parameter: Parameter) -> float:
 
 
 def case_inputs(module: GraphModule, case: Case, seed: int) -> tuple[Tensor, ...]:
-    """Make the inputs of a case in the order of the graph: the images, (N, 3, H, W) in [0, 1], come first."""
+    """Make the inputs of a case in the order of the graph: images, (N, 3, H, W) in [0, 1], or features come first."""
+    if isinstance(module, PoolGraph):
+        return (features(module, case.frames, seed),)
     if case.content is Content.PATTERNS:
         images = patterns(case.height, case.width, seed)
     else:
@@ -175,7 +188,8 @@ def _record(module: GraphModule, name: str, case: Case, error: float) -> manifes
         parameters=dict(case.parameters),
         max_abs_error=error,
         tolerance=tolerance,
-        content=case.content,
+        content="" if case.frames else case.content,
+        frames=case.frames,
     )
 
 
@@ -190,7 +204,7 @@ def _difference(module: GraphModule, name: str, case: Case, expected: Tensor, gi
 
 def _output(module: GraphModule) -> str:
     """Describe a module's output in words."""
-    return {"score": "score", "purified": "purified image"}[module.output_name]
+    return {"score": "score", "purified": "purified image", "features": "features"}[module.output_name]
 
 
 def not_finite(values: Tensor, case: Case) -> str:
@@ -198,6 +212,8 @@ def not_finite(values: Tensor, case: Case) -> str:
     wrong = ~values.isfinite().flatten(1).all(dim=1) if values.dim() > 1 else ~values.isfinite()
     if not bool(wrong.any()):
         return ""
+    if case.frames:
+        return "a clip"
     index = int(wrong.nonzero()[0])
     return f"the {list(PATTERNS)[index]} image" if case.content is Content.PATTERNS else "a photographic image"
 

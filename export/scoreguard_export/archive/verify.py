@@ -16,6 +16,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from scoreguard.chain.devices import THE_CPU, Device
 from scoreguard.v1.archive import Archive, archives_in, check_nothing_else
 from scoreguard.v1.errors import ContractError, EngineError
@@ -33,7 +35,8 @@ from scoreguard_export.archive.manifest_facts import (
     metric_facts,
 )
 from scoreguard_export.archive.parity import LOADING, check_parity
-from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric, load_script
+from scoreguard_export.archive.scripted import ScriptedDefence, ScriptedMetric, load_script, scripted_parts
+from scoreguard_export.clip_graphs import FrameGraph, PoolGraph
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import ArchiveError, ExportError, ParityError, one_line
@@ -94,6 +97,7 @@ def verify_archive(
     metric = _metric(archive)
     defences = [_eager(archive, artifact) for artifact in archive.manifest.defences]
     _check_golden(archive, metric, defences)
+    _check_clip_of_one(archive, metric)
     errors: list[float] = []
     on_device: list[DeviceParity] = []
     half: list[HalfMeasured] = []
@@ -123,6 +127,7 @@ def _modules(
     archive: Archive, metric: Metric, defences: Sequence[EagerDefence]
 ) -> Iterator[tuple[GraphModule, GraphFiles]]:
     yield metric, archive.manifest.metric.graphs
+    yield from _clip_parts(archive)
     seen: set[str] = set()
     for defence in defences:
         for graphs in _graphs(defence.artifact):
@@ -146,6 +151,26 @@ def _metric(archive: Archive) -> Metric:
     else:
         facts = metric_facts(artifact, archive.path)
     return ScriptedMetric(load_script(archive, artifact.graphs.torchscript), facts).eval()
+
+
+def _clip_parts(archive: Archive) -> Iterator[tuple[FrameGraph | PoolGraph, GraphFiles]]:
+    return scripted_parts(archive.manifest.metric, archive.path, lambda name: load_script(archive, name))
+
+
+def _check_clip_of_one(archive: Archive, metric: Metric) -> None:
+    """Reject graphs of frames and clips that do not give what the metric itself gives for an image."""
+    parts = [part for part, _ in _clip_parts(archive)]
+    if not parts:
+        return
+    frame, pool = parts
+    image = golden_image(metric.facts.minimum_size).image
+    with torch.no_grad():
+        scores = [float(score) for score in (metric(image), pool(frame(image)[:, None]))]
+    if not abs(scores[0] - scores[1]) <= 2 * metric.facts.parity_tolerance:
+        raise ArchiveError(
+            f"{archive.path}: the golden image scores {scores[0]:.6g}, as a clip of one {scores[1]:.6g}; build the "
+            "archive again"
+        )
 
 
 def _same_metric(artifact: MetricArtifact) -> type[Metric] | None:

@@ -21,15 +21,13 @@ from scoreguard_export.exporters.signature import (
     graph_defaults,
     input_names,
 )
-from scoreguard_export.graph_module import GraphModule
+from scoreguard_export.graph_module import IMAGE_AXES, GraphModule
 
 OPSET = 20
 """Opset of every graph; at least 18, the first in which `Resize` can antialias."""
 
 _IR_VERSION = 10
 """Format version of every file: ONNX Runtime 1.18 and later read it."""
-
-_IMAGE_AXES = ("batch", None, "height", "width")
 
 
 @runtime_checkable
@@ -86,8 +84,8 @@ def _captured(module: GraphModule) -> onnx.ModelProto:
 
 def _axes(module: GraphModule) -> list[tuple[str | None, ...]]:
     """Return the names of the free axes of each input; None for a fixed axis."""
-    drawn = [_IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in module.facts.random_inputs]
-    return [_IMAGE_AXES, *(() for _ in graph_defaults(module)), *drawn]
+    drawn = [IMAGE_AXES if given.shape is RandomShape.IMAGE else ("batch",) for given in module.facts.random_inputs]
+    return [module.input_axes(), *(() for _ in graph_defaults(module)), *drawn]
 
 
 def _free(axes: tuple[str | None, ...]) -> dict[int, Any]:

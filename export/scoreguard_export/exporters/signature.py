@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from scoreguard_export.clip_graphs import PoolGraph
 from scoreguard_export.graph_module import Distribution, GraphModule, RandomInput, RandomShape
+
+_CAPTURED_FRAMES: Final = 5
 
 
 class Content(StrEnum):
@@ -35,9 +39,13 @@ class Case:
     """Values of graph parameters; those left out take their defaults."""
     content: Content = Content.PHOTOGRAPHS
     """What the images show."""
+    frames: int = 0
+    """Frames of a clip whose features are the input; 0 = the input is images."""
 
     def __str__(self) -> str:
         """Describe for an error message."""
+        if self.frames:
+            return f"{self.frames} frames"
         values = "".join(f", {name}={value:g}" for name, value in self.parameters.items())
         shape = f"{self.batch}×3×{self.height}×{self.width}{values}"
         return shape if self.content is Content.PHOTOGRAPHS else f"{shape} ({self.content})"
@@ -56,7 +64,7 @@ def graph_defaults(module: GraphModule) -> dict[str, float]:
 
 def input_names(module: GraphModule) -> list[str]:
     """Return the names of the graph's inputs, in order."""
-    return ["image", *graph_defaults(module), *(given.name for given in module.facts.random_inputs)]
+    return [str(module.reads), *graph_defaults(module), *(given.name for given in module.facts.random_inputs)]
 
 
 def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
@@ -64,6 +72,17 @@ def _draw(given: RandomInput, case: Case, generator: torch.Generator) -> Tensor:
     if given.distribution is Distribution.UNIFORM:
         return torch.rand(shape, generator=generator)
     return torch.randn(shape, generator=generator)
+
+
+def features(module: PoolGraph, frames: int, seed: int) -> Tensor:
+    """Draw the features of a clip, (1, T, numbers)."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn((1, frames, module.numbers), generator=generator)
+
+
+def clip_case(frames: int) -> Case:
+    """Return a case of a clip."""
+    return Case(batch=1, height=0, width=0, frames=frames)
 
 
 def make_inputs(module: GraphModule, case: Case, image: Tensor, seed: int = 0) -> tuple[Tensor, ...]:
@@ -83,6 +102,8 @@ def make_inputs(module: GraphModule, case: Case, image: Tensor, seed: int = 0) -
 
 def export_case(module: GraphModule) -> Case:
     """Return the sizes that a graph is captured at; parity is checked only at other sizes."""
+    if isinstance(module, PoolGraph):
+        return clip_case(_CAPTURED_FRAMES)
     minimum = module.facts.minimum_size
     return Case(batch=2, height=minimum + 24, width=minimum + 40)
 
@@ -90,6 +111,8 @@ def export_case(module: GraphModule) -> Case:
 def example_inputs(module: GraphModule) -> tuple[Tensor, ...]:
     """Return inputs to capture a graph with."""
     case = export_case(module)
+    if isinstance(module, PoolGraph):
+        return (features(module, case.frames, 0),)
     generator = torch.Generator().manual_seed(0)
     image = torch.rand((case.batch, 3, case.height, case.width), generator=generator)
     return make_inputs(module, case, image)

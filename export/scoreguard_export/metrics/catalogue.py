@@ -26,6 +26,8 @@ CATALOGUE: Final = Catalogue[Metric](
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
         "linearity": "scoreguard_export.metrics.linearity:Linearity",
         "wsp": "scoreguard_export.metrics.wsp:Wsp",
+        "vsfa": "scoreguard_export.metrics.vsfa:Vsfa",
+        "mdtvsfa": "scoreguard_export.metrics.mdtvsfa:Mdtvsfa",
     },
 )
 

@@ -46,7 +46,7 @@ from scoreguard_handlers.rate_limit import RateLimit
 from scoreguard_handlers.worker.memory import MemoryBudget
 from scoreguard_handlers.worker.pieces import Piece
 from scoreguard_handlers.worker.received import Received
-from scoreguard_handlers.worker.request_check import Request
+from scoreguard_handlers.worker.request_check import Work
 
 QUEUE_STAGE: Final = "queue"
 UNLIMITED: Final = 1 << 60
@@ -66,7 +66,7 @@ _WARNINGS: Final = RateLimit()
 
 @dataclass(eq=False, slots=True, kw_only=True)
 class _Pending:
-    request: Received[Request]
+    request: Received[Work]
     """The request as it arrived: copying each waiting image would double the gateway's memory."""
     id: int
     deadline_unix_seconds: float
@@ -132,7 +132,7 @@ class Dispatcher:
 
     async def run_in_turn(
         self,
-        request: Received[Request],
+        request: Received[Work],
         seconds: float | None,
         *,
         caller: str = "",
@@ -176,7 +176,7 @@ class Dispatcher:
         return min(wanted, self._config.max_deadline_seconds)
 
     def _pending(
-        self, request: Received[Request], seconds: float, caller: str, attempts: int, estimate: Estimate
+        self, request: Received[Work], seconds: float, caller: str, attempts: int, estimate: Estimate
     ) -> _Pending:
         cost = self._rates.seconds(estimate)
         is_large = cost > self._config.lane_seconds or not self._memory.is_small(estimate.memory_bytes)
@@ -379,7 +379,7 @@ def _piece_of(pending: _Pending) -> Piece:
     return Piece(request=pending.request, id=pending.id, deadline_unix_seconds=pending.deadline_unix_seconds)
 
 
-def _group_of(request: Request) -> Hashable:
+def _group_of(request: Work) -> Hashable:
     """Only requests of the same cost share a call: a cheap one must not wait for an expensive one."""
     if not isinstance(request, ScoreDefendedRequest) or request.return_purified_image:
         return object()  # the answer is big: it is sent alone

@@ -7,11 +7,11 @@ from importlib.metadata import PackageNotFoundError, version
 
 from google.rpc import status_pb2
 
-from scoreguard.service import StatusError
 from scoreguard.v1.scoring_pb2 import (
     ListMetricsResponse,
     PurifyRequest,
     PurifyResponse,
+    ScoreClipResponse,
     ScoreDefendedRequest,
     ScoreDefendedResponse,
     ScoreGradientRequest,
@@ -20,8 +20,12 @@ from scoreguard.v1.scoring_pb2 import (
 from scoreguard.v1.worker_pb2 import WorkResult
 from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.gateway.calls import Caller, each, in_order, status_of
+from scoreguard_handlers.gateway.clip_frames import Parts
+from scoreguard_handlers.gateway.clip_parts import ClipPart
+from scoreguard_handlers.gateway.clips import ClipScorer
 from scoreguard_handlers.gateway.messages import Unreadable
 from scoreguard_handlers.gateway.methods import Outcome
+from scoreguard_handlers.gateway.outcomes import succeeded
 from scoreguard_handlers.gateway.request_router import RequestRouter
 from scoreguard_handlers.worker.received import Received, ReceivedBatch
 from scoreguard_handlers.worker.request_check import Request, check_batch
@@ -35,6 +39,7 @@ class Answers:
 
     def __init__(self, router: RequestRouter, config: ServeConfig, on_refused: OnRefused = lambda *_: None) -> None:
         self._router, self._config, self._on_refused = router, config, on_refused
+        self._clips = ClipScorer(router, config)
 
     async def score(self, request: Received[ScoreDefendedRequest], caller: Caller) -> ScoreDefendedResponse:
         """Purify one image and score the result; an exception becomes the call's status."""
@@ -73,6 +78,10 @@ class Answers:
 
         return in_order(messages, one, self._router.window)
 
+    async def clip(self, first: ClipPart | Unreadable | None, parts: Parts, caller: Caller) -> ScoreClipResponse:
+        """Score a clip: its first message, and the others; an exception becomes the call's status."""
+        return await self._clips.score(first, parts, caller)
+
     async def catalogue(self) -> ListMetricsResponse:
         """Return what is deployed."""
         return ListMetricsResponse(
@@ -97,17 +106,6 @@ class Answers:
         status = status_of(error)
         self._on_refused(request, caller, status)
         return status
-
-
-def succeeded(result: WorkResult) -> WorkResult:
-    """Return the result unchanged, if it is not a status.
-
-    Raises:
-        StatusError: it is.
-    """
-    if result.WhichOneof("result") in {None, "status"}:
-        raise StatusError(result.status)
-    return result
 
 
 def server_version() -> str:

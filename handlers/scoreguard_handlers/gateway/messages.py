@@ -12,8 +12,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self
 
@@ -87,7 +87,9 @@ class MessageReader(grpc.aio.ServerInterceptor):
         return self._guarded.get(method)
 
     def _guard(self, handler: Any, method: str) -> Any:
-        if handler.request_streaming:
+        if handler.request_streaming and not handler.response_streaming:
+            behaviour, make = self._many_to_one(handler, method), grpc.stream_unary_rpc_method_handler
+        elif handler.request_streaming:
             behaviour, make = self._many(handler, method), grpc.stream_stream_rpc_method_handler
         elif handler.response_streaming:
             behaviour, make = self._one_to_many(handler, method), grpc.stream_stream_rpc_method_handler
@@ -104,10 +106,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
                     answer = await handler.unary_unary(message, context)
             except ResourceLimitError as error:
                 return await self._refuse(call, error)
-            # gRPC sends it when this returns, and calls back when the caller has received it.
-            due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, call.peer)
-            taken: Any = lambda _: due.cancel()  # noqa: E731
-            context.add_done_callback(taken)
+            self._expect_taken(call)
             return answer
 
         return behaviour
@@ -116,6 +115,20 @@ class MessageReader(grpc.aio.ServerInterceptor):
         async def behaviour(_: Any, context: Context) -> None:
             call = _Call.of(context, method)
             await self._respond(handler.unary_stream, await self._first(call), call)
+
+        return behaviour
+
+    def _many_to_one(self, handler: Any, method: str) -> Any:
+        async def behaviour(_: Any, context: Context) -> Any:
+            call = _Call.of(context, method)
+            try:
+                with self._one_more_stream():
+                    async with aclosing(self._messages(call)) as messages:
+                        answer = await handler.stream_unary(messages, context)
+            except ResourceLimitError as error:
+                return await self._refuse(call, error)
+            self._expect_taken(call)
+            return answer
 
         return behaviour
 
@@ -129,6 +142,12 @@ class MessageReader(grpc.aio.ServerInterceptor):
                 await self._refuse(call, error)
 
         return behaviour
+
+    def _expect_taken(self, call: _Call) -> None:
+        """Start the clock of an answer: gRPC sends it next, and calls back when the caller has received it."""
+        due = asyncio.get_running_loop().call_later(self._config.answer_seconds, self._hang_up, call.peer)
+        taken: Any = lambda _: due.cancel()  # noqa: E731
+        call.context.add_done_callback(taken)
 
     async def _first(self, call: _Call) -> Any:
         """Return the only message of a call, or end the call."""
@@ -152,7 +171,7 @@ class MessageReader(grpc.aio.ServerInterceptor):
             message = Unreadable(error=InvalidRequestError("the call ended without a request"))
         return await self._readable(call, message)
 
-    async def _messages(self, call: _Call) -> AsyncIterator[Any]:
+    async def _messages(self, call: _Call) -> AsyncGenerator[Any, None]:
         """Yield the messages of a stream; in our own streams, invalid bytes get their own answer in order."""
         seconds = self._config.stream_idle_seconds
         while True:

@@ -16,6 +16,7 @@ from google.rpc import status_pb2
 
 from scoreguard.v1.scoring_pb2 import (
     PurifyRequest,
+    ScoreClipRequest,
     ScoreDefendedBatchRequest,
     ScoreDefendedBatchResponse,
     ScoreDefendedRequest,
@@ -25,6 +26,7 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamResponse,
     ScoreGradientRequest,
 )
+from scoreguard_handlers.gateway.clip_parts import read_clip_part
 from scoreguard_handlers.worker.received import read_batch, read_request, read_stream_message
 from scoreguard_handlers.worker.wire import header
 
@@ -36,8 +38,17 @@ _READERS: Final[Mapping[str, Callable[[bytes], Any]]] = {
     ScoreGradientRequest.DESCRIPTOR.full_name: lambda data: read_request(data, ScoreGradientRequest),
     ScoreDefendedBatchRequest.DESCRIPTOR.full_name: read_batch,
     ScoreDefendedStreamRequest.DESCRIPTOR.full_name: read_stream_message,
+    ScoreClipRequest.DESCRIPTOR.full_name: read_clip_part,
 }
 """Readers of requests with images, by the message's name; all others are parsed."""
+
+
+_KINDS: Final[Mapping[tuple[bool, bool], Callable[..., grpc.RpcMethodHandler[Any, Any]]]] = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
+"""Makers of handlers, by whether requests and answers are streams."""
 
 
 def write_batch(outcomes: Sequence[Outcome]) -> bytes:
@@ -69,8 +80,7 @@ def _handler(method: Any, behaviour: Callable[..., Any]) -> grpc.RpcMethodHandle
     asked, given = method.input_type, method.output_type
     reader = _READERS.get(asked.full_name) or GetMessageClass(asked).FromString
     writer = _WRITERS.get(given.full_name) or GetMessageClass(given).SerializeToString
-    make = grpc.stream_stream_rpc_method_handler if method.client_streaming else grpc.unary_unary_rpc_method_handler
-    return make(behaviour, Reader(asked, reader), writer)
+    return _KINDS[method.client_streaming, method.server_streaming](behaviour, Reader(asked, reader), writer)
 
 
 class Reader:

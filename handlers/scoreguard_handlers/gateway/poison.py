@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import time
 
-from scoreguard.v1.worker_pb2 import WorkItem
+from scoreguard.v1.worker_pb2 import PoolRequest, WorkItem
 from scoreguard_handlers.errors import PoisonError
 from scoreguard_handlers.worker.received import Received
-from scoreguard_handlers.worker.request_check import Request, kind_of
+from scoreguard_handlers.worker.request_check import Work, kind_of
 
 _DEATHS = 2
 _REMEMBERED = 1024
@@ -28,7 +28,7 @@ class PoisonList:
         self._deaths: dict[bytes, tuple[int, float]] = {}
         self._sizes: set[int] = set()
 
-    def check(self, request: Received[Request]) -> None:
+    def check(self, request: Received[Work]) -> None:
         """Refuse work that is known to take workers down.
 
         Raises:
@@ -41,7 +41,7 @@ class PoisonList:
         if deaths >= _DEATHS:
             raise self._error()
 
-    def blame(self, request: Received[Request], *, large: bool) -> PoisonError | None:
+    def blame(self, request: Received[Work], *, large: bool) -> PoisonError | None:
         """Count a death caused by a piece of work; return the error if it was one too many."""
         self._forget_old()
         digest = _digest(request)
@@ -70,8 +70,10 @@ class PoisonList:
         )
 
 
-def _digest(request: Received[Request]) -> bytes:
+def _digest(request: Received[Work]) -> bytes:
     """Return a digest of the work, without the fields that differ when it is sent again."""
+    if isinstance(request.head, PoolRequest):
+        return hashlib.blake2b(request.wire, digest_size=16).digest()
     work = WorkItem()
     bare = getattr(work, kind_of(request.head))
     bare.CopyFrom(request.head)

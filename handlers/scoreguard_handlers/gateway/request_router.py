@@ -11,7 +11,7 @@ from typing import Final
 from google.rpc import code_pb2
 
 from scoreguard.v1.scoring_pb2 import PurifyRequest
-from scoreguard.v1.worker_pb2 import WorkResult
+from scoreguard.v1.worker_pb2 import PoolRequest, WorkResult
 from scoreguard_handlers.backends.base import Backend
 from scoreguard_handlers.config import MAX_PIXELS, AdmissionConfig
 from scoreguard_handlers.errors import ServingError, TooLateError
@@ -91,6 +91,14 @@ class RequestRouter:
         self._telemetry.item_answered(metric, result)
         _tell(self._on_late if result.status.code == code_pb2.DEADLINE_EXCEEDED else self._on_answer, metric)
         return result
+
+    async def pool(self, metric: str, request: PoolRequest, seconds: float | None, *, caller: str = "") -> WorkResult:
+        """Queue the pooling of a clip; `metric` is deployed.
+
+        Raises:
+            ServingError: it was not done; if the worker found the fault, the result's status reports it instead.
+        """
+        return await self.dispatchers[metric].run_in_turn(Received.of(request), seconds, caller=caller)
 
     def on_answer(self, listener: Listener) -> None:
         """Register a listener, called with the metric of every request answered in time, even with an error."""

@@ -7,10 +7,12 @@ from collections.abc import AsyncIterator
 from google.rpc import status_pb2
 
 from scoreguard.v1.scoring_pb2 import (
+    ClipHeader,
     ListMetricsRequest,
     ListMetricsResponse,
     PurifyRequest,
     PurifyResponse,
+    ScoreClipResponse,
     ScoreDefendedRequest,
     ScoreDefendedResponse,
 )
@@ -18,6 +20,7 @@ from scoreguard_handlers.config import ServeConfig
 from scoreguard_handlers.gateway.answers import Answers
 from scoreguard_handlers.gateway.call_log import CallFacts
 from scoreguard_handlers.gateway.calls import Caller, Context, answer, status_code
+from scoreguard_handlers.gateway.clip_parts import ClipPart
 from scoreguard_handlers.gateway.messages import Unreadable
 from scoreguard_handlers.gateway.methods import Outcome
 from scoreguard_handlers.gateway.request_router import RequestRouter
@@ -69,6 +72,16 @@ class ScoringServicer:
         with self._telemetry.call(call):
             async for response in self._answers.stream(counted(), caller):
                 yield response
+
+    async def ScoreClip(  # noqa: N802
+        self, request_iterator: AsyncIterator[ClipPart | Unreadable], context: Context
+    ) -> ScoreClipResponse:
+        """Score a clip, whose first message says how."""
+        caller = Caller.of(context)
+        first = await anext(request_iterator, None)
+        head = first.header if isinstance(first, ClipPart) and first.header is not None else ClipHeader()
+        work = self._answers.clip(first, request_iterator, caller)
+        return await answer(self._telemetry, "ScoreClip", context, caller, head, work)
 
     async def ListMetrics(self, request: ListMetricsRequest, context: Context) -> ListMetricsResponse:  # noqa: N802
         """Return what is deployed."""

@@ -49,7 +49,7 @@ class ProvenanceContext:
         """Return the provenance of one job: enough to reproduce its answer."""
         height, width = job.shape[1:]
         return Provenance(
-            metric_sha256=self._digest(self.archive.manifest.metric.graphs),
+            metric_sha256=self.digest(self._metric(job)),
             steps=[self._step(step) for step in job.steps],
             engine=self.engine,
             threads=self.threads,
@@ -61,10 +61,15 @@ class ProvenanceContext:
             computation=self.computation,
         )
 
-    def _step(self, step: ResolvedStep) -> StepProvenance:
-        return StepProvenance(step=step.step.to_message(), sha256=self._digest(step.variant.graphs))
+    def _metric(self, job: Job) -> GraphFiles:
+        artifact = self.archive.manifest.metric
+        return artifact.frame if job.frame and artifact.HasField("frame") else artifact.graphs
 
-    def _digest(self, graphs: GraphFiles) -> str:
+    def _step(self, step: ResolvedStep) -> StepProvenance:
+        return StepProvenance(step=step.step.to_message(), sha256=self.digest(step.variant.graphs))
+
+    def digest(self, graphs: GraphFiles) -> str:
+        """Return the digest of the form of a graph that runs."""
         return self.archive.digest_of(graphs.torchscript if self.torchscript else graphs.onnx)
 
 
@@ -85,6 +90,9 @@ def write_score(answer: WorkResult, job: Job, result: ChainResult, index: int, c
     response.higher_is_better = context.archive.manifest.metric.facts.higher_is_better
     if result.undefended is not None:
         response.undefended_score = float(result.undefended[index])
+    for name, features in (("purified", result.features), ("undefended", result.undefended_features)):
+        if features is not None:
+            setattr(answer.features, name, features[index].astype("<f4", copy=False).tobytes())
     if request.return_purified_image:
         write_image(response.purified_image, result.purified[index], request.purified_format)
 

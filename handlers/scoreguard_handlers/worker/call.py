@@ -41,6 +41,8 @@ class ChainCall:
     """Whether f(x) is requested in addition to f(g(x))."""
     purified: bool = True
     """Whether g(x) is requested; otherwise it may stay on the device."""
+    frame: bool = False
+    """Whether the images are frames of clips, whose features are requested."""
     rounding: Rounding = Rounding.STRAIGHT_THROUGH
     """The derivative to use for rounding in gradients."""
 
@@ -56,3 +58,7 @@ class ChainResult:
     undefended: Array | None
     """f(x), (N,), if requested."""
     timings: Timings
+    features: Array | None = None
+    """Features of g(x), (N, numbers), if they were requested and the metric is one of videos."""
+    undefended_features: Array | None = None
+    """Features of x, likewise, if f(x) was requested."""

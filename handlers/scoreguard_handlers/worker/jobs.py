@@ -13,6 +13,7 @@ from scoreguard.chain.resolve import ResolvedStep
 from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.scoring_pb2 import Precision, ScoreDefendedRequest
 from scoreguard.v1.spec import format_chain
+from scoreguard.v1.worker_pb2 import PoolRequest
 from scoreguard_handlers.errors import InvalidRequestError
 from scoreguard_handlers.worker.arrays import Array
 from scoreguard_handlers.worker.deadline import Deadline
@@ -42,6 +43,8 @@ class Job:
     """Library that decoded it; empty for a raw tensor."""
     shape: tuple[int, ...]
     """(3, H, W)."""
+    frame: bool
+    """Whether its features are wanted beside its score."""
     deadline: Deadline
     decode_milliseconds: float
     _planes: list[Array]
@@ -61,7 +64,7 @@ class Job:
         if self.smoothing is not None:
             return self  # its noisy copies already form a batch
         wants = self.request.return_undefended_score if isinstance(self.request, ScoreDefendedRequest) else False
-        return (type(self.request).__name__, self.shape, format_chain(s.step for s in self.steps), wants)
+        return (type(self.request).__name__, self.shape, format_chain(s.step for s in self.steps), wants, self.frame)
 
 
 def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: int, gone: Callable[[int], bool]) -> Job:
@@ -70,9 +73,9 @@ def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: in
     Raises:
         ServingError: the piece is wrong, too large, or too late.
     """
-    deadline = Deadline(piece.deadline_unix_seconds, partial(gone, piece.id) if piece.id else None)
+    deadline = deadline_of(piece, gone)
     deadline.check(DECODE_STAGE)
-    if piece.request is None:
+    if piece.request is None or isinstance(piece.request.head, PoolRequest):
         raise InvalidRequestError("the piece of work is empty: set score, purify or gradient")
     request = piece.request.head
     steps = checker.check(request)
@@ -88,10 +91,16 @@ def prepare(piece: Piece, index: int, checker: RequestChecker, *, max_pixels: in
         precision=image.precision,
         decoder=image.decoder,
         shape=planes.shape,
+        frame=piece.request.frame,
         deadline=deadline,
         decode_milliseconds=(time.perf_counter() - started) * 1000,
         _planes=[planes],
     )
+
+
+def deadline_of(piece: Piece, gone: Callable[[int], bool]) -> Deadline:
+    """Return when a piece of work is no longer needed; `gone` tells from its id whether its caller has left."""
+    return Deadline(piece.deadline_unix_seconds, partial(gone, piece.id) if piece.id else None)
 
 
 def latest_deadline(jobs: Sequence[Job]) -> Deadline:

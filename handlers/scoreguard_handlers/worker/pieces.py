@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from scoreguard.v1.worker_pb2 import WorkerRequest, WorkItem
 from scoreguard_handlers.worker.received import Received
-from scoreguard_handlers.worker.request_check import Request, kind_of
+from scoreguard_handlers.worker.request_check import Work, kind_of
 from scoreguard_handlers.worker.wire import Buffer, header, nested_messages, parse_without_image
 
 
@@ -19,7 +19,7 @@ from scoreguard_handlers.worker.wire import Buffer, header, nested_messages, par
 class Piece:
     """One piece of work: a `WorkItem` whose request is kept as it arrived."""
 
-    request: Received[Request] | None
+    request: Received[Work] | None
     """None = the item was empty."""
     deadline_unix_seconds: float = 0.0
     """Time after which the answer is no longer needed; 0 = no deadline."""
@@ -30,7 +30,7 @@ class Piece:
     def of(cls, item: WorkItem, image: memoryview | None = None) -> Piece:
         """Return the piece that an item describes; `image` has the image's bytes if the item does not."""
         kind = item.WhichOneof("work")
-        request = None if kind is None else Received[Request](head=getattr(item, kind), cut=image)
+        request = None if kind is None else Received[Work](head=getattr(item, kind), cut=image, frame=item.frame)
         return cls(request=request, deadline_unix_seconds=item.deadline_unix_seconds, id=item.id)
 
     @property
@@ -39,14 +39,15 @@ class Piece:
         if self.request is None:
             return False
         head = self.request.head
-        return kind_of(head) != "score" or bool(getattr(head, "return_purified_image", False))
+        return kind_of(head) not in {"score", "pool"} or bool(getattr(head, "return_purified_image", False))
 
 
 def write_call(pieces: Sequence[Piece]) -> list[Buffer]:
     """Serialise a `WorkerRequest`, in consecutive parts; the requests are the very bytes that arrived."""
     parts: list[Buffer] = []
     for piece in pieces:
-        rest = WorkItem(deadline_unix_seconds=piece.deadline_unix_seconds, id=piece.id).SerializeToString()
+        frame = piece.request is not None and piece.request.frame
+        rest = WorkItem(deadline_unix_seconds=piece.deadline_unix_seconds, id=piece.id, frame=frame).SerializeToString()
         body: list[Buffer] = [rest]
         if piece.request is not None:
             wire = piece.request.wire

@@ -14,11 +14,12 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreDefendedStreamRequest,
     ScoreGradientRequest,
 )
-from scoreguard_handlers.worker.request_check import Request
+from scoreguard.v1.worker_pb2 import PoolRequest
+from scoreguard_handlers.worker.request_check import Work
 from scoreguard_handlers.worker.wire import Buffer, nested_messages, parse_without_image
 
 R = TypeVar("R", ScoreDefendedRequest, PurifyRequest, ScoreGradientRequest)
-R_co = TypeVar("R_co", bound=Request, covariant=True)
+R_co = TypeVar("R_co", bound=Work, covariant=True)
 _REQUESTS: Final = ScoreDefendedBatchRequest.REQUESTS_FIELD_NUMBER
 _REQUEST: Final = ScoreDefendedStreamRequest.REQUEST_FIELD_NUMBER
 
@@ -33,6 +34,8 @@ class Received(Generic[R_co]):
     """The image's bytes, if they are not in the head."""
     came_as: Buffer | None = None
     """The message on the wire; None = it was created here."""
+    frame: bool = False
+    """Whether the image is a frame of a clip, whose features are wanted beside its score."""
 
     @classmethod
     def of(cls, message: R_co) -> Self:  # type: ignore[misc]  # what is frozen may be read as any wider type
@@ -52,6 +55,8 @@ class Received(Generic[R_co]):
     @property
     def image(self) -> Buffer:
         """Return the bytes of `image.encoded` or `image.tensor.data`; empty if there are none."""
+        if isinstance(self.head, PoolRequest):
+            return b""
         return image_bytes(self.head.image) if self.cut is None else self.cut
 
 

@@ -19,18 +19,23 @@ from scoreguard.v1.scoring_pb2 import (
     ScoreGradientRequest,
 )
 from scoreguard.v1.spec import Step
+from scoreguard.v1.worker_pb2 import PoolRequest
 from scoreguard_handlers.errors import InvalidRequestError, UnknownNameError
 
 Request = ScoreDefendedRequest | PurifyRequest | ScoreGradientRequest
-_KINDS: Final[Mapping[type[Request], str]] = {
+"""What is asked about an image."""
+Work = Request | PoolRequest
+"""What a worker can be asked."""
+_KINDS: Final[Mapping[type[Work], str]] = {
     ScoreDefendedRequest: "score",
     PurifyRequest: "purify",
     ScoreGradientRequest: "gradient",
+    PoolRequest: "pool",
 }
 _KEPT_CHAINS: Final = 256
 
 
-def kind_of(request: Request) -> str:
+def kind_of(request: Work) -> str:
     """Name of the field of a `WorkItem` that holds such a request."""
     return _KINDS[type(request)]
 

@@ -22,7 +22,11 @@ M = TypeVar("M", bound=Message)
 VARINT, FIXED64, BYTES, GROUP, GROUP_END, FIXED32 = range(6)
 SIZES: Final = {FIXED64: 8, FIXED32: 4, GROUP: 0, GROUP_END: 0}
 """Length in bytes of what follows a tag, for wire types of fixed size."""
-_IMAGE_BYTES: Final = {"scoreguard.v1.Image.encoded", "scoreguard.v1.Tensor.data"}
+_IMAGE_BYTES: Final = {
+    "scoreguard.v1.Image.encoded",
+    "scoreguard.v1.Tensor.data",
+    "scoreguard.v1.ScoreClipRequest.video",
+}
 _LAST_BYTE: Final = 0x80
 _LONGEST_VARINT: Final = 10
 _WORTH_CUTTING_BYTES: Final = LIMITS.request_bytes

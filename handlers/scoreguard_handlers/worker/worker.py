@@ -22,7 +22,7 @@ from scoreguard.chain.smoothing import Smoothing
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.manifest_pb2 import ArchiveManifest
 from scoreguard.v1.scoring_pb2 import ScoreDefendedRequest, ScoreGradientRequest
-from scoreguard.v1.worker_pb2 import WorkerRequest, WorkerResponse, WorkResult
+from scoreguard.v1.worker_pb2 import PoolRequest, WorkerRequest, WorkerResponse, WorkResult
 from scoreguard_handlers.config import WorkerConfig, usable_cores
 from scoreguard_handlers.device_config import devices_of, settled
 from scoreguard_handlers.errors import NotDeployedError, ResourceLimitError, as_serving_error
@@ -39,8 +39,9 @@ from scoreguard_handlers.worker.call import ChainCall, ChainResult
 from scoreguard_handlers.worker.canary import check_golden, golden_piece
 from scoreguard_handlers.worker.chain import Chain
 from scoreguard_handlers.worker.engines.choice import numerics_of, open_engine, script_engine
-from scoreguard_handlers.worker.jobs import Job, latest_deadline, prepare
+from scoreguard_handlers.worker.jobs import Job, deadline_of, latest_deadline, prepare
 from scoreguard_handlers.worker.pieces import Piece, pieces_of
+from scoreguard_handlers.worker.pooling import pool
 from scoreguard_handlers.worker.request_check import Request, RequestChecker, rounding_of
 from scoreguard_handlers.worker.smoothing import score_smoothed
 from scoreguard_handlers.worker.status import to_status
@@ -107,7 +108,8 @@ class Worker:
 
     def _answer(self, indices: Iterable[int], results: Results, pieces: Sequence[Piece]) -> None:
         groups: dict[Hashable, list[Job]] = {}
-        for index, prepared in self._prepared(indices, pieces):
+        images = [index for index in indices if not self._pooled(results[index], pieces[index])]
+        for index, prepared in self._prepared(images, pieces):
             if isinstance(prepared, Exception):
                 _fail(results[index], prepared)
                 continue
@@ -134,6 +136,17 @@ class Worker:
         config, device = self.config, find_device(self.config.device)
         engine = script_engine(self.archive, device, numerics_of(config), checkpoint=config.checkpoint)
         return TorchChain(self.archive, engine, threads=config.threads)
+
+    def _pooled(self, answer: WorkResult, piece: Piece) -> bool:
+        """Whether a piece asks to pool a clip, and is answered now."""
+        if piece.request is None or not isinstance(piece.request.head, PoolRequest):
+            return False
+        try:
+            with self._board.working(_notes([piece])):
+                pool(self.chain, piece.request.head, deadline_of(piece, self._board.gone), answer, self._context)
+        except Exception as error:
+            _fail(answer, error)
+        return True
 
     def _prepared(self, indices: Iterable[int], pieces: Sequence[Piece]) -> Iterator[tuple[int, Prepared]]:
         """Decode images: one by one, so that large ones are held once, or together before a device."""
@@ -222,6 +235,7 @@ def _chain_call(jobs: Sequence[Job]) -> ChainCall:
         seeds=[job.seed for job in jobs],
         deadline=latest_deadline(jobs),
         undefended=isinstance(request, ScoreDefendedRequest) and request.return_undefended_score,
+        frame=jobs[0].frame,
         purified=any(_wants_image(job.request) for job in jobs),
         rounding=rounding_of(request),
     )

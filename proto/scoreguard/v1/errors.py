@@ -8,6 +8,7 @@ ContractError
 ├── PayloadError     a tensor whose bytes do not match its shape and type
 ├── ImageError       a file that is not an image, is damaged, or cannot be read correctly
 │   └── ImageLimitError  an image with too many pixels, or of a kind that costs too much to read
+├── VideoError       a file that is not a video, is damaged, or holds no frame
 ├── IntegrityError   an archive that does not match its manifest
 ├── EngineError      an engine cannot load or run a graph
 │   ├── DeviceError      a device that is not there or cannot be used
@@ -80,6 +81,10 @@ class ImageLimitError(ImageError):
     def __init__(self, message: str, *, what: str, value: float, limit: float) -> None:
         self.what, self.value, self.limit = what, value, limit
         super().__init__(message)
+
+
+class VideoError(ContractError):
+    """A file that is not a video, is damaged, or holds no frame; the message says what to do."""
 
 
 class IntegrityError(ContractError):

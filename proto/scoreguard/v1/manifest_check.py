@@ -32,7 +32,9 @@ def check_manifest(manifest: ArchiveManifest, path: Path) -> None:
             may be; the range is invalid; a defence is listed twice; a golden vector is missing or too tolerant.
     """
     _check_files(manifest, path)
-    facts = manifest.metric.facts
+    metric, facts = manifest.metric, manifest.metric.facts
+    if metric.HasField("frame") != metric.HasField("pool") or metric.HasField("frame") != (metric.frame_numbers > 0):
+        raise IntegrityError(f"{path}: the graphs of frames and of clips are not both there; build the archive again")
     width = facts.range_high - facts.range_low
     if not (math.isfinite(width) and width > 0):
         raise IntegrityError(f"{path}: {facts.range_low:g} to {facts.range_high:g} is no range; build it again")
@@ -79,6 +81,8 @@ def _used(manifest: ArchiveManifest) -> Iterator[str]:
 
 def _graphs(manifest: ArchiveManifest) -> Iterator[GraphFiles]:
     yield manifest.metric.graphs
+    yield manifest.metric.frame
+    yield manifest.metric.pool
     for variant in (variant for artifact in manifest.defences for variant in artifact.variants):
         yield variant.graphs
         yield variant.finish

@@ -177,8 +177,15 @@ class MetricArtifact(google.protobuf.message.Message):
     PARITY_FIELD_NUMBER: builtins.int
     WEIGHTS_FIELD_NUMBER: builtins.int
     CODE_SHA256_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
+    FRAME_PARITY_FIELD_NUMBER: builtins.int
+    POOL_PARITY_FIELD_NUMBER: builtins.int
+    FRAME_NUMBERS_FIELD_NUMBER: builtins.int
     code_sha256: builtins.str
     """SHA-256 of the source code that defines it, hexadecimal: facts can be compared with those of the same code only."""
+    frame_numbers: builtins.int
+    """For a metric of videos: numbers in the features of one frame."""
     @property
     def facts(self) -> Global___MetricFacts:
         """Facts that do not depend on the export."""
@@ -195,6 +202,24 @@ class MetricArtifact(google.protobuf.message.Message):
     def weights(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___WeightsFile]:
         """The weights files that the metric was built from; empty where it has none."""
 
+    @property
+    def frame(self) -> Global___GraphFiles:
+        """For a metric of videos: graphs from frames to their features. Input: `image`; output: `features`, one row a frame."""
+
+    @property
+    def pool(self) -> Global___GraphFiles:
+        """For a metric of videos: graphs from the features of a clip's frames, in order, to its score. Input: `features`
+        (1, frames, numbers); output: `score` (1). `graphs` gives the same for a clip of one frame.
+        """
+
+    @property
+    def frame_parity(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ParityCase]:
+        """How closely the graphs of `frame` agree with the eager module."""
+
+    @property
+    def pool_parity(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___ParityCase]:
+        """How closely the graphs of `pool` agree with the eager module."""
+
     def __init__(
         self,
         *,
@@ -203,9 +228,14 @@ class MetricArtifact(google.protobuf.message.Message):
         parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
         weights: collections.abc.Iterable[Global___WeightsFile] | None = ...,
         code_sha256: builtins.str = ...,
+        frame: Global___GraphFiles | None = ...,
+        pool: Global___GraphFiles | None = ...,
+        frame_parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
+        pool_parity: collections.abc.Iterable[Global___ParityCase] | None = ...,
+        frame_numbers: builtins.int = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["facts", b"facts", "graphs", b"graphs"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["code_sha256", b"code_sha256", "facts", b"facts", "graphs", b"graphs", "parity", b"parity", "weights", b"weights"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["facts", b"facts", "frame", b"frame", "graphs", b"graphs", "pool", b"pool"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["code_sha256", b"code_sha256", "facts", b"facts", "frame", b"frame", "frame_numbers", b"frame_numbers", "frame_parity", b"frame_parity", "graphs", b"graphs", "parity", b"parity", "pool", b"pool", "pool_parity", b"pool_parity", "weights", b"weights"]) -> None: ...
 
 Global___MetricArtifact: typing_extensions.TypeAlias = MetricArtifact
 
@@ -691,6 +721,7 @@ class ParityCase(google.protobuf.message.Message):
     MAX_ABS_ERROR_FIELD_NUMBER: builtins.int
     TOLERANCE_FIELD_NUMBER: builtins.int
     CONTENT_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
     engine: builtins.str
     """`torchscript` or `onnx`."""
     batch: builtins.int
@@ -705,6 +736,8 @@ class ParityCase(google.protobuf.message.Message):
     """Largest difference allowed."""
     content: builtins.str
     """What the images show: `photographs`, or `patterns` (flat images, gradients, stripes, text and others)."""
+    frames: builtins.int
+    """Frames of the clip whose features were the input; 0 = the input was images."""
     @property
     def parameters(self) -> google.protobuf.internal.containers.ScalarMap[builtins.str, builtins.float]:
         """Values of the graph parameters in this case."""
@@ -720,8 +753,9 @@ class ParityCase(google.protobuf.message.Message):
         max_abs_error: builtins.float = ...,
         tolerance: builtins.float = ...,
         content: builtins.str = ...,
+        frames: builtins.int = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["batch", b"batch", "content", b"content", "engine", b"engine", "height", b"height", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "tolerance", b"tolerance", "width", b"width"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["batch", b"batch", "content", b"content", "engine", b"engine", "frames", b"frames", "height", b"height", "max_abs_error", b"max_abs_error", "parameters", b"parameters", "tolerance", b"tolerance", "width", b"width"]) -> None: ...
 
 Global___ParityCase: typing_extensions.TypeAlias = ParityCase
 

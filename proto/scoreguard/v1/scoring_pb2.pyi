@@ -93,6 +93,54 @@ PRECISION_FLOAT32: Precision.ValueType  # 2
 """The values were float32 and were scored unrounded."""
 Global___Precision: typing_extensions.TypeAlias = Precision
 
+class _ClipDraw:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _ClipDrawEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_ClipDraw.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    CLIP_DRAW_UNSPECIFIED: _ClipDraw.ValueType  # 0
+    """Same as CLIP_DRAW_ONCE."""
+    CLIP_DRAW_ONCE: _ClipDraw.ValueType  # 1
+    """Once: every frame has the seed of the clip."""
+    CLIP_DRAW_EACH_FRAME: _ClipDraw.ValueType  # 2
+    """Once a frame: each has a seed of its own, made from the seed of the clip and the place of the frame in it."""
+
+class ClipDraw(_ClipDraw, metaclass=_ClipDrawEnumTypeWrapper):
+    """How often random defences draw in a clip."""
+
+CLIP_DRAW_UNSPECIFIED: ClipDraw.ValueType  # 0
+"""Same as CLIP_DRAW_ONCE."""
+CLIP_DRAW_ONCE: ClipDraw.ValueType  # 1
+"""Once: every frame has the seed of the clip."""
+CLIP_DRAW_EACH_FRAME: ClipDraw.ValueType  # 2
+"""Once a frame: each has a seed of its own, made from the seed of the clip and the place of the frame in it."""
+Global___ClipDraw: typing_extensions.TypeAlias = ClipDraw
+
+class _Pooling:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _PoolingEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_Pooling.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    POOLING_UNSPECIFIED: _Pooling.ValueType  # 0
+    """Not stated; never sent."""
+    POOLING_TEMPORAL: _Pooling.ValueType  # 1
+    """By the metric itself, which is one of videos: from the features of the frames in their order."""
+    POOLING_MEAN: _Pooling.ValueType  # 2
+    """Mean of the scores of the frames, for metrics of images."""
+
+class Pooling(_Pooling, metaclass=_PoolingEnumTypeWrapper):
+    """How the score of a clip is made from its frames."""
+
+POOLING_UNSPECIFIED: Pooling.ValueType  # 0
+"""Not stated; never sent."""
+POOLING_TEMPORAL: Pooling.ValueType  # 1
+"""By the metric itself, which is one of videos: from the features of the frames in their order."""
+POOLING_MEAN: Pooling.ValueType  # 2
+"""Mean of the scores of the frames, for metrics of images."""
+Global___Pooling: typing_extensions.TypeAlias = Pooling
+
 class _Rounding:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -445,7 +493,7 @@ class StageTiming(google.protobuf.message.Message):
     STAGE_FIELD_NUMBER: builtins.int
     MILLISECONDS_FIELD_NUMBER: builtins.int
     stage: builtins.str
-    """`queue`, `decode`, a defence step in its text form, `metric`, `gradient` or `smoothing`."""
+    """`queue`, `decode`, a defence step in its text form, `metric`, `gradient`, `smoothing`, or `pool` for a clip."""
     milliseconds: builtins.float
     """Wall time in milliseconds. A stage that ran for a batch counts its share."""
     def __init__(
@@ -685,6 +733,182 @@ class ScoreDefendedStreamResponse(google.protobuf.message.Message):
     def ClearField(self, field_name: typing.Literal["result", b"result"]) -> None: ...
 
 Global___ScoreDefendedStreamResponse: typing_extensions.TypeAlias = ScoreDefendedStreamResponse
+
+@typing.final
+class ScoreClipRequest(google.protobuf.message.Message):
+    """One message of a clip. The first is the header; all others are frames, or all are parts of a video."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
+    VIDEO_FIELD_NUMBER: builtins.int
+    video: builtins.bytes
+    """The next bytes of one video file, in any number of messages; decoded by the server."""
+    @property
+    def header(self) -> Global___ClipHeader:
+        """How to score the clip."""
+
+    @property
+    def frame(self) -> Global___Image:
+        """The next frame."""
+
+    def __init__(
+        self,
+        *,
+        header: Global___ClipHeader | None = ...,
+        frame: Global___Image | None = ...,
+        video: builtins.bytes = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["frame", b"frame", "header", b"header", "part", b"part", "video", b"video"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["frame", b"frame", "header", b"header", "part", b"part", "video", b"video"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["part", b"part"]) -> typing.Literal["header", "frame", "video"] | None: ...
+
+Global___ScoreClipRequest: typing_extensions.TypeAlias = ScoreClipRequest
+
+@typing.final
+class ClipHeader(google.protobuf.message.Message):
+    """How to score a clip."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    METRIC_FIELD_NUMBER: builtins.int
+    DEFENCES_FIELD_NUMBER: builtins.int
+    SEED_FIELD_NUMBER: builtins.int
+    DRAW_FIELD_NUMBER: builtins.int
+    SAMPLING_FIELD_NUMBER: builtins.int
+    RETURN_UNDEFENDED_SCORE_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    metric: builtins.str
+    """Name of a deployed metric; every metric scores clips, see `Pooling`."""
+    seed: builtins.int
+    """Seed of random defences. Absent: the server draws one and reports it."""
+    draw: Global___ClipDraw.ValueType
+    """How often random defences draw."""
+    return_undefended_score: builtins.bool
+    """Whether to score the clip without the defences as well."""
+    request_id: builtins.str
+    """The caller's own name for the request; returned as it came."""
+    @property
+    def defences(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___DefenceStep]:
+        """The defences, applied to each frame in this order; empty = undefended."""
+
+    @property
+    def sampling(self) -> Global___FrameSampling:
+        """Which frames are scored; absent: all."""
+
+    def __init__(
+        self,
+        *,
+        metric: builtins.str = ...,
+        defences: collections.abc.Iterable[Global___DefenceStep] | None = ...,
+        seed: builtins.int | None = ...,
+        draw: Global___ClipDraw.ValueType = ...,
+        sampling: Global___FrameSampling | None = ...,
+        return_undefended_score: builtins.bool = ...,
+        request_id: builtins.str = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_seed", b"_seed", "sampling", b"sampling", "seed", b"seed"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_seed", b"_seed", "defences", b"defences", "draw", b"draw", "metric", b"metric", "request_id", b"request_id", "return_undefended_score", b"return_undefended_score", "sampling", b"sampling", "seed", b"seed"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_seed", b"_seed"]) -> typing.Literal["seed"] | None: ...
+
+Global___ClipHeader: typing_extensions.TypeAlias = ClipHeader
+
+@typing.final
+class FrameSampling(google.protobuf.message.Message):
+    """The frames of a clip that are scored: 0, every, 2 * every, and so on."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    EVERY_FIELD_NUMBER: builtins.int
+    LIMIT_FIELD_NUMBER: builtins.int
+    every: builtins.int
+    """Step from one scored frame to the next; 0 = 1."""
+    limit: builtins.int
+    """Most frames to score; what follows them is not read. 0 = no limit but the server's."""
+    def __init__(
+        self,
+        *,
+        every: builtins.int = ...,
+        limit: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["every", b"every", "limit", b"limit"]) -> None: ...
+
+Global___FrameSampling: typing_extensions.TypeAlias = FrameSampling
+
+@typing.final
+class ScoreClipResponse(google.protobuf.message.Message):
+    """Response of ScoreClip."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: builtins.int
+    UNDEFENDED_SCORE_FIELD_NUMBER: builtins.int
+    FRAME_SCORES_FIELD_NUMBER: builtins.int
+    UNDEFENDED_FRAME_SCORES_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    POOLING_FIELD_NUMBER: builtins.int
+    TIMINGS_FIELD_NUMBER: builtins.int
+    PROVENANCE_FIELD_NUMBER: builtins.int
+    POOL_SHA256_FIELD_NUMBER: builtins.int
+    DRAW_FIELD_NUMBER: builtins.int
+    REQUEST_ID_FIELD_NUMBER: builtins.int
+    HIGHER_IS_BETTER_FIELD_NUMBER: builtins.int
+    score: builtins.float
+    """Score of the purified clip."""
+    undefended_score: builtins.float
+    """Score of the clip without the defences, when asked for."""
+    pooling: Global___Pooling.ValueType
+    """How the score was made from the frames."""
+    pool_sha256: builtins.str
+    """SHA-256 of the graph that pooled the frames, hexadecimal; empty for a mean."""
+    draw: Global___ClipDraw.ValueType
+    """How often random defences drew."""
+    request_id: builtins.str
+    """The caller's name for the request."""
+    higher_is_better: builtins.bool
+    """Whether a high score means high quality."""
+    @property
+    def frame_scores(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """Score of each purified frame as a clip of one: what ScoreDefended gives for it."""
+
+    @property
+    def undefended_frame_scores(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.float]:
+        """Score of each frame without the defences, when asked for."""
+
+    @property
+    def frames(self) -> google.protobuf.internal.containers.RepeatedScalarFieldContainer[builtins.int]:
+        """Places in the clip of the frames that were scored, from 0."""
+
+    @property
+    def timings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[Global___StageTiming]:
+        """Sum of the time of each stage over all frames."""
+
+    @property
+    def provenance(self) -> Global___Provenance:
+        """What produced the scores; seed, height and width are those of the clip."""
+
+    def __init__(
+        self,
+        *,
+        score: builtins.float = ...,
+        undefended_score: builtins.float | None = ...,
+        frame_scores: collections.abc.Iterable[builtins.float] | None = ...,
+        undefended_frame_scores: collections.abc.Iterable[builtins.float] | None = ...,
+        frames: collections.abc.Iterable[builtins.int] | None = ...,
+        pooling: Global___Pooling.ValueType = ...,
+        timings: collections.abc.Iterable[Global___StageTiming] | None = ...,
+        provenance: Global___Provenance | None = ...,
+        pool_sha256: builtins.str = ...,
+        draw: Global___ClipDraw.ValueType = ...,
+        request_id: builtins.str = ...,
+        higher_is_better: builtins.bool = ...,
+    ) -> None: ...
+    def HasField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "provenance", b"provenance", "undefended_score", b"undefended_score"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["_undefended_score", b"_undefended_score", "draw", b"draw", "frame_scores", b"frame_scores", "frames", b"frames", "higher_is_better", b"higher_is_better", "pool_sha256", b"pool_sha256", "pooling", b"pooling", "provenance", b"provenance", "request_id", b"request_id", "score", b"score", "timings", b"timings", "undefended_frame_scores", b"undefended_frame_scores", "undefended_score", b"undefended_score"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["_undefended_score", b"_undefended_score"]) -> typing.Literal["undefended_score"] | None: ...
+
+Global___ScoreClipResponse: typing_extensions.TypeAlias = ScoreClipResponse
 
 @typing.final
 class PurifyRequest(google.protobuf.message.Message):

@@ -50,6 +50,11 @@ class ScoringServiceStub(object):
                 request_serializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamRequest.SerializeToString,
                 response_deserializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamResponse.FromString,
                 _registered_method=True)
+        self.ScoreClip = channel.stream_unary(
+                '/scoreguard.v1.ScoringService/ScoreClip',
+                request_serializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreClipRequest.SerializeToString,
+                response_deserializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreClipResponse.FromString,
+                _registered_method=True)
         self.Purify = channel.unary_unary(
                 '/scoreguard.v1.ScoringService/Purify',
                 request_serializer=scoreguard_dot_v1_dot_scoring__pb2.PurifyRequest.SerializeToString,
@@ -87,6 +92,13 @@ class ScoringServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ScoreClip(self, request_iterator, context):
+        """Scores a clip: a header, then its frames or the bytes of one video file; one answer for all of them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Purify(self, request, context):
         """Purifies one image and returns it unscored.
         """
@@ -118,6 +130,11 @@ def add_ScoringServiceServicer_to_server(servicer, server):
                     servicer.ScoreDefendedStream,
                     request_deserializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamRequest.FromString,
                     response_serializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamResponse.SerializeToString,
+            ),
+            'ScoreClip': grpc.stream_unary_rpc_method_handler(
+                    servicer.ScoreClip,
+                    request_deserializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreClipRequest.FromString,
+                    response_serializer=scoreguard_dot_v1_dot_scoring__pb2.ScoreClipResponse.SerializeToString,
             ),
             'Purify': grpc.unary_unary_rpc_method_handler(
                     servicer.Purify,
@@ -212,6 +229,33 @@ class ScoringService(object):
             '/scoreguard.v1.ScoringService/ScoreDefendedStream',
             scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamRequest.SerializeToString,
             scoreguard_dot_v1_dot_scoring__pb2.ScoreDefendedStreamResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ScoreClip(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_unary(
+            request_iterator,
+            target,
+            '/scoreguard.v1.ScoringService/ScoreClip',
+            scoreguard_dot_v1_dot_scoring__pb2.ScoreClipRequest.SerializeToString,
+            scoreguard_dot_v1_dot_scoring__pb2.ScoreClipResponse.FromString,
             options,
             channel_credentials,
             insecure,

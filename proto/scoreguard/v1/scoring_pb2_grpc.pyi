@@ -73,6 +73,22 @@ _ScoringServiceScoreDefendedStreamType = typing_extensions.TypeVar(
     ],
 )
 
+_ScoringServiceScoreClipType = typing_extensions.TypeVar(
+    '_ScoringServiceScoreClipType',
+    grpc.StreamUnaryMultiCallable[
+        scoreguard.v1.scoring_pb2.ScoreClipRequest,
+        scoreguard.v1.scoring_pb2.ScoreClipResponse,
+    ],
+    grpc.aio.StreamUnaryMultiCallable[
+        scoreguard.v1.scoring_pb2.ScoreClipRequest,
+        scoreguard.v1.scoring_pb2.ScoreClipResponse,
+    ],
+    default=grpc.StreamUnaryMultiCallable[
+        scoreguard.v1.scoring_pb2.ScoreClipRequest,
+        scoreguard.v1.scoring_pb2.ScoreClipResponse,
+    ],
+)
+
 _ScoringServicePurifyType = typing_extensions.TypeVar(
     '_ScoringServicePurifyType',
     grpc.UnaryUnaryMultiCallable[
@@ -105,7 +121,7 @@ _ScoringServiceListMetricsType = typing_extensions.TypeVar(
     ],
 )
 
-class ScoringServiceStub(typing.Generic[_ScoringServiceScoreDefendedType, _ScoringServiceScoreDefendedBatchType, _ScoringServiceScoreDefendedStreamType, _ScoringServicePurifyType, _ScoringServiceListMetricsType]):
+class ScoringServiceStub(typing.Generic[_ScoringServiceScoreDefendedType, _ScoringServiceScoreDefendedBatchType, _ScoringServiceScoreDefendedStreamType, _ScoringServiceScoreClipType, _ScoringServicePurifyType, _ScoringServiceListMetricsType]):
     """Defended image-quality scores."""
 
     @typing.overload
@@ -121,6 +137,10 @@ class ScoringServiceStub(typing.Generic[_ScoringServiceScoreDefendedType, _Scori
         grpc.StreamStreamMultiCallable[
             scoreguard.v1.scoring_pb2.ScoreDefendedStreamRequest,
             scoreguard.v1.scoring_pb2.ScoreDefendedStreamResponse,
+        ],
+        grpc.StreamUnaryMultiCallable[
+            scoreguard.v1.scoring_pb2.ScoreClipRequest,
+            scoreguard.v1.scoring_pb2.ScoreClipResponse,
         ],
         grpc.UnaryUnaryMultiCallable[
             scoreguard.v1.scoring_pb2.PurifyRequest,
@@ -146,6 +166,10 @@ class ScoringServiceStub(typing.Generic[_ScoringServiceScoreDefendedType, _Scori
             scoreguard.v1.scoring_pb2.ScoreDefendedStreamRequest,
             scoreguard.v1.scoring_pb2.ScoreDefendedStreamResponse,
         ],
+        grpc.aio.StreamUnaryMultiCallable[
+            scoreguard.v1.scoring_pb2.ScoreClipRequest,
+            scoreguard.v1.scoring_pb2.ScoreClipResponse,
+        ],
         grpc.aio.UnaryUnaryMultiCallable[
             scoreguard.v1.scoring_pb2.PurifyRequest,
             scoreguard.v1.scoring_pb2.PurifyResponse,
@@ -165,6 +189,9 @@ class ScoringServiceStub(typing.Generic[_ScoringServiceScoreDefendedType, _Scori
     ScoreDefendedStream: _ScoringServiceScoreDefendedStreamType
     """Scores a stream of images; answers come in the order of the requests."""
 
+    ScoreClip: _ScoringServiceScoreClipType
+    """Scores a clip: a header, then its frames or the bytes of one video file; one answer for all of them."""
+
     Purify: _ScoringServicePurifyType
     """Purifies one image and returns it unscored."""
 
@@ -183,6 +210,10 @@ ScoringServiceAsyncStub: typing_extensions.TypeAlias = ScoringServiceStub[
     grpc.aio.StreamStreamMultiCallable[
         scoreguard.v1.scoring_pb2.ScoreDefendedStreamRequest,
         scoreguard.v1.scoring_pb2.ScoreDefendedStreamResponse,
+    ],
+    grpc.aio.StreamUnaryMultiCallable[
+        scoreguard.v1.scoring_pb2.ScoreClipRequest,
+        scoreguard.v1.scoring_pb2.ScoreClipResponse,
     ],
     grpc.aio.UnaryUnaryMultiCallable[
         scoreguard.v1.scoring_pb2.PurifyRequest,
@@ -220,6 +251,14 @@ class ScoringServiceServicer(metaclass=abc.ABCMeta):
         context: _ServicerContext,
     ) -> typing.Union[collections.abc.Iterator[scoreguard.v1.scoring_pb2.ScoreDefendedStreamResponse], collections.abc.AsyncIterator[scoreguard.v1.scoring_pb2.ScoreDefendedStreamResponse]]:
         """Scores a stream of images; answers come in the order of the requests."""
+
+    @abc.abstractmethod
+    def ScoreClip(
+        self,
+        request_iterator: _MaybeAsyncIterator[scoreguard.v1.scoring_pb2.ScoreClipRequest],
+        context: _ServicerContext,
+    ) -> typing.Union[scoreguard.v1.scoring_pb2.ScoreClipResponse, collections.abc.Awaitable[scoreguard.v1.scoring_pb2.ScoreClipResponse]]:
+        """Scores a clip: a header, then its frames or the bytes of one video file; one answer for all of them."""
 
     @abc.abstractmethod
     def Purify(

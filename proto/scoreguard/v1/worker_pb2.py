@@ -26,7 +26,7 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from scoreguard.v1 import scoring_pb2 as scoreguard_dot_v1_dot_scoring__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ascoreguard/v1/worker.proto\x12\rscoreguard.v1\x1a\x17google/rpc/status.proto\x1a\x1bscoreguard/v1/scoring.proto\"7\n\rWorkerRequest\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.scoreguard.v1.WorkItem\"\xdc\x01\n\x08WorkItem\x12\x34\n\x05score\x18\x01 \x01(\x0b\x32#.scoreguard.v1.ScoreDefendedRequestH\x00\x12.\n\x06purify\x18\x02 \x01(\x0b\x32\x1c.scoreguard.v1.PurifyRequestH\x00\x12\x37\n\x08gradient\x18\x03 \x01(\x0b\x32#.scoreguard.v1.ScoreGradientRequestH\x00\x12\x1d\n\x15\x64\x65\x61\x64line_unix_seconds\x18\x04 \x01(\x01\x12\n\n\x02id\x18\x05 \x01(\x04\x42\x06\n\x04work\"<\n\x0eWorkerResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.scoreguard.v1.WorkResult\"\xde\x01\n\nWorkResult\x12\x35\n\x05score\x18\x01 \x01(\x0b\x32$.scoreguard.v1.ScoreDefendedResponseH\x00\x12/\n\x06purify\x18\x02 \x01(\x0b\x32\x1d.scoreguard.v1.PurifyResponseH\x00\x12\x38\n\x08gradient\x18\x03 \x01(\x0b\x32$.scoreguard.v1.ScoreGradientResponseH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"\xbe\x01\n\x1cTorchServePredictionsRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x45\n\x05input\x18\x03 \x03(\x0b\x32\x36.scoreguard.v1.TorchServePredictionsRequest.InputEntry\x1a,\n\nInputEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"2\n\x1cTorchServePredictionResponse\x12\x12\n\nprediction\x18\x01 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ascoreguard/v1/worker.proto\x12\rscoreguard.v1\x1a\x17google/rpc/status.proto\x1a\x1bscoreguard/v1/scoring.proto\"7\n\rWorkerRequest\x12&\n\x05items\x18\x01 \x03(\x0b\x32\x17.scoreguard.v1.WorkItem\"\x97\x02\n\x08WorkItem\x12\x34\n\x05score\x18\x01 \x01(\x0b\x32#.scoreguard.v1.ScoreDefendedRequestH\x00\x12.\n\x06purify\x18\x02 \x01(\x0b\x32\x1c.scoreguard.v1.PurifyRequestH\x00\x12\x37\n\x08gradient\x18\x03 \x01(\x0b\x32#.scoreguard.v1.ScoreGradientRequestH\x00\x12*\n\x04pool\x18\x06 \x01(\x0b\x32\x1a.scoreguard.v1.PoolRequestH\x00\x12\x1d\n\x15\x64\x65\x61\x64line_unix_seconds\x18\x04 \x01(\x01\x12\n\n\x02id\x18\x05 \x01(\x04\x12\r\n\x05\x66rame\x18\x07 \x01(\x08\x42\x06\n\x04work\"/\n\x0bPoolRequest\x12\x10\n\x08\x66\x65\x61tures\x18\x01 \x01(\x0c\x12\x0e\n\x06\x66rames\x18\x02 \x01(\r\"Z\n\x0cPoolResponse\x12\r\n\x05score\x18\x01 \x01(\x01\x12+\n\x07timings\x18\x02 \x03(\x0b\x32\x1a.scoreguard.v1.StageTiming\x12\x0e\n\x06sha256\x18\x03 \x01(\t\"5\n\rFrameFeatures\x12\x10\n\x08purified\x18\x01 \x01(\x0c\x12\x12\n\nundefended\x18\x02 \x01(\x0c\"<\n\x0eWorkerResponse\x12*\n\x07results\x18\x01 \x03(\x0b\x32\x19.scoreguard.v1.WorkResult\"\xbb\x02\n\nWorkResult\x12\x35\n\x05score\x18\x01 \x01(\x0b\x32$.scoreguard.v1.ScoreDefendedResponseH\x00\x12/\n\x06purify\x18\x02 \x01(\x0b\x32\x1d.scoreguard.v1.PurifyResponseH\x00\x12\x38\n\x08gradient\x18\x03 \x01(\x0b\x32$.scoreguard.v1.ScoreGradientResponseH\x00\x12$\n\x06status\x18\x04 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12+\n\x04pool\x18\x05 \x01(\x0b\x32\x1b.scoreguard.v1.PoolResponseH\x00\x12.\n\x08\x66\x65\x61tures\x18\x06 \x01(\x0b\x32\x1c.scoreguard.v1.FrameFeaturesB\x08\n\x06result\"\xbe\x01\n\x1cTorchServePredictionsRequest\x12\x12\n\nmodel_name\x18\x01 \x01(\t\x12\x15\n\rmodel_version\x18\x02 \x01(\t\x12\x45\n\x05input\x18\x03 \x03(\x0b\x32\x36.scoreguard.v1.TorchServePredictionsRequest.InputEntry\x1a,\n\nInputEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\"2\n\x1cTorchServePredictionResponse\x12\x12\n\nprediction\x18\x01 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,15 +38,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERREQUEST']._serialized_start=99
   _globals['_WORKERREQUEST']._serialized_end=154
   _globals['_WORKITEM']._serialized_start=157
-  _globals['_WORKITEM']._serialized_end=377
-  _globals['_WORKERRESPONSE']._serialized_start=379
-  _globals['_WORKERRESPONSE']._serialized_end=439
-  _globals['_WORKRESULT']._serialized_start=442
-  _globals['_WORKRESULT']._serialized_end=664
-  _globals['_TORCHSERVEPREDICTIONSREQUEST']._serialized_start=667
-  _globals['_TORCHSERVEPREDICTIONSREQUEST']._serialized_end=857
-  _globals['_TORCHSERVEPREDICTIONSREQUEST_INPUTENTRY']._serialized_start=813
-  _globals['_TORCHSERVEPREDICTIONSREQUEST_INPUTENTRY']._serialized_end=857
-  _globals['_TORCHSERVEPREDICTIONRESPONSE']._serialized_start=859
-  _globals['_TORCHSERVEPREDICTIONRESPONSE']._serialized_end=909
+  _globals['_WORKITEM']._serialized_end=436
+  _globals['_POOLREQUEST']._serialized_start=438
+  _globals['_POOLREQUEST']._serialized_end=485
+  _globals['_POOLRESPONSE']._serialized_start=487
+  _globals['_POOLRESPONSE']._serialized_end=577
+  _globals['_FRAMEFEATURES']._serialized_start=579
+  _globals['_FRAMEFEATURES']._serialized_end=632
+  _globals['_WORKERRESPONSE']._serialized_start=634
+  _globals['_WORKERRESPONSE']._serialized_end=694
+  _globals['_WORKRESULT']._serialized_start=697
+  _globals['_WORKRESULT']._serialized_end=1012
+  _globals['_TORCHSERVEPREDICTIONSREQUEST']._serialized_start=1015
+  _globals['_TORCHSERVEPREDICTIONSREQUEST']._serialized_end=1205
+  _globals['_TORCHSERVEPREDICTIONSREQUEST_INPUTENTRY']._serialized_start=1161
+  _globals['_TORCHSERVEPREDICTIONSREQUEST_INPUTENTRY']._serialized_end=1205
+  _globals['_TORCHSERVEPREDICTIONRESPONSE']._serialized_start=1207
+  _globals['_TORCHSERVEPREDICTIONRESPONSE']._serialized_end=1257
 # @@protoc_insertion_point(module_scope)

@@ -53,14 +53,18 @@ class WorkItem(google.protobuf.message.Message):
     SCORE_FIELD_NUMBER: builtins.int
     PURIFY_FIELD_NUMBER: builtins.int
     GRADIENT_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
     DEADLINE_UNIX_SECONDS_FIELD_NUMBER: builtins.int
     ID_FIELD_NUMBER: builtins.int
+    FRAME_FIELD_NUMBER: builtins.int
     deadline_unix_seconds: builtins.float
     """Unix time in seconds after which nobody waits for the answer; 0 = no deadline."""
     id: builtins.int
     """The gateway's name for this piece of work, by which it says that nobody
     waits any more; 0 = it cannot be given up before its deadline.
     """
+    frame: builtins.bool
+    """Whether the image is a frame of a clip: a metric of videos gives its features as well."""
     @property
     def score(self) -> scoreguard.v1.scoring_pb2.ScoreDefendedRequest:
         """Score an image."""
@@ -73,20 +77,98 @@ class WorkItem(google.protobuf.message.Message):
     def gradient(self) -> scoreguard.v1.scoring_pb2.ScoreGradientRequest:
         """Differentiate the score."""
 
+    @property
+    def pool(self) -> Global___PoolRequest:
+        """Make the score of a clip from the features of its frames."""
+
     def __init__(
         self,
         *,
         score: scoreguard.v1.scoring_pb2.ScoreDefendedRequest | None = ...,
         purify: scoreguard.v1.scoring_pb2.PurifyRequest | None = ...,
         gradient: scoreguard.v1.scoring_pb2.ScoreGradientRequest | None = ...,
+        pool: Global___PoolRequest | None = ...,
         deadline_unix_seconds: builtins.float = ...,
         id: builtins.int = ...,
+        frame: builtins.bool = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["gradient", b"gradient", "purify", b"purify", "score", b"score", "work", b"work"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["deadline_unix_seconds", b"deadline_unix_seconds", "gradient", b"gradient", "id", b"id", "purify", b"purify", "score", b"score", "work", b"work"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["score", "purify", "gradient"] | None: ...
+    def HasField(self, field_name: typing.Literal["gradient", b"gradient", "pool", b"pool", "purify", b"purify", "score", b"score", "work", b"work"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["deadline_unix_seconds", b"deadline_unix_seconds", "frame", b"frame", "gradient", b"gradient", "id", b"id", "pool", b"pool", "purify", b"purify", "score", b"score", "work", b"work"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["work", b"work"]) -> typing.Literal["score", "purify", "gradient", "pool"] | None: ...
 
 Global___WorkItem: typing_extensions.TypeAlias = WorkItem
+
+@typing.final
+class PoolRequest(google.protobuf.message.Message):
+    """The features of a clip's frames."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    FEATURES_FIELD_NUMBER: builtins.int
+    FRAMES_FIELD_NUMBER: builtins.int
+    features: builtins.bytes
+    """float32, little-endian, those of each frame in turn."""
+    frames: builtins.int
+    """Number of frames, at least 1."""
+    def __init__(
+        self,
+        *,
+        features: builtins.bytes = ...,
+        frames: builtins.int = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["features", b"features", "frames", b"frames"]) -> None: ...
+
+Global___PoolRequest: typing_extensions.TypeAlias = PoolRequest
+
+@typing.final
+class PoolResponse(google.protobuf.message.Message):
+    """Answer to a PoolRequest."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    SCORE_FIELD_NUMBER: builtins.int
+    TIMINGS_FIELD_NUMBER: builtins.int
+    SHA256_FIELD_NUMBER: builtins.int
+    score: builtins.float
+    """The score of the clip."""
+    sha256: builtins.str
+    """SHA-256 of the graph that ran, hexadecimal."""
+    @property
+    def timings(self) -> google.protobuf.internal.containers.RepeatedCompositeFieldContainer[scoreguard.v1.scoring_pb2.StageTiming]:
+        """Time of the stage."""
+
+    def __init__(
+        self,
+        *,
+        score: builtins.float = ...,
+        timings: collections.abc.Iterable[scoreguard.v1.scoring_pb2.StageTiming] | None = ...,
+        sha256: builtins.str = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["score", b"score", "sha256", b"sha256", "timings", b"timings"]) -> None: ...
+
+Global___PoolResponse: typing_extensions.TypeAlias = PoolResponse
+
+@typing.final
+class FrameFeatures(google.protobuf.message.Message):
+    """The features of one frame."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    PURIFIED_FIELD_NUMBER: builtins.int
+    UNDEFENDED_FIELD_NUMBER: builtins.int
+    purified: builtins.bytes
+    """Those of the purified frame: float32, little-endian."""
+    undefended: builtins.bytes
+    """Those of the frame itself, where its score was asked for."""
+    def __init__(
+        self,
+        *,
+        purified: builtins.bytes = ...,
+        undefended: builtins.bytes = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["purified", b"purified", "undefended", b"undefended"]) -> None: ...
+
+Global___FrameFeatures: typing_extensions.TypeAlias = FrameFeatures
 
 @typing.final
 class WorkerResponse(google.protobuf.message.Message):
@@ -118,6 +200,8 @@ class WorkResult(google.protobuf.message.Message):
     PURIFY_FIELD_NUMBER: builtins.int
     GRADIENT_FIELD_NUMBER: builtins.int
     STATUS_FIELD_NUMBER: builtins.int
+    POOL_FIELD_NUMBER: builtins.int
+    FEATURES_FIELD_NUMBER: builtins.int
     @property
     def score(self) -> scoreguard.v1.scoring_pb2.ScoreDefendedResponse:
         """Answer to `score`."""
@@ -134,6 +218,14 @@ class WorkResult(google.protobuf.message.Message):
     def status(self) -> google.rpc.status_pb2.Status:
         """The work failed, and why."""
 
+    @property
+    def pool(self) -> Global___PoolResponse:
+        """Answer to `pool`."""
+
+    @property
+    def features(self) -> Global___FrameFeatures:
+        """Beside `score`, for a frame of a clip and a metric of videos."""
+
     def __init__(
         self,
         *,
@@ -141,10 +233,12 @@ class WorkResult(google.protobuf.message.Message):
         purify: scoreguard.v1.scoring_pb2.PurifyResponse | None = ...,
         gradient: scoreguard.v1.scoring_pb2.ScoreGradientResponse | None = ...,
         status: google.rpc.status_pb2.Status | None = ...,
+        pool: Global___PoolResponse | None = ...,
+        features: Global___FrameFeatures | None = ...,
     ) -> None: ...
-    def HasField(self, field_name: typing.Literal["gradient", b"gradient", "purify", b"purify", "result", b"result", "score", b"score", "status", b"status"]) -> builtins.bool: ...
-    def ClearField(self, field_name: typing.Literal["gradient", b"gradient", "purify", b"purify", "result", b"result", "score", b"score", "status", b"status"]) -> None: ...
-    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["score", "purify", "gradient", "status"] | None: ...
+    def HasField(self, field_name: typing.Literal["features", b"features", "gradient", b"gradient", "pool", b"pool", "purify", b"purify", "result", b"result", "score", b"score", "status", b"status"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["features", b"features", "gradient", b"gradient", "pool", b"pool", "purify", b"purify", "result", b"result", "score", b"score", "status", b"status"]) -> None: ...
+    def WhichOneof(self, oneof_group: typing.Literal["result", b"result"]) -> typing.Literal["score", "purify", "gradient", "status", "pool"] | None: ...
 
 Global___WorkResult: typing_extensions.TypeAlias = WorkResult
 
