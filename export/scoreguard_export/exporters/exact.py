@@ -15,6 +15,9 @@ import torch
 from onnxscript import ir, opset20
 from onnxscript.rewriter import _matcher, _pattern_ir
 
+from scoreguard_export.exporters.gru import onnx_gru
+from scoreguard_export.recurrent import OPERATOR
+
 
 @contextlib.contextmanager
 def exact_patterns() -> Iterator[None]:
@@ -42,6 +45,7 @@ def _scalar_tensor(s: Any, dtype: int = 1, layout: str = "", device: str = "", p
 
 
 TRANSLATIONS: Final[dict[Callable[..., Any], Callable[..., Any]]] = {
-    torch.ops.aten.scalar_tensor.default: _scalar_tensor
+    torch.ops.aten.scalar_tensor.default: _scalar_tensor,
+    OPERATOR: onnx_gru,
 }
 """Replacements for `torch.onnx.export`'s own translations."""
