@@ -1,10 +1,11 @@
-"""Names and shapes of the official checkpoints of metrics with a ResNet, and weights drawn for them.
+"""Names and shapes of the official checkpoints of metrics with a large network, and weights drawn for them.
 
 They are written out from the authors' descriptions and torchvision's naming, not taken from our modules.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and convolutions of VGG-16 before each pooling."""
 
 
 def norm(name: str, width: int) -> Shapes:
@@ -25,6 +28,12 @@ def norm(name: str, width: int) -> Shapes:
 def linear(name: str, inputs: int, outputs: int) -> Shapes:
     """A linear layer."""
     yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+def convolution(name: str, inputs: int, outputs: int, side: int = 3) -> Shapes:
+    """A convolution with a bias."""
+    yield f"{name}.weight", (outputs, inputs, side, side)
     yield f"{name}.bias", (outputs,)
 
 
@@ -107,32 +116,120 @@ def wsp() -> Shapes:
     yield from linear("fc", 2048, 5)
 
 
-OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity, "wsp": wsp}
+def rank_iqa() -> Shapes:
+    """Caffe's VGG-16 with one output."""
+    inputs = 3
+    for stage, (width, count) in enumerate(VGG, start=1):
+        for place in range(1, count + 1):
+            yield from convolution(f"conv{stage}_{place}", inputs, width)
+            inputs = width
+    for name, before, after in (("fc6_m", 25088, 4096), ("fc7_m", 4096, 4096), ("fc8_m", 4096, 1)):
+        yield from linear(name, before, after)
+
+
+def recurrent(name: str) -> Shapes:
+    """A GRU from 256 values to 32 states."""
+    yield f"{name}.weight_ih_l0", (96, 256)
+    yield f"{name}.weight_hh_l0", (96, 32)
+    yield f"{name}.bias_ih_l0", (96,)
+    yield f"{name}.bias_hh_l0", (96,)
+
+
+def fpr() -> Shapes:
+    """The branch without a reference."""
+    blocks = (("sfl1", 3, 128), ("sfl21", 128, 256), ("sfl22", 256, 256), ("sfl23", 256, 256), ("sfl3", 256, 512))
+    for name, inputs, outputs in blocks:
+        yield from convolution(f"{name}.conv1.conv.0", inputs, outputs)
+        yield from convolution(f"{name}.conv2.conv.0", outputs, outputs)
+    yield from convolution("scl1.conv.conv.0", 512, 128)
+    yield from convolution("scl2", 128, 64)
+    yield from (*linear("srl1", 256, 32), *linear("srl2", 32, 1))
+    yield from (*recurrent("swl1"), *linear("swl2", 32, 1))
+
+
+def fpr_training() -> Shapes:
+    """What its checkpoint holds beside that: the branch of the reference, the invertible network, a group norm."""
+    for name, inputs, outputs in (("fl1", 3, 64), ("fl2", 64, 128), ("fl3", 128, 256)):
+        yield from convolution(f"{name}.conv1.conv.0", inputs, outputs)
+        yield from convolution(f"{name}.conv2.conv.0", outputs, outputs)
+    for block in range(3):
+        for part in "FGH":
+            for place, (before, after) in enumerate(((256, 512), (512, 512), (512, 512), (512, 256)), start=1):
+                yield from convolution(f"InvRescaleNet.operations.{block}.{part}.conv{place}", before, after, side=1)
+    yield from convolution("cl1.conv.conv.0", 512, 128)
+    yield from convolution("cl2", 128, 64)
+    yield from (*linear("rl1", 256, 32), *linear("rl2", 32, 1))
+    yield from (("gn.weight", (256,)), ("gn.bias", (256,)))
+    yield from (*recurrent("wl1"), *linear("wl2", 32, 1))
+
+
+def synthetic(prefix: str = "features.", *, counters: bool = True) -> Shapes:
+    """The features of the S-CNN."""
+    widths = (3, 48, 48, 64, 64, 64, 64, 128, 128, 128)
+    for place, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        yield from convolution(f"{prefix}{3 * place}", inputs, outputs)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            yield f"{prefix}{3 * place + 1}.{part}", (outputs,)
+        if counters:
+            yield f"{prefix}{3 * place + 1}.num_batches_tracked", ()
+
+
+def dbcnn() -> Shapes:
+    """The VGG-16 of torchvision without its end, the S-CNN, one output."""
+    inputs, place = 3, 0
+    for width, count in VGG:
+        for _ in range(count):
+            yield from convolution(f"features1.{place}", inputs, width)
+            inputs, place = width, place + 2
+        place += 1
+    yield from synthetic("features2.")
+    yield from linear("fc", 512 * 128, 1)
+
+
+OFFICIAL = {
+    "spaq": spaq,
+    "meta-iqa": meta_iqa,
+    "linearity": linearity,
+    "wsp": wsp,
+    "rank-iqa": rank_iqa,
+    "fpr": fpr,
+    "dbcnn": dbcnn,
+}
 """Names and shapes by the name of the metric."""
-_CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
-"""Biases of last layers, in the middle of the metric's scale."""
-_SPREADS = {"backbone.fc": 10.0, "fc": 0.02}
-"""Factors of the weights of last layers: they let scores of photographs differ by a tenth of the scale or less."""
+_CENTRES = {"backbone.fc": 50.0, "fc": 0.2, "fc8_m": 22.0, "srl2": 40.0, "swl2": 0.5, "dbcnn fc": 50.0}
+"""Biases of last layers, in the middle of the metric's scale; with the metric's name where two have such a layer."""
+_SPREADS = {"backbone.fc": 10.0, "fc": 0.02, "conv1_1": 0.02, "fc8_m": 0.5, "srl2": 3.0, "dbcnn fc": 1280.0}
+"""Factors of the weights of first and last layers: they let scores of photographs differ by a tenth of the scale or
+less."""
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
+def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0, metric: str = "") -> dict[str, Tensor]:
     """Weights that keep the strength of what passes: positive scales and variances, small biases and means."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: _drawn(name, shape, generator) for name, shape in shapes.items()}
+    return {name: _drawn(name, shape, generator, metric) for name, shape in shapes.items()}
 
 
-def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _of_layer(table: Mapping[str, float], metric: str, layer: str) -> float | None:
+    return table.get(f"{metric} {layer}", table.get(layer))
+
+
+def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator, metric: str) -> Tensor:
     layer, _, part = name.rpartition(".")
     if part == "num_batches_tracked":
         return torch.tensor(1000)
     noise = torch.randn(shape, generator=generator)
     if len(shape) > 1:
-        return noise * _SPREADS.get(layer, 1.0) * math.sqrt((2.0 if len(shape) == 4 else 1.0) / math.prod(shape[1:]))
+        return (
+            noise
+            * (_of_layer(_SPREADS, metric, layer) or 1.0)
+            * math.sqrt((2.0 if len(shape) == 4 else 1.0) / math.prod(shape[1:]))
+        )
     if part == "running_var":
         return 0.5 + 0.5 * noise.square()
     if part == "weight":
         return 1.0 + 0.1 * noise
-    return torch.full(shape, _CENTRES[layer]) if layer in _CENTRES and part == "bias" else 0.2 * noise
+    centre = _of_layer(_CENTRES, metric, layer) if part == "bias" else None
+    return 0.2 * noise if centre is None else torch.full(shape, centre)
 
 
 def measured(metric: nn.Module, images: Tensor) -> None:
@@ -151,4 +248,4 @@ def checkpoint(metric: str, state: Mapping[str, Tensor]) -> dict[str, object]:
     """What the official file of a metric holds, in the form in which its authors saved it."""
     if metric == "linearity":
         return {"model": dict(state), "k": [9.5, 1.0, 1.0], "b": [48.25, 0.0, 0.0]}
-    return dict(state) if metric == "meta-iqa" else {"state_dict": dict(state)}
+    return {"state_dict": dict(state)} if metric in ("spaq", "wsp", "fpr") else dict(state)

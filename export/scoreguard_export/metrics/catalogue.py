@@ -26,6 +26,9 @@ CATALOGUE: Final = Catalogue[Metric](
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
         "linearity": "scoreguard_export.metrics.linearity:Linearity",
         "wsp": "scoreguard_export.metrics.wsp:Wsp",
+        "rank-iqa": "scoreguard_export.metrics.rank_iqa:RankIqa",
+        "fpr": "scoreguard_export.metrics.fpr:Fpr",
+        "dbcnn": "scoreguard_export.metrics.dbcnn:DbCnn",
     },
 )
 
