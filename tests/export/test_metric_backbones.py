@@ -26,6 +26,8 @@ SIZES = {
     "spaq": [(1, 224, 224), (3, 225, 337), (2, 512, 512), (1, 513, 700), (2, 700, 530), (1, 511, 600)],
     "rank-iqa": [(1, 224, 224), (3, 225, 337), (1, 500, 301)],
     "fpr": [(1, 64, 64), (3, 65, 133), (1, 299, 200)],
+    "paq2piq": [(1, 33, 33), (3, 47, 64), (2, 224, 223), (1, 500, 131)],
+    "tres": [(1, 225, 225), (3, 230, 337), (1, 600, 401)],
     "other": [(1, 32, 32), (3, 33, 47), (2, 224, 223), (1, 500, 131)],
 }
 """Batch, height and width: the smallest, odd ones, those at the limits of resizing."""
@@ -37,10 +39,14 @@ PARAMETERS = {
     "rank-iqa": 138_357_544 - 4_097_000 + 4_097,
     "fpr": 7_636_578,
     "dbcnn": 14_714_688 + 531_120 + 65_537,
+    "hyper-iqa": 25_557_032 - 2_049_000 + 86_016 + 389_344 + 2_680_432 + 686_120 + 25_425,
+    "paq2piq": 11_689_512 - 513_000 + 528_385,
+    "tres": 25_557_032 + 2 * 59_508_544 + 7_680 + 7_866_368 + 4_097,
 }
-"""Trainable numbers: those that torchvision states, without the classifier of 1000 except in MetaIQA, and the heads."""
-READ = {"fpr": (192, 320)}
-"""Height and width of what is read of an image of 240×320, where that is not all."""
+"""Trainable numbers: those that torchvision states, without the classifier of 1000 except in MetaIQA and TReS, and the
+heads."""
+READ = {"fpr": (192, 320), "fpr as-benchmark": (192, 320), "hyper-iqa": (176, 256), "tres": (176, 320)}
+"""Height and width of what the small metrics read of an image of 240×320, in whole blocks, where that is not all."""
 WITHOUT_LIBRARY = ("rank-iqa", "fpr")
 """Metrics whose network no library keeps."""
 
@@ -82,7 +88,7 @@ def test_the_gradient_reaches_every_part_of_the_image(name: str, variant: str, t
     assert image.grad is not None
     assert bool(image.grad.isfinite().all())
     blocks = image.grad[0].abs().sum(dim=0).reshape(15, 16, 20, 16).amax(dim=(1, 3))
-    height, width = READ.get(name, (240, 320))
+    height, width = READ.get(f"{name} {variant}".strip(), (240, 320))
     assert float(blocks[: height // 16, : width // 16].min()) > 0.0
     assert int(blocks.count_nonzero()) == height // 16 * width // 16
 

@@ -186,6 +186,50 @@ def dbcnn() -> Shapes:
     yield from linear("fc", 512 * 128, 1)
 
 
+def hyper_iqa() -> Shapes:
+    """ResNet-50 with averages of its stages, and the layers that write five layers of 224 to 1 numbers."""
+    yield from resnet(_within("res."), (3, 4, 6, 3))
+    for stage, (channels, kept, averages) in enumerate(((256, 16, 64), (512, 32, 16), (1024, 64, 4)), start=1):
+        yield f"res.lda{stage}_pool.0.weight", (kept, channels, 1, 1)
+        yield from linear(f"res.lda{stage}_fc", kept * averages, 16)
+    yield from linear("res.lda4_fc", 2048, 176)
+    for place, inputs, outputs in ((0, 2048, 1024), (2, 1024, 512), (4, 512, 112)):
+        yield from convolution(f"conv1.{place}", inputs, outputs, side=1)
+    for layer, (written, outputs) in enumerate(((512, 112), (128, 56), (32, 28), (8, 14)), start=1):
+        yield from convolution(f"fc{layer}w_conv", 112, written)
+        yield from linear(f"fc{layer}b_fc", 112, outputs)
+    yield from linear("fc5w_fc", 112, 14)
+    yield from linear("fc5b_fc", 112, 1)
+
+
+def paq2piq() -> Shapes:
+    """ResNet-18 in a sequence, and the head."""
+    names = _numbered(*(f"body.{place}" for place in (0, 1, 4, 5, 6, 7)))
+    yield from resnet(names, (2, 2, 2, 2), bottleneck=False)
+    yield from norm("head.2", 1024)
+    yield from linear("head.4", 1024, 512)
+    yield from norm("head.6", 512)
+    yield from linear("head.8", 512, 1)
+
+
+def tres() -> Shapes:
+    """ResNet-50 with its classifier, four filters, an encoder of two layers for 3840 numbers, two outputs."""
+    for stage, channels in enumerate((256, 512, 1024, 2048), start=1):
+        yield f"L2pooling_l{stage}.filter", (channels, 1, 3, 3)
+    yield from resnet(_within("model."), (3, 4, 6, 3))
+    yield from linear("model.fc", 2048, 1000)
+    for layer in (0, 1):
+        name = f"transformer.encoder.layers.{layer}"
+        yield f"{name}.self_attn.in_proj_weight", (11520, 3840)
+        yield f"{name}.self_attn.in_proj_bias", (11520,)
+        yield from linear(f"{name}.self_attn.out_proj", 3840, 3840)
+        yield from (*linear(f"{name}.linear1", 3840, 64), *linear(f"{name}.linear2", 64, 3840))
+        for part in ("norm1", "norm2"):
+            yield from ((f"{name}.{part}.weight", (3840,)), (f"{name}.{part}.bias", (3840,)))
+    yield from (("transformer.encoder.norm.weight", (3840,)), ("transformer.encoder.norm.bias", (3840,)))
+    yield from (*linear("fc2", 3840, 2048), *linear("fc", 4096, 1))
+
+
 OFFICIAL = {
     "spaq": spaq,
     "meta-iqa": meta_iqa,
@@ -194,13 +238,41 @@ OFFICIAL = {
     "rank-iqa": rank_iqa,
     "fpr": fpr,
     "dbcnn": dbcnn,
+    "hyper-iqa": hyper_iqa,
+    "paq2piq": paq2piq,
+    "tres": tres,
 }
 """Names and shapes by the name of the metric."""
-_CENTRES = {"backbone.fc": 50.0, "fc": 0.2, "fc8_m": 22.0, "srl2": 40.0, "swl2": 0.5, "dbcnn fc": 50.0}
+_CENTRES = {
+    "backbone.fc": 50.0,
+    "fc": 0.2,
+    "fc8_m": 22.0,
+    "srl2": 40.0,
+    "swl2": 0.5,
+    "dbcnn fc": 50.0,
+    "fc5b_fc": 50.0,
+    "head.8": 50.0,
+    "tres fc": 50.0,
+}
 """Biases of last layers, in the middle of the metric's scale; with the metric's name where two have such a layer."""
-_SPREADS = {"backbone.fc": 10.0, "fc": 0.02, "conv1_1": 0.02, "fc8_m": 0.5, "srl2": 3.0, "dbcnn fc": 1280.0}
-"""Factors of the weights of first and last layers: they let scores of photographs differ by a tenth of the scale or
-less."""
+_SPREADS = {
+    "backbone.fc": 10.0,
+    "fc": 0.02,
+    "conv1_1": 0.02,
+    "fc8_m": 0.5,
+    "srl2": 3.0,
+    "dbcnn fc": 1280.0,
+    "fc1w_conv": 0.07,
+    "fc2w_conv": 0.1,
+    "fc3w_conv": 0.14,
+    "fc4w_conv": 0.2,
+    "fc5w_fc": 5.0,
+    "fc5b_fc": 5.0,
+    "head.8": 5.0,
+    "tres fc": 5.0,
+}
+"""Factors of the weights of first and last layers, and of those that write weights: they let scores of photographs
+differ by a tenth of the scale or less."""
 
 
 def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0, metric: str = "") -> dict[str, Tensor]:
@@ -217,6 +289,9 @@ def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator, metric
     layer, _, part = name.rpartition(".")
     if part == "num_batches_tracked":
         return torch.tensor(1000)
+    if part == "filter":  # no weights: a window that adds up to 1
+        hann = torch.tensor([1.0, 2.0, 1.0])
+        return (torch.outer(hann, hann) / 16.0).repeat(shape[0], 1, 1, 1)
     noise = torch.randn(shape, generator=generator)
     if len(shape) > 1:
         return (
@@ -248,4 +323,6 @@ def checkpoint(metric: str, state: Mapping[str, Tensor]) -> dict[str, object]:
     """What the official file of a metric holds, in the form in which its authors saved it."""
     if metric == "linearity":
         return {"model": dict(state), "k": [9.5, 1.0, 1.0], "b": [48.25, 0.0, 0.0]}
+    if metric == "paq2piq":
+        return {"model": dict(state), "opt": {"lr": 0.001}}
     return {"state_dict": dict(state)} if metric in ("spaq", "wsp", "fpr") else dict(state)

@@ -29,6 +29,9 @@ CATALOGUE: Final = Catalogue[Metric](
         "rank-iqa": "scoreguard_export.metrics.rank_iqa:RankIqa",
         "fpr": "scoreguard_export.metrics.fpr:Fpr",
         "dbcnn": "scoreguard_export.metrics.dbcnn:DbCnn",
+        "hyper-iqa": "scoreguard_export.metrics.hyper_iqa:HyperIqa",
+        "paq2piq": "scoreguard_export.metrics.paq2piq:Paq2Piq",
+        "tres": "scoreguard_export.metrics.tres:Tres",
     },
 )
 
