@@ -24,7 +24,7 @@ from scoreguard_export.metrics.backbones import backbone
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
-from scoreguard_export.metrics.patches import mean_of_each, uniform_patches
+from scoreguard_export.metrics.patches import mean_of_each, of_each, uniform_patches
 from scoreguard_export.metrics.resize import pillow_bilinear
 from scoreguard_export.weights.source import WeightsSource
 
@@ -128,4 +128,5 @@ class HyperIqa(Metric):
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch (N, 3, H, W) in [0, 1], 32 pixels a side or more."""
         resized = normalised(pillow_bilinear(image, HEIGHT, WIDTH))
-        return mean_of_each(self.of_crops(uniform_patches(resized, CROP, self.crops)), image)
+        crops = uniform_patches(resized, CROP, self.crops)
+        return mean_of_each(of_each(self.of_crops, crops, self.crops), image)

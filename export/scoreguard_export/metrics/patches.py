@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -52,6 +53,19 @@ def _cut(image: Tensor, tops: Tensor, lefts: Tensor, side: int) -> Tensor:
     grid = image.index_select(2, rows).index_select(3, columns)
     apart = grid.reshape(image.shape[0], image.shape[1], rows.shape[0] // side, side, columns.shape[0] // side, side)
     return apart.permute(0, 2, 4, 1, 3, 5).reshape(image.shape[0], -1, image.shape[1], side, side)
+
+
+def of_each(network: Callable[[Tensor], Tensor], patches: Tensor, count: int) -> Tensor:
+    """(N · count, C, side, side) → (N · count, 1) scores, image by image.
+
+    A large network's 1×1 convolutions sum in another order for other numbers of patches, so that all together would let
+    a score depend on the images beside it. A graph, whose number of images is free, takes them all at once; a server
+    on the CPU gives it one at a time.
+    """
+    traced: bool = torch.jit.is_tracing()  # type: ignore[attr-defined, no-untyped-call]
+    if traced or torch.compiler.is_exporting():
+        return network(patches)
+    return torch.cat([network(part) for part in torch.split(patches, count)])
 
 
 def mean_of_each(scores: Tensor, image: Tensor) -> Tensor:

@@ -28,7 +28,7 @@ from scoreguard_export.metrics.backbones import backbone
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
-from scoreguard_export.metrics.patches import mean_of_each, uniform_patches
+from scoreguard_export.metrics.patches import mean_of_each, of_each, uniform_patches
 from scoreguard_export.metrics.resize import pillow_bilinear
 from scoreguard_export.weights.source import WeightsSource
 
@@ -146,4 +146,5 @@ class Tres(Metric):
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch (N, 3, H, W) in [0, 1], 32 pixels a side or more; 225 or more at native size."""
         resized = pillow_bilinear(image, HEIGHT, WIDTH) if self.resizes else image
-        return mean_of_each(self.of_crops(uniform_patches(normalised(resized), CROP, self.crops)), image)
+        crops = uniform_patches(normalised(resized), CROP, self.crops)
+        return mean_of_each(of_each(self.of_crops, crops, self.crops), image)
