@@ -10,7 +10,7 @@ from scoreguard_export.archive.requested import Requested, requested
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 
-ON_BACKBONES = "spaq, meta-iqa, linearity, wsp, vsfa, mdtvsfa"
+ON_BACKBONES = "spaq, meta-iqa, linearity, wsp, vsfa, mdtvsfa, rank-iqa, fpr, dbcnn, hyper-iqa, paq2piq, tres"
 
 
 @pytest.fixture(autouse=True)

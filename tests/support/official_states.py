@@ -1,10 +1,11 @@
-"""Names and shapes of the official checkpoints of metrics with a ResNet, and weights drawn for them.
+"""Names and shapes of the official checkpoints of metrics with a large network, and weights drawn for them.
 
 They are written out from the authors' descriptions and torchvision's naming, not taken from our modules.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 
 Shapes = Iterator[tuple[str, tuple[int, ...]]]
 PARTS = ("conv1", "bn1", "layer1", "layer2", "layer3", "layer4")
+VGG = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))
+"""Channels and convolutions of VGG-16 before each pooling."""
 
 
 def norm(name: str, width: int) -> Shapes:
@@ -25,6 +28,12 @@ def norm(name: str, width: int) -> Shapes:
 def linear(name: str, inputs: int, outputs: int) -> Shapes:
     """A linear layer."""
     yield f"{name}.weight", (outputs, inputs)
+    yield f"{name}.bias", (outputs,)
+
+
+def convolution(name: str, inputs: int, outputs: int, side: int = 3) -> Shapes:
+    """A convolution with a bias."""
+    yield f"{name}.weight", (outputs, inputs, side, side)
     yield f"{name}.bias", (outputs,)
 
 
@@ -140,32 +149,189 @@ def mdtvsfa() -> Shapes:
 
 HEADS = {"vsfa": vsfa, "mdtvsfa": mdtvsfa}
 """Names and shapes of the official files of metrics of videos, which hold what follows the backbone."""
-OFFICIAL = {"spaq": spaq, "meta-iqa": meta_iqa, "linearity": linearity, "wsp": wsp}
+
+
+def rank_iqa() -> Shapes:
+    """Caffe's VGG-16 with one output."""
+    inputs = 3
+    for stage, (width, count) in enumerate(VGG, start=1):
+        for place in range(1, count + 1):
+            yield from convolution(f"conv{stage}_{place}", inputs, width)
+            inputs = width
+    for name, before, after in (("fc6_m", 25088, 4096), ("fc7_m", 4096, 4096), ("fc8_m", 4096, 1)):
+        yield from linear(name, before, after)
+
+
+def fpr() -> Shapes:
+    """The branch without a reference."""
+    blocks = (("sfl1", 3, 128), ("sfl21", 128, 256), ("sfl22", 256, 256), ("sfl23", 256, 256), ("sfl3", 256, 512))
+    for name, inputs, outputs in blocks:
+        yield from convolution(f"{name}.conv1.conv.0", inputs, outputs)
+        yield from convolution(f"{name}.conv2.conv.0", outputs, outputs)
+    yield from convolution("scl1.conv.conv.0", 512, 128)
+    yield from convolution("scl2", 128, 64)
+    yield from (*linear("srl1", 256, 32), *linear("srl2", 32, 1))
+    yield from (*_recurrent("swl1", 256, 32), *linear("swl2", 32, 1))
+
+
+def fpr_training() -> Shapes:
+    """What its checkpoint holds beside that: the branch of the reference, the invertible network, a group norm."""
+    for name, inputs, outputs in (("fl1", 3, 64), ("fl2", 64, 128), ("fl3", 128, 256)):
+        yield from convolution(f"{name}.conv1.conv.0", inputs, outputs)
+        yield from convolution(f"{name}.conv2.conv.0", outputs, outputs)
+    for block in range(3):
+        for part in "FGH":
+            for place, (before, after) in enumerate(((256, 512), (512, 512), (512, 512), (512, 256)), start=1):
+                yield from convolution(f"InvRescaleNet.operations.{block}.{part}.conv{place}", before, after, side=1)
+    yield from convolution("cl1.conv.conv.0", 512, 128)
+    yield from convolution("cl2", 128, 64)
+    yield from (*linear("rl1", 256, 32), *linear("rl2", 32, 1))
+    yield from (("gn.weight", (256,)), ("gn.bias", (256,)))
+    yield from (*_recurrent("wl1", 256, 32), *linear("wl2", 32, 1))
+
+
+def synthetic(prefix: str = "features.", *, counters: bool = True) -> Shapes:
+    """The features of the S-CNN."""
+    widths = (3, 48, 48, 64, 64, 64, 64, 128, 128, 128)
+    for place, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+        yield from convolution(f"{prefix}{3 * place}", inputs, outputs)
+        for part in ("weight", "bias", "running_mean", "running_var"):
+            yield f"{prefix}{3 * place + 1}.{part}", (outputs,)
+        if counters:
+            yield f"{prefix}{3 * place + 1}.num_batches_tracked", ()
+
+
+def dbcnn() -> Shapes:
+    """The VGG-16 of torchvision without its end, the S-CNN, one output."""
+    inputs, place = 3, 0
+    for width, count in VGG:
+        for _ in range(count):
+            yield from convolution(f"features1.{place}", inputs, width)
+            inputs, place = width, place + 2
+        place += 1
+    yield from synthetic("features2.")
+    yield from linear("fc", 512 * 128, 1)
+
+
+def hyper_iqa() -> Shapes:
+    """ResNet-50 with averages of its stages, and the layers that write five layers of 224 to 1 numbers."""
+    yield from resnet(_within("res."), (3, 4, 6, 3))
+    for stage, (channels, kept, averages) in enumerate(((256, 16, 64), (512, 32, 16), (1024, 64, 4)), start=1):
+        yield f"res.lda{stage}_pool.0.weight", (kept, channels, 1, 1)
+        yield from linear(f"res.lda{stage}_fc", kept * averages, 16)
+    yield from linear("res.lda4_fc", 2048, 176)
+    for place, inputs, outputs in ((0, 2048, 1024), (2, 1024, 512), (4, 512, 112)):
+        yield from convolution(f"conv1.{place}", inputs, outputs, side=1)
+    for layer, (written, outputs) in enumerate(((512, 112), (128, 56), (32, 28), (8, 14)), start=1):
+        yield from convolution(f"fc{layer}w_conv", 112, written)
+        yield from linear(f"fc{layer}b_fc", 112, outputs)
+    yield from linear("fc5w_fc", 112, 14)
+    yield from linear("fc5b_fc", 112, 1)
+
+
+def paq2piq() -> Shapes:
+    """ResNet-18 in a sequence, and the head."""
+    names = _numbered(*(f"body.{place}" for place in (0, 1, 4, 5, 6, 7)))
+    yield from resnet(names, (2, 2, 2, 2), bottleneck=False)
+    yield from norm("head.2", 1024)
+    yield from linear("head.4", 1024, 512)
+    yield from norm("head.6", 512)
+    yield from linear("head.8", 512, 1)
+
+
+def tres() -> Shapes:
+    """ResNet-50 with its classifier, four filters, an encoder of two layers for 3840 numbers, two outputs."""
+    for stage, channels in enumerate((256, 512, 1024, 2048), start=1):
+        yield f"L2pooling_l{stage}.filter", (channels, 1, 3, 3)
+    yield from resnet(_within("model."), (3, 4, 6, 3))
+    yield from linear("model.fc", 2048, 1000)
+    for layer in (0, 1):
+        name = f"transformer.encoder.layers.{layer}"
+        yield f"{name}.self_attn.in_proj_weight", (11520, 3840)
+        yield f"{name}.self_attn.in_proj_bias", (11520,)
+        yield from linear(f"{name}.self_attn.out_proj", 3840, 3840)
+        yield from (*linear(f"{name}.linear1", 3840, 64), *linear(f"{name}.linear2", 64, 3840))
+        for part in ("norm1", "norm2"):
+            yield from ((f"{name}.{part}.weight", (3840,)), (f"{name}.{part}.bias", (3840,)))
+    yield from (("transformer.encoder.norm.weight", (3840,)), ("transformer.encoder.norm.bias", (3840,)))
+    yield from (*linear("fc2", 3840, 2048), *linear("fc", 4096, 1))
+
+
+OFFICIAL = {
+    "spaq": spaq,
+    "meta-iqa": meta_iqa,
+    "linearity": linearity,
+    "wsp": wsp,
+    "rank-iqa": rank_iqa,
+    "fpr": fpr,
+    "dbcnn": dbcnn,
+    "hyper-iqa": hyper_iqa,
+    "paq2piq": paq2piq,
+    "tres": tres,
+}
 """Names and shapes by the name of the metric."""
-_CENTRES = {"backbone.fc": 50.0, "fc": 0.2}
-"""Biases of last layers, in the middle of the metric's scale."""
-_SPREADS = {"backbone.fc": 10.0, "fc": 0.02}
-"""Factors of the weights of last layers: they let scores of photographs differ by a tenth of the scale or less."""
+_CENTRES = {
+    "backbone.fc": 50.0,
+    "fc": 0.2,
+    "fc8_m": 22.0,
+    "srl2": 40.0,
+    "swl2": 0.5,
+    "dbcnn fc": 50.0,
+    "fc5b_fc": 50.0,
+    "head.8": 50.0,
+    "tres fc": 50.0,
+}
+"""Biases of last layers, in the middle of the metric's scale; with the metric's name where two have such a layer."""
+_SPREADS = {
+    "backbone.fc": 10.0,
+    "fc": 0.02,
+    "conv1_1": 0.02,
+    "fc8_m": 0.5,
+    "srl2": 3.0,
+    "dbcnn fc": 1280.0,
+    "fc1w_conv": 0.07,
+    "fc2w_conv": 0.1,
+    "fc3w_conv": 0.14,
+    "fc4w_conv": 0.2,
+    "fc5w_fc": 5.0,
+    "fc5b_fc": 5.0,
+    "head.8": 5.0,
+    "tres fc": 5.0,
+}
+"""Factors of the weights of first and last layers, and of those that write weights: they let scores of photographs
+differ by a tenth of the scale or less."""
 
 
-def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0) -> dict[str, Tensor]:
+def drawn(shapes: Mapping[str, tuple[int, ...]], seed: int = 0, metric: str = "") -> dict[str, Tensor]:
     """Weights that keep the strength of what passes: positive scales and variances, small biases and means."""
     generator = torch.Generator().manual_seed(seed)
-    return {name: _drawn(name, shape, generator) for name, shape in shapes.items()}
+    return {name: _drawn(name, shape, generator, metric) for name, shape in shapes.items()}
 
 
-def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+def _of_layer(table: Mapping[str, float], metric: str, layer: str) -> float | None:
+    return table.get(f"{metric} {layer}", table.get(layer))
+
+
+def _drawn(name: str, shape: tuple[int, ...], generator: torch.Generator, metric: str) -> Tensor:
     layer, _, part = name.rpartition(".")
     if part == "num_batches_tracked":
         return torch.tensor(1000)
+    if part == "filter":  # no weights: a window that adds up to 1
+        hann = torch.tensor([1.0, 2.0, 1.0])
+        return (torch.outer(hann, hann) / 16.0).repeat(shape[0], 1, 1, 1)
     noise = torch.randn(shape, generator=generator)
     if len(shape) > 1:
-        return noise * _SPREADS.get(layer, 1.0) * math.sqrt((2.0 if len(shape) == 4 else 1.0) / math.prod(shape[1:]))
+        return (
+            noise
+            * (_of_layer(_SPREADS, metric, layer) or 1.0)
+            * math.sqrt((2.0 if len(shape) == 4 else 1.0) / math.prod(shape[1:]))
+        )
     if part == "running_var":
         return 0.5 + 0.5 * noise.square()
     if part == "weight":
         return 1.0 + 0.1 * noise
-    return torch.full(shape, _CENTRES[layer]) if layer in _CENTRES and part == "bias" else 0.2 * noise
+    centre = _of_layer(_CENTRES, metric, layer) if part == "bias" else None
+    return 0.2 * noise if centre is None else torch.full(shape, centre)
 
 
 def measured(metric: nn.Module, images: Tensor) -> None:
@@ -184,4 +350,6 @@ def checkpoint(metric: str, state: Mapping[str, Tensor]) -> dict[str, object]:
     """What the official file of a metric holds, in the form in which its authors saved it."""
     if metric == "linearity":
         return {"model": dict(state), "k": [9.5, 1.0, 1.0], "b": [48.25, 0.0, 0.0]}
-    return dict(state) if metric == "meta-iqa" else {"state_dict": dict(state)}
+    if metric == "paq2piq":
+        return {"model": dict(state), "opt": {"lr": 0.001}}
+    return {"state_dict": dict(state)} if metric in ("spaq", "wsp", "fpr") else dict(state)

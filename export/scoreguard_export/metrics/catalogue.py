@@ -28,6 +28,12 @@ CATALOGUE: Final = Catalogue[Metric](
         "wsp": "scoreguard_export.metrics.wsp:Wsp",
         "vsfa": "scoreguard_export.metrics.vsfa:Vsfa",
         "mdtvsfa": "scoreguard_export.metrics.mdtvsfa:Mdtvsfa",
+        "rank-iqa": "scoreguard_export.metrics.rank_iqa:RankIqa",
+        "fpr": "scoreguard_export.metrics.fpr:Fpr",
+        "dbcnn": "scoreguard_export.metrics.dbcnn:DbCnn",
+        "hyper-iqa": "scoreguard_export.metrics.hyper_iqa:HyperIqa",
+        "paq2piq": "scoreguard_export.metrics.paq2piq:Paq2Piq",
+        "tres": "scoreguard_export.metrics.tres:Tres",
     },
 )
 
