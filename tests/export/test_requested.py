@@ -10,7 +10,9 @@ from scoreguard_export.archive.requested import Requested, requested
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 
-ON_BACKBONES = "spaq, meta-iqa, linearity, wsp"
+ON_BACKBONES = (
+    "spaq, meta-iqa, linearity, wsp, koncept512, nima-inceptionresnetv2, nima-vgg16, clip-iqa, laion-aesthetic"
+)
 
 
 @pytest.fixture(autouse=True)

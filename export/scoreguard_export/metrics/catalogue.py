@@ -26,6 +26,11 @@ CATALOGUE: Final = Catalogue[Metric](
         "meta-iqa": "scoreguard_export.metrics.meta_iqa:MetaIqa",
         "linearity": "scoreguard_export.metrics.linearity:Linearity",
         "wsp": "scoreguard_export.metrics.wsp:Wsp",
+        "koncept512": "scoreguard_export.metrics.koncept512:Koncept512",
+        "nima-inceptionresnetv2": "scoreguard_export.metrics.nima_ava:NimaInceptionResnetV2",
+        "nima-vgg16": "scoreguard_export.metrics.nima_ava:NimaVgg16",
+        "clip-iqa": "scoreguard_export.metrics.clip_iqa:ClipIqa",
+        "laion-aesthetic": "scoreguard_export.metrics.laion_aesthetic:LaionAesthetic",
     },
 )
 

@@ -1,0 +1,29 @@
+"""Attention of the libraries' layers in plain products, which every engine and every batch computes alike.
+
+PyTorch's own attention takes a path without derivatives if no gradient is asked for, which a captured graph then keeps,
+and its fused kernels round an image's sums otherwise when it is alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def heads_of(tokens: Tensor, heads: int) -> Tensor:
+    """(N, T, C) → (N, heads, T, C / heads)."""
+    return tokens.reshape(tokens.shape[0], tokens.shape[1], heads, tokens.shape[2] // heads).transpose(1, 2)
+
+
+def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(N, heads, Q, D), (N, heads, T, D) twice → (N, Q, heads · D): scaled products, softmax over T, joined heads."""
+    weights = torch.softmax(torch.matmul(query * query.shape[3] ** -0.5, key.transpose(2, 3)), dim=3)
+    return torch.matmul(weights, value).transpose(1, 2).flatten(2)
+
+
+def self_attention(layer: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
+    """(N, T, C) → (N, T, C): a layer of PyTorch on its own tokens, without a mask."""
+    joined = functional.linear(tokens, layer.in_proj_weight, layer.in_proj_bias)
+    query, key, value = (heads_of(part, layer.num_heads) for part in joined.chunk(3, dim=2))
+    return functional.linear(attended(query, key, value), layer.out_proj.weight, layer.out_proj.bias)
