@@ -11,7 +11,7 @@ from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 
 ON_BACKBONES = (
-    "spaq, meta-iqa, linearity, wsp, koncept512, nima-inceptionresnetv2, nima-vgg16, clip-iqa, laion-aesthetic"
+    "spaq, meta-iqa, linearity, wsp, koncept512, nima-inceptionresnetv2, nima-vgg16, maniqa, clip-iqa, laion-aesthetic"
 )
 
 

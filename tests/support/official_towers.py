@@ -94,6 +94,60 @@ def nima_vgg16() -> Shapes:
     yield from linear("classifier.2", 512, 10)
 
 
+def _windowed(name: str, width: int) -> Shapes:
+    """Two stages of two blocks: tables of 7×7 offsets for 4 heads, and masks of 49 windows in every second block."""
+    yield f"{name}.downsample.weight", (width, width, 3, 3)
+    yield f"{name}.downsample.bias", (width,)
+    for stage in range(2):
+        for index in range(2):
+            block = f"{name}.layers.{stage}.blocks.{index}"
+            for part in ("norm1", "norm2"):
+                yield f"{block}.{part}.weight", (width,)
+                yield f"{block}.{part}.bias", (width,)
+            yield f"{block}.attn.relative_position_bias_table", (49, 4)
+            yield f"{block}.attn.relative_position_index", (16, 16)
+            yield from linear(f"{block}.attn.qkv", width, 3 * width)
+            yield from linear(f"{block}.attn.proj", width, width)
+            yield from linear(f"{block}.mlp.fc1", width, 768)
+            yield from linear(f"{block}.mlp.fc2", 768, width)
+            if index == 1:
+                yield f"{block}.attn_mask", (49, 16, 16)
+        yield f"{name}.layers.{stage}.conv.weight", (width, width, 3, 3)
+        yield f"{name}.layers.{stage}.conv.bias", (width,)
+
+
+def maniqa() -> Shapes:
+    """A whole ViT-B/8 with its 1000 outputs, two stages of attention over channels and in windows, two heads."""
+    yield "vit.cls_token", (1, 1, 768)
+    yield "vit.pos_embed", (1, 28 * 28 + 1, 768)
+    yield "vit.patch_embed.proj.weight", (768, 3, 8, 8)
+    yield "vit.patch_embed.proj.bias", (768,)
+    for index in range(12):
+        for part in ("norm1", "norm2"):
+            yield f"vit.blocks.{index}.{part}.weight", (768,)
+            yield f"vit.blocks.{index}.{part}.bias", (768,)
+        for part, inputs, outputs in (
+            ("attn.qkv", 768, 2304),
+            ("attn.proj", 768, 768),
+            ("mlp.fc1", 768, 3072),
+            ("mlp.fc2", 3072, 768),
+        ):
+            yield from linear(f"vit.blocks.{index}.{part}", inputs, outputs)
+    yield "vit.norm.weight", (768,)
+    yield "vit.norm.bias", (768,)
+    yield from linear("vit.head", 768, 1000)
+    for stage, inputs, outputs in ((1, 3072, 768), (2, 768, 384)):
+        for block in range(2):
+            for part in ("c_q", "c_k", "c_v"):
+                yield from linear(f"tablock{stage}.{block}.{part}", 784, 784)
+        yield f"conv{stage}.weight", (outputs, inputs, 1, 1)
+        yield f"conv{stage}.bias", (outputs,)
+        yield from _windowed(f"swintransformer{stage}", outputs)
+    for head in ("fc_score", "fc_weight"):
+        yield from linear(f"{head}.0", 384, 384)
+        yield from linear(f"{head}.3", 384, 1)
+
+
 def _transformer(name: str, width: int, layers: int) -> Shapes:
     for index in range(layers):
         block = f"{name}.resblocks.{index}"
@@ -165,6 +219,7 @@ OFFICIAL_TOWERS = {
     "koncept512": koncept512,
     "nima-inceptionresnetv2": nima_inception,
     "nima-vgg16": nima_vgg16,
+    "maniqa": maniqa,
     "clip-iqa": clip_rn50,
     "clip-vit-l-14": clip_vit_l_14,
     "laion-aesthetic": laion_head,

@@ -11,11 +11,13 @@ from official_states import drawn, measured
 from torch import Tensor, nn
 
 from scoreguard_export.archive.parity_images import patterns, photographs
+from scoreguard_export.libraries import library
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.clip import clip_of
 from scoreguard_export.metrics.clip_iqa import ClipIqa
 from scoreguard_export.metrics.koncept512 import Koncept512
 from scoreguard_export.metrics.laion_aesthetic import CLIP, LaionAesthetic
+from scoreguard_export.metrics.maniqa import Maniqa
 from scoreguard_export.metrics.nima_ava import NimaInceptionResnetV2, NimaVgg16
 
 REPEATED = ("repeat", "repeat_1", "repeat_2")
@@ -57,6 +59,18 @@ class ThinNimaVgg16(NimaVgg16):
         return network.to_empty(device="cpu")
 
 
+class ThinManiqa(Maniqa):
+    """MANIQA on a narrow transformer and crops of 64 pixels, whose map is of four windows."""
+
+    side = 64
+
+    def untrained(self) -> nn.Module:
+        """Make the narrow transformer."""
+        transformer = library("timm.models.vision_transformer", "timm", "a test").VisionTransformer
+        network: nn.Module = transformer(img_size=64, patch_size=8, embed_dim=24, num_heads=2, num_classes=3)
+        return network
+
+
 class ThinClipIqa(ClipIqa):
     """CLIP-IQA on narrow towers with one block in each layer."""
 
@@ -79,6 +93,7 @@ THIN_TOWERS: Mapping[str, type[Metric]] = {
     "koncept512": ThinKoncept512,
     "nima-inceptionresnetv2": ThinNimaInception,
     "nima-vgg16": ThinNimaVgg16,
+    "maniqa": ThinManiqa,
     "clip-iqa": ThinClipIqa,
     "laion-aesthetic": ThinLaionAesthetic,
 }
@@ -122,10 +137,18 @@ def tower_weights(kind: type[Metric], folder: Path, seed: int = 0) -> dict[str, 
         torch.save(_openai(network.state_dict()), files[name])
         return files
     state = _drawn(metric, seed, {"fc.12.bias": 50.0} if name == "koncept512" else {})
+    if name == "maniqa":
+        tables = [key for key in state if key.endswith(("relative_position_index", "attn_mask"))]
+        state |= {key: metric.state_dict()[key] for key in tables}
+        # Nothing normalises what the attention over channels reads: large products would make it a choice of one.
+        state |= {key: value * 0.1 for key, value in state.items() if key.endswith(("c_q.weight", "c_k.weight"))}
+        state["fc_score.3.bias"] = torch.tensor([0.4])
+        state["fc_score.3.weight"] *= 0.002
     if name == "koncept512":
         state["fc.12.weight"] *= 0.5
     metric.load_state_dict(state)
-    _counted(metric, seed)
+    if name != "maniqa":
+        _counted(metric, seed)
     state = metric.state_dict()
     torch.save({"params": state} if name.startswith("nima") else state, files[name])
     return files

@@ -16,14 +16,27 @@ def heads_of(tokens: Tensor, heads: int) -> Tensor:
     return tokens.reshape(tokens.shape[0], tokens.shape[1], heads, tokens.shape[2] // heads).transpose(1, 2)
 
 
-def attended(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """(N, heads, Q, D), (N, heads, T, D) twice → (N, Q, heads · D): scaled products, softmax over T, joined heads."""
-    weights = torch.softmax(torch.matmul(query * query.shape[3] ** -0.5, key.transpose(2, 3)), dim=3)
+def attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = None) -> Tensor:
+    """(N, heads, Q, D), (N, heads, T, D) twice → (N, Q, heads · D): scaled products, softmax over T, joined heads.
+
+    Args:
+        query: Q tokens.
+        key: T tokens.
+        value: As many.
+        bias: Added to the scaled products, (Q, T) or with more dimensions in front.
+    """
+    products = torch.matmul(query * query.shape[3] ** -0.5, key.transpose(2, 3))
+    weights = torch.softmax(products if bias is None else products + bias, dim=3)
     return torch.matmul(weights, value).transpose(1, 2).flatten(2)
+
+
+def joined_attention(joined: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
+    """(N, T, 3 · C) queries, keys and values side by side → (N, T, C)."""
+    query, key, value = (heads_of(part, heads) for part in joined.chunk(3, dim=2))
+    return attended(query, key, value, bias)
 
 
 def self_attention(layer: nn.MultiheadAttention, tokens: Tensor) -> Tensor:
     """(N, T, C) → (N, T, C): a layer of PyTorch on its own tokens, without a mask."""
     joined = functional.linear(tokens, layer.in_proj_weight, layer.in_proj_bias)
-    query, key, value = (heads_of(part, layer.num_heads) for part in joined.chunk(3, dim=2))
-    return functional.linear(attended(query, key, value), layer.out_proj.weight, layer.out_proj.bias)
+    return functional.linear(joined_attention(joined, layer.num_heads), layer.out_proj.weight, layer.out_proj.bias)

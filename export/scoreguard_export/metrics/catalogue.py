@@ -29,6 +29,7 @@ CATALOGUE: Final = Catalogue[Metric](
         "koncept512": "scoreguard_export.metrics.koncept512:Koncept512",
         "nima-inceptionresnetv2": "scoreguard_export.metrics.nima_ava:NimaInceptionResnetV2",
         "nima-vgg16": "scoreguard_export.metrics.nima_ava:NimaVgg16",
+        "maniqa": "scoreguard_export.metrics.maniqa:Maniqa",
         "clip-iqa": "scoreguard_export.metrics.clip_iqa:ClipIqa",
         "laion-aesthetic": "scoreguard_export.metrics.laion_aesthetic:LaionAesthetic",
     },

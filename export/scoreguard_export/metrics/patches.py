@@ -21,9 +21,22 @@ def starts(length: int, side: int, stride: int, like: Tensor) -> Tensor:
 
 def patches_of(image: Tensor, side: int, stride: int) -> Tensor:
     """(N, C, H, W) → (N · P, C, side, side), image by image, each from top to bottom."""
+    tops, lefts = (starts(length, side, stride, image) for length in (image.shape[2], image.shape[3]))
+    return patches_at(image, side, tops, lefts)
+
+
+def patches_at(image: Tensor, side: int, tops: Tensor, lefts: Tensor) -> Tensor:
+    """(N, C, H, W) → (N · R · Q, C, side, side): patches at every top with every left, image by image.
+
+    Args:
+        image: The images.
+        side: Side of a patch.
+        tops: (R,) int64, first rows.
+        lefts: (Q,) int64, first columns.
+    """
     within = torch.arange(side, device=image.device)
-    rows = (starts(image.shape[2], side, stride, image)[:, None] + within).reshape(-1)
-    columns = (starts(image.shape[3], side, stride, image)[:, None] + within).reshape(-1)
+    rows = (tops[:, None] + within).reshape(-1)
+    columns = (lefts[:, None] + within).reshape(-1)
     grid = image.index_select(2, rows).index_select(3, columns)
     apart = grid.reshape(image.shape[0], image.shape[1], rows.shape[0] // side, side, columns.shape[0] // side, side)
     return apart.permute(0, 2, 4, 1, 3, 5).reshape(-1, image.shape[1], side, side)
