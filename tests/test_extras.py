@@ -21,10 +21,12 @@ LINES = {
     "serve-gpu,export-gpu": {"no": {CPU}, "yes": {GPU, "onnx", "torchserve"}},
     "serve-gpu,export-gpu,train,attacks,restorers": {"no": {CPU}, "yes": {GPU, "piq", "spandrel"}},
     "serve-gpu,export-gpu,backbones": {"no": {CPU}, "yes": {GPU, "torchvision"}},
+    "serve-gpu,export-gpu,timm": {"no": {CPU, "open_clip_torch"}, "yes": {GPU, "timm", "torchvision"}},
+    "serve-gpu,export-gpu,clip": {"no": {CPU}, "yes": {GPU, "open_clip_torch", "torchvision"}},
     "serve-local,video": {"no": {"torch", GPU}, "yes": {CPU, "av"}},
     "export": {"no": {GPU, "torchserve"}, "yes": {CPU, "onnx", "torch"}},
-    "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq", "av"}},
-    "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq", "av"}},
+    "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
+    "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
 }
 
 

@@ -10,6 +10,7 @@ import onnxruntime
 import pytest
 import torch
 from thin_metrics import THIN
+from thin_towers import THIN_TOWERS
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard_export.metrics.base import Metric
@@ -42,11 +43,11 @@ def _slope(graph: torch.nn.Module) -> torch.Tensor:
     return image.grad
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in THIN])
+@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in {**THIN, **THIN_TOWERS}])
 def test_every_entry_obeys_every_rule(name: str, tmp_path: Path) -> None:
     """Facts, shapes, ranges, batches, gradients, both graphs, golden vector; unshipped weights are drawn.
 
-    Those with a large backbone are checked on a small one: `test_metric_backbones.py`.
+    Those with a large backbone are checked on a small one: `test_metric_backbones.py`, `test_metric_towers.py`.
     """
     torch.manual_seed(4)
     kind, files = CATALOGUE[name], {}

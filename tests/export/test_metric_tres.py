@@ -16,7 +16,7 @@ from torch.nn import functional
 
 from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.libraries import library
-from scoreguard_export.metrics.attention import Encoder, sine_positions
+from scoreguard_export.metrics.encoder import Encoder, sine_positions
 from scoreguard_export.metrics.tres import Tres
 
 

@@ -10,7 +10,10 @@ from scoreguard_export.archive.requested import Requested, requested
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 
-ON_BACKBONES = "spaq, meta-iqa, linearity, wsp, vsfa, mdtvsfa, rank-iqa, fpr, dbcnn, hyper-iqa, paq2piq, tres"
+ON_BACKBONES = (
+    "spaq, meta-iqa, linearity, wsp, vsfa, mdtvsfa, rank-iqa, fpr, dbcnn, hyper-iqa, paq2piq, tres, "
+    "koncept512, nima-inceptionresnetv2, nima-vgg16, maniqa, clip-iqa, laion-aesthetic"
+)
 
 
 @pytest.fixture(autouse=True)

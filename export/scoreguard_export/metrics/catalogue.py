@@ -34,6 +34,12 @@ CATALOGUE: Final = Catalogue[Metric](
         "hyper-iqa": "scoreguard_export.metrics.hyper_iqa:HyperIqa",
         "paq2piq": "scoreguard_export.metrics.paq2piq:Paq2Piq",
         "tres": "scoreguard_export.metrics.tres:Tres",
+        "koncept512": "scoreguard_export.metrics.koncept512:Koncept512",
+        "nima-inceptionresnetv2": "scoreguard_export.metrics.nima_ava:NimaInceptionResnetV2",
+        "nima-vgg16": "scoreguard_export.metrics.nima_ava:NimaVgg16",
+        "maniqa": "scoreguard_export.metrics.maniqa:Maniqa",
+        "clip-iqa": "scoreguard_export.metrics.clip_iqa:ClipIqa",
+        "laion-aesthetic": "scoreguard_export.metrics.laion_aesthetic:LaionAesthetic",
     },
 )
 

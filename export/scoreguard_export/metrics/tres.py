@@ -23,9 +23,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreguard_export.metrics.attention import Encoder, sine_positions
 from scoreguard_export.metrics.backbones import backbone
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.encoder import Encoder, sine_positions
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, of_each, uniform_patches
