@@ -14,7 +14,7 @@ from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
 from scoreguard_export.archive.eager import EagerDefence
 from scoreguard_export.archive.export_graphs import export_graphs
-from scoreguard_export.archive.facts import licence_of, metric_message, weights_messages
+from scoreguard_export.archive.facts import commercial_use_of, licence_of, metric_message, weights_messages
 from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
 from scoreguard_export.archive.golden import golden_image, golden_score
 from scoreguard_export.defences.base import Defence
@@ -138,7 +138,7 @@ class BuildSteps:
         kind, metric = metric_of(name)[0], self._loaded(name, key)
         graphs = export_graphs(metric, self.half_on)
         artifact = MetricArtifact(
-            facts=metric_message(metric.facts, licence_of(metric)),
+            facts=metric_message(metric.facts, licence_of(metric), commercial_use_of(metric)),
             graphs=GraphFiles(torchscript="metric.pt", onnx="metric.onnx", onnx_opset=OPSET, half=graphs.half),
             parity=graphs.parity,
             weights=weights_messages(kind, metric.weights_digests),

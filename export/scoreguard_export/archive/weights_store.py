@@ -19,13 +19,13 @@ from scoreguard.support.shown import shown
 from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.source import WeightsSource
 
 _SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
 """Suffixes of files that a metric or a defence can read."""
-_RESTRICTED: Final = ("non-commercial", "research use")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,11 +38,8 @@ class WeightsFile:
     users: tuple[str, ...]
     """The metrics and defences that read it."""
     source: WeightsSource
-
-    @property
-    def restricted(self) -> bool:
-        """Return whether the licence forbids commercial use or does not grant it."""
-        return any(words in self.source.licence for words in _RESTRICTED)
+    paper: str = ""
+    """Where the weights, or else the method, were published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +57,23 @@ class Fetched:
 def weights_files() -> dict[str, WeightsFile]:
     """Return every weights file by name: those of metrics, then those of defences."""
     files: dict[str, WeightsFile] = {}
-    for user, name, source in _sources():
-        users = files[name].users if name in files else ()
-        files[name] = WeightsFile(name=name, users=(*users, user), source=source)
+    for user, kind in _users():
+        for name, source in kind.sources.items():
+            known = files.get(name)
+            paper = source.paper or f"{kind.facts.paper}, {kind.facts.year}"
+            files[name] = WeightsFile(
+                name=name,
+                users=(*(known.users if known else ()), user),
+                source=source,
+                paper=known.paper if known else paper,
+            )
     return files
 
 
-def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
-    for user, metric in METRICS.items():
-        for name, source in metric.sources.items():
-            yield f"metric {user}", name, source
-    for user, defence in DEFENCES.items():
-        for name, source in defence.sources.items():
-            yield f"defence {user}", name, source
+def _users() -> Iterable[tuple[str, type[GraphModule]]]:
+    """Yield every metric and defence with what it is called in a list."""
+    yield from ((f"metric {name}", metric) for name, metric in METRICS.items())
+    yield from ((f"defence {name}", defence) for name, defence in DEFENCES.items())
 
 
 def weights_file(name: str) -> WeightsFile:

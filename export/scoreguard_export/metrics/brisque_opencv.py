@@ -26,7 +26,7 @@ from scoreguard_export.metrics.brisque import pair_features
 from scoreguard_export.metrics.brisque_svr import OPENCV, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import LocalStatistics, Luminance
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _RANGES: Final = (
     *((0.344000012, 10.0), (0.0192631185, 0.80727452)),
@@ -105,8 +105,10 @@ class BrisqueOpenCv(Metric):
         {
             "brisque-opencv": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 download="https://github.com/opencv/opencv_contrib/raw/2a5154a4479e841aa1282ef83d139c4870d17b8f/modules/quality/samples/brisque_model_live.yml",
                 sha256="4c44c7eec9e5139830c0bb0e4a044c9cd351ba5bbc9e3798beca3243e2782ff4",
+                size=567_815,
             )
         }
     )

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 PATCH = 32
 
@@ -57,8 +57,10 @@ class CnnIqa(Metric):
         {
             "cnniqa": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 download="https://github.com/lidq92/CNNIQA/raw/fb36830fc6491ef8db2dc651aaad94cdbee131fa/models/CNNIQA-LIVE",
                 sha256="79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
+                size=2_900_940,
             )
         }
     )

@@ -29,7 +29,7 @@ from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.resize import pillow_bilinear
 from scoreguard_export.weights.checkpoints import advice, fill, read_content, tensors_of
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 HEIGHT, WIDTH = 498, 664
 _PARTS: Final = 7
@@ -70,6 +70,7 @@ class Linearity(Metric):
         {
             "linearity": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 url="p1q2.pth, linked from https://github.com/lidq92/LinearityIQA (Baidu, Google Drive)",
             )
         }

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _STAGES = ((24,), (48, 48), (80, 80), (128,))
 """Widths of the convolutions of each stage; the first of a stage halves the size."""
@@ -65,6 +65,7 @@ class Lite(Metric):
         {
             "lite": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 made_by="scoreguard-export train lite",
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "lite.safetensors",
             )

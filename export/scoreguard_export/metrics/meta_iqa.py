@@ -26,7 +26,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.resize import two_tap_bilinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE = 224
 
@@ -70,6 +70,7 @@ class MetaIqa(Metric):
         {
             "meta-iqa": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 url=(
                     "metaiqa.pth, a state_dict of the module of https://github.com/zhuhancheng/MetaIQA, linked from "
                     "https://github.com/katiashh/certified-iqa-defenses (Google Drive)"

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE = 224
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
@@ -63,8 +63,10 @@ class Nima(Metric):
         {
             "nima": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 url=f"nima_mobilenet_technical.pt, {_CONVERTED}; trained by {_REPOSITORY}",
                 sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
+                size=6_451_067,
             )
         }
     )
@@ -102,8 +104,10 @@ class NimaAesthetic(Nima):
         {
             "nima-aesthetic": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 url=f"nima_mobilenet_aesthetic.pt, {_CONVERTED}; trained by {_REPOSITORY}",
                 sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
+                size=6_451_067,
             )
         }
     )

@@ -22,7 +22,7 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
 from scoreguard_export.weights.checkpoints import read_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _FLAT_WEIGHT = 1e-9
 """Weight of a flat patch, compared with 1 for any other: it matters only if every patch is flat."""
@@ -90,10 +90,12 @@ class Niqe(Metric):
         {
             "niqe": WeightsSource(
                 licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
+                commercial=CommercialUse.YES,
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
                 download=_OFFICIAL,
                 made_by="scoreguard-export fit niqe",
                 sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+                size=11_850,
             )
         }
     )

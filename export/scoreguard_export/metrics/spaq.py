@@ -21,7 +21,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, patches_of
 from scoreguard_export.metrics.resize import pillow_bilinear, with_shorter_side
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SHORTER_SIDE = 512
 PATCH = 224
@@ -51,6 +51,7 @@ class Spaq(Metric):
         {
             "spaq": WeightsSource(
                 licence="research use (educational and research purposes only, says the authors' code)",
+                commercial=CommercialUse.NO,
                 url="BL_release.pt, linked from https://github.com/h4nwei/SPAQ (Google Drive)",
             )
         }
