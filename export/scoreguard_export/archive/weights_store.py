@@ -17,6 +17,7 @@ from scoreguard.catalogue import UnknownNameError
 from scoreguard.support.digests import sha256_of_file
 from scoreguard.support.shown import shown
 from scoreguard.support.weights_folder import weights_folder
+from scoreguard_export.archive import weights_records
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.graph_module import GraphModule
@@ -38,7 +39,9 @@ class WeightsFile:
     users: tuple[str, ...]
     """The metrics and defences that read it."""
     source: WeightsSource
-    paper: str = ""
+    kinds: tuple[type[GraphModule], ...]
+    """Their classes."""
+    paper: str
     """Where the weights, or else the method, were published."""
 
 
@@ -64,6 +67,7 @@ def weights_files() -> dict[str, WeightsFile]:
             files[name] = WeightsFile(
                 name=name,
                 users=(*(known.users if known else ()), user),
+                kinds=(*(known.kinds if known else ()), kind),
                 source=source,
                 paper=known.paper if known else paper,
             )
@@ -155,9 +159,16 @@ def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
     sha256 = fetch(download, progress) if present is None else sha256_of_file(present)
     if download.sha256 and sha256 != download.sha256:
         raise WeightsError(f"{present} has the sha256 {sha256}, not {download.sha256}: remove it to fetch it again")
+    weights_records.record(present or download.path, sha256)
     return Fetched(
         path=present or download.path, sha256=sha256, checked=bool(download.sha256), downloaded=present is None
     )
+
+
+def file_name(file: WeightsFile, original: str) -> str:
+    """Return the name of a file in the folder: that of the weights, and the original's suffix if readers know it."""
+    suffix = PurePosixPath(original).suffix.lower()
+    return f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
 
 
 def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha256: str = "") -> Download:
@@ -167,6 +178,5 @@ def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha
         WeightsError: there is no URL, the one given is not a URL, or the digest given is not a digest.
     """
     address = address_of(file, url)
-    suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
-    path = (folder or weights_folder()) / f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
+    path = (folder or weights_folder()) / file_name(file, urlsplit(address).path)
     return Download(url=address, path=path, sha256=digest_of(file, sha256))

@@ -1,4 +1,4 @@
-"""`scoreguard-export weights`: list official weights, and fetch them on request."""
+"""`scoreguard-export weights`: list official weights, fetch them on request, and keep those of the user in order."""
 
 from __future__ import annotations
 
@@ -10,30 +10,29 @@ import click
 from rich.table import Table
 
 from scoreguard.support import console
-from scoreguard.support.weights_folder import FOLDER_VARIABLE, weights_folder
+from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import Fetched, WeightsFile
+from scoreguard_export.commands.weights_local import FOLDER, JSON, add, verify
 from scoreguard_export.progress import transferred
 from scoreguard_export.weights.download import Download
 from scoreguard_export.weights.source import WeightsSource
 
 _UNKNOWN = "not known"
-_folder = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder of fetched weights; by default ${FOLDER_VARIABLE}, or a folder of the user's data.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(name="weights", epilog="Example: scoreguard-export weights get carn")
 def command() -> None:
-    """List and fetch official weights. No other command of scoreguard-export uses the network."""
+    """List, fetch, add and verify weights. No other command of scoreguard-export uses the network."""
+
+
+for _command in (add, verify):
+    command.add_command(_command)
 
 
 @command.command(name="list", epilog="Example: scoreguard-export weights list --json")
-@_folder
-@_json
+@FOLDER
+@JSON
 def list_(folder: Path | None, as_json: bool) -> None:
     """List the weights that metrics and defences can use."""
     rows = [_row(file, weights_store.found(name, folder)) for name, file in weights_store.weights_files().items()]
@@ -45,10 +44,10 @@ def list_(folder: Path | None, as_json: bool) -> None:
 
 @command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")
 @click.argument("name")
-@_folder
+@FOLDER
 @click.option("--url", default="", help="Another address, such as that of a mirror.")
 @click.option("--sha256", default="", help="Digest that the file must have; the catalogue's by default.")
-@_json
+@JSON
 def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) -> None:
     """Fetch the weights NAME, check their digest, and print how to use them.
 

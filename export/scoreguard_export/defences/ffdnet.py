@@ -70,11 +70,11 @@ class FfdNet(LearnedDefence):
     )
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "ffdnet": WeightsSource(
-            licence="MIT (of KAIR; the repository FFDNet states none)",
+            licence="MIT",
             commercial=CommercialUse.YES,
             download="https://github.com/cszn/KAIR/releases/download/v1.0/ffdnet_color.pth",
             url="ffdnet_color.pth of https://github.com/cszn/KAIR, or models/FFDNet_color.mat of "
-            "https://github.com/cszn/FFDNet, converted to the same names",
+            "https://github.com/cszn/FFDNet (no licence stated), converted to the same names",
         )
     }
     reach = 25

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard.score_range import ScoreRange as ScoreRange  # re-exported: metrics declare it
-from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
+from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule, comparing, skeleton
 from scoreguard_export.weights.checkpoints import load_checkpoint
 
 
@@ -102,6 +102,13 @@ class Metric(GraphModule):
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
         return load_checkpoint(self, path, name, self.sources[name])
+
+    @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that a file is what `load` takes: its names and shapes, and that its numbers are finite."""
+        metric = skeleton(cls)
+        with comparing():
+            return metric.load(name, path)
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:
