@@ -13,7 +13,7 @@ from scoreguard.support import console
 from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import Fetched, WeightsFile
-from scoreguard_export.commands.weights_local import FOLDER, JSON, add, verify
+from scoreguard_export.commands.weights_local import FOLDER, JSON, add, convert, verify
 from scoreguard_export.progress import transferred
 from scoreguard_export.weights.download import Download
 from scoreguard_export.weights.source import WeightsSource
@@ -23,10 +23,10 @@ _UNKNOWN = "not known"
 
 @click.group(name="weights", epilog="Example: scoreguard-export weights get carn")
 def command() -> None:
-    """List, fetch, add and verify weights. No other command of scoreguard-export uses the network."""
+    """List, fetch, add, convert and verify weights. No other command of scoreguard-export uses the network."""
 
 
-for _command in (add, verify):
+for _command in (add, convert, verify):
     command.add_command(_command)
 
 

@@ -1,8 +1,9 @@
-"""`scoreguard-export weights add` and `verify`: the files of weights on this machine."""
+"""`scoreguard-export weights add`, `convert` and `verify`: the files of weights on this machine."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 from dataclasses import asdict
 from pathlib import Path
 from typing import Final
@@ -10,10 +11,12 @@ from typing import Final
 import click
 
 from scoreguard.support.weights_folder import FOLDER_VARIABLE
-from scoreguard_export.archive.weights_added import Verdict, Verified
+from scoreguard.support.whole_files import write_whole
+from scoreguard_export.archive.weights_added import Verdict, Verified, checked
 from scoreguard_export.archive.weights_added import add as add_file
 from scoreguard_export.archive.weights_added import verify as verify_file
 from scoreguard_export.archive.weights_store import WeightsFile, weights_file, weights_files
+from scoreguard_export.weights.conversion import convert as convert_file
 
 FOLDER: Final = click.option(
     "--folder",
@@ -33,6 +36,37 @@ def add(name: str, path: Path, folder: Path | None, as_json: bool) -> None:
 
     Tensors that are missing, too many or of another shape are named, the first five of each.
     """
+    _added(name, path, folder, as_json=as_json)
+
+
+@click.command(epilog="Example: scoreguard-export weights convert meta-iqa TID2013_KADID10K_IQA_Meta_resnet18.pt")
+@click.argument("name")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File to write, instead of the folder.")
+@click.option("--own", multiple=True, metavar="PACKAGE", help="Package of the authors' classes in the file.")
+@FOLDER
+@JSON
+def convert(name: str, path: Path, out: Path | None, own: tuple[str, ...], folder: Path | None, as_json: bool) -> None:
+    """Take the tensors of the weights NAME out of PATH, a pickled module or a TorchScript archive.
+
+    A process of its own reads the file and runs none of its code: its classes are replaced by ones that hold state, and
+    any other global ends the command. The result is a safetensors file, checked as by `add`.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        converted = Path(scratch) / f"{name}.safetensors"
+        file = weights_file(name)
+        count = convert_file(path, converted, own)
+        click.echo(f"{count} tensors of {path}", err=True)
+        if out is None:
+            _added(name, converted, folder, as_json=as_json)
+            return
+        sha256 = checked(file, converted)
+        write_whole(out, converted.read_bytes())
+    answer = {"name": name, "path": str(out), "sha256": sha256, "option": f"--weights {name}={out}"}
+    click.echo(json.dumps(answer, indent=2) if as_json else f"{out}\n--weights {name}={out}")
+
+
+def _added(name: str, path: Path, folder: Path | None, *, as_json: bool) -> None:
     file = weights_file(name)
     added = add_file(file, path, folder)
     if as_json:
