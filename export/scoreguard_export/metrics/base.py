@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -16,6 +17,17 @@ from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule, co
 from scoreguard_export.weights.checkpoints import load_checkpoint
 
 
+class RangeBasis(StrEnum):
+    """How the lowest and highest score of a metric were obtained."""
+
+    BOUNDS = "hard bounds"
+    """No image can have another score."""
+    SCALE = "declared scale"
+    """The scale of the ratings that it was trained on; the score may leave it."""
+    MEASURED = "measured"
+    """The lowest and highest score of a set of images; others may score beyond."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class MetricFacts(GraphFacts):
     """What is known about a metric before any export; the tolerance is in score units."""
@@ -24,6 +36,12 @@ class MetricFacts(GraphFacts):
     """Lowest and highest score, and which of them is better."""
     input_rule: str
     """How the metric reads an image."""
+    range_basis: RangeBasis = RangeBasis.SCALE
+    """How that range was obtained."""
+    measured_on: str = ""
+    """The images, if the range was measured."""
+    backbone: str = ""
+    """The network, or what takes its place, in a few words."""
     variants: tuple[str, ...] = ()
     """Ways of computing it in addition to the usual one: `as-official` if the authors' code differs from the paper,
     `as-benchmark` if a benchmark's does. Each is built and served under its own name: `niqe-as-official`."""

@@ -23,7 +23,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.brisque_svr import LIBSVM, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import Halving, LocalStatistics, Luminance, products
@@ -60,6 +60,9 @@ class Brisque(Metric):
         # The range that the benchmark of adversarial defences for quality metrics (MSU) publishes. The regression has
         # no bounds; 145 has been published for an image of noise.
         score_range=ScoreRange(low=-10.6, high=95.6, higher_is_better=False),
+        range_basis=RangeBasis.MEASURED,
+        measured_on="NIPS 2017 (MSU)",
+        backbone="statistics, support vectors",
         input_rule="grey (MATLAB's rgb2gray) at native size and half size",
         minimum_size=32,
         parity_tolerance=1e-3,

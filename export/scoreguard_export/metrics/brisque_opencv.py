@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.brisque import pair_features
 from scoreguard_export.metrics.brisque_svr import OPENCV, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
@@ -97,6 +97,8 @@ class BrisqueOpenCv(Metric):
         year=2012,
         # OpenCV clips the score to it.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="statistics, support vectors",
         input_rule="grey (OpenCV's BGR2GRAY) at native size and half size",
         minimum_size=32,
         parity_tolerance=1e-3,

@@ -49,6 +49,7 @@ class CnnIqa(Metric):
         year=2014,
         # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it is well inside.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
+        backbone="one convolution, three linear layers",
         input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
         minimum_size=PATCH + 1,
         parity_tolerance=1e-2,

@@ -58,6 +58,7 @@ class Linearity(Metric):
         # The scale of the MOS that k and b map to. The output is unbounded: at native size, the benchmarks of
         # adversarial robustness (MSU) publish 25.8 to 83.2 on images of KonIQ-10k, -6.3 to 137.5 on NIPS 2017's.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNeXt-101 32x8d",
         input_rule=(
             "RGB, resized to 498x664 (height x width) by Pillow's BILINEAR (as-benchmark: native size); normalised as "
             "for ImageNet"

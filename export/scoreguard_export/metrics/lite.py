@@ -17,7 +17,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _STAGES = ((24,), (48, 48), (80, 80), (128,))
@@ -57,6 +57,8 @@ class Lite(Metric):
         paper="scoreguard's own; trained by `scoreguard-export train lite`",
         year=2026,
         score_range=ScoreRange(low=0.0, high=100.0),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="small convolutional network",
         input_rule="RGB at native size, the whole image at once",
         minimum_size=32,
         parity_tolerance=1e-3,

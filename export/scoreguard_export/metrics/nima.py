@@ -14,7 +14,7 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE = 224
@@ -55,6 +55,8 @@ class Nima(Metric):
         paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
         year=2018,
         score_range=ScoreRange(low=1.0, high=10.0),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="MobileNet",
         input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
         minimum_size=32,
         parity_tolerance=1e-3,

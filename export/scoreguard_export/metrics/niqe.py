@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
 from scoreguard_export.weights.checkpoints import read_checkpoint
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
@@ -82,6 +82,9 @@ class Niqe(Metric):
         # to 28.74 as its range. With the official model the strongest white noise of LIVE reaches 62, a flat image
         # 30.3; with the shipped one 28.4 and 18.4.
         score_range=ScoreRange(low=0.0, high=30.0, higher_is_better=False),
+        range_basis=RangeBasis.MEASURED,
+        measured_on="NIPS 2017 (MSU, rounded)",
+        backbone="statistics, Gaussian model",
         input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
         minimum_size=PATCH,
         parity_tolerance=1e-3,

@@ -39,6 +39,7 @@ class Spaq(Metric):
         # The scale of the MOS that it was trained on. The network's output is unbounded; the benchmark of adversarial
         # robustness (MSU) publishes 21.7 to 77.8 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNet-50",
         input_rule=(
             "RGB, the shorter side reduced to 512 by Pillow's BILINEAR (as-benchmark: native size); 224x224 patches "
             "every 112 pixels"

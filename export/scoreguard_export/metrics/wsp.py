@@ -54,6 +54,7 @@ class Wsp(Metric):
         # The scale of the ratings. The network's output is unbounded; the benchmark of adversarial robustness (MSU)
         # publishes 1.88 to 3.87 on the images of NIPS 2017.
         score_range=ScoreRange(low=1.0, high=5.0),
+        backbone="ResNet-101",
         input_rule="RGB at native size, normalised as for ImageNet",
         minimum_size=32,
         parity_tolerance=1e-3,
