@@ -21,7 +21,8 @@ LINES = {
     "serve-gpu,export-gpu": {"no": {CPU}, "yes": {GPU, "onnx", "torchserve"}},
     "serve-gpu,export-gpu,train,attacks,restorers": {"no": {CPU}, "yes": {GPU, "piq", "spandrel"}},
     "serve-gpu,export-gpu,backbones": {"no": {CPU}, "yes": {GPU, "torchvision"}},
-    "export": {"no": {GPU, "torchserve"}, "yes": {CPU, "onnx", "torch"}},
+    "export,keras": {"no": {GPU, "torchserve"}, "yes": {CPU, "h5py"}},
+    "export": {"no": {GPU, "torchserve", "h5py"}, "yes": {CPU, "onnx", "torch"}},
     "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq"}},
     "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq"}},
 }

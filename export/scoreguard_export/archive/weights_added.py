@@ -47,7 +47,7 @@ def add(file: WeightsFile, path: Path, folder: Path | None = None) -> Added:
             if sha256_of_file(unfinished) != sha256:
                 raise WeightsError(f"{path} changed while it was copied: run the command again")
     weights_records.record(present or place, sha256)
-    return Added(path=present or place, sha256=sha256, official=sha256 == file.source.sha256, copied=present is None)
+    return Added(path=present or place, sha256=sha256, official=file.source.knows(sha256), copied=present is None)
 
 
 def checked(file: WeightsFile, path: Path) -> str:
@@ -106,7 +106,7 @@ def verify(file: WeightsFile, folder: Path | None = None) -> Verified | None:
 
 
 def _verdict(file: WeightsFile, path: Path, sha256: str) -> tuple[Verdict, str]:
-    if sha256 == file.source.sha256:
+    if file.source.knows(sha256):
         return Verdict.OFFICIAL, ""
     expected = weights_records.recorded(path)
     if expected == sha256:

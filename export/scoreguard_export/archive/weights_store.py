@@ -25,7 +25,7 @@ from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.source import WeightsSource
 
-_SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
+_SUFFIXES: Final = ("", ".h5", ".hdf5", ".npz", ".pt", ".pth", ".safetensors")
 """Suffixes of files that a metric or a defence can read."""
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 

@@ -54,6 +54,8 @@ class WeightsSource:
     """How to get the official file, in words or as a page, if `download` is not enough."""
     sha256: str = ""
     """Digest of the file at `download`, or of the one that `url` describes, hexadecimal; empty if unknown."""
+    converted_sha256: str = ""
+    """Digest of a converted file that holds the same weights and loads too; empty if none is known."""
     size: int | None = None
     """Length of that file in bytes; None if unknown."""
     paper: str = ""
@@ -61,6 +63,15 @@ class WeightsSource:
 
     made_by: str = ""
     """Command of this project that makes the file; empty for third-party weights."""
+
+    def knows(self, sha256: str) -> bool:
+        """Return whether a file with this digest is the official one, or a known conversion of it."""
+        return bool(sha256) and sha256 in (self.sha256, self.converted_sha256)
+
+    @property
+    def known_digest(self) -> str:
+        """Return the digest of the official file, else of the conversion; empty if neither is known."""
+        return self.sha256 or self.converted_sha256
 
     @property
     def origin(self) -> str:
