@@ -13,6 +13,7 @@ from scoreguard.support.whole_files import whole_file
 from scoreguard_export.archive import weights_records
 from scoreguard_export.archive.weights_store import WeightsFile, file_name, found
 from scoreguard_export.errors import WeightsError, one_line
+from scoreguard_export.weights.checkpoints import read_checkpoint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +54,14 @@ def add(file: WeightsFile, path: Path, folder: Path | None = None) -> Added:
 def checked(file: WeightsFile, path: Path) -> str:
     """Return the SHA-256 of a file that everything that reads these weights can read.
 
+    Those of attacks are only read as tensors: the client compares names and shapes.
+
     Raises:
         WeightsError: it is missing, unreadable, or has other names or shapes.
         MissingExtraError: the library of a network that reads it is not installed.
     """
-    return {kind.check_weights(file.name, path) for kind in file.kinds}.pop()
+    digests = [kind.check_weights(file.name, path) for kind in file.kinds]
+    return digests[0] if digests else read_checkpoint(path, file.name, file.source).sha256
 
 
 class Verdict(StrEnum):

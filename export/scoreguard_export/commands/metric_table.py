@@ -125,4 +125,4 @@ def _weights_of(metric: type[Metric]) -> Weights:
         return Weights.SHIPPED
     if all(weights_store.found(name) for name in missing):
         return Weights.FETCHED
-    return Weights.TO_FETCH if all(metric.sources[name].download for name in missing) else Weights.YOURS
+    return Weights.TO_FETCH if all(metric.sources[name].can_be_fetched for name in missing) else Weights.YOURS

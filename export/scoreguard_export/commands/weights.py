@@ -62,12 +62,12 @@ def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(_answer(file, download, result), indent=2))
     else:
-        click.echo(f"{result.path}\n--weights {name}={result.path}")
+        click.echo(f"{result.path}\n{_option(file, result)}")
 
 
 def _announce(file: WeightsFile, download: Download) -> None:
     """Announce on standard error what will be fetched."""
-    click.echo(f"url      {download.url}", err=True)
+    click.echo(f"url      {download.url or file.source.package}", err=True)
     click.echo(f"sha256   {download.sha256 or _UNKNOWN}", err=True)
     click.echo(f"size     {_size(file.source)}", err=True)
     click.echo(f"licence  {file.source.licence}; commercial use: {file.source.commercial}", err=True)
@@ -93,8 +93,8 @@ def _answer(file: WeightsFile, download: Download, result: Fetched) -> dict[str,
     return {
         "name": file.name,
         "path": str(result.path),
-        "option": f"--weights {file.name}={result.path}",
-        "url": download.url,
+        "option": _option(file, result),
+        "url": download.url or str(file.source.package),
         "sha256": result.sha256,
         "checked": result.checked,
         "downloaded": result.downloaded,
@@ -102,6 +102,11 @@ def _answer(file: WeightsFile, download: Download, result: Fetched) -> dict[str,
         "commercial_use": file.source.commercial,
         "paper": file.paper,
     }
+
+
+def _option(file: WeightsFile, result: Fetched) -> str:
+    """Return what a build, or an attack, takes to use the file."""
+    return f"--weights {file.name}={result.path}" if file.kinds else f"weights={file.name}"
 
 
 def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
@@ -112,6 +117,7 @@ def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
         "commercial_use": file.source.commercial,
         "paper": file.paper,
         "download": file.source.download,
+        "can_be_fetched": file.source.can_be_fetched,
         "url": file.source.origin,
         "sha256": file.source.sha256 or _UNKNOWN,
         "size": file.source.size,
@@ -139,7 +145,7 @@ def _table(rows: list[dict[str, Any]], folder: Path) -> Table:
 def _at_hand(row: dict[str, Any]) -> str:
     if row["shipped"]:
         return "shipped, fetched" if row["path"] else "shipped"
-    return "fetched" if row["path"] else "no" if row["download"] else "no: by --url"
+    return "fetched" if row["path"] else "no" if row["can_be_fetched"] else "no: by --url"
 
 
 def _size(source: WeightsSource) -> str:

@@ -1,7 +1,8 @@
 """NIMA: distribution of human ratings by MobileNet (Talebi & Milanfar, IEEE TIP 2018).
 
-The weights are idealo's (image-quality-assessment): `technical` trained on TID2013, `aesthetic` on AVA. The official file
-is Keras'; its batch norms are folded when it is read. A file converted from TFLite holds the same network, rounded. The image is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
+The weights are idealo's (image-quality-assessment): `technical` trained on TID2013, `aesthetic` on AVA. The official
+file is Keras'; its batch norms are folded when it is read. One converted from TFLite holds the same network, rounded.
+The image is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
 
     p = softmax(MobileNetV1(2x − 1)),   score = Σ i · p_i,   i = 1..10
 """

@@ -40,7 +40,7 @@ def advice(name: str, source: WeightsSource) -> str:
     if made and not source.origin:
         return made
     given = f"give the file by --weights {name}=PATH; it is {source.origin} (licence: {source.licence})"
-    fetched = f"; `scoreguard-export weights get {name}` fetches it" if source.download else ""
+    fetched = f"; `scoreguard-export weights get {name}` fetches it" if source.can_be_fetched else ""
     return ", or ".join(filter(None, [made, given + fetched]))
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from scoreguard_export.weights.packages import WheelMember
+
 
 class CommercialUse(StrEnum):
     """Whether the publisher of weights allows commercial use of them; a table of licences, and no legal advice."""
@@ -50,6 +52,8 @@ class WeightsSource:
     """File inside this package; None if the weights are not ours to ship."""
     download: str = ""
     """URL of a file that loads without conversion; empty if none is known."""
+    package: WheelMember | None = None
+    """A file in a package of the Python index that loads without conversion; None if there is none."""
     url: str = ""
     """How to get the official file, in words or as a page, if `download` is not enough."""
     sha256: str = ""
@@ -76,4 +80,9 @@ class WeightsSource:
     @property
     def origin(self) -> str:
         """Say where the official file is from."""
-        return self.url or self.download
+        return self.url or self.download or (str(self.package) if self.package else "")
+
+    @property
+    def can_be_fetched(self) -> bool:
+        """Return whether `weights get` needs no more than the name."""
+        return bool(self.download or self.package)
