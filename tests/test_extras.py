@@ -24,9 +24,10 @@ LINES = {
     "serve-gpu,export-gpu,timm": {"no": {CPU, "open_clip_torch"}, "yes": {GPU, "timm", "torchvision"}},
     "serve-gpu,export-gpu,clip": {"no": {CPU}, "yes": {GPU, "open_clip_torch", "torchvision"}},
     "serve-local,video": {"no": {"torch", GPU}, "yes": {CPU, "av"}},
-    "export": {"no": {GPU, "torchserve"}, "yes": {CPU, "onnx", "torch"}},
+    "export": {"no": {GPU, "torchserve", "h5py"}, "yes": {CPU, "onnx", "torch"}},
     "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
     "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
+    "export,keras": {"no": {GPU, "torchserve"}, "yes": {CPU, "h5py"}},
 }
 
 

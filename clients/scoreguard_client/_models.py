@@ -274,6 +274,8 @@ class MetricDescription:
     """Smallest height and width, in pixels."""
     weights_licence: str
     """Licence of the weights."""
+    commercial_use: str = ""
+    """Whether that licence allows commercial use: `yes`, `no` or `not stated`; empty = no weights, or not recorded."""
     defences: tuple[DefenceDescription, ...]
     """The defences that may run before it."""
     archive_sha256: str

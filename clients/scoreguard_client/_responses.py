@@ -43,6 +43,11 @@ _PRECISIONS: Final[dict[int, Literal["uint8", "float32"]]] = {
     scoring_pb2.PRECISION_UINT8: "uint8",
     scoring_pb2.PRECISION_FLOAT32: "float32",
 }
+_COMMERCIAL_USES: Final[dict[int, str]] = {
+    manifest_pb2.COMMERCIAL_USE_YES: "yes",
+    manifest_pb2.COMMERCIAL_USE_NO: "no",
+    manifest_pb2.COMMERCIAL_USE_NOT_STATED: "not stated",
+}
 _DIFFERENTIABILITIES: Final[dict[int, Literal["exact", "straight_through", "bpda_identity"]]] = {
     manifest_pb2.DIFFERENTIABILITY_EXACT: "exact",
     manifest_pb2.DIFFERENTIABILITY_STRAIGHT_THROUGH: "straight_through",
@@ -195,6 +200,7 @@ def _metric(metric: scoring_pb2.DeployedMetric) -> MetricDescription:
         input_rule=facts.input_rule,
         minimum_size=facts.minimum_size,
         weights_licence=facts.weights_licence,
+        commercial_use=_COMMERCIAL_USES.get(facts.commercial_use, ""),
         defences=tuple(_defence(defence) for defence in metric.defences),
         archive_sha256=metric.archive_sha256,
         files=tuple(FileDigest(path=f.path, sha256=f.sha256, size_bytes=f.size_bytes) for f in metric.files),

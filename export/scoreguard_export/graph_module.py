@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeVar
 
+import torch
 from torch import nn
 
 from scoreguard.chain.parameters import Parameter
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.weights.checkpoints import advice
 from scoreguard_export.weights.source import WeightsSource
+
+Built = TypeVar("Built", bound=nn.Module)
 
 
 class Differentiability(StrEnum):
@@ -117,6 +122,23 @@ class GraphFacts:
         return tuple(p for p in self.parameters if not p.structural)
 
 
+def skeleton(build: Callable[[], Built]) -> Built:
+    """Build a module of names and shapes alone, if it can be: comparing a file with it then takes no memory for it."""
+    try:
+        with torch.device("meta"):
+            return build()
+    except (NotImplementedError, RuntimeError):  # a constructor that reads the numbers that it makes
+        return build()
+
+
+@contextmanager
+def comparing() -> Iterator[None]:
+    """Load weights into a skeleton, which takes no numbers; torch would warn of each."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*no-op", category=UserWarning)
+        yield
+
+
 class GraphModule(nn.Module, ABC):
     """A module that reads RGB float32 images (N, 3, H, W) in [0, 1].
 
@@ -163,6 +185,21 @@ class GraphModule(nn.Module, ABC):
     def at_hand(cls, files: Mapping[str, Path]) -> bool:
         """Return whether some variant can be built: the first weights file, which all need, is shipped or given."""
         return set(list(cls.sources)[:1]) <= cls.available(files)
+
+    @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that a file is what the class loads as the weights `name`, and keep nothing of it.
+
+        Returns:
+            SHA-256 of the file as it was read, hexadecimal.
+
+        Raises:
+            WeightsError: the file is missing, unreadable, or holds other names, shapes or numbers that are not finite.
+            MissingExtraError: the library that has the network is not installed.
+        """
+        raise WeightsError(
+            f"{cls.__name__} reads no weights file of its own: {name} belongs to the module it is a part of"
+        )
 
     @classmethod
     def located(cls, files: Mapping[str, Path], names: Iterable[str] | None = None) -> dict[str, Path]:

@@ -127,8 +127,8 @@ def test_missing_weights_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ({"model": {"conv1.weight": torch.zeros(1)}}, "5 tensors missing, the first is conv1.bias"),
-        ({**FilterNetwork().state_dict(), "conv4.bias": torch.zeros(3)}, "1 tensors too many, the first is conv4.bias"),
+        ({"model": {"conv1.weight": torch.zeros(1)}}, "5 tensors missing: conv1.bias"),
+        ({**FilterNetwork().state_dict(), "conv4.bias": torch.zeros(3)}, "1 tensors too many: conv4.bias"),
         ({**FilterNetwork().state_dict(), "conv3.bias": torch.zeros(4)}, r"conv3.bias is \(4,\), not \(3,\)"),
         ([1, 2], "no dictionary of tensors"),
         ({"model": {"conv1.weight": "text"}}, "no dictionary of tensors"),

@@ -122,8 +122,8 @@ def test_a_missing_file_says_which_is_needed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"fc3.bias": None}, "1 tensors missing, the first is fc3.bias"),
-        ({"extra": torch.zeros(1)}, "1 tensors too many, the first is extra"),
+        ({"fc3.bias": None}, "1 tensors missing: fc3.bias"),
+        ({"extra": torch.zeros(1)}, "1 tensors too many: extra"),
         ({"conv1.weight": torch.zeros(50, 3, 7, 7)}, r"conv1.weight is \(50, 3, 7, 7\), not \(50, 1, 7, 7\)"),
         ({"conv1.weight": "text"}, "no dictionary of tensors"),
     ],

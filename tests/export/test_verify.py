@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 import zipfile
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tampering import entries_of, packed, with_entry, with_manifest, with_rewritten_graph, write_entries
 
 from scoreguard.v1.archive import Archive
@@ -187,11 +189,19 @@ def test_another_golden_image_is_found(mar: Path) -> None:
         verify_archive(Archive(mar))
 
 
+def pickled_module() -> bytes:
+    """What torch.save makes of a module."""
+    content = io.BytesIO()
+    torch.save(torch.nn.Linear(2, 1), content)
+    return content.getvalue()
+
+
 GARBAGE = [
     ("metric.onnx", b"garbage" * 100, "metric.onnx is no graph"),
     ("metric.onnx", b"\x08\x0a\x3a\x03abc\x42\x00", "metric.onnx is no graph that onnx can load"),
     ("metric.pt", b"garbage" * 100, "metric.pt is no graph"),
     ("metric.pt", b"PK\x03\x04" + bytes(60), "metric.pt is not TorchScript"),
+    ("metric.pt", pickled_module(), "metric.pt is a pickled module, whose code is never run; take its tensors out by"),
     ("defences/quantise.pt", b"PK\x03\x04" + bytes(60), "defences/quantise.pt is no graph that torchscript can load"),
 ]
 

@@ -78,7 +78,7 @@ def test_every_file_says_where_it_is_from(name: str) -> None:
 def test_the_digests_are_those_of_the_files_that_were_tested(name: str, shared_data: Path) -> None:
     """Where the real file is at hand, its bytes have the catalogue's digest."""
     content = (shared_data / TESTED[name]).read_bytes()
-    assert hashlib.sha256(content).hexdigest() == FILES[name].source.sha256
+    assert hashlib.sha256(content).hexdigest() == FILES[name].source.known_digest
 
 
 def test_the_list_tells_what_is_there(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +93,10 @@ def test_the_list_tells_what_is_there(folder: Path, capsys: pytest.CaptureFixtur
     assert rows["bfcnn"]["path"] is None
     assert rows["lite"]["shipped"] and not rows["carn"]["shipped"]
     assert rows["mprnet"]["sha256"] == "not known"
-    assert rows["mprnet"]["restricted"] and not rows["carn"]["restricted"]
+    uses = {name: rows[name]["commercial_use"] for name in ("carn", "mprnet", "wsp", "spaq", "lite")}
+    assert uses == {"carn": "yes", "mprnet": "no", "wsp": "not stated", "spaq": "no", "lite": "yes"}
+    assert rows["carn"]["size"] == 1670695 and rows["mprnet"]["size"] is None
+    assert rows["nima"]["paper"].startswith("Talebi, Milanfar: NIMA") and rows["nima"]["paper"].endswith("2018")
     assert {"defence denoiser", "defence diffpure"} <= set(rows["denoiser"]["for"])
     assert "carn" in run(capsys, "list")[1]
 

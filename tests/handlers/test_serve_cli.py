@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+import torch
 from gateways import request, slow_request
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from serve_command import command, environment
@@ -174,6 +176,19 @@ def test_a_garbage_graph_is_one_line(
     with_rewritten_graph(store / "bright.mar", entry, data)
     line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
     assert entry in line and "bright" in line and ("is no graph" in line or "cannot be loaded" in line)
+
+
+@pytest.mark.parametrize("backend", ["local", "torchserve"])
+def test_a_pickled_module_is_refused_with_the_way_to_convert_it(
+    backend: str, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit code 2 before anything of it is read as a graph, where the digest is right."""
+    content = io.BytesIO()
+    torch.save(torch.nn.Linear(2, 1), content)
+    with_rewritten_graph(store / "bright.mar", "metric.onnx", content.getvalue())
+    line = failure(["--model-store", str(store), "--backend", backend, "--port", "0"], capsys)
+    assert "metric.onnx is a pickled module, whose code is never run" in line
+    assert "`scoreguard-export weights convert`" in line
 
 
 def test_an_edited_handler_is_one_line(store: Path, capsys: pytest.CaptureFixture[str]) -> None:

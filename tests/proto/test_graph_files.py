@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import io
 import zipfile
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import helper
 
-from scoreguard.v1.graph_files import can_be_onnx, can_be_torchscript
+from scoreguard.v1.graph_files import can_be_onnx, can_be_torchscript, is_pickled
 
 MODEL = helper.make_model(
     helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "identity", [], []),
@@ -46,3 +48,15 @@ def test_torchscript_begins_as_a_zip_file() -> None:
     assert can_be_torchscript(buffer.getvalue())
     assert not can_be_torchscript(b"garbage")
     assert not can_be_torchscript(b"")
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_pickled_module_is_no_torchscript(modern: bool) -> None:
+    """As torch.save writes it now, and before version 1.6; a scripted module is none."""
+    pickled, scripted = io.BytesIO(), io.BytesIO()
+    torch.save(torch.nn.Linear(2, 1), pickled, _use_new_zipfile_serialization=modern)
+    graph: Any = torch.jit.script(torch.nn.Linear(2, 1))
+    torch.jit.save(graph, scripted)
+    assert is_pickled(pickled.getvalue()) and not can_be_torchscript(pickled.getvalue())
+    assert can_be_torchscript(scripted.getvalue()) and not is_pickled(scripted.getvalue())
+    assert not is_pickled(b"") and not is_pickled(MODEL)

@@ -97,6 +97,7 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
     Raises:
         UnknownNameError: a name is in no catalogue.
         WeightsError: weights are missing, or are not what the method needs.
+        RuleBrokenError: a metric itself gives no usable scores: of another shape, not finite, out of its range ...
         ParityError: an exported graph differs from its module, or on the device from the CPU.
         PrecisionError: half precision gives a value that is not finite.
         EngineError: the device cannot run a graph.

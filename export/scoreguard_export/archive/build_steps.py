@@ -13,7 +13,8 @@ from scoreguard.v1.manifest_pb2 import BuildRecord, GoldenScore, MetricArtifact
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.defence_export import DefenceExporter, eager_defence, stem
 from scoreguard_export.archive.eager import EagerDefence
-from scoreguard_export.archive.facts import licence_of, metric_message, weights_messages
+from scoreguard_export.archive.eager_check import check_before_export
+from scoreguard_export.archive.facts import commercial_use_of, licence_of, metric_message, weights_messages
 from scoreguard_export.archive.fingerprint import code_digest, combined, export_key
 from scoreguard_export.archive.golden import golden_image, golden_score
 from scoreguard_export.archive.metric_export import export_metric
@@ -77,6 +78,7 @@ class BuildSteps:
 
         Raises:
             WeightsError: weights are missing, or are not what the method needs.
+            RuleBrokenError: the metric itself gives no usable scores.
             ParityError: an exported graph differs from its module.
             PrecisionError: half precision gives a value that is not finite.
         """
@@ -135,8 +137,9 @@ class BuildSteps:
 
     def _export_metric(self, name: str, key: str) -> BuildRecord:
         kind, metric = metric_of(name)[0], self._loaded(name, key)
+        check_before_export(metric)
         artifact = MetricArtifact(
-            facts=metric_message(metric.facts, licence_of(metric)),
+            facts=metric_message(metric.facts, licence_of(metric), commercial_use_of(metric)),
             weights=weights_messages(kind, metric.weights_digests),
             code_sha256=code_digest(kind),
         )

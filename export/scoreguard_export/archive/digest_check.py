@@ -17,10 +17,10 @@ def unofficial(files: Mapping[str, Path]) -> list[str]:
     """
     known = weights_files()
     return [
-        _line(name, path, known[name].source.sha256)
+        _line(name, path, known[name].source.known_digest)
         for name, path in files.items()
         if name in known and known[name].source.sha256 and path.is_file()
-        if sha256_of_file(path) != known[name].source.sha256
+        if not known[name].source.knows(sha256_of_file(path))
     ]
 
 

@@ -16,6 +16,7 @@ from scoreguard_export.defences.base import (
 )
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric, MetricFacts
+from scoreguard_export.weights.source import CommercialUse, strictest
 
 DIFFERENTIABILITY: Final = {
     Differentiability.EXACT: pb.DIFFERENTIABILITY_EXACT,
@@ -26,11 +27,16 @@ DISTRIBUTION: Final = {
     Distribution.STANDARD_NORMAL: pb.DISTRIBUTION_STANDARD_NORMAL,
     Distribution.UNIFORM: pb.DISTRIBUTION_UNIFORM,
 }
+COMMERCIAL: Final = {
+    CommercialUse.YES: pb.COMMERCIAL_USE_YES,
+    CommercialUse.NO: pb.COMMERCIAL_USE_NO,
+    CommercialUse.NOT_STATED: pb.COMMERCIAL_USE_NOT_STATED,
+}
 SHAPE: Final = {RandomShape.IMAGE: pb.RANDOM_SHAPE_IMAGE, RandomShape.ITEM: pb.RANDOM_SHAPE_ITEM}
 
 
-def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
-    """Return a metric's facts, with the licence of its weights."""
+def metric_message(facts: MetricFacts, licence: str = "", commercial: CommercialUse | None = None) -> pb.MetricFacts:
+    """Return a metric's facts, with the licence of its weights and whether it allows commercial use."""
     return pb.MetricFacts(
         name=facts.name,
         title=facts.title,
@@ -43,12 +49,18 @@ def metric_message(facts: MetricFacts, licence: str = "") -> pb.MetricFacts:
         minimum_size=facts.minimum_size,
         weights_licence=licence,
         variant=facts.variant,
+        commercial_use=COMMERCIAL[commercial] if commercial else pb.COMMERCIAL_USE_UNSPECIFIED,
     )
 
 
 def licence_of(module: type[GraphModule] | GraphModule) -> str:
     """Return the licences of a module's weights; empty if it has none."""
     return "; ".join(dict.fromkeys(source.licence for source in module.sources.values()))
+
+
+def commercial_use_of(module: type[GraphModule] | GraphModule) -> CommercialUse | None:
+    """Return whether all weights of a module may be used commercially; None if it has none."""
+    return strictest(source.commercial for source in module.sources.values()) if module.sources else None
 
 
 def declares_half(module: type[GraphModule] | GraphModule) -> bool:
@@ -59,7 +71,15 @@ def declares_half(module: type[GraphModule] | GraphModule) -> bool:
 
 def weights_messages(kind: type[GraphModule], digests: Mapping[str, str]) -> list[pb.WeightsFile]:
     """Return the weights files that a module was filled from, given their digests by name."""
-    return [pb.WeightsFile(name=n, sha256=d, licence=kind.sources[n].licence) for n, d in digests.items()]
+    return [
+        pb.WeightsFile(
+            name=name,
+            sha256=digest,
+            licence=kind.sources[name].licence,
+            commercial_use=COMMERCIAL[kind.sources[name].commercial],
+        )
+        for name, digest in digests.items()
+    ]
 
 
 def defence_message(facts: DefenceFacts) -> pb.DefenceFacts:

@@ -37,7 +37,7 @@ _LARGEST_FEATURE_TOLERANCE: Final = 1e-3
 """The same for features of frames, in their own units, which are of the order of 1."""
 _LARGEST_DEFENCE_TOLERANCE: Final = 1e-3
 """The same for a defence, in pixel units of [0, 1]: a quarter of an 8-bit level."""
-_TEXTS: Final = frozenset({"title", "paper", "year", "input_rule", "weights_licence", "description"})
+_TEXTS: Final = frozenset({"title", "paper", "year", "input_rule", "weights_licence", "commercial_use", "description"})
 _SIGMA: Final = Parameter(name="sigma", description="Of the noise to remove.", default=10.0, minimum=0.0, maximum=70.0)
 """Parameter of the denoiser of a diffusion, within the range that every denoiser is trained on."""
 

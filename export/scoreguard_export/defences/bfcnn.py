@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _DEPTH = 20
 _WIDTH = 64
@@ -64,9 +64,11 @@ class BfCnn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "bfcnn": WeightsSource(
             licence="none stated by the publisher: research use",
+            commercial=CommercialUse.NOT_STATED,
             download="https://github.com/LabForComputationalVision/universal_inverse_problem/raw/"
             "943b9ed99e35a4af86c36c413e2ca70ab320e8bc/denoisers/BF_CNN/BSD300_color/noise_range_0to100/model.pt",
             sha256="24254895bb92d929f6f8365e29fb89b41085685d0b1ee3759a5999c5617c1bab",
+            size=2_696_317,
         )
     }
     reach = 20

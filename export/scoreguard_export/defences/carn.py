@@ -19,7 +19,7 @@ from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.carn_network import CarnM
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 
 class Carn(LearnedDefence):
@@ -45,9 +45,11 @@ class Carn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "carn": WeightsSource(
             licence="MIT",
+            commercial=CommercialUse.YES,
             download="https://github.com/nmhkahn/CARN-pytorch/raw/40d3514f81cccd680d846cd5ab07af35f2c8e0e2/checkpoint/"
             "carn_m.pth",
             sha256="d48a759a84509351facb6b7c6d5bd6edec98b98519b8c464ee4ab44d2ba964ff",
+            size=1_670_695,
         )
     }
     reach = 45

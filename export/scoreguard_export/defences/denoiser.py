@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.denoiser_net import STRIDE, DenoiserNetwork
 from scoreguard_export.defences.shipped import SHIPPED, ShippedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 
 class Denoiser(ShippedDefence):
@@ -48,6 +48,7 @@ class Denoiser(ShippedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "denoiser": WeightsSource(
             licence="Apache-2.0",
+            commercial=CommercialUse.YES,
             shipped=SHIPPED / "denoiser.safetensors",
             url="what `scoreguard-export train diffusion` writes",
         )

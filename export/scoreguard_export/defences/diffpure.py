@@ -116,6 +116,12 @@ class DiffPure(Defence):
         return purifier
 
     @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that a file is its denoiser's."""
+        (denoiser,) = (kind for kind in _DENOISERS.values() if name in kind.sources)
+        return denoiser.check_weights(name, path)
+
+    @classmethod
     def tiles(cls, structural: Mapping[str, float]) -> Tiles | None:
         """The denoiser's."""
         return _denoiser(structural).tiles({})

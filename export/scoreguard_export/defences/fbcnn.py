@@ -21,7 +21,7 @@ from scoreguard_export.defences.base import DefenceFacts, Differentiability, Par
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.libraries import library
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 
 class FbCnn(LearnedDefence):
@@ -59,6 +59,7 @@ class FbCnn(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "fbcnn": WeightsSource(
             licence="Apache-2.0",
+            commercial=CommercialUse.YES,
             download="https://github.com/jiaxi-jiang/FBCNN/releases/download/v1.0/fbcnn_color.pth",
         )
     }

@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability
 from scoreguard_export.defences.shipped import SHIPPED, ShippedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _WIDE, _NARROW, _SLOPE = 64, 16, 0.2
 
@@ -85,6 +85,7 @@ class FcnFilter(ShippedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "fcn-filter": WeightsSource(
             licence="Apache-2.0",
+            commercial=CommercialUse.YES,
             shipped=SHIPPED / "fcn_filter.safetensors",
             url="what `scoreguard-export train fcn-filter` writes, or the study's own fcn_mse.pth",
         )

@@ -18,7 +18,7 @@ from torch.nn import functional
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _DEPTH = 12
 _WIDTH = 96
@@ -70,10 +70,11 @@ class FfdNet(LearnedDefence):
     )
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "ffdnet": WeightsSource(
-            licence="none stated by the publisher: research use",
+            licence="MIT",
+            commercial=CommercialUse.YES,
             download="https://github.com/cszn/KAIR/releases/download/v1.0/ffdnet_color.pth",
             url="ffdnet_color.pth of https://github.com/cszn/KAIR, or models/FFDNet_color.mat of "
-            "https://github.com/cszn/FFDNet, converted to the same names",
+            "https://github.com/cszn/FFDNet (no licence stated), converted to the same names",
         )
     }
     reach = 25

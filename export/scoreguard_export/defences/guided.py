@@ -24,7 +24,7 @@ from scoreguard_export.defences.guided_network import GuidedNetwork
 from scoreguard_export.defences.jpeg_codec import extend
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.graph_module import NO_FILES
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 
 class GuidedDenoiser(LearnedDefence):
@@ -62,6 +62,7 @@ class GuidedDenoiser(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "guided-diffusion": WeightsSource(
             licence="MIT",
+            commercial=CommercialUse.YES,
             download="https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
         )
     }

@@ -10,7 +10,7 @@ from typing import ClassVar, Self
 from torch import Tensor, nn
 
 from scoreguard_export.defences.base import Defence, Tiles
-from scoreguard_export.graph_module import NO_FILES
+from scoreguard_export.graph_module import NO_FILES, comparing, skeleton
 from scoreguard_export.weights.checkpoints import LoadedWeights, fill, read_checkpoint
 from scoreguard_export.weights.source import WeightsSource
 
@@ -99,6 +99,14 @@ class LearnedDefence(Defence):
             WeightsError: the file is missing, or holds no dictionary of tensors.
         """
         return read_checkpoint(path, name, cls.sources[name])
+
+    @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that a file holds the network's tensors, all of them finite."""
+        network, weights = skeleton(cls).network, cls.read(name, path)
+        with comparing():
+            fill(network, weights.tensors, path, name, cls.sources[name])
+        return weights.sha256
 
     def combined(self, states: Mapping[str, Mapping[str, Tensor]]) -> dict[str, Tensor]:
         """Combine several files, by name, into one set of weights; all have the network's names and shapes."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Tiles
 from scoreguard_export.defences.learned import LearnedDefence
 from scoreguard_export.defences.mprnet_network import MprNetwork
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 
 def _mirrored(image: Tensor, axis: int) -> Tensor:
@@ -50,6 +50,7 @@ class MprNet(LearnedDefence):
     sources: ClassVar[Mapping[str, WeightsSource]] = {
         "mprnet": WeightsSource(
             licence="Academic Public License: non-commercial use",
+            commercial=CommercialUse.NO,
             url="the pre-trained denoising model that https://github.com/swz30/MPRNet links to in "
             "Denoising/pretrained_models (model_denoising.pth)",
         )

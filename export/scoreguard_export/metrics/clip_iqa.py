@@ -20,11 +20,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.attention import attended, heads_of
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.clip import DEVIATION, MEAN, clip_network, load_clip, text_features
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import row_products
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 PAIR: Final = (("Good photo.", "Bad photo."),)
 FIVE_PAIRS: Final = (
@@ -60,6 +60,8 @@ class ClipIqa(Metric):
         # What the softmax allows. The benchmark of adversarial robustness (MSU) publishes 0.021 to 0.983 on the images
         # of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=1.0),
+        backbone="CLIP with ResNet-50",
+        range_basis=RangeBasis.BOUNDS,
         input_rule="RGB at native size, normalised as for CLIP",
         minimum_size=32,
         parity_tolerance=1e-4,
@@ -69,6 +71,7 @@ class ClipIqa(Metric):
         {
             "clip-iqa": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 url=(
                     "a state_dict of OpenAI's RN50.pt of https://github.com/openai/CLIP (torch.jit.load(...)"
                     ".state_dict()), or open_clip's of RN50 by OpenAI"

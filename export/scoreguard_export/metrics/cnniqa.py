@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 PATCH = 32
 
@@ -49,6 +49,7 @@ class CnnIqa(Metric):
         year=2014,
         # The scale of LIVE's DMOS. The network's output is unbounded; on natural images it is well inside.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
+        backbone="one convolution, three linear layers",
         input_rule="grey (Pillow's L) at native size; every full 32x32 patch that ends before the last row and column",
         minimum_size=PATCH + 1,
         parity_tolerance=1e-2,
@@ -57,8 +58,10 @@ class CnnIqa(Metric):
         {
             "cnniqa": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 download="https://github.com/lidq92/CNNIQA/raw/fb36830fc6491ef8db2dc651aaad94cdbee131fa/models/CNNIQA-LIVE",
                 sha256="79cc404d0da3e76e51b6680c4d6edd7332399ba7ed8af3306bdd16e95c7bda7e",
+                size=2_900_940,
             )
         }
     )

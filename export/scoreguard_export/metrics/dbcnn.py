@@ -23,7 +23,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.weights.checkpoints import fill, read_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _WIDTHS = (3, 48, 48, 64, 64, 64, 64, 128, 128, 128)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 2)
@@ -70,6 +70,7 @@ class DbCnn(Metric):
         # The scale of the ratings in the LIVE Challenge and in KonIQ-10k. The output is unbounded; the benchmark of
         # adversarial robustness (MSU) publishes 26.7 to 83.6 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="VGG-16 and S-CNN",
         input_rule="RGB at native size, normalised as for ImageNet",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -78,6 +79,7 @@ class DbCnn(Metric):
         {
             "dbcnn": WeightsSource(
                 licence="none stated for trained networks; MIT for the code that trains them",
+                commercial=CommercialUse.NOT_STATED,
                 url=(
                     "net_params_best.pkl, trained on LIVE Challenge or KonIQ-10k by "
                     "https://github.com/zwx8981/DBCNN-PyTorch, which publishes the S-CNN alone"

@@ -30,11 +30,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.recurrent import gru
 from scoreguard_export.weights.checkpoints import fill, read_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 PATCH = 64
 _SLOPE = 0.2
@@ -101,7 +101,12 @@ class _Facts(MetricFacts):
 
     def of_variant(self, variant: str) -> MetricFacts:
         """Return the facts of a variant."""
-        return replace(super().of_variant(variant), score_range=_BENCHMARK)
+        return replace(
+            super().of_variant(variant),
+            score_range=_BENCHMARK,
+            range_basis=RangeBasis.MEASURED,
+            measured_on="NIPS 2017 (MSU)",
+        )
 
 
 class Fpr(Metric):
@@ -117,6 +122,7 @@ class Fpr(Metric):
         year=2022,
         # The scale of the training's targets: 0 for a rating of 5, 80 for 1. The network's output is unbounded.
         score_range=ScoreRange(low=0.0, high=80.0, higher_is_better=False),
+        backbone="its own CNN, and a GRU over the patches",
         input_rule="RGB at native size; every full 64x64 patch, side by side from the top left",
         minimum_size=PATCH,
         parity_tolerance=1e-2,
@@ -126,6 +132,7 @@ class Fpr(Metric):
         {
             "fpr": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 url="model_best_kadid_0.pkl, linked from https://github.com/Baoliang93/FPR (mega.nz)",
             )
         }

@@ -26,7 +26,7 @@ from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, of_each, uniform_patches
 from scoreguard_export.metrics.resize import pillow_bilinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 HEIGHT, WIDTH = 512, 384
 CROP = 224
@@ -56,6 +56,7 @@ class HyperIqa(Metric):
         # The scale of the MOS that it was trained on. The output is unbounded; the benchmark of adversarial robustness
         # (MSU) publishes 25.9 to 84.5 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNet-50 and a hyper-network",
         input_rule=(
             "RGB, resized to 512x384 (height x width) by Pillow's BILINEAR; 25 crops of 224x224 on a fixed grid; "
             "normalised as for ImageNet"
@@ -67,6 +68,7 @@ class HyperIqa(Metric):
         {
             "hyper-iqa": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 url="koniq_pretrained.pkl, linked from https://github.com/SSL92/hyperIQA (Google Drive)",
             )
         }

@@ -25,7 +25,7 @@ from scoreguard_export.metrics.imagenet import HALVES, normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.resize import pillow_bilinear, two_tap_bilinear
 from scoreguard_export.metrics.timm_models import timm_model
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SHORT, LONG = 384, 512
 POOLED = 8
@@ -52,6 +52,7 @@ class Koncept512(Metric):
         # The scale of the MOS that it was trained on. The network's output is unbounded; the benchmark of adversarial
         # robustness (MSU) publishes 26.4 to 66.9 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="InceptionResNet-v2",
         input_rule=(
             "RGB, resized to 384x512 (height x width) by Pillow's BILINEAR (as-benchmark: to 512x384 without "
             "smoothing); of the last map the 8x8 cells at the top left"
@@ -64,6 +65,7 @@ class Koncept512(Metric):
         {
             "koncept512": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 url="KonCept512.pth, linked from https://github.com/ZhengyuZhao/koniq-PyTorch (SURFdrive)",
             )
         }

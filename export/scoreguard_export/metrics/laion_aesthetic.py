@@ -25,7 +25,7 @@ from scoreguard_export.metrics.clip import DEVIATION, MEAN, clip_network, embedd
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.weights.checkpoints import load_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 CLIP = "clip-vit-l-14"
 """Name of the weights of CLIP."""
@@ -57,6 +57,7 @@ class LaionAesthetic(Metric):
         year=2022,
         # The scale of the ratings. The output is unbounded.
         score_range=ScoreRange(low=1.0, high=10.0),
+        backbone="CLIP with ViT-L/14",
         input_rule=(
             "RGB, the shorter side resized to 224 by Pillow's BICUBIC, the square in the centre; normalised as for CLIP"
         ),
@@ -67,6 +68,7 @@ class LaionAesthetic(Metric):
         {
             "laion-aesthetic": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 url=(
                     "sac+logos+ava1-l14-linearMSE.pth of "
                     "https://github.com/christophschuhmann/improved-aesthetic-predictor"
@@ -75,6 +77,7 @@ class LaionAesthetic(Metric):
             ),
             CLIP: WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 url=(
                     "a state_dict of OpenAI's ViT-L-14.pt of https://github.com/openai/CLIP (torch.jit.load(...)"
                     ".state_dict()), or open_clip's of ViT-L-14 by OpenAI"

@@ -29,7 +29,7 @@ from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.resize import pillow_bilinear
 from scoreguard_export.weights.checkpoints import advice, fill, read_content, tensors_of
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 HEIGHT, WIDTH = 498, 664
 _PARTS: Final = 7
@@ -58,6 +58,7 @@ class Linearity(Metric):
         # The scale of the MOS that k and b map to. The output is unbounded: at native size, the benchmarks of
         # adversarial robustness (MSU) publish 25.8 to 83.2 on images of KonIQ-10k, -6.3 to 137.5 on NIPS 2017's.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNeXt-101 32x8d",
         input_rule=(
             "RGB, resized to 498x664 (height x width) by Pillow's BILINEAR (as-benchmark: native size); normalised as "
             "for ImageNet"
@@ -70,6 +71,7 @@ class Linearity(Metric):
         {
             "linearity": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 url="p1q2.pth, linked from https://github.com/lidq92/LinearityIQA (Baidu, Google Drive)",
             )
         }

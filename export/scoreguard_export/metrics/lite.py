@@ -17,8 +17,8 @@ from types import MappingProxyType
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _STAGES = ((24,), (48, 48), (80, 80), (128,))
 """Widths of the convolutions of each stage; the first of a stage halves the size."""
@@ -57,6 +57,8 @@ class Lite(Metric):
         paper="scoreguard's own; trained by `scoreguard-export train lite`",
         year=2026,
         score_range=ScoreRange(low=0.0, high=100.0),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="small convolutional network",
         input_rule="RGB at native size, the whole image at once",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -65,6 +67,7 @@ class Lite(Metric):
         {
             "lite": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 made_by="scoreguard-export train lite",
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "lite.safetensors",
             )

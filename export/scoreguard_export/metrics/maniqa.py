@@ -28,7 +28,7 @@ from scoreguard_export.metrics.maniqa_swin import Windowed
 from scoreguard_export.metrics.patches import mean_of_each, uniform_patches
 from scoreguard_export.metrics.resize import two_tap_bilinear
 from scoreguard_export.metrics.timm_models import timm_model
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE: Final = 224
 CROPS: Final = 20
@@ -70,6 +70,7 @@ class Maniqa(Metric):
         # The scale of the MOS that it was trained on. The output is not bounded above: the benchmark of adversarial
         # robustness (MSU) publishes 0.188 to 0.797 on the images of NIPS 2017, and up to 1.4 after attacks.
         score_range=ScoreRange(low=0.0, high=1.0),
+        backbone="ViT-B/8 and Swin blocks",
         input_rule=(
             "RGB at native size, 20 crops of 224x224 (as-benchmark: resized to 224x224 without smoothing); normalised "
             "to [-1, 1]"
@@ -82,6 +83,7 @@ class Maniqa(Metric):
         {
             "maniqa": WeightsSource(
                 licence="Apache-2.0",
+                commercial=CommercialUse.YES,
                 download="https://github.com/IIGROUP/MANIQA/releases/download/Koniq10k/ckpt_koniq10k.pt",
             )
         }

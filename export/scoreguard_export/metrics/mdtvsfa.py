@@ -15,7 +15,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.temporal_pooling import temporally_pooled
 from scoreguard_export.metrics.video import (
@@ -28,7 +28,7 @@ from scoreguard_export.metrics.video import (
     VideoMetric,
 )
 from scoreguard_export.recurrent import gru
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 STATES: Final = 32
 _DATABASES: Final = ("K", "C", "L", "N")
@@ -72,6 +72,8 @@ class Mdtvsfa(VideoMetric):
         # What the sigmoids allow. The benchmark of adversarial robustness (MSU) publishes 0.439 to 0.673 on the images
         # of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=1.0),
+        backbone="ResNet-50 and a GRU over the frames",
+        range_basis=RangeBasis.BOUNDS,
         input_rule=INPUT_RULE,
         minimum_size=64,
         parity_tolerance=1e-4,
@@ -80,6 +82,7 @@ class Mdtvsfa(VideoMetric):
         {
             "mdtvsfa": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 download="https://github.com/lidq92/MDTVSFA/raw/master/models/MDTVSFA.pt",
                 sha256="d5dd4fdf69ad4ee0e7f15caca1b5346d30e4d24a67fbbfd2e3fe434cbf5458c7",
             ),

@@ -22,11 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from scoreguard_export.metrics.backbones import backbone
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.resize import two_tap_bilinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE = 224
 
@@ -58,6 +58,8 @@ class MetaIqa(Metric):
         # What the sigmoid allows. The benchmark of adversarial robustness (MSU) publishes 0.161 to 0.757 on the images
         # of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=1.0),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="ResNet-18",
         input_rule=(
             "RGB, resized to 224x224 as by scikit-image, bilinear and not smoothed (as-benchmark: native size); "
             "normalised as for ImageNet"
@@ -70,6 +72,7 @@ class MetaIqa(Metric):
         {
             "meta-iqa": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 url=(
                     "metaiqa.pth, a state_dict of the module of https://github.com/zhuhancheng/MetaIQA, linked from "
                     "https://github.com/katiashh/certified-iqa-defenses (Google Drive)"

@@ -1,7 +1,8 @@
 """NIMA: distribution of human ratings by MobileNet (Talebi & Milanfar, IEEE TIP 2018).
 
-The weights are idealo's (image-quality-assessment), with batch norm folded: `technical` trained on TID2013,
-`aesthetic` on AVA. The image is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
+The weights are idealo's (image-quality-assessment): `technical` trained on TID2013, `aesthetic` on AVA. The official
+file is Keras'; its batch norms are folded when it is read. One converted from TFLite holds the same network, rounded.
+The image is resized to 224×224 by Pillow's NEAREST, as Keras' `load_img` does.
 
     p = softmax(MobileNetV1(2x − 1)),   score = Σ i · p_i,   i = 1..10
 """
@@ -9,18 +10,24 @@ The weights are idealo's (image-quality-assessment), with batch norm folded: `te
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard.support.digests import sha256_of_file
+from scoreguard_export.errors import WeightsError
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
+from scoreguard_export.weights.checkpoints import advice, fill
+from scoreguard_export.weights.keras_file import Layers, folded, is_hdf5, read_layers
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE = 224
 _WIDTHS = (32, 64, 128, 128, 256, 256, 512, 512, 512, 512, 512, 512, 1024, 1024)
 _STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1)
 _REPOSITORY = "https://github.com/idealo/image-quality-assessment"
+_FOLDER = f"{_REPOSITORY}/raw/003f8e2a46e654b3e4fb206f6afdd29c7886f70b/models/MobileNet"
 _CONVERTED = "folded and dequantised from the TFLite model of MichaelLedger/image-quality-assessment-exercise"
 
 
@@ -55,6 +62,8 @@ class Nima(Metric):
         paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
         year=2018,
         score_range=ScoreRange(low=1.0, high=10.0),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="MobileNet",
         input_rule="RGB, resized to 224x224 by Pillow's NEAREST",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -63,8 +72,11 @@ class Nima(Metric):
         {
             "nima": WeightsSource(
                 licence="Apache-2.0",
-                url=f"nima_mobilenet_technical.pt, {_CONVERTED}; trained by {_REPOSITORY}",
-                sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
+                commercial=CommercialUse.YES,
+                download=f"{_FOLDER}/weights_mobilenet_technical_0.11.hdf5",
+                url=f"weights_mobilenet_technical_0.11.hdf5 of {_REPOSITORY}, or "
+                f"nima_mobilenet_technical.pt, {_CONVERTED}",
+                converted_sha256="6f37927fc8062eede0ade6ab12002270ef2ccf6032795d83a007f231d9634d7d",
             )
         }
     )
@@ -82,6 +94,24 @@ class Nima(Metric):
         self.register_buffer("ratings", torch.arange(1.0, 11.0), persistent=False)
         self.strided = tuple(layer.stride == (2, 2) for layer in layers)
 
+    def load(self, name: str, path: Path) -> str:
+        """Take the official file of Keras, whose batch norms are folded, or the converted one.
+
+        Raises:
+            MissingExtraError: it is Keras', and h5py is not installed.
+            WeightsError: the file is missing, unreadable, or of another network.
+        """
+        if not is_hdf5(path):
+            return super().load(name, path)
+        source = self.sources[name]
+        try:
+            state = _of_keras(read_layers(path, name, source))
+        except (KeyError, RuntimeError) as error:
+            what = f"is of another network than MobileNet with 10 outputs ({error})"
+            raise WeightsError(f"{path} {what}: {advice(name, source)}") from error
+        fill(self, state, path, name, source)
+        return sha256_of_file(path)
+
     def distribution(self, image: Tensor) -> Tensor:
         """(N, 10) probabilities of the ratings 1..10."""
         features = resized(image) * 2.0 - 1.0
@@ -94,6 +124,18 @@ class Nima(Metric):
         return (self.distribution(image) * self.ratings).sum(dim=1)
 
 
+def _of_keras(layers: Layers) -> dict[str, Tensor]:
+    """Convert the layers of Keras' MobileNet: a convolution, then pairs of a depthwise one and one of single pixels."""
+    names = ["conv1", *(f"conv_{kind}_{pair}" for pair in range(1, len(_WIDTHS)) for kind in ("dw", "pw"))]
+    state = {}
+    for index, name in enumerate(names):
+        state[f"features.{index}.weight"], state[f"features.{index}.bias"] = folded(layers, name, f"{name}_bn")
+    # Keras numbers its dense layers in the order in which a program makes them.
+    dense = next((arrays for arrays in layers.values() if "kernel" in arrays and arrays["kernel"].dim() == 2), {})
+    state["classifier.weight"], state["classifier.bias"] = dense["kernel"].T.float(), dense["bias"].float()
+    return state
+
+
 class NimaAesthetic(Nima):
     """The same network with the weights that were trained on AVA."""
 
@@ -102,8 +144,11 @@ class NimaAesthetic(Nima):
         {
             "nima-aesthetic": WeightsSource(
                 licence="Apache-2.0",
-                url=f"nima_mobilenet_aesthetic.pt, {_CONVERTED}; trained by {_REPOSITORY}",
-                sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
+                commercial=CommercialUse.YES,
+                download=f"{_FOLDER}/weights_mobilenet_aesthetic_0.07.hdf5",
+                url=f"weights_mobilenet_aesthetic_0.07.hdf5 of {_REPOSITORY}, or "
+                f"nima_mobilenet_aesthetic.pt, {_CONVERTED}",
+                converted_sha256="56e41df4111e4bf3760ec23f527653abaa33408833cbe14eb27373749f87c154",
             )
         }
     )

@@ -18,12 +18,12 @@ from typing import Any, ClassVar, Final
 import torch
 from torch import Tensor, nn
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.centre import bilinear_centre
 from scoreguard_export.metrics.imagenet import DEVIATION, HALVES, MEAN, Channels, normalised
 from scoreguard_export.metrics.linear import RowConv2d, RowLinear
 from scoreguard_export.metrics.timm_models import timm_model
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _FILES: Final = "https://huggingface.co/chaofengc/IQA-PyTorch-Weights/resolve/main"
 _LICENCE: Final = "PolyForm Noncommercial 1.0.0 and S-Lab 1.0 (pyiqa): no commercial use"
@@ -38,6 +38,8 @@ class NimaInceptionResnetV2(Metric):
         paper="Talebi, Milanfar: NIMA: Neural Image Assessment. IEEE Transactions on Image Processing 27(8)",
         year=2018,
         score_range=ScoreRange(low=1.0, high=10.0),
+        backbone="InceptionResNet-v2",
+        range_basis=RangeBasis.BOUNDS,
         input_rule="RGB, the shorter side resized to 299 as by Pillow's BILINEAR, the square in the centre",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -45,7 +47,7 @@ class NimaInceptionResnetV2(Metric):
     sources = MappingProxyType(
         {
             "nima-inceptionresnetv2": WeightsSource(
-                licence=_LICENCE, download=f"{_FILES}/NIMA_InceptionV2_ava-b0c77c00.pth"
+                licence=_LICENCE, commercial=CommercialUse.NO, download=f"{_FILES}/NIMA_InceptionV2_ava-b0c77c00.pth"
             )
         }
     )
@@ -97,13 +99,18 @@ class NimaVgg16(NimaInceptionResnetV2):
         NimaInceptionResnetV2.facts,
         name="nima-vgg16",
         title="NIMA (VGG16)",
+        backbone="VGG16",
         input_rule=(
             "RGB, the shorter side resized to 224 as by Pillow's BILINEAR, the square in the centre; normalised as "
             "for ImageNet"
         ),
     )
     sources = MappingProxyType(
-        {"nima-vgg16": WeightsSource(licence=_LICENCE, download=f"{_FILES}/NIMA_VGG16_ava-dc4e8265.pth")}
+        {
+            "nima-vgg16": WeightsSource(
+                licence=_LICENCE, commercial=CommercialUse.NO, download=f"{_FILES}/NIMA_VGG16_ava-dc4e8265.pth"
+            )
+        }
     )
     network = "vgg16"
     channels = 512

@@ -19,10 +19,10 @@ import torch
 from torch import Tensor
 
 from scoreguard_export.errors import WeightsError
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.niqe_features import FEATURES, PATCH, Luminance, NiqeFeatures
 from scoreguard_export.weights.checkpoints import read_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _FLAT_WEIGHT = 1e-9
 """Weight of a flat patch, compared with 1 for any other: it matters only if every patch is flat."""
@@ -82,6 +82,9 @@ class Niqe(Metric):
         # to 28.74 as its range. With the official model the strongest white noise of LIVE reaches 62, a flat image
         # 30.3; with the shipped one 28.4 and 18.4.
         score_range=ScoreRange(low=0.0, high=30.0, higher_is_better=False),
+        range_basis=RangeBasis.MEASURED,
+        measured_on="NIPS 2017 (MSU, rounded)",
+        backbone="statistics, Gaussian model",
         input_rule="grey (MATLAB's rgb2gray) at native size and half size; every full 96x96 patch",
         minimum_size=PATCH,
         parity_tolerance=1e-3,
@@ -90,10 +93,12 @@ class Niqe(Metric):
         {
             "niqe": WeightsSource(
                 licence="Apache-2.0 for the shipped model; the official one: copyright notice of NIQE, UT Austin",
+                commercial=CommercialUse.YES,
                 shipped=Path(__file__).resolve().parents[1] / "weights" / "niqe.safetensors",
                 download=_OFFICIAL,
                 made_by="scoreguard-export fit niqe",
                 sha256="2a7c182a68c9e7f1b2e2e5ec723279d6f65d912b6fcaf37eb2bf03d7367c4296",
+                size=11_850,
             )
         }
     )

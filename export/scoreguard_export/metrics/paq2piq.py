@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from scoreguard_export.metrics.backbones import backbone, stages
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SCALE = 32
 """Pixels for each place of the maps."""
@@ -61,6 +61,7 @@ class Paq2Piq(Metric):
         # The scale of the ratings. The output is unbounded; the benchmark of adversarial robustness (MSU) publishes
         # 58.4 to 84.2 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNet-18",
         input_rule="RGB in [0, 1] at native size",
         minimum_size=SCALE + 1,
         parity_tolerance=1e-2,
@@ -69,6 +70,7 @@ class Paq2Piq(Metric):
         {
             "paq2piq": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 download="https://github.com/baidut/PaQ-2-PiQ/releases/download/v1.0/RoIPoolModel-fit.10.bs.120.pth",
             )
         }

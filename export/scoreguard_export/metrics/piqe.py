@@ -23,7 +23,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.niqe_features import LocalStatistics, Luminance, patches_of
 
 BLOCK: Final = 16
@@ -71,6 +71,8 @@ class Piqe(Metric):
         year=2015,
         # As MATLAB documents it. An image without an active block scores 100.
         score_range=ScoreRange(low=0.0, high=100.0, higher_is_better=False),
+        range_basis=RangeBasis.BOUNDS,
+        backbone="statistics, no model",
         input_rule="grey (MATLAB's rgb2gray) at native size, in 16x16 blocks; the last row and column are repeated",
         minimum_size=32,
         parity_tolerance=1e-3,

@@ -23,12 +23,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, patches_of
 from scoreguard_export.metrics.wide_linear import WideLinear
 from scoreguard_export.weights.checkpoints import fill, read_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 CROP = 224
 STRIDE = 112
@@ -56,6 +56,9 @@ class RankIqa(Metric):
         # The network's output is unbounded. The range is the one that the benchmark of adversarial robustness (MSU)
         # publishes: the lowest and highest score on the images of NIPS 2017.
         score_range=ScoreRange(low=10.86, high=34.86),
+        backbone="VGG-16 of Caffe",
+        range_basis=RangeBasis.MEASURED,
+        measured_on="NIPS 2017 (MSU)",
         input_rule="BGR, 0 to 255, at native size; 224x224 crops every 112 pixels",
         minimum_size=CROP,
         parity_tolerance=1e-2,
@@ -64,6 +67,7 @@ class RankIqa(Metric):
         {
             "rank-iqa": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 url=(
                     "Rank_live.caffemodel.pt: Rank_live.caffemodel, linked from https://github.com/xialeiliu/RankIQA "
                     "(Google Drive), as caffemodel2pytorch writes it"

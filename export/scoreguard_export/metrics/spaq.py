@@ -21,7 +21,7 @@ from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, patches_of
 from scoreguard_export.metrics.resize import pillow_bilinear, with_shorter_side
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SHORTER_SIDE = 512
 PATCH = 224
@@ -39,6 +39,7 @@ class Spaq(Metric):
         # The scale of the MOS that it was trained on. The network's output is unbounded; the benchmark of adversarial
         # robustness (MSU) publishes 21.7 to 77.8 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNet-50",
         input_rule=(
             "RGB, the shorter side reduced to 512 by Pillow's BILINEAR (as-benchmark: native size); 224x224 patches "
             "every 112 pixels"
@@ -51,6 +52,7 @@ class Spaq(Metric):
         {
             "spaq": WeightsSource(
                 licence="research use (educational and research purposes only, says the authors' code)",
+                commercial=CommercialUse.NO,
                 url="BL_release.pt, linked from https://github.com/h4nwei/SPAQ (Google Drive)",
             )
         }

@@ -30,7 +30,7 @@ from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.metrics.patches import mean_of_each, of_each, uniform_patches
 from scoreguard_export.metrics.resize import pillow_bilinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 HEIGHT, WIDTH = 512, 384
 CROP = 224
@@ -77,6 +77,7 @@ class Tres(Metric):
         # The scale of the MOS that it was trained on. The output is unbounded; the benchmark of adversarial robustness
         # (MSU) publishes -7.2 to 71.4 on the images of NIPS 2017.
         score_range=ScoreRange(low=0.0, high=100.0),
+        backbone="ResNet-50 and a transformer",
         input_rule=(
             "RGB, resized to 512x384 (height x width) by Pillow's BILINEAR (as-benchmark: native size); 50 crops of "
             "224x224 on a fixed grid; normalised as for ImageNet"
@@ -89,6 +90,7 @@ class Tres(Metric):
         {
             "tres": WeightsSource(
                 licence="Carnegie Mellon University: non-commercial research use only",
+                commercial=CommercialUse.NO,
                 url=(
                     "bestmodel_1_2021 trained on KonIQ-10k, linked from https://github.com/isalirezag/TReS (Google "
                     "Drive)"

@@ -24,7 +24,7 @@ from scoreguard_export.metrics.backbones import backbone, stages
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.weights.checkpoints import load_checkpoint
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 NUMBERS: Final = 128
 """Numbers in the features of a frame."""
@@ -34,6 +34,7 @@ BACKBONE: Final = "resnet50-imagenet"
 """Name of the backbone's weights file."""
 BACKBONE_SOURCE: Final = WeightsSource(
     licence="BSD-3-Clause (torchvision; trained on ImageNet, whose images are for research)",
+    commercial=CommercialUse.YES,
     download="https://download.pytorch.org/models/resnet50-0676ba61.pth",
     sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
 )

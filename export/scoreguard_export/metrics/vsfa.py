@@ -23,7 +23,7 @@ from scoreguard_export.metrics.video import (
     VideoMetric,
 )
 from scoreguard_export.recurrent import gru
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 STATES: Final = 32
 
@@ -67,6 +67,7 @@ class Vsfa(VideoMetric):
         # The scale that it was trained on. The output is unbounded: the benchmarks of adversarial robustness (MSU)
         # publish 0.356 to 0.710 on the images of NIPS 2017, and 1.72 for an attacked video.
         score_range=ScoreRange(low=0.0, high=1.0),
+        backbone="ResNet-50 and a GRU over the frames",
         input_rule=INPUT_RULE,
         minimum_size=64,
         parity_tolerance=1e-4,
@@ -75,6 +76,7 @@ class Vsfa(VideoMetric):
         {
             "vsfa": WeightsSource(
                 licence="MIT",
+                commercial=CommercialUse.YES,
                 download="https://github.com/lidq92/VSFA/raw/master/models/VSFA.pt",
                 sha256="07ce3eab277f3351b989f8d9b39fd22507262a9daf05a309eee4106ab2a0e57b",
             ),

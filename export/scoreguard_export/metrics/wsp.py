@@ -20,7 +20,7 @@ from scoreguard_export.metrics.backbones import backbone, stages
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
 from scoreguard_export.metrics.imagenet import normalised
 from scoreguard_export.metrics.linear import RowLinear
-from scoreguard_export.weights.source import WeightsSource
+from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _FROZEN = 7
 """Parts of the ResNet that the authors did not train; they are a module of their own in the checkpoint."""
@@ -54,6 +54,7 @@ class Wsp(Metric):
         # The scale of the ratings. The network's output is unbounded; the benchmark of adversarial robustness (MSU)
         # publishes 1.88 to 3.87 on the images of NIPS 2017.
         score_range=ScoreRange(low=1.0, high=5.0),
+        backbone="ResNet-101",
         input_rule="RGB at native size, normalised as for ImageNet",
         minimum_size=32,
         parity_tolerance=1e-3,
@@ -62,6 +63,7 @@ class Wsp(Metric):
         {
             "wsp": WeightsSource(
                 licence="none stated by the publisher: research use",
+                commercial=CommercialUse.NOT_STATED,
                 download="https://github.com/yichengsu/ICIP2020-WSP-IQA/releases/download/v0.1/checkpoint.pth.tar",
             )
         }

@@ -21,6 +21,17 @@ from scoreguard_export.archive.parity import (
     parity_cases,
     settings,
 )
+from scoreguard_export.archive.score_findings import (
+    BATCH_ADVICE,
+    FINITE_ADVICE,
+    FINITE_GRADIENT_ADVICE,
+    RANGE_ADVICE,
+    SHAPE_ADVICE,
+    SMALLEST_ADVICE,
+    SOME_GRADIENT_ADVICE,
+    form_finding,
+    range_finding,
+)
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.exporters.signature import Case, Content, make_inputs
 from scoreguard_export.graph_module import GraphModule
@@ -28,8 +39,6 @@ from scoreguard_export.metrics.base import Metric
 from scoreguard_export.testing.subject import Outcome, Subject, of_part, outcome_of
 
 _SEED = 3
-_RANGE_SLACK = 1e-3
-"""Share of the range's width by which a score may leave it on an ordinary image, for rounding."""
 ENDS = ("black", "white", "noise", "two-valued noise")
 """Images at the ends of the range and everywhere inside it, by their name in findings."""
 
@@ -82,15 +91,17 @@ def _smallest(subject: Subject[Any]) -> Iterator[str]:
 
 def _shape(subject: Subject[Any]) -> Iterator[str]:
     for module, outcome in subject.outcomes(outcomes):
-        if outcome.dtype != str(torch.float32):
-            yield f"the output{of_part(subject, module)} is {outcome.dtype}, not torch.float32, at {outcome.where}"
+        of = of_part(subject, module)
+        if not isinstance(module, Defence):
+            if found := form_finding(outcome.dtype, outcome.shape, outcome.images[0], of):
+                yield f"{found} at {outcome.where}"
+        elif outcome.dtype != str(torch.float32):
+            yield f"the output{of} is {outcome.dtype}, not torch.float32, at {outcome.where}"
         elif not _fits(module, outcome):
-            yield f"the output{of_part(subject, module)} has the shape {outcome.shape} at {outcome.where}"
+            yield f"the output{of} has the shape {outcome.shape} at {outcome.where}"
 
 
-def _fits(module: GraphModule, outcome: Outcome) -> bool:
-    if not isinstance(module, Defence):
-        return outcome.shape == outcome.images[:1]
+def _fits(module: Defence, outcome: Outcome) -> bool:
     if len(outcome.shape) != 4 or outcome.shape[:2] != outcome.images[:2] or 0 in outcome.shape:
         return False
     return outcome.shape == outcome.images or not module.facts.size_preserving
@@ -117,16 +128,12 @@ def _finite_scores(subject: Subject[Metric]) -> Iterator[str]:
 
 def _score_range(subject: Subject[Metric]) -> Iterator[str]:
     for module in subject.modules:
-        allowed = module.facts.score_range
-        slack = _RANGE_SLACK * allowed.width
         for case in parity_cases(module):
             if case.content is Content.PHOTOGRAPHS:
                 with torch.no_grad():
                     scores = module(*case_inputs(module, case, _SEED))
-                low, high = float(scores.min()), float(scores.max())
-                if not allowed.low - slack <= low <= high <= allowed.high + slack:
-                    said = f"the facts say {allowed.low:g} to {allowed.high:g}"
-                    yield f"scores reach {low:.4g} to {high:.4g} at {case}, and {said}"
+                if found := range_finding(float(scores.min()), float(scores.max()), module.facts.score_range):
+                    yield f"{found} at {case}"
 
 
 def _repeatable(subject: Subject[Any]) -> Iterator[str]:
@@ -202,13 +209,13 @@ def _some_gradient(subject: Subject[Any]) -> Iterator[str]:
 SMALLEST_IMAGE = Rule[Subject[Any]](
     name="smallest-image",
     statement="Images of the declared minimum size, square or not, can be read",
-    advice="raise minimum_size in the facts, or pad inside the module",
+    advice=SMALLEST_ADVICE,
     findings=_smallest,
 )
 SCORE_SHAPE = Rule[Subject[Metric]](
     name="output-shape",
     statement="Images (N, 3, H, W) give float32 scores (N,)",
-    advice="return one number for each image, for example by mean(dim=(1, 2, 3))",
+    advice=SHAPE_ADVICE,
     findings=_shape,
 )
 PURIFIED_SHAPE = Rule[Subject[Defence]](
@@ -226,13 +233,13 @@ PURIFIED_RANGE = Rule[Subject[Defence]](
 FINITE_SCORE = Rule[Subject[Metric]](
     name="finite-score",
     statement="Every image has a finite score, flat ones too",
-    advice="add a small constant to what is divided by, or taken a root or a logarithm of",
+    advice=FINITE_ADVICE,
     findings=_finite_scores,
 )
 SCORE_RANGE = Rule[Subject[Metric]](
     name="score-range",
     statement="Ordinary images score inside the declared range",
-    advice="widen score_range in the facts, or scale the score",
+    advice=RANGE_ADVICE,
     findings=_score_range,
 )
 REPEATABLE = Rule[Subject[Any]](
@@ -250,7 +257,7 @@ INPUT_KEPT = Rule[Subject[Any]](
 BATCH_INDEPENDENCE = Rule[Subject[Any]](
     name="batch-independence",
     statement="What an image gives does not depend on the images beside it",
-    advice="reduce over dim=(1, 2, 3), never over the batch",
+    advice=BATCH_ADVICE,
     findings=_batch,
 )
 OWN_DRAWS = Rule[Subject[Defence]](
@@ -262,15 +269,12 @@ OWN_DRAWS = Rule[Subject[Defence]](
 FINITE_GRADIENT = Rule[Subject[Any]](
     name="finite-gradient",
     statement="The gradient is finite at every setting, on ordinary images, at 0, at 1 and on flat ones",
-    advice="keep powers, roots, logarithms and divisions away from 0, for example by clamp(min=1e-6) before them",
+    advice=FINITE_GRADIENT_ADVICE,
     findings=_finite_gradient,
 )
 SOME_GRADIENT = Rule[Subject[Any]](
     name="some-gradient",
     statement="An ordinary image has a gradient that is not 0 everywhere, or the facts say that there is none",
-    advice=(
-        "let rounding pass the gradient straight through, or state differentiability=BPDA_IDENTITY for a defence: "
-        "a vanishing gradient looks like robustness and is none"
-    ),
+    advice=SOME_GRADIENT_ADVICE,
     findings=_some_gradient,
 )

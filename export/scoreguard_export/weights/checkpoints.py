@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,9 +16,10 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from scoreguard_export.errors import WeightsError
+from scoreguard_export.weights.comparison import difference
 from scoreguard_export.weights.source import WeightsSource
 
-_WRAPPERS = ("params_ema", "params", "state_dict", "model")
+_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "network", "net")
 """Keys under which training frameworks store the tensors, the averaged ones first."""
 _PARALLEL = "module."
 """Prefix of each name if the network was trained on several devices."""
@@ -28,6 +30,9 @@ _RECORDS: Final[tuple[Any, ...]] = (
 )
 """What trainings store beside the tensors, options and best results: plain values, whose unpickling runs no code."""
 
+_REFUSALS: Final = ("unsupported global", "torchscript archives")
+"""What torch says, in lower case, of a file that holds more than tensors."""
+
 
 def advice(name: str, source: WeightsSource) -> str:
     """Say how the file is made or which one is needed, how to pass it, where it is from, and its licence."""
@@ -35,7 +40,7 @@ def advice(name: str, source: WeightsSource) -> str:
     if made and not source.origin:
         return made
     given = f"give the file by --weights {name}=PATH; it is {source.origin} (licence: {source.licence})"
-    fetched = f"; `scoreguard-export weights get {name}` fetches it" if source.download else ""
+    fetched = f"; `scoreguard-export weights get {name}` fetches it" if source.can_be_fetched else ""
     return ", or ".join(filter(None, [made, given + fetched]))
 
 
@@ -112,6 +117,9 @@ def read_content(
     except Exception as error:  # a file of another type can fail in many ways
         usual = "a safetensors file" if path.suffix == ".safetensors" else "a checkpoint of tensors alone"
         what = f"not {kind or usual}: it holds no tensors that can be read"
+        if holds_code(error):
+            convert = f"`scoreguard-export weights convert {name} {path}` takes its tensors out"
+            what = f"a pickled or scripted module, which is never run here: {convert}"
         raise WeightsError(f"{path} is {what}: {advice(name, source)}") from error
     return LoadedContent(value=value, sha256=sha256)
 
@@ -123,9 +131,14 @@ def tensors_of(content: object, path: Path, name: str, source: WeightsSource) ->
         WeightsError: it holds no dictionary of tensors.
     """
     state = _unwrapped(content)
-    if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
+    if not isinstance(state, Mapping) or not _is_state(state):
         raise WeightsError(f"{path} holds no dictionary of tensors: {advice(name, source)}")
     return {str(key).removeprefix(_PARALLEL): _widened(value) for key, value in state.items()}
+
+
+def holds_code(error: Exception) -> bool:
+    """Return whether `torch.load` refused a file for what it would have to run, and not because it is damaged."""
+    return any(words in str(error).lower() for words in _REFUSALS)
 
 
 def _widened(tensor: Tensor) -> Tensor:
@@ -133,7 +146,8 @@ def _widened(tensor: Tensor) -> Tensor:
 
 
 def _of_torch(file: BinaryIO) -> object:
-    with torch.serialization.safe_globals(list(_RECORDS)):
+    with torch.serialization.safe_globals(list(_RECORDS)), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*TorchScript archive")  # an error follows, which says it better
         content: object = torch.load(file, weights_only=True, map_location="cpu")
     return content
 
@@ -156,29 +170,19 @@ def fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, name: str, 
     Raises:
         WeightsError: a name or a shape differs, or a number is not finite; the message says which.
     """
-    if problem := _mismatch(module.state_dict(), state):
+    if problem := difference(module.state_dict(), state):
         what = f"another network's or damaged, not the checkpoint of {name} ({problem})"
         raise WeightsError(f"{path} is {what}: {advice(name, source)}")
     module.load_state_dict(dict(state))
 
 
 def _unwrapped(content: object) -> object:
+    """Return the tensors under a wrapper; a wrapper that holds settings instead is passed over."""
     if isinstance(content, Mapping):
-        for wrapper in _WRAPPERS:
-            if wrapper in content:
-                return content[wrapper]
+        inside = [content[wrapper] for wrapper in _WRAPPERS if isinstance(content.get(wrapper), Mapping)]
+        return next(filter(_is_state, inside), inside[0] if inside else content)
     return content
 
 
-def _mismatch(wanted: Mapping[str, Tensor], found: Mapping[str, Tensor]) -> str:
-    """Return the first difference; empty if there is none."""
-    if missing := sorted(set(wanted) - set(found)):
-        return f"{len(missing)} tensors missing, the first is {missing[0]}"
-    if extra := sorted(set(found) - set(wanted)):
-        return f"{len(extra)} tensors too many, the first is {extra[0]}"
-    for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape:
-            return f"{name} is {tuple(found[name].shape)}, not {tuple(tensor.shape)}"
-        if not bool(torch.isfinite(found[name]).all()):
-            return f"{name} holds numbers that are not finite"
-    return ""
+def _is_state(content: object) -> bool:
+    return isinstance(content, Mapping) and bool(content) and all(isinstance(v, Tensor) for v in content.values())

@@ -20,7 +20,7 @@ from scoreguard.support.digests import sha256_of
 from scoreguard.support.shown import shown
 from scoreguard.v1 import blobs, mar
 from scoreguard.v1.errors import IntegrityError
-from scoreguard.v1.graph_files import Data
+from scoreguard.v1.graph_files import Data, is_pickled
 from scoreguard.v1.manifest_check import LARGEST_MANIFEST, check_manifest, kinds_of, size_limit
 from scoreguard.v1.manifest_pb2 import ArchiveManifest, FileEntry
 from scoreguard.v1.members import members_of, read_member
@@ -134,16 +134,16 @@ class Archive:
         self._check_members()
         kinds = kinds_of(self.manifest)
         for entry in self._entries.values():
-            if not self._right_kind(entry, kinds.get(entry.path, lambda data: True)):
-                raise IntegrityError(f"{self.path}: {entry.path} is no graph; build the archive again")
+            if problem := self._problem(entry, kinds.get(entry.path, lambda data: True)):
+                raise IntegrityError(f"{self.path}: {entry.path} is {problem}")
 
-    def _right_kind(self, entry: FileEntry, right: Callable[[Data], bool]) -> bool:
-        """Whether a file is of its declared kind; its digest is confirmed as well."""
+    def _problem(self, entry: FileEntry, right: Callable[[Data], bool]) -> str:
+        """Say what a file is if it is not of its declared kind; its digest is confirmed as well."""
         if not entry.shared:
-            return right(self.read(entry.path))
+            return _other_kind(self.read(entry.path), right)
         blobs.confirm(self.path, self.blobs, entry)
         with blobs.opened_blob(self.path, self.blobs, entry) as content:
-            return right(content)
+            return _other_kind(content, right)
 
     def verify_torchserve_files(self) -> None:
         """Confirm that TorchServe would run this version's handler, with its settings, and no other code.
@@ -168,6 +168,17 @@ class Archive:
                     f"{self.path}: {name} was changed after the export: it has {sizes[name]} bytes, not "
                     f"{entry.size_bytes}; build the archive again"
                 )
+
+
+def _other_kind(content: Data, right: Callable[[Data], bool]) -> str:
+    if right(content):
+        return ""
+    if is_pickled(content):
+        return (
+            "a pickled module, whose code is never run; take its tensors out by `scoreguard-export weights convert`, "
+            "and build the archive from them"
+        )
+    return "no graph; build the archive again"
 
 
 def check_format(content: object, path: Path) -> None:

@@ -19,6 +19,8 @@ _GRAPH: Final = (7, _BYTES)
 _OPSET: Final = (8, _BYTES)
 """Fields of ONNX's ModelProto, with their wire types: every model has these three."""
 _ZIP: Final = b"PK\x03\x04"
+_SAVED: Final = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"
+"""The number that a file of torch.save began with before version 1.6, pickled."""
 
 
 def can_be_onnx(data: Data) -> bool:
@@ -30,8 +32,16 @@ def can_be_onnx(data: Data) -> bool:
 
 
 def can_be_torchscript(data: Data) -> bool:
-    """Whether bytes begin like a zip file, the container of TorchScript."""
-    return data[: len(_ZIP)] == _ZIP
+    """Whether bytes begin like a zip file, the container of TorchScript, and not one of a pickled module."""
+    return data[: len(_ZIP)] == _ZIP and not is_pickled(data)
+
+
+def is_pickled(data: Data) -> bool:
+    """Whether torch.save wrote a file: a module or tensors, in the form of today or in that before version 1.6."""
+    if data[: len(_ZIP)] == _ZIP:
+        # The directory of the zip file is at its end: TorchScript is told by its constants there without a search.
+        return data.rfind(b"/constants.pkl") < 0 <= data.rfind(b"/data.pkl")
+    return data[: len(_SAVED)] == _SAVED
 
 
 def _fields(data: Data) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cscoreguard/v1/manifest.proto\x12\rscoreguard.v1\"\xe7\x02\n\x0f\x41rchiveManifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12-\n\x06metric\x18\x02 \x01(\x0b\x32\x1d.scoreguard.v1.MetricArtifact\x12\x30\n\x08\x64\x65\x66\x65nces\x18\x03 \x03(\x0b\x32\x1e.scoreguard.v1.DefenceArtifact\x12\x33\n\x0egolden_vectors\x18\x04 \x03(\x0b\x32\x1b.scoreguard.v1.GoldenVector\x12\'\n\x05\x66iles\x18\x05 \x03(\x0b\x32\x18.scoreguard.v1.FileEntry\x12M\n\x10library_versions\x18\x06 \x03(\x0b\x32\x33.scoreguard.v1.ArchiveManifest.LibraryVersionsEntry\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9e\x03\n\x0eMetricArtifact\x12)\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1a.scoreguard.v1.MetricFacts\x12)\n\x06graphs\x18\x02 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12)\n\x06parity\x18\x03 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12+\n\x07weights\x18\x04 \x03(\x0b\x32\x1a.scoreguard.v1.WeightsFile\x12\x13\n\x0b\x63ode_sha256\x18\x05 \x01(\t\x12(\n\x05\x66rame\x18\x06 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12\'\n\x04pool\x18\x07 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12/\n\x0c\x66rame_parity\x18\x08 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12.\n\x0bpool_parity\x18\t \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12\x15\n\rframe_numbers\x18\n \x01(\r\"\xb0\x01\n\x0f\x44\x65\x66\x65nceArtifact\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.scoreguard.v1.DefenceFacts\x12/\n\x08variants\x18\x02 \x03(\x0b\x32\x1d.scoreguard.v1.DefenceVariant\x12+\n\x07weights\x18\x03 \x03(\x0b\x32\x1a.scoreguard.v1.WeightsFile\x12\x13\n\x0b\x63ode_sha256\x18\x04 \x01(\t\"<\n\x0bWeightsFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\"\xdb\x02\n\x0e\x44\x65\x66\x65nceVariant\x12\x41\n\nstructural\x18\x01 \x03(\x0b\x32-.scoreguard.v1.DefenceVariant.StructuralEntry\x12)\n\x06graphs\x18\x02 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12)\n\x06parity\x18\x03 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12)\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12%\n\x06tiling\x18\x05 \x01(\x0b\x32\x15.scoreguard.v1.Tiling\x12+\n\tdiffusion\x18\x06 \x01(\x0b\x32\x18.scoreguard.v1.Diffusion\x1a\x31\n\x0fStructuralEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"o\n\nGraphFiles\x12\x13\n\x0btorchscript\x18\x01 \x01(\t\x12\x0c\n\x04onnx\x18\x02 \x01(\t\x12\x12\n\nonnx_opset\x18\x03 \x01(\r\x12*\n\x04half\x18\x04 \x01(\x0b\x32\x1c.scoreguard.v1.HalfPrecision\"m\n\rHalfPrecision\x12\x15\n\rmax_abs_error\x18\x01 \x01(\x01\x12\x16\n\x0emean_abs_error\x18\x02 \x01(\x01\x12\r\n\x05srocc\x18\x03 \x01(\x01\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\"\xdc\x01\n\x0bMetricFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x0c\n\x04year\x18\x04 \x01(\r\x12\x11\n\trange_low\x18\x05 \x01(\x01\x12\x12\n\nrange_high\x18\x06 \x01(\x01\x12\x18\n\x10higher_is_better\x18\x07 \x01(\x08\x12\x12\n\ninput_rule\x18\x08 \x01(\t\x12\x14\n\x0cminimum_size\x18\t \x01(\r\x12\x17\n\x0fweights_licence\x18\n \x01(\t\x12\x0f\n\x07variant\x18\x0b \x01(\t\"\xed\x02\n\x0c\x44\x65\x66\x65nceFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x0c\n\x04year\x18\x04 \x01(\r\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.scoreguard.v1.ParameterSpec\x12\x31\n\rrandom_inputs\x18\x06 \x03(\x0b\x32\x1a.scoreguard.v1.RandomInput\x12;\n\x11\x64ifferentiability\x18\x07 \x01(\x0e\x32 .scoreguard.v1.Differentiability\x12\x17\n\x0fsize_preserving\x18\x08 \x01(\x08\x12\x14\n\x0cminimum_size\x18\t \x01(\r\x12%\n\x06tiling\x18\n \x01(\x0b\x32\x15.scoreguard.v1.Tiling\x12+\n\tdiffusion\x18\x0b \x01(\x0b\x32\x18.scoreguard.v1.Diffusion\"9\n\x06Tiling\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x0f\n\x07overlap\x18\x02 \x01(\r\x12\x10\n\x08multiple\x18\x03 \x01(\r\"\x1e\n\tDiffusion\x12\x11\n\talpha_bar\x18\x01 \x03(\x01\"\xc4\x01\n\rParameterSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\x01\x12\x0f\n\x07minimum\x18\x04 \x01(\x01\x12\x0f\n\x07maximum\x18\x05 \x01(\x01\x12\x0f\n\x07integer\x18\x06 \x01(\x08\x12\x1a\n\x12structural_choices\x18\x07 \x03(\x01\x12\x14\n\x0c\x61t_most_side\x18\x08 \x01(\x08\x12\x14\n\x0c\x63hoice_names\x18\t \x03(\t\"y\n\x0bRandomInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32\x1b.scoreguard.v1.Distribution\x12)\n\x05shape\x18\x03 \x01(\x0e\x32\x1a.scoreguard.v1.RandomShape\"\x87\x02\n\nParityCase\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12=\n\nparameters\x18\x05 \x03(\x0b\x32).scoreguard.v1.ParityCase.ParametersEntry\x12\x15\n\rmax_abs_error\x18\x06 \x01(\x01\x12\x11\n\ttolerance\x18\x07 \x01(\x01\x12\x0f\n\x07\x63ontent\x18\x08 \x01(\t\x12\x0e\n\x06\x66rames\x18\t \x01(\r\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"_\n\x0cGoldenVector\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x66\x65nces\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x11\n\ttolerance\x18\x05 \x01(\x01\"M\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06shared\x18\x04 \x01(\x08\"\xd4\x01\n\x0b\x42uildRecord\x12/\n\x06metric\x18\x01 \x01(\x0b\x32\x1d.scoreguard.v1.MetricArtifactH\x00\x12\x31\n\x07\x64\x65\x66\x65nce\x18\x02 \x01(\x0b\x32\x1e.scoreguard.v1.DefenceArtifactH\x00\x12,\n\x06golden\x18\x03 \x01(\x0b\x32\x1a.scoreguard.v1.GoldenScoreH\x00\x12\'\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x18.scoreguard.v1.FileEntryB\n\n\x08\x61rtifact\":\n\x0bGoldenScore\x12+\n\x06vector\x18\x01 \x01(\x0b\x32\x1b.scoreguard.v1.GoldenVector*\xa0\x01\n\x11\x44ifferentiability\x12!\n\x1d\x44IFFERENTIABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IFFERENTIABILITY_EXACT\x10\x01\x12&\n\"DIFFERENTIABILITY_STRAIGHT_THROUGH\x10\x02\x12#\n\x1f\x44IFFERENTIABILITY_BPDA_IDENTITY\x10\x03*h\n\x0c\x44istribution\x12\x1c\n\x18\x44ISTRIBUTION_UNSPECIFIED\x10\x00\x12 \n\x1c\x44ISTRIBUTION_STANDARD_NORMAL\x10\x01\x12\x18\n\x14\x44ISTRIBUTION_UNIFORM\x10\x02*Z\n\x0bRandomShape\x12\x1c\n\x18RANDOM_SHAPE_UNSPECIFIED\x10\x00\x12\x16\n\x12RANDOM_SHAPE_IMAGE\x10\x01\x12\x15\n\x11RANDOM_SHAPE_ITEM\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cscoreguard/v1/manifest.proto\x12\rscoreguard.v1\"\xe7\x02\n\x0f\x41rchiveManifest\x12\x0e\n\x06\x66ormat\x18\x01 \x01(\r\x12-\n\x06metric\x18\x02 \x01(\x0b\x32\x1d.scoreguard.v1.MetricArtifact\x12\x30\n\x08\x64\x65\x66\x65nces\x18\x03 \x03(\x0b\x32\x1e.scoreguard.v1.DefenceArtifact\x12\x33\n\x0egolden_vectors\x18\x04 \x03(\x0b\x32\x1b.scoreguard.v1.GoldenVector\x12\'\n\x05\x66iles\x18\x05 \x03(\x0b\x32\x18.scoreguard.v1.FileEntry\x12M\n\x10library_versions\x18\x06 \x03(\x0b\x32\x33.scoreguard.v1.ArchiveManifest.LibraryVersionsEntry\x1a\x36\n\x14LibraryVersionsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x9e\x03\n\x0eMetricArtifact\x12)\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1a.scoreguard.v1.MetricFacts\x12)\n\x06graphs\x18\x02 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12)\n\x06parity\x18\x03 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12+\n\x07weights\x18\x04 \x03(\x0b\x32\x1a.scoreguard.v1.WeightsFile\x12\x13\n\x0b\x63ode_sha256\x18\x05 \x01(\t\x12(\n\x05\x66rame\x18\x06 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12\'\n\x04pool\x18\x07 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12/\n\x0c\x66rame_parity\x18\x08 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12.\n\x0bpool_parity\x18\t \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12\x15\n\rframe_numbers\x18\n \x01(\r\"\xb0\x01\n\x0f\x44\x65\x66\x65nceArtifact\x12*\n\x05\x66\x61\x63ts\x18\x01 \x01(\x0b\x32\x1b.scoreguard.v1.DefenceFacts\x12/\n\x08variants\x18\x02 \x03(\x0b\x32\x1d.scoreguard.v1.DefenceVariant\x12+\n\x07weights\x18\x03 \x03(\x0b\x32\x1a.scoreguard.v1.WeightsFile\x12\x13\n\x0b\x63ode_sha256\x18\x04 \x01(\t\"r\n\x0bWeightsFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x0f\n\x07licence\x18\x03 \x01(\t\x12\x34\n\x0e\x63ommercial_use\x18\x04 \x01(\x0e\x32\x1c.scoreguard.v1.CommercialUse\"\xdb\x02\n\x0e\x44\x65\x66\x65nceVariant\x12\x41\n\nstructural\x18\x01 \x03(\x0b\x32-.scoreguard.v1.DefenceVariant.StructuralEntry\x12)\n\x06graphs\x18\x02 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12)\n\x06parity\x18\x03 \x03(\x0b\x32\x19.scoreguard.v1.ParityCase\x12)\n\x06\x66inish\x18\x04 \x01(\x0b\x32\x19.scoreguard.v1.GraphFiles\x12%\n\x06tiling\x18\x05 \x01(\x0b\x32\x15.scoreguard.v1.Tiling\x12+\n\tdiffusion\x18\x06 \x01(\x0b\x32\x18.scoreguard.v1.Diffusion\x1a\x31\n\x0fStructuralEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"o\n\nGraphFiles\x12\x13\n\x0btorchscript\x18\x01 \x01(\t\x12\x0c\n\x04onnx\x18\x02 \x01(\t\x12\x12\n\nonnx_opset\x18\x03 \x01(\r\x12*\n\x04half\x18\x04 \x01(\x0b\x32\x1c.scoreguard.v1.HalfPrecision\"m\n\rHalfPrecision\x12\x15\n\rmax_abs_error\x18\x01 \x01(\x01\x12\x16\n\x0emean_abs_error\x18\x02 \x01(\x01\x12\r\n\x05srocc\x18\x03 \x01(\x01\x12\x0e\n\x06images\x18\x04 \x01(\r\x12\x0e\n\x06\x64\x65vice\x18\x05 \x01(\t\"\x92\x02\n\x0bMetricFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x0c\n\x04year\x18\x04 \x01(\r\x12\x11\n\trange_low\x18\x05 \x01(\x01\x12\x12\n\nrange_high\x18\x06 \x01(\x01\x12\x18\n\x10higher_is_better\x18\x07 \x01(\x08\x12\x12\n\ninput_rule\x18\x08 \x01(\t\x12\x14\n\x0cminimum_size\x18\t \x01(\r\x12\x17\n\x0fweights_licence\x18\n \x01(\t\x12\x0f\n\x07variant\x18\x0b \x01(\t\x12\x34\n\x0e\x63ommercial_use\x18\x0c \x01(\x0e\x32\x1c.scoreguard.v1.CommercialUse\"\xed\x02\n\x0c\x44\x65\x66\x65nceFacts\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\r\n\x05paper\x18\x03 \x01(\t\x12\x0c\n\x04year\x18\x04 \x01(\r\x12\x30\n\nparameters\x18\x05 \x03(\x0b\x32\x1c.scoreguard.v1.ParameterSpec\x12\x31\n\rrandom_inputs\x18\x06 \x03(\x0b\x32\x1a.scoreguard.v1.RandomInput\x12;\n\x11\x64ifferentiability\x18\x07 \x01(\x0e\x32 .scoreguard.v1.Differentiability\x12\x17\n\x0fsize_preserving\x18\x08 \x01(\x08\x12\x14\n\x0cminimum_size\x18\t \x01(\r\x12%\n\x06tiling\x18\n \x01(\x0b\x32\x15.scoreguard.v1.Tiling\x12+\n\tdiffusion\x18\x0b \x01(\x0b\x32\x18.scoreguard.v1.Diffusion\"9\n\x06Tiling\x12\x0c\n\x04size\x18\x01 \x01(\r\x12\x0f\n\x07overlap\x18\x02 \x01(\r\x12\x10\n\x08multiple\x18\x03 \x01(\r\"\x1e\n\tDiffusion\x12\x11\n\talpha_bar\x18\x01 \x03(\x01\"\xc4\x01\n\rParameterSpec\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x15\n\rdefault_value\x18\x03 \x01(\x01\x12\x0f\n\x07minimum\x18\x04 \x01(\x01\x12\x0f\n\x07maximum\x18\x05 \x01(\x01\x12\x0f\n\x07integer\x18\x06 \x01(\x08\x12\x1a\n\x12structural_choices\x18\x07 \x03(\x01\x12\x14\n\x0c\x61t_most_side\x18\x08 \x01(\x08\x12\x14\n\x0c\x63hoice_names\x18\t \x03(\t\"y\n\x0bRandomInput\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x31\n\x0c\x64istribution\x18\x02 \x01(\x0e\x32\x1b.scoreguard.v1.Distribution\x12)\n\x05shape\x18\x03 \x01(\x0e\x32\x1a.scoreguard.v1.RandomShape\"\x87\x02\n\nParityCase\x12\x0e\n\x06\x65ngine\x18\x01 \x01(\t\x12\r\n\x05\x62\x61tch\x18\x02 \x01(\r\x12\x0e\n\x06height\x18\x03 \x01(\r\x12\r\n\x05width\x18\x04 \x01(\r\x12=\n\nparameters\x18\x05 \x03(\x0b\x32).scoreguard.v1.ParityCase.ParametersEntry\x12\x15\n\rmax_abs_error\x18\x06 \x01(\x01\x12\x11\n\ttolerance\x18\x07 \x01(\x01\x12\x0f\n\x07\x63ontent\x18\x08 \x01(\t\x12\x0e\n\x06\x66rames\x18\t \x01(\r\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"_\n\x0cGoldenVector\x12\r\n\x05image\x18\x01 \x01(\t\x12\x10\n\x08\x64\x65\x66\x65nces\x18\x02 \x01(\t\x12\x0c\n\x04seed\x18\x03 \x01(\x04\x12\r\n\x05score\x18\x04 \x01(\x01\x12\x11\n\ttolerance\x18\x05 \x01(\x01\"M\n\tFileEntry\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06sha256\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x0e\n\x06shared\x18\x04 \x01(\x08\"\xd4\x01\n\x0b\x42uildRecord\x12/\n\x06metric\x18\x01 \x01(\x0b\x32\x1d.scoreguard.v1.MetricArtifactH\x00\x12\x31\n\x07\x64\x65\x66\x65nce\x18\x02 \x01(\x0b\x32\x1e.scoreguard.v1.DefenceArtifactH\x00\x12,\n\x06golden\x18\x03 \x01(\x0b\x32\x1a.scoreguard.v1.GoldenScoreH\x00\x12\'\n\x05\x66iles\x18\x04 \x03(\x0b\x32\x18.scoreguard.v1.FileEntryB\n\n\x08\x61rtifact\":\n\x0bGoldenScore\x12+\n\x06vector\x18\x01 \x01(\x0b\x32\x1b.scoreguard.v1.GoldenVector*}\n\rCommercialUse\x12\x1e\n\x1a\x43OMMERCIAL_USE_UNSPECIFIED\x10\x00\x12\x16\n\x12\x43OMMERCIAL_USE_YES\x10\x01\x12\x15\n\x11\x43OMMERCIAL_USE_NO\x10\x02\x12\x1d\n\x19\x43OMMERCIAL_USE_NOT_STATED\x10\x03*\xa0\x01\n\x11\x44ifferentiability\x12!\n\x1d\x44IFFERENTIABILITY_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x44IFFERENTIABILITY_EXACT\x10\x01\x12&\n\"DIFFERENTIABILITY_STRAIGHT_THROUGH\x10\x02\x12#\n\x1f\x44IFFERENTIABILITY_BPDA_IDENTITY\x10\x03*h\n\x0c\x44istribution\x12\x1c\n\x18\x44ISTRIBUTION_UNSPECIFIED\x10\x00\x12 \n\x1c\x44ISTRIBUTION_STANDARD_NORMAL\x10\x01\x12\x18\n\x14\x44ISTRIBUTION_UNIFORM\x10\x02*Z\n\x0bRandomShape\x12\x1c\n\x18RANDOM_SHAPE_UNSPECIFIED\x10\x00\x12\x16\n\x12RANDOM_SHAPE_IMAGE\x10\x01\x12\x15\n\x11RANDOM_SHAPE_ITEM\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -37,12 +37,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEFENCEVARIANT_STRUCTURALENTRY']._serialized_options = b'8\001'
   _globals['_PARITYCASE_PARAMETERSENTRY']._loaded_options = None
   _globals['_PARITYCASE_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_DIFFERENTIABILITY']._serialized_start=3363
-  _globals['_DIFFERENTIABILITY']._serialized_end=3523
-  _globals['_DISTRIBUTION']._serialized_start=3525
-  _globals['_DISTRIBUTION']._serialized_end=3629
-  _globals['_RANDOMSHAPE']._serialized_start=3631
-  _globals['_RANDOMSHAPE']._serialized_end=3721
+  _globals['_COMMERCIALUSE']._serialized_start=3470
+  _globals['_COMMERCIALUSE']._serialized_end=3595
+  _globals['_DIFFERENTIABILITY']._serialized_start=3598
+  _globals['_DIFFERENTIABILITY']._serialized_end=3758
+  _globals['_DISTRIBUTION']._serialized_start=3760
+  _globals['_DISTRIBUTION']._serialized_end=3864
+  _globals['_RANDOMSHAPE']._serialized_start=3866
+  _globals['_RANDOMSHAPE']._serialized_end=3956
   _globals['_ARCHIVEMANIFEST']._serialized_start=48
   _globals['_ARCHIVEMANIFEST']._serialized_end=407
   _globals['_ARCHIVEMANIFEST_LIBRARYVERSIONSENTRY']._serialized_start=353
@@ -52,37 +54,37 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEFENCEARTIFACT']._serialized_start=827
   _globals['_DEFENCEARTIFACT']._serialized_end=1003
   _globals['_WEIGHTSFILE']._serialized_start=1005
-  _globals['_WEIGHTSFILE']._serialized_end=1065
-  _globals['_DEFENCEVARIANT']._serialized_start=1068
-  _globals['_DEFENCEVARIANT']._serialized_end=1415
-  _globals['_DEFENCEVARIANT_STRUCTURALENTRY']._serialized_start=1366
-  _globals['_DEFENCEVARIANT_STRUCTURALENTRY']._serialized_end=1415
-  _globals['_GRAPHFILES']._serialized_start=1417
-  _globals['_GRAPHFILES']._serialized_end=1528
-  _globals['_HALFPRECISION']._serialized_start=1530
-  _globals['_HALFPRECISION']._serialized_end=1639
-  _globals['_METRICFACTS']._serialized_start=1642
-  _globals['_METRICFACTS']._serialized_end=1862
-  _globals['_DEFENCEFACTS']._serialized_start=1865
-  _globals['_DEFENCEFACTS']._serialized_end=2230
-  _globals['_TILING']._serialized_start=2232
-  _globals['_TILING']._serialized_end=2289
-  _globals['_DIFFUSION']._serialized_start=2291
-  _globals['_DIFFUSION']._serialized_end=2321
-  _globals['_PARAMETERSPEC']._serialized_start=2324
-  _globals['_PARAMETERSPEC']._serialized_end=2520
-  _globals['_RANDOMINPUT']._serialized_start=2522
-  _globals['_RANDOMINPUT']._serialized_end=2643
-  _globals['_PARITYCASE']._serialized_start=2646
-  _globals['_PARITYCASE']._serialized_end=2909
-  _globals['_PARITYCASE_PARAMETERSENTRY']._serialized_start=2860
-  _globals['_PARITYCASE_PARAMETERSENTRY']._serialized_end=2909
-  _globals['_GOLDENVECTOR']._serialized_start=2911
-  _globals['_GOLDENVECTOR']._serialized_end=3006
-  _globals['_FILEENTRY']._serialized_start=3008
-  _globals['_FILEENTRY']._serialized_end=3085
-  _globals['_BUILDRECORD']._serialized_start=3088
-  _globals['_BUILDRECORD']._serialized_end=3300
-  _globals['_GOLDENSCORE']._serialized_start=3302
-  _globals['_GOLDENSCORE']._serialized_end=3360
+  _globals['_WEIGHTSFILE']._serialized_end=1119
+  _globals['_DEFENCEVARIANT']._serialized_start=1122
+  _globals['_DEFENCEVARIANT']._serialized_end=1469
+  _globals['_DEFENCEVARIANT_STRUCTURALENTRY']._serialized_start=1420
+  _globals['_DEFENCEVARIANT_STRUCTURALENTRY']._serialized_end=1469
+  _globals['_GRAPHFILES']._serialized_start=1471
+  _globals['_GRAPHFILES']._serialized_end=1582
+  _globals['_HALFPRECISION']._serialized_start=1584
+  _globals['_HALFPRECISION']._serialized_end=1693
+  _globals['_METRICFACTS']._serialized_start=1696
+  _globals['_METRICFACTS']._serialized_end=1970
+  _globals['_DEFENCEFACTS']._serialized_start=1973
+  _globals['_DEFENCEFACTS']._serialized_end=2338
+  _globals['_TILING']._serialized_start=2340
+  _globals['_TILING']._serialized_end=2397
+  _globals['_DIFFUSION']._serialized_start=2399
+  _globals['_DIFFUSION']._serialized_end=2429
+  _globals['_PARAMETERSPEC']._serialized_start=2432
+  _globals['_PARAMETERSPEC']._serialized_end=2628
+  _globals['_RANDOMINPUT']._serialized_start=2630
+  _globals['_RANDOMINPUT']._serialized_end=2751
+  _globals['_PARITYCASE']._serialized_start=2754
+  _globals['_PARITYCASE']._serialized_end=3017
+  _globals['_PARITYCASE_PARAMETERSENTRY']._serialized_start=2968
+  _globals['_PARITYCASE_PARAMETERSENTRY']._serialized_end=3017
+  _globals['_GOLDENVECTOR']._serialized_start=3019
+  _globals['_GOLDENVECTOR']._serialized_end=3114
+  _globals['_FILEENTRY']._serialized_start=3116
+  _globals['_FILEENTRY']._serialized_end=3193
+  _globals['_BUILDRECORD']._serialized_start=3196
+  _globals['_BUILDRECORD']._serialized_end=3408
+  _globals['_GOLDENSCORE']._serialized_start=3410
+  _globals['_GOLDENSCORE']._serialized_end=3468
 # @@protoc_insertion_point(module_scope)

@@ -25,6 +25,34 @@ else:
 
 DESCRIPTOR: google.protobuf.descriptor.FileDescriptor
 
+class _CommercialUse:
+    ValueType = typing.NewType("ValueType", builtins.int)
+    V: typing_extensions.TypeAlias = ValueType
+
+class _CommercialUseEnumTypeWrapper(google.protobuf.internal.enum_type_wrapper._EnumTypeWrapper[_CommercialUse.ValueType], builtins.type):
+    DESCRIPTOR: google.protobuf.descriptor.EnumDescriptor
+    COMMERCIAL_USE_UNSPECIFIED: _CommercialUse.ValueType  # 0
+    """Not recorded: nothing is known about the weights, or there are none."""
+    COMMERCIAL_USE_YES: _CommercialUse.ValueType  # 1
+    """The licence grants it."""
+    COMMERCIAL_USE_NO: _CommercialUse.ValueType  # 2
+    """The licence forbids it, or grants other uses only."""
+    COMMERCIAL_USE_NOT_STATED: _CommercialUse.ValueType  # 3
+    """The publisher states no licence, hence grants nothing."""
+
+class CommercialUse(_CommercialUse, metaclass=_CommercialUseEnumTypeWrapper):
+    """Whether the publisher of weights allows commercial use of them."""
+
+COMMERCIAL_USE_UNSPECIFIED: CommercialUse.ValueType  # 0
+"""Not recorded: nothing is known about the weights, or there are none."""
+COMMERCIAL_USE_YES: CommercialUse.ValueType  # 1
+"""The licence grants it."""
+COMMERCIAL_USE_NO: CommercialUse.ValueType  # 2
+"""The licence forbids it, or grants other uses only."""
+COMMERCIAL_USE_NOT_STATED: CommercialUse.ValueType  # 3
+"""The publisher states no licence, hence grants nothing."""
+Global___CommercialUse: typing_extensions.TypeAlias = CommercialUse
+
 class _Differentiability:
     ValueType = typing.NewType("ValueType", builtins.int)
     V: typing_extensions.TypeAlias = ValueType
@@ -285,20 +313,24 @@ class WeightsFile(google.protobuf.message.Message):
     NAME_FIELD_NUMBER: builtins.int
     SHA256_FIELD_NUMBER: builtins.int
     LICENCE_FIELD_NUMBER: builtins.int
+    COMMERCIAL_USE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """What the file is called, for example `realesrgan-wdn`."""
     sha256: builtins.str
     """SHA-256 of the file, hexadecimal."""
     licence: builtins.str
     """Licence of the weights."""
+    commercial_use: Global___CommercialUse.ValueType
+    """Whether that licence allows commercial use."""
     def __init__(
         self,
         *,
         name: builtins.str = ...,
         sha256: builtins.str = ...,
         licence: builtins.str = ...,
+        commercial_use: Global___CommercialUse.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["licence", b"licence", "name", b"name", "sha256", b"sha256"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["commercial_use", b"commercial_use", "licence", b"licence", "name", b"name", "sha256", b"sha256"]) -> None: ...
 
 Global___WeightsFile: typing_extensions.TypeAlias = WeightsFile
 
@@ -455,6 +487,7 @@ class MetricFacts(google.protobuf.message.Message):
     MINIMUM_SIZE_FIELD_NUMBER: builtins.int
     WEIGHTS_LICENCE_FIELD_NUMBER: builtins.int
     VARIANT_FIELD_NUMBER: builtins.int
+    COMMERCIAL_USE_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Catalogue name, for example `lite`."""
     title: builtins.str
@@ -477,6 +510,8 @@ class MetricFacts(google.protobuf.message.Message):
     """Licence of the weights."""
     variant: builtins.str
     """Way of computing it where there are several, for example `as-official`; empty: the usual one. It ends the name."""
+    commercial_use: Global___CommercialUse.ValueType
+    """Whether the licences of all weights allow commercial use; unspecified where there are no weights."""
     def __init__(
         self,
         *,
@@ -491,8 +526,9 @@ class MetricFacts(google.protobuf.message.Message):
         minimum_size: builtins.int = ...,
         weights_licence: builtins.str = ...,
         variant: builtins.str = ...,
+        commercial_use: Global___CommercialUse.ValueType = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "variant", b"variant", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
+    def ClearField(self, field_name: typing.Literal["commercial_use", b"commercial_use", "higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "variant", b"variant", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
 
 Global___MetricFacts: typing_extensions.TypeAlias = MetricFacts
 
