@@ -39,7 +39,7 @@ def test_torchserve_scores_a_clip_as_the_local_backend_does(tmp_path: Path) -> N
     write_tiny_archive(tmp_path, "motion")
     found = []
     for backend in ("torchserve", "local"):
-        config = ServeConfig(model_store=tmp_path, backend=backend, port=0, workers=1)  # type: ignore[arg-type]
+        config = ServeConfig(model_store=tmp_path, backend=backend, port=0, workers=1)
         with running_server(config) as server:
 
             async def address(line: Line) -> str:
