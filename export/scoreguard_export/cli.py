@@ -28,6 +28,7 @@ COMMANDS: Final = {
     "verify": _Entry(summary="Verify every archive of a model store.", extra="export"),
     "prune": _Entry(summary="Remove graphs that no archive of a model store uses.", extra="export"),
     "catalogue": _Entry(summary="List every metric and defence with its facts.", extra="export"),
+    "calibrate": _Entry(summary="Measure the range of a metric's scores on images.", extra="export"),
     "weights": _Entry(summary="List, fetch, add, convert and verify weights.", extra="export"),
     "train": _Entry(summary="Train a shipped metric or defence.", extra="train"),
     "fit": _Entry(summary="Fit a shipped model of pristine photographs.", extra="train"),

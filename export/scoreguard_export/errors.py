@@ -13,6 +13,7 @@ ExportError
 ├── PrecisionError        a graph that half precision changes too much
 ├── ArchiveError          an archive that cannot be read or is not what it says
 ├── RuleBrokenError       a metric or a defence that breaks a rule, see `scoreguard_export.testing`
+├── CalibrationError      images that no range can be measured on
 └── TrainingError         training that cannot start or go on
 """
 
@@ -124,6 +125,10 @@ class RuleBrokenError(ExportError):
     def __init__(self, subject: str, breach: Breach) -> None:
         self.subject, self.rule, self.found, self.advice = subject, breach.rule, breach.found, breach.advice
         super().__init__(breach.about(subject))
+
+
+class CalibrationError(ExportError):
+    """No range of scores can be measured on a folder of images."""
 
 
 class TrainingError(ExportError):

@@ -27,7 +27,12 @@ Example:
     type=click.Choice([scaling.value for scaling in Scaling]),
     default=TableOptions.scaling.value,
     show_default=True,
-    help="Scores mapped to 0 and 1: the metric's declared range, or the range of the clean scores (benchmark).",
+    help="Scores mapped to 0 and 1: the declared range, that of the clean scores, a study's, or a calibration's.",
+)
+@click.option(
+    "--calibration",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File of scoreguard-export calibrate, for --scaling calibrated.",
 )
 @click.option(
     "--r-mode",
@@ -44,9 +49,9 @@ Example:
     help="Resamples of the bootstrap intervals.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
-def command(run: Path, scaling: str, r_mode: str, resamples: int, as_json: bool) -> int:
+def command(run: Path, scaling: str, calibration: Path | None, r_mode: str, resamples: int, as_json: bool) -> int:
     """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
-    options = TableOptions(scaling=Scaling(scaling), r_mode=RMode(r_mode), resamples=resamples)
+    options = TableOptions(scaling=Scaling(scaling), calibration=calibration, r_mode=RMode(r_mode), resamples=resamples)
     with Console(stderr=True).status("computing scores and intervals"):
         report = make_report(run, options)
     if as_json:

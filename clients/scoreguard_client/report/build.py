@@ -9,6 +9,7 @@ from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from scoreguard.calibration import Bounds
 from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.catalogue import kind_of
@@ -16,6 +17,7 @@ from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store, column_name
+from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import Column, columns_for
 from scoreguard_client.report.naming import attack_names
@@ -34,6 +36,8 @@ class Report:
     metric_title: str
     """The metric's name in prose."""
     declared: ScoreRange
+    bounds: Bounds
+    """What scores are scaled by, and where it is from."""
     """The metric's range and direction."""
     transfer: bool
     """Whether gradients came from a metric other than the attacked one."""
@@ -98,6 +102,7 @@ class Report:
             "metric": self.plan.metric,
             "computation": dict(self.computation),
             "scaling": self.options.scaling.value,
+            "bounds": asdict(self.bounds),
             "r_mode": self.options.r_mode.value,
             "rows": [_finite(asdict(row)) for row in self.rows],
             "cautions": list(self.cautions),
@@ -119,7 +124,10 @@ def read_report(run: Path, options: TableOptions) -> Report:
         low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
     )
     names = attack_names(plan.attacks)
-    rows = sorted(robustness_table(records, declared, options, columns_for(plan)), key=lambda row: _place(plan, row))
+    bounds = bounds_for(metric["name"], declared, options)
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+    table = robustness_table(records, scale, options, columns_for(plan))
+    rows = sorted(table, key=lambda row: _place(plan, row))
     evidence = Evidence(
         rows=rows,
         records=records,
@@ -135,6 +143,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         plan=plan,
         metric_title=metric["title"] or metric["name"],
         declared=declared,
+        bounds=bounds,
         transfer=facts["transfer"],
         server_version=facts["server_version"],
         computation=facts.get("computation", {}),  # missing in runs of earlier versions

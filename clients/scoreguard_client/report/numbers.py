@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +21,8 @@ class TableOptions:
 
     scaling: Scaling = Scaling.DECLARED_RANGE
     """Which scores become 0 and 1."""
+    calibration: Path | None = None
+    """File of `scoreguard-export calibrate`, for CALIBRATED."""
     r_mode: RMode = RMode.PAPER
     """Whose R-score formula."""
     resamples: int = RESAMPLES

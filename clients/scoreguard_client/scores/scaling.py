@@ -24,12 +24,22 @@ class Scaling(StrEnum):
     """The lowest and highest score of the metric's declared range."""
     CLEAN_SELECTION = "clean_selection"
     """The lowest and highest of the clean scores given (the public benchmark)."""
+    STUDY_BOUNDS = "nips2017"
+    """The lowest and highest score on the images of NIPS 2017, as a study publishes them."""
+    CALIBRATED = "calibrated"
+    """The lowest and highest score on a folder of images, measured by `scoreguard-export calibrate`."""
 
 
 def scale_pair(
     clean: Values, attacked: Values, declared: ScoreRange, scaling: Scaling = Scaling.DECLARED_RANGE
 ) -> tuple[Values, Values]:
     """Scale clean and attacked scores alike.
+
+    Args:
+        clean: (N,).
+        attacked: (N,).
+        declared: The range to scale by; for bounds of a study or of a calibration, those.
+        scaling: Only CLEAN_SELECTION takes other bounds than that range.
 
     Returns:
         u and v; v may leave [0, 1]. If all clean scores of CLEAN_SELECTION are equal, both are NaN.

@@ -11,7 +11,8 @@ first, as here, and versions from 0.15 (2019) smooth. Their images are all large
 enlarged with their edges repeated. The benchmark of adversarial robustness (MSU) scores images at native size: the
 variant `as-benchmark`.
 
-The official file is a pickled module, which is never loaded. A file of its tensors, under the same names, is.
+The official file is a pickled module, which is never loaded. A file of its tensors, under the same names, is:
+`scoreguard-export weights convert` makes it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import PIL.Image
@@ -19,6 +20,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
+from scoreguard.calibration import Calibration
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.campaign import Record, RunError
 from scoreguard_client.report import Report, TableOptions, make_report, read_report
@@ -132,6 +134,51 @@ def test_the_benchmarks_scaling_is_by_the_clean_scores(make_run: MakeRun) -> Non
     options = TableOptions(resamples=20, scaling=Scaling.CLEAN_SELECTION)
     row = read_report(make_run(), options).rows[0]
     assert row.scores["absolute_gain"].value == pytest.approx(2)
+
+
+def calibration(folder: Path, **changes: Any) -> Path:
+    """A file of a calibration of `bright` from 20 to 60."""
+    measured = Calibration(
+        metric="bright",
+        images=3,
+        images_sha256="ab" * 32,
+        weights={},
+        low=20.0,
+        lower_quartile=30.0,
+        median=40.0,
+        upper_quartile=50.0,
+        high=60.0,
+    )
+    path = folder / "range.json"
+    path.write_text(replace(measured, **changes).to_json())
+    return path
+
+
+def test_scores_are_scaled_by_a_calibration_that_the_report_names(make_run: MakeRun, tmp_path: Path) -> None:
+    """Scores of 20 to 60 become 0..1, so that a rise of 20 is a gain of a half; the list of images is named."""
+    options = TableOptions(resamples=20, scaling=Scaling.CALIBRATED, calibration=calibration(tmp_path))
+    report = make_report(make_run(), options)
+    assert report.rows[0].scores["absolute_gain"].value == pytest.approx(0.5)
+    source = f"calibrated sha256:{'ab' * 32}"
+    assert report.to_json()["bounds"] == {"low": 20.0, "high": 60.0, "source": source}
+    assert f"bounds 20 to 60 ({source})" in (report.folder / "index.html").read_text()
+    assert read_report(make_run(), QUICK).to_json()["bounds"] == {"low": 0, "high": 100, "source": "declared"}
+
+
+def test_bounds_that_do_not_belong_to_the_metric_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
+    """Another metric's calibration, none, a file of something else, and a study that has none of this metric."""
+    run, other = make_run(), tmp_path / "other.json"
+    other.write_text("{}")
+    cases = {
+        "is a calibration of niqe, not of bright": (Scaling.CALIBRATED, calibration(tmp_path, metric="niqe")),
+        "needs --calibration FILE": (Scaling.CALIBRATED, None),
+        "other.json is no calibration": (Scaling.CALIBRATED, other),
+        "the study has no bounds of bright, only of brisque, ": (Scaling.STUDY_BOUNDS, None),
+        "a calibration needs the scaling 'calibrated'": (Scaling.DECLARED_RANGE, other),
+    }
+    for message, (scaling, path) in cases.items():
+        with pytest.raises(RunError, match=message):
+            read_report(run, TableOptions(scaling=scaling, calibration=path))
 
 
 def test_failed_records_are_counted_and_in_no_number(make_run: MakeRun) -> None:

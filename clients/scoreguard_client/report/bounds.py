@@ -1,0 +1,45 @@
+"""The bounds that a report scales scores by, and where they are from."""
+
+from __future__ import annotations
+
+from scoreguard.calibration import Bounds, Calibration, studied, study_bounds
+from scoreguard.score_range import ScoreRange
+from scoreguard_client.campaign.errors import RunError
+from scoreguard_client.report.numbers import TableOptions
+from scoreguard_client.scores.scaling import Scaling
+
+
+def bounds_for(metric: str, declared: ScoreRange, options: TableOptions) -> Bounds:
+    """Return the bounds of a table; for CLEAN_SELECTION, whose bounds differ by row, the declared ones.
+
+    Args:
+        metric: Name of the metric.
+        declared: Its declared range.
+        options: Which bounds are asked for.
+
+    Raises:
+        RunError: the study has none for the metric, or the calibration is missing, unreadable or another metric's.
+    """
+    if options.scaling is Scaling.CALIBRATED:
+        return _calibrated(metric, options)
+    if options.calibration is not None:
+        raise RunError("a calibration needs the scaling 'calibrated'")
+    if options.scaling is Scaling.STUDY_BOUNDS:
+        bounds = study_bounds(metric)
+        if bounds is None:
+            raise RunError(f"the study has no bounds of {metric}, only of {', '.join(studied())}: calibrate it")
+        return bounds
+    source = "declared" if options.scaling is Scaling.DECLARED_RANGE else "clean scores of the selection"
+    return Bounds(low=declared.low, high=declared.high, source=source)
+
+
+def _calibrated(metric: str, options: TableOptions) -> Bounds:
+    if options.calibration is None:
+        raise RunError("the scaling 'calibrated' needs --calibration FILE, which scoreguard-export calibrate writes")
+    try:
+        calibration = Calibration.read(options.calibration)
+    except ValueError as error:
+        raise RunError(str(error)) from error
+    if calibration.metric != metric:
+        raise RunError(f"{options.calibration} is a calibration of {calibration.metric}, not of {metric}")
+    return calibration.bounds
