@@ -15,7 +15,7 @@ from torch.nn import functional
 from scoreguard_export.archive.eager_check import check_before_export
 from scoreguard_export.cli import main
 from scoreguard_export.errors import RuleBrokenError
-from scoreguard_export.metrics.base import Metric, ScoreRange
+from scoreguard_export.metrics.base import Metric, RangeBasis, ScoreRange
 from scoreguard_export.metrics.catalogue import load_metric
 from scoreguard_export.metrics.lite import Lite
 
@@ -101,6 +101,18 @@ def test_rounding_between_batches_is_no_dependence() -> None:
                 check_before_export(metric)
         else:
             check_before_export(metric)
+
+
+@pytest.mark.parametrize(("basis", "wrong"), [(RangeBasis.SCALE, False), (RangeBasis.BOUNDS, True)])
+def test_a_score_may_leave_a_range_that_is_no_hard_bound(basis: RangeBasis, wrong: bool) -> None:
+    """A network may score an image beyond the ratings that it was trained on, by less than half their scale."""
+    metric = metric_of(lambda image: 7.0 + brightness(image))
+    metric.facts = replace(metric.facts, range_basis=basis)
+    if wrong:
+        with pytest.raises(RuleBrokenError, match="the facts say 0 to 10"):
+            check_before_export(metric)
+    else:
+        check_before_export(metric)
 
 
 def test_a_build_refuses_a_column_of_scores(

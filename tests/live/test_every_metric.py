@@ -6,7 +6,7 @@ differentiated and attacked like any other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,14 @@ from PIL import Image
 from served import photo_like
 from tests.live.test_every_attack import campaign
 from thin_metrics import THIN, weights_of
+from thin_towers import THIN_TOWERS, tower_weights
+from video_metrics import THIN_VIDEO, video_weights
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.campaign import CampaignOptions, Gradients
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_export.archive.build import BuildConfig, build
+from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE
 from scoreguard_handlers.config import ServeConfig
 
@@ -31,6 +34,16 @@ ATTACKS = "fgsm:eps=4/255,ifgsm:eps=4/255:iterations=2,square:eps=4/255:queries=
 DEFENCES = ("jpeg", "blur", "flip")
 STEP = 1e-5
 """Largest change of a value in a finite difference: networks of random weights bend sharply."""
+
+
+METRICS: Mapping[str, type[Metric]] = {**THIN, **THIN_TOWERS, **THIN_VIDEO}
+
+
+def weights_for(name: str, folder: Path) -> dict[str, Path]:
+    """Generated weights of a small network, under the official names."""
+    if name in THIN_VIDEO:
+        return video_weights(name, folder)
+    return tower_weights(METRICS[name], folder) if name in THIN_TOWERS else weights_of(METRICS[name], folder)
 
 
 @dataclass(frozen=True)
@@ -48,23 +61,29 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
     home = tmp_path_factory.mktemp("every")
     with pytest.MonkeyPatch.context() as patch:
         weights: dict[str, Path] = {}
-        for name, thin in THIN.items():
+        for name, thin in METRICS.items():
             patch.setitem(CATALOGUE._loaded, name, thin)
-            weights |= weights_of(thin, home)
-        build(BuildConfig(metrics=tuple(THIN), defences=DEFENCES, model_store=home / "store", weights=weights))
+            weights |= weights_for(name, home)
+        build(BuildConfig(metrics=tuple(METRICS), defences=DEFENCES, model_store=home / "store", weights=weights))
     config = ServeConfig(model_store=home / "store", port=0, workers=1, gradients=True, backend="local")
     with running_server(config) as server:
         yield server
 
 
-@pytest.fixture(params=list(THIN))
+@pytest.fixture(params=list(METRICS))
 def served(request: pytest.FixtureRequest, service: LiveServer) -> Served:
     """Each metric by turns."""
     name = str(request.param)
-    return Served(metric=name, side=THIN[name].facts.minimum_size + 8, target=service.gateway.address)
+    return Served(metric=name, side=METRICS[name].facts.minimum_size + 8, target=service.gateway.address)
 
 
-@pytest.mark.timeout(1200)  # the first one builds the store
+def test_every_metric_of_the_studies_is_here() -> None:
+    """The fifteen of the study of attacks (arXiv 2310.06958), under their names here."""
+    fifteen = {"clip-iqa", "meta-iqa", "rank-iqa", "hyper-iqa", "koncept512", "fpr", "nima-inceptionresnetv2", "wsp"}
+    assert fifteen | {"mdtvsfa", "linearity", "vsfa", "paq2piq", "spaq", "tres", "maniqa"} <= set(METRICS)
+
+
+@pytest.mark.timeout(2400)  # the first one builds the store
 def test_the_gradient_is_the_slope_of_the_served_score(served: Served) -> None:
     """Along the gradient itself, the served score changes as fast as the gradient is long."""
     image = 0.25 + 0.5 * photo_like(served.side, served.side + 5)

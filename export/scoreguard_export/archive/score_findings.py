@@ -21,7 +21,7 @@ SOME_GRADIENT_ADVICE: Final = (
     "let rounding pass the gradient straight through, or state differentiability=BPDA_IDENTITY for a defence: "
     "a vanishing gradient looks like robustness and is none"
 )
-_SLACK: Final = 1e-3
+ROUNDING: Final = 1e-3
 """Share of the range's width by which a score may leave it on an ordinary image, for rounding."""
 
 
@@ -39,9 +39,16 @@ def form_finding(dtype: str, shape: Sequence[int], images: int, of: str = "") ->
     return "" if tuple(shape) == (images,) else f"the output{of} has the shape {tuple(shape)}"
 
 
-def range_finding(low: float, high: float, allowed: ScoreRange) -> str:
-    """Say that scores of ordinary images, from `low` to `high`, leave the declared range; empty if they do not."""
-    slack = _SLACK * allowed.width
+def range_finding(low: float, high: float, allowed: ScoreRange, share: float = ROUNDING) -> str:
+    """Say that scores of ordinary images, from `low` to `high`, leave the declared range; empty if they do not.
+
+    Args:
+        low: The lowest score.
+        high: The highest one.
+        allowed: The declared range.
+        share: Share of its width by which they may leave it.
+    """
+    slack = share * allowed.width
     if allowed.low - slack <= low <= high <= allowed.high + slack:
         return ""
     return f"scores reach {low:.4g} to {high:.4g}, and the facts say {allowed.low:g} to {allowed.high:g},"
