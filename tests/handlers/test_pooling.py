@@ -22,9 +22,9 @@ def worker_of(metric: str, folder: Path) -> Worker:
     return Worker.load(Archive(write_tiny_archive(folder, metric)), WorkerConfig())
 
 
-def frame(value: int, **fields: bool) -> WorkItem:
+def frame(value: int, *, undefended: bool = False) -> WorkItem:
     """A grey frame of a clip."""
-    request = ScoreDefendedRequest(image=Image(encoded=png(value)), **fields)
+    request = ScoreDefendedRequest(image=Image(encoded=png(value)), return_undefended_score=undefended)
     return WorkItem(score=request, frame=True)
 
 
@@ -42,7 +42,7 @@ def answers(worker: Worker, *items: WorkItem) -> list[WorkResult]:
 def test_features_of_frames_pool_to_the_score_of_the_clip(tmp_path: Path) -> None:
     """Those behind the defences and those without; the graphs are named by their digests."""
     worker = worker_of("motion", tmp_path)
-    first, last = answers(worker, frame(51, return_undefended_score=True), frame(102))
+    first, last = answers(worker, frame(51, undefended=True), frame(102))
     assert first.features.purified == first.features.undefended
     assert np.frombuffer(first.features.purified, "<f4") == pytest.approx([0.2] * 3)
     assert last.features.undefended == b""
