@@ -13,6 +13,7 @@ from restorers import generated
 from second_device import second_device
 from thin_metrics import THIN, weights_of
 from torch import Tensor
+from video_metrics import THIN_VIDEO, video_weights
 
 from scoreguard.chain.devices import DEVICE_FACTOR, find_device
 from scoreguard.chain.numerics import DEFAULT
@@ -38,7 +39,7 @@ SLOW = [
     ("nlm", {"patch": 5.0}),
     ("nlm", {"patch": 7.0}),
     *((name, {}) for name in LARGE),
-    ("linearity", {"variant": ""}),
+    *((name, {"variant": ""}) for name in ("linearity", *THIN_VIDEO)),
 ]
 """Those of ten seconds to two minutes; a smaller kernel of the same code is compared always."""
 NAMES = [
@@ -57,6 +58,8 @@ differ in weights alone. The diffusions consist of the denoiser and two parts th
 def metric(name: str, variant: str, folder: Path) -> GraphModule:
     """A metric with its shipped weights, or with drawn ones; one with a large backbone on a small one."""
     torch.manual_seed(4)
+    if name in THIN_VIDEO:
+        return THIN_VIDEO[name].from_weights(video_weights(name, folder))
     if name in THIN:
         return THIN[name].from_weights(weights_of(THIN[name], folder), variant)
     kind, files = METRICS[name], {}

@@ -44,7 +44,11 @@ def head_state(name: str, seed: int = 0) -> dict[str, Tensor]:
     first, last = ("ann.fc0", "q") if name == "vsfa" else ("dimemsion_reduction", "regression")
     factors = {f"{first}.weight": 0.1, f"{last}.weight": 0.3}
     found = {key: value * factors.get(key, 1.0) for key, value in state.items()}
-    return found | {f"{last}.bias": torch.full((1,), 0.5)}
+    found[f"{last}.bias"] = torch.full((1,), 0.5)
+    if name == "mdtvsfa":  # near the published ones, and none of them 0 or 1
+        constants = {"nlm.0.weight": 3.2, "nlm.0.bias": -1.6, "nlm.2.weight": 0.9, "nlm.2.bias": 0.05}
+        found |= {key: torch.full_like(found[key], value) for key, value in constants.items()}
+    return found
 
 
 def video_weights(name: str, folder: Path, *, thin: bool = True) -> dict[str, Path]:

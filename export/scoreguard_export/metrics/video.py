@@ -39,6 +39,7 @@ BACKBONE_SOURCE: Final = WeightsSource(
     sha256="0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a",
 )
 INPUT_RULE: Final = "RGB at native size, normalised as for ImageNet; an image is a clip of one frame"
+_LEAST_VARIANCE: Final = 1e-30
 _FRAME_TOLERANCE: Final = 1e-3
 """Largest difference of a feature between an exported graph and the module; features are sums of 4096 terms."""
 
@@ -64,8 +65,12 @@ class FrameFeatures(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) in [0, 1] → (N, 128)."""
-        last = self.features(normalised(image)).flatten(2)
-        reduced: Tensor = self.reduction(torch.cat([last.mean(dim=2), last.std(dim=2)], dim=1))
+        cells = self.features(normalised(image)).flatten(2)
+        mean = cells.mean(dim=2, keepdim=True)
+        variance = (cells - mean).square().sum(dim=2) / (cells.shape[2] - 1)
+        # A channel that is equal everywhere has the deviation 0, whose derivative is taken as 0.
+        deviation = variance.clamp_min(_LEAST_VARIANCE).sqrt()
+        reduced: Tensor = self.reduction(torch.cat([mean[:, :, 0], deviation], dim=1))
         return reduced
 
 
