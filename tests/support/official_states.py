@@ -295,7 +295,7 @@ _SPREADS = {
     "fc4w_conv": 0.2,
     "fc5w_fc": 5.0,
     "fc5b_fc": 5.0,
-    "head.8": 5.0,
+    "head.8": 1.5,
     "tres fc": 5.0,
 }
 """Factors of the weights of first and last layers, and of those that write weights: they let scores of photographs

@@ -195,6 +195,8 @@ def variant_of(kind: type[Metric], variant: str) -> type[Metric]:
     class Variant(kind):  # type: ignore[valid-type, misc]
         """The variant."""
 
+        facts = kind.facts.of_variant(variant)
+
         def __init__(self) -> None:
             super().__init__(variant=variant)
 

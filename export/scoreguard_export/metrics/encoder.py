@@ -19,7 +19,8 @@ from torch.nn import functional
 
 def _projected(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(N, T, inputs) → (N, T, outputs)."""
-    return functional.conv1d(tokens.transpose(1, 2), weight[:, :, None], bias).transpose(1, 2)
+    maps = tokens.transpose(1, 2)[:, :, :, None]
+    return functional.conv2d(maps, weight[:, :, None, None], bias)[:, :, :, 0].transpose(1, 2)
 
 
 def sine_positions(width: int, places: int) -> Tensor:
