@@ -121,7 +121,7 @@ WRONG: dict[str, tuple[Callable[[State], State], str]] = {
     "shape": (with_last(longer), "1 tensors of another shape: 1.bias is (6,), not (3,)"),
     "not a number": (with_last(lambda tensor: tensor * torch.nan), "1.bias holds numbers that are not finite"),
     "infinite": (with_last(lambda tensor: tensor + torch.inf), "1.bias holds numbers that are not finite"),
-    "too few": (lambda state: {"0.weight": state["0.weight"]}, "3 tensors missing: 0.bias"),
+    "too few": (lambda state: {"0.weight": state["0.weight"]}, "3 tensors missing: 0.bias, 1.bias, 1.weight"),
     "too many": (lambda state: {**state, "zzz": torch.ones(1)}, "1 tensors too many: zzz"),
 }
 

@@ -118,9 +118,9 @@ def test_a_training_checkpoint_with_a_module_is_unwrapped(authors: Callable[[str
 @pytest.mark.filterwarnings("ignore:Couldn't retrieve source code")
 def test_classes_of_the_authors_are_named_by_the_user(authors: Callable[[str], nn.Module], tmp_path: Path) -> None:
     """A class of an unknown package is refused by name, with the option that replaces it."""
-    net = authors("models.fpr")
+    net = authors("models.net")
     torch.save(net, tmp_path / "net.pt")
-    with pytest.raises(RefusedError, match=r"needs the global models\.fpr\.Net, .*--own models replaces it"):
+    with pytest.raises(RefusedError, match=r"needs the global models\.net\.Net, .*--own models replaces it"):
         read(tmp_path / "net.pt")
     assert same(read(tmp_path / "net.pt", ["models"]), net.state_dict())
 

@@ -169,7 +169,8 @@ def _of_stream(file: BinaryIO, packages: Sequence[str]) -> object:
 
     if load() != _MAGIC:
         raise RefusedError("it was not written by torch.save")
-    load(), load()  # the version of the format, and the sizes of C's integers
+    for _header in ("version of the format", "sizes of C's integers"):
+        load()
     value = load()
     for key in load():
         count = int.from_bytes(file.read(8), "little")
@@ -177,7 +178,8 @@ def _of_stream(file: BinaryIO, packages: Sequence[str]) -> object:
         content = file.read(count * target.element_size())
         if count != target.numel() or len(content) != count * target.element_size():
             raise RefusedError("it is cut off")
-        target.copy_(torch.frombuffer(bytearray(content), dtype=target.dtype)) if count else None
+        if count:
+            target.copy_(torch.frombuffer(bytearray(content), dtype=target.dtype))
     return value
 
 
