@@ -141,7 +141,7 @@ def test_a_pickle_of_a_module_is_never_loaded(tmp_path: Path) -> None:
     """Only dictionaries of tensors are read: a whole module could run code."""
     path = tmp_path / "module.pth"
     torch.save(CnnIqa(), path)
-    with pytest.raises(WeightsError, match="not a checkpoint of tensors alone"):
+    with pytest.raises(WeightsError, match="a pickled or scripted module, which is never run"):
         CnnIqa.from_weights({"cnniqa": path})
 
 

@@ -86,5 +86,5 @@ def test_the_benchmarks_way_differs_where_the_size_does(files: Mapping[str, Path
 def test_the_official_file_of_a_module_is_refused(tmp_path: Path) -> None:
     """A pickled module could run code; the message says which file holds its tensors."""
     torch.save(MetaIqa(), tmp_path / "module.pt")
-    with pytest.raises(WeightsError, match=r"not a checkpoint of tensors alone.*a state_dict of the module"):
+    with pytest.raises(WeightsError, match=r"weights convert meta-iqa .*a state_dict of the module"):
         MetaIqa.from_weights({"meta-iqa": tmp_path / "module.pt"})
