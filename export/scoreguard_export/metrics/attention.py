@@ -30,6 +30,15 @@ def attended(query: Tensor, key: Tensor, value: Tensor, bias: Tensor | None = No
     return torch.matmul(weights, value).transpose(1, 2).flatten(2)
 
 
+def attended_by_one(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    """(N, heads, 1, D), (N, heads, T, D) twice → (N, heads · D): as `attended` for one query, in sums of each image.
+
+    A product with one row is computed otherwise for one image than for three.
+    """
+    products = (key * (query * query.shape[3] ** -0.5)).sum(dim=3, keepdim=True)
+    return (torch.softmax(products, dim=2) * value).sum(dim=2).flatten(1)
+
+
 def joined_attention(joined: Tensor, heads: int, bias: Tensor | None = None) -> Tensor:
     """(N, T, 3 · C) queries, keys and values side by side → (N, T, C)."""
     query, key, value = (heads_of(part, heads) for part in joined.chunk(3, dim=2))

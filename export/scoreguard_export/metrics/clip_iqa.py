@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from scoreguard_export.metrics.attention import attended, heads_of
+from scoreguard_export.metrics.attention import attended_by_one, heads_of
 from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
 from scoreguard_export.metrics.clip import DEVIATION, MEAN, clip_network, load_clip, text_features
 from scoreguard_export.metrics.imagenet import normalised
@@ -45,7 +45,7 @@ def pooled(layer: Any, features: Tensor) -> Tensor:
     value = functional.linear(tokens, layer.v_proj.weight, layer.v_proj.bias)
     query = row_products(mean, layer.q_proj.weight) + layer.q_proj.bias
     heads = [heads_of(part, layer.num_heads) for part in (query[:, None], key, value)]
-    embedding: Tensor = row_products(attended(*heads)[:, 0], layer.c_proj.weight) + layer.c_proj.bias
+    embedding: Tensor = row_products(attended_by_one(*heads), layer.c_proj.weight) + layer.c_proj.bias
     return embedding
 
 

@@ -128,7 +128,8 @@ class _Stage(nn.Module):
         """(N, side · side, C) → the same shape."""
         for block in self.blocks:
             cells = block(cells)
-        grid = cells.transpose(1, 2).reshape(-1, cells.shape[2], self.side, self.side)
+        # In one order in memory: a turned view of one crop is taken for another layout than that of three.
+        grid = cells.transpose(1, 2).contiguous().reshape(-1, cells.shape[2], self.side, self.side)
         return torch.relu(self.conv(grid)).flatten(2).transpose(1, 2)
 
 
