@@ -1,0 +1,250 @@
+"""Speed of every metric: both graphs relative to the eager module and to pyiqa's own call, and peak memory.
+
+    python benchmarks/metrics.py --markdown speeds.md
+    python benchmarks/metrics.py --only nima,meta-iqa --sizes 512x384 --memory-sizes "" --rounds 5
+
+Every round times, in turn and with one thread each, the eager module, the graph as TorchScript, the graph on ONNX
+Runtime, and pyiqa's network where it has the metric and is installed, on a tensor that it need not convert. The table
+shows the median over rounds of the ratio of speeds within a round. Machines differ and drift, ratios within a round do
+not. Weights are random, since the speed does not depend on them; what pyiqa reads otherwise is said beside its column.
+
+Memory is the largest resident size of a fresh process that runs the ONNX graph on one image (`defence_memory.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import torch
+from defence_references import image
+from defences import parse_sizes, timed_rounds
+from torch import nn
+
+from scoreguard_export.exporters.engines import load_onnx, load_torchscript
+from scoreguard_export.exporters.onnx_graph import export_onnx
+from scoreguard_export.exporters.signature import input_names
+from scoreguard_export.exporters.torchscript import export_torchscript
+from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.catalogue import CATALOGUE
+from scoreguard_export.progress import counted
+
+PEERS: Final[Mapping[str, tuple[str, str]]] = MappingProxyType(
+    {
+        "brisque": ("brisque_matlab", "the same"),
+        "niqe": ("niqe_matlab", "the same"),
+        "piqe": ("piqe", "the same"),
+        "cnniqa": ("cnniqa", "the same"),
+        "dbcnn": ("dbcnn", "the same"),
+        "meta-iqa": ("metaiqa", "the same"),
+        "hyper-iqa": ("hyperiqa", "the same crops at native size"),
+        "paq2piq": ("paq2piq", "the same"),
+        "tres": ("tres", "the same crops at native size"),
+        "maniqa": ("maniqa", "the same crops"),
+        "nima-inceptionresnetv2": ("nima", "the same"),
+        "nima-vgg16": ("nima-vgg16-ava", "the same"),
+        "clip-iqa": ("clipiqa", "five pairs of texts"),
+        "laion-aesthetic": ("laion_aes", "the same"),
+    }
+)
+"""pyiqa's name of a metric, and how it reads an image in comparison."""
+EAGER: Final = "eager"
+ENGINES: Final = ("TorchScript", "ONNX Runtime")
+PYIQA: Final = "pyiqa"
+
+Run = Callable[[], Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Speed:
+    """One metric at one size."""
+
+    metric: str
+    size: str
+    rounds: int
+    per_second: float
+    """Images per second on ONNX Runtime, the median; not comparable across machines."""
+    ratios: dict[str, tuple[float, float, float]]
+    """Speed as a multiple of the eager module's, by contender: median, lowest and highest."""
+    over_pyiqa: float | None
+    """Speed of ONNX Runtime as a multiple of pyiqa's, the median; None if it has not the metric or fails."""
+    note: str = ""
+    """How pyiqa reads the image, or why there is no number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Memory:
+    """Largest resident size of a process that runs the ONNX graph on one image."""
+
+    metric: str
+    size: str
+    peak: int
+    """In bytes."""
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--only", default="", help="Names of metrics, separated by commas; all where left out.")
+    parser.add_argument("--sizes", default="512x384,1920x1080", help="WIDTHxHEIGHT of the timed images.")
+    parser.add_argument("--memory-sizes", default="4000x3000", help="Of those that memory is measured on.")
+    parser.add_argument("--rounds", type=int, default=5, help="Rounds of each comparison.")
+    parser.add_argument("--seconds", type=float, default=30, help="No round of a comparison begins after these.")
+    parser.add_argument("--markdown", type=Path, help="Also write the tables to this file.")
+    parser.add_argument("--json", action="store_true", help="Print JSON.")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore")
+    names = options.only.split(",") if options.only else list(CATALOGUE)
+    speeds, memories = list[Speed](), list[Memory]()
+    with counted("measured", len(names)) as done:
+        for name in names:
+            with tempfile.TemporaryDirectory() as home:
+                subject = Subject(name, Path(home))
+                for height, width in parse_sizes(options.sizes):
+                    speeds.append(subject.speed(height, width, options.rounds, options.seconds))
+                for height, width in parse_sizes(options.memory_sizes):
+                    memories.append(subject.memory(height, width))
+            done(name)
+    tables = "\n\n".join(filter(None, (speed_table(speeds), memory_table(memories))))
+    if options.markdown:
+        options.markdown.write_text(tables + "\n", encoding="utf-8")
+    rows = {"speed": [asdict(row) for row in speeds], "memory": [asdict(row) for row in memories]}
+    print(json.dumps(rows) if options.json else tables)
+
+
+class Subject:
+    """An exported metric with random weights, and pyiqa's network of it."""
+
+    def __init__(self, name: str, home: Path) -> None:
+        """Export both graphs into a folder."""
+        torch.manual_seed(0)
+        self.name, self.home = name, home
+        self.module = untrained(CATALOGUE[name])
+        self.onnx, self.torchscript = home / "metric.onnx", home / "metric.pt"
+        export_torchscript(self.module, self.torchscript)
+        export_onnx(self.module, self.onnx)
+
+    def contenders(self, planes: torch.Tensor) -> dict[str, Run]:
+        """Return what is timed, by name."""
+        script, graph = load_torchscript(self.torchscript), load_onnx(self.onnx, input_names(self.module))
+        return {
+            EAGER: partial(self.module, planes),
+            ENGINES[0]: partial(script, (planes,)),
+            ENGINES[1]: partial(graph, (planes,)),
+        }
+
+    def speed(self, height: int, width: int, rounds: int, seconds: float) -> Speed:
+        """Time every contender, round after round."""
+        planes = torch.from_numpy(image(None, height, width))
+        runs = self.contenders(planes)
+        note = ""
+        with torch.inference_mode():
+            if self.name in PEERS and find_spec(PYIQA):
+                note = add_peer(runs, self.name, planes)
+            times = list(timed_rounds(runs, time.perf_counter, rounds, seconds))
+        ratios = {name: spread([each[EAGER] / each[name] for each in times]) for name in runs if name != EAGER}
+        over = [each[PYIQA] / each[ENGINES[1]] for each in times if PYIQA in each]
+        return Speed(
+            metric=self.name,
+            size=f"{width}×{height}",
+            rounds=len(times),
+            per_second=1.0 / statistics.median(each[ENGINES[1]] for each in times),
+            ratios=ratios,
+            over_pyiqa=statistics.median(over) if over else None,
+            note=note,
+        )
+
+    def memory(self, height: int, width: int) -> Memory:
+        """Run the ONNX graph in a separate process."""
+        np.savez(self.home / "inputs.npz", image=image(None, height, width))
+        task = {
+            "engine": "onnx",
+            "graph": str(self.onnx),
+            "inputs": str(self.home / "inputs.npz"),
+            "names": ["image"],
+            "tiling": None,
+        }
+        script = Path(__file__).with_name("defence_memory.py")
+        found = subprocess.run([sys.executable, script, json.dumps(task)], capture_output=True, text=True, check=False)
+        if found.returncode:
+            sys.exit(f"{self.name} ended with {found.returncode}: {found.stderr.strip()[-500:]}")
+        return Memory(metric=self.name, size=f"{width}×{height}", peak=json.loads(found.stdout)["peak"])
+
+
+def untrained(kind: type[Metric]) -> Metric:
+    """Build a metric without its weights files; those that are shipped are read."""
+    return (kind.from_weights() if kind.at_hand({}) else kind()).eval().requires_grad_(False)
+
+
+def add_peer(runs: dict[str, Run], name: str, planes: torch.Tensor) -> str:
+    """Add pyiqa's network to what is timed; return how it reads the image, or why it cannot be timed."""
+    from scoreguard_export.metrics.pyiqa.networks import network_of
+
+    theirs, reads = PEERS[name]
+    try:
+        network: nn.Module = network_of(theirs)
+        network(planes)
+    # A third party's network may fail in any way; then there is no number, and the reason stands in its place.
+    except Exception as error:
+        return f"pyiqa fails: {type(error).__name__}"
+    runs[PYIQA] = partial(network, planes)
+    return reads
+
+
+def spread(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median, the lowest and the highest."""
+    return statistics.median(ratios), min(ratios), max(ratios)
+
+
+def speed_table(speeds: Sequence[Speed]) -> str:
+    """Return the table of speeds, in Markdown."""
+    heads = ["metric", "size", "TorchScript / eager", "ONNX / eager", "ONNX / pyiqa", "pyiqa reads"]
+    return "\n".join([row(heads), row(["---"] * len(heads)), *map(row, map(speed_cells, speeds))]) if speeds else ""
+
+
+def speed_cells(speed: Speed) -> list[str]:
+    """Return the cells of a row; what is slower than its reference is bold."""
+    graphs = [ratio(*speed.ratios[engine]) for engine in ENGINES]
+    over = "–" if speed.over_pyiqa is None else marked(speed.over_pyiqa)
+    return [f"`{speed.metric}`", speed.size, *graphs, over, speed.note or "–"]
+
+
+def ratio(median: float, low: float, high: float) -> str:
+    """Format a ratio with its lowest and highest round."""
+    return f"{marked(median)} ({low:.2f}–{high:.2f})"
+
+
+def marked(value: float) -> str:
+    """Format a ratio; bold below 1."""
+    return f"**{value:.2f}**" if value < 1 else f"{value:.2f}"
+
+
+def memory_table(memories: Sequence[Memory]) -> str:
+    """Return the table of memory, in Markdown."""
+    heads = ["metric", "size", "peak, GB"]
+    lines = [row([f"`{each.metric}`", each.size, f"{each.peak / 1e9:.1f}"]) for each in memories]
+    return "\n".join([row(heads), row(["---"] * len(heads)), *lines]) if memories else ""
+
+
+def row(cells: Sequence[str]) -> str:
+    """Return a line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+if __name__ == "__main__":
+    main()
