@@ -20,6 +20,7 @@ from scoreguard.support.weights_folder import weights_folder
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.pyiqa.sources import sources_of_all
 from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.source import WeightsSource
 
@@ -76,15 +77,17 @@ def _sources() -> Iterable[tuple[str, str, WeightsSource]]:
 
 
 def weights_file(name: str) -> WeightsFile:
-    """Return the weights file of a name.
+    """Return the weights file of a name: of a metric, a defence, or a metric of pyiqa.
 
     Raises:
         UnknownNameError: there is none; the message lists similar names.
     """
     files = weights_files()
-    if name not in files:
-        raise UnknownNameError("weights", name, list(files))
-    return files[name]
+    if name in files:
+        return files[name]
+    if (found := sources_of_all().get(name)) is not None:
+        return WeightsFile(name=name, users=found.users, source=found.source)
+    raise UnknownNameError("weights", name, list(files))
 
 
 def found(name: str, folder: Path | None = None) -> Path | None:
