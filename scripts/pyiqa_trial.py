@@ -44,6 +44,10 @@ _TELLING: Final = re.compile(
 """The lines of an exporter's or an interpreter's message that say what is wrong."""
 
 
+_UNWRITTEN: Final = "cannot be written"
+"""Begins what is said of a graph that the exporter refuses."""
+
+
 class FailedError(Exception):
     """A stage that ends the trial."""
 
@@ -91,17 +95,21 @@ def _run(name: str, found: dict[str, Any]) -> None:
         raise FailedError(
             Status.SCORES_ONLY, "batch", f"a score moves by {found['batch_error']:.1g} deviations by others"
         )
-    errors = {start: _exported(metric, start, spread) for start in _starts(least)}
-    best = {key: [start for start, error in errors.items() if not isinstance(error[key], str)] for key in (0, 1)}
-    both = [start for start in best[0] if start in best[1]]
-    if both:
-        found["minimum_size"] = both[0]
-        found["parity_error"] = max(float(error) for error in errors[both[0]])
-        return
-    if best[0]:
-        found["minimum_size"] = best[0][0]
-        raise FailedError(Status.TORCHSCRIPT_ONLY, "onnx", str(errors[best[0][0]][1]))
-    raise FailedError(Status.SCORES_ONLY, "torchscript", str(errors[least][0]))
+    first, scripted = "", 0
+    for start in _starts(least):
+        script, onnx = _exported(metric, start, spread)
+        if not isinstance(script, str):
+            scripted = scripted or start
+            if not isinstance(onnx, str):
+                found["minimum_size"], found["parity_error"] = start, max(script, onnx)
+                return
+        first = first or (onnx if isinstance(script, float) else script)
+        if start >= _STARTS[0] and first.startswith(_UNWRITTEN):
+            break  # still larger images would not help
+    if scripted:
+        found["minimum_size"] = scripted
+        raise FailedError(Status.TORCHSCRIPT_ONLY, "onnx", first)
+    raise FailedError(Status.SCORES_ONLY, "torchscript", first)
 
 
 def _said(error: BaseException) -> str:
@@ -230,6 +238,9 @@ def _error(
 ) -> float | str:
     try:
         write()
+    except Exception as error:
+        return f"{_UNWRITTEN}: {_said(error)}"
+    try:
         engine, worst = load(), 0.0
         for case in _cases(metric.facts.minimum_size):
             inputs = case_inputs(metric, case, 7)

@@ -21,6 +21,7 @@ LINES = {
     "serve-gpu,export-gpu": {"no": {CPU}, "yes": {GPU, "onnx", "torchserve"}},
     "serve-gpu,export-gpu,train,attacks,restorers": {"no": {CPU}, "yes": {GPU, "piq", "spandrel"}},
     "serve-gpu,export-gpu,backbones": {"no": {CPU}, "yes": {GPU, "torchvision"}},
+    "pyiqa,export": {"no": {GPU, "torchserve"}, "yes": {CPU, "pyiqa", "onnx"}},
     "export": {"no": {GPU, "torchserve"}, "yes": {CPU, "onnx", "torch"}},
     "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq"}},
     "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq"}},

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from scoreguard.v1.archive import Archive
+from scoreguard.v1.archive import archives_in
 from scoreguard_export.archive.build import BuildConfig, build
 from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.archive.verify import verify_store
@@ -38,7 +38,7 @@ class Sentinel:
 
 
 def drawn(name: str, seed: int = 0) -> nn.Module:
-    """pyiqa's network with other numbers than those that it is made with, its batch norms settled on photographs."""
+    """The network of pyiqa with other numbers than those that it is made with, its batch norms settled on photographs."""
     network = network_of(name)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
@@ -130,7 +130,7 @@ def test_it_is_built_served_under_its_own_name_and_verified(tmp_path: Path, caps
     built = build(BuildConfig(metrics=("pyiqa:metaiqa",), defences=("flip",), model_store=store, weights=files))
     assert "no commercial use" in capsys.readouterr().err
     assert [archive.metric for archive in built.archives] == ["pyiqa-metaiqa"]
-    artifact = Archive.open(built.archives[0].path).manifest.metric
+    artifact = archives_in(store)[0].manifest.metric
     assert "PolyForm Noncommercial" in artifact.facts.weights_licence
     assert [file.name for file in artifact.weights] == ["pyiqa-metaiqa"]
     (verified,) = verify_store(store)
@@ -138,7 +138,7 @@ def test_it_is_built_served_under_its_own_name_and_verified(tmp_path: Path, caps
 
 
 def test_no_code_of_a_file_is_run(tmp_path: Path) -> None:
-    """pyiqa would unpickle it."""
+    """It would run in pyiqa, which unpickles."""
     path = tmp_path / "m.pth"
     path.write_bytes(pickle.dumps({"params": Sentinel()}))
     with pytest.raises(WeightsError, match="not a checkpoint of tensors alone"):
