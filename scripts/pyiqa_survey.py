@@ -32,12 +32,13 @@ _WEIGHTS: Final = {
     "NIMA": "train_dataset",
     "MANIQA": "train_dataset",
     "TReS": "train_dataset",
+    "BRISQUE": "version",
     "CFANet": "model_name",
     "ARNIQA": "regressor_dataset",
     "QualiCLIP": "model_type",
 }
-"""The option of a network that chooses its weights and nothing else; networks equal but for it, which have as many
-parameters, are equal on random weights, and are tried once."""
+"""The option of a network that chooses its weights (BRISQUE: and its constants) and nothing else. Networks equal but
+for it, which have as many parameters, are equal on random weights, and are tried once."""
 _SIZES: Final = {"mini": "0.8", "lite": "4", "pro": "9"}
 """Sizes of Q-ReAlign in billions of parameters, as its publisher names the files."""
 

@@ -103,7 +103,7 @@ def _run(name: str, found: dict[str, Any]) -> None:
             if not isinstance(onnx, str):
                 found["minimum_size"], found["parity_error"] = start, max(script, onnx)
                 return
-        first = first or (onnx if isinstance(script, float) else script)
+        first = first or str(onnx if isinstance(script, float) else script)
         if start >= _STARTS[0] and first.startswith(_UNWRITTEN):
             break  # still larger images would not help
     if scripted:
@@ -118,7 +118,8 @@ def _said(error: BaseException) -> str:
         error = error.__cause__
     text = str(error)
     telling = [line.strip() for line in _TELLING.findall(text)] if len(text.splitlines()) > 1 else []
-    return f"{type(error).__name__}: {telling[-1] if telling else text.strip().partition(chr(10))[0]}"
+    line = telling[-1] if telling else text.strip().partition("\n")[0]
+    return f"{type(error).__name__}: {line.removeprefix(f'{type(error).__name__}: ')}"
 
 
 def _stage(status: Status, stage: str, run: Callable[[], Any]) -> Any:
@@ -246,12 +247,12 @@ def _error(
             inputs = case_inputs(metric, case, 7)
             with torch.no_grad():
                 expected, got = metric(*inputs), engine(inputs)
-            error = (
-                float((expected.double() - got.double()).abs().max()) / spread if got.shape == expected.shape else 9e9
-            )
-            if not error <= _AGREES:
-                return f"differs by {error:.1g} deviations at {case}"
-            worst = max(worst, error)
+            if got.shape != expected.shape:
+                return f"gives {tuple(got.shape)} at {case}"
+            distance = float((expected.double() - got.double()).abs().max()) / spread
+            if not distance <= _AGREES:
+                return f"differs by {distance:.1g} deviations at {case}"
+            worst = max(worst, distance)
         if slopes:
             case = _cases(metric.facts.minimum_size)[1]
             mine = gradient(eager(metric), metric, EAGER, case, 7)

@@ -38,7 +38,7 @@ class Sentinel:
 
 
 def drawn(name: str, seed: int = 0) -> nn.Module:
-    """The network of pyiqa with other numbers than those that it is made with, its batch norms settled on photographs."""
+    """The network of pyiqa with other numbers than those that it is made with, its batch norms settled on images."""
     network = network_of(name)
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
