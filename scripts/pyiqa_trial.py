@@ -30,6 +30,10 @@ from scoreguard_export.metrics.pyiqa.table import Entry, Status
 
 _SIDES: Final = (16, 32, 64, 96, 128, 160, 192, 224, 225, 256, 320, 384, 448, 512)
 """Sides of the images that are tried until one can be scored, in pixels."""
+_COUNTS: Final = frozenset({"test_sample", "num_crop"})
+"""Attributes of networks that hold the number of crops of their grid."""
+_FEW_CROPS: Final = 4
+"""The number that is tried: what is in a graph of 4 crops is in one of 50, in a tenth of the time."""
 _STARTS: Final = (225, 257, 385)
 """Smallest sides from which graphs are tried after the smallest that can be scored: crops of 224 or 384 pixels."""
 _AGREES: Final = 1e-3
@@ -84,6 +88,8 @@ def _run(name: str, found: dict[str, Any]) -> None:
         raise FailedError(Status.SCORES_ONLY, "range", f"pyiqa states an open one: {_entry(name).score_range}")
     del network
     metric: PyiqaMetric = _stage(Status.CANNOT, "load", metric_class(_entry(name))).eval()
+    for count in _COUNTS & vars(metric.network).keys():
+        setattr(metric.network, count, _FEW_CROPS)
     least = found["minimum_size"] = _smallest(metric)
     _settle(metric, least)
     print(json.dumps({**found, "status": Status.SCORES_ONLY}), flush=True)  # in case that time runs out later
@@ -172,7 +178,7 @@ def _settle(metric: PyiqaMetric, least: int) -> None:
         norm.momentum = None
         norm.train()
     with torch.no_grad():
-        for seed in (5, 6):
+        for seed in (5, 6) if norms else ():
             metric(_varied(max(least, 160), seed))
     for norm in norms:
         norm.eval()

@@ -24,9 +24,9 @@ from scoreguard_export.metrics.pyiqa.table import PREFIX, find
 from scoreguard_export.testing import check_metric
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("pyiqa") is None, reason="pyiqa is not installed")
-FACTORS = {"metaiqa": 1.0, "unique": 300.0}
-"""Small ones, with weights of one file each, and a factor of the last layer so that scores of images differ."""
-NAMES = list(FACTORS)
+FACTORS = {"metaiqa": 1.0, "unique": 300.0, "arniqa": 1.0}
+"""Small ones, with a factor of the last layer so that scores of images differ."""
+NAMES = ["metaiqa", "unique"]
 
 
 class Sentinel:
@@ -155,6 +155,23 @@ def test_another_networks_file_is_refused(tmp_path: Path) -> None:
     torch.save({"weight": torch.ones(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="pyiqa-unique cannot be made from"):
         load_metric("pyiqa:unique", files_of("unique", tmp_path / "other.pth"))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # its module leaves a file open
+def test_a_metric_of_two_files_takes_a_regression_as_its_tensors(tmp_path: Path) -> None:
+    """ARNIQA's is published as a program, which is not run: its two tensors are enough."""
+    network = drawn("arniqa")
+    encoder = {f"model.{key}": value for key, value in network.get_submodule("encoder").state_dict().items()}
+    layer = network.get_submodule("regressor").state_dict()
+    torch.save(encoder, tmp_path / "encoder.pth")
+    torch.save({"weights": layer["weight"], "biases": layer["bias"]}, tmp_path / "regressor.pth")
+    files = {"pyiqa-arniqa": tmp_path / "regressor.pth", "pyiqa-arniqa-2": tmp_path / "encoder.pth"}
+    metric, images = load_metric("pyiqa:arniqa", files), varied(96, 131)
+    with torch.no_grad():
+        torch.testing.assert_close(metric(images), by_pyiqa(network, images), rtol=1e-5, atol=1e-6)
+    assert "TorchScript archive" in metric.sources["pyiqa-arniqa"].url
+    with pytest.raises(WeightsError, match="of pyiqa-arniqa-2 are not shipped"):
+        load_metric("pyiqa:arniqa", {"pyiqa-arniqa": tmp_path / "regressor.pth"})
 
 
 def test_everything_that_is_replaced_is_put_back(tmp_path: Path) -> None:

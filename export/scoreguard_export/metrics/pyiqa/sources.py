@@ -13,6 +13,8 @@ from scoreguard_export.weights.source import WeightsSource
 LICENCE: Final = "PolyForm Noncommercial 1.0.0 and S-Lab License 1.0 (pyiqa): non-commercial use only"
 _CLIP: Final = {"RN50.pt": "clip-rn50", "ViT-B-32.pt": "clip-vit-b-32", "ViT-L-14.pt": "clip-vit-l-14"}
 """OpenAI's files, which several metrics share, by file name."""
+_PROGRAMS: Final = "regressor_"
+"""Begins the names of ARNIQA's regressions, which are published as TorchScript too."""
 
 
 def sources_of(entry: Entry) -> tuple[dict[str, WeightsSource], dict[str, str]]:
@@ -21,10 +23,11 @@ def sources_of(entry: Entry) -> tuple[dict[str, WeightsSource], dict[str, str]]:
     addresses: dict[str, str] = {}
     for address in reversed(entry.files):
         if clip := _CLIP.get(file_name(address)):
-            name, source = clip, _of_clip(address)
+            name, source = clip, _of_program(address, "MIT (OpenAI)")
         else:
             name = entry.served_name + (f"-{len(sources) + 1}" if sources else "")
-            source = WeightsSource(licence=LICENCE, download=address)
+            program = file_name(address).startswith(_PROGRAMS)
+            source = _of_program(address, LICENCE) if program else WeightsSource(licence=LICENCE, download=address)
         sources[name], addresses[name] = source, address
     return sources, addresses
 
@@ -48,8 +51,8 @@ def sources_of_all() -> dict[str, Shared]:
     return found
 
 
-def _of_clip(address: str) -> WeightsSource:
+def _of_program(address: str, licence: str) -> WeightsSource:
     return WeightsSource(
-        licence="MIT (OpenAI)",
+        licence=licence,
         url=f"the tensors of the TorchScript archive {address}, under its names, saved as safetensors or by torch.save",
     )
