@@ -28,6 +28,7 @@ LINES = {
     "all": {"no": {GPU, "pyiqa"}, "yes": {CPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
     "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
     "export,keras": {"no": {GPU, "torchserve"}, "yes": {CPU, "h5py"}},
+    "pyiqa,export": {"no": {GPU, "torchserve"}, "yes": {CPU, "pyiqa", "onnx"}},
 }
 
 

@@ -100,7 +100,7 @@ def test_the_networks_of_other_scales_are_refused(renamed: tuple[str, ...], tmp_
         for part in ("weight", "bias"):
             state[f"{layer.removesuffix('_m')}.{part}"] = state.pop(f"{layer}.{part}")
     torch.save(state, tmp_path / "tuned.pt")
-    with pytest.raises(WeightsError, match=rf"the first is {renamed[0]}\.bias.*Rank_live\.caffemodel"):
+    with pytest.raises(WeightsError, match=rf"missing: {renamed[0]}\.bias.*Rank_live\.caffemodel"):
         ThinRankIqa.from_weights({"rank-iqa": tmp_path / "tuned.pt"})
 
 

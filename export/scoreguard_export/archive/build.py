@@ -31,6 +31,7 @@ from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 from scoreguard_export.metrics.catalogue import metric_of
+from scoreguard_export.metrics.pyiqa.sources import sources_of_all
 from scoreguard_export.weights.checkpoints import advice
 
 _LIBRARIES: Final = ("torch", "onnx", "onnxscript", "onnxruntime", "numpy", "pillow")
@@ -170,31 +171,30 @@ def _golden_vectors(metric: Made[Metric], defences: Sequence[Made[Defence]], ste
 def _check(config: BuildConfig) -> None:
     """Reject what cannot be built before anything is written."""
     _refuse_stray_weights(config)
-    _refuse_missing_weights(config.weights)
+    _refuse_missing_weights(config)
     for name in config.metrics:
         metric_of(name)[0].located(config.weights)
     for name in config.defences:
         chosen_variants(name, config.weights, default_only=config.default_variants)
 
 
-def _refuse_missing_weights(weights: Mapping[str, Path]) -> None:
-    sources = {
-        name: source for module in (*METRICS.values(), *DEFENCES.values()) for name, source in module.sources.items()
-    }
-    for name, path in weights.items():
+def _refuse_missing_weights(config: BuildConfig) -> None:
+    modules = (*METRICS.values(), *DEFENCES.values(), *(metric_of(name)[0] for name in config.metrics))
+    sources = {name: source for module in modules for name, source in module.sources.items()}
+    for name, path in config.weights.items():
         if name in sources and not path.is_file():
             raise WeightsError(f"no weights of {name} at {path}: {advice(name, sources[name])}")
 
 
 def _refuse_stray_weights(config: BuildConfig) -> None:
-    modules = [*METRICS.values(), *DEFENCES.values()]
-    known = {name for module in modules for name in module.sources}
     built = [*(metric_of(name)[0] for name in config.metrics), *(defence_named(name) for name in config.defences)]
+    known = {name for module in (*METRICS.values(), *DEFENCES.values(), *built) for name in module.sources}
+    known |= sources_of_all().keys()
     asked = {name for module in built for name in module.sources}
     for name in config.weights:
         if name not in known:
             raise UnknownNameError("weights", name, sorted(known))
         if name not in asked:
-            of_metric = any(name in metric.sources for metric in METRICS.values())
+            of_metric = name in sources_of_all() or any(name in metric.sources for metric in METRICS.values())
             what = "--metrics" if of_metric else "--defences"
             raise WeightsError(f"--weights names {name!r}, which nothing needs that is built: see {what}")

@@ -12,7 +12,8 @@ from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.defences.catalogue import buildable
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
-from scoreguard_export.metrics.catalogue import VARIANT_SIGN
+from scoreguard_export.metrics.catalogue import VARIANT_SIGN, known
+from scoreguard_export.metrics.pyiqa.table import served
 
 EVERYTHING: Final = "all"
 
@@ -59,7 +60,7 @@ def _names(text: str, catalogue: Mapping[str, object]) -> tuple[str, ...]:
 def _fetched(metrics: tuple[str, ...], defences: tuple[str, ...]) -> dict[str, Path]:
     """Return the files fetched by `weights get` that the build can use."""
     kinds = [metric.partition(VARIANT_SIGN)[0] for metric in metrics]
-    needed = [name for kind in kinds if kind in METRICS for name in METRICS[kind].sources]
+    needed = [name for kind in kinds if (metric := known(kind)) is not None for name in metric.sources]
     needed += [name for defence in defences if defence in DEFENCES for name in DEFENCES[defence].sources]
     return fetched(dict.fromkeys(needed))
 
@@ -83,4 +84,4 @@ def _weights(text: str, metrics: tuple[str, ...]) -> tuple[str, Path]:
     name, equals, path = text.rpartition("=")
     if not equals and len(metrics) != 1:
         raise WeightsError(f"--weights {text}: write NAME={text}, several metrics are built")
-    return (name or metrics[0]), Path(path)
+    return served(name or metrics[0]), Path(path)

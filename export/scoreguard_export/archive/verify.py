@@ -43,7 +43,7 @@ from scoreguard_export.errors import ArchiveError, ExportError, ParityError, one
 from scoreguard_export.exporters.signature import describe
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.base import Metric
-from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import known
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -175,7 +175,7 @@ def _check_clip_of_one(archive: Archive, metric: Metric) -> None:
 
 def _same_metric(artifact: MetricArtifact) -> type[Metric] | None:
     """Return the catalogue's metric if its code exported this one."""
-    kind = METRICS.get(artifact.facts.name.removesuffix(f"-{artifact.facts.variant}"))
+    kind = known(artifact.facts.name.removesuffix(f"-{artifact.facts.variant}"))
     return kind if kind is not None and code_digest(kind) == artifact.code_sha256 else None
 
 

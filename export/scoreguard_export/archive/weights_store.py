@@ -22,6 +22,8 @@ from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.errors import DigestError, DownloadError, WeightsError
 from scoreguard_export.graph_module import GraphModule
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import metric_of
+from scoreguard_export.metrics.pyiqa.sources import sources_of_all
 from scoreguard_export.weights.download import Download, Progress, fetch
 from scoreguard_export.weights.of_attacks import ATTACKS
 from scoreguard_export.weights.packages import fetch_member
@@ -86,15 +88,24 @@ def _users() -> Iterable[tuple[str, type[GraphModule]]]:
 
 
 def weights_file(name: str) -> WeightsFile:
-    """Return the weights file of a name.
+    """Return the weights file of a name: of a metric, a defence, or a metric of pyiqa.
 
     Raises:
         UnknownNameError: there is none; the message lists similar names.
     """
     files = weights_files()
-    if name not in files:
-        raise UnknownNameError("weights", name, list(files))
-    return files[name]
+    if name in files:
+        return files[name]
+    if (found := sources_of_all().get(name)) is not None:
+        kinds = tuple(metric_of(user)[0] for user in found.metrics)
+        return WeightsFile(
+            name=name,
+            users=tuple(f"metric {user}" for user in found.metrics),
+            source=found.source,
+            kinds=kinds,
+            paper=f"{kinds[0].facts.paper}, {kinds[0].facts.year}",
+        )
+    raise UnknownNameError("weights", name, list(files))
 
 
 def found(name: str, folder: Path | None = None) -> Path | None:

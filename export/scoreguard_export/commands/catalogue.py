@@ -15,6 +15,7 @@ from scoreguard.support.console import output, say_broken
 from scoreguard_export.archive.facts import declares_half, exported_facts
 from scoreguard_export.commands.defence_table import COLUMNS, cells, markdown
 from scoreguard_export.commands.metric_table import metric_rows, metric_table
+from scoreguard_export.commands.pyiqa_table import show_pyiqa
 from scoreguard_export.defences.base import Defence
 from scoreguard_export.defences.catalogue import CATALOGUE as DEFENCES
 from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
@@ -23,12 +24,16 @@ from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
 @click.command(epilog="Example: scoreguard-export catalogue --json")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option("--markdown", "as_markdown", is_flag=True, help="Print the table of defences in Markdown.")
+@click.option("--pyiqa", "of_pyiqa", is_flag=True, help="List the no-reference metrics of pyiqa, and which export.")
 @click.option("--model-store", type=click.Path(path_type=Path), help="Store whose graphs' parity errors to show.")
-def command(as_json: bool, as_markdown: bool, model_store: Path | None) -> None:
+def command(as_json: bool, as_markdown: bool, of_pyiqa: bool, model_store: Path | None) -> None:
     """List every metric and defence with its facts.
 
     Each defence is exported as a TorchScript and an ONNX graph: ONNX Runtime scores, TorchScript gives gradients.
     """
+    if of_pyiqa:
+        show_pyiqa(as_json=as_json)
+        return
     say_broken(METRICS, DEFENCES)
     metrics, defences = list(METRICS.values()), list(DEFENCES.values())
     if as_markdown:

@@ -36,11 +36,12 @@ def command(metric: str, data: Path, weights: Path | None, device: str, as_json:
     """Print the rank correlation of METRIC with human ratings, by data set and distortion; 1 = full agreement."""
     from scoreguard_export.graph_module import NO_FILES
     from scoreguard_export.metrics.catalogue import load_metric
+    from scoreguard_export.metrics.pyiqa.table import served
     from scoreguard_export.training.evaluate_mos import evaluate_on_human_scores
 
     chosen = find_device(device)
     announce(device, chosen)
-    loaded = load_metric(metric, {metric: weights} if weights else NO_FILES)
+    loaded = load_metric(metric, {served(metric): weights} if weights else NO_FILES)
     rows = evaluate_on_human_scores(loaded, data, device=chosen)
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2))

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Final
 
 from scoreguard.catalogue import Catalogue
+from scoreguard.v1.errors import ContractError
+from scoreguard_export.errors import ExportError
 from scoreguard_export.graph_module import NO_FILES
 from scoreguard_export.metrics.base import Metric
+from scoreguard_export.metrics.pyiqa.adapter import metric_class
+from scoreguard_export.metrics.pyiqa.table import find
 
 CATALOGUE: Final = Catalogue[Metric](
     kind="metric",
@@ -48,18 +52,39 @@ VARIANT_SIGN: Final = "@"
 """Separates a metric and its variant: `niqe@as-official`."""
 
 
+def named(name: str) -> type[Metric]:
+    """Return the metric of a name: one of the catalogue, or `pyiqa:musiq`, which is served as `pyiqa-musiq`.
+
+    Raises:
+        UnknownNameError: neither the catalogue nor the table of pyiqa has such a metric.
+        PluginError: the package that has it cannot be used.
+        ExportError: pyiqa has it, and it cannot be exported; the message says why.
+    """
+    entry = find(name)
+    return metric_class(entry) if entry is not None else CATALOGUE[name]
+
+
+def known(name: str) -> type[Metric] | None:
+    """Return the metric of a name, or None: of an archive that another version or a plug-in made, for example."""
+    try:
+        return named(name)
+    except (ContractError, ExportError):
+        return None
+
+
 def metric_of(text: str) -> tuple[type[Metric], str]:
     """Return a metric and its variant; empty means the usual one.
 
     Args:
-        text: `niqe`, or `niqe@as-official`.
+        text: `niqe`, `niqe@as-official`, or `pyiqa:musiq`.
 
     Raises:
-        UnknownNameError: the catalogue has no such metric, or the metric no such variant.
+        UnknownNameError: there is no such metric, or the metric has no such variant.
         PluginError: the package that has it cannot be used.
+        ExportError: pyiqa has it, and it cannot be exported.
     """
     name, _, variant = text.partition(VARIANT_SIGN)
-    metric = CATALOGUE[name]
+    metric = named(name)
     if variant:
         metric.facts.of_variant(variant)
     return metric, variant

@@ -14,7 +14,8 @@ from scoreguard_export.errors import RuleBrokenError
 from scoreguard_export.exporters.quiet import quiet
 from scoreguard_export.graph_module import NO_FILES
 from scoreguard_export.metrics.base import Metric
-from scoreguard_export.metrics.catalogue import CATALOGUE as METRICS
+from scoreguard_export.metrics.catalogue import named
+from scoreguard_export.metrics.pyiqa.table import served
 from scoreguard_export.testing import fact_rules, graph_rules, module_rules
 from scoreguard_export.testing.subject import M, Subject
 
@@ -74,7 +75,7 @@ def check_metric(
         UnknownNameError: the catalogue has no such name.
         WeightsError: a weights file is missing, or is not its checkpoint.
     """
-    kind, name = (METRICS[metric], metric) if isinstance(metric, str) else (metric, None)
+    kind, name = (named(metric), served(metric)) if isinstance(metric, str) else (metric, None)
     _check(kind, name, files, (kind.from_weights(files),), rules)
 
 
