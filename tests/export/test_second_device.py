@@ -12,6 +12,7 @@ import torch
 from restorers import generated
 from second_device import second_device
 from thin_metrics import THIN, weights_of
+from thin_towers import THIN_TOWERS, tower_weights
 from torch import Tensor
 from video_metrics import THIN_VIDEO, video_weights
 
@@ -39,7 +40,8 @@ SLOW = [
     ("nlm", {"patch": 5.0}),
     ("nlm", {"patch": 7.0}),
     *((name, {}) for name in LARGE),
-    *((name, {"variant": ""}) for name in ("linearity", *THIN_VIDEO)),
+    *((name, {"variant": ""}) for name in ("linearity", "hyper-iqa", "maniqa", "spaq", *THIN_VIDEO)),
+    *(("maniqa", {"variant": "as-benchmark"}), ("nima-inceptionresnetv2", {"variant": ""})),
 ]
 """Those of ten seconds to two minutes; a smaller kernel of the same code is compared always."""
 NAMES = [
@@ -60,6 +62,8 @@ def metric(name: str, variant: str, folder: Path) -> GraphModule:
     torch.manual_seed(4)
     if name in THIN_VIDEO:
         return THIN_VIDEO[name].from_weights(video_weights(name, folder))
+    if name in THIN_TOWERS:
+        return THIN_TOWERS[name].from_weights(tower_weights(THIN_TOWERS[name], folder), variant)
     if name in THIN:
         return THIN[name].from_weights(weights_of(THIN[name], folder), variant)
     kind, files = METRICS[name], {}
