@@ -11,6 +11,7 @@ import pytest
 import torch
 from thin_metrics import THIN
 from thin_towers import THIN_TOWERS
+from video_metrics import THIN_VIDEO
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard_export.metrics.base import Metric
@@ -21,6 +22,8 @@ from scoreguard_export.metrics.nima import Nima
 from scoreguard_export.testing import METRIC_RULES, check_metric, without
 
 MODULES: dict[str, type[Metric]] = {"lite": Lite, "cnniqa": CnnIqa, "nima": Nima}
+ALIKE = ("brisque-opencv", "nima-aesthetic")
+"""Those whose code is mostly that of another one, which is checked always."""
 OTHER_SIZES = [(1, 33, 47), (3, 301, 223), (1, 512, 512), (3, 65, 64), (1, 97, 640)]
 
 
@@ -43,11 +46,19 @@ def _slope(graph: torch.nn.Module) -> torch.Tensor:
     return image.grad
 
 
-@pytest.mark.parametrize("name", [name for name in CATALOGUE if name not in {**THIN, **THIN_TOWERS}])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else [])
+        for name in CATALOGUE
+        if name not in {**THIN, **THIN_TOWERS, **THIN_VIDEO}
+    ],
+)
 def test_every_entry_obeys_every_rule(name: str, tmp_path: Path) -> None:
     """Facts, shapes, ranges, batches, gradients, both graphs, golden vector; unshipped weights are drawn.
 
-    Those with a large backbone are checked on a small one: `test_metric_backbones.py`, `test_metric_towers.py`.
+    Those with a large backbone are checked on a small one: `test_metric_backbones.py`, `test_metric_towers.py`,
+    `test_metric_video.py`.
     """
     torch.manual_seed(4)
     kind, files = CATALOGUE[name], {}
