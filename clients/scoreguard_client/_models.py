@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard.calibration import Bounds
 from scoreguard.chain.numerics import Numerics
 from scoreguard.chain.parameters import Parameter
 from scoreguard.score_range import ScoreRange
@@ -276,6 +277,8 @@ class MetricDescription:
     """Licence of the weights."""
     commercial_use: str = ""
     """Whether that licence allows commercial use: `yes`, `no` or `not stated`; empty = no weights, or not recorded."""
+    calibration: Bounds | None = None
+    """Lowest and highest score on the images that the build was given; None if it was given none."""
     defences: tuple[DefenceDescription, ...]
     """The defences that may run before it."""
     archive_sha256: str

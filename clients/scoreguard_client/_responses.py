@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import PIL.Image
 
+from scoreguard.calibration import bounds_of
 from scoreguard.chain.randomness import is_random
 from scoreguard.v1 import codec, manifest_pb2, scoring_pb2
 from scoreguard.v1.errors import PayloadError
@@ -201,6 +202,7 @@ def _metric(metric: scoring_pb2.DeployedMetric) -> MetricDescription:
         minimum_size=facts.minimum_size,
         weights_licence=facts.weights_licence,
         commercial_use=_COMMERCIAL_USES.get(facts.commercial_use, ""),
+        calibration=bounds_of(facts),
         defences=tuple(_defence(defence) for defence in metric.defences),
         archive_sha256=metric.archive_sha256,
         files=tuple(FileDigest(path=f.path, sha256=f.sha256, size_bytes=f.size_bytes) for f in metric.files),

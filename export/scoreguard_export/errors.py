@@ -128,7 +128,7 @@ class RuleBrokenError(ExportError):
 
 
 class CalibrationError(ExportError):
-    """No range of scores can be measured on a folder of images."""
+    """No range of scores can be measured on a folder of images, or a build cannot use a calibration."""
 
 
 class TrainingError(ExportError):

@@ -8,9 +8,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+from scoreguard.v1 import manifest_pb2
+
 _STUDY: Final = Path(__file__).with_name("study_bounds.json")
 _BENCHMARK: Final = "-as-benchmark"
 _KIND: Final = "scoreguard calibration"
+_CALIBRATED: Final = "calibrated sha256:"
 _DIGEST_LENGTH: Final = 64
 
 
@@ -44,7 +47,19 @@ class Calibration:
     @property
     def bounds(self) -> Bounds:
         """Return the lowest and the highest score."""
-        return Bounds(low=self.low, high=self.high, source=f"calibrated sha256:{self.images_sha256}")
+        return Bounds(low=self.low, high=self.high, source=f"{_CALIBRATED}{self.images_sha256}")
+
+    def to_message(self) -> manifest_pb2.Calibration:
+        """Return what a manifest holds; the metric and its weights are there already."""
+        return manifest_pb2.Calibration(
+            images=self.images,
+            images_sha256=self.images_sha256,
+            low=self.low,
+            lower_quartile=self.lower_quartile,
+            median=self.median,
+            upper_quartile=self.upper_quartile,
+            high=self.high,
+        )
 
     def to_json(self) -> str:
         """Return the text of a file."""
@@ -69,6 +84,14 @@ class Calibration:
                 f"{path} is no calibration ({error}): write one by scoreguard-export calibrate METRIC --images DIR"
             ) from error
         return found
+
+
+def bounds_of(facts: manifest_pb2.MetricFacts) -> Bounds | None:
+    """Return the bounds of the calibration in a manifest; None if there is none."""
+    if not facts.HasField("calibration"):
+        return None
+    found = facts.calibration
+    return Bounds(low=found.low, high=found.high, source=f"{_CALIBRATED}{found.images_sha256}")
 
 
 def study_bounds(metric: str) -> Bounds | None:

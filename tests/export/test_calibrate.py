@@ -11,8 +11,10 @@ import pytest
 import torch
 from PIL import Image
 
-from scoreguard.calibration import Calibration
+from scoreguard.calibration import Calibration, bounds_of
+from scoreguard.v1.archive import Archive
 from scoreguard_export.archive.parity_images import photographs
+from scoreguard_export.archive.verify import verify_archive
 from scoreguard_export.cli import main
 from scoreguard_export.metrics.catalogue import load_metric
 
@@ -81,3 +83,47 @@ def test_images_that_give_no_range_are_one_line(
     (images / "5.png").write_bytes(b"no image")
     code, _, told = run(capsys, "lite", "--images", str(images))
     assert (code, "cannot read" in told and "5.png" in told) == (2, True)
+
+
+def build(capsys: pytest.CaptureFixture[str], store: Path, *arguments: str) -> tuple[int, str]:
+    """Exit code and standard error of a small build."""
+    with pytest.raises(SystemExit) as ended:
+        main(["build", "--metrics", "lite", "--defences", "flip", "--model-store", str(store), *arguments])
+    return int(str(ended.value.code or 0)), capsys.readouterr().err
+
+
+def test_a_build_keeps_a_calibration_in_the_manifest(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All of it, with the digest of the images; `verify` takes the archive for the catalogue's all the same."""
+    path, store = tmp_path / "range.json", tmp_path / "store"
+    run(capsys, "lite", "--images", str(images), "--out", str(path))
+    code, error = build(capsys, store, "--calibration", str(path))
+    assert code == 0, error
+    facts = Archive(store / "lite.mar").manifest.metric.facts
+    assert facts.calibration == Calibration.read(path).to_message()
+    assert bounds_of(facts) == Calibration.read(path).bounds
+    verify_archive(store / "lite.mar")
+    build(capsys, store)
+    assert bounds_of(Archive(store / "lite.mar").manifest.metric.facts) is None
+
+
+def test_a_calibration_that_belongs_nowhere_is_one_line(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of another metric, twice, of other weights, and none at all."""
+    path, other, store = tmp_path / "range.json", tmp_path / "other.json", tmp_path / "store"
+    run(capsys, "lite", "--images", str(images), "--out", str(path))
+    content = json.loads(path.read_text())
+    for change, said in (
+        ({"metric": "niqe"}, "is a calibration of niqe, which is not built"),
+        ({"weights": {"lite": "00" * 32}}, "was measured with other weights of lite"),
+        ({"kind": "else"}, "is no calibration"),
+    ):
+        other.write_text(json.dumps(content | change))
+        code, error = build(capsys, store, "--calibration", str(other))
+        assert code == 2
+        assert said in error.strip().splitlines()[-1]
+    code, error = build(capsys, store, "--calibration", str(path), "--calibration", str(path))
+    assert code == 2
+    assert "are both calibrations of lite" in error

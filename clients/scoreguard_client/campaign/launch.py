@@ -198,6 +198,7 @@ def _facts(metric: MetricDescription, catalogue: Catalogue, surrogate: Archive |
             "range_high": high,
             "higher_is_better": metric.higher_is_better,
             "bounds": "declared",  # what the range is: a report may scale by others, and says by which
+            "calibration": asdict(metric.calibration) if metric.calibration else None,
         },
         "server_version": catalogue.server_version,
         "transfer": surrogate is not None and not _same_metric(surrogate, metric),

@@ -9,19 +9,20 @@ from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.scores.scaling import Scaling
 
 
-def bounds_for(metric: str, declared: ScoreRange, options: TableOptions) -> Bounds:
+def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deployed: Bounds | None = None) -> Bounds:
     """Return the bounds of a table; for CLEAN_SELECTION, whose bounds differ by row, the declared ones.
 
     Args:
         metric: Name of the metric.
         declared: Its declared range.
         options: Which bounds are asked for.
+        deployed: Those of the calibration in the deployed archive; None if it has none.
 
     Raises:
         RunError: the study has none for the metric, or the calibration is missing, unreadable or another metric's.
     """
     if options.scaling is Scaling.CALIBRATED:
-        return _calibrated(metric, options)
+        return _calibrated(metric, options, deployed)
     if options.calibration is not None:
         raise RunError("a calibration needs the scaling 'calibrated'")
     if options.scaling is Scaling.STUDY_BOUNDS:
@@ -33,9 +34,14 @@ def bounds_for(metric: str, declared: ScoreRange, options: TableOptions) -> Boun
     return Bounds(low=declared.low, high=declared.high, source=source)
 
 
-def _calibrated(metric: str, options: TableOptions) -> Bounds:
+def _calibrated(metric: str, options: TableOptions, deployed: Bounds | None) -> Bounds:
     if options.calibration is None:
-        raise RunError("the scaling 'calibrated' needs --calibration FILE, which scoreguard-export calibrate writes")
+        if deployed is not None:
+            return deployed
+        raise RunError(
+            "the scaling 'calibrated' needs --calibration FILE, which scoreguard-export calibrate writes, or an "
+            "archive that was built with it"
+        )
     try:
         calibration = Calibration.read(options.calibration)
     except ValueError as error:

@@ -124,7 +124,9 @@ def read_report(run: Path, options: TableOptions) -> Report:
         low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
     )
     names = attack_names(plan.attacks)
-    bounds = bounds_for(metric["name"], declared, options)
+    calibration = metric.get("calibration")  # missing in runs of earlier versions
+    deployed = Bounds(**calibration) if calibration else None
+    bounds = bounds_for(metric["name"], declared, options, deployed)
     scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
     table = robustness_table(records, scale, options, columns_for(plan))
     rows = sorted(table, key=lambda row: _place(plan, row))

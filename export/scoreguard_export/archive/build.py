@@ -19,6 +19,7 @@ from scoreguard.v1.manifest_pb2 import ArchiveManifest, BuildRecord, GoldenVecto
 from scoreguard_export.archive.blob_store import BlobStore
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.build_steps import BuildSteps, Made
+from scoreguard_export.archive.calibrations import calibrated, refuse_stray_calibrations
 from scoreguard_export.archive.device_parity import DeviceParity, check_on_device
 from scoreguard_export.archive.fact_modules import fact_modules
 from scoreguard_export.archive.golden import IMAGE, golden_image
@@ -56,6 +57,8 @@ class BuildConfig:
     """Whether each archive contains its graphs: a single movable file, as large as all its graphs."""
     device: Device = THE_CPU
     """Where the graphs are compared with the CPU once more, and where half precision is measured."""
+    calibrations: tuple[Path, ...] = ()
+    """Files of `scoreguard-export calibrate` for the manifests of the metrics that they are of."""
     precision: str = FP32
     """`fp16`: measure mixed half precision and declare it in the manifests."""
 
@@ -98,6 +101,7 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
     Raises:
         UnknownNameError: a name is in no catalogue.
         WeightsError: weights are missing, or are not what the method needs.
+        CalibrationError: a calibration cannot be read, or is of no metric of the build or of other weights.
         RuleBrokenError: a metric itself gives no usable scores: of another shape, not finite, out of its range ...
         ParityError: an exported graph differs from its module, or on the device from the CPU.
         PrecisionError: half precision gives a value that is not finite.
@@ -148,7 +152,7 @@ def _archive(
     records: list[BuildRecord] = [metric.record, *(defence.record for defence in defences)]
     manifest = ArchiveManifest(
         format=FORMAT,
-        metric=metric.record.metric,
+        metric=calibrated(metric.record.metric, config.calibrations),
         defences=[defence.record.defence for defence in defences],
         golden_vectors=_golden_vectors(metric, defences, steps),
         files={entry.path: entry for record in records for entry in record.files}.values(),
@@ -172,6 +176,7 @@ def _check(config: BuildConfig) -> None:
     """Reject what cannot be built before anything is written."""
     _refuse_stray_weights(config)
     _refuse_missing_weights(config)
+    refuse_stray_calibrations(config.calibrations, config.metrics)
     for name in config.metrics:
         metric_of(name)[0].located(config.weights)
     for name in config.defences:

@@ -32,6 +32,9 @@ _PATH = click.Path(path_type=Path)
 @click.option(
     "--self-contained", is_flag=True, help="Store the graphs inside each archive, which can then be moved alone."
 )
+@click.option(
+    "--calibration", multiple=True, type=_PATH, help="File of `calibrate`, for the manifest; may be repeated."
+)
 @click.option("--device", default=CPU, show_default=True, help=DEVICE_HELP)
 @click.option(
     "--precision",
@@ -48,6 +51,7 @@ def command(
     weights: tuple[str, ...],
     default_variants: bool,
     self_contained: bool,
+    calibration: tuple[Path, ...],
     device: str,
     precision: str,
     as_json: bool,
@@ -76,6 +80,7 @@ def command(
         weights=asked.weights,
         default_variants=default_variants,
         self_contained=self_contained,
+        calibrations=calibration,
         device=chosen,
         precision=precision,
     )

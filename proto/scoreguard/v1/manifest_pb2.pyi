@@ -488,6 +488,7 @@ class MetricFacts(google.protobuf.message.Message):
     WEIGHTS_LICENCE_FIELD_NUMBER: builtins.int
     VARIANT_FIELD_NUMBER: builtins.int
     COMMERCIAL_USE_FIELD_NUMBER: builtins.int
+    CALIBRATION_FIELD_NUMBER: builtins.int
     name: builtins.str
     """Catalogue name, for example `lite`."""
     title: builtins.str
@@ -512,6 +513,10 @@ class MetricFacts(google.protobuf.message.Message):
     """Way of computing it where there are several, for example `as-official`; empty: the usual one. It ends the name."""
     commercial_use: Global___CommercialUse.ValueType
     """Whether the licences of all weights allow commercial use; unspecified where there are no weights."""
+    @property
+    def calibration(self) -> Global___Calibration:
+        """Scores on a set of images, where the build was given them: other bounds to scale by than the range."""
+
     def __init__(
         self,
         *,
@@ -527,10 +532,54 @@ class MetricFacts(google.protobuf.message.Message):
         weights_licence: builtins.str = ...,
         variant: builtins.str = ...,
         commercial_use: Global___CommercialUse.ValueType = ...,
+        calibration: Global___Calibration | None = ...,
     ) -> None: ...
-    def ClearField(self, field_name: typing.Literal["commercial_use", b"commercial_use", "higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "variant", b"variant", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
+    def HasField(self, field_name: typing.Literal["calibration", b"calibration"]) -> builtins.bool: ...
+    def ClearField(self, field_name: typing.Literal["calibration", b"calibration", "commercial_use", b"commercial_use", "higher_is_better", b"higher_is_better", "input_rule", b"input_rule", "minimum_size", b"minimum_size", "name", b"name", "paper", b"paper", "range_high", b"range_high", "range_low", b"range_low", "title", b"title", "variant", b"variant", "weights_licence", b"weights_licence", "year", b"year"]) -> None: ...
 
 Global___MetricFacts: typing_extensions.TypeAlias = MetricFacts
+
+@typing.final
+class Calibration(google.protobuf.message.Message):
+    """The scores of a metric on a set of images, in five numbers."""
+
+    DESCRIPTOR: google.protobuf.descriptor.Descriptor
+
+    IMAGES_FIELD_NUMBER: builtins.int
+    IMAGES_SHA256_FIELD_NUMBER: builtins.int
+    LOW_FIELD_NUMBER: builtins.int
+    LOWER_QUARTILE_FIELD_NUMBER: builtins.int
+    MEDIAN_FIELD_NUMBER: builtins.int
+    UPPER_QUARTILE_FIELD_NUMBER: builtins.int
+    HIGH_FIELD_NUMBER: builtins.int
+    images: builtins.int
+    """Number of images."""
+    images_sha256: builtins.str
+    """SHA-256 of the list of images, hexadecimal: a line for each, its digest, two spaces and its name, by name."""
+    low: builtins.float
+    """Lowest score."""
+    lower_quartile: builtins.float
+    """First quartile."""
+    median: builtins.float
+    """Median."""
+    upper_quartile: builtins.float
+    """Third quartile."""
+    high: builtins.float
+    """Highest score."""
+    def __init__(
+        self,
+        *,
+        images: builtins.int = ...,
+        images_sha256: builtins.str = ...,
+        low: builtins.float = ...,
+        lower_quartile: builtins.float = ...,
+        median: builtins.float = ...,
+        upper_quartile: builtins.float = ...,
+        high: builtins.float = ...,
+    ) -> None: ...
+    def ClearField(self, field_name: typing.Literal["high", b"high", "images", b"images", "images_sha256", b"images_sha256", "low", b"low", "lower_quartile", b"lower_quartile", "median", b"median", "upper_quartile", b"upper_quartile"]) -> None: ...
+
+Global___Calibration: typing_extensions.TypeAlias = Calibration
 
 @typing.final
 class DefenceFacts(google.protobuf.message.Message):

@@ -85,6 +85,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     def make(records: list[Record] | None = None, **facts: Any) -> Path:
         metric = {"name": "bright", "title": "Mean <brightness>", "range_low": 0, "range_high": 100}
         metric["higher_is_better"] = facts.pop("higher_is_better", True)
+        metric["calibration"] = facts.pop("calibration", None)
         metric = facts.pop("whole_metric", metric)
         plan = facts.pop("plan", PLAN)
         records = sound_records() if records is None else records

@@ -165,6 +165,14 @@ def test_scores_are_scaled_by_a_calibration_that_the_report_names(make_run: Make
     assert read_report(make_run(), QUICK).to_json()["bounds"] == {"low": 0, "high": 100, "source": "declared"}
 
 
+def test_without_a_file_the_calibration_of_the_deployed_archive_counts(make_run: MakeRun) -> None:
+    """A run stores its bounds, and the report names them."""
+    stored = {"low": 20.0, "high": 60.0, "source": f"calibrated sha256:{'cd' * 32}"}
+    report = read_report(make_run(calibration=stored), TableOptions(resamples=20, scaling=Scaling.CALIBRATED))
+    assert report.rows[0].scores["absolute_gain"].value == pytest.approx(0.5)
+    assert report.to_json()["bounds"] == stored
+
+
 def test_bounds_that_do_not_belong_to_the_metric_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
     """Another metric's calibration, none, a file of something else, and a study that has none of this metric."""
     run, other = make_run(), tmp_path / "other.json"
