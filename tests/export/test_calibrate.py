@@ -103,7 +103,7 @@ def test_a_build_keeps_a_calibration_in_the_manifest(
     facts = Archive(store / "lite.mar").manifest.metric.facts
     assert facts.calibration == Calibration.read(path).to_message()
     assert bounds_of(facts) == Calibration.read(path).bounds
-    verify_archive(store / "lite.mar")
+    verify_archive(Archive(store / "lite.mar"))
     build(capsys, store)
     assert bounds_of(Archive(store / "lite.mar").manifest.metric.facts) is None
 
