@@ -1,4 +1,4 @@
-"""The main job through the live endpoint, for every metric of the studies on a small network with generated weights.
+"""The main job through the live endpoint, for metrics of the studies on small networks with generated weights.
 
 Weights drawn at random give scores without meaning; what is shown is that each metric is exported, served,
 differentiated and attacked like any other.
@@ -17,8 +17,6 @@ from PIL import Image
 from served import photo_like
 from tests.live.test_every_attack import campaign
 from thin_metrics import THIN, weights_of
-from thin_towers import THIN_TOWERS, tower_weights
-from video_metrics import THIN_VIDEO, video_weights
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.campaign import CampaignOptions, Gradients
@@ -36,14 +34,8 @@ STEP = 1e-5
 """Largest change of a value in a finite difference: networks of random weights bend sharply."""
 
 
-METRICS: Mapping[str, type[Metric]] = {**THIN, **THIN_TOWERS, **THIN_VIDEO}
-
-
-def weights_for(name: str, folder: Path) -> dict[str, Path]:
-    """Generated weights of a small network, under the official names."""
-    if name in THIN_VIDEO:
-        return video_weights(name, folder)
-    return tower_weights(METRICS[name], folder) if name in THIN_TOWERS else weights_of(METRICS[name], folder)
+METRICS: Mapping[str, type[Metric]] = {name: THIN[name] for name in ("spaq", "meta-iqa", "linearity", "wsp")}
+"""Those whose small networks are built and attacked quickest."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +55,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         weights: dict[str, Path] = {}
         for name, thin in METRICS.items():
             patch.setitem(CATALOGUE._loaded, name, thin)
-            weights |= weights_for(name, home)
+            weights |= weights_of(thin, home)
         build(BuildConfig(metrics=tuple(METRICS), defences=DEFENCES, model_store=home / "store", weights=weights))
     config = ServeConfig(model_store=home / "store", port=0, workers=1, gradients=True, backend="local")
     with running_server(config) as server:
@@ -75,12 +67,6 @@ def served(request: pytest.FixtureRequest, service: LiveServer) -> Served:
     """Each metric by turns."""
     name = str(request.param)
     return Served(metric=name, side=METRICS[name].facts.minimum_size + 8, target=service.gateway.address)
-
-
-def test_every_metric_of_the_studies_is_here() -> None:
-    """The fifteen of the study of attacks (arXiv 2310.06958), under their names here."""
-    fifteen = {"clip-iqa", "meta-iqa", "rank-iqa", "hyper-iqa", "koncept512", "fpr", "nima-inceptionresnetv2", "wsp"}
-    assert fifteen | {"mdtvsfa", "linearity", "vsfa", "paq2piq", "spaq", "tres", "maniqa"} <= set(METRICS)
 
 
 @pytest.mark.timeout(2400)  # the first one builds the store
