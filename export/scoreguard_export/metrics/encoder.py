@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from scoreguard_export.metrics.attention import heads_of
+
 
 def _projected(tokens: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """(N, T, inputs) → (N, T, outputs)."""
@@ -48,14 +50,10 @@ class _Layer(nn.Module):
         """(N, T, C) with positions, and without → (N, T, C)."""
         layer = self.self_attn
         parts = zip((placed, placed, tokens), layer.in_proj_weight.chunk(3), layer.in_proj_bias.chunk(3), strict=True)
-        queries, keys, values = (self._split(_projected(*part)) for part in parts)
+        queries, keys, values = (heads_of(_projected(*part), self.heads) for part in parts)
         weights = torch.softmax(queries @ keys.transpose(2, 3) / math.sqrt(queries.shape[3]), dim=3)
         mixed = (weights @ values).transpose(1, 2).reshape(tokens.shape)
         return _projected(mixed, layer.out_proj.weight, layer.out_proj.bias)
-
-    def _split(self, tokens: Tensor) -> Tensor:
-        """(N, T, C) → (N, heads, T, C / heads)."""
-        return tokens.reshape(tokens.shape[0], tokens.shape[1], self.heads, -1).transpose(1, 2)
 
     def forward(self, tokens: Tensor, positions: Tensor) -> Tensor:
         """(N, T, C) and (T, C) → (N, T, C)."""
