@@ -11,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
+from scoreguard.calibration import Calibration
 from scoreguard.catalogue import UnknownNameError
 from scoreguard.chain.devices import THE_CPU, Device
 from scoreguard.chain.numerics import FP16, FP32
@@ -19,7 +20,7 @@ from scoreguard.v1.manifest_pb2 import ArchiveManifest, BuildRecord, GoldenVecto
 from scoreguard_export.archive.blob_store import BlobStore
 from scoreguard_export.archive.build_records import BuildRecords
 from scoreguard_export.archive.build_steps import BuildSteps, Made
-from scoreguard_export.archive.calibrations import calibrated, refuse_stray_calibrations
+from scoreguard_export.archive.calibrations import calibrated, read_calibrations
 from scoreguard_export.archive.device_parity import DeviceParity, check_on_device
 from scoreguard_export.archive.fact_modules import fact_modules
 from scoreguard_export.archive.golden import IMAGE, golden_image
@@ -116,13 +117,14 @@ def build(config: BuildConfig, progress: Progress = lambda label: None) -> Built
         half_on=config.device if config.precision == FP16 else None,
     )
     _check(config)
+    calibrations = read_calibrations(config.calibrations, config.metrics, config.weights)
     for name in config.metrics:
         steps.load(name)
     metrics = [steps.metric(name) for name in config.metrics]
     defences = [steps.defence(defence_named(name)) for name in config.defences]
     records = [*(metric.record for metric in metrics), *(defence.record for defence in defences)]
     on_device = tuple(_on_device(records, steps, config.device))
-    archives = [_archive(metric, defences, steps, config) for metric in metrics]
+    archives = [_archive(metric, defences, steps, config, calibrations) for metric in metrics]
     write_server_files(config.model_store)
     made = {made.name: made.kept for made in metrics} | {made.name: made.kept for made in defences}
     return Built(
@@ -146,13 +148,17 @@ def _on_device(records: Sequence[BuildRecord], steps: BuildSteps, device: Device
 
 
 def _archive(
-    metric: Made[Metric], defences: Sequence[Made[Defence]], steps: BuildSteps, config: BuildConfig
+    metric: Made[Metric],
+    defences: Sequence[Made[Defence]],
+    steps: BuildSteps,
+    config: BuildConfig,
+    calibrations: Mapping[str, Calibration],
 ) -> BuiltArchive:
     facts = metric.record.metric.facts
     records: list[BuildRecord] = [metric.record, *(defence.record for defence in defences)]
     manifest = ArchiveManifest(
         format=FORMAT,
-        metric=calibrated(metric.record.metric, config.calibrations),
+        metric=calibrated(metric.record.metric, calibrations),
         defences=[defence.record.defence for defence in defences],
         golden_vectors=_golden_vectors(metric, defences, steps),
         files={entry.path: entry for record in records for entry in record.files}.values(),
@@ -176,7 +182,6 @@ def _check(config: BuildConfig) -> None:
     """Reject what cannot be built before anything is written."""
     _refuse_stray_weights(config)
     _refuse_missing_weights(config)
-    refuse_stray_calibrations(config.calibrations, config.metrics)
     for name in config.metrics:
         metric_of(name)[0].located(config.weights)
     for name in config.defences:
