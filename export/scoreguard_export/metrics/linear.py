@@ -22,6 +22,18 @@ class RowLinear(nn.Linear):
         return row_products(input, self.weight) + self.bias
 
 
+class WideLinear(nn.Linear):
+    """A linear layer too large to be computed row by row, as a convolution of maps of one pixel.
+
+    It sums every row in the same order, whatever their number, except a single one: the first row is computed twice.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """(N, inputs) → (N, outputs)."""
+        maps = torch.cat([input, input[:1]])[:, :, None, None]
+        return functional.conv2d(maps, self.weight[:, :, None, None], self.bias)[:-1, :, 0, 0]
+
+
 class RowConv2d(nn.Conv2d):
     """A convolution of stride 1 that keeps the size, as one product of each cell's neighbourhood with the weights.
 

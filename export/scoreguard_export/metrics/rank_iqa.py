@@ -24,9 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
-from scoreguard_export.metrics.linear import RowLinear
+from scoreguard_export.metrics.linear import RowLinear, WideLinear
 from scoreguard_export.metrics.patches import mean_of_each, patches_of
-from scoreguard_export.metrics.wide_linear import WideLinear
 from scoreguard_export.weights.checkpoints import fill, read_checkpoint
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
