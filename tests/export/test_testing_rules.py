@@ -22,7 +22,7 @@ from scoreguard_export.defences.base import (
     switch,
 )
 from scoreguard_export.errors import ExportError
-from scoreguard_export.metrics.base import Metric, ScoreRange
+from scoreguard_export.metrics.base import Metric, RangeBasis, ScoreRange
 from scoreguard_export.testing import (
     DEFENCE_RULES,
     METRIC_RULES,
@@ -37,7 +37,9 @@ from scoreguard_export.weights.source import WeightsSource
 class Brightness(Metric):
     """The mean of an image times ten: right in every way."""
 
-    facts = replace(metric_facts("brightness"), score_range=ScoreRange(low=0.0, high=10.0))
+    facts = replace(
+        metric_facts("brightness"), score_range=ScoreRange(low=0.0, high=10.0), range_basis=RangeBasis.BOUNDS
+    )
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
@@ -91,6 +93,12 @@ class OutOfRange(Brightness):
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch."""
         return 5.0 + 10.0 * image.mean(dim=(1, 2, 3))
+
+
+class Beyond(OutOfRange):
+    """It may be: what it says was measured on some images."""
+
+    facts = replace(Brightness.facts, range_basis=RangeBasis.MEASURED)
 
 
 class Moody(Brightness):
@@ -168,6 +176,11 @@ METRICS: list[tuple[type[Metric], str, str]] = [
     (Resampled, "parity", "the onnx graph differs at 1×3×16×16: by"),
     (Pooled, "parity", "the onnx graph differs at 1×3×16×16: it fails to run"),
 ]
+
+
+def test_a_score_may_leave_a_range_that_is_no_hard_bound() -> None:
+    """The testers allow what a build allows: half the width beyond a range that was measured, or is a scale."""
+    check_metric(Beyond)
 
 
 class Deviating(Deviation):

@@ -18,16 +18,13 @@ from scoreguard.support.rules import Rule, first_breach
 from scoreguard_export.archive import score_findings as advice
 from scoreguard_export.archive.golden import golden_image
 from scoreguard_export.archive.parity_images import photographs
-from scoreguard_export.archive.score_findings import ROUNDING, form_finding, range_finding
+from scoreguard_export.archive.score_findings import form_finding, range_finding
 from scoreguard_export.errors import RuleBrokenError
-from scoreguard_export.metrics.base import Metric, RangeBasis
+from scoreguard_export.metrics.base import Metric
 
 _ROUNDING: Final = 1e-6
 """Share of the range's width by which the score of an image may differ beside others. A matrix product sums one row in
 another order than three; the score is the same to the last bit where it does not matter (`metrics/linear.py`)."""
-_BEYOND: Final = 0.5
-"""Share of the range's width by which these images may leave a range that is no hard bound: the scale of ratings, or
-what some images were measured to score. A wrong normalisation leaves it by more."""
 _SEED: Final = 7
 
 
@@ -103,10 +100,8 @@ def _finite(trial: _Trial) -> Iterator[str]:
 
 def _range(trial: _Trial) -> Iterator[str]:
     facts = trial.metric.facts
-    share = ROUNDING if facts.range_basis is RangeBasis.BOUNDS else _BEYOND
     for run in trial.runs:
-        low, high = float(run.scores.min()), float(run.scores.max())
-        if found := range_finding(low, high, facts.score_range, share):
+        if found := range_finding(float(run.scores.min()), float(run.scores.max()), facts):
             yield f"{found} at {run.where}"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from scoreguard.score_range import ScoreRange
+from scoreguard_export.metrics.base import MetricFacts, RangeBasis
 
 SMALLEST_ADVICE: Final = "raise minimum_size in the facts, or pad inside the module"
 SHAPE_ADVICE: Final = (
@@ -21,8 +21,11 @@ SOME_GRADIENT_ADVICE: Final = (
     "let rounding pass the gradient straight through, or state differentiability=BPDA_IDENTITY for a defence: "
     "a vanishing gradient looks like robustness and is none"
 )
-ROUNDING: Final = 1e-3
+_ROUNDING: Final = 1e-3
 """Share of the range's width by which a score may leave it on an ordinary image, for rounding."""
+_BEYOND: Final = 0.5
+"""The same for a range that is no hard bound: the scale of ratings, or what some images were measured to score. A wrong
+normalisation leaves it by more."""
 
 
 def form_finding(dtype: str, shape: Sequence[int], images: int, of: str = "") -> str:
@@ -39,16 +42,16 @@ def form_finding(dtype: str, shape: Sequence[int], images: int, of: str = "") ->
     return "" if tuple(shape) == (images,) else f"the output{of} has the shape {tuple(shape)}"
 
 
-def range_finding(low: float, high: float, allowed: ScoreRange, share: float = ROUNDING) -> str:
+def range_finding(low: float, high: float, facts: MetricFacts) -> str:
     """Say that scores of ordinary images, from `low` to `high`, leave the declared range; empty if they do not.
 
     Args:
         low: The lowest score.
         high: The highest one.
-        allowed: The declared range.
-        share: Share of its width by which they may leave it.
+        facts: The range, and how it was obtained: only a hard bound holds for every image.
     """
-    slack = share * allowed.width
+    allowed = facts.score_range
+    slack = allowed.width * (_ROUNDING if facts.range_basis is RangeBasis.BOUNDS else _BEYOND)
     if allowed.low - slack <= low <= high <= allowed.high + slack:
         return ""
     return f"scores reach {low:.4g} to {high:.4g}, and the facts say {allowed.low:g} to {allowed.high:g},"

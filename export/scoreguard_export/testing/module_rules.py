@@ -132,7 +132,7 @@ def _score_range(subject: Subject[Metric]) -> Iterator[str]:
             if case.content is Content.PHOTOGRAPHS:
                 with torch.no_grad():
                     scores = module(*case_inputs(module, case, _SEED))
-                if found := range_finding(float(scores.min()), float(scores.max()), module.facts.score_range):
+                if found := range_finding(float(scores.min()), float(scores.max()), module.facts):
                     yield f"{found} at {case}"
 
 
