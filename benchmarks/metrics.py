@@ -8,13 +8,17 @@ Runtime, and pyiqa's network where it has the metric and is installed, on a tens
 shows the median over rounds of the ratio of speeds within a round. Machines differ and drift, ratios within a round do
 not. Weights are random, since the speed does not depend on them; what pyiqa reads otherwise is said beside its column.
 
-Memory is the largest resident size of a fresh process that runs the ONNX graph on one image (`defence_memory.py`).
+The graphs' scores are compared with the eager module's on the way, as a share of the metric's range.
+
+Memory is the largest resident size of a fresh process that runs the ONNX graph on one image (`defence_memory.py`), with
+a limit of address space and of time. A service cuts nothing into tiles: what bounds memory is the metric's own resize.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -66,6 +70,10 @@ EAGER: Final = "eager"
 ENGINES: Final = ("TorchScript", "ONNX Runtime")
 PYIQA: Final = "pyiqa"
 
+_BYTES: Final = 14 << 30
+_SECONDS: Final = 600
+"""Limits of the process whose memory is measured."""
+
 Run = Callable[[], Any]
 
 
@@ -80,6 +88,8 @@ class Speed:
     """Images per second on ONNX Runtime, the median; not comparable across machines."""
     ratios: dict[str, tuple[float, float, float]]
     """Speed as a multiple of the eager module's, by contender: median, lowest and highest."""
+    apart: float
+    """Largest difference of a graph's score from the eager module's, as a share of the range."""
     over_pyiqa: float | None
     """Speed of ONNX Runtime as a multiple of pyiqa's, the median; None if it has not the metric or fails."""
     note: str = ""
@@ -92,8 +102,12 @@ class Memory:
 
     metric: str
     size: str
-    peak: int
-    """In bytes."""
+    reads: str
+    """How the metric reads an image."""
+    peak: int | None
+    """In bytes; None if the process met its limits."""
+    beyond: str = ""
+    """Which limit."""
 
 
 def main() -> None:
@@ -156,6 +170,7 @@ class Subject:
         with torch.inference_mode():
             if self.name in PEERS and find_spec(PYIQA):
                 note = add_peer(runs, self.name, planes)
+            apart = max(self.apart(runs[EAGER], runs[engine]) for engine in ENGINES)
             times = list(timed_rounds(runs, time.perf_counter, rounds, seconds))
         ratios = {name: spread([each[EAGER] / each[name] for each in times]) for name in runs if name != EAGER}
         over = [each[PYIQA] / each[ENGINES[1]] for each in times if PYIQA in each]
@@ -165,9 +180,15 @@ class Subject:
             rounds=len(times),
             per_second=1.0 / statistics.median(each[ENGINES[1]] for each in times),
             ratios=ratios,
+            apart=apart,
             over_pyiqa=statistics.median(over) if over else None,
             note=note,
         )
+
+    def apart(self, eager: Run, engine: Run) -> float:
+        """Return how far the score of a graph is from the eager module's, as a share of the range."""
+        scores = [float(np.asarray(run()).reshape(-1)[0]) for run in (eager, engine)]
+        return abs(scores[0] - scores[1]) / self.module.facts.score_range.width
 
     def memory(self, height: int, width: int) -> Memory:
         """Run the ONNX graph in a separate process."""
@@ -179,11 +200,29 @@ class Subject:
             "names": ["image"],
             "tiling": None,
         }
-        script = Path(__file__).with_name("defence_memory.py")
-        found = subprocess.run([sys.executable, script, json.dumps(task)], capture_output=True, text=True, check=False)
-        if found.returncode:
-            sys.exit(f"{self.name} ended with {found.returncode}: {found.stderr.strip()[-500:]}")
-        return Memory(metric=self.name, size=f"{width}×{height}", peak=json.loads(found.stdout)["peak"])
+        peak, beyond = peak_of(task)
+        size = f"{width}×{height}"
+        return Memory(metric=self.name, size=size, reads=self.module.facts.input_rule, peak=peak, beyond=beyond)
+
+
+def peak_of(task: Mapping[str, Any]) -> tuple[int | None, str]:
+    """Return the peak of a process with the task, in bytes, or the limit that it met."""
+
+    def limited() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (_BYTES, _BYTES))
+
+    command = [sys.executable, str(Path(__file__).with_name("defence_memory.py")), json.dumps(task)]
+    try:
+        found = subprocess.run(
+            command, preexec_fn=limited, timeout=_SECONDS, capture_output=True, text=True, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return None, f"over {_SECONDS // 60} minutes"
+    if not found.returncode:
+        return int(json.loads(found.stdout)["peak"]), ""
+    if "alloc" in found.stderr.lower():
+        return None, f"over {_BYTES >> 30} GiB"
+    sys.exit(f"{task['graph']} ended with {found.returncode}: {found.stderr.strip()[-500:]}")
 
 
 def untrained(kind: type[Metric]) -> Metric:
@@ -213,7 +252,7 @@ def spread(ratios: Sequence[float]) -> tuple[float, float, float]:
 
 def speed_table(speeds: Sequence[Speed]) -> str:
     """Return the table of speeds, in Markdown."""
-    heads = ["metric", "size", "TorchScript / eager", "ONNX / eager", "ONNX / pyiqa", "pyiqa reads"]
+    heads = ["metric", "size", "TorchScript / eager", "ONNX / eager", "ONNX / pyiqa", "pyiqa reads", "apart"]
     return "\n".join([row(heads), row(["---"] * len(heads)), *map(row, map(speed_cells, speeds))]) if speeds else ""
 
 
@@ -221,7 +260,7 @@ def speed_cells(speed: Speed) -> list[str]:
     """Return the cells of a row; what is slower than its reference is bold."""
     graphs = [ratio(*speed.ratios[engine]) for engine in ENGINES]
     over = "–" if speed.over_pyiqa is None else marked(speed.over_pyiqa)
-    return [f"`{speed.metric}`", speed.size, *graphs, over, speed.note or "–"]
+    return [f"`{speed.metric}`", speed.size, *graphs, over, speed.note or "–", f"{speed.apart:.0e}"]
 
 
 def ratio(median: float, low: float, high: float) -> str:
@@ -236,9 +275,14 @@ def marked(value: float) -> str:
 
 def memory_table(memories: Sequence[Memory]) -> str:
     """Return the table of memory, in Markdown."""
-    heads = ["metric", "size", "peak, GB"]
-    lines = [row([f"`{each.metric}`", each.size, f"{each.peak / 1e9:.1f}"]) for each in memories]
+    heads = ["metric", "size", "peak, GB", "reads"]
+    lines = [row([f"`{each.metric}`", each.size, peak_text(each), each.reads]) for each in memories]
     return "\n".join([row(heads), row(["---"] * len(heads)), *lines]) if memories else ""
+
+
+def peak_text(memory: Memory) -> str:
+    """Return the peak in gigabytes, or the limit that was met."""
+    return memory.beyond if memory.peak is None else f"{memory.peak / 1e9:.1f}"
 
 
 def row(cells: Sequence[str]) -> str:

@@ -1,4 +1,4 @@
-"""The main job through the live endpoint, for metrics of the studies on small networks with generated weights.
+"""The main job through the live endpoint, for every metric of the studies on small networks with generated weights.
 
 Weights drawn at random give scores without meaning; what is shown is that each metric is exported, served,
 differentiated and attacked like any other.
@@ -17,6 +17,8 @@ from PIL import Image
 from served import photo_like
 from tests.live.test_every_attack import campaign
 from thin_metrics import THIN, weights_of
+from thin_towers import THIN_TOWERS, tower_weights
+from video_metrics import THIN_VIDEO, video_weights
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.campaign import CampaignOptions, Gradients
@@ -34,8 +36,18 @@ STEP = 1e-5
 """Largest change of a value in a finite difference: networks of random weights bend sharply."""
 
 
-METRICS: Mapping[str, type[Metric]] = {name: THIN[name] for name in ("spaq", "meta-iqa", "linearity", "wsp")}
-"""Those whose small networks are built and attacked quickest."""
+OTHERS = {"dbcnn", "laion-aesthetic", "nima-vgg16"}
+"""Those that are not of the fifteen."""
+METRICS: Mapping[str, type[Metric]] = {
+    name: kind for name, kind in {**THIN, **THIN_TOWERS, **THIN_VIDEO}.items() if name not in OTHERS
+}
+
+
+def generated(name: str, folder: Path) -> dict[str, Path]:
+    """The weights files of a metric, under the names of their publishers."""
+    if name in THIN_VIDEO:
+        return video_weights(name, folder)
+    return weights_of(THIN[name], folder) if name in THIN else tower_weights(THIN_TOWERS[name], folder)
 
 
 @dataclass(frozen=True)
@@ -55,7 +67,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
         weights: dict[str, Path] = {}
         for name, thin in METRICS.items():
             patch.setitem(CATALOGUE._loaded, name, thin)
-            weights |= weights_of(thin, home)
+            weights |= generated(name, home)
         build(BuildConfig(metrics=tuple(METRICS), defences=DEFENCES, model_store=home / "store", weights=weights))
     config = ServeConfig(model_store=home / "store", port=0, workers=1, gradients=True, backend="local")
     with running_server(config) as server:
@@ -67,6 +79,11 @@ def served(request: pytest.FixtureRequest, service: LiveServer) -> Served:
     """Each metric by turns."""
     name = str(request.param)
     return Served(metric=name, side=METRICS[name].facts.minimum_size + 8, target=service.gateway.address)
+
+
+def test_these_are_the_fifteen() -> None:
+    """Nobody is left out."""
+    assert len(METRICS) == 15
 
 
 @pytest.mark.timeout(2400)  # the first one builds the store

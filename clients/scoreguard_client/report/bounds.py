@@ -12,6 +12,8 @@ from scoreguard_client.scores.scaling import Scaling
 def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deployed: Bounds | None = None) -> Bounds:
     """Return the bounds of a table; for CLEAN_SELECTION, whose bounds differ by row, the declared ones.
 
+    CALIBRATED takes the first that there is of the file, the deployed archive's, and the study's.
+
     Args:
         metric: Name of the metric.
         declared: Its declared range.
@@ -19,7 +21,8 @@ def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deploye
         deployed: Those of the calibration in the deployed archive; None if it has none.
 
     Raises:
-        RunError: the study has none for the metric, or the calibration is missing, unreadable or another metric's.
+        RunError: the study has none for the metric, or the calibration is unreadable or another metric's, or there is
+            neither one nor a study's.
     """
     if options.scaling is Scaling.CALIBRATED:
         return _calibrated(metric, options, deployed)
@@ -36,11 +39,11 @@ def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deploye
 
 def _calibrated(metric: str, options: TableOptions, deployed: Bounds | None) -> Bounds:
     if options.calibration is None:
-        if deployed is not None:
-            return deployed
+        if (found := deployed or study_bounds(metric)) is not None:
+            return found
         raise RunError(
             "the scaling 'calibrated' needs --calibration FILE, which scoreguard-export calibrate writes, or an "
-            "archive that was built with it"
+            f"archive that was built with it; no study has bounds of {metric} to fall back on"
         )
     try:
         calibration = Calibration.read(options.calibration)

@@ -20,10 +20,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
 from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
-from scoreguard.calibration import Calibration
+from scoreguard.calibration import Bounds, Calibration
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.campaign import Record, RunError
 from scoreguard_client.report import Report, TableOptions, make_report, read_report
+from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.columns import COLUMNS
 from scoreguard_client.report.exhibits import amplified_difference, exhibits
 from scoreguard_client.report.figures import gains_figure
@@ -171,6 +172,16 @@ def test_without_a_file_the_calibration_of_the_deployed_archive_counts(make_run:
     report = read_report(make_run(calibration=stored), TableOptions(resamples=20, scaling=Scaling.CALIBRATED))
     assert report.rows[0].scores["absolute_gain"].value == pytest.approx(0.5)
     assert report.to_json()["bounds"] == stored
+
+
+def test_without_any_calibration_the_bounds_of_the_study_count() -> None:
+    """They come after the archive's own; a metric that no study measured is refused, with what would help."""
+    declared, options = ScoreRange(low=0.0, high=80.0), TableOptions(scaling=Scaling.CALIBRATED)
+    deployed = Bounds(low=1.0, high=2.0, source="calibrated sha256:ab")
+    assert bounds_for("fpr", declared, options) == Bounds(low=47.225, high=77.047, source="nips2017")
+    assert bounds_for("fpr", declared, options, deployed) == deployed
+    with pytest.raises(RunError, match="no study has bounds of lite"):
+        bounds_for("lite", declared, options)
 
 
 def test_bounds_that_do_not_belong_to_the_metric_are_refused(make_run: MakeRun, tmp_path: Path) -> None:
