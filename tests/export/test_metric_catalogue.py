@@ -14,6 +14,7 @@ from thin_towers import THIN_TOWERS
 from video_metrics import THIN_VIDEO
 
 from scoreguard.catalogue import UnknownNameError
+from scoreguard_export.archive.parity_images import photographs
 from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE, load_metric
 from scoreguard_export.metrics.cnniqa import CnnIqa
@@ -22,8 +23,10 @@ from scoreguard_export.metrics.nima import Nima
 from scoreguard_export.testing import check_metric
 
 MODULES: dict[str, type[Metric]] = {"lite": Lite, "cnniqa": CnnIqa, "nima": Nima}
-ALIKE = ("brisque-opencv", "nima-aesthetic")
-"""Those whose code is mostly that of another one, which is checked always."""
+LATER = ("brisque", "brisque-opencv", "niqe", "nima-aesthetic")
+"""Those whose code is mostly that of another one, and those whose graphs take longest: checked with the slow tests."""
+WHOLE = [name for name in CATALOGUE if name not in {**THIN, **THIN_TOWERS, **THIN_VIDEO}]
+"""Those without a large backbone."""
 OTHER_SIZES = [(1, 33, 47), (3, 301, 223), (1, 512, 512), (3, 65, 64), (1, 97, 640)]
 
 
@@ -46,27 +49,37 @@ def _slope(graph: torch.nn.Module) -> torch.Tensor:
     return image.grad
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.slow] if name in ALIKE else [])
-        for name in CATALOGUE
-        if name not in {**THIN, **THIN_TOWERS, **THIN_VIDEO}
-    ],
-)
+def _drawn_weights(name: str, folder: Path) -> dict[str, Path]:
+    """Files of random weights for those that are not shipped."""
+    torch.manual_seed(4)
+    kind, files = CATALOGUE[name], {}
+    for source in (source for source, facts in kind.sources.items() if facts.shipped is None):
+        files[source] = folder / f"{source}.pt"
+        torch.save(kind().state_dict(), files[source])
+    return files
+
+
+@pytest.mark.parametrize("name", [pytest.param(x, marks=[pytest.mark.slow] if x in LATER else []) for x in WHOLE])
 def test_every_entry_obeys_every_rule(name: str, tmp_path: Path) -> None:
     """Facts, shapes, ranges, batches, gradients, both graphs, golden vector; unshipped weights are drawn.
 
     Those with a large backbone are checked on a small one: `test_metric_backbones.py`, `test_metric_towers.py`,
     `test_metric_video.py`.
     """
-    torch.manual_seed(4)
-    kind, files = CATALOGUE[name], {}
-    for source in (source for source, facts in kind.sources.items() if facts.shipped is None):
-        files[source] = tmp_path / f"{source}.pt"
-        torch.save(kind().state_dict(), files[source])
-    check_metric(name, files=files)
-    assert kind.facts.minimum_size >= 32
+    check_metric(name, files=_drawn_weights(name, tmp_path))
+    assert CATALOGUE[name].facts.minimum_size >= 32
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_an_image_has_its_score_whatever_is_beside_it(name: str, tmp_path: Path) -> None:
+    """Alone, in a batch of three, and in another order: equal to the last bit. The others' is in their test files."""
+    metric = load_metric(name, _drawn_weights(name, tmp_path))
+    for height, width in ((131, 150), (96, 97)):
+        images = photographs(3, height, width, 5)
+        with torch.no_grad():
+            together = metric(images)
+            assert torch.equal(torch.cat([metric(image[None]) for image in images]), together)
+            assert torch.equal(metric(images.flip(0)), together.flip(0))
 
 
 def test_an_unknown_name_lists_the_near_ones() -> None:

@@ -86,13 +86,6 @@ def test_there_are_as_many_patches_as_the_official_loop_takes(height: int, width
     assert patches_of(torch.zeros(2, height, width)).shape == (2 * expected, 1, 32, 32)
 
 
-def test_an_image_scores_the_same_alone_and_in_a_batch() -> None:
-    """Patches are averaged per image."""
-    metric, image = _random_metric(), torch.rand(3, 3, 70, 99, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.allclose(metric(image), torch.cat([metric(one[None]) for one in image]), atol=1e-5)
-
-
 def test_the_gradient_passes_the_rounding_of_the_grey_value() -> None:
     """Every channel gets a finite gradient, in the proportion of the grey weights."""
     image = _batch(_image(70, 70, 1)).requires_grad_()

@@ -71,14 +71,6 @@ def test_scores_stay_in_the_declared_range(
     assert bool(((scores >= Lite.facts.score_range.low) & (scores <= Lite.facts.score_range.high)).all())
 
 
-def test_an_image_scores_the_same_alone_and_in_a_batch(lite: Lite) -> None:
-    """No statistic is shared between the images of a batch."""
-    image = torch.rand(3, 3, 61, 45, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        together, alone = lite(image), torch.cat([lite(one[None]) for one in image])
-    assert torch.allclose(together, alone, atol=1e-4)
-
-
 @pytest.mark.parametrize("name", ["gaussian_blur", "white_noise", "jpeg", "jpeg2000", "rescale"])
 def test_more_distortion_scores_lower(lite: Lite, photo: np.ndarray, name: str) -> None:
     """On a photograph it never saw, the score falls from pristine through mild to severe."""

@@ -79,13 +79,6 @@ def test_scores_stay_between_one_and_ten(height: int, width: int, count: int) ->
     assert bool(((scores >= 1.0) & (scores <= 10.0)).all())
 
 
-def test_an_image_scores_the_same_alone_and_in_a_batch() -> None:
-    """No statistic is shared between the images of a batch."""
-    metric, image = _random_metric(), torch.rand(3, 3, 100, 80, generator=torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        assert torch.allclose(metric(image), torch.cat([metric(one[None]) for one in image]), atol=1e-5)
-
-
 @pytest.mark.parametrize("name", FILES)
 def test_without_weights_the_message_says_where_they_are_from(name: str) -> None:
     """The official weights are not shipped: file, source, licence and option are named."""

@@ -73,6 +73,7 @@ def mar(small_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copy(small_store / "lite.mar", tmp_path / "store" / "lite.mar"))
 
 
+@pytest.mark.slow
 def test_a_store_of_learned_defences_is_verified_without_their_weights(store: Path) -> None:
     """Those whose weights are shipped and those whose weights were given: what the archive holds is enough."""
     (verified,) = verify_store(store)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from live_servers import LiveServer, running_server
+from live_servers import running_server
 from PIL import Image
 from served import photo_like
 from tests.live.test_every_attack import campaign
@@ -28,7 +28,7 @@ from scoreguard_export.metrics.base import Metric
 from scoreguard_export.metrics.catalogue import CATALOGUE
 from scoreguard_handlers.config import ServeConfig
 
-pytestmark = [pytest.mark.live, pytest.mark.slow]
+pytestmark = [pytest.mark.live, pytest.mark.slow, pytest.mark.timeout(900)]
 EPS = 4 / 255
 ATTACKS = "fgsm:eps=4/255,ifgsm:eps=4/255:iterations=2,square:eps=4/255:queries=4"
 DEFENCES = ("jpeg", "blur", "flip")
@@ -59,26 +59,18 @@ class Served:
     target: str
 
 
-@pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveServer]:
-    """Every metric on its small network, built as usual and served with gradients."""
-    home = tmp_path_factory.mktemp("every")
+@pytest.fixture(scope="module", params=list(METRICS))
+def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Each metric by turns, on its small network, built as usual and served with gradients."""
+    name, home = str(request.param), tmp_path_factory.mktemp("every")
     with pytest.MonkeyPatch.context() as patch:
-        weights: dict[str, Path] = {}
-        for name, thin in METRICS.items():
-            patch.setitem(CATALOGUE._loaded, name, thin)
-            weights |= generated(name, home)
-        build(BuildConfig(metrics=tuple(METRICS), defences=DEFENCES, model_store=home / "store", weights=weights))
+        patch.setitem(CATALOGUE._loaded, name, METRICS[name])
+        weights = generated(name, home)
+        build(BuildConfig(metrics=(name,), defences=DEFENCES, model_store=home / "store", weights=weights))
     config = ServeConfig(model_store=home / "store", port=0, workers=1, gradients=True, backend="local")
     with running_server(config) as server:
-        yield server
-
-
-@pytest.fixture(params=list(METRICS))
-def served(request: pytest.FixtureRequest, service: LiveServer) -> Served:
-    """Each metric by turns."""
-    name = str(request.param)
-    return Served(metric=name, side=METRICS[name].facts.minimum_size + 8, target=service.gateway.address)
+        side = METRICS[name].facts.minimum_size + 8
+        yield Served(metric=name, side=side, target=server.gateway.address)
 
 
 def test_these_are_the_fifteen() -> None:
@@ -86,7 +78,6 @@ def test_these_are_the_fifteen() -> None:
     assert len(METRICS) == 15
 
 
-@pytest.mark.timeout(2400)  # the first one builds the store
 def test_the_gradient_is_the_slope_of_the_served_score(served: Served) -> None:
     """Along the gradient itself, the served score changes as fast as the gradient is long."""
     image = 0.25 + 0.5 * photo_like(served.side, served.side + 5)

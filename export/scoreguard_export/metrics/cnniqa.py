@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, ScoreRange
+from scoreguard_export.metrics.linear import RowLinear, WideLinear
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 PATCH = 32
@@ -71,9 +72,9 @@ class CnnIqa(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.conv1 = nn.Conv2d(1, 50, 7)
-        self.fc1 = nn.Linear(100, 800)
-        self.fc2 = nn.Linear(800, 800)
-        self.fc3 = nn.Linear(800, 1)
+        self.fc1 = WideLinear(100, 800)
+        self.fc2 = WideLinear(800, 800)
+        self.fc3 = RowLinear(800, 1)
         # Nine kernels; each picks one pixel of the 3×3 window.
         self.register_buffer("neighbours", torch.eye(9).reshape(9, 1, 3, 3), persistent=False)
 

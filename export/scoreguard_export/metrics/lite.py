@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
+from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 _STAGES = ((24,), (48, 48), (80, 80), (128,))
@@ -77,8 +78,8 @@ class Lite(Metric):
     def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList(_stages())
-        self.hidden = nn.Linear(2 * sum(widths[-1] for widths in _STAGES), _HIDDEN)
-        self.output = nn.Linear(_HIDDEN, 1)
+        self.hidden = RowLinear(2 * sum(widths[-1] for widths in _STAGES), _HIDDEN)
+        self.output = RowLinear(_HIDDEN, 1)
 
     def logit(self, image: Tensor) -> Tensor:
         """Return the score before it is bounded, (N,)."""

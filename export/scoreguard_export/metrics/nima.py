@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from scoreguard.support.digests import sha256_of_file
 from scoreguard_export.errors import WeightsError
 from scoreguard_export.metrics.base import Metric, MetricFacts, RangeBasis, ScoreRange
+from scoreguard_export.metrics.linear import RowLinear
 from scoreguard_export.weights.checkpoints import advice, fill
 from scoreguard_export.weights.keras_file import Layers, folded, is_hdf5, read_layers
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
@@ -89,7 +90,7 @@ class Nima(Metric):
         for inputs, outputs, stride in zip(_WIDTHS[:-1], _WIDTHS[1:], _STRIDES, strict=True):
             layers += [_convolution(inputs, inputs, stride, inputs), nn.Conv2d(inputs, outputs, 1)]
         self.features = nn.ModuleList(layers)
-        self.classifier = nn.Linear(_WIDTHS[-1], 10)
+        self.classifier = RowLinear(_WIDTHS[-1], 10)
         self.pad = nn.ZeroPad2d((0, 1, 0, 1))  # TensorFlow's "same" for an even size and stride 2
         self.register_buffer("ratings", torch.arange(1.0, 11.0), persistent=False)
         self.strided = tuple(layer.stride == (2, 2) for layer in layers)
