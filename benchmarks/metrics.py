@@ -118,6 +118,7 @@ def main() -> None:
     parser.add_argument("--memory-sizes", default="4000x3000", help="Of those that memory is measured on.")
     parser.add_argument("--rounds", type=int, default=5, help="Rounds of each comparison.")
     parser.add_argument("--seconds", type=float, default=30, help="No round of a comparison begins after these.")
+    parser.add_argument("--crops", type=int, default=4, help="Crops of metrics that read a grid; 0 = all.")
     parser.add_argument("--markdown", type=Path, help="Also write the tables to this file.")
     parser.add_argument("--json", action="store_true", help="Print JSON.")
     options = parser.parse_args()
@@ -128,7 +129,7 @@ def main() -> None:
     with counted("measured", len(names)) as done:
         for name in names:
             with tempfile.TemporaryDirectory() as home:
-                subject = Subject(name, Path(home))
+                subject = Subject(name, Path(home), options.crops)
                 for height, width in parse_sizes(options.sizes):
                     speeds.append(subject.speed(height, width, options.rounds, options.seconds))
                 for height, width in parse_sizes(options.memory_sizes):
@@ -144,11 +145,12 @@ def main() -> None:
 class Subject:
     """An exported metric with random weights, and pyiqa's network of it."""
 
-    def __init__(self, name: str, home: Path) -> None:
+    def __init__(self, name: str, home: Path, crops: int) -> None:
         """Export both graphs into a folder."""
         torch.manual_seed(0)
-        self.name, self.home = name, home
+        self.name, self.home, self.crops = name, home, crops
         self.module = untrained(CATALOGUE[name])
+        fewer(self.module, crops)
         self.onnx, self.torchscript = home / "metric.onnx", home / "metric.pt"
         export_torchscript(self.module, self.torchscript)
         export_onnx(self.module, self.onnx)
@@ -169,7 +171,7 @@ class Subject:
         note = ""
         with torch.inference_mode():
             if self.name in PEERS and find_spec(PYIQA):
-                note = add_peer(runs, self.name, planes)
+                note = add_peer(runs, self.name, planes, self.crops)
             apart = max(self.apart(runs[EAGER], runs[engine]) for engine in ENGINES)
             times = list(timed_rounds(runs, time.perf_counter, rounds, seconds))
         ratios = {name: spread([each[EAGER] / each[name] for each in times]) for name in runs if name != EAGER}
@@ -230,13 +232,21 @@ def untrained(kind: type[Metric]) -> Metric:
     return (kind.from_weights() if kind.at_hand({}) else kind()).eval().requires_grad_(False)
 
 
-def add_peer(runs: dict[str, Run], name: str, planes: torch.Tensor) -> str:
+def fewer(network: nn.Module, crops: int) -> None:
+    """Have a network that reads the crops of a grid read some of them; 0 leaves it as it is."""
+    for name in ("crops", "test_sample", "num_crop"):
+        if crops and hasattr(network, name):
+            setattr(network, name, crops)
+
+
+def add_peer(runs: dict[str, Run], name: str, planes: torch.Tensor, crops: int) -> str:
     """Add pyiqa's network to what is timed; return how it reads the image, or why it cannot be timed."""
     from scoreguard_export.metrics.pyiqa.networks import network_of
 
     theirs, reads = PEERS[name]
     try:
         network: nn.Module = network_of(theirs)
+        fewer(network, crops)
         network(planes)
     # A third party's network may fail in any way; then there is no number, and the reason stands in its place.
     except Exception as error:

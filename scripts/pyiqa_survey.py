@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--records", type=Path, default=Path("runs/pyiqa.jsonl"))
     parser.add_argument("--names", default="", help="Try these again, separated by commas.")
-    parser.add_argument("--seconds", type=int, default=1500, help="Limit of time of one metric.")
+    parser.add_argument("--seconds", type=int, default=1500, help="Limit of processor time of one metric.")
     parser.add_argument("--gigabytes", type=int, default=10, help="Limit of address space of one metric.")
     asked = parser.parse_args()
     asked.records.parent.mkdir(parents=True, exist_ok=True)
@@ -114,6 +115,7 @@ def _tried(
 
     def limited() -> None:
         resource.setrlimit(resource.RLIMIT_AS, (gigabytes << 30, gigabytes << 30))
+        resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 60))
 
     command = [sys.executable, str(Path(__file__).with_name("pyiqa_trial.py")), name]
     alike = [other for other in records if other != name and _structure(known[other]) == _structure(configuration)]
@@ -124,12 +126,11 @@ def _tried(
             if records[other].get("parameters") == made["parameters"]:
                 kept = {key: value for key, value in records[other].items() if key not in _base(name, configuration)}
                 return {**kept, **made}
-    try:
-        done = subprocess.run(command, preexec_fn=limited, timeout=seconds, capture_output=True, text=True, check=False)
-    except subprocess.TimeoutExpired as over:
-        said = (over.stdout or b"").decode().splitlines()
+    done = subprocess.run(command, preexec_fn=limited, capture_output=True, text=True, check=False)
+    if done.returncode == -signal.SIGXCPU:
+        said = done.stdout.splitlines()
         so_far = json.loads(said[-1]) if said else {"status": "cannot"}
-        return {**so_far, "reason": f"time: no graph within {seconds // 60} minutes on one processor"}
+        return {**so_far, "reason": f"time: no graph within {seconds // 60} minutes of a processor"}
     if done.returncode:
         return {"status": "cannot", "reason": f"memory: the trial takes more than {gigabytes} GB"}
     found: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])

@@ -142,7 +142,7 @@ def test_our_metric_gives_the_scores_of_pyiqa_on_the_same_weights(name: str) -> 
     kept = {key for key, _ in mine.named_buffers() if ".running_" not in key}  # tables and masks are no weights
     shapes = {key: tuple(value.shape) for key, value in mine.state_dict().items() if key not in kept}
     mine.load_state_dict(drawn(shapes), strict=False)
-    if hasattr(mine, "crops") and not callable(mine.crops):
+    if hasattr(mine, "crops"):
         vars(mine)["crops"] = 4
     settle(mine, torch.cat([photographs(6, *peer.sizes[0], 2), varied(*peer.sizes[0])]))
     ours = {peer.rename(key): value for key, value in mine.state_dict().items()}

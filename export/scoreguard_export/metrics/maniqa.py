@@ -31,7 +31,6 @@ from scoreguard_export.metrics.timm_models import timm_model
 from scoreguard_export.weights.source import CommercialUse, WeightsSource
 
 SIDE: Final = 224
-CROPS: Final = 20
 _FIRST, _LAST = 6, 10
 """The blocks whose tokens are read: from the first to before the last, counted from 0."""
 
@@ -90,6 +89,8 @@ class Maniqa(Metric):
     )
     side: ClassVar[int] = SIDE
     """Side of a crop, in pixels."""
+    crops: ClassVar[int] = 20
+    """Their number, at native size."""
 
     def __init__(self, *, variant: str = "") -> None:
         super().__init__()
@@ -113,9 +114,9 @@ class Maniqa(Metric):
         """
         return timm_model("vit_base_patch8_224", self.facts.name)
 
-    def crops(self, image: Tensor) -> Tensor:
+    def cut(self, image: Tensor) -> Tensor:
         """(N, 3, H, W) → (N · 20, 3, side, side), image by image."""
-        return uniform_patches(image, self.side, CROPS)
+        return uniform_patches(image, self.side, self.crops)
 
     def tokens(self, crops: Tensor) -> Tensor:
         """(M, 3, side, side) → (M, T, 4 · C): the tokens of four blocks, without the class token."""
@@ -133,7 +134,7 @@ class Maniqa(Metric):
 
     def forward(self, image: Tensor) -> Tensor:
         """Score a batch (N, 3, H, W) in [0, 1], 224 pixels a side or more."""
-        crops = two_tap_bilinear(image, self.side, self.side) if self.resizes else self.crops(image)
+        crops = two_tap_bilinear(image, self.side, self.side) if self.resizes else self.cut(image)
         channels = self.tokens(crops).transpose(1, 2)
         for block in self.tablock1:
             channels = block(channels)
