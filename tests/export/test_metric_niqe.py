@@ -347,6 +347,7 @@ def test_both_engines_score_images_with_flat_patches(engines: dict[str, Engine],
             assert expected == pytest.approx(99.80, abs=0.01)
 
 
+@pytest.mark.slow
 def test_a_flat_patch_in_a_batch_leaves_the_others_as_they_are(
     engines: dict[str, Engine], niqe: Niqe, photo: np.ndarray
 ) -> None:
