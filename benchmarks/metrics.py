@@ -135,9 +135,9 @@ def main() -> None:
                 for height, width in parse_sizes(options.memory_sizes):
                     memories.append(subject.memory(height, width))
             done(name)
-    tables = "\n\n".join(filter(None, (speed_table(speeds), memory_table(memories))))
-    if options.markdown:
-        options.markdown.write_text(tables + "\n", encoding="utf-8")
+            tables = "\n\n".join(filter(None, (speed_table(speeds), memory_table(memories))))
+            if options.markdown:  # after each metric: all of them take an hour
+                options.markdown.write_text(tables + "\n", encoding="utf-8")
     rows = {"speed": [asdict(row) for row in speeds], "memory": [asdict(row) for row in memories]}
     print(json.dumps(rows) if options.json else tables)
 
