@@ -29,6 +29,11 @@ class Transform(Protocol):
         ...
 
     @property
+    def source_is_higher_better(self) -> bool:
+        """Direction of the metric that is mapped."""
+        ...
+
+    @property
     def reference_name(self) -> str:
         """Name of the reference."""
         ...
@@ -47,17 +52,26 @@ class Transform(Protocol):
         ...
 
 
-def read_transform(text: str, metric: str) -> Transform:
+def read_transform(text: str, metric: str, *, higher_is_better: bool | None = None) -> Transform:
     """Read the map of a metric.
 
     Args:
         text: the file of a fitted map, or `as-benchmark:` and the published file.
         metric: name of the metric whose scores are to be mapped.
+        higher_is_better: its direction; None = that of the map.
 
     Raises:
-        RunError: the file is unreadable, or has no map of this metric.
+        RunError: the file is unreadable, or has no map of this metric and direction.
         MissingExtraError: the published file needs torch.
     """
+    found = _read(text, metric)
+    if higher_is_better not in (None, found.source_is_higher_better):
+        theirs, ours = ("higher", "lower") if found.source_is_higher_better else ("lower", "higher")
+        raise RunError(f"{text} takes {theirs} scores of {metric} for better ones, and here {ours} ones are")
+    return found
+
+
+def _read(text: str, metric: str) -> Transform:
     if text.startswith(AS_BENCHMARK):
         path = Path(text.removeprefix(AS_BENCHMARK))
         maps = benchmark_maps(path)
@@ -73,6 +87,11 @@ def read_transform(text: str, metric: str) -> Transform:
     if found.source.metric != metric:
         raise RunError(f"{text} maps scores of {found.source.metric}, not of {metric or 'a metric without a name'}")
     return found
+
+
+def domain_words(transform: Transform | None) -> str:
+    """Return which map was applied to the scores, in words; empty if none was."""
+    return "" if transform is None else f"mapped onto {transform.reference_name} ({transform.origin})"
 
 
 def benchmark_maps(path: Path) -> dict[str, BenchmarkMap]:

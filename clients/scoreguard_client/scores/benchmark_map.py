@@ -83,6 +83,11 @@ class BenchmarkMap:
         return ScoreRange(low=0.0, high=1.0)
 
     @property
+    def source_is_higher_better(self) -> bool:
+        """Return true: the benchmark turns no score around before its maps, and they rise where clean scores are."""
+        return True
+
+    @property
     def reference_name(self) -> str:
         """Return the name of the metric that scores are mapped onto."""
         return REFERENCE

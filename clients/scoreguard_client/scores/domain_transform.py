@@ -142,6 +142,11 @@ class DomainTransform:
         return f"optimal transport fitted on {self.source.images} and {self.reference.images} scores"
 
     @property
+    def source_is_higher_better(self) -> bool:
+        """Return the direction of the metric that is mapped."""
+        return self.source.higher_is_better
+
+    @property
     def reference_name(self) -> str:
         """Return the name of the metric that scores are mapped onto."""
         return self.reference.metric
