@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from scoreguard.score_range import ScoreRange
-from scoreguard_client.report.csv_table import GROUPS, CsvOptions
+from scoreguard_client.report.csv_selection import GROUPS, CsvOptions
 
 _ONE_ROW: Final = "none"
 

@@ -12,7 +12,8 @@ from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
-from scoreguard_client.report.csv_table import CsvOptions, CsvReport, read_csv_report, write_csv_table
+from scoreguard_client.report.csv_selection import CsvOptions
+from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
 from scoreguard_client.report.text import text_table
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling

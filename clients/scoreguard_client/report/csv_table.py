@@ -15,14 +15,20 @@ from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.build import score_cells, write_csv
 from scoreguard_client.report.columns import COLUMNS, Column, raw_columns
 from scoreguard_client.report.csv_records import IDENTITY, Entry, read_entries
+from scoreguard_client.report.csv_selection import (
+    CsvOptions,
+    by_of,
+    chosen,
+    clean_range_of,
+    higher_is_better_of,
+    metric_of,
+)
 from scoreguard_client.report.errors import TableError
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, table_row
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
 from scoreguard_client.scores.scaling import Scaling
 
-GROUPS: Final = ("test_dataset", "attack", "chain", "adaptive")
-"""Columns whose values make a row each, as far as a table has them."""
 _ALL: Final = "all"
 _INPUTS: Final = {
     "absolute_gain_8bit": "attacked_defended_8bit",
@@ -33,20 +39,6 @@ _INPUTS: Final = {
     "ssim": "ssim",
 }
 """What a column of ours needs that a table may lack."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CsvOptions:
-    """How tables are read."""
-
-    metric: str = ""
-    """The metric; empty = that of the column `metric`, or of the files' names."""
-    range: ScoreRange | None = None
-    """The metric's range and direction; None = its clean scores, and the direction of the column `lower_better`."""
-    by: tuple[str, ...] | None = None
-    """Columns whose values make a row each; empty = one row of everything, None = those of `GROUPS` that are there."""
-    where: tuple[tuple[str, str], ...] = ()
-    """Columns and the value that lines must have there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,20 +116,20 @@ def read_csv_report(paths: Sequence[Path], table: CsvOptions, options: TableOpti
         TableError: a file is not such a table, or what was asked for is not in it.
         RunError: there are no bounds to scale by, or no transform of this metric.
     """
-    entries = _chosen(read_entries(paths, table.metric), table)
-    metric = _metric(entries, table)
-    higher, wanted = _higher_is_better(entries, table), options.domain_transform
+    entries = chosen(read_entries(paths, table.metric), table)
+    metric = metric_of(entries, table)
+    higher, wanted = higher_is_better_of(entries, table), options.domain_transform
     transform = read_transform(wanted, metric, higher_is_better=higher) if wanted else None
     if higher is None:
         higher = transform.source_is_higher_better if transform else True
-    declared = table.range or _clean_range(entries, higher_is_better=higher)
+    declared = table.range or clean_range_of(entries, higher_is_better=higher)
     if table.range is None and transform is None and options.scaling is Scaling.DECLARED_RANGE:
         raise TableError(
             "a table states no range to scale scores by: give --range WORST,BEST, or --scaling clean_selection"
         )
     bounds = bounds_for(metric, declared, options, transform=transform)
     scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
-    by = _by(entries, table)
+    by = by_of(entries, table)
     groups: dict[tuple[str, ...], list[Record]] = {}
     for entry in entries:
         groups.setdefault(tuple(entry.labels.get(name, "") for name in by), []).append(entry.record)
@@ -177,62 +169,6 @@ def write_csv_table(report: CsvReport, path: Path) -> None:
         write_csv(path, [*report.by, "images", "records", "failed", *scores], lines)
     except OSError as error:
         raise TableError(f"{path} cannot be written: {error}") from error
-
-
-def _chosen(entries: Sequence[Entry], table: CsvOptions) -> list[Entry]:
-    there = _names(entries)
-    for column, value in table.where:
-        _require(column, there)
-        entries = [entry for entry in entries if entry.labels.get(column, "") == value]
-        if not entries:
-            raise TableError(f"no line has {value} in the column {column}")
-    if table.metric and any(entry.labels["metric"] == table.metric for entry in entries):
-        return [entry for entry in entries if entry.labels["metric"] == table.metric]
-    return list(entries)
-
-
-def _names(entries: Sequence[Entry]) -> list[str]:
-    return list(dict.fromkeys(name for entry in entries for name in entry.labels))
-
-
-def _require(column: str, there: Sequence[str]) -> None:
-    if column not in there:
-        raise TableError(f"no table has a column {column}, only {', '.join(there)}")
-
-
-def _metric(entries: Sequence[Entry], table: CsvOptions) -> str:
-    there = sorted({entry.labels["metric"] for entry in entries})
-    if len(there) > 1:
-        raise TableError(f"the tables have scores of {', '.join(name or 'no name' for name in there)}: give --metric")
-    if table.metric and there != [table.metric]:
-        raise TableError(f"the tables have no scores of {table.metric}, only of {there[0]}")
-    return there[0]
-
-
-def _higher_is_better(entries: Sequence[Entry], table: CsvOptions) -> bool | None:
-    """Return the metric's direction; None if neither the options nor the tables state one."""
-    stated = {not entry.lower_is_better for entry in entries if entry.lower_is_better is not None}
-    if table.range is not None:
-        stated.add(table.range.higher_is_better)
-    if len(stated) > 1:
-        raise TableError("the column lower_better has both values, or another than --range WORST,BEST says")
-    return next(iter(stated), None)
-
-
-def _clean_range(entries: Sequence[Entry], *, higher_is_better: bool) -> ScoreRange:
-    clean = [entry.record.clean_defended for entry in entries if entry.record.clean_defended is not None]
-    if not clean:
-        raise TableError("every line of the tables states an error")
-    if min(clean) == max(clean):
-        raise TableError(f"every clean score is {clean[0]:g}, which is no range: give --range WORST,BEST")
-    return ScoreRange(low=min(clean), high=max(clean), higher_is_better=higher_is_better)
-
-
-def _by(entries: Sequence[Entry], table: CsvOptions) -> tuple[str, ...]:
-    there = _names(entries)
-    for name in table.by or ():
-        _require(name, there)
-    return tuple(name for name in GROUPS if name in there) if table.by is None else table.by
 
 
 def _key(by: Sequence[str], group: Sequence[str]) -> tuple[str, str, bool]:

@@ -16,7 +16,8 @@ from tests.clients.report.conftest import DIM, FGSM, MakeRun, failed, sound_reco
 from scoreguard_client.cli import main
 from scoreguard_client.report import TableOptions, read_report
 from scoreguard_client.report.build import write_tables
-from scoreguard_client.report.csv_table import CsvOptions, CsvReport, read_csv_report
+from scoreguard_client.report.csv_selection import CsvOptions
+from scoreguard_client.report.csv_table import CsvReport, read_csv_report
 from scoreguard_client.report.errors import TableError
 from scoreguard_client.scores import RMode, Scaling, ScoreRange
 

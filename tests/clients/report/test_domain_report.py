@@ -16,7 +16,8 @@ from tests.clients.report.conftest import DIM, FGSM, MakeRun, sound_records
 from scoreguard_client.campaign import Record, RunError
 from scoreguard_client.cli import main
 from scoreguard_client.report import Report, TableOptions, make_report, read_report
-from scoreguard_client.report.csv_table import CsvOptions, read_csv_report
+from scoreguard_client.report.csv_selection import CsvOptions
+from scoreguard_client.report.csv_table import read_csv_report
 from scoreguard_client.report.text import text_table
 from scoreguard_client.scores import DomainTransform, Sample, Scaling, ScoreRange
 from scoreguard_client.scores.domain_transform import sample_sha256
