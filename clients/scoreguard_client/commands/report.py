@@ -1,15 +1,19 @@
-"""`scoreguard report`: turn a campaign into robustness scores."""
+"""`scoreguard report`: turn a campaign, or tables made elsewhere, into robustness scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
 from rich.console import Console
 
 from scoreguard.support import console
+from scoreguard_client.commands._tables import csv_options
 from scoreguard_client.report import TableOptions, make_report
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.csv_selection import CsvOptions
+from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
 from scoreguard_client.report.text import text_table
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
@@ -17,11 +21,12 @@ from scoreguard_client.scores.scaling import Scaling
 
 @click.command(
     epilog="""\b
-Example:
+Examples:
   scoreguard report runs/first
+  scoreguard report --from-csv fgsm.csv --metric maniqa --range 0,1
 """
 )
-@click.argument("run", type=click.Path(path_type=Path), metavar="RUN")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="RUN | --from-csv FILE...")
 @click.option(
     "--scaling",
     type=click.Choice([scaling.value for scaling in Scaling]),
@@ -48,12 +53,38 @@ Example:
     show_default=True,
     help="Resamples of the bootstrap intervals.",
 )
+@click.option(
+    "--domain-transform",
+    metavar="FILE",
+    help="Map scores onto a reference metric first: FILE of scoreguard domain fit, or as-benchmark:FILE.",
+)
+@csv_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
-def command(run: Path, scaling: str, calibration: Path | None, r_mode: str, resamples: int, as_json: bool) -> int:
+def command(
+    paths: Sequence[Path],
+    scaling: str,
+    calibration: Path | None,
+    r_mode: str,
+    resamples: int,
+    domain_transform: str | None,
+    csv: CsvOptions | None,
+    out: Path | None,
+    as_json: bool,
+) -> int:
     """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
-    options = TableOptions(scaling=Scaling(scaling), calibration=calibration, r_mode=RMode(r_mode), resamples=resamples)
+    options = TableOptions(
+        scaling=Scaling(scaling),
+        calibration=calibration,
+        r_mode=RMode(r_mode),
+        resamples=resamples,
+        domain_transform=domain_transform,
+    )
+    if csv is None and len(paths) > 1:
+        raise click.UsageError("report on one RUN, or on tables with --from-csv")
     with Console(stderr=True).status("computing scores and intervals"):
-        report = make_report(run, options)
+        report = make_report(paths[0], options) if csv is None else read_csv_report(paths, csv, options)
+    if isinstance(report, CsvReport) and out is not None:
+        write_csv_table(report, out / "table.csv")
     if as_json:
         click.echo(console.json_text(report.to_json()))
     else:
@@ -61,9 +92,18 @@ def command(run: Path, scaling: str, calibration: Path | None, r_mode: str, resa
     return 0
 
 
-def _print(report: Report) -> None:
-    out = console.output()
-    out.print(text_table(report, out.width if out.is_terminal else None))
+def _print(report: Report | CsvReport) -> None:
+    shown = console.output()
+    shown.print(text_table(report, shown.width if shown.is_terminal else None))
     for caution in report.cautions:
-        out.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
-    out.print(f"{report.folder / 'index.html'} has the intervals and the images", highlight=False, soft_wrap=True)
+        shown.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
+    shown.print(_after(report), highlight=False, markup=False, soft_wrap=True)
+
+
+def _after(report: Report | CsvReport) -> str:
+    if isinstance(report, Report):
+        return f"{report.folder / 'index.html'} has the intervals and the images"
+    better = "higher" if report.scale.higher_is_better else "lower"
+    ends = f"{report.bounds.low:g} to {report.bounds.high:g} ({report.bounds.source})"
+    by = report.bounds.source if report.options.scaling is Scaling.CLEAN_SELECTION else ends
+    return f"scaled by {by}; {better} is better"

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from scoreguard.calibration import Bounds, Calibration, studied, study_bounds
 from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.errors import RunError
 from scoreguard_client.report.numbers import TableOptions
+from scoreguard_client.report.transforms import Transform
 from scoreguard_client.scores.scaling import Scaling
 
+_SELECTION: Final = "clean scores of the selection"
 
-def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deployed: Bounds | None = None) -> Bounds:
+
+def bounds_for(
+    metric: str,
+    declared: ScoreRange,
+    options: TableOptions,
+    deployed: Bounds | None = None,
+    transform: Transform | None = None,
+) -> Bounds:
     """Return the bounds of a table; for CLEAN_SELECTION, whose bounds differ by row, the declared ones.
 
     CALIBRATED takes the first that there is of the file, the deployed archive's, and the study's.
@@ -19,11 +30,20 @@ def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deploye
         declared: Its declared range.
         options: Which bounds are asked for.
         deployed: Those of the calibration in the deployed archive; None if it has none.
+        transform: A map that is applied to the scores first; its range takes the place of the declared one.
 
     Raises:
         RunError: the study has none for the metric, or the calibration is unreadable or another metric's, or there is
-            neither one nor a study's.
+            neither one nor a study's, or a transform leaves no use for them.
     """
+    if transform is not None:
+        if options.scaling not in (Scaling.DECLARED_RANGE, Scaling.CLEAN_SELECTION) or options.calibration is not None:
+            raise RunError(
+                "a domain transform brings the bounds of its reference: scale by 'declared_range' or 'clean_selection'"
+            )
+        own = f"range of {transform.reference_name}"
+        source = own if options.scaling is Scaling.DECLARED_RANGE else _SELECTION
+        return Bounds(low=transform.range.low, high=transform.range.high, source=source)
     if options.scaling is Scaling.CALIBRATED:
         return _calibrated(metric, options, deployed)
     if options.calibration is not None:
@@ -33,7 +53,7 @@ def bounds_for(metric: str, declared: ScoreRange, options: TableOptions, deploye
         if bounds is None:
             raise RunError(f"the study has no bounds of {metric}, only of {', '.join(studied())}: calibrate it")
         return bounds
-    source = "declared" if options.scaling is Scaling.DECLARED_RANGE else "clean scores of the selection"
+    source = "declared" if options.scaling is Scaling.DECLARED_RANGE else _SELECTION
     return Bounds(low=declared.low, high=declared.high, source=source)
 
 

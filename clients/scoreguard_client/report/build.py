@@ -19,10 +19,11 @@ from scoreguard_client.campaign.records import Record
 from scoreguard_client.campaign.store import Store, column_name
 from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.cautions import Evidence, cautions_for
-from scoreguard_client.report.columns import Column, columns_for
+from scoreguard_client.report.columns import Column, columns_for, raw_columns
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
+from scoreguard_client.report.transforms import Transform, domain_words, read_transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,9 +37,11 @@ class Report:
     metric_title: str
     """The metric's name in prose."""
     declared: ScoreRange
+    """The metric's range and direction."""
     bounds: Bounds
     """What scores are scaled by, and where it is from."""
-    """The metric's range and direction."""
+    transform: Transform | None = None
+    """The map that was applied to the scores of the table first."""
     transfer: bool
     """Whether gradients came from a metric other than the attacked one."""
     server_version: str
@@ -70,12 +73,18 @@ class Report:
 
     def decimals(self, column: Column) -> int:
         """Return the digits after the point of a column in tables for people."""
-        return column.decimals(self.declared, (row.scores.get(column.key) for row in self.rows))
+        scale = self.transform.range if self.transform else self.declared
+        return column.decimals(scale, (row.scores.get(column.key) for row in self.rows))
 
     @property
     def columns(self) -> tuple[Column, ...]:
         """The columns of its tables."""
-        return columns_for(self.plan)
+        return _columns(self.plan, self.declared, self.transform)
+
+    @property
+    def domain(self) -> str:
+        """The reference metric that scores were mapped onto, in words; empty if they were not."""
+        return domain_words(self.transform)
 
     @property
     def device(self) -> str:
@@ -104,6 +113,7 @@ class Report:
             "scaling": self.options.scaling.value,
             "bounds": asdict(self.bounds),
             "r_mode": self.options.r_mode.value,
+            "domain_transform": self.transform.facts() if self.transform else None,
             "rows": [_finite(asdict(row)) for row in self.rows],
             "cautions": list(self.cautions),
         }
@@ -126,9 +136,13 @@ def read_report(run: Path, options: TableOptions) -> Report:
     names = attack_names(plan.attacks)
     calibration = metric.get("calibration")  # missing in runs of earlier versions
     deployed = Bounds(**calibration) if calibration else None
-    bounds = bounds_for(metric["name"], declared, options, deployed)
+    wanted = options.domain_transform
+    better = declared.higher_is_better
+    transform = read_transform(wanted, metric["name"], higher_is_better=better) if wanted else None
+    bounds = bounds_for(metric["name"], declared, options, deployed, transform)
     scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
-    table = robustness_table(records, scale, options, columns_for(plan))
+    columns = _columns(plan, declared, transform)
+    table = robustness_table(records, declared if transform else scale, options, columns, transform)
     rows = sorted(table, key=lambda row: _place(plan, row))
     evidence = Evidence(
         rows=rows,
@@ -146,6 +160,7 @@ def read_report(run: Path, options: TableOptions) -> Report:
         metric_title=metric["title"] or metric["name"],
         declared=declared,
         bounds=bounds,
+        transform=transform,
         transfer=facts["transfer"],
         server_version=facts["server_version"],
         computation=facts.get("computation", {}),  # missing in runs of earlier versions
@@ -159,13 +174,17 @@ def read_report(run: Path, options: TableOptions) -> Report:
     )
 
 
+def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> tuple[Column, ...]:
+    return (*columns_for(plan), *(raw_columns(declared) if transform else ()))
+
+
 def write_tables(report: Report) -> None:
     """Write `table.csv` and `records.csv`; a missing number leaves its cell empty."""
     report.folder.mkdir(parents=True, exist_ok=True)
     lines = (_table_line(row, report.columns) for row in report.rows)
-    _write_csv(report.folder / "table.csv", _table_heading(report.columns), lines)
+    write_csv(report.folder / "table.csv", _table_heading(report.columns), lines)
     names = [column_name(field.name) for field in fields(Record)]
-    _write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
+    write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
 
 
 def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
@@ -180,13 +199,19 @@ def _table_heading(columns: Sequence[Column]) -> list[str]:
 
 
 def _table_line(row: Row, columns: Sequence[Column]) -> list[object]:
-    estimates = [row.scores.get(column.key) for column in columns]
-    numbers = [number for e in estimates for number in ((e.value, e.low, e.high) if e else ("", "", ""))]
     adaptive = "yes" if row.adaptive else "no"
-    return [row.attack, row.chain, adaptive, row.images, row.records, row.failed, row.queries, *numbers]
+    counts = [row.images, row.records, row.failed, row.queries]
+    return [row.attack, row.chain, adaptive, *counts, *score_cells(row, columns)]
 
 
-def _write_csv(path: Path, heading: Sequence[str], lines: Iterable[Iterable[object]]) -> None:
+def score_cells(row: Row, columns: Sequence[Column]) -> list[object]:
+    """Return the numbers of a row for a CSV file: value and both ends of the interval, column by column."""
+    estimates = [row.scores.get(column.key) for column in columns]
+    return [number for e in estimates for number in ((e.value, e.low, e.high) if e else ("", "", ""))]
+
+
+def write_csv(path: Path, heading: Sequence[str], lines: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file; a number that is not finite leaves its cell empty."""
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(heading)

@@ -59,6 +59,42 @@ def columns_for(plan: Plan) -> tuple[Column, ...]:
     return (*COLUMNS, _perceptual(plan.distance)) if plan.distance else COLUMNS
 
 
+def raw_columns(declared: ScoreRange) -> tuple[Column, ...]:
+    """Return what stands beside transformed numbers: the same before the transform, in the metric's own units.
+
+    Args:
+        declared: the metric's own range.
+    """
+    digits = decimals_of_range(declared.width)
+    return (
+        Column(
+            key="clean_mean_raw",
+            label="clean, raw",
+            meaning="Mean score f(g(x)) of the clean images before the domain transform, in the metric's units.",
+            compute=_of_raw(lambda raw: mean_estimate(raw.clean_defended, raw.images)),
+            digits=digits,
+        ),
+        Column(
+            key="attacked_mean_raw",
+            label="attacked, raw",
+            meaning="Mean score f(g(x')) of the attacked images before the domain transform, in the metric's units.",
+            compute=_of_raw(lambda raw: mean_estimate(raw.attacked, raw.images)),
+            digits=digits,
+        ),
+        Column(
+            key="absolute_gain_raw",
+            label="abs. gain, raw",
+            meaning="Mean rise of the served score before the domain transform, as a share of the metric's own scale.",
+            compute=_of_raw(lambda raw: mean_estimate(raw.v - raw.u, raw.images)),
+            brief=True,
+        ),
+    )
+
+
+def _of_raw(compute: Callable[[Numbers], Estimate]) -> Callable[[Numbers], Estimate]:
+    return lambda numbers: compute(numbers.raw or numbers)
+
+
 def _perceptual(source: str) -> Column:
     title, digest = title_of(source), source.partition(":")[2]
     return Column(

@@ -10,6 +10,7 @@ import numpy as np
 
 from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.records import Record
+from scoreguard_client.report.transforms import Transform
 from scoreguard_client.scores.clusters import RESAMPLES, Clusters
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling, Values, scale_pair
@@ -27,24 +28,39 @@ class TableOptions:
     """Whose R-score formula."""
     resamples: int = RESAMPLES
     """Resamples of the intervals."""
+    domain_transform: str | None = None
+    """Map onto a reference metric: a file of `scoreguard domain fit`, or `as-benchmark:` and the published file."""
 
 
 class Numbers:
     """One value for each record; at least one record, none of them failed."""
 
-    def __init__(self, records: Sequence[Record], declared: ScoreRange, options: TableOptions) -> None:
+    def __init__(
+        self,
+        records: Sequence[Record],
+        declared: ScoreRange,
+        options: TableOptions,
+        transform: Transform | None = None,
+    ) -> None:
         def column(name: str) -> Values:
             return np.array([getattr(record, name) for record in records], dtype=np.float64)
+
+        def scores(name: str) -> Values:
+            return column(name) if transform is None else transform.apply(column(name))
+
+        scale = declared if transform is None else transform.range
+        self.raw = None if transform is None else Numbers(records, declared, options)
+        """The numbers before the transform; None if there is none."""
 
         self.images = Clusters([record.image for record in records], resamples=options.resamples)
         """The image of each record."""
         self.r_mode = options.r_mode
-        self.clean, self.clean_defended = column("clean_score"), column("clean_defended")
-        self.attacked = column("attacked_defended")
-        self.u, self.v = scale_pair(self.clean_defended, self.attacked, declared, options.scaling)
+        self.clean, self.clean_defended = scores("clean_score"), scores("clean_defended")
+        self.attacked = scores("attacked_defended")
+        self.u, self.v = scale_pair(self.clean_defended, self.attacked, scale, options.scaling)
         """Served scores of the clean and of the attacked image, scaled."""
-        eight_bits = column("attacked_defended_8bit")
-        self.v_8bit = scale_pair(self.clean_defended, eight_bits, declared, options.scaling)[1]
+        eight_bits = scores("attacked_defended_8bit")
+        self.v_8bit = scale_pair(self.clean_defended, eight_bits, scale, options.scaling)[1]
         self.psnr, self.ssim = column("psnr"), column("ssim")
         self.perceptual = column("perceptual")
         """Perceptual distance of each attacked image from the clean one; NaN where none was measured."""

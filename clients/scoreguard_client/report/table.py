@@ -17,6 +17,7 @@ from scoreguard.score_range import ScoreRange
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import COLUMNS, Column
 from scoreguard_client.report.numbers import Numbers, TableOptions
+from scoreguard_client.report.transforms import Transform
 from scoreguard_client.scores.estimates import Estimate
 
 _SCORES = (
@@ -52,13 +53,17 @@ class Row:
 
 
 def robustness_table(
-    records: Sequence[Record], declared: ScoreRange, options: TableOptions, columns: Sequence[Column] = COLUMNS
+    records: Sequence[Record],
+    declared: ScoreRange,
+    options: TableOptions,
+    columns: Sequence[Column] = COLUMNS,
+    transform: Transform | None = None,
 ) -> list[Row]:
     """Aggregate the records of a run; rows come in the order of the records' first appearance by attack and chain."""
     groups: dict[tuple[str, str, bool], list[Record]] = {}
-    for record in records:
+    for record in map(sound, records):
         groups.setdefault((record.attack, record.chain, record.adaptive), []).append(record)
-    return [_row(key, group, declared, options, columns) for key, group in groups.items()]
+    return [table_row(key, group, declared, options, columns, transform) for key, group in groups.items()]
 
 
 def sound(record: Record) -> Record:
@@ -73,15 +78,26 @@ def _number(value: float | None) -> float:
     return math.nan if value is None else value
 
 
-def _row(
+def table_row(
     key: tuple[str, str, bool],
     records: Sequence[Record],
     declared: ScoreRange,
     options: TableOptions,
     columns: Sequence[Column],
+    transform: Transform | None = None,
 ) -> Row:
-    good = [record for record in map(sound, records) if not record.error]
-    numbers = Numbers(good, declared, options) if good else None
+    """Aggregate records.
+
+    Args:
+        key: the row's attack, chain, and whether the attack knew the chain.
+        records: the records; those that state an error count as failed.
+        declared: what scores are scaled by; with a transform, scores before it.
+        options: variants of the scores.
+        columns: the columns to compute.
+        transform: a map that is applied to the scores first; its own range is what mapped scores are scaled by.
+    """
+    good = [record for record in records if not record.error]
+    numbers = Numbers(good, declared, options, transform) if good else None
     return Row(
         attack=key[0],
         chain=key[1],

@@ -6,14 +6,13 @@ import math
 import re
 import textwrap
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, Protocol
 
 from rich.markup import escape
 from rich.table import Table
 
 from scoreguard.support.console import width_of
-from scoreguard_client.report.build import Report
-from scoreguard_client.report.columns import COLUMNS, Column
+from scoreguard_client.report.columns import Column
 from scoreguard_client.report.table import Row
 from scoreguard_client.scores.estimates import Estimate
 
@@ -31,6 +30,42 @@ _NAME: Final = 16
 _NO_END: Final = 10_000
 
 
+class Tabulated(Protocol):
+    """What can be shown as a table: the report of a run, or of files made elsewhere."""
+
+    @property
+    def metric_title(self) -> str:
+        """The metric's name in prose."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """The reference metric that scores were mapped onto, in words; empty if they were not."""
+        ...
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns."""
+        ...
+
+    @property
+    def rows(self) -> tuple[Row, ...]:
+        """The rows."""
+        ...
+
+    def label(self, chain: str) -> str:
+        """Return a chain's name in prose."""
+        ...
+
+    def attack_name(self, attack: str) -> str:
+        """Return an attack's name in prose."""
+        ...
+
+    def decimals(self, column: Column) -> int:
+        """Return the digits after the point of a column."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Layout:
     """Which columns a table has, and where the names in front of them may break."""
@@ -43,7 +78,7 @@ class _Layout:
     """Characters per line of a chain; a parameter and its value stay together."""
 
 
-def text_table(report: Report, width: int | None = None) -> Table:
+def text_table(report: Tabulated, width: int | None = None) -> Table:
     """Format the columns that fit, and only the absolute gain's interval; the page and the CSV have everything.
 
     Nothing is truncated: if lines are short there are fewer columns, and chains break between their parameters.
@@ -52,7 +87,7 @@ def text_table(report: Report, width: int | None = None) -> Table:
         report: the table.
         width: characters per line; None = unlimited, as in a file.
     """
-    brief = tuple(column.key for column in COLUMNS if column.brief)
+    brief = tuple(column.key for column in report.columns if column.brief)
     layouts = [_Layout(keys=brief, with_interval=True), *(_Layout(keys=keys) for keys in _NARROWER)]
     if width is None:
         return _table(report, layouts[0])
@@ -66,9 +101,10 @@ def text_table(report: Report, width: int | None = None) -> Table:
     return _table(report, tight)  # pyright: ignore[reportPossiblyUnboundVariable]
 
 
-def _table(report: Report, layout: _Layout) -> Table:
-    columns = [column for column in COLUMNS if column.key in layout.keys]
-    table = Table(title=f"{report.metric_title}: robustness", header_style="bold")
+def _table(report: Tabulated, layout: _Layout) -> Table:
+    columns = [column for column in report.columns if column.key in layout.keys]
+    title = f"{report.metric_title}: robustness"
+    table = Table(title=f"{title}, {report.domain}" if report.domain else title, header_style="bold")
     table.add_column("attack", no_wrap=True)
     table.add_column("defence", no_wrap=True)
     for column in columns:
@@ -121,7 +157,7 @@ def interval(estimate: Estimate, decimals: int) -> str:
     return f"[{number(estimate.low, decimals)}, {number(estimate.high, decimals)}]"
 
 
-def _cell(report: Report, row: Row, column: Column, *, with_interval: bool) -> str:
+def _cell(report: Tabulated, row: Row, column: Column, *, with_interval: bool) -> str:
     estimate = row.scores.get(column.key)
     if estimate is None:
         return MISSING

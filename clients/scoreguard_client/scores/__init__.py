@@ -6,6 +6,7 @@ from scoreguard.score_range import ScoreRange
 from scoreguard_client.scores.agreement import plcc, srocc
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
+from scoreguard_client.scores.domain_transform import DomainTransform, Sample
 from scoreguard_client.scores.estimates import Estimate, correlation_estimate, distance_estimate, mean_estimate
 from scoreguard_client.scores.fidelity import l_infinity, psnr, ssim
 from scoreguard_client.scores.gains import absolute_gain, relative_gain
@@ -15,8 +16,10 @@ from scoreguard_client.scores.scaling import Scaling, scale_pair
 
 __all__ = [
     "Clusters",
+    "DomainTransform",
     "Estimate",
     "RMode",
+    "Sample",
     "Scaling",
     "ScoreRange",
     "absolute_gain",
