@@ -30,7 +30,8 @@ class Clusters:
             seed: of the resampling.
         """
         indices = {image: index for index, image in enumerate(dict.fromkeys(images))}
-        self._owners = np.array([indices[image] for image in images])
+        self.owners = np.array([indices[image] for image in images])
+        """Number of the image of each row, in the order of first appearance: (rows,)."""
         self._resamples, self._seed = resamples, seed
         self.count = len(indices)
         """Number of images."""
@@ -39,15 +40,15 @@ class Clusters:
 
     def sums(self, values: Values) -> Values:
         """Sum of the rows of each image: (images,)."""
-        return np.bincount(self._owners, weights=values, minlength=self.count).astype(np.float64)
+        return np.bincount(self.owners, weights=values, minlength=self.count).astype(np.float64)
 
     def without(self, image: int) -> npt.NDArray[np.bool_]:
         """Return which rows remain without one image: (rows,)."""
-        return np.asarray(self._owners != image)
+        return np.asarray(self.owners != image)
 
     def holding(self, rows: npt.NDArray[np.bool_]) -> int:
         """Count the images that have a row among these."""
-        return len(np.unique(self._owners[rows]))
+        return len(np.unique(self.owners[rows]))
 
     @property
     def draws(self) -> Values:
