@@ -7,7 +7,7 @@ intervals do, makes intervals too narrow.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Final
 
 import numpy as np
@@ -37,6 +37,16 @@ class Clusters:
         """Number of images."""
         self.sizes: Values = self.sums(np.ones(len(images)))
         """Rows of each image: (images,)."""
+
+    @cached_property
+    def order(self) -> npt.NDArray[np.intp]:
+        """The rows of the first image, then those of the second, and so on: (rows,)."""
+        return np.argsort(self.owners, kind="stable")
+
+    @cached_property
+    def firsts(self) -> npt.NDArray[np.intp]:
+        """Where in that order the rows of each image begin, and where the last ones end: (images + 1,)."""
+        return np.concatenate([[0], np.cumsum(self.sizes)]).astype(np.intp)
 
     def sums(self, values: Values) -> Values:
         """Sum of the rows of each image: (images,)."""

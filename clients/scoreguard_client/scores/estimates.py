@@ -32,6 +32,10 @@ attack succeeds on one in ten, 92 % of the intervals of 50 images cover it, and 
 LEAST_APART: Final = 3
 """Minimum images other than those with the same value. If an attack moves one score in twenty or fewer, a sample of any
 size covers the true mean only if it has a few of these."""
+FEWEST_IMAGES: Final = 3
+"""Minimum images for a correlation, a share or an area at all: two images agree or disagree by chance."""
+WEAK_BELOW: Final = 20
+"""A correlation of fewer images is weak: reports show it in grey. Of 19 unrelated images, one in twenty has 0.46."""
 _SAME: Final = 1e-6
 """Values this close are the same: scores are float32, and a gain of a millionth of the range does not count."""
 TOO_FEW: Final = "n too small"
@@ -52,6 +56,8 @@ class Estimate:
     """Why there is no number (`UNDEFINED`) or no interval (`TOO_FEW`); empty if there are both."""
     undefined: int = 0
     """Images for which the number is undefined; one such image makes the whole estimate undefined."""
+    weak: bool = False
+    """Whether so few images say little of the number: a correlation of fewer than `WEAK_BELOW`, shown in grey."""
 
 
 def mean_estimate(values: Values, clusters: Clusters, *, changes: Values | None = None) -> Estimate:

@@ -121,12 +121,10 @@ class _Side:
         self._ranks: Values = stats.rankdata(values)
         self._groups = np.unique(values, return_inverse=True)[1].reshape(-1)
         self._clusters = clusters
-        self._by_owner = np.argsort(clusters.owners, kind="stable")
-        self._firsts = np.concatenate([[0], np.cumsum(clusters.sizes)]).astype(np.intp)
 
     def deviations(self, images: Indices) -> Values:
         """Ranks without each image less their mean, 0 for the rows that are left out: (images, rows)."""
-        rows = self._by_owner[self._firsts[images[0]] : self._firsts[images[-1] + 1]]
+        rows = self._clusters.order[self._clusters.firsts[images[0]] : self._clusters.firsts[images[-1] + 1]]
         lines = self._clusters.owners[rows] - images[0]
         width = int(self._groups.max()) + 1
         cells = lines * width + self._groups[rows]
