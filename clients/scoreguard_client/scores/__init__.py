@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from scoreguard.score_range import ScoreRange
-from scoreguard_client.scores.agreement import plcc, srocc
+from scoreguard_client.scores.agreement import krocc, plcc, srocc
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import KROCC, PLCC, SROCC, Correlation
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import Estimate, correlation_estimate, distance_estimate, mean_estimate
 from scoreguard_client.scores.fidelity import l_infinity, psnr, ssim
@@ -14,7 +15,11 @@ from scoreguard_client.scores.r_score import RMode, r_score
 from scoreguard_client.scores.scaling import Scaling, scale_pair
 
 __all__ = [
+    "KROCC",
+    "PLCC",
+    "SROCC",
     "Clusters",
+    "Correlation",
     "Estimate",
     "RMode",
     "Scaling",
@@ -23,6 +28,7 @@ __all__ = [
     "correlation_estimate",
     "distance_estimate",
     "energy_score",
+    "krocc",
     "l_infinity",
     "mean_estimate",
     "plcc",

@@ -9,13 +9,13 @@ at least `LEAST_APART` of them differ from the rest. Otherwise there is no inter
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
 
-from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import SROCC, Correlation
 from scoreguard_client.scores.intervals import correlation_interval, distance_interval, mean_interval
 from scoreguard_client.scores.scaling import Values
 
@@ -100,15 +100,24 @@ def distance_estimate(
     )
 
 
-def correlation_estimate(first: Values, second: Values, clusters: Clusters) -> Estimate:
-    """Estimate Spearman's rank correlation; undefined if one side is constant or has one value."""
-    value = srocc(first, second)
+def correlation_estimate(first: Values, second: Values, clusters: Clusters, *, kind: Correlation = SROCC) -> Estimate:
+    """Estimate a correlation, Spearman's by default; undefined if one side is constant.
+
+    Missing if there are fewer than `FEWEST_IMAGES` images, and weak if there are fewer than `WEAK_BELOW`.
+    """
+    if clusters.count < FEWEST_IMAGES:
+        return Estimate(value=float("nan"), note=TOO_FEW, weak=True)
+    value = kind.value(first, second)
     if not np.isfinite(value):
         return undefined(clusters.count)
-    deciding = [first, second, second - first]
-    return _estimate(
-        value, clusters, deciding, lambda: correlation_interval(first, second, clusters), LEAST_FOR_CORRELATION
+    estimate = _estimate(
+        value,
+        clusters,
+        [first, second, second - first],
+        lambda: correlation_interval(first, second, clusters, kind=kind),
+        LEAST_FOR_CORRELATION,
     )
+    return replace(estimate, weak=clusters.count < WEAK_BELOW)
 
 
 def undefined(images: int = 0) -> Estimate:

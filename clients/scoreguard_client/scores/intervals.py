@@ -7,8 +7,8 @@ Distance: the same for the jackknife's pseudo-values (Tukey 1958), which remove 
 the same around the plain distance. If the interval of the mean change contains 0, the sign is unknown, and the interval
 goes from -high to high.
 
-Correlation: Fisher's z with the larger of Bonett and Wright's (2000) and the jackknife's standard error, and Student's
-t quantile. Fisher's own error holds only for normal scores.
+Correlation: Fisher's z with the larger of the jackknife's error and the one by theory (for ranks Bonett and Wright's,
+2000), and Student's t quantile. The errors by theory hold only for normal scores.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from typing import Final
 import numpy as np
 from scipy import stats
 
-from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
-from scoreguard_client.scores.leave_one_out import Distance, distances_without_each, srocc_without_each
+from scoreguard_client.scores.correlations import SROCC, Correlation
+from scoreguard_client.scores.leave_one_out import Distance, distances_without_each
 from scoreguard_client.scores.scaling import Values
 
 Interval = tuple[float, float]
@@ -75,15 +75,15 @@ def distance_interval(signed: Distance, clean: Values, attacked: Values, cluster
     return (low, high) if lowest_change > 0 else (-high, -low)
 
 
-def correlation_interval(first: Values, second: Values, clusters: Clusters) -> Interval:
-    """Interval of Spearman's rank correlation; at least four images."""
+def correlation_interval(first: Values, second: Values, clusters: Clusters, *, kind: Correlation = SROCC) -> Interval:
+    """Interval of a correlation, Spearman's by default; at least five images."""
     count = clusters.count
     # Fisher's z is undefined for ±1, which a few images reach by chance.
     most = 1 - count**-1.5
-    value = srocc(first, second)
+    value = kind.value(first, second)
     middle, bounded = float(np.arctanh(np.clip(value, -most, most))), float(np.clip(value, -most, most))
-    error = np.sqrt((1 + bounded**2 / 2) / (count - 3))
-    others = srocc_without_each(first, second, clusters)
+    error = kind.error(bounded, count)
+    others = kind.without_each(first, second, clusters)
     others = np.arctanh(np.clip(others[np.isfinite(others)], -most, most))
     bias = 0.0
     if others.size:

@@ -1,20 +1,16 @@
-"""Distances and rank correlations without each image in turn, for the jackknife, without computing each anew.
+"""Distances without each image in turn, for the jackknife, without computing each anew.
 
 A distance is an integral over the score axis of D, the number of clean scores up to x less that of the attacked ones.
 Leaving an image out takes away its own step function d, which differs from 0 only between the image's own scores, so
 only those stretches are integrated again, from sums that all images share: O(N log N) for all images together.
-
-A rank without an image is the rank less the image's rows below it (ties half), so nothing is sorted again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
@@ -22,9 +18,6 @@ from scoreguard_client.scores.scaling import Values
 
 Distance = Callable[[Values, Values], float]
 Indices = npt.NDArray[np.intp]
-
-_CELLS: Final = 50_000
-"""Ranks held at once, (images, rows): more leave the processor's cache and take longer for each."""
 
 
 def distances_without_each(signed: Distance, clean: Values, attacked: Values, clusters: Clusters) -> Values:
@@ -97,41 +90,3 @@ def _energy(clean: Values, attacked: Values, clusters: Clusters) -> Values:
     changes = steps.heights**2 * lengths - 2 * steps.heights * steps.integrals(steps.whole)
     total = float(np.sum(steps.whole**2 * steps.widths))
     return np.asarray(np.sqrt(2 * np.maximum(total + steps.by_image(changes), 0)) / steps.left)
-
-
-def srocc_without_each(first: Values, second: Values, clusters: Clusters) -> Values:
-    """Compute Spearman's rank correlation without each image: (images,); NaN where one side is constant."""
-    held = max(1, _CELLS // len(first))
-    starts = range(0, clusters.count, held)
-    sides = [_Side(first, clusters), _Side(second, clusters)]
-    parts = []
-    for start in starts:
-        images = np.arange(start, min(start + held, clusters.count))
-        one, other = (side.deviations(images) for side in sides)
-        products = np.einsum("ij,ij->i", one, other)
-        squares = np.einsum("ij,ij->i", one, one) * np.einsum("ij,ij->i", other, other)
-        parts.append(np.where(squares > 0, products / np.sqrt(np.where(squares > 0, squares, 1)), np.nan))
-    return np.concatenate(parts)
-
-
-class _Side:
-    """The ranks of one side of a correlation."""
-
-    def __init__(self, values: Values, clusters: Clusters) -> None:
-        self._ranks: Values = stats.rankdata(values)
-        self._groups = np.unique(values, return_inverse=True)[1].reshape(-1)
-        self._clusters = clusters
-
-    def deviations(self, images: Indices) -> Values:
-        """Ranks without each image less their mean, 0 for the rows that are left out: (images, rows)."""
-        rows = self._clusters.order[self._clusters.firsts[images[0]] : self._clusters.firsts[images[-1] + 1]]
-        lines = self._clusters.owners[rows] - images[0]
-        width = int(self._groups.max()) + 1
-        cells = lines * width + self._groups[rows]
-        here = np.bincount(cells, minlength=len(images) * width).reshape(len(images), width)
-        below = np.cumsum(here, axis=1) - here / 2
-        left = len(self._ranks) - self._clusters.sizes[images]
-        # Ranks are multiples of a half, so all of this is exact.
-        ranks = (self._ranks - (left[:, None] + 1) / 2) - below[:, self._groups]
-        ranks[lines, rows] = 0
-        return np.asarray(ranks)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +12,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import KROCC, PLCC, SROCC, Correlation
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
-from scoreguard_client.scores.leave_one_out import distances_without_each, srocc_without_each
+from scoreguard_client.scores.leave_one_out import distances_without_each
 from scoreguard_client.scores.scaling import Values
 
+Theirs = Callable[[Values, Values], Any]
+CORRELATIONS: list[tuple[Correlation, Theirs]] = [
+    (SROCC, stats.spearmanr),
+    (KROCC, stats.kendalltau),
+    (PLCC, stats.pearsonr),
+]
 DISTANCES: dict[Callable[[Values, Values], float], Callable[[Values, Values], float]] = {
     wasserstein_score: stats.wasserstein_distance,
     energy_score: stats.energy_distance,
@@ -45,15 +53,16 @@ def test_what_remains_without_each_image_is_as_if_computed_anew(
         power = 2 if signed is energy_score else 1
         got = distances_without_each(signed, clean, attacked, clusters)
         np.testing.assert_allclose(got**power, np.array(wanted) ** power, rtol=0, atol=1e-12)
-    with np.errstate(invalid="ignore"):
-        correlations = [_spearman(clean[rows], attacked[rows]) for rows in kept]
-    np.testing.assert_allclose(srocc_without_each(clean, attacked, clusters), correlations, rtol=0, atol=1e-12)
+    for kind, theirs in CORRELATIONS:
+        wanted = [scipys(theirs, clean[rows], attacked[rows]) for rows in kept]
+        np.testing.assert_allclose(kind.without_each(clean, attacked, clusters), wanted, rtol=0, atol=1e-12)
 
 
-def _spearman(first: Values, second: Values) -> float:
+def scipys(function: Theirs, first: Values, second: Values) -> float:
+    """Scipy's correlation; NaN where it would warn."""
     if len(first) < 2 or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
-    return float(stats.spearmanr(first, second).statistic)
+    return float(function(first, second).statistic)
 
 
 @pytest.mark.parametrize("signed", list(DISTANCES))
@@ -68,13 +77,27 @@ def test_a_thousand_images_agree_too(signed: Callable[[Values, Values], float]) 
             assert got[image] == pytest.approx(DISTANCES[signed](u[rows], v[rows]), rel=1e-11, abs=1e-12)
 
 
-def test_ranks_of_more_images_than_are_held_at_once_agree() -> None:
+@pytest.mark.parametrize(("kind", "theirs"), CORRELATIONS)
+def test_correlations_of_more_images_than_are_held_at_once_agree(kind: Correlation, theirs: Theirs) -> None:
     """400 images are more than one block; the last block is a short one."""
     clean, attacked, clusters = sample(5, 400, 3, 2)
-    got = srocc_without_each(clean, attacked, clusters)
+    got = kind.without_each(clean, attacked, clusters)
     for image in (0, 1, 131, 262, 399):
         rows = clusters.without(image)
-        assert got[image] == pytest.approx(_spearman(clean[rows], attacked[rows]), abs=1e-12)
+        assert got[image] == pytest.approx(scipys(theirs, clean[rows], attacked[rows]), abs=1e-12)
+
+
+def test_a_correlation_without_the_image_that_has_all_the_variance_is_not_rounding_noise() -> None:
+    """One score a million times as far away as the others: what remains is computed anew; constant, it is NaN."""
+    rng = np.random.default_rng(7)
+    first, second = rng.normal(0, 1, 30), rng.normal(0, 1, 30)
+    first[3] = 1e7
+    clusters = Clusters([str(number) for number in range(30)])
+    rows = clusters.without(3)
+    got = PLCC.without_each(first, second, clusters)[3]
+    assert got == pytest.approx(stats.pearsonr(first[rows], second[rows]).statistic, abs=1e-12)
+    first[rows] = 0.1
+    assert np.isnan(PLCC.without_each(first, second, clusters)).tolist() == [number == 3 for number in range(30)]
 
 
 def test_a_distance_of_ones_own_is_computed_anew() -> None:
