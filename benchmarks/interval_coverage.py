@@ -26,15 +26,15 @@ from scipy import stats
 from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.correlations import KROCC, PLCC, Correlation
+from scoreguard_client.scores.detection import tampering
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import Estimate, correlation_estimate, distance_estimate, mean_estimate
 from scoreguard_client.scores.gains import relative_changes
 from scoreguard_client.scores.intervals import Interval, correlation_interval, distance_interval, mean_interval
+from scoreguard_client.scores.inversions import rank_inversions
 from scoreguard_client.scores.purification import purification_changes
 from scoreguard_client.scores.r_score import r_values
-from scoreguard_client.scores.rank_inversions import rank_inversions
 from scoreguard_client.scores.shares import share_estimate
-from scoreguard_client.scores.tampering import tampering
 
 SIZES: Final = (6, 10, 15, 20, 30, 100)
 TRUTH: Final = 300_000

@@ -15,7 +15,7 @@ import numpy as np
 
 from scoreguard_client.oracles.base import GradientOracle, Gradients, Images
 from scoreguard_client.scores.scaling import Values
-from scoreguard_client.scores.sensitivity import Ball, GradientArray, dual_norms
+from scoreguard_client.scores.steepness import Ball, GradientArray, dual_norms
 
 _PROBE: Final = 0.25
 """Length h of the difference, as a share of the radius: single-precision gradients need more than a hair's breadth."""

@@ -12,7 +12,7 @@ from scipy import stats
 
 from scoreguard_client.scores.comparisons import compare, holm, sign_flip_ps, signed_rank_p
 from scoreguard_client.scores.errors import ScoresError
-from scoreguard_client.scores.ranks import Best, ranks
+from scoreguard_client.scores.ranking import Best, ranks
 from scoreguard_client.scores.scaling import Values
 
 

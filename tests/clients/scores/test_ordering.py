@@ -11,7 +11,7 @@ from scoreguard_client.degradations import DEGRADATIONS, degraded_copies
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.errors import ScoresError
 from scoreguard_client.scores.estimates import Estimate
-from scoreguard_client.scores.order_violations import order_table, order_violations
+from scoreguard_client.scores.ordering import order_table, order_violations
 from scoreguard_client.scores.shares import share_estimate
 
 

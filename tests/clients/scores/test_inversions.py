@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scoreguard_client.scores.errors import ScoresError
-from scoreguard_client.scores.rank_inversions import inversions_by_budget, rank_inversions
+from scoreguard_client.scores.inversions import inversions_by_budget, rank_inversions
 from scoreguard_client.scores.scaling import Values
 
 
@@ -59,7 +59,7 @@ def test_blocks_of_images_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
     names = [str(number) for number in np.repeat(np.arange(20), 2)]
     clean = rng.uniform(0, 1, 40)
     whole = rank_inversions(clean, clean + 0.2, names, gap=0.1)
-    monkeypatch.setattr("scoreguard_client.scores.rank_inversions._CELLS", 500)
+    monkeypatch.setattr("scoreguard_client.scores.inversions._CELLS", 500)
     assert rank_inversions(clean, clean + 0.2, names, gap=0.1) == whole
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.detection import alarm_threshold, least_clean_images, roc, tampering
 from scoreguard_client.scores.errors import ScoresError
 from scoreguard_client.scores.scaling import Values
-from scoreguard_client.scores.tampering import alarm_threshold, least_clean_images, roc, tampering
 
 
 def numbered(count: int, kind: str = "image") -> list[str]:

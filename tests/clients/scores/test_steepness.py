@@ -13,7 +13,7 @@ from scoreguard_client.oracles.worst_gradient import worst_gradient_norm
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.errors import ScoresError
 from scoreguard_client.scores.scaling import Values
-from scoreguard_client.scores.sensitivity import Ball, dual_norms, first_order_bounds, realised_shares, sensitivity
+from scoreguard_client.scores.steepness import Ball, dual_norms, first_order_bounds, realised_shares, sensitivity
 from scoreguard_client.testing.oracles import CurvedOracle, LinearOracle, noise
 
 BALLS = pytest.mark.parametrize("ball", list(Ball))
