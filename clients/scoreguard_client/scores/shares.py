@@ -33,9 +33,7 @@ def share_estimate(hits: npt.NDArray[np.bool_], clusters: Clusters) -> Estimate:
         return Estimate(value=float("nan"), note=TOO_FEW)
     share, rows = float(hits.mean()), len(hits)
     residuals = clusters.sums(hits.astype(np.float64) - share)
-    count = clusters.count
-    variance = count / (count - 1) * float((residuals**2).sum()) / rows**2
-    low, high = share_interval(share, variance, count)
+    low, high = share_interval(share, float((residuals**2).sum()) / rows**2, clusters.count)
     return Estimate(value=share, low=low, high=high)
 
 
@@ -54,7 +52,7 @@ def pair_share_estimate(won: Values, pairs: Values) -> Estimate:
     total, wins, count = pairs.sum() / 2, won.sum() / 2, int(taking_part.sum())
     if not total:
         return undefined(len(won))
-    share = float(wins / total)
+    share = min(float(wins / total), 1.0)  # means over draws round
     left = total - pairs[taking_part]
     if count < FEWEST_IMAGES or not (left > 0).all():
         # All pairs have one image in common: how it came to be in the sample is unknown.
