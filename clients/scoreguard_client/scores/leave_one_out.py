@@ -23,8 +23,8 @@ Indices = npt.NDArray[np.intp]
 def distances_without_each(signed: Distance, clean: Values, attacked: Values, clusters: Clusters) -> Values:
     """Compute the size of a signed distance without each image: (images,); at least two images.
 
-    `wasserstein_score` and `energy_score` have formulas; any other distance is computed anew without each image. The
-    formulas give the distance itself where the mean change is exactly 0, and its sign with it.
+    `wasserstein_score` and `energy_score` have formulas; any other distance is computed anew without each image. A
+    signed distance is 0 where the mean change is exactly 0; the formulas give its size there too.
     """
     if signed is wasserstein_score:
         return _wasserstein(clean, attacked, clusters)
