@@ -68,12 +68,12 @@ def rank_inversions(
         nothing = undefined(clusters.holding(bad))
         return RankInversions(attacked=nothing, clean=nothing, pairs=0, gap=gap)
     means = clusters.sums(clean if quality is None else quality) / clusters.sizes
-    after, pairs = _inverted(attacked, clean, means, gap, clusters)
-    before, _ = _inverted(clean, clean, means, gap, clusters)
+    after, as_poor, as_better = _inverted(attacked, clean, means, gap, clusters)
+    before, _, _ = _inverted(clean, clean, means, gap, clusters)
     return RankInversions(
-        attacked=pair_share_estimate(after, pairs),
-        clean=pair_share_estimate(before, pairs),
-        pairs=int(pairs.sum()) // 2,
+        attacked=pair_share_estimate(after, as_poor, as_better),
+        clean=pair_share_estimate(before, as_poor, as_better),
+        pairs=int(as_poor.sum()),
         gap=gap,
     )
 
@@ -101,8 +101,10 @@ def inversions_by_budget(
     }
 
 
-def _inverted(poor: Values, better: Values, quality: Values, gap: float, clusters: Clusters) -> tuple[Values, Values]:
-    """Pairs in the wrong order, and pairs, that each image is part of: (images,) each.
+def _inverted(
+    poor: Values, better: Values, quality: Values, gap: float, clusters: Clusters
+) -> tuple[Values, Values, Values]:
+    """Pairs in the wrong order that each image is part of, pairs as the poor one, and as the better: (images,) each.
 
     Args:
         poor: score that a row has as the poor one of a pair: (rows,).
@@ -113,7 +115,7 @@ def _inverted(poor: Values, better: Values, quality: Values, gap: float, cluster
     """
     poor, better = poor[clusters.order], better[clusters.order]
     firsts, count = clusters.firsts, clusters.count
-    won, pairs = np.zeros(count), np.zeros(count)
+    won, as_poor, as_better = (np.zeros(count) for _ in range(3))
     held = max(1, int(_CELLS * count / len(poor) ** 2))
     for start in range(0, count, held):
         stop = min(start + held, count)
@@ -123,10 +125,10 @@ def _inverted(poor: Values, better: Values, quality: Values, gap: float, cluster
         apart = quality[None, :] - quality[start:stop, None] >= gap
         share = np.where(apart, above / (clusters.sizes[start:stop, None] * clusters.sizes), 0.0)
         won[start:stop] += share.sum(axis=1)
-        pairs[start:stop] += apart.sum(axis=1)
         won += share.sum(axis=0)
-        pairs += apart.sum(axis=0)
-    return won, pairs
+        as_poor[start:stop] = apart.sum(axis=1)
+        as_better += apart.sum(axis=0)
+    return won, as_poor, as_better
 
 
 def _require_rows(clean: Values, attacked: Values, images: Sequence[str], quality: Values | None) -> None:

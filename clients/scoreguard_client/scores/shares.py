@@ -37,29 +37,35 @@ def share_estimate(hits: npt.NDArray[np.bool_], clusters: Clusters) -> Estimate:
     return Estimate(value=share, low=low, high=high)
 
 
-def pair_share_estimate(won: Values, pairs: Values) -> Estimate:
-    """Estimate the share of won among pairs of images, both of which vary; missing if there are fewer than three.
+def pair_share_estimate(won: Values, first: Values, second: Values) -> Estimate:
+    """Estimate the share of won among pairs of images, both of which vary.
 
-    The variance is the jackknife's over images (Arvesen 1969), for a pair is lost with each of its two images.
+    The variance is the jackknife's over images (Arvesen 1969), for a pair is lost with each of its two images. No more
+    trials than images on the side that has fewer: a hundred good images and two poor ones know as much as two.
 
     Args:
-        won: pairs won that each image is part of: (images,); a draw counts half.
-        pairs: pairs that each image is part of: (images,); a pair counts for both of its images.
+        won: pairs won that each image is part of: (images,); a pair counts for both of its images, a draw half.
+        first: pairs that each image is the first one of: (images,).
+        second: pairs that each image is the second one of: (images,).
+
+    Returns:
+        Missing if there are fewer than three images, undefined if there are no pairs; without an interval if fewer than
+        three images are on a side.
     """
     if len(won) < FEWEST_IMAGES:
         return Estimate(value=float("nan"), note=TOO_FEW)
-    taking_part = pairs > 0
-    total, wins, count = pairs.sum() / 2, won.sum() / 2, int(taking_part.sum())
+    pairs, total = first + second, float(first.sum())
     if not total:
         return undefined(len(won))
-    share = min(float(wins / total), 1.0)  # means over draws round
-    left = total - pairs[taking_part]
-    if count < FEWEST_IMAGES or not (left > 0).all():
-        # All pairs have one image in common: how it came to be in the sample is unknown.
+    wins = float(won.sum()) / 2
+    share = min(wins / total, 1.0)  # means over draws round
+    trials = min(np.count_nonzero(first), np.count_nonzero(second))
+    if trials < FEWEST_IMAGES:
         return Estimate(value=share, note=TOO_FEW)
-    others = (wins - won[taking_part]) / left
-    variance = (count - 1) * float(((others - others.mean()) ** 2).mean())
-    low, high = share_interval(share, variance, count)
+    part = pairs > 0
+    others = (wins - won[part]) / (total - pairs[part])
+    variance = (len(others) - 1) * float(((others - others.mean()) ** 2).mean())
+    low, high = share_interval(share, variance, trials)
     return Estimate(value=share, low=min(low, share), high=max(high, share))
 
 
