@@ -97,7 +97,11 @@ def holm(ps: Values) -> Values:
 def signed_rank_p(differences: Values) -> float:
     """Return p of Wilcoxon's two-sided signed-rank test, images without a difference left out; 1 if all are."""
     told = differences[differences != 0]
-    return float(stats.wilcoxon(told).pvalue) if len(told) else 1.0
+    if len(told) <= _EXACT_UP_TO:
+        # It is the sign-flip test of the ranks. Scipy's own enumeration takes 0.7 s of 13 images with ties.
+        ranked = np.sign(told) * stats.rankdata(np.abs(told))
+        return float(sign_flip_ps(ranked[None])[0])
+    return float(stats.wilcoxon(told).pvalue)
 
 
 def sign_flip_ps(differences: Values, *, seed: int = 0) -> Values:

@@ -59,7 +59,7 @@ def pair_share_estimate(won: Values, first: Values, second: Values) -> Estimate:
         return undefined(len(won))
     wins = float(won.sum()) / 2
     share = min(wins / total, 1.0)  # means over draws round
-    trials = min(np.count_nonzero(first), np.count_nonzero(second))
+    trials = int(min(np.count_nonzero(first), np.count_nonzero(second)))
     if trials < FEWEST_IMAGES:
         return Estimate(value=share, note=TOO_FEW)
     part = pairs > 0

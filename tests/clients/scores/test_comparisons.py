@@ -45,12 +45,16 @@ def test_sign_flips_of_many_images_are_scipys() -> None:
     assert sign_flip_ps(np.full((1, 60), 0.1))[0] == 1 / 10_000  # never reached, and never called impossible
 
 
-def test_the_signed_rank_test_is_scipys_and_bears_images_without_a_difference() -> None:
-    """As does a pair of chains that give the same scores for all images."""
-    differences = np.random.default_rng(1).normal(0.3, 1, 40)
-    assert signed_rank_p(differences) == pytest.approx(stats.wilcoxon(differences).pvalue)
-    assert signed_rank_p(np.append(differences, np.zeros(7))) == pytest.approx(stats.wilcoxon(differences).pvalue)
-    assert signed_rank_p(np.zeros(5)) == 1
+@pytest.mark.parametrize("decimals", [0, 12])
+@pytest.mark.parametrize("images", [1, 2, 5, 9, 17, 40])
+def test_the_signed_rank_test_is_scipys(images: int, decimals: int) -> None:
+    """Exact for few images, with ties and without; images without a difference are left out, and may be all."""
+    differences = np.random.default_rng(images).normal(1, 2, images).round(decimals)
+    told = differences[differences != 0]
+    wanted = stats.wilcoxon(told).pvalue if len(told) else 1.0
+    assert signed_rank_p(differences) == pytest.approx(wanted)
+    assert signed_rank_p(np.append(differences, np.zeros(7))) == pytest.approx(wanted)
+    assert signed_rank_p(np.zeros(images)) == 1
 
 
 @settings(max_examples=40, deadline=None)
