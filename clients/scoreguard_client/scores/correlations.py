@@ -131,4 +131,4 @@ KROCC: Final = Correlation(
 PLCC: Final = Correlation(
     value=plcc, without_each=plcc_without_each, error=lambda correlation, images: float(np.sqrt(1 / (images - 3)))
 )
-"""Pearson's; its error is Fisher's."""
+"""Pearson's; its error is Fisher's. Its interval is too narrow for scores with heavy tails (docs/intervals.md)."""
