@@ -2,6 +2,7 @@
 
     python benchmarks/interval_coverage.py --rounds 2000 --statistics "percentile,abs. gain,rel. gain,R,Gain,clean"
     python benchmarks/interval_coverage.py --rounds 400 --statistics W,E,SROCC
+    python benchmarks/interval_coverage.py --rounds 2000 --populations made --statistics "share,inversions,ROC area"
     python benchmarks/interval_coverage.py --rounds 600 --populations rare --reported --sizes 30,50,100
 
 Draws samples of 6 to 100 images from synthetic and real populations, computes each statistic's 95 % interval as the
@@ -24,17 +25,25 @@ from scipy import stats
 
 from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import KROCC, PLCC, Correlation
+from scoreguard_client.scores.detection import tampering
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import Estimate, correlation_estimate, distance_estimate, mean_estimate
 from scoreguard_client.scores.gains import relative_changes
 from scoreguard_client.scores.intervals import Interval, correlation_interval, distance_interval, mean_interval
+from scoreguard_client.scores.inversions import rank_inversions
 from scoreguard_client.scores.purification import purification_changes
 from scoreguard_client.scores.r_score import r_values
+from scoreguard_client.scores.shares import share_estimate
 
 SIZES: Final = (6, 10, 15, 20, 30, 100)
 TRUTH: Final = 300_000
 """Number of images in the sample that gives the true value."""
 SEED: Final = 20240501
+FEW: Final = 4000
+"""Rows of that sample that a share of pairs is counted from: there are as many pairs as the square of this."""
+GAP: Final = 0.1
+"""Gain, and difference of clean scores, from which an image counts as raised or as better."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,6 +101,47 @@ def gain(clean: Values, attacked: Values) -> Values:
     return attacked - clean
 
 
+def correlation(kind: Correlation) -> Statistic:
+    """Make the statistic of a correlation."""
+    return Statistic(
+        value=kind.value,
+        interval=lambda clean, attacked, clusters: correlation_interval(clean, attacked, clusters, kind=kind),
+        estimate=lambda clean, attacked, clusters: correlation_estimate(clean, attacked, clusters, kind=kind),
+    )
+
+
+def estimated(estimate: Callable[[Values, Values, Clusters], Estimate], *, most: int | None = None) -> Statistic:
+    """Make the statistic of an estimate that has an interval for any number of images from three on."""
+
+    def value(clean: Values, attacked: Values) -> float:
+        clean, attacked = clean[:most], attacked[:most]
+        return estimate(clean, attacked, Clusters([str(row) for row in range(len(clean))])).value
+
+    def interval(clean: Values, attacked: Values, clusters: Clusters) -> Interval:
+        estimated = estimate(clean, attacked, clusters)
+        return estimated.low, estimated.high
+
+    return Statistic(value=value, interval=interval, estimate=estimate)
+
+
+def raised(clean: Values, attacked: Values, clusters: Clusters) -> Estimate:
+    """Estimate the share of rows with a gain above `GAP`, as violations of an order are estimated."""
+    return share_estimate(attacked - clean > GAP, clusters)
+
+
+def inversions(clean: Values, attacked: Values, clusters: Clusters) -> Estimate:
+    """Estimate rank inversions; none if an image has several rows, whose mean no single row of the truth is."""
+    if clusters.sizes.max() > 1:
+        return Estimate(value=float("nan"))
+    return rank_inversions(clean, attacked, [str(row) for row in range(len(clean))], gap=GAP).attacked
+
+
+def area(clean: Values, attacked: Values, clusters: Clusters) -> Estimate:
+    """Estimate the area under the ROC, with clean and attacked scores as the gaps of clean and attacked images."""
+    names = [str(owner) for owner in clusters.owners]
+    return tampering(clean, attacked, names, names).area
+
+
 STATISTICS: Final[dict[str, Statistic]] = {
     "percentile": Statistic(value=mean_of(gain).value, interval=percentile),
     "abs. gain": mean_of(gain),
@@ -111,7 +161,12 @@ STATISTICS: Final[dict[str, Statistic]] = {
     ),
     "Gain": mean_of(purification_changes),
     "SROCC": Statistic(value=srocc, interval=correlation_interval, estimate=correlation_estimate),
+    "KROCC": correlation(KROCC),
+    "PLCC": correlation(PLCC),
     "clean": mean_of(lambda clean, attacked: clean),
+    "share": estimated(raised, most=TRUTH),
+    "inversions": estimated(inversions, most=FEW),
+    "ROC area": estimated(area, most=TRUTH),
     "Student": Statistic(value=mean_of(gain).value, interval=student),
     "Fisher": Statistic(value=srocc, interval=fisher),
 }

@@ -7,22 +7,21 @@ Distance: the same for the jackknife's pseudo-values (Tukey 1958), which remove 
 the same around the plain distance. If the interval of the mean change contains 0, the sign is unknown, and the interval
 goes from -high to high.
 
-Correlation: Fisher's z with the larger of Bonett and Wright's (2000) and the jackknife's standard error, and Student's
-t quantile. Fisher's own error holds only for normal scores.
+Correlation: Fisher's z with the larger of the jackknife's error and the one by theory (for ranks Bonett and Wright's,
+2000), and Student's t quantile. The errors by theory hold only for normal scores.
 """
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-from scoreguard_client.scores.agreement import srocc
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import SROCC, Correlation
+from scoreguard_client.scores.leave_one_out import Distance, distances_without_each
 from scoreguard_client.scores.scaling import Values
 
 Interval = tuple[float, float]
@@ -57,17 +56,11 @@ def _interval(sums: Values, sizes: Values, draws: Values) -> Interval:
     return mean - below * error, mean + above * error
 
 
-def distance_interval(
-    signed: Callable[[Values, Values], float], clean: Values, attacked: Values, clusters: Clusters, *, power: int
-) -> Interval:
+def distance_interval(signed: Distance, clean: Values, attacked: Values, clusters: Clusters, *, power: int) -> Interval:
     """Interval of a signed distance; `power` is that of the distance that is a mean over pairs of rows."""
-
-    def powered(rows: npt.NDArray[np.bool_]) -> float:
-        return float(abs(signed(clean[rows], attacked[rows])) ** power)
-
-    whole = powered(np.ones(len(clean), dtype=np.bool_))
+    whole = float(abs(signed(clean, attacked)) ** power)
     count = clusters.count
-    others = np.array([powered(clusters.without(image)) for image in range(count)])
+    others = distances_without_each(signed, clean, attacked, clusters) ** power
     pseudo = count * whole - (count - 1) * others
     low, high = _interval(pseudo, np.ones(count), clusters.draws)
     # Joined with the same interval around the plain distance, whose bias may have been over-corrected.
@@ -82,16 +75,15 @@ def distance_interval(
     return (low, high) if lowest_change > 0 else (-high, -low)
 
 
-def correlation_interval(first: Values, second: Values, clusters: Clusters) -> Interval:
-    """Interval of Spearman's rank correlation; at least four images."""
+def correlation_interval(first: Values, second: Values, clusters: Clusters, *, kind: Correlation = SROCC) -> Interval:
+    """Interval of a correlation, Spearman's by default; at least five images."""
     count = clusters.count
     # Fisher's z is undefined for ±1, which a few images reach by chance.
     most = 1 - count**-1.5
-    value = srocc(first, second)
+    value = kind.value(first, second)
     middle, bounded = float(np.arctanh(np.clip(value, -most, most))), float(np.clip(value, -most, most))
-    error = np.sqrt((1 + bounded**2 / 2) / (count - 3))
-    kept = [clusters.without(image) for image in range(count)]
-    others = np.array([srocc(first[rows], second[rows]) for rows in kept])
+    error = kind.error(bounded, count)
+    others = kind.without_each(first, second, clusters)
     others = np.arctanh(np.clip(others[np.isfinite(others)], -most, most))
     bias = 0.0
     if others.size:

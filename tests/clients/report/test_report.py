@@ -534,7 +534,7 @@ def test_json_has_no_values_that_json_does_not_know(make_run: MakeRun) -> None:
     data = read_report(make_run(one_image), QUICK).to_json()
     text = json.dumps(data, allow_nan=False)
     scores = json.loads(text)["rows"][0]["scores"]
-    nothing = {"low": None, "high": None, "note": "n too small", "undefined": 0}
+    nothing = {"low": None, "high": None, "note": "n too small", "undefined": 0, "weak": False}
     assert scores["absolute_gain"] == {"value": pytest.approx(0.2)} | nothing
     assert scores["srocc"]["value"] is None
 

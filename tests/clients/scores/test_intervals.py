@@ -11,6 +11,7 @@ from interval_coverage import Sampling, coverage
 from scipy import stats
 
 from scoreguard_client.scores.clusters import Clusters
+from scoreguard_client.scores.correlations import KROCC, PLCC, SROCC, Correlation
 from scoreguard_client.scores.distances import energy_score, wasserstein_score
 from scoreguard_client.scores.estimates import (
     LEAST_FOR_CORRELATION,
@@ -222,3 +223,36 @@ def test_noise_beside_a_few_effects_does_not_blow_an_interval_up() -> None:
 def test_values_that_are_all_equal_have_an_interval_of_no_width() -> None:
     """PSNR of identical images, for one."""
     assert mean_interval(np.full(25, 150.0), each(25)) == (150.0, 150.0)
+
+
+def test_a_correlation_is_missing_below_three_images_and_weak_below_twenty() -> None:
+    """Two images agree or disagree by chance; of the others the report says which to show in grey."""
+    rng = np.random.default_rng(0)
+    for kind in (SROCC, KROCC, PLCC):
+        for count, missing, weak in (
+            (1, True, True),
+            (2, True, True),
+            (3, False, True),
+            (19, False, True),
+            (20, False, False),
+        ):
+            estimate = correlation_estimate(rng.random(count), rng.random(count), each(count), kind=kind)
+            assert (np.isnan(estimate.value), estimate.weak, estimate.note) == (missing, weak, "n too small")
+        given = correlation_estimate(rng.random(60), rng.random(60), each(60), kind=kind)
+        assert given.low < given.value < given.high
+        assert not given.weak
+    assert not mean_estimate(rng.random(2), each(2)).weak
+
+
+@pytest.mark.parametrize("kind", [KROCC, PLCC])
+@pytest.mark.parametrize("population", ["normal", "skewed"])
+def test_kendalls_and_pearsons_intervals_hold_the_truth_as_often_as_they_promise(
+    kind: Correlation, population: str
+) -> None:
+    """Over 120 samples of 60 images, within two simulation errors."""
+    rng, held = np.random.default_rng(8), 0
+    truth = kind.value(*MADE[population](rng, 20_000))
+    for _ in range(120):
+        low, high = correlation_interval(*MADE[population](rng, 60), each(60), kind=kind)
+        held += low <= truth <= high
+    assert held / 120 >= PROMISED - 0.047

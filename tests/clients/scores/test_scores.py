@@ -189,7 +189,9 @@ def test_correlations_are_scipys(data: st.DataObject, first: Values) -> None:
         first, second = np.append(first, [9.0, 11.0]), np.append(second, [8.0, 12.0])
     assert scores.plcc(first, second) == pytest.approx(stats.pearsonr(first, second).statistic, abs=1e-6)
     assert scores.srocc(first, second) == pytest.approx(stats.spearmanr(first, second).statistic, abs=1e-6)
+    assert scores.krocc(first, second) == pytest.approx(stats.kendalltau(first, second).statistic, abs=1e-6)
     assert np.isnan(scores.srocc(first, np.ones_like(first)))
+    assert np.isnan(scores.krocc(first, np.ones_like(first)))
     assert np.isnan(scores.plcc(first[:1], second[:1]))
 
 
