@@ -1,7 +1,8 @@
 """Save as JPEG: what every upload, messenger and editor does.
 
-Behind a `jpeg` defence it takes away what the defence would, so that the defence has less left to take: behind
-`jpeg:quality=50` it raises `lite` for eight of the first eight Kodak images.
+Behind a `jpeg` defence the numbers are rounded twice. Saved with half the defence's steps or a little more, what lies
+between a quarter of such a step and half of it becomes half a step, and the defence rounds that up to a whole one:
+detail that it would have dropped comes out stronger. Quality 75 halves the steps of 50, (50 + q / 2) those of q.
 """
 
 from __future__ import annotations
