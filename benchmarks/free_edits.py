@@ -66,19 +66,20 @@ def main() -> None:
     oracles = {chain: LocalOracle(archive, parse_chain(chain)) for chain in plan.chains.split(",")}
     attacks = parse_attacks(plan.attacks)
     # What asks nothing gives the same image through any chain.
-    blind = {attack: made(attack, next(iter(oracles.values())), images) for attack in attacks if not attack.needs.asks}
+    any_oracle = next(iter(oracles.values()))
+    blind = {attack: made(attack, any_oracle, images, plan) for attack in attacks if not attack.needs.asks}
     for chain, oracle in oracles.items():
         clean = [score(oracle, image) for image in images]
         print(f"\n{plan.metric} behind {chain}, {len(images)} images that score {np.mean(clean):.2f}\n", flush=True)
         print(HEADING, flush=True)
         for attack in attacks:
-            edited = blind.get(attack) or made(attack, oracle, images)
+            edited = blind.get(attack) or made(attack, oracle, images, plan)
             print(row(attack, [outcome(oracle, *each) for each in zip(images, clean, edited, strict=True)]), flush=True)
 
 
-def made(attack: Attack, oracle: LocalOracle, images: Sequence[Images]) -> list[tuple[Images, str]]:
-    """Attack each image; return it rounded to 8 bits, with its flags."""
-    results = [attack(image, oracle, seeds=[seed]) for seed, image in enumerate(images)]
+def made(attack: Attack, oracle: LocalOracle, images: Sequence[Images], plan: Plan) -> list[tuple[Images, str]]:
+    """Attack each image, with its place in the folder as seed; return it rounded to 8 bits, with its flags."""
+    results = [attack(image, oracle, seeds=[seed]) for seed, image in enumerate(images, plan.skip)]
     return [(unit_floats(result.attacked_8bit), result.flags[0]) for result in results]
 
 
