@@ -31,6 +31,7 @@ import PIL.Image
 from unseen import LIST, choose, refuse_seen
 
 from scoreguard.chain.devices import DEVICE_HELP
+from scoreguard_client.attacks import CATALOGUE
 from scoreguard_client.report import Report, TableOptions, make_report
 from scoreguard_client.report.table import Row
 from scoreguard_client.report.text import interval, value
@@ -52,6 +53,8 @@ BLACK_BOX: Final = (
     "square:queries=100,nes:queries=100,spsa:queries=100:pairs=16,simba:queries=100,"
     "onepixel:queries=100:population=25,patch-rs:queries=100"
 )
+FREE: Final = ",".join(name for name in CATALOGUE if name.startswith("free-"))
+"""What anybody can do."""
 LONGEST_SIDE: Final = 299
 """Larger images are reduced to this: the size of the NIPS 2017 set."""
 _DIGITS: Final = 3
@@ -123,7 +126,7 @@ def attack(plan: Plan, metric: str, address: str) -> None:
     surrogate = ["--surrogate", str(plan.work / "store")]
     run(
         "scoreguard", "attack", "--metric", metric, "--target", address, *surrogate, "--adaptive",
-        "--attacks", ",".join([AUTO, GRADIENT, *trained, BLACK_BOX]), "--defences", DEFENCES,
+        "--attacks", ",".join([AUTO, GRADIENT, *trained, BLACK_BOX, FREE]), "--defences", DEFENCES,
         "--images", str(plan.work / "images"), "--batch", str(plan.batch),
         "--device", plan.device, "--out", str(plan.work / metric),
     )  # fmt: skip

@@ -30,7 +30,7 @@ def test_programs_get_every_attack_with_its_defaults(capsys: pytest.CaptureFixtu
     assert list(listed) == list(CATALOGUE)
     assert listed["ifgsm"]["parameters"]["eps"] == "10/255"
     assert listed["korhonen"]["parameters"]["iterations"] == str(parse_attack("korhonen").queries_needed)
-    assert {facts["needs"] for facts in listed.values()} == {"gradient", "scores", "training set"}
+    assert {facts["needs"] for facts in listed.values()} == {"gradient", "scores", "training set", "nothing"}
     assert listed["dct-threshold"]["chain"] == "a chain whose first step is jpeg or quantise"
     assert {facts["chain"] for name, facts in listed.items() if name != "dct-threshold"} == {"any chain"}
     assert all(facts["budget"] and facts["paper"] for facts in listed.values())

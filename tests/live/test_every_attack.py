@@ -18,7 +18,7 @@ from live_servers import LiveServer
 from PIL import Image
 
 from scoreguard_client import ScoringClient
-from scoreguard_client.attacks import CATALOGUE
+from scoreguard_client.attacks import CATALOGUE, Needs
 from scoreguard_client.campaign import CampaignOptions, Gradients, Record, Runner, Store, Summary, launch
 from scoreguard_client.progress import Progress
 
@@ -45,7 +45,10 @@ ATTACKS = {
     "onepixel": ":queries=8:population=4",
     "patch-rs": ":queries=4",
     "auto": ":iterations=4:restarts=1:pushes=2:queries=4",
+    "free-best": ":queries=4",
 }
+EDITS = [name for name, kind in CATALOGUE.items() if kind.needs is Needs.NOTHING]
+"""These ask nothing, so that none is made anew for a chain."""
 OTHERS = {"zhang-lpips", "zhang-dists", "cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"}
 """These need files: their own tests make them."""
 
@@ -75,10 +78,10 @@ def campaign(target: str, options: CampaignOptions) -> tuple[Summary, list[Recor
 
 def test_every_attack_runs_against_the_endpoint_alone(lite_server: LiveServer, photos: Path, tmp_path: Path) -> None:
     """Scores and gradients come from the server; no attack fails, and each keeps what it declares."""
-    assert set(ATTACKS) | OTHERS == set(CATALOGUE)
+    assert {*ATTACKS, *EDITS} | OTHERS == set(CATALOGUE)
     options = CampaignOptions(
         metric="lite",
-        attacks=",".join(name + parameters for name, parameters in ATTACKS.items()),
+        attacks=",".join([*(name + parameters for name, parameters in ATTACKS.items()), *EDITS]),
         defences="none,jpeg:quality=50",
         images=photos,
         out=tmp_path / "run",
@@ -87,8 +90,8 @@ def test_every_attack_runs_against_the_endpoint_alone(lite_server: LiveServer, p
     )
     summary, records = campaign(lite_server.gateway.address, options)
     assert summary.failed == 0, summary.first_error
-    # Images x (none, jpeg unaware, jpeg aware); pushes over thresholds need to know them.
-    assert len(records) == 2 * (3 * (len(ATTACKS) - 1) + 1)
+    # Images x (none, jpeg unaware, jpeg aware); pushes over thresholds need to know them, edits know nothing.
+    assert len(records) == 2 * (3 * (len(ATTACKS) - 1) + 1 + 2 * len(EDITS))
     for record in records:
         assert record.queries is not None and record.queries > 0
         assert record.l_inf is not None and record.changed_pixels is not None

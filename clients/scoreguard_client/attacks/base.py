@@ -69,6 +69,13 @@ class Needs(StrEnum):
     """Scores alone: the public endpoint."""
     TRAINING = "training set"
     """A perturbation trained on other images beforehand; no scores of this image."""
+    NOTHING = "nothing"
+    """The image alone."""
+
+    @property
+    def asks(self) -> bool:
+        """Whether the search asks the metric; one that does not can follow neither a chain nor a direction."""
+        return self in {Needs.GRADIENT, Needs.SCORES}
 
 
 @dataclass(frozen=True, kw_only=True)

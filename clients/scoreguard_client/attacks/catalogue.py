@@ -45,9 +45,21 @@ CATALOGUE: Final = Catalogue[Attack](
         "onepixel": "scoreguard_client.attacks.onepixel:OnePixel",
         "patch-rs": "scoreguard_client.attacks.patch:PatchRS",
         "auto": "scoreguard_client.attacks.auto:Auto",
+        "free-jpeg": "scoreguard_client.attacks.free.jpeg:FreeJPEG",
+        "free-webp": "scoreguard_client.attacks.free.webp:FreeWebP",
+        "free-avif": "scoreguard_client.attacks.free.avif:FreeAVIF",
+        "free-sharpen": "scoreguard_client.attacks.free.sharpen:FreeSharpen",
+        "free-contrast": "scoreguard_client.attacks.free.contrast:FreeContrast",
+        "free-saturation": "scoreguard_client.attacks.free.saturation:FreeSaturation",
+        "free-denoise": "scoreguard_client.attacks.free.denoise:FreeDenoise",
+        "free-rescale": "scoreguard_client.attacks.free.rescale:FreeRescale",
+        "free-sharpen-after-blur": "scoreguard_client.attacks.free.sharpen_after_blur:FreeSharpenAfterBlur",
+        "free-grain": "scoreguard_client.attacks.free.grain:FreeGrain",
+        "free-best": "scoreguard_client.attacks.free.best:FreeBest",
     },
 )
-"""Name -> class: attacks of the studies first, then further gradient attacks, black-box attacks, and the ensemble."""
+"""Name -> class: attacks of the studies first, then further gradient attacks, black-box attacks, the ensemble, and
+everyday edits."""
 
 
 def parse_attack(text: str) -> Attack:

@@ -6,6 +6,7 @@ AttackError
 ├── OracleMismatchError   the attack needs a gradient and the oracle has none
 ├── ChainMismatchError    the attack does not work through the chain of the oracle
 ├── CompanionMissingError the attack also needs another metric, which is missing
+├── FormatMissingError    the attack writes a format that the installed Pillow does not
 ├── OracleAnswerError     the oracle answered with something that is not a number
 └── QueryBudgetError      an attack made more queries than it declares; a bug in that attack
 """
@@ -55,6 +56,17 @@ class CompanionMissingError(AttackError):
         super().__init__(
             f"attack {attack!r} also needs the metric {metric!r}; deploy it, or put its archive next to the surrogate "
             f"(scoreguard-export build --metrics {metric})"
+        )
+
+
+class FormatMissingError(AttackError):
+    """The attack writes an image format that the installed Pillow cannot write."""
+
+    def __init__(self, attack: str, file_format: str) -> None:
+        self.attack, self.file_format = attack, file_format
+        super().__init__(
+            f"attack {attack!r} needs a Pillow that writes {file_format}, as the wheels of Pillow do "
+            "(pip install --force-reinstall pillow)"
         )
 
 

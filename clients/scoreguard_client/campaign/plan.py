@@ -14,7 +14,7 @@ from typing import Any, Final
 from scoreguard.chain.devices import CPU
 from scoreguard.support.digests import sha256_of
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client.attacks.base import Attack, Needs
+from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.images import ImageRef
@@ -108,8 +108,8 @@ class Plan:
         return derive_seed(self.seed, *parts)
 
     def _attacked_through(self, attack: Attack) -> list[str]:
-        # A trained perturbation sees no image: it knows only the defences that it was trained through, or none.
-        adapts = self.adaptive and attack.needs is not Needs.TRAINING
+        # What asks nothing would do the same to an image through every chain.
+        adapts = self.adaptive and attack.needs.asks
         chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
 

@@ -15,6 +15,7 @@ from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack, Direction, Needs
 from scoreguard_client.attacks.catalogue import kind_of, parse_attack
 from scoreguard_client.attacks.dct_threshold import DCTThreshold
+from scoreguard_client.attacks.free.best import FreeBest
 from scoreguard_client.attacks.mpgd import MPGD
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import Record
@@ -30,6 +31,7 @@ _ADVICE: Final = {
     Needs.SCORES: "its budget is too small; give it more queries",
     Needs.TRAINING: "the perturbation was trained on too few images, or against another metric",
 }
+"""Why an attack may gain nothing; an edit that asks nothing is no search that could have failed."""
 _WHY_UNDEFINED: Final = {
     "relative_gain": "a clean score that is worse than the scale",
     "r_score": "a clean score worse and an attacked one better than the scale",
@@ -94,8 +96,8 @@ def _undefined(evidence: Evidence) -> Iterator[str]:
 
 def _weak_attacks(evidence: Evidence) -> Iterator[str]:
     for row in evidence.rows:
-        if row.chain == UNDEFENDED and _effect(row) <= 0:
-            advice = _ADVICE[kind_of(row.attack).needs]
+        advice = _ADVICE.get(kind_of(row.attack).needs)
+        if advice and row.chain == UNDEFENDED and _effect(row) <= 0:
             yield f"{evidence.names[row.attack]} gains nothing even undefended: {advice}."
 
 
@@ -129,6 +131,8 @@ def _thresholds(evidence: Evidence) -> Iterator[str]:
 def _black_box(evidence: Evidence) -> Iterator[str]:
     best: dict[tuple[str, bool, Needs], float] = {}
     for row in evidence.rows:
+        if kind_of(row.attack) is FreeBest:
+            continue  # Its budget is a fidelity: that it gains more says nothing about the gradient.
         place = (row.chain, row.adaptive, kind_of(row.attack).needs)
         best[place] = max(best.get(place, -math.inf), _effect(row))
     for (chain, adaptive, needs), gain in best.items():

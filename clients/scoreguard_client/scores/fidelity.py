@@ -29,13 +29,16 @@ def psnr(reference: ImageArray, image: ImageArray) -> float:
 def ssim(reference: ImageArray, image: ImageArray) -> float:
     """Structural similarity (Wang et al. 2004) with a uniform 7 x 7 window, mean over channels, as in the benchmark.
 
-    Images with a side below 7 pixels take the largest odd window that fits.
+    Images with a side below 7 pixels take the largest odd window that fits. A window of one pixel has no
+    variance: there only brightness is compared.
     """
     side: int = min(_WINDOW, *reference.shape[:2])
     window = side if side % 2 else side - 1
     total = 0.0
     for a, b in _bands(reference, image, overlap=window - 1):
-        mean = structural_similarity(a, b, channel_axis=2, data_range=1.0, win_size=window)  # type: ignore[no-untyped-call]
+        mean = structural_similarity(  # type: ignore[no-untyped-call]
+            a, b, channel_axis=2, data_range=1.0, win_size=window, use_sample_covariance=window > 1
+        )
         total += (len(a) - window + 1) * float(mean)  # pyright: ignore[reportArgumentType]
     return total / (len(reference) - window + 1)
 

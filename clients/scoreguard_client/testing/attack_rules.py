@@ -61,6 +61,8 @@ def _needs(trial: Trial) -> Iterator[str]:
     else:
         if trial.attack.needs is Needs.GRADIENT:
             yield "it works without gradients and states needs=GRADIENT"
+    if trial.attack.queries_needed and not trial.attack.needs.asks:
+        yield f"it declares {trial.attack.queries_needed} queries and states needs={trial.attack.needs.name}"
 
 
 def _form(trial: Trial) -> Iterator[str]:
@@ -145,7 +147,7 @@ def _clean(trial: Trial) -> Iterator[str]:
 
 
 def _direction(trial: Trial) -> Iterator[str]:
-    if trial.attack.needs is Needs.TRAINING:
+    if not trial.attack.needs.asks:
         return
     images = (images_of(*SIZES[0]) * np.float32(0.5) + np.float32(0.25)).astype(np.float32)
     for higher_is_better in (True, False):
@@ -195,7 +197,7 @@ TEXT_FORM = Rule[Trial](
 )
 DECLARED_NEEDS = Rule[Trial](
     name="declared-needs",
-    statement="It asks for gradients if and only if it states needs=GRADIENT",
+    statement="It asks for gradients if and only if it states needs=GRADIENT, and for nothing if it states that",
     advice="state what `run` asks for, and ask by the session",
     findings=_needs,
 )
@@ -208,7 +210,7 @@ RESULT_FORM = Rule[Trial](
 BUDGET = Rule[Trial](
     name="budget",
     statement="The budget is held exactly, in float32 and after rounding to 8 bits",
-    advice="let `region` give the set that eps, rmse or pixels state, such as ball_around(clean, self.eps)",
+    advice="let `region` give the set that eps, rmse, pixels or min_ssim state, such as ball_around(clean, self.eps)",
     findings=_budget,
 )
 INPUT_KEPT = Rule[Trial](

@@ -11,12 +11,17 @@ import numpy.typing as npt
 from scoreguard_client.attacks.base import Attack, AttackResult
 from scoreguard_client.oracles.base import Images
 
+_SSIM_WINDOW, _SSIM_C1, _SSIM_C2 = 7, 0.01**2, 0.03**2
+_SSIM_SLACK = 1e-6
+"""SSIM is summed in another order here, and the 8-bit image is not the float32 one."""
 RESOLUTION = 1e-4 / 255
 """Amount by which float32 clean values and decimal radii may miss the 8-bit grid."""
 
 
 def budget_findings(attack: Attack, clean: Images, result: AttackResult) -> Iterator[str]:
-    """Check L-infinity (`eps`), root mean squared error (`rmse`) or number of pixels (`pixels`), as the attack states.
+    """Check the budget that the attack states.
+
+    That is L-infinity (`eps`), root mean squared error (`rmse`), number of pixels (`pixels`) or SSIM (`min_ssim`).
 
     Args:
         attack: the attack that made the result.
@@ -30,6 +35,7 @@ def budget_findings(attack: Attack, clean: Images, result: AttackResult) -> Iter
     ):
         difference = np.abs(found.astype(np.float64) - centre)
         yield from (f"{finding}{what}" for finding in _beyond(attack, difference, slack))
+        yield from (f"{finding}{what}" for finding in _unlike(attack, centre, found.astype(np.float64)))
 
 
 def _beyond(attack: Any, difference: npt.NDArray[np.float64], slack: float) -> Iterator[str]:
@@ -39,6 +45,32 @@ def _beyond(attack: Any, difference: npt.NDArray[np.float64], slack: float) -> I
         yield f"the root mean squared error is {error:.9g}, allowed {attack.rmse:.9g}"
     if hasattr(attack, "pixels") and (count := _most_changed(difference)) > attack.pixels:
         yield f"{count} pixels are changed, allowed {attack.pixels}"
+
+
+def _unlike(attack: Any, clean: npt.NDArray[np.float64], found: npt.NDArray[np.float64]) -> Iterator[str]:
+    if not hasattr(attack, "min_ssim"):
+        return
+    similarity = min(ssim_by_definition(one, other) for one, other in zip(clean, found, strict=True))
+    if not similarity >= attack.min_ssim - _SSIM_SLACK:
+        yield f"the SSIM is {similarity:.9g}, at least {attack.min_ssim:.9g} allowed"
+
+
+def ssim_by_definition(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    """Compute the SSIM of two images (3, H, W) in [0, 1] (Wang et al. 2004), from the pixels of each window.
+
+    Windows are the 7 x 7 squares inside the image, or the largest odd ones that fit; all count alike.
+    """
+    side = min(_SSIM_WINDOW, *one.shape[1:])
+    window = (side - 1 + side % 2,) * 2
+    a, b = (np.lib.stride_tricks.sliding_window_view(image, window, axis=(1, 2)) for image in (one, other))
+    a, b = (part.reshape(*part.shape[:3], -1) for part in (a, b))
+    count = max(a.shape[-1] - 1, 1)
+    mean_a, mean_b = a.mean(axis=-1), b.mean(axis=-1)
+    off_a, off_b = a - mean_a[..., None], b - mean_b[..., None]
+    variances = ((off_a**2).sum(axis=-1) + (off_b**2).sum(axis=-1)) / count
+    covariance = (off_a * off_b).sum(axis=-1) / count
+    brightness = (2 * mean_a * mean_b + _SSIM_C1) / (mean_a**2 + mean_b**2 + _SSIM_C1)
+    return float((brightness * (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)).mean())
 
 
 def _largest_error(difference: npt.NDArray[np.float64]) -> float:

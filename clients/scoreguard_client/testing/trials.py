@@ -18,6 +18,8 @@ SIZES: Final = ((3, 17, 23), (1, 1, 1), (2, 5, 12), (1, 12, 1))
 """Images, height and width: odd, not square, a pixel, a line."""
 _RADII: Final = (0.5 / 255, 4 / 255, 0.0314, 1.0)
 """Radii of an L∞ ball: below one level, whole levels, a decimal number, none."""
+_SIMILARITIES: Final = (0.0, 0.99)
+"""Smallest SSIM: hardly a bound, and one that leaves little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +63,15 @@ class Trial:
                 yield images
 
     def radii(self) -> Iterator[Trial]:
-        """Return the attack, and copies with other radii if `eps` is a parameter, without those it refuses."""
+        """Return the attack, and copies with other budgets of `eps` or `min_ssim`, without those it refuses."""
         yield self
-        for eps in _RADII if "eps" in {field.name for field in fields(self.attack)} else ():
-            try:
-                attack = replace(self.attack, eps=eps)  # type: ignore[call-arg]  # not every attack has one
-            except AttackSpecError:
-                continue
-            yield replace(self, attack=attack)
+        for name, values in (("eps", _RADII), ("min_ssim", _SIMILARITIES)):
+            for value in values if name in {field.name for field in fields(self.attack)} else ():
+                try:
+                    attack = replace(self.attack, **{name: value})  # type: ignore[arg-type]  # not every attack has one
+                except AttackSpecError:
+                    continue
+                yield replace(self, attack=attack)
 
 
 def images_of(count: int, height: int, width: int) -> Images:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.clients.attacks.conftest import ConstantOracle
 
-from scoreguard_client.attacks import Attack, parse_attack
+from scoreguard_client.attacks import CATALOGUE, Attack, parse_attack
 from scoreguard_client.attacks.catalogue import kind_of, parameter_types
 
 SEARCHES = [
@@ -35,6 +35,7 @@ SEARCHES = [
     "patch-rs:queries=20:side=5",
     "patch-rs:queries=20:mode=benchmark",
     "auto:iterations=9:queries=12",
+    "free-best:queries=4",
 ]
 """Every iterated and every query attack, in each mode in which it keeps the clean image."""
 ONE_STEP = ["fgsm", "ioi"]
@@ -52,6 +53,8 @@ AS_PUBLISHED = [
 """Gradient attacks that hand out what the benchmark's code does, worse than the clean image or not."""
 TRAINED = ["cumulative-uap", "optimized-uap", "generative-uap", "momentum-uap"]
 """Names of attacks whose perturbation is added as it is: the metric is not asked."""
+EDITS = [name for name in CATALOGUE if name.startswith("free-") and name != "free-best"]
+"""Names of the everyday edits: the metric is not asked."""
 CHAINED = {"dct-threshold:iterations=3": "quantise:levels=16"}
 """Searches that work through some chains only, each with one."""
 COMPANIONS = {"niqe": ConstantOracle(4.0)}
@@ -64,4 +67,5 @@ def attack_of(text: str, weights: Path) -> Attack:
 
 def names_listed() -> set[str]:
     """The attacks that are on one of the lists."""
-    return {kind_of(text).name for text in [*SEARCHES, *CHAINED, *ONE_STEP, *AS_PUBLISHED]} | set(TRAINED)
+    texts = [*SEARCHES, *CHAINED, *ONE_STEP, *AS_PUBLISHED, *EDITS]
+    return {kind_of(text).name for text in texts} | set(TRAINED)

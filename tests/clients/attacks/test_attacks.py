@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.clients.attacks.budgets import require_budget
 from tests.clients.attacks.conftest import ConstantOracle, LinearOracle, ScoreOnly, TorchOracle
-from tests.clients.attacks.short import AS_PUBLISHED, ONE_STEP, SEARCHES, TRAINED, attack_of
+from tests.clients.attacks.short import AS_PUBLISHED, EDITS, ONE_STEP, SEARCHES, TRAINED, attack_of
 
 from scoreguard.v1.spec import format_chain, parse_chain
 from scoreguard_client.attacks import (
@@ -82,14 +82,21 @@ CHAIN = parse_chain("jpeg:quality=50:subsampling=4:2:0")
 
 
 CHECKED = list(
-    dict.fromkeys([*TEXTS, *(text for text in SEARCHES if not text.startswith("auto")), *ONE_STEP, *AS_PUBLISHED])
+    dict.fromkeys(
+        [*TEXTS, *(text for text in SEARCHES if not text.startswith("auto")), *ONE_STEP, *AS_PUBLISHED, *EDITS]
+    )
 )
 """Every attack that needs no trained perturbation, in every mode; `auto` with few pushes, which take minutes."""
+SLOW = {"free-avif"}
+"""Its encoder takes its time even for small images, and free-webp differs from it by the format alone."""
 ON_VGG16 = ["zhang-lpips:iterations=2", "zhang-dists:iterations=2"]
 """Their convolutions run on several threads, and have given another last bit for the same image: rarely."""
 
 
-@pytest.mark.parametrize("text", [text for text in CHECKED if text not in ON_VGG16])
+@pytest.mark.parametrize(
+    "text",
+    [pytest.param(text, marks=[pytest.mark.slow] * (text in SLOW)) for text in CHECKED if text not in ON_VGG16],
+)
 def test_every_attack_obeys_every_rule(text: str) -> None:
     """Facts, text form, budget, range, shapes, seeds, queries, directions, the clean image; see `ATTACK_RULES`."""
     check_attack(text, chain=format_chain(CHAIN))

@@ -13,6 +13,7 @@ from tests.clients.attacks.short import (
     AS_PUBLISHED,
     CHAINED,
     COMPANIONS,
+    EDITS,
     ONE_STEP,
     SEARCHES,
     TRAINED,
@@ -81,6 +82,12 @@ def test_a_trained_perturbation_says_that_it_may_end_lower(name: str) -> None:
     assert not parse_attack(f"{name}:file=any.safetensors").keeps_clean
 
 
+@pytest.mark.parametrize("name", EDITS)
+def test_an_everyday_edit_says_that_it_may_end_lower(name: str) -> None:
+    """It is made whatever the metric says."""
+    assert not parse_attack(name).keeps_clean
+
+
 @pytest.mark.parametrize("text", AS_PUBLISHED)
 def test_a_gradient_attack_in_benchmark_mode_hands_out_what_the_benchmark_does(text: str, images: Images) -> None:
     """The last image of the walk, worse or not; of AdvCF's curves the first, which changes nothing."""
@@ -129,8 +136,16 @@ def test_behind_a_random_defence_means_are_compared(text: str, draws: int, image
     np.testing.assert_allclose(result.scores, result.trace[-2 * rounds :][1::2].mean(axis=0))
 
 
-@pytest.mark.parametrize("queries", [1, 2, 19, 20, 57, 400])
-@pytest.mark.parametrize("name", [name for name, kind in CATALOGUE.items() if kind.needs is Needs.SCORES])
+BY_SCORES = [name for name, kind in CATALOGUE.items() if kind.needs is Needs.SCORES]
+BUDGETS = [
+    pytest.param(name, queries, marks=[pytest.mark.slow] * (name == "free-best" and queries > 20))
+    for name in BY_SCORES
+    for queries in (1, 2, 19, 20, 57, 400)
+]
+"""Edits of noise are weakened in many trials each."""
+
+
+@pytest.mark.parametrize(("name", "queries"), BUDGETS)
 def test_the_comparison_is_paid_from_the_budget(name: str, queries: int, images: Images) -> None:
     """Exactly as many calls as declared, and at most a tenth of them for the comparison."""
     for oracle in (hostile(images), NoisyPeak(clean=images, weights=hostile(images).weights)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,6 +11,8 @@ from hypothesis import strategies as st
 from scoreguard_client.attacks.regions.linf import SLACK, ball_around
 from scoreguard_client.attacks.regions.mse import MseRegion
 from scoreguard_client.attacks.regions.sparse import SparseRegion
+from scoreguard_client.attacks.regions.ssim import SsimRegion
+from scoreguard_client.testing.budgets import ssim_by_definition
 
 EPS = st.one_of(st.floats(1e-4, 1.0), st.integers(1, 64).map(lambda levels: levels / 255))
 SHAPES = st.tuples(st.integers(1, 3), st.just(3), st.integers(1, 9), st.integers(1, 9))
@@ -127,3 +130,27 @@ def test_no_more_pixels_change_than_allowed_and_the_most_changed_stay(
             assert image[kept].min() >= image[~kept].max()
     levels = region.quantise(clipped)
     assert (levels != np.rint(clean * 255)).any(axis=1).sum(axis=(1, 2)).max() <= pixels
+
+
+@settings(max_examples=25, deadline=None)
+@given(shape=SHAPES, least=st.floats(0, 0.999), seed=st.integers(0, 2**32 - 1))
+def test_a_similarity_is_never_undercut_and_not_given_away(shape: tuple[int, ...], least: float, seed: int) -> None:
+    """Before and after rounding to 8 bits, by SSIM's definition; what was outside ends near the bound."""
+    rng = np.random.default_rng(seed)
+    clean = (rng.integers(0, 256, shape) / 255).astype(np.float32)
+    region, wild = SsimRegion(clean=clean, min_ssim=least), (clean + rng.normal(0, 1, shape)).astype(np.float32)
+    clipped = region.clip(wild)
+    inside = similarity(clean, np.clip(wild, 0, 1)) >= least + 1e-9
+    np.testing.assert_array_equal(clipped[inside], np.clip(wild, 0, 1)[inside])
+    found = similarity(clean, clipped)
+    assert np.all(found >= least - 1e-9)
+    np.testing.assert_allclose(found[~inside], least, atol=1e-3)
+    assert np.all(similarity(clean, region.quantise(clipped) / 255) >= least - 1e-6)
+    assert 0 <= clipped.min() <= clipped.max() <= 1
+    np.testing.assert_array_equal(region.clip(clipped), clipped)
+
+
+def similarity(clean: npt.NDArray[np.floating], images: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """SSIM of each image, (N,)."""
+    pairs = zip(clean.astype(np.float64), images.astype(np.float64), strict=True)
+    return np.array([ssim_by_definition(one, other) for one, other in pairs])

@@ -110,6 +110,12 @@ class Independent(Step1):
         return np.full_like(session.clean, self.eps)
 
 
+class Asking(Search):
+    """Asks for scores and says that it needs nothing."""
+
+    needs = Needs.NOTHING
+
+
 class Double(Step1):
     """Another type."""
 
@@ -239,6 +245,7 @@ BROKEN: list[tuple[Attack, str, str]] = [
     (Tupled(), "text-form", "scales=(1%2C 2) is read back as"),
     (Liar(), "declared-needs", "it asks for a gradient and states needs=SCORES"),
     (Independent(), "declared-needs", "it works without gradients and states needs=GRADIENT"),
+    (Asking(), "declared-needs", "it declares 12 queries and states needs=NOTHING"),
     (Double(), "result-form", "attacked is float64 (3, 3, 17, 23), not float32"),
     (Wide(), "budget", "allowed 0.039215686"),
     (Overwriting(), "input-kept", "changed in place"),

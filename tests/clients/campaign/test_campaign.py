@@ -476,6 +476,28 @@ def test_a_universal_perturbation_is_pinned_by_its_digest_and_not_crafted_again_
         run_campaign(attacks=attack, adaptive=True, defences="none,dim")
 
 
+def test_an_everyday_edit_is_made_once_and_scored_behind_every_chain(
+    run_campaign: Launch, options: CampaignOptions
+) -> None:
+    """It needs no gradients and knows no chain; the best edit of a chain is searched through that chain."""
+    run_campaign(
+        attacks="free-contrast,free-contrast:factor=1.5,free-best:queries=3",
+        adaptive=True,
+        defences="none,dim",
+        gradients=None,
+    )
+    records = records_of(options.out)
+    edits = [record for record in records if record.attack.startswith("free-contrast")]
+    assert len(edits) == 2 * 5 * 2
+    assert not any(record.adaptive for record in edits)
+    assert {record.queries for record in edits} == {1}
+    assert all(record.ssim is not None and record.ssim >= 0.75 for record in edits)
+    best = [record for record in records if record not in edits]
+    places = {(record.chain.partition(":")[0], record.adaptive) for record in best}
+    assert places == {("none", False), ("dim", False), ("dim", True)}
+    assert {record.queries for record in best} == {3}
+
+
 def test_a_missing_extra_is_no_failed_record(
     run_campaign: Launch, options: CampaignOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -270,6 +270,31 @@ def test_each_sign_of_a_doubtful_evaluation_is_told(records: list[Record], said:
     assert any(said in caution for caution in cautions), cautions
 
 
+EDIT, BEST_EDIT = str(parse_attack("free-sharpen")), str(parse_attack("free-best"))
+
+
+@pytest.mark.parametrize(
+    ("records", "said"),
+    [
+        (drawn(FGSM, 0, 2.0) + drawn(BEST_EDIT, 0, 9.0), "a black-box attack gains more"),
+        ([record(place, EDIT, "none", "none", -1.0) for place in range(len(NAMES))], "gains nothing"),
+    ],
+)
+def test_an_everyday_edit_says_nothing_about_gradients_and_is_no_failed_search(
+    records: list[Record], said: str, make_run: MakeRun
+) -> None:
+    """Its budget is a fidelity, and it asks the metric nothing."""
+    cautions = read_report(make_run(records, plan=replace(PLAN, attacks=(FGSM, BEST_EDIT, EDIT))), QUICK).cautions
+    assert not any(said in caution for caution in cautions), cautions
+
+
+def test_an_edit_that_was_weakened_is_told(make_run: MakeRun) -> None:
+    """The row's parameters are not what these images met."""
+    records = drawn(EDIT, 0, 2.0, flags="weakened")
+    cautions = read_report(make_run(records, plan=replace(PLAN, attacks=(EDIT,))), QUICK).cautions
+    assert any("6 attacked images: the edit was weakened" in caution for caution in cautions), cautions
+
+
 JPEG, BLURRED = "jpeg:quality=50:subsampling=4:2:0", "blur:kernel=3:sigma=0+jpeg:quality=50:subsampling=4:2:0"
 PUSHES, MOMENTUM = str(parse_attack("dct-threshold")), str(parse_attack("mpgd"))
 

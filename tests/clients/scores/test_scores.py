@@ -233,6 +233,15 @@ def test_fidelity_is_scikit_images() -> None:
     assert scores.l_infinity(np.zeros((2, 2, 3)), np.full((2, 2, 3), 0.25)) == 0.25
 
 
+def test_in_an_image_of_two_rows_single_pixels_are_compared() -> None:
+    """No odd window but one of a pixel fits: it has a brightness and no variance."""
+    rng = np.random.default_rng(0)
+    clean, other = rng.random((2, 2, 9, 3))
+    wanted = (2 * clean * other + 0.01**2) / (clean**2 + other**2 + 0.01**2)
+    assert scores.ssim(clean, other) == pytest.approx(wanted.mean())
+    assert scores.ssim(clean[:1, :1], clean[:1, :1]) == 1
+
+
 def test_a_smaller_purified_image_is_brought_to_the_clean_ones_size() -> None:
     """Sizes that agree are left alone, and a constant image stays constant."""
     clean = np.full((20, 30, 3), 0.5)
