@@ -188,9 +188,12 @@ class Subject:
         )
 
     def apart(self, eager: Run, engine: Run) -> float:
-        """Return how far the score of a graph is from the eager module's, as a share of the range."""
+        """Return how far the score of a graph is from the eager module's, as a share of the range.
+
+        Random weights may score far beyond the range; then of the score.
+        """
         scores = [float(np.asarray(run()).reshape(-1)[0]) for run in (eager, engine)]
-        return abs(scores[0] - scores[1]) / self.module.facts.score_range.width
+        return abs(scores[0] - scores[1]) / max(self.module.facts.score_range.width, abs(scores[0]))
 
     def memory(self, height: int, width: int) -> Memory:
         """Run the ONNX graph in a separate process."""

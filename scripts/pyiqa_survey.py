@@ -119,6 +119,9 @@ def _tried(
 
     command = [sys.executable, str(Path(__file__).with_name("pyiqa_trial.py")), name]
     alike = [other for other in records if other != name and _structure(known[other]) == _structure(configuration)]
+    for other in alike:
+        if "parameters" not in records[other]:  # it could not be made; nor can this one
+            return {key: value for key, value in records[other].items() if key not in _base(name, configuration)}
     if alike:
         done = subprocess.run([*command, "--files"], preexec_fn=limited, capture_output=True, text=True, check=True)
         made = json.loads(done.stdout.splitlines()[-1])
