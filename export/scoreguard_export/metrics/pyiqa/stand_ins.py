@@ -88,7 +88,7 @@ def stand_in(name: str) -> object:
 
 
 def _prompts() -> Tensor:
-    return 0.02 * torch.randn(1, 16, 512)
+    return 0.02 * torch.randn(2, 16, 512)
 
 
 def _prompts_of_qualiclip() -> Absent:
