@@ -21,7 +21,7 @@ from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
-from scoreguard_client.campaign import Store
+from scoreguard_client.campaign import Ledger
 from scoreguard_client.cli import command
 from scoreguard_client.commands import attack as attack_command
 from scoreguard_client.target.errors import PlanError
@@ -127,8 +127,8 @@ def test_a_plan_names_a_file_whatever_its_path_is_called(item: dict[str, Any], a
     code, out, err = attack("--plan", plan, "--json")
     assert (code, err.count("error")) == (0, 0)
     summary = json.loads(out)
-    with Store.open(Path(summary["run"])) as store:
-        records = {record.attack.partition(":")[0]: record for record in store.records()}
+    with Ledger.open(Path(summary["run"])) as ledger:
+        records = {record.attack.partition(":")[0]: record for record in ledger.records()}
     assert set(records) == {"optimized-uap", "fgsm"}
     uap = parse_attack(records["optimized-uap"].attack)
     assert isinstance(uap, OptimizedUAP)

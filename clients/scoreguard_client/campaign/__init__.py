@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError, ServerGoneError
-from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.launch import launch
+from scoreguard_client.campaign.ledger import Ledger
+from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
 from scoreguard_client.campaign.runner import Runner, Summary
-from scoreguard_client.campaign.store import Store
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.errors import CampaignError, PlanError
 from scoreguard_client.target.gradients import Gradients
@@ -21,16 +23,17 @@ __all__ = [
     "CleanScore",
     "Gradients",
     "ImageRef",
+    "Ledger",
     "Plan",
     "PlanError",
     "PlanMismatchError",
+    "PlannedMetric",
     "Progress",
     "Record",
     "RecordKey",
     "RunError",
     "Runner",
     "ServerGoneError",
-    "Store",
     "Summary",
     "Unit",
     "launch",

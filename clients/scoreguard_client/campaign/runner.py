@@ -1,6 +1,6 @@
-"""Run a plan: score the clean images, then for each unit craft, score behind every chain, and record.
+"""Run a plan: score the clean images, then execute unit after unit, and write what becomes of each.
 
-A unit's records are written in one transaction. Recorded work is never repeated; a killed run resumes when it is
+What became of a unit is written in one transaction. Recorded work is never repeated; a killed run resumes when it is
 started again. Failed records carry their cause and are retried on the next start.
 
 If the server becomes unreachable, the run waits, and repeats the interrupted work once it is back.
@@ -8,29 +8,19 @@ If the server becomes unreachable, the run waits, and repeats the interrupted wo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
 
-from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client._models import MetricDescription
-from scoreguard_client.campaign.clean_scores import CleanScorer
-from scoreguard_client.campaign.endpoint import Endpoint, Patience
+from scoreguard_client.campaign.clean_scores import CleanWork, score_clean
+from scoreguard_client.campaign.execute import UnitWork, execute
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.perceptual import PerceptualDistance
+from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.records import CleanKey
-from scoreguard_client.campaign.scoring import CleanTable, Scorer
-from scoreguard_client.campaign.store import Store
-from scoreguard_client.campaign.unit_runner import UnitRunner
-from scoreguard_client.oracles.live import is_random
+from scoreguard_client.campaign.records import CleanKey, CleanScore, RecordKey
+from scoreguard_client.campaign.services import Services
+from scoreguard_client.oracles.computing import ON_CPU, Computation
 from scoreguard_client.progress import Progress
-from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.images import LeftOut
-
-PATIENCE_SECONDS: Final = 120.0
-"""How long to wait for an unreachable server."""
+from scoreguard_client.target.units import Unit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,47 +39,27 @@ class Summary:
     """Files of the image folder that could not be planned."""
 
 
-def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
-    """Return the draws of each chain of a plan: one for deterministic chains; `none` is always included."""
-    chains = dict.fromkeys([UNDEFENDED, *plan.chains])
-    return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
-
-
-def expected_records(plan: Plan, draws: Mapping[str, int]) -> int:
-    """Count the records of a finished run."""
-    per_image = {unit: sum(draws[chain] for chain in plan.scored_behind(unit)) for unit in plan.units()}
-    return sum(len(unit.images) * count for unit, count in per_image.items())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs one plan into one store."""
+    """Runs one plan into one ledger."""
 
     plan: Plan
     """The plan to run."""
-    store: Store
+    ledger: Ledger
     """Destination of the records."""
     gallery: Gallery
     """Destination of the images."""
-    endpoint: Endpoint
-    """The endpoint that scores."""
-    crafter: Crafter
-    """Runs the attacks."""
-    folder: Path
-    """Folder of the clean images."""
-    draws: Mapping[str, int]
-    """Draws by chain, including `none`."""
-    patience: float = PATIENCE_SECONDS
-    """Seconds to wait for an unreachable server."""
+    services: Services
+    """What executes the units."""
+    computation: Computation = ON_CPU
+    """The device and settings of local gradients."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the image folder that could not be planned."""
-    distance: PerceptualDistance | None = None
-    """The perceptual distance to measure."""
 
     @property
     def steps(self) -> int:
         """Count the steps of the whole plan, for a progress bar: clean scores and records."""
-        return len(self.plan.images) * sum(self.draws.values()) + expected_records(self.plan, self.draws)
+        return self.plan.clean_scores + self.plan.records
 
     def run(self, progress: Progress) -> Summary:
         """Do all remaining work.
@@ -98,52 +68,63 @@ class Runner:
             ServerGoneError: the server stayed unreachable, or came back with another archive; finished work is kept.
             ServerError: the server refuses this caller.
         """
-        patience = Patience(endpoint=self.endpoint, seconds=self.patience, archive_sha256=self.plan.archive_sha256)
-        scorer = Scorer(
-            plan=self.plan,
-            endpoint=self.endpoint,
-            gallery=self.gallery,
-            draws=self.draws,
-            clean=self._clean_scores(patience, progress),
-            distance=self.distance,
-        )
-        units = UnitRunner(
-            store=self.store,
-            gallery=self.gallery,
-            crafter=self.crafter,
-            scorer=scorer,
-            patience=patience,
-            folder=self.folder,
-            done=self.store.done(),
-            progress=progress,
-        )
+        clean = self._clean_scores(progress)
+        done = self.ledger.done()
         for unit in self.plan.units():
-            units.run(unit)
-            self.store.note_unrepeatable(self.crafter.unrepeatable)
+            keys = self.plan.keys(unit)
+            missing = tuple(key for key in keys if key not in done)
+            progress(len(keys) - len(missing), f"{unit.attack.name} through {unit.attacked_through}")
+            if missing:
+                self._execute(unit, missing, clean)
+            else:
+                self.gallery.finish(unit)
+            progress(len(missing), "")
         return self._summary()
 
-    def _clean_scores(self, patience: Patience, progress: Progress) -> CleanTable:
-        scorer = CleanScorer(
-            plan=self.plan, endpoint=self.endpoint, patience=patience, gallery=self.gallery, folder=self.folder
-        )
-        known = {score.key: score for score in self.store.clean() if not score.error}
+    def _execute(self, unit: Unit, missing: tuple[RecordKey, ...], clean: dict[CleanKey, CleanScore]) -> None:
+        wanted = {key: clean[key] for image in unit.images for key in self._clean_keys(unit.metric, image.name)}
+        shown = frozenset(image.name for image in unit.images if self.gallery.shows(image.name))
+        work = UnitWork(unit=unit, keys=missing, clean=wanted, seed=self.plan.seed, shown=shown)
+        result = execute(work, self.services)
+        for image in result.images:
+            self.gallery.keep(image)
+        self.ledger.add_unit(result.records, result.unrepeatable)
+        for part in result.finished:
+            self.gallery.finish(part)
+        if result.gone is not None:
+            raise result.gone
+
+    def _clean_scores(self, progress: Progress) -> dict[CleanKey, CleanScore]:
+        known = {score.key: score for score in self.ledger.clean() if not score.error}
         progress(len(known), "clean images")
         for image in self.plan.images:
-            keys = (CleanKey(image.name, chain, draw) for chain, count in self.draws.items() for draw in range(count))
-            missing = [key for key in keys if key not in known]
-            if missing:
-                scores = scorer.scores(image, missing)
-                self.store.add_clean(scores)
-                known |= {score.key: score for score in scores}
-                progress(len(missing), f"clean {image.name}")
+            for metric in self.plan.names:
+                missing = tuple(key for key in self._clean_keys(metric, image.name) if key not in known)
+                if missing:
+                    work = CleanWork(
+                        metric=metric,
+                        image=image,
+                        keys=missing,
+                        seed=self.plan.seed,
+                        shown=self.gallery.shows(image.name),
+                    )
+                    result = score_clean(work, self.services)
+                    for shown in result.images:
+                        self.gallery.keep(shown)
+                    self.ledger.add_clean(result.scores)
+                    known |= {score.key: score for score in result.scores}
+                    progress(len(missing), f"clean {image.name}")
         return known
 
+    def _clean_keys(self, metric: str, image: str) -> list[CleanKey]:
+        return self.plan.clean_keys(self.plan.metric(metric), image)
+
     def _summary(self) -> Summary:
-        failed = [record for record in self.store.records() if record.error]
+        failures = self.ledger.failures()
         return Summary(
-            records=len(self.store.done()),
-            failed=len(failed),
-            first_error=failed[0].error if failed else "",
-            retryable=sum(record.retryable for record in failed),
+            records=self.ledger.count(),
+            failed=len(failures),
+            first_error=failures[0][0] if failures else "",
+            retryable=sum(retryable for _, retryable in failures),
             left_out=self.left_out,
         )

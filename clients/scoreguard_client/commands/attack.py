@@ -17,10 +17,11 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
 from scoreguard_client.attacks.text_values import escaped
-from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.launch import launch
+from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.commands._computing import announce, computing_options
-from scoreguard_client.commands._connection import METRIC_HELP, connection_options
+from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.oracles.draws import AUTO
@@ -130,7 +131,11 @@ Example:
   scoreguard report runs/first
 """
 )
-@click.option("--metric", default=CampaignOptions.metric, help=METRIC_HELP)
+@click.option(
+    "--metric",
+    default=CampaignOptions.metric,
+    help="Deployed metrics, separated by commas; optional if only one is deployed. See `scoreguard catalogue`.",
+)
 @click.option(
     "--attacks",
     default=CampaignOptions.attacks,
@@ -225,7 +230,7 @@ def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -
 
 
 def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Any:
-    announce(options.computing, runner.crafter.computation.device)
+    announce(options.computing, runner.computation.device)
     shown.begin(runner.steps)
     return shown.advance
 

@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from scoreguard.support import console
-from scoreguard_client.report import TableOptions, make_report
+from scoreguard_client.report import TableOptions, make_reports
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.text import text_table
 from scoreguard_client.scores.r_score import RMode
@@ -53,10 +53,13 @@ def command(run: Path, scaling: str, calibration: Path | None, r_mode: str, resa
     """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
     options = TableOptions(scaling=Scaling(scaling), calibration=calibration, r_mode=RMode(r_mode), resamples=resamples)
     with Console(stderr=True).status("computing scores and intervals"):
-        report = make_report(run, options)
+        reports = make_reports(run, options)
     if as_json:
-        click.echo(console.json_text(report.to_json()))
-    else:
+        tables = [report.to_json() for report in reports]
+        alone = len(reports[0].plan.metrics) == 1
+        click.echo(console.json_text(tables[0] if alone else {"run": str(run), "metrics": tables}))
+        return 0
+    for report in reports:
         _print(report)
     return 0
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from scoreguard_client.campaign import Record, Store
-from scoreguard_client.campaign.store import FILE_NAME
+from scoreguard_client.campaign import Ledger, Record
+from scoreguard_client.campaign.ledger import FILE_NAME
 
 KILLS = 4
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"
@@ -69,8 +69,8 @@ def kill_after(process: subprocess.Popen[bytes], out: Path, records: int, delay:
 
 def records_of(out: Path) -> list[Record]:
     """The records but for their times."""
-    with Store.open(out) as store:
-        return [replace(record, crafting_seconds=0, scoring_seconds=0) for record in store.records()]
+    with Ledger.open(out) as ledger:
+        return [replace(record, crafting_seconds=0, scoring_seconds=0) for record in ledger.records()]
 
 
 @pytest.mark.slow

@@ -10,7 +10,7 @@ from tests.clients.campaign.conftest import Launch
 
 from scoreguard_client.attacks.catalogue import CATALOGUE, parse_attacks
 from scoreguard_client.attacks.fgsm import FGSM
-from scoreguard_client.campaign import CampaignOptions, PlanError, Store
+from scoreguard_client.campaign import CampaignOptions, Ledger, PlanError
 from scoreguard_client.campaign.selection import written_out_attacks
 from scoreguard_client.commands.attack import _as_text
 
@@ -37,9 +37,9 @@ def test_an_attack_that_is_named_beside_all_keeps_its_parameters() -> None:
 def test_all_defences_are_none_and_every_deployed_one(run_campaign: Launch, options: CampaignOptions) -> None:
     """Each with its defaults; the only metric needs no name."""
     run_campaign(metric="", attacks="fgsm", defences="all")
-    with Store.open(options.out) as store:
-        assert store.plan.metric == "bright"
-        assert store.plan.chains == ("none", "dim:factor=0.5:level=1", "shift")
+    with Ledger.open(options.out) as ledger:
+        assert ledger.plan.names == ("bright",)
+        assert ledger.plan.metrics[0].chains == ("none", "dim:factor=0.5:level=1", "shift")
 
 
 @pytest.mark.parametrize(

@@ -10,29 +10,25 @@ import json
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
+from scoreguard_client.campaign.differences import differences
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
+from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
+from scoreguard_client.campaign.tables import CLEAN, RECORDS, RowType, Table, columns
 
 FILE_NAME: Final = "campaign.sqlite"
 IMAGES: Final = "images"
 """Folder of a run's images."""
-_LAYOUT: Final = 3
-_RECORD_KEY: Final = RecordKey._fields
-_CLEAN_KEY: Final = CleanKey._fields
-_COLUMN_NAMES: Final = {"attacked_through": "crafting"}
-"""Columns whose name differs from the attribute's: existing runs and their readers use this name."""
+_LAYOUT: Final = 4
+"""Version of the tables and of the stored plan; 4 = several metrics."""
 _BUSY_SECONDS: Final = 60.0
 
-_Row = TypeVar("_Row", CleanScore, Record)
 
-
-class Store:
+class Ledger:
     """An open run."""
 
     def __init__(self, run: Path, connection: sqlite3.Connection) -> None:
@@ -41,7 +37,7 @@ class Store:
         self._connection = connection
 
     @classmethod
-    def create(cls, run: Path, plan: Plan, facts: Mapping[str, Any]) -> Store:
+    def create(cls, run: Path, plan: Plan, facts: Mapping[str, Any]) -> Ledger:
         """Open a run for writing, creating it if there is none.
 
         Args:
@@ -57,15 +53,15 @@ class Store:
         try:
             run.mkdir(parents=True, exist_ok=True)
             _refuse_emptied(path)
-            store = cls(run, _connect(path))
-            store._check_layout(new=True)
-            store._prepare(plan, facts)
+            ledger = cls(run, _connect(path))
+            ledger._check_layout(new=True)
+            ledger._prepare(plan, facts)
         except (OSError, sqlite3.Error) as error:
             raise RunError(f"{run}: cannot be used as a run directory: {error}") from error
-        return store
+        return ledger
 
     @classmethod
-    def open(cls, run: Path) -> Store:
+    def open(cls, run: Path) -> Ledger:
         """Open an existing run.
 
         Raises:
@@ -76,11 +72,11 @@ class Store:
             raise RunError(f"{run} holds no campaign; make one with scoreguard attack --out {run}")
         _refuse_emptied(path)
         with _explained(path):
-            store = cls(run, _connect(path))
-            store._check_layout()
-        return store
+            ledger = cls(run, _connect(path))
+            ledger._check_layout()
+        return ledger
 
-    def __enter__(self) -> Store:
+    def __enter__(self) -> Ledger:
         return self
 
     def __exit__(
@@ -103,38 +99,52 @@ class Store:
         facts: dict[str, Any] = json.loads(self._meta("facts") or "{}")
         return facts
 
-    def note_unrepeatable(self, operations: Collection[str]) -> None:
-        """Add operations that ran without a deterministic kernel to the facts about the computation."""
-        facts = self.facts
-        computation = facts.setdefault("computation", {})
-        known = set(computation.get("unrepeatable", ()))
-        if known >= set(operations):
-            return
-        computation["unrepeatable"] = sorted(known.union(operations))
+    def add_unit(self, records: Iterable[Record], unrepeatable: Collection[str]) -> None:
+        """Write what became of a unit in one transaction.
+
+        Args:
+            records: its records; existing ones that did not fail stay unchanged.
+            unrepeatable: operations that ran without a deterministic kernel, added to the facts about the computation.
+        """
         with self._explained(), self._connection as connection:
-            connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [json.dumps(facts, sort_keys=True)])
+            self._insert(connection, RECORDS, records)
+            self._note_unrepeatable(connection, unrepeatable)
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Write records in one transaction; existing ones that did not fail stay unchanged."""
-        self._add("records", Record, _RECORD_KEY, records)
+        self.add_unit(records, ())
 
     def add_clean(self, scores: Iterable[CleanScore]) -> None:
         """Write clean scores in one transaction; existing ones that did not fail stay unchanged."""
-        self._add("clean", CleanScore, _CLEAN_KEY, scores)
+        with self._explained(), self._connection as connection:
+            self._insert(connection, CLEAN, scores)
 
     def records(self) -> list[Record]:
         """Return every record, in key order."""
-        return self._read("records", Record, _RECORD_KEY)
+        return self._read(RECORDS)
 
     def clean(self) -> list[CleanScore]:
         """Return every clean score, in key order."""
-        return self._read("clean", CleanScore, _CLEAN_KEY)
+        return self._read(CLEAN)
 
     def done(self) -> set[RecordKey]:
         """Return the keys of the records that did not fail."""
         with self._explained():
-            rows = self._connection.execute(f"SELECT {_columns(_RECORD_KEY)} FROM records WHERE error = ''")
+            rows = self._connection.execute(f"SELECT {columns(RecordKey._fields)} FROM records WHERE error = ''")
             return {RecordKey._make(row) for row in rows}
+
+    def count(self) -> int:
+        """Count the records that did not fail."""
+        with self._explained():
+            return int(self._connection.execute("SELECT count(*) FROM records WHERE error = ''").fetchone()[0])
+
+    def failures(self) -> list[tuple[str, bool]]:
+        """List the cause of each failed record, in key order, and whether a rerun may help."""
+        with self._explained():
+            rows = self._connection.execute(
+                f"SELECT error, retryable FROM records WHERE error != '' ORDER BY {columns(RecordKey._fields)}"
+            )
+            return [(str(error), bool(retryable)) for error, retryable in rows]
 
     def _explained(self) -> AbstractContextManager[None]:
         return _explained(self.run / FILE_NAME)
@@ -153,10 +163,8 @@ class Store:
     def _prepare(self, plan: Plan, facts: Mapping[str, Any]) -> None:
         with self._connection as connection:
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
-            connection.execute(_table("records", Record, _RECORD_KEY))
-            connection.execute(_table("clean", CleanScore, _CLEAN_KEY))
-            for name in self._missing("records", Record):
-                connection.execute(f"ALTER TABLE records ADD COLUMN {name} {_type_of(Record, name)}")
+            connection.execute(RECORDS.creation)
+            connection.execute(CLEAN.creation)
             meta = {
                 "layout": str(_LAYOUT),
                 "plan": plan.canonical_json(),
@@ -165,38 +173,31 @@ class Store:
             }
             connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", meta.items())
         if self._meta("plan_sha256") != plan.digest:
-            differences = self.plan.differences(plan)
+            found = differences(self.plan, plan)
             self.close()
-            raise PlanMismatchError(self.run, differences)
+            raise PlanMismatchError(self.run, found)
 
     def _meta(self, name: str) -> str | None:
         with closing(self._connection.execute("SELECT value FROM meta WHERE name = ?", [name])) as cursor:
             row = cursor.fetchone()
         return None if row is None else str(row[0])
 
-    def _add(self, table: str, kind: type[_Row], key: tuple[str, ...], rows: Iterable[_Row]) -> None:
-        names = [field.name for field in fields(kind)]
-        updates = ",".join(f"{name}=excluded.{name}" for name in names if name not in key)
-        statement = (
-            f"INSERT INTO {table} ({_columns(names)}) VALUES ({','.join('?' * len(names))}) "
-            f"ON CONFLICT ({_columns(key)}) DO UPDATE SET {updates} WHERE {table}.error != ''"
-        )
-        values = [[_as_stored(getattr(row, name)) for name in names] for row in rows]
-        with self._explained(), self._connection as connection:
-            connection.executemany(statement, values)
+    def _note_unrepeatable(self, connection: sqlite3.Connection, operations: Collection[str]) -> None:
+        if not operations:
+            return
+        facts = self.facts
+        computation = facts.setdefault("computation", {})
+        known = set(computation.get("unrepeatable", ()))
+        if known < known.union(operations):
+            computation["unrepeatable"] = sorted(known.union(operations))
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [json.dumps(facts, sort_keys=True)])
 
-    def _read(self, table: str, kind: type[_Row], key: tuple[str, ...]) -> list[_Row]:
-        missing = self._missing(table, kind)
-        names = [field.name for field in fields(kind) if field.name not in missing]
-        flags = [field.name for field in fields(kind) if field.type == "bool"]
+    def _insert(self, connection: sqlite3.Connection, table: Table[RowType], rows: Iterable[RowType]) -> None:
+        connection.executemany(table.insertion, map(table.values, rows))
+
+    def _read(self, table: Table[RowType]) -> list[RowType]:
         with self._explained():
-            rows = self._connection.execute(f"SELECT {_columns(names)} FROM {table} ORDER BY {_columns(key)}")
-            return [kind(**_with_flags(dict(zip(names, row, strict=True)), flags)) for row in rows]
-
-    def _missing(self, table: str, kind: type[_Row]) -> list[str]:
-        """List the attributes that a run of an earlier version has no column for: all have a default."""
-        there = {row[1] for row in self._connection.execute(f"PRAGMA table_info({table})")}
-        return [field.name for field in fields(kind) if column_name(field.name) not in there]
+            return list(map(table.row, self._connection.execute(table.selection)))
 
 
 @contextmanager
@@ -218,45 +219,8 @@ def _refuse_emptied(path: Path) -> None:
         )
 
 
-def _as_stored(value: Any) -> Any:
-    """Convert text that is not valid Unicode (from a file name) to a form that SQLite can store."""
-    return value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
-
-
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection
-
-
-def _table(name: str, kind: type[_Row], key: tuple[str, ...]) -> str:
-    columns = ", ".join(f"{column_name(field.name)} {_type_of(kind, field.name)}" for field in fields(kind))
-    return f"CREATE TABLE IF NOT EXISTS {name} ({columns}, UNIQUE ({_columns(key)}))"
-
-
-def _type_of(kind: type[_Row], attribute: str) -> str:
-    return next(_COLUMN_TYPES[str(field.type)] for field in fields(kind) if field.name == attribute)
-
-
-def column_name(attribute: str) -> str:
-    """Return the column name of an attribute of a record or clean score in the tables of a run."""
-    return _COLUMN_NAMES.get(attribute, attribute)
-
-
-def _columns(attributes: Iterable[str]) -> str:
-    return ",".join(map(column_name, attributes))
-
-
-def _with_flags(values: dict[str, Any], flags: list[str]) -> dict[str, Any]:
-    return values | {name: bool(values[name]) for name in flags}
-
-
-_COLUMN_TYPES: Final = {
-    "str": "TEXT NOT NULL",
-    "int": "INTEGER NOT NULL",
-    "bool": "INTEGER NOT NULL",
-    "float": "REAL NOT NULL",
-    "int | None": "INTEGER",
-    "float | None": "REAL",
-}
