@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
 
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.campaign.gallery import Gallery
@@ -12,9 +11,6 @@ from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.planning import prepare
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.progress import Progress
-
-SHOWN_IMAGES: Final = 3
-"""Images of a campaign that are kept for the report."""
 
 
 def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
@@ -32,9 +28,8 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         ContractError: a chain cannot be read, or the surrogate or the device cannot be used.
     """
     prepared = prepare(options, client)
-    shown = [image.name for image in prepared.plan.images[:SHOWN_IMAGES]]
-    with Ledger.create(options.out, prepared.plan, prepared.facts | {"shown": shown}) as ledger:
-        gallery = Gallery(options.out, shown, options.keep_all)
+    with Ledger.create(options.out, prepared.plan, prepared.facts) as ledger:
+        gallery = Gallery(options.out, prepared.facts["shown"], options.keep_all)
         runner = Runner(
             plan=prepared.plan,
             ledger=ledger,

@@ -38,6 +38,8 @@ from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.gradients import computation_for, gradient_source, surrogate_for_attacks
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images, read_image
 
+SHOWN_IMAGES: Final = 3
+"""Images of a campaign that are kept for the report."""
 _NOT_EXACT: Final = ("straight_through", "bpda_identity")
 
 
@@ -209,6 +211,7 @@ def _facts(
 ) -> dict[str, Any]:
     of_metrics = {source.metric.name: _facts_of(source) for source in sources}
     return {
+        "shown": [image.name for image in plan.images[:SHOWN_IMAGES]],
         "metrics": {name: facts | {"expected": plan.records_of(name)} for name, facts in of_metrics.items()},
         "server_version": catalogue.server_version,
         "client_version": _client_version(),
