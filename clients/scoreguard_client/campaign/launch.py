@@ -5,12 +5,39 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from scoreguard_client._client import ScoringClient
+from scoreguard_client.campaign.extension import Base
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.options import CampaignOptions
-from scoreguard_client.campaign.planning import prepare
+from scoreguard_client.campaign.planning import Prepared, prepare
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.progress import Progress
+
+
+def base_of(options: CampaignOptions) -> Base | None:
+    """Return the run that options extend; None if they extend none.
+
+    Raises:
+        RunError: there is no run to extend, or it cannot be read.
+    """
+    if not options.extend:
+        return None
+    with Ledger.open(options.out) as ledger:
+        return Base(run=options.out, plan=ledger.plan, facts=ledger.facts)
+
+
+def opened(prepared: Prepared) -> Ledger:
+    """Open the run of a plan, creating or extending it.
+
+    Raises:
+        PlanMismatchError: the run belongs to another plan.
+        RunError: it cannot be written.
+    """
+    out = prepared.options.out
+    if prepared.base is not None:
+        with Ledger.open(out) as ledger:
+            ledger.extend(prepared.base.plan, prepared.plan, prepared.facts)
+    return Ledger.create(out, prepared.plan, prepared.facts)
 
 
 def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
@@ -27,9 +54,9 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         ServerError: the server is unreachable, or refuses this caller; finished work is kept.
         ContractError: a chain cannot be read, or the surrogate or the device cannot be used.
     """
-    prepared = prepare(options, client)
-    with Ledger.create(options.out, prepared.plan, prepared.facts) as ledger:
-        gallery = Gallery(options.out, prepared.facts["shown"], options.keep_all)
+    prepared = prepare(options, client, base_of(options))
+    with opened(prepared) as ledger:
+        gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all)
         runner = Runner(
             plan=prepared.plan,
             ledger=ledger,

@@ -99,6 +99,24 @@ class Ledger:
         facts: dict[str, Any] = json.loads(self._meta("facts") or "{}")
         return facts
 
+    def extend(self, known: Plan, wider: Plan, facts: Mapping[str, Any]) -> None:
+        """Give the run a plan that has more, and its facts.
+
+        Args:
+            known: the plan that it must have now: two extensions at once would lose one.
+            wider: the plan to store.
+            facts: what else the report needs of it, as JSON.
+
+        Raises:
+            PlanMismatchError: it has another plan.
+        """
+        with self._explained(), self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if (found := self.plan) != known:
+                raise PlanMismatchError(self.run, differences(found, known))
+            meta = {"plan": wider.canonical_json(), "plan_sha256": wider.digest, "facts": _json(facts)}
+            connection.executemany("UPDATE meta SET value = ? WHERE name = ?", [(v, k) for k, v in meta.items()])
+
     def add_unit(self, records: Iterable[Record], unrepeatable: Collection[str]) -> None:
         """Write what became of a unit in one transaction.
 
@@ -169,7 +187,7 @@ class Ledger:
                 "layout": str(_LAYOUT),
                 "plan": plan.canonical_json(),
                 "plan_sha256": plan.digest,
-                "facts": json.dumps(facts, sort_keys=True),
+                "facts": _json(facts),
             }
             connection.executemany("INSERT OR IGNORE INTO meta VALUES (?, ?)", meta.items())
         if self._meta("plan_sha256") != plan.digest:
@@ -190,7 +208,7 @@ class Ledger:
         known = set(computation.get("unrepeatable", ()))
         if known < known.union(operations):
             computation["unrepeatable"] = sorted(known.union(operations))
-            connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [json.dumps(facts, sort_keys=True)])
+            connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [_json(facts)])
 
     def _insert(self, connection: sqlite3.Connection, table: Table[RowType], rows: Iterable[RowType]) -> None:
         connection.executemany(table.insertion, map(table.values, rows))
@@ -198,6 +216,10 @@ class Ledger:
     def _read(self, table: Table[RowType]) -> list[RowType]:
         with self._explained():
             return list(map(table.row, self._connection.execute(table.selection)))
+
+
+def _json(facts: Mapping[str, Any]) -> str:
+    return json.dumps(facts, sort_keys=True)
 
 
 @contextmanager

@@ -47,6 +47,9 @@ class CampaignOptions:
     """Device and settings of local gradients."""
     patience: float = PATIENCE_SECONDS
     """Seconds to wait for an unreachable server."""
+    extend: bool = False
+    """Whether to add to the run in `out`: what `metric`, `attacks`, `defences` and `images` have besides, `adaptive`
+    attacks, and more `draws`; empty texts add nothing."""
     keep_all: bool = False
     """Whether to keep all attacked images, not only those shown in the report."""
     distance: str = ""

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Any
 
-from scoreguard.support.console import DISTRIBUTION
-from scoreguard.v1.archive import Archive
-from scoreguard.v1.spec import Step, format_chain, parse_chain, parse_chains
+from scoreguard.v1.spec import parse_chain, parse_chains
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attacks
 from scoreguard_client.campaign.endpoint import Endpoint
+from scoreguard_client.campaign.extension import Base, with_known_images
+from scoreguard_client.campaign.facts import MetricSources, facts_of, merged_facts
 from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.perceptual import PerceptualDistance, find_distance
 from scoreguard_client.campaign.plan import Plan
@@ -37,22 +36,6 @@ from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.gradients import computation_for, gradient_source, surrogate_for_attacks
 from scoreguard_client.target.images import FoundImages, LeftOut, find_images, read_image
-
-SHOWN_IMAGES: Final = 3
-"""Images of a campaign that are kept for the report."""
-_NOT_EXACT: Final = ("straight_through", "bpda_identity")
-
-
-@dataclass(frozen=True, kw_only=True)
-class MetricSources:
-    """One attacked metric: what is deployed, and where attacks on it get their gradients."""
-
-    metric: MetricDescription
-    """The deployed metric."""
-    chains: tuple[tuple[Step, ...], ...]
-    """The chains before it, as the user wrote them."""
-    surrogate: Archive | None
-    """The archive for gradients; None = the endpoint gives them, or no attack needs any."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,6 +60,8 @@ class Prepared:
     """The perceptual distance to measure."""
     left_out: tuple[LeftOut, ...]
     """What could not be planned."""
+    base: Base | None = None
+    """The run that the plan extends; None = a new run, or the same one."""
 
     def services(self, cache: BatchCache) -> Services:
         """Return what executes the units of the plan."""
@@ -105,26 +90,33 @@ class Prepared:
         )
 
 
-def prepare(options: CampaignOptions, client: ScoringClient) -> Prepared:
+def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None = None) -> Prepared:
     """Plan a campaign.
+
+    Args:
+        options: what to do.
+        client: the connection to the target.
+        base: the run to extend: the plan then has all of it, besides what the options ask for.
 
     Raises:
         PlanError: the options do not fit together, or do not fit the deployment.
+        PlanMismatchError: the run cannot be extended so, because more differs than what is added.
         ServerError: the server is unreachable, or refuses this caller.
         ContractError: a chain cannot be read, or a surrogate or the device cannot be used.
     """
     catalogue = client.list_metrics()
+    options = base.widened(options) if base else options
     metrics = chosen_metrics(options.metric, catalogue)
     texts, unused = written_out_attacks(
         options.attacks, lambda name: find_companion(name, options.surrogate, catalogue) is not None
     )
     attacks = tuple(attack.pinned() for attack in parse_attacks(texts))
-    sources = tuple(_sources(options, metric, attacks, catalogue) for metric in metrics)
+    sources = tuple(_sources(options, metric, attacks, catalogue, base) for metric in metrics)
     companions = companions_for(attacks, options.surrogate, catalogue)
     surrogates = [source.surrogate for source in sources if source.surrogate is not None]
     computation = computation_for(options.computing, surrogates[0] if surrogates else None)
     distance = find_distance(options.distance)
-    found = _images(options, catalogue, client)
+    found = _images(options, catalogue, client, base)
     plan = Plan(
         metrics=tuple(_planned(source, attacks, companions) for source in sources),
         attacks=tuple(str(attack) for attack in attacks),
@@ -139,9 +131,13 @@ def prepare(options: CampaignOptions, client: ScoringClient) -> Prepared:
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *found.left_out)
+    facts = facts_of(plan, sources, catalogue, computation, left_out)
+    if base:
+        base.check(plan)
+        facts = merged_facts(base.facts, facts)
     return Prepared(
         plan=plan,
-        facts=_facts(plan, sources, catalogue, computation, left_out),
+        facts=facts,
         options=options,
         client=client,
         sources=sources,
@@ -149,16 +145,23 @@ def prepare(options: CampaignOptions, client: ScoringClient) -> Prepared:
         computation=computation,
         distance=distance,
         left_out=left_out,
+        base=base,
     )
 
 
 def _sources(
-    options: CampaignOptions, metric: MetricDescription, attacks: Sequence[Attack], catalogue: Catalogue
+    options: CampaignOptions,
+    metric: MetricDescription,
+    attacks: Sequence[Attack],
+    catalogue: Catalogue,
+    base: Base | None,
 ) -> MetricSources:
     surrogate = surrogate_for_attacks(
         attacks, catalogue, metric=metric.name, gradients=options.gradients, surrogate=options.surrogate
     )
-    chains = parse_chains(written_out_defences(options.defences, metric))
+    known = base.labels(metric.name) if base else []
+    asked = [options.defences] if options.defences or not known else []
+    chains = parse_chains(written_out_defences(",".join([*known, *asked]), metric))
     return MetricSources(metric=metric, chains=tuple(chains), surrogate=surrogate)
 
 
@@ -178,12 +181,12 @@ def _planned(source: MetricSources, attacks: Sequence[Attack], companions: Mappi
     )
 
 
-def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient) -> FoundImages:
+def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient, base: Base | None) -> FoundImages:
     limits = MessageLimits.of(catalogue, client.config.max_message_bytes)
     found = within(find_images(options.images, options.limit), limits)
     if not found.images:
         raise PlanError(f"no image to attack; the first: {found.left_out[0].name}: {found.left_out[0].error}")
-    return found
+    return with_known_images(found, base.plan, options.images) if base else found
 
 
 def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:
@@ -200,49 +203,3 @@ def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tu
     kept = tuple(text for text in plan.attacks if text in at_work)
     reasons = (LeftOut(name=attack.name, error=f"needs {attack.wants}, with --adaptive") for attack in idle)
     return replace(plan, attacks=kept), tuple(reasons)
-
-
-def _facts(
-    plan: Plan,
-    sources: Sequence[MetricSources],
-    catalogue: Catalogue,
-    computation: Computation,
-    left_out: Sequence[LeftOut],
-) -> dict[str, Any]:
-    of_metrics = {source.metric.name: _facts_of(source) for source in sources}
-    return {
-        "shown": [image.name for image in plan.images[:SHOWN_IMAGES]],
-        "metrics": {name: facts | {"expected": plan.records_of(name)} for name, facts in of_metrics.items()},
-        "server_version": catalogue.server_version,
-        "client_version": _client_version(),
-        "computation": computation.record(),
-        "left_out": [asdict(entry) for entry in left_out],
-    }
-
-
-def _client_version() -> str:
-    try:
-        return version(DISTRIBUTION)
-    except PackageNotFoundError:
-        return "0"  # the sources run uninstalled
-
-
-def _facts_of(source: MetricSources) -> dict[str, Any]:
-    metric = source.metric
-    return {
-        "title": metric.title,
-        "calibration": asdict(metric.calibration) if metric.calibration else None,
-        "transfer": source.surrogate is not None and not _same_metric(source.surrogate, metric),
-        "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in source.chains},
-        "rounding": [chain for chain in complete_chains(source.chains, metric) if rounds(chain, metric)],
-    }
-
-
-def rounds(chain: str, metric: MetricDescription) -> bool:
-    """Whether a gradient passes the chain as if a rounding, or a whole step, were absent."""
-    return any(metric.defence(step.name).differentiability in _NOT_EXACT for step in parse_chain(chain))
-
-
-def _same_metric(surrogate: Archive, metric: MetricDescription) -> bool:
-    ours = surrogate.digest_of(surrogate.manifest.metric.graphs.torchscript)
-    return any(file.sha256 == ours for file in metric.files)

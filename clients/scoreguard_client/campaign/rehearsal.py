@@ -12,10 +12,11 @@ from typing import Final
 from scoreguard_client.attacks.base import Needs
 from scoreguard_client.campaign.differences import differences
 from scoreguard_client.campaign.errors import PlanMismatchError
+from scoreguard_client.campaign.facts import SHOWN_IMAGES
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.ledger import FILE_NAME, IMAGES, Ledger
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.planning import SHOWN_IMAGES, Prepared
+from scoreguard_client.campaign.planning import Prepared
 from scoreguard_client.campaign.records import Record, RecordKey
 from scoreguard_client.campaign.runner import Runner
 from scoreguard_client.progress import Progress
@@ -107,8 +108,9 @@ def _there(prepared: Prepared) -> int:
     if not (out / FILE_NAME).is_file():
         return 0
     with Ledger.open(out) as ledger:
-        if ledger.plan != prepared.plan:
-            raise PlanMismatchError(out, differences(ledger.plan, prepared.plan))
+        known = prepared.base.plan if prepared.base else prepared.plan
+        if ledger.plan != known:
+            raise PlanMismatchError(out, differences(ledger.plan, known))
         return ledger.count()
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from scoreguard.support import console
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
-from scoreguard_client.campaign.launch import launch
+from scoreguard_client.campaign.launch import base_of, launch
 from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.planning import prepare
 from scoreguard_client.campaign.rehearsal import Rehearsal, rehearse
@@ -41,6 +41,7 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
 Example:
   scoreguard attack --attacks fgsm,ifgsm:eps=8/255 --defences none,jpeg,flip --images photos --out runs/first
   scoreguard report runs/first
+  scoreguard attack --extend --attacks square --images photos --out runs/first
   scoreguard attack --plan plan.yaml --images photos --out runs/planned --dry-run
 """
 )
@@ -112,6 +113,7 @@ Example:
     show_default=True,
     help="Seconds to wait for an unreachable server.",
 )
+@click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--distance",
@@ -137,10 +139,17 @@ def command(
 
     Rerun the same command to resume.
     """
-    options = CampaignOptions(**rest)
+    options, not_given = CampaignOptions(**rest), _from(ParameterSource.DEFAULT)
+    if options.extend:
+        # The defaults of a new campaign would add to the run what nobody asked for.
+        options = replace(
+            options,
+            attacks="" if "attacks" in not_given else options.attacks,
+            defences="" if "defences" in not_given else options.defences,
+        )
     with ScoringClient(target, config) as client, meter() as shown:
         if plan is not None:
-            plan.check(client.list_metrics(), options.metric, _from_file())
+            plan.check(client.list_metrics(), options.metric, _from(ParameterSource.DEFAULT_MAP))
         if dry_run:
             say_rehearsal(_rehearsed(options, client, shown), as_json)
             return 0
@@ -149,14 +158,14 @@ def command(
     return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
 
-def _from_file() -> set[str]:
-    """Return the parameters that a plan file gives and the command line does not."""
+def _from(source: ParameterSource) -> set[str]:
+    """Return the parameters whose values are from there."""
     context = click.get_current_context()
-    return {name for name in context.params if context.get_parameter_source(name) is ParameterSource.DEFAULT_MAP}
+    return {name for name in context.params if context.get_parameter_source(name) is source}
 
 
 def _rehearsed(options: CampaignOptions, client: ScoringClient, shown: Meter) -> Rehearsal:
-    prepared = prepare(options, client)
+    prepared = prepare(options, client, base_of(options))
     announce(options.computing, prepared.computation.device)
     return rehearse(prepared, shown.advance)
 

@@ -10,7 +10,7 @@ from tests.clients.campaign.conftest import Launch
 from scoreguard.v1 import manifest_pb2, scoring_pb2
 from scoreguard_client._responses import to_catalogue
 from scoreguard_client.campaign import CampaignOptions, Ledger
-from scoreguard_client.campaign.planning import rounds
+from scoreguard_client.campaign.facts import rounds
 
 
 @pytest.mark.parametrize(
