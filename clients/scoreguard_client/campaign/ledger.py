@@ -1,14 +1,14 @@
 """The records of a run on disk: one SQLite file that survives the process being killed at any moment.
 
 Write-ahead logging keeps committed records, and a unique key prevents duplicates: writing a record again changes
-nothing unless the one on disk had failed.
+nothing unless the one on disk had failed. Several processes may write one ledger: leases share the work among them.
 """
 
 from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -16,9 +16,11 @@ from typing import Any, Final
 
 from scoreguard_client.campaign.differences import differences
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError
+from scoreguard_client.campaign.leases import CREATION as LEASES
+from scoreguard_client.campaign.leases import Claim, Leases
 from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.campaign.records import CleanScore, Record, RecordKey
-from scoreguard_client.campaign.tables import CLEAN, RECORDS, RowType, Table, columns
+from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
+from scoreguard_client.campaign.tables import CLEAN, RECORDS, RowType, Table, column_name, columns
 
 FILE_NAME: Final = "campaign.sqlite"
 IMAGES: Final = "images"
@@ -34,6 +36,8 @@ class Ledger:
     def __init__(self, run: Path, connection: sqlite3.Connection) -> None:
         self.run = run
         """The run directory."""
+        self.leases = Leases(connection)
+        """The work that this process has taken."""
         self._connection = connection
 
     @classmethod
@@ -117,25 +121,42 @@ class Ledger:
             meta = {"plan": wider.canonical_json(), "plan_sha256": wider.digest, "facts": _json(facts)}
             connection.executemany("UPDATE meta SET value = ? WHERE name = ?", [(v, k) for k, v in meta.items()])
 
-    def add_unit(self, records: Iterable[Record], unrepeatable: Collection[str]) -> None:
+    def add_unit(self, records: Iterable[Record], unrepeatable: Collection[str], lease: str = "") -> None:
         """Write what became of a unit in one transaction.
 
         Args:
             records: its records; existing ones that did not fail stay unchanged.
             unrepeatable: operations that ran without a deterministic kernel, added to the facts about the computation.
+            lease: the lease that ends with it; empty = none.
         """
         with self._explained(), self._connection as connection:
             self._insert(connection, RECORDS, records)
             self._note_unrepeatable(connection, unrepeatable)
+            self.leases.end(connection, lease)
 
     def add_records(self, records: Iterable[Record]) -> None:
         """Write records in one transaction; existing ones that did not fail stay unchanged."""
         self.add_unit(records, ())
 
-    def add_clean(self, scores: Iterable[CleanScore]) -> None:
-        """Write clean scores in one transaction; existing ones that did not fail stay unchanged."""
+    def add_clean(self, scores: Iterable[CleanScore], lease: str = "") -> None:
+        """Write clean scores in one transaction; existing ones that did not fail stay unchanged.
+
+        Args:
+            scores: the scores.
+            lease: the lease that ends with them; empty = none.
+        """
         with self._explained(), self._connection as connection:
             self._insert(connection, CLEAN, scores)
+            self.leases.end(connection, lease)
+
+    def claim(self, work: str) -> Claim:
+        """Take a piece of work, if no other process has it."""
+        with self._explained():
+            return self.leases.claim(work)
+
+    def sharing(self) -> AbstractContextManager[None]:
+        """Keep the leases of this process while a block runs."""
+        return self.leases.kept(lambda: _connect(self.run / FILE_NAME))
 
     def records(self) -> list[Record]:
         """Return every record, in key order."""
@@ -150,6 +171,20 @@ class Ledger:
         with self._explained():
             rows = self._connection.execute(f"SELECT {columns(RecordKey._fields)} FROM records WHERE error = ''")
             return {RecordKey._make(row) for row in rows}
+
+    def missing(self, keys: Sequence[RecordKey]) -> list[RecordKey]:
+        """Return those of some keys whose record is not there, or failed."""
+        found = "SELECT 1 FROM records WHERE error = '' AND " + _equal(RecordKey._fields)
+        with self._explained():
+            return [key for key in keys if self._connection.execute(found, key).fetchone() is None]
+
+    def clean_of(self, keys: Iterable[CleanKey]) -> dict[CleanKey, CleanScore]:
+        """Return the clean scores of some keys, as far as they are there."""
+        select = f"SELECT {columns(CLEAN.attributes)} FROM clean WHERE {_equal(CleanKey._fields)}"
+        with self._explained():
+            rows = ((key, self._connection.execute(select, key).fetchone()) for key in keys)
+            read = CLEAN.row
+            return {key: read(row) for key, row in rows if row is not None}
 
     def count(self) -> int:
         """Count the records that did not fail."""
@@ -183,6 +218,7 @@ class Ledger:
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             connection.execute(RECORDS.creation)
             connection.execute(CLEAN.creation)
+            connection.execute(LEASES)
             meta = {
                 "layout": str(_LAYOUT),
                 "plan": plan.canonical_json(),
@@ -216,6 +252,10 @@ class Ledger:
     def _read(self, table: Table[RowType]) -> list[RowType]:
         with self._explained():
             return list(map(table.row, self._connection.execute(table.selection)))
+
+
+def _equal(attributes: Iterable[str]) -> str:
+    return " AND ".join(f"{column_name(attribute)} = ?" for attribute in attributes)
 
 
 def _json(facts: Mapping[str, Any]) -> str:
