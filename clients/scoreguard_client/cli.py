@@ -36,6 +36,9 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "report": _Entry(
         module="scoreguard_client.commands.report", summary="Turn a campaign into robustness scores.", extra="attacks"
     ),
+    "merge": _Entry(
+        module="scoreguard_client.commands.merge", summary="Put runs of one campaign together.", extra="attacks"
+    ),
     "showcase": _Entry(
         module="scoreguard_client.commands.showcase", summary="Show a photo behind every defence.", extra="attacks"
     ),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from scoreguard_client.campaign.errors import PlanMismatchError, RunError, ServerGoneError
+from scoreguard_client.campaign.errors import MergeError, PlanMismatchError, RunError, ServerGoneError
 from scoreguard_client.campaign.launch import launch
 from scoreguard_client.campaign.ledger import Ledger
+from scoreguard_client.campaign.merging import Merged, merge
 from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
@@ -24,6 +25,8 @@ __all__ = [
     "Gradients",
     "ImageRef",
     "Ledger",
+    "MergeError",
+    "Merged",
     "Plan",
     "PlanError",
     "PlanMismatchError",
@@ -37,4 +40,5 @@ __all__ = [
     "Summary",
     "Unit",
     "launch",
+    "merge",
 ]

@@ -4,6 +4,7 @@ CampaignError
 ├── PlanError           a campaign that cannot be planned: no images, an option that does not fit
 ├── PlanMismatchError   a run directory that belongs to another plan
 ├── CleanImageError     an image that is not attacked, since its clean score failed
+├── MergeError          runs that are not parts of one campaign
 ├── ServerGoneError     the server went away and did not come back
 └── RunError            a directory that holds no readable run, or cannot be written
 """
@@ -24,6 +25,14 @@ class PlanMismatchError(CampaignError):
     def __init__(self, run: Path, differences: Sequence[str]) -> None:
         self.run, self.differences = run, tuple(differences)
         super().__init__(f"{run} belongs to another plan ({'; '.join(differences)}); choose another --out directory")
+
+
+class MergeError(CampaignError):
+    """Runs that are not parts of one campaign."""
+
+    def __init__(self, run: Path, first: Path, differences: Sequence[str]) -> None:
+        self.run, self.first, self.differences = run, first, tuple(differences)
+        super().__init__(f"{run} is no part of one campaign with {first} ({'; '.join(differences)})")
 
 
 class ServerGoneError(CampaignError):

@@ -81,18 +81,23 @@ def _same_metric(surrogate: Archive, metric: MetricDescription) -> bool:
 
 
 def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the facts of a run that was extended or merged.
+    """Return the facts of a run that was extended, or of two that were merged.
 
     Args:
         there: the facts of the run.
-        here: those of the wider plan.
+        here: those of the wider plan, or of the other run.
     """
-    metrics = {
-        name: facts | {"labels": there["metrics"].get(name, facts)["labels"] | facts["labels"]}
-        for name, facts in here["metrics"].items()
-    }
-    known, computation = there["computation"], here["computation"]
-    unrepeatable = sorted({*known.get("unrepeatable", ()), *computation.get("unrepeatable", ())})
+    metrics = {**there["metrics"]}
+    for name, facts in here["metrics"].items():
+        known = metrics.get(name, facts)
+        rounding = [*known["rounding"], *facts["rounding"]]
+        metrics[name] = facts | {
+            "labels": known["labels"] | facts["labels"],
+            "rounding": list(dict.fromkeys(rounding)),
+            "transfer": known["transfer"] or facts["transfer"],
+        }
+    computation = here["computation"]
+    unrepeatable = sorted({*there["computation"].get("unrepeatable", ()), *computation.get("unrepeatable", ())})
     return {
         **here,
         "metrics": metrics,

@@ -158,6 +158,27 @@ class Ledger:
         """Keep the leases of this process while a block runs."""
         return self.leases.kept(lambda: _connect(self.run / FILE_NAME))
 
+    def absorb(self, other: Path) -> int:
+        """Take over what another run of the same layout has; of two results for one key the first that is sound stays.
+
+        Returns:
+            The number of keys for which both have a sound record, with other numbers.
+
+        Raises:
+            RunError: the other run cannot be read.
+        """
+        Ledger.open(other).close()
+        with _explained(other / FILE_NAME):
+            self._connection.execute("ATTACH DATABASE ? AS other", [str(other / FILE_NAME)])
+            try:
+                with self._connection as connection:
+                    conflicts = int(connection.execute(RECORDS.conflicts("other")).fetchone()[0])
+                    connection.execute(RECORDS.takeover("other"))
+                    connection.execute(CLEAN.takeover("other"))
+            finally:
+                self._connection.execute("DETACH DATABASE other")
+        return conflicts
+
     def records(self) -> list[Record]:
         """Return every record, in key order."""
         return self._read(RECORDS)

@@ -21,6 +21,8 @@ _COLUMN_TYPES: Final = {
     "int | None": "INTEGER",
     "float | None": "REAL",
 }
+_MAY_DIFFER: Final = ("crafting_seconds", "scoring_seconds", "queries", "engine", "retryable")
+"""What two machines need not have in common: times, calls that were sent again, and the build of the engine."""
 
 
 def column_name(attribute: str) -> str:
@@ -59,11 +61,29 @@ class Table(Generic[RowType]):
     def insertion(self) -> str:
         """The statement that writes a row; one that is there stays as it is unless it had failed."""
         names = self.attributes
-        updates = ",".join(f"{column_name(n)}=excluded.{column_name(n)}" for n in names if n not in self.key)
+        return f"INSERT INTO {self.name} ({columns(names)}) VALUES ({','.join('?' * len(names))}) {self._unless_sound}"
+
+    def takeover(self, other: str) -> str:
+        """Return the statement that writes every row of the same table in another database."""
+        names = columns(self.attributes)
         return (
-            f"INSERT INTO {self.name} ({columns(names)}) VALUES ({','.join('?' * len(names))}) "
-            f"ON CONFLICT ({columns(self.key)}) DO UPDATE SET {updates} WHERE {self.name}.error != ''"
+            f"INSERT INTO {self.name} ({names}) SELECT {names} FROM {other}.{self.name} WHERE true {self._unless_sound}"
         )
+
+    def conflicts(self, other: str) -> str:
+        """Return the statement that counts the keys with sound rows in both databases whose numbers differ."""
+        names = [column_name(name) for name in self.attributes if name not in (*self.key, *_MAY_DIFFER)]
+        differ = " OR ".join(f"mine.{name} IS NOT theirs.{name}" for name in names)
+        return (
+            f"SELECT count(*) FROM {self.name} AS mine JOIN {other}.{self.name} AS theirs USING ({columns(self.key)}) "
+            f"WHERE mine.error = '' AND theirs.error = '' AND ({differ})"
+        )
+
+    @property
+    def _unless_sound(self) -> str:
+        names = (column_name(name) for name in self.attributes if name not in self.key)
+        updates = ",".join(f"{name}=excluded.{name}" for name in names)
+        return f"ON CONFLICT ({columns(self.key)}) DO UPDATE SET {updates} WHERE {self.name}.error != ''"
 
     @property
     def selection(self) -> str:
