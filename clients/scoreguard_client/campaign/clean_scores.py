@@ -32,6 +32,17 @@ class CleanWork:
     shown: bool = False
     """Whether the report shows the image."""
 
+    @property
+    def lease(self) -> str:
+        """Name of the lease on it."""
+        return f"clean {self.metric} {self.image.name}"
+
+
+def failed_clean(work: CleanWork, error: Exception) -> CleanResult:
+    """Return scores that failed, with the cause."""
+    answer = Answer(error=str(error) or type(error).__name__, retryable=may_pass(error))
+    return CleanResult(scores=tuple(_score(work, key, None, answer) for key in work.keys))
+
 
 def score_clean(work: CleanWork, services: Services) -> CleanResult:
     """Score a clean image; if it cannot be read or scored, its scores say why.
@@ -43,8 +54,7 @@ def score_clean(work: CleanWork, services: Services) -> CleanResult:
     try:
         values = services.read(work.image)
     except ScoreguardError as error:
-        answer = Answer(error=str(error), retryable=may_pass(error))
-        return CleanResult(scores=tuple(_score(work, key, None, answer) for key in work.keys))
+        return failed_clean(work, error)
     jobs = [
         Job(image=values, chain=key.chain, seed=_seed(work, key), purified=key.chain != UNDEFENDED) for key in work.keys
     ]

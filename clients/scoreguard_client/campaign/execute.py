@@ -13,7 +13,7 @@ from scoreguard_client._exceptions import ScoreguardError
 from scoreguard_client.campaign.errors import ServerGoneError
 from scoreguard_client.campaign.records import Record, RecordKey
 from scoreguard_client.campaign.results import ShownImage, UnitResult
-from scoreguard_client.campaign.scoring import CleanTable, Scored, Scorer, shown_images
+from scoreguard_client.campaign.scoring import CleanTable, Scored, Scorer, failed_records, shown_images
 from scoreguard_client.campaign.services import Services
 from scoreguard_client.oracles.base import Images
 from scoreguard_client.target.crafting import CraftedBatch
@@ -36,6 +36,18 @@ class UnitWork:
     """The plan's seed."""
     shown: frozenset[str] = frozenset()
     """Names of the images that the report shows."""
+
+    @property
+    def lease(self) -> str:
+        """Name of the lease on it."""
+        return self.unit.key
+
+
+def failed_unit(work: UnitWork, error: Exception) -> UnitResult:
+    """Return records that failed, with the cause."""
+    images = {image.name: image for image in work.unit.images}
+    records = (record for key in work.keys for record in failed_records(images[key.image], [key], work.seed, error))
+    return UnitResult(records=tuple(records))
 
 
 def execute(work: UnitWork, services: Services) -> UnitResult:
@@ -86,7 +98,7 @@ class _Execution:
         refusals = {image: self.scorer.refusal(unit, image) for image in unit.images if image.name in self.keys}
         refused = {image: error for image, error in refusals.items() if error is not None}
         for image, error in refused.items():
-            self.records += self.scorer.failed(image, self.keys.pop(image.name), error)
+            self.records += failed_records(image, self.keys.pop(image.name), self.scorer.seed, error)
         return replace(unit, images=tuple(image for image in unit.images if image not in refused))
 
     def _remaining(self, unit: Unit) -> Unit:
@@ -138,4 +150,4 @@ class _Execution:
 
     def _fail(self, unit: Unit, error: Exception) -> None:
         for image in unit.images:
-            self.records += self.scorer.failed(image, self.keys.get(image.name, ()), error)
+            self.records += failed_records(image, self.keys.get(image.name, ()), self.scorer.seed, error)

@@ -11,6 +11,7 @@ from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.planning import Prepared, prepare
 from scoreguard_client.campaign.runner import Runner, Summary
+from scoreguard_client.campaign.tasks import ThisProcess
 from scoreguard_client.progress import Progress
 
 
@@ -61,7 +62,7 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
             plan=prepared.plan,
             ledger=ledger,
             gallery=gallery,
-            services=prepared.services(gallery),
+            pool=ThisProcess(prepared.services(gallery)),
             computation=prepared.computation,
             left_out=prepared.left_out,
         )

@@ -19,6 +19,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planning import Prepared
 from scoreguard_client.campaign.records import Record, RecordKey
 from scoreguard_client.campaign.runner import Runner
+from scoreguard_client.campaign.tasks import ThisProcess
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.units import Unit
 
@@ -77,7 +78,7 @@ def rehearse(prepared: Prepared, progress: Progress) -> Rehearsal:
         run, started = Path(folder), time.perf_counter()
         with Ledger.create(run, alone, prepared.facts) as ledger:
             gallery = Gallery(run, (probe.name,), prepared.options.keep_all)
-            runner = Runner(plan=alone, ledger=ledger, gallery=gallery, services=prepared.services(gallery))
+            runner = Runner(plan=alone, ledger=ledger, gallery=gallery, pool=ThisProcess(prepared.services(gallery)))
             summary = runner.run(progress)
             records = ledger.records()
         seconds, kept = time.perf_counter() - started, _size(run / IMAGES)

@@ -10,20 +10,20 @@ becomes unreachable, the run waits, and repeats the interrupted work once it is 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
-from scoreguard_client.campaign.clean_scores import CleanWork, score_clean
-from scoreguard_client.campaign.execute import UnitWork, execute
+from scoreguard_client.campaign.clean_scores import CleanWork
+from scoreguard_client.campaign.execute import UnitWork
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.leases import Claim
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
-from scoreguard_client.campaign.records import CleanKey, RecordKey
-from scoreguard_client.campaign.results import ShownImage
-from scoreguard_client.campaign.services import Services
+from scoreguard_client.campaign.records import CleanKey
+from scoreguard_client.campaign.results import CleanResult
+from scoreguard_client.campaign.tasks import Pool, Result, Task
 from scoreguard_client.oracles.computing import ON_CPU, Computation
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import ImageRef, LeftOut
@@ -61,7 +61,7 @@ class Runner:
     """Destination of the records."""
     gallery: Gallery
     """Destination of the images."""
-    services: Services
+    pool: Pool
     """What executes the units."""
     computation: Computation = ON_CPU
     """The device and settings of local gradients."""
@@ -84,67 +84,73 @@ class Runner:
         with self.ledger.sharing():
             progress(0, "clean images")
             images = [(metric, image) for image in plan.images for metric in plan.metrics]
-            _do_all(images, lambda work: self._score_clean(*work, progress))
-            _do_all(plan.units(), lambda unit: self._execute(unit, progress))
+            self._do_all(images, lambda work: self._begin_clean(*work, progress), progress)
+            self._do_all(plan.units(), lambda unit: self._begin(unit, progress), progress)
         return self._summary()
 
-    def _score_clean(self, metric: PlannedMetric, image: ImageRef, progress: Progress) -> bool:
-        """Take the clean scores of an image that are missing; False if another process is at it."""
-        keys, name = self.plan.clean_keys(metric, image.name), f"clean {metric.name} {image.name}"
-        if self._missing_clean(keys):
-            claim = self.ledger.claim(name)
-            if claim is Claim.BUSY:
-                return False
-            if claim is Claim.MINE and (missing := self._missing_clean(keys)):
-                work = CleanWork(
-                    metric=metric.name,
-                    image=image,
-                    keys=missing,
-                    seed=self.plan.seed,
-                    shown=self.gallery.shows(image.name),
-                )
-                result = score_clean(work, self.services)
-                self._keep(result.images)
-                self.ledger.add_clean(result.scores, lease=name)
-        progress(len(keys), f"clean {image.name}")
-        return True
+    def _do_all(self, works: Iterable[_Work], begin: Callable[[_Work], Task | Claim], progress: Progress) -> None:
+        """Execute what is to do; works that another process holds are asked for until it is done with them, or gone."""
+        waiting = list(works)
+        while waiting:
+            busy: list[_Work] = []
+            for task, result in self.pool.run(_tasks(waiting, begin, busy)):
+                self._finish(task, result)
+                progress(len(task.keys), "")
+            waiting = busy
+            time.sleep(_POLL_SECONDS if waiting else 0)
+
+    def _begin_clean(self, metric: PlannedMetric, image: ImageRef, progress: Progress) -> CleanWork | Claim:
+        """Take the clean scores of an image that are missing."""
+        keys = self.plan.clean_keys(metric, image.name)
+        work = CleanWork(
+            metric=metric.name,
+            image=image,
+            keys=self._missing_clean(keys),
+            seed=self.plan.seed,
+            shown=self.gallery.shows(image.name),
+        )
+        claim = self.ledger.claim(work.lease) if work.keys else Claim.ENDED
+        if claim is Claim.MINE:
+            # Another process may have done it since.
+            work = replace(work, keys=self._missing_clean(keys))
+        if claim is not Claim.BUSY:
+            left = len(work.keys) if claim is Claim.MINE else 0
+            progress(len(keys) - left, f"clean {image.name}")
+        return work if claim is Claim.MINE and work.keys else claim
 
     def _missing_clean(self, keys: Sequence[CleanKey]) -> tuple[CleanKey, ...]:
         known = self.ledger.clean_of(keys)
         return tuple(key for key in keys if key not in known or known[key].error)
 
-    def _execute(self, unit: Unit, progress: Progress) -> bool:
-        """Make the records of a unit that are missing; False if another process is at it."""
-        keys, doing = self.plan.keys(unit), f"{unit.attack.name} through {unit.attacked_through}"
-        if missing := self.ledger.missing(keys):
-            claim = self.ledger.claim(unit.key)
-            if claim is Claim.BUSY:
-                return False
-            if claim is Claim.MINE and (missing := self.ledger.missing(keys)):
-                progress(len(keys) - len(missing), doing)
-                self._make(unit, missing)
-                progress(len(missing), "")
-                return True
-        self.gallery.finish(unit)
-        progress(len(keys), doing)
-        return True
-
-    def _make(self, unit: Unit, missing: Sequence[RecordKey]) -> None:
+    def _begin(self, unit: Unit, progress: Progress) -> UnitWork | Claim:
+        """Take the records of a unit that are missing."""
+        keys = self.plan.keys(unit)
+        missing = self.ledger.missing(keys)
+        claim = self.ledger.claim(unit.key) if missing else Claim.ENDED
+        if claim is Claim.BUSY:
+            return claim
+        # Another process may have done it since.
+        missing = self.ledger.missing(missing) if claim is Claim.MINE else []
+        progress(len(keys) - len(missing), f"{unit.attack.name} through {unit.attacked_through}")
+        if not missing:
+            self.gallery.finish(unit)
+            return Claim.ENDED
         metric = self.plan.metric(unit.metric)
         clean = self.ledger.clean_of(key for image in unit.images for key in self.plan.clean_keys(metric, image.name))
         shown = frozenset(image.name for image in unit.images if self.gallery.shows(image.name))
-        work = UnitWork(unit=unit, keys=tuple(missing), clean=clean, seed=self.plan.seed, shown=shown)
-        result = execute(work, self.services)
-        self._keep(result.images)
-        self.ledger.add_unit(result.records, result.unrepeatable, lease=unit.key)
+        return UnitWork(unit=unit, keys=tuple(missing), clean=clean, seed=self.plan.seed, shown=shown)
+
+    def _finish(self, task: Task, result: Result) -> None:
+        for image in result.images:
+            self.gallery.keep(image)
+        if isinstance(result, CleanResult):
+            self.ledger.add_clean(result.scores, lease=task.lease)
+            return
+        self.ledger.add_unit(result.records, result.unrepeatable, lease=task.lease)
         for part in result.finished:
             self.gallery.finish(part)
         if result.gone is not None:
             raise result.gone
-
-    def _keep(self, images: Iterable[ShownImage]) -> None:
-        for image in images:
-            self.gallery.keep(image)
 
     def _summary(self) -> Summary:
         failures = self.ledger.failures()
@@ -157,9 +163,11 @@ class Runner:
         )
 
 
-def _do_all(works: Iterable[_Work], attempt: Callable[[_Work], bool]) -> None:
-    """Attempt every work; those that another process holds are attempted again until it is done with them, or gone."""
-    waiting = [work for work in works if not attempt(work)]
-    while waiting:
-        time.sleep(_POLL_SECONDS)
-        waiting = [work for work in waiting if not attempt(work)]
+def _tasks(works: Iterable[_Work], begin: Callable[[_Work], Task | Claim], busy: list[_Work]) -> Iterator[Task]:
+    """Begin works one by one, as they are asked for, and collect those that another process holds."""
+    for work in works:
+        task = begin(work)
+        if task is Claim.BUSY:
+            busy.append(work)
+        elif not isinstance(task, Claim):
+            yield task

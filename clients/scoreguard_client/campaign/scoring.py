@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -57,11 +57,6 @@ class Scorer:
     distance: PerceptualDistance | None = None
     """The perceptual distance to measure."""
 
-    def failed(self, image: ImageRef, keys: Sequence[RecordKey], error: Exception) -> list[Record]:
-        """Make failed records of an image, with the cause."""
-        text, passing = str(error) or type(error).__name__, may_pass(error)
-        return [replace(self._begun(image, key), error=text, retryable=passing) for key in keys]
-
     def refusal(self, unit: Unit, image: ImageRef) -> CleanImageError | None:
         """Say why an image of a unit is not attacked; None if it is.
 
@@ -86,7 +81,7 @@ class Scorer:
         images = attacked_images(unit, batch, clean, self.distance)
         work = [(image, keys[image.image.name]) for image in images if keys.get(image.image.name)]
         # All jobs in one call keep the server busy across images.
-        jobs = (_jobs(image, key, self._seed(key)) for image, mine in work for key in _with_undefended(mine))
+        jobs = (_jobs(image, key, _seed(key, self.seed)) for image, mine in work for key in _with_undefended(mine))
         answers = iter(self.endpoint.score(job for pair in jobs for job in pair))
         return [
             Scored(
@@ -101,23 +96,6 @@ class Scorer:
         """Make the records of an image."""
         return (self._record(scored.attacked, key, scored.answers) for key in scored.keys)
 
-    def _seed(self, key: RecordKey) -> int:
-        return derive_seed(self.seed, *key.seed_parts)
-
-    def _begun(self, image: ImageRef, key: RecordKey) -> Record:
-        """Start a record with its identity and no numbers yet."""
-        return Record(
-            image=key.image,
-            attack=key.attack,
-            attacked_through=key.attacked_through,
-            chain=key.chain,
-            draw=key.draw,
-            image_sha256=image.sha256,
-            metric=key.metric,
-            adaptive=is_adaptive(key.attacked_through),
-            seed=self._seed(key),
-        )
-
     def _record(self, attacked: Attacked, key: RecordKey, answered: Mapping[RecordKey, Answers]) -> Record:
         clean, clean_defended = self.clean[key.undefended.clean], self.clean[key.clean]
         undefended, defended = answered[key.undefended], answered[key]
@@ -126,7 +104,7 @@ class Scorer:
         purified = attacked.exact if key.chain == UNDEFENDED else defended.exact.purified
         fidelity, change = fidelity_of(purified, attacked.clean), attacked.change
         return replace(
-            self._begun(attacked.image, key),
+            _begun(attacked.image, key, self.seed),
             clean_score=clean.score,
             clean_defended=clean_defended.score,
             attacked_score=undefended.exact.score,
@@ -152,6 +130,31 @@ class Scorer:
             retryable=failed is not None and failed.retryable,
             perceptual=change.perceptual,
         )
+
+
+def failed_records(image: ImageRef, keys: Iterable[RecordKey], seed: int, error: Exception) -> list[Record]:
+    """Make failed records of an image, with the cause."""
+    text, passing = str(error) or type(error).__name__, may_pass(error)
+    return [replace(_begun(image, key, seed), error=text, retryable=passing) for key in keys]
+
+
+def _seed(key: RecordKey, seed: int) -> int:
+    return derive_seed(seed, *key.seed_parts)
+
+
+def _begun(image: ImageRef, key: RecordKey, seed: int) -> Record:
+    """Start a record with its identity and no numbers yet."""
+    return Record(
+        image=key.image,
+        attack=key.attack,
+        attacked_through=key.attacked_through,
+        chain=key.chain,
+        draw=key.draw,
+        image_sha256=image.sha256,
+        metric=key.metric,
+        adaptive=is_adaptive(key.attacked_through),
+        seed=_seed(key, seed),
+    )
 
 
 def shown_images(unit: Unit, scored: Scored) -> Iterator[ShownImage]:
