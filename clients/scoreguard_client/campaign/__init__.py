@@ -6,7 +6,7 @@ from scoreguard_client.campaign.errors import MergeError, PlanMismatchError, Run
 from scoreguard_client.campaign.launch import launch
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.merging import Merged, merge
-from scoreguard_client.campaign.options import CampaignOptions
+from scoreguard_client.campaign.options import CampaignOptions, RunnerKind
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
@@ -36,6 +36,7 @@ __all__ = [
     "RecordKey",
     "RunError",
     "Runner",
+    "RunnerKind",
     "ServerGoneError",
     "Summary",
     "Unit",

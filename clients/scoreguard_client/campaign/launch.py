@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.campaign.extension import Base
@@ -10,8 +10,8 @@ from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.options import CampaignOptions
 from scoreguard_client.campaign.planning import Prepared, prepare
+from scoreguard_client.campaign.pools import check_pool, pool_for
 from scoreguard_client.campaign.runner import Runner, Summary
-from scoreguard_client.campaign.tasks import ThisProcess
 from scoreguard_client.progress import Progress
 
 
@@ -41,13 +41,19 @@ def opened(prepared: Prepared) -> Ledger:
     return Ledger.create(out, prepared.plan, prepared.facts)
 
 
-def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callable[[Runner], Progress]) -> Summary:
+def launch(
+    options: CampaignOptions,
+    client: ScoringClient,
+    progress_for: Callable[[Runner], Progress],
+    others: Sequence[ScoringClient] = (),
+) -> Summary:
     """Run or resume a campaign.
 
     Args:
         options: what to do.
         client: the connection to the target.
         progress_for: called once the plan is fixed; returns the progress callback.
+        others: connections to further servers with the same archives, for Ray.
 
     Raises:
         PlanError: the options do not fit together, or do not fit the deployment.
@@ -56,14 +62,16 @@ def launch(options: CampaignOptions, client: ScoringClient, progress_for: Callab
         ContractError: a chain cannot be read, or the surrogate or the device cannot be used.
     """
     prepared = prepare(options, client, base_of(options))
+    check_pool(prepared, others)
     with opened(prepared) as ledger:
         gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all)
-        runner = Runner(
-            plan=prepared.plan,
-            ledger=ledger,
-            gallery=gallery,
-            pool=ThisProcess(prepared.services(gallery)),
-            computation=prepared.computation,
-            left_out=prepared.left_out,
-        )
-        return runner.run(progress_for(runner))
+        with pool_for(prepared, gallery, others) as pool:
+            runner = Runner(
+                plan=prepared.plan,
+                ledger=ledger,
+                gallery=gallery,
+                pool=pool,
+                computation=prepared.computation,
+                left_out=prepared.left_out,
+            )
+            return runner.run(progress_for(runner))

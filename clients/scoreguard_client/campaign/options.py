@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.services import PATIENCE_SECONDS
 from scoreguard_client.oracles.computing import DEFAULTS, Computing
 from scoreguard_client.target.gradients import Gradients
+
+
+class RunnerKind(StrEnum):
+    """What executes the units of a campaign."""
+
+    LOCAL = "local"
+    """This process."""
+    RAY = "ray"
+    """Tasks of Ray."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +57,12 @@ class CampaignOptions:
     """Device and settings of local gradients."""
     patience: float = PATIENCE_SECONDS
     """Seconds to wait for an unreachable server."""
+    runner: RunnerKind = RunnerKind.LOCAL
+    """What executes the units."""
+    address: str = ""
+    """Address of a running Ray, or `auto`; empty = start one on this machine."""
+    workers: int | None = None
+    """Units that Ray executes at a time; None = as many as it has processors."""
     extend: bool = False
     """Whether to add to the run in `out`: what `metric`, `attacks`, `defences` and `images` have besides, `adaptive`
     attacks, and more `draws`; empty texts add nothing."""

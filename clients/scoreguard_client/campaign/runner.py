@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -93,9 +94,10 @@ class Runner:
         waiting = list(works)
         while waiting:
             busy: list[_Work] = []
-            for task, result in self.pool.run(_tasks(waiting, begin, busy)):
-                self._finish(task, result)
-                progress(len(task.keys), "")
+            with closing(self.pool.run(_tasks(waiting, begin, busy))) as results:
+                for task, result in results:
+                    self._finish(task, result)
+                    progress(len(task.keys), "")
             waiting = busy
             time.sleep(_POLL_SECONDS if waiting else 0)
 

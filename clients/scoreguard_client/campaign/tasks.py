@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
@@ -30,7 +30,7 @@ def failed_task(task: Task, error: Exception) -> Result:
 class Pool(Protocol):
     """Executes tasks."""
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
         """Execute tasks, taking the next one only when there is room for it, and yield results as they come.
 
         Raises:
@@ -46,7 +46,7 @@ class ThisProcess:
     services: Services
     """What executes them."""
 
-    def run(self, tasks: Iterable[Task]) -> Iterator[tuple[Task, Result]]:
+    def run(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Result], None, None]:
         """Execute tasks; raises as `run_task` does."""
         for task in tasks:
             yield task, run_task(task, self.services)

@@ -24,6 +24,8 @@ ATTACKS: Final = "attacks"
 DEFENCES: Final = "defences"
 _LISTS: Final = (ATTACKS, DEFENCES, "chains", "metric")
 """Keys that take lists."""
+_REPEATED: Final = ("also",)
+"""Keys of options that may be given several times."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,6 +167,8 @@ def _entries(path: Path, known: Collection[str]) -> Iterator[Entry]:
 def _entry(path: Path, place: str, key: str, value: Any, node: yaml.Node) -> Entry:
     if value is None:
         raise PlanError(f"{place}: {key} has no value: give one, or leave the key out")
+    if key in _REPEATED:
+        return Entry(place=place, key=key, value=[str(part) for part in value] if isinstance(value, list) else [value])
     if key not in _LISTS:
         if isinstance(value, list | dict):
             raise PlanError(f"{place}: {key} takes one value, not a list or a mapping")

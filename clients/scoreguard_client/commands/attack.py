@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from scoreguard_client.commands._gradients import gradient_options
 from scoreguard_client.commands._plan_file import PlanFile, read_plan
 from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.commands._rehearsal import say_rehearsal
+from scoreguard_client.commands._runner import runner_options
 from scoreguard_client.oracles.draws import AUTO
 from scoreguard_client.target.images import LeftOut
 
@@ -41,6 +44,7 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
 Example:
   scoreguard attack --attacks fgsm,ifgsm:eps=8/255 --defences none,jpeg,flip --images photos --out runs/first
   scoreguard report runs/first
+  scoreguard attack --runner ray --images photos --out runs/on-ray
   scoreguard attack --extend --attacks square --images photos --out runs/first
   scoreguard attack --plan plan.yaml --images photos --out runs/planned --dry-run
 """
@@ -113,6 +117,7 @@ Example:
     show_default=True,
     help="Seconds to wait for an unreachable server.",
 )
+@runner_options
 @click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
@@ -133,7 +138,13 @@ Example:
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
 def command(
-    target: str, config: ConnectionConfig, plan: PlanFile | None, dry_run: bool, as_json: bool, **rest: Any
+    target: str,
+    config: ConnectionConfig,
+    plan: PlanFile | None,
+    dry_run: bool,
+    also: Sequence[str],
+    as_json: bool,
+    **rest: Any,
 ) -> int:
     """Attack a metric behind defences on a server, image by image, and keep every score.
 
@@ -147,13 +158,14 @@ def command(
             attacks="" if "attacks" in not_given else options.attacks,
             defences="" if "defences" in not_given else options.defences,
         )
-    with ScoringClient(target, config) as client, meter() as shown:
+    with ScoringClient(target, config) as client, ExitStack() as opened, meter() as shown:
+        others = [opened.enter_context(ScoringClient(other, config)) for other in also]
         if plan is not None:
             plan.check(client.list_metrics(), options.metric, _from(ParameterSource.DEFAULT_MAP))
         if dry_run:
             say_rehearsal(_rehearsed(options, client, shown), as_json)
             return 0
-        summary = launch(options, client, lambda runner: _begin(shown, runner, options))
+        summary = launch(options, client, lambda runner: _begin(shown, runner, options), others)
     _say(summary, options.out, as_json)
     return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
