@@ -50,4 +50,5 @@ class PlannedMetric:
     @staticmethod
     def from_stored(data: dict[str, Any]) -> PlannedMetric:
         """Read what `dataclasses.asdict` and JSON made of one."""
-        return PlannedMetric(**data | {name: tuple(data[name]) for name in _LISTS})
+        values: dict[str, Any] = data | {name: tuple(data[name]) for name in _LISTS}
+        return PlannedMetric(**values)

@@ -22,6 +22,7 @@ class BatchCache(Protocol):
 
     def has(self, unit: Unit) -> bool:
         """Whether the attacked images of a unit are kept."""
+        ...
 
     def load(self, unit: Unit) -> CraftedBatch | None:
         """Return the attacked images of a unit; None if they must be made (again)."""

@@ -37,6 +37,7 @@ class Pool(Protocol):
             ServerGoneError: the server went away while clean images were scored.
             ServerError: the server refuses this caller.
         """
+        ...
 
 
 @dataclass(frozen=True)

@@ -144,10 +144,12 @@ def read_report(run: Path, options: TableOptions) -> Report:
         RunError: the directory holds no readable run, or one without records, or one of several metrics.
     """
     found = read_reports(run, options)
-    if len(found) > 1:
-        names = ", ".join(report.metric.name for report in found)
-        raise RunError(f"{run} has several metrics ({names}): each has its own table, see read_reports")
-    return found[0]
+    match found:
+        case (report,):
+            return report
+        case _:
+            names = ", ".join(report.metric.name for report in found)
+            raise RunError(f"{run} has several metrics ({names}): each has its own table, see read_reports")
 
 
 def _report(
