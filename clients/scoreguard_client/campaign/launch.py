@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
 from scoreguard_client._client import ScoringClient
 from scoreguard_client.campaign.extension import Base
 from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.helpers import helped
 from scoreguard_client.campaign.ledger import Ledger
-from scoreguard_client.campaign.options import CampaignOptions
+from scoreguard_client.campaign.options import CampaignOptions, RunnerKind
 from scoreguard_client.campaign.planning import Prepared, prepare
 from scoreguard_client.campaign.pools import check_pool, pool_for
 from scoreguard_client.campaign.runner import Runner, Summary
@@ -65,7 +68,7 @@ def launch(
     check_pool(prepared, others)
     with opened(prepared) as ledger:
         gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all)
-        with pool_for(prepared, gallery, others) as pool:
+        with pool_for(prepared, gallery, others) as pool, helped(partial(_join, options, client), _helpers(options)):
             runner = Runner(
                 plan=prepared.plan,
                 ledger=ledger,
@@ -75,3 +78,12 @@ def launch(
                 left_out=prepared.left_out,
             )
             return runner.run(progress_for(runner))
+
+
+def _helpers(options: CampaignOptions) -> int:
+    return (options.workers or 1) - 1 if options.runner is RunnerKind.LOCAL else 0
+
+
+def _join(options: CampaignOptions, client: ScoringClient, progress: Progress) -> None:
+    """Take part in a campaign that another process of this machine has begun."""
+    launch(replace(options, workers=None), client, lambda runner: progress)

@@ -62,7 +62,8 @@ class CampaignOptions:
     address: str = ""
     """Address of a running Ray, or `auto`; empty = start one on this machine."""
     workers: int | None = None
-    """Units that Ray executes at a time; None = as many as it has processors."""
+    """Units that are executed at once: by as many processes of this machine, None = this one; or by Ray, None = as many
+    as it has processors."""
     extend: bool = False
     """Whether to add to the run in `out`: what `metric`, `attacks`, `defences` and `images` have besides, `adaptive`
     attacks, and more `draws`; empty texts add nothing."""

@@ -26,8 +26,8 @@ def check_pool(prepared: Prepared, others: Sequence[ScoringClient]) -> None:
     """
     options = prepared.options
     if options.runner is not RunnerKind.RAY:
-        if options.address or options.workers is not None or others:
-            raise PlanError("--address, --workers and --also are for --runner ray")
+        if options.address or others:
+            raise PlanError("--address and --also are for --runner ray")
         return
     if not prepared.computation.device.is_cpu:
         raise PlanError("--runner ray computes local gradients on processors only: leave out --device, or --runner ray")

@@ -16,10 +16,14 @@ _OPTIONS: Final = (
         type=click.Choice([kind.value for kind in RunnerKind]),
         default=CampaignOptions.runner.value,
         show_default=True,
-        help="What executes the units: this process, or tasks of Ray (extra ray).",
+        help="What executes the units: processes of this machine, or tasks of Ray (extra ray).",
     ),
     click.option("--address", default="", help="Address of a running Ray, or auto; by default one is started here."),
-    click.option("--workers", type=click.IntRange(min=1), help="Units that Ray executes at once; default all it can."),
+    click.option(
+        "--workers",
+        type=click.IntRange(min=1),
+        help="Units at once: processes of this machine, by default 1, or tasks of Ray, by default all it can.",
+    ),
     click.option(
         "--also", multiple=True, metavar="TARGET", help="Further server with the same archives, for Ray; repeatable."
     ),

@@ -14,13 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.clients.campaign.conftest import Launch
 from tests.clients.campaign.test_kill import PROGRAM, finish, kill_after, start
 from tests.clients.campaign.test_kill import records_of as records_of_run
 from tests.clients.campaign.two_metrics import options_of, records_of, run, service_of_two, write_photos
 
 from scoreguard_client import InternalError
-from scoreguard_client.campaign import Ledger
+from scoreguard_client.campaign import CampaignOptions, Ledger, Runner
 from scoreguard_client.campaign.leases import CREATION, Claim, Leases
+from scoreguard_client.progress import Progress
 
 
 @pytest.fixture
@@ -136,6 +138,33 @@ def test_two_processes_share_a_run(running: Any, tmp_path: Path) -> None:
     kinds = Counter(type(request).__name__ for request in running.service.requests)
     # Clean scores; attacks by queries; f(x'), f(g(x')) in float and 8 bits; one step of FGSM and its check.
     assert kinds["ScoreDefendedRequest"] + kinds["ScoreGradientRequest"] == 2 * (2 + 60 + 4 + 2 + 4)
+
+
+@pytest.mark.slow
+def test_a_campaign_starts_its_own_helpers(run_campaign: Launch, options: CampaignOptions, running: Any) -> None:
+    """`--workers 3`: the units are taken by three processes, and the records are those of one."""
+    changes = {"attacks": "square:queries=40", "adaptive": True, "batch": 1}
+    alone = run_campaign(out=options.out.with_name("alone"), **changes)
+
+    def wait_for_helpers(runner: Runner) -> Progress:
+        """Begin the attacks once the others are there to take some."""
+
+        def progress(steps: int, what: str) -> None:
+            deadline = time.monotonic() + 20
+            while what.startswith("square") and len(owners(options.out)) < 3 and time.monotonic() < deadline:
+                time.sleep(0.05)
+
+        return progress
+
+    assert run_campaign(wait_for_helpers, workers=3, **changes) == alone
+    assert len(owners(options.out)) == 3
+    assert records_of(options.out) == records_of(options.out.with_name("alone"))
+
+
+def owners(out: Path) -> set[str]:
+    """The processes that have taken work of a run."""
+    with Ledger.open(out) as ledger:
+        return {str(owner) for (owner,) in ledger._connection.execute("SELECT owner FROM leases")}
 
 
 @pytest.mark.slow
