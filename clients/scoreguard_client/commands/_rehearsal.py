@@ -9,9 +9,8 @@ import click
 
 from scoreguard.support import console
 from scoreguard_client.campaign.rehearsal import Rehearsal
+from scoreguard_client.commands._progress import duration
 
-_MINUTE: Final = 60
-_HOUR: Final = 3600
 _UNITS: Final = ("bytes", "kB", "MB", "GB")
 _STEP: Final = 1000
 
@@ -32,15 +31,6 @@ def say_rehearsal(found: Rehearsal, as_json: bool) -> None:
     click.echo(f"measured on {found.probe}, which took {duration(found.probe_seconds)}; nothing was kept")
     if found.probe_failed:
         click.echo(f"{_several(found.probe_failed, 'record')} of it failed, the first with: {found.first_error}")
-
-
-def duration(seconds: float) -> str:
-    """Format a time for people, with two digits that mean something."""
-    if seconds < _MINUTE:
-        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
-    if seconds < _HOUR:
-        return f"{seconds / _MINUTE:.0f} min"
-    return f"{seconds / _HOUR:.1f} h"
 
 
 def size(count: float) -> str:

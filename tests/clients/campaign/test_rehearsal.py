@@ -20,7 +20,8 @@ from scoreguard_client.campaign.ledger import FILE_NAME
 from scoreguard_client.campaign.planning import prepare
 from scoreguard_client.campaign.rehearsal import Rehearsal, rehearse
 from scoreguard_client.cli import command
-from scoreguard_client.commands._rehearsal import duration, size
+from scoreguard_client.commands._progress import duration
+from scoreguard_client.commands._rehearsal import size
 from scoreguard_client.testing import FakeService
 
 
