@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ IMAGES: Final = "images"
 _LAYOUT: Final = 4
 """Version of the tables and of the stored plan; 4 = several metrics."""
 _BUSY_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 0.02
+_PRIMARY: Final = 0xFF
+"""The part of an error's code that says which error it is."""
 
 
 class Ledger:
@@ -236,6 +240,8 @@ class Ledger:
 
     def _prepare(self, plan: Plan, facts: Mapping[str, Any]) -> None:
         with self._connection as connection:
+            # Another process that starts at the same time sees all of it or nothing.
+            connection.execute("BEGIN IMMEDIATE")
             connection.execute("CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL)")
             connection.execute(RECORDS.creation)
             connection.execute(CLEAN.creation)
@@ -304,6 +310,15 @@ def _refuse_emptied(path: Path) -> None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(path, timeout=_BUSY_SECONDS)
-    connection.execute("PRAGMA journal_mode=WAL")
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            break
+        except sqlite3.OperationalError as error:
+            # For this statement SQLite does not wait for other processes, which may be starting too.
+            if error.sqlite_errorcode & _PRIMARY != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+            time.sleep(_RETRY_SECONDS)
     connection.execute("PRAGMA synchronous=NORMAL")
     return connection

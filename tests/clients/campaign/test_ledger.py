@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -191,6 +193,20 @@ def test_a_directory_without_a_readable_run_gives_one_line(tmp_path: Path) -> No
     connection.close()
     with pytest.raises(RunError, match="layout 99"):
         Ledger.open(tmp_path / "new")
+
+
+def test_processes_that_start_together_find_the_same_run(tmp_path: Path) -> None:
+    """None sees a file that another has only half prepared, or finds it locked."""
+    together = threading.Barrier(8)
+
+    def create(run: Path) -> str:
+        together.wait()
+        with Ledger.create(run, PLAN, {}) as ledger:
+            return ledger.plan.digest
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            assert set(pool.map(create, [tmp_path / str(number)] * 8)) == {PLAN.digest}
 
 
 def test_a_plan_reads_back_from_its_canonical_form_with_the_same_digest() -> None:
