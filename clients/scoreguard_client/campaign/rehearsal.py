@@ -98,7 +98,7 @@ def rehearse(prepared: Prepared, progress: Progress) -> Rehearsal:
         probe_seconds=seconds,
         probe_failed=summary.failed,
         first_error=summary.first_error,
-        seconds=seconds * pixels * (1 - there / plan.records),
+        seconds=seconds * pixels * (1 - there / max(1, plan.records)),
         disk_bytes=round(kept * shown + plan.records * _bytes_a_record(alone, records)),
     )
 
@@ -133,12 +133,12 @@ def _attack_calls(prepared: Prepared, alone: Plan, records: Sequence[Record]) ->
 
 def _bytes_a_record(plan: Plan, records: Sequence[Record]) -> float:
     """Measure how much of the ledger's file a record takes."""
-    copies = -(-_ROWS // len(records))
+    copies = -(-_ROWS // max(1, len(records)))
     rows = [replace(record, image=f"{number}-{record.image}") for number in range(copies) for record in records]
     with tempfile.TemporaryDirectory() as folder:
         with Ledger.create(Path(folder), plan, {}) as ledger:
             ledger.add_records(rows)
-        return _size(Path(folder)) / len(rows)
+        return _size(Path(folder)) / max(1, len(rows))
 
 
 def _size(folder: Path) -> int:

@@ -56,8 +56,7 @@ def command(run: Path, scaling: str, calibration: Path | None, r_mode: str, resa
         reports = make_reports(run, options)
     if as_json:
         tables = [report.to_json() for report in reports]
-        alone = len(reports[0].plan.metrics) == 1
-        click.echo(console.json_text(tables[0] if alone else {"run": str(run), "metrics": tables}))
+        click.echo(console.json_text(tables[0] if len(tables) == 1 else {"run": str(run), "metrics": tables}))
         return 0
     for report in reports:
         _print(report)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scoreguard_client.report.build import FOLDER, Report, read_report, read_reports, write_tables
+from scoreguard_client.report.build import FOLDER, Report, read_report, read_reports, write_tables, write_tables_of
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
 from scoreguard_client.report.numbers import TableOptions
@@ -46,13 +46,13 @@ def make_reports(run: Path, options: TableOptions | None = None) -> tuple[Report
     for report in reports:
         _write(report)
     if reports[0].folder != run / FOLDER:
-        write_tables(reports, run / FOLDER)
+        write_tables_of(reports, run / FOLDER)
         write_contents(reports, run / FOLDER / "index.html")
     return reports
 
 
 def _write(report: Report) -> None:
-    write_tables([report], report.folder)
+    write_tables(report)
     chart = report.folder / "gains.png"
     draw_gains(report, chart)
     shown = exhibits(report)

@@ -197,8 +197,13 @@ def _report(
     )
 
 
-def write_tables(reports: Sequence[Report], folder: Path) -> None:
-    """Write `table.csv` and `records.csv` of some metrics of a run; a missing number leaves its cell empty."""
+def write_tables(report: Report) -> None:
+    """Write `table.csv` and `records.csv`; a missing number leaves its cell empty."""
+    write_tables_of([report], report.folder)
+
+
+def write_tables_of(reports: Sequence[Report], folder: Path) -> None:
+    """Write both tables of several metrics of a run into one folder."""
     folder.mkdir(parents=True, exist_ok=True)
     columns = reports[0].columns
     lines = ([report.metric.name, *_table_line(row, columns)] for report in reports for row in report.rows)
