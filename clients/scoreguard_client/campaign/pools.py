@@ -10,7 +10,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.options import RunnerKind
 from scoreguard_client.campaign.planning import Prepared
-from scoreguard_client.campaign.ray_pool import RayPool, connected
+from scoreguard_client.campaign.ray_pool import RayPool, check_ray, connected
 from scoreguard_client.campaign.services import NoCache
 from scoreguard_client.campaign.tasks import Pool, ThisProcess
 from scoreguard_client.target.errors import PlanError
@@ -21,7 +21,8 @@ def check_pool(prepared: Prepared, others: Sequence[ScoringClient]) -> None:
 
     Raises:
         PlanError: options of Ray were given without it, or local gradients on another device with it, or another
-            server has other archives.
+            server has other archives, or nothing answers at the address of Ray.
+        MissingExtraError: Ray is asked for and not installed.
         ServerError: another server is unreachable.
     """
     options = prepared.options
@@ -31,6 +32,7 @@ def check_pool(prepared: Prepared, others: Sequence[ScoringClient]) -> None:
         return
     if not prepared.computation.device.is_cpu:
         raise PlanError("--runner ray computes local gradients on processors only: leave out --device, or --runner ray")
+    check_ray(options.address)
     for client in others:
         catalogue = client.list_metrics()
         for metric in prepared.plan.metrics:
@@ -48,8 +50,7 @@ def pool_for(prepared: Prepared, gallery: Gallery, others: Sequence[ScoringClien
         others: further servers with the same archives.
 
     Raises:
-        MissingExtraError: Ray is not installed.
-        PlanError: there is no Ray at the address.
+        PlanError: Ray cannot be started, or there is none at the address.
     """
     options = prepared.options
     if options.runner is not RunnerKind.RAY:

@@ -50,7 +50,6 @@ def connected(address: str, workers: int | None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    _require_answer(address)
     for left in reversed(range(1 if address else _STARTS)):
         try:
             _connect(ray, address, workers)
@@ -71,8 +70,14 @@ def _connect(ray: Any, address: str, workers: int | None) -> None:
     ray.init(**where, log_to_driver=False, logging_level="ERROR")
 
 
-def _require_answer(address: str) -> None:
-    """Refuse an address where nothing answers at once: Ray itself would try for minutes."""
+def check_ray(address: str) -> None:
+    """Refuse an address where nothing answers at once: Ray itself would try for minutes.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+        PlanError: nothing answers.
+    """
+    require_ray()
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not port.isdigit():
         return

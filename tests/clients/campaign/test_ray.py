@@ -155,6 +155,7 @@ def test_an_address_without_ray_is_refused_in_one_line(tmp_path: Path) -> None:
     with pytest.raises(PlanError, match=r"no Ray at 127\.0\.0\.1:1: Connection refused") as caught:
         run(options_of(tmp_path, runner=RunnerKind.RAY, address="127.0.0.1:1"))
     assert "\n" not in str(caught.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +163,7 @@ def test_without_the_extra_the_command_says_what_to_install(tmp_path: Path, monk
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(MissingExtraError, match=r"--runner ray needs pip install 'scoreguard\[ray\]'"):
         run(options_of(tmp_path, runner=RunnerKind.RAY))
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_address_of_ray_without_it_is_refused(tmp_path: Path) -> None:
@@ -173,6 +175,7 @@ def test_an_address_of_ray_without_it_is_refused(tmp_path: Path) -> None:
 def test_another_server_with_another_archive_is_refused(tmp_path: Path) -> None:
     """Its records would be of another metric."""
     options = options_of(tmp_path, metric="bright", runner=RunnerKind.RAY)
+    pytest.importorskip("ray")
     with service_of_two().client() as client:
         prepared = prepare(options, client)
         with pytest.raises(PlanError, match="another archive of bright than the first server"):
