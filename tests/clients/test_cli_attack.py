@@ -162,6 +162,25 @@ def test_a_plan_says_no_as_the_command_line_does(tmp_path: Path) -> None:
         assert (found.get("tf32"), found.get("deterministic")) == wanted
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("also: [host1:50051, host2:50051]", "also", ["host1:50051", "host2:50051"]),
+        ("also: host1:50051", "also", ["host1:50051"]),
+        ("metric: [lite, niqe]", "metric", "lite,niqe"),
+        ("metric: lite,niqe", "metric", "lite,niqe"),
+        ("extend: true\nworkers: 2", "workers", 2),
+    ],
+)
+def test_a_plan_lists_metrics_and_servers(text: str, name: str, value: object, tmp_path: Path) -> None:
+    """As a list or as the command line has them."""
+    plan, told = tmp_path / "plan.yaml", attack_command.command
+    plan.write_text(text)
+    context = click.Context(told)
+    read_plan(context, told.params[0], plan)
+    assert (context.default_map or {})[name] == value
+
+
 def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:
     """Its parameters are numbers."""
     plan = tmp_path / "plan.yaml"
