@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from enum import Enum
 from pathlib import Path
 from typing import Final
@@ -93,17 +93,14 @@ class Leases:
             self.release()
 
     def _beat(self, connect: Callable[[], sqlite3.Connection], stop: threading.Event) -> None:
-        connection = connect()
-        try:
+        # A full disk ends the campaign where it writes records, not here.
+        with suppress(sqlite3.Error), closing(connect()) as connection:
             while not stop.wait(self._seconds / _BEATS):
-                # A full disk ends the campaign where it writes records, not here.
                 with suppress(sqlite3.Error), connection:
                     expires = time.time() + self._seconds
                     connection.execute(
                         "UPDATE leases SET expires = ? WHERE owner = ? AND ended IS NULL", [expires, self.owner]
                     )
-        finally:
-            connection.close()
 
 
 def _machine() -> str:
