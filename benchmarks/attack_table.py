@@ -178,8 +178,8 @@ def serving(plan: Plan) -> Iterator[str]:
 
 def markdown(report: Report) -> str:
     """Format absolute gains, with intervals given enough images: crafted on the metric alone / with the defence."""
-    chains = report.plan.chains
-    lines = [f"| {report.plan.metric} | {' | '.join(report.label(chain) for chain in chains)} |"]
+    chains = report.metric.chains
+    lines = [f"| {report.metric.name} | {' | '.join(report.label(chain) for chain in chains)} |"]
     lines.append("|---" * (len(chains) + 1) + "|")
     for attack in report.plan.attacks:
         rows = {(row.chain, row.adaptive): row for row in report.rows if row.attack == attack}

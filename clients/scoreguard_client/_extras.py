@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 from scoreguard_client._exceptions import MissingExtraError
@@ -32,3 +33,15 @@ def require_piq(purpose: str) -> Any:
         return import_piq()
     except ImportError as error:
         raise MissingExtraError(purpose, "attacks", "piq") from error
+
+
+def require_ray() -> Any:
+    """Import and return Ray.
+
+    Raises:
+        MissingExtraError: Ray is not installed.
+    """
+    try:
+        return importlib.import_module("ray")
+    except ImportError as error:
+        raise MissingExtraError("--runner ray", "ray", "ray") from error

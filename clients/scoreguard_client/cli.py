@@ -39,6 +39,9 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "domain": _Entry(
         module="scoreguard_client.commands.domain", summary="Map scores onto a reference metric.", extra="attacks"
     ),
+    "merge": _Entry(
+        module="scoreguard_client.commands.merge", summary="Put runs of one campaign together.", extra="attacks"
+    ),
     "showcase": _Entry(
         module="scoreguard_client.commands.showcase", summary="Show a photo behind every defence.", extra="attacks"
     ),

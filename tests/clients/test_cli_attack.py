@@ -21,9 +21,10 @@ from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.attacks.optimized_uap import OptimizedUAP
-from scoreguard_client.campaign import Store
+from scoreguard_client.campaign import Ledger
 from scoreguard_client.cli import command
 from scoreguard_client.commands import attack as attack_command
+from scoreguard_client.commands._plan_file import as_text, keys_of, read_plan
 from scoreguard_client.target.errors import PlanError
 
 Run = Callable[..., tuple[int, str, str]]
@@ -127,8 +128,8 @@ def test_a_plan_names_a_file_whatever_its_path_is_called(item: dict[str, Any], a
     code, out, err = attack("--plan", plan, "--json")
     assert (code, err.count("error")) == (0, 0)
     summary = json.loads(out)
-    with Store.open(Path(summary["run"])) as store:
-        records = {record.attack.partition(":")[0]: record for record in store.records()}
+    with Ledger.open(Path(summary["run"])) as ledger:
+        records = {record.attack.partition(":")[0]: record for record in ledger.records()}
     assert set(records) == {"optimized-uap", "fgsm"}
     uap = parse_attack(records["optimized-uap"].attack)
     assert isinstance(uap, OptimizedUAP)
@@ -138,12 +139,12 @@ def test_a_plan_names_a_file_whatever_its_path_is_called(item: dict[str, Any], a
 
 def test_a_plan_may_say_chains_and_name_a_choice_with_colons() -> None:
     """The keys are the long options, `--chains` as well as `--defences`; `4:2:0` is one value."""
-    keys = dict(attack_command._keys(attack_command.command))
-    assert keys["chains"] == keys["defences"] == "defences"
+    keys = dict(keys_of(attack_command.command))
+    assert keys["chains"].name == keys["defences"].name == "defences"
     steps = [{"jpeg": {"quality": 50, "subsampling": "4:2:0"}}, "none"]
-    assert attack_command._as_text(steps) == "jpeg:quality=50:subsampling=4:2:0,none"
+    assert as_text(steps) == "jpeg:quality=50:subsampling=4:2:0,none"
     with pytest.raises(PlanError, match="holds one of the marks"):
-        attack_command._as_text([{"jpeg": {"quality": "50:subsampling=4:2:0"}}])
+        as_text([{"jpeg": {"quality": "50:subsampling=4:2:0"}}])
 
 
 def test_a_plan_says_no_as_the_command_line_does(tmp_path: Path) -> None:
@@ -156,9 +157,28 @@ def test_a_plan_says_no_as_the_command_line_does(tmp_path: Path) -> None:
     ):
         plan.write_text(text)
         context = click.Context(told)
-        attack_command._read_plan(context, told.params[0], plan)
+        read_plan(context, told.params[0], plan)
         found = context.default_map or {}
         assert (found.get("tf32"), found.get("deterministic")) == wanted
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "value"),
+    [
+        ("also: [host1:50051, host2:50051]", "also", ["host1:50051", "host2:50051"]),
+        ("also: host1:50051", "also", ["host1:50051"]),
+        ("metric: [lite, niqe]", "metric", "lite,niqe"),
+        ("metric: lite,niqe", "metric", "lite,niqe"),
+        ("extend: true\nworkers: 2", "workers", 2),
+    ],
+)
+def test_a_plan_lists_metrics_and_servers(text: str, name: str, value: object, tmp_path: Path) -> None:
+    """As a list or as the command line has them."""
+    plan, told = tmp_path / "plan.yaml", attack_command.command
+    plan.write_text(text)
+    context = click.Context(told)
+    read_plan(context, told.params[0], plan)
+    assert (context.default_map or {})[name] == value
 
 
 def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: Path) -> None:
@@ -172,16 +192,61 @@ def test_a_chain_of_a_plan_takes_no_marks_inside_a_value(attack: Run, tmp_path: 
 
 @pytest.mark.parametrize(
     ("text", "said"),
-    [("atacks: [fgsm]", "unknown key 'atacks'"), ("- fgsm", "a mapping"), ("a: [", "cannot be read as YAML")],
+    [
+        ("atacks: [fgsm]", "line 1: unknown key 'atacks'"),
+        ("- fgsm", "a mapping"),
+        ("seed: 1\na: [", "line 2 cannot be read as YAML"),
+        ("seed: 1\nattacks: [fgsm]\nseed: 2", "line 3: key 'seed' is there twice"),
+        ("chains: none\ndefences: dim", "line 2: 'defences' was given before, maybe under its other name"),
+        (
+            "attacks:\n  - fgsm\n  - ifgms: {eps: 8/255}",
+            "line 3: cannot read attack 'ifgms:eps=8/255': no attack 'ifgms'; did you mean ifgsm",
+        ),
+        ("attacks:\n  fgsm:\n  ifgsm: {epsilon: 8/255}", "no parameter 'epsilon'; did you mean eps?"),
+        (
+            "attacks:\n  - ifgsm: {iterations: -3}",
+            "line 2: cannot read attack 'ifgsm': iterations must be at least 1, not -3",
+        ),
+        ("attacks:\n\n  - {name: square, queries: many}", "'many' is no value for 'queries'; it takes a whole number"),
+        ("seed: 1\ndefences:\n  - dim\n  - dmi", "line 4: unknown defence 'dmi': did you mean dim?"),
+        (
+            "defences:\n  - none\n  - [{dim: {factor: 7}}, shift]",
+            "line 3: dim:factor=7 (step 1) is out of range: 0 to 1",
+        ),
+        ("defences: ['dim:']", "line 1: "),
+        ("limit: few", "line 1: limit: 'few' is not a valid integer range."),
+        ("limit: 0", "line 1: limit: 0 is not in the range x>=1."),
+        ("limit: 2.5", "line 1: limit takes a whole number, not 2.5"),
+        ("limit: yes", "line 1: limit takes a value, not true"),
+        ("limit: [3]", "line 1: limit takes one value"),
+        ("limit:", "line 1: limit has no value"),
+        ("adaptive: perhaps", "line 1: adaptive: 'perhaps' is not a valid boolean"),
+        ("gradients: remote", "line 1: gradients: 'remote' is not one of"),
+        ("crafting_draws: some", "line 1: crafting_draws: 'some' is not a valid integer range"),
+    ],
 )
 def test_a_plan_file_that_cannot_be_used_gives_one_line(text: str, said: str, attack: Run, tmp_path: Path) -> None:
-    """Exit code 2."""
+    """With the place in the file, and exit code 2; nothing is run."""
     plan = tmp_path / "plan.yaml"
     plan.write_text(text)
     code, _, err = attack("--plan", plan)
     assert code == 2
     assert said in err
+    assert str(plan) in err
     assert err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_metric_of_a_plan_that_is_not_deployed_is_named_with_its_line(
+    run: Run, running: Any, photos: Path, tmp_path: Path
+) -> None:
+    """The command line overrides it, and is then the one that is checked."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("limit: 1\nmetric: brigth\nattacks: fgsm\n")
+    where = ["--plan", plan, "--images", photos, "--out", tmp_path / "run", "--target", running.target]
+    code, _, err = run("attack", *where, "--gradients", "live")
+    assert (code, err) == (2, f"error: {plan}, line 2: unknown metric 'brigth': did you mean bright?\n")
+    assert run("attack", *where, "--gradients", "live", "--metric", "bright")[0] == 0
 
 
 def test_the_run_directory_of_another_plan_gives_one_line_and_code_2(attack: Run) -> None:

@@ -34,7 +34,7 @@ from scoreguard_client import (
     UnavailableError,
     UnsupportedError,
 )
-from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign import CampaignOptions, launch
 from scoreguard_client.oracles.live import LiveGradientOracle
 from scoreguard_client.testing import FakeService, fake_client
 

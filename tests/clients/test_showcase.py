@@ -24,7 +24,7 @@ from tiny_archives import write_tiny_archive as write_faulty
 from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError, ScoringClient
-from scoreguard_client.campaign import CampaignOptions, Store, launch
+from scoreguard_client.campaign import CampaignOptions, Ledger, launch
 from scoreguard_client.cli import command
 from scoreguard_handlers.config import ServeConfig
 
@@ -163,8 +163,8 @@ def test_the_attacked_image_is_that_of_a_campaign_with_the_same_seed(
     )
     with ScoringClient(running.target) as client:
         launch(options, client, lambda runner: lambda steps, what: None)
-    with Store.open(tmp_path / "run") as store:
-        (record,) = store.records()
+    with Ledger.open(tmp_path / "run") as ledger:
+        (record,) = ledger.records()
     assert answer["undefended"]["attacked"]["score"] == record.attacked_score
     assert answer["undefended"]["attacked"]["psnr"] == record.psnr
 

@@ -19,7 +19,7 @@ from PIL import Image
 
 from scoreguard_client import ScoringClient
 from scoreguard_client.attacks import CATALOGUE, Needs
-from scoreguard_client.campaign import CampaignOptions, Gradients, Record, Runner, Store, Summary, launch
+from scoreguard_client.campaign import CampaignOptions, Gradients, Ledger, Record, Runner, Summary, launch
 from scoreguard_client.progress import Progress
 
 pytestmark = pytest.mark.live
@@ -72,8 +72,8 @@ def campaign(target: str, options: CampaignOptions) -> tuple[Summary, list[Recor
     """Run a campaign; its outcome and its records."""
     with ScoringClient(target) as client:
         summary = launch(options, client, quiet)
-    with Store.open(options.out) as store:
-        return summary, store.records()
+    with Ledger.open(options.out) as ledger:
+        return summary, ledger.records()
 
 
 def test_every_attack_runs_against_the_endpoint_alone(lite_server: LiveServer, photos: Path, tmp_path: Path) -> None:
@@ -155,5 +155,5 @@ def test_a_campaign_outlives_a_server_that_is_killed(
             helper.join(60)
     assert restarted.is_set()
     assert (summary.records, summary.failed) == (2 * 2 * 2, 0)
-    with Store.open(options.out) as store:
-        assert np.all([record.attacked_defended is not None for record in store.records()])
+    with Ledger.open(options.out) as ledger:
+        assert np.all([record.attacked_defended is not None for record in ledger.records()])

@@ -17,8 +17,8 @@ from PIL import Image
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import parse_chain
 from scoreguard_client import ScoringClient
+from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.records import Record
-from scoreguard_client.campaign.store import Store
 from scoreguard_client.oracles.local import LocalOracle
 
 pytestmark = pytest.mark.live
@@ -80,8 +80,8 @@ def run(address: str, lite_store: Path, photos: Path, tmp_path_factory: pytest.T
 
 def records(run: Path) -> list[Record]:
     """Every record of the run."""
-    with Store.open(run) as store:
-        return store.records()
+    with Ledger.open(run) as ledger:
+        return ledger.records()
 
 
 def gains(run: Path, attack: str, *, adaptive: bool) -> list[float]:

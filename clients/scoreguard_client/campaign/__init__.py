@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from scoreguard_client.campaign.errors import PlanMismatchError, RunError, ServerGoneError
-from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.errors import MergeError, PlanMismatchError, RunError, ServerGoneError
+from scoreguard_client.campaign.launch import launch
+from scoreguard_client.campaign.ledger import Ledger
+from scoreguard_client.campaign.merging import Merged, merge
+from scoreguard_client.campaign.options import CampaignOptions, RunnerKind
 from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
 from scoreguard_client.campaign.runner import Runner, Summary
-from scoreguard_client.campaign.store import Store
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.errors import CampaignError, PlanError
 from scoreguard_client.target.gradients import Gradients
@@ -21,17 +24,22 @@ __all__ = [
     "CleanScore",
     "Gradients",
     "ImageRef",
+    "Ledger",
+    "MergeError",
+    "Merged",
     "Plan",
     "PlanError",
     "PlanMismatchError",
+    "PlannedMetric",
     "Progress",
     "Record",
     "RecordKey",
     "RunError",
     "Runner",
+    "RunnerKind",
     "ServerGoneError",
-    "Store",
     "Summary",
     "Unit",
     "launch",
+    "merge",
 ]

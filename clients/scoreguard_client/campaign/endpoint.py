@@ -58,10 +58,14 @@ class Answer:
 
 
 class Endpoint:
-    """Scores jobs concurrently. Errors of one image are returned as text; an unreachable server ends the campaign."""
+    """Scores jobs with one metric, concurrently.
 
-    def __init__(self, client: ScoringClient, metric: str) -> None:
-        self._client, self._metric = client, metric
+    Errors of one image are returned as text; an unreachable server ends the campaign.
+    """
+
+    def __init__(self, client: ScoringClient, metric: str, archive_sha256: str) -> None:
+        """Score with a metric of a server, as long as the archive behind it has this digest."""
+        self._client, self._metric, self._archive_sha256 = client, metric, archive_sha256
 
     def score(self, jobs: Iterable[Job]) -> list[Answer]:
         """Score jobs; the answers come in the order of the jobs.
@@ -73,7 +77,7 @@ class Endpoint:
         with pool_for(job.image for job in jobs) as pool:
             return list(pool.map(self._score_one, jobs))
 
-    def wait(self, seconds: float, archive_sha256: str) -> None:
+    def wait(self, seconds: float) -> None:
         """Wait until an unreachable server is back, with the archive that the campaign attacks.
 
         Raises:
@@ -84,7 +88,7 @@ class Endpoint:
             found = self._client.list_metrics().metric(self._metric).archive_sha256
         except UnavailableError as error:
             raise ServerGoneError(f"the server stayed away for {seconds:g} s ({error})") from error
-        if found != archive_sha256:
+        if found != self._archive_sha256:
             raise ServerGoneError(f"the server came back with another archive of {self._metric}")
 
     def _score_one(self, job: Job) -> Answer:
@@ -116,8 +120,6 @@ class Patience:
     """The endpoint to wait for."""
     seconds: float
     """How long to wait, each time."""
-    archive_sha256: str
-    """The archive that it must come back with."""
 
     def outlast(self, work: Callable[[], _Result]) -> _Result:
         """Do work, repeating it once the server is back, and return its result.
@@ -130,5 +132,5 @@ class Patience:
             try:
                 return work()
             except UnavailableError:
-                self.endpoint.wait(self.seconds, self.archive_sha256)
+                self.endpoint.wait(self.seconds)
         return work()

@@ -4,6 +4,8 @@ CampaignError
 ├── PlanError           a campaign that cannot be planned: no images, an option that does not fit
 ├── PlanMismatchError   a run directory that belongs to another plan
 ├── CleanImageError     an image that is not attacked, since its clean score failed
+├── WorkerDiedError     work that a worker of a pool did not survive
+├── MergeError          runs that are not parts of one campaign
 ├── ServerGoneError     the server went away and did not come back
 └── RunError            a directory that holds no readable run, or cannot be written
 """
@@ -24,6 +26,22 @@ class PlanMismatchError(CampaignError):
     def __init__(self, run: Path, differences: Sequence[str]) -> None:
         self.run, self.differences = run, tuple(differences)
         super().__init__(f"{run} belongs to another plan ({'; '.join(differences)}); choose another --out directory")
+
+
+class WorkerDiedError(CampaignError):
+    """Work that no worker of a pool survived."""
+
+    def __init__(self, tries: int, how: str) -> None:
+        self.tries, self.how = tries, how
+        super().__init__(f"its workers died {tries} times, the last of {how}")
+
+
+class MergeError(CampaignError):
+    """Runs that are not parts of one campaign."""
+
+    def __init__(self, run: Path, first: Path, differences: Sequence[str]) -> None:
+        self.run, self.first, self.differences = run, first, tuple(differences)
+        super().__init__(f"{run} is no part of one campaign with {first} ({'; '.join(differences)})")
 
 
 class ServerGoneError(CampaignError):
@@ -55,4 +73,6 @@ def may_pass(error: Exception) -> bool:
     """Whether rerunning may help: the server was busy or unreachable, not unable."""
     if isinstance(error, ServerError):
         return error.code in _PASSING or error.retry_after is not None
-    return isinstance(error, ServerGoneError) or (isinstance(error, CleanImageError) and error.retryable)
+    return isinstance(error, ServerGoneError | WorkerDiedError) or (
+        isinstance(error, CleanImageError) and error.retryable
+    )

@@ -18,10 +18,10 @@ import numpy.typing as npt
 import PIL.Image
 
 from scoreguard.support.whole_files import write_whole
-from scoreguard.v1.codec import TOP, ImageArray
 from scoreguard_client.attacks.base import AttackResult
 from scoreguard_client.campaign.errors import RunError
-from scoreguard_client.campaign.store import IMAGES
+from scoreguard_client.campaign.ledger import IMAGES
+from scoreguard_client.campaign.results import ShownImage
 from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.units import Unit
 
@@ -69,16 +69,23 @@ class Gallery:
         if not self.keep_all:
             self._batch_path(unit).unlink(missing_ok=True)
 
-    def show(
-        self, image: str, values: ImageArray, *, attack: str = "", attacked_through: str = "", chain: str = ""
-    ) -> None:
-        """Keep an image as PNG, rounded to 8 bits, if it is one of those shown."""
-        if self.keep_all or image in self.shown:
-            levels = values if values.dtype == np.uint8 else np.rint(np.clip(values, 0, 1) * TOP).astype(np.uint8)
-            buffer = io.BytesIO()
-            PIL.Image.fromarray(levels).save(buffer, "PNG")
-            path = image_path(self.run, image, attack=attack, attacked_through=attacked_through, chain=chain)
-            _write(path, buffer.getvalue())
+    def shows(self, image: str) -> bool:
+        """Whether an image is kept as PNG files."""
+        return self.keep_all or image in self.shown
+
+    def keep(self, shown: ShownImage) -> None:
+        """Keep an image as PNG."""
+        buffer = io.BytesIO()
+        PIL.Image.fromarray(shown.levels).save(buffer, "PNG")
+        path = image_path(
+            self.run,
+            shown.image,
+            metric=shown.metric,
+            attack=shown.attack,
+            attacked_through=shown.attacked_through,
+            chain=shown.chain,
+        )
+        _write(path, buffer.getvalue())
 
     def _batch_path(self, unit: Unit) -> Path:
         return self.run / IMAGES / "batches" / f"{unit.key}.npz"
@@ -98,9 +105,11 @@ def _batch_of(arrays: Mapping[str, npt.NDArray[Any]]) -> CraftedBatch:
     return CraftedBatch(result=result, seconds=float(arrays["seconds"]))
 
 
-def image_path(run: Path, image: str, *, attack: str = "", attacked_through: str = "", chain: str = "") -> Path:
-    """Return the path of an image of a run: clean without an attack, purified with a chain."""
-    parts = [_slug(part) for part in (attack, attacked_through, chain) if part]
+def image_path(
+    run: Path, image: str, *, metric: str = "", attack: str = "", attacked_through: str = "", chain: str = ""
+) -> Path:
+    """Return the path of an image of a run: clean without a metric and an attack, purified with a chain."""
+    parts = [_slug(part) for part in (metric, attack, attacked_through, chain) if part]
     return run / IMAGES / _slug(image) / f"{'__'.join(parts) or 'clean'}.png"
 
 

@@ -1,7 +1,7 @@
 """The plan of a campaign: everything that decides its records, as a value with a digest.
 
-A run directory belongs to one plan. The plan contains the digest of the deployed archive but not the server's address,
-because a resumed campaign may reach the same artifacts another way.
+A run directory belongs to one plan. The plan contains the digests of the deployed archives but not the server's
+address, because a resumed campaign may reach the same artifacts another way.
 """
 
 from __future__ import annotations
@@ -9,43 +9,31 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
-from typing import Any, Final
+from functools import cached_property
+from typing import Any
 
 from scoreguard.chain.devices import CPU
 from scoreguard.support.digests import sha256_of
 from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attack
+from scoreguard_client.campaign.planned_metric import PlannedMetric
+from scoreguard_client.campaign.records import CleanKey, RecordKey
 from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.images import ImageRef
 from scoreguard_client.target.units import Unit
-
-_SHOWN: Final = 90
-_KEYS: Final = {"chains": "defences"}
-"""Keys of the stored plan that differ from the field's name: the digests of earlier runs depend on them, and
-`--defences` sets them."""
-_AS_BEFORE: Final = {"computation": CPU, "distance": ""}
-"""What the fields are for plans of versions that did not have them."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a campaign does."""
 
-    metric: str
-    """The deployed metric."""
-    archive_sha256: str
-    """Digest of the deployed archive, hexadecimal."""
+    metrics: tuple[PlannedMetric, ...]
+    """The attacked metrics."""
     attacks: tuple[str, ...]
-    """Attacks in their text form, every parameter named."""
-    chains: tuple[str, ...]
-    """Chains in their text form, every parameter named; `none` = undefended."""
+    """Attacks in their text form, every parameter named; each is made against every metric."""
     adaptive: bool
     """Whether every attack also works through each chain, as an adaptive attack."""
-    gradients: str
-    """Source of gradients: `live`, `local:` and the digest of the surrogate, or `unused`."""
-    companions: tuple[str, ...]
-    """Sources of the other metrics that attacks need: name, `live` or `local`, digest."""
     images: tuple[ImageRef, ...]
     """The images, by name."""
     seed: int
@@ -63,14 +51,8 @@ class Plan:
     """Perceptual distance that is measured, with the digest of its weights; empty = none."""
 
     def canonical_json(self) -> str:
-        """Serialise the plan; equal plans give equal text.
-
-        A field that earlier versions did not know is left out where it says what they did.
-        """
-        data = {_key(name): value for name, value in asdict(self).items()}
-        for name in [name for name, value in _AS_BEFORE.items() if data[name] == value]:
-            del data[name]
-        return json.dumps(data, sort_keys=True, separators=(",", ":"))
+        """Serialise the plan; equal plans give equal text."""
+        return json.dumps(asdict(self), sort_keys=True, separators=(",", ":"))
 
     @property
     def digest(self) -> str:
@@ -80,37 +62,88 @@ class Plan:
     @staticmethod
     def from_json(text: str) -> Plan:
         """Read what `canonical_json` wrote."""
-        stored: dict[str, Any] = {**_AS_BEFORE, **json.loads(text)}
-        data = {field.name: stored[_key(field.name)] for field in fields(Plan)}
-        data["images"] = tuple(ImageRef(**image) for image in data["images"])
-        data |= {name: tuple(data[name]) for name in ("attacks", "chains", "companions")}
-        return Plan(**data)
+        stored: dict[str, Any] = json.loads(text)
+        stored["metrics"] = tuple(PlannedMetric.from_stored(metric) for metric in stored["metrics"])
+        stored["images"] = tuple(ImageRef(**image) for image in stored["images"])
+        stored["attacks"] = tuple(stored["attacks"])
+        return Plan(**{field.name: stored[field.name] for field in fields(Plan)})
 
-    def differences(self, other: Plan) -> list[str]:
-        """List how another plan differs, field by field, ready to print."""
-        pairs = ((field.name, getattr(self, field.name), getattr(other, field.name)) for field in fields(Plan))
-        return [_difference(_key(name), mine, theirs) for name, mine, theirs in pairs if mine != theirs]
+    def metric(self, name: str) -> PlannedMetric:
+        """Return the metric of that name; raises KeyError if it is not planned."""
+        return self._by_name[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of its metrics."""
+        return tuple(metric.name for metric in self.metrics)
 
     def units(self) -> Iterator[Unit]:
         """Yield every unit of crafting, in execution order."""
         attacks = [parse_attack(text) for text in self.attacks]
         for images in self._groups():
-            for attack in attacks:
-                for chain in self._attacked_through(attack):
-                    yield Unit(attack=attack, attacked_through=chain, images=images)
+            for metric in self.metrics:
+                for attack in attacks:
+                    for chain in self._attacked_through(metric, attack):
+                        yield Unit(metric=metric.name, attack=attack, attacked_through=chain, images=images)
 
-    def scored_behind(self, unit: Unit) -> tuple[str, ...]:
-        """Return the chains that a unit's images are scored behind: all, or only an adaptive attack's chain."""
-        return self.chains if unit.attacked_through == UNDEFENDED else (unit.attacked_through,)
+    def keys(self, unit: Unit) -> list[RecordKey]:
+        """Keys of every record of a unit, image by image."""
+        return [key for image in unit.images for key in self.keys_of(unit, image)]
 
-    def seed_for(self, *parts: object) -> int:
-        """Derive a seed from the plan's seed and its purpose."""
-        return derive_seed(self.seed, *parts)
+    def keys_of(self, unit: Unit, image: ImageRef) -> list[RecordKey]:
+        """Keys of every record of one image of a unit."""
+        metric, attack, through = self.metric(unit.metric), str(unit.attack), unit.attacked_through
+        # All chains, or only the one that an adaptive attack knows.
+        behind = metric.chains if through == UNDEFENDED else (through,)
+        return [
+            RecordKey(metric.name, image.name, attack, through, chain, draw)
+            for chain in behind
+            for draw in range(self.draws_of(metric, chain))
+        ]
 
-    def _attacked_through(self, attack: Attack) -> list[str]:
+    def clean_keys(self, metric: PlannedMetric, image: str) -> list[CleanKey]:
+        """Keys of every clean score of an image, given by its name."""
+        return [
+            CleanKey(metric.name, image, chain, draw)
+            for chain in metric.scored_clean
+            for draw in range(self.draws_of(metric, chain))
+        ]
+
+    @property
+    def clean_scores(self) -> int:
+        """How many clean scores a finished run has."""
+        each = (self.draws_of(metric, chain) for metric in self.metrics for chain in metric.scored_clean)
+        return len(self.images) * sum(each)
+
+    @property
+    def records(self) -> int:
+        """How many records a finished run has."""
+        return sum(map(self.records_of, self.names))
+
+    def records_of(self, metric: str) -> int:
+        """How many records of a metric a finished run has."""
+        units = (unit for unit in self.units() if unit.metric == metric)
+        return sum(len(unit.images) * len(self.keys_of(unit, unit.images[0])) for unit in units)
+
+    def draws_of(self, metric: PlannedMetric, chain: str) -> int:
+        """Return the scores taken of an image behind a chain: one if the chain is deterministic."""
+        return self.draws if chain in metric.random_chains else 1
+
+    def seed_of(self, key: RecordKey | CleanKey) -> int:
+        """Derive the seed of a score; a record's differs from the clean image's.
+
+        Paired randomness would flatter random defences.
+        """
+        return derive_seed(self.seed, *key.seed_parts)
+
+    @cached_property
+    def _by_name(self) -> dict[str, PlannedMetric]:
+        return {metric.name: metric for metric in self.metrics}
+
+    def _attacked_through(self, metric: PlannedMetric, attack: Attack) -> list[str]:
         # What asks nothing would do the same to an image through every chain.
         adapts = self.adaptive and attack.needs.asks
-        chains = [UNDEFENDED, *(chain for chain in self.chains if adapts and chain != UNDEFENDED)]
+        chains = [UNDEFENDED, *(chain for chain in metric.chains if adapts and chain != UNDEFENDED)]
         return [chain for chain in chains if attack.fits(parse_chain(chain))]
 
     def _groups(self) -> Iterator[tuple[ImageRef, ...]]:
@@ -120,22 +153,3 @@ class Plan:
         for images in sizes.values():
             for start in range(0, len(images), self.batch):
                 yield tuple(images[start : start + self.batch])
-
-
-def _key(field: str) -> str:
-    return _KEYS.get(field, field)
-
-
-def _difference(name: str, mine: object, theirs: object) -> str:
-    if isinstance(mine, tuple) and isinstance(theirs, tuple) and name != "images" and set(mine) != set(theirs):
-        # For long lists only what the other lacks is informative.
-        shared = set(mine) & set(theirs)
-        mine, theirs = (tuple(value for value in values if value not in shared) for values in (mine, theirs))
-    return f"{name}: {_short(mine)} there, {_short(theirs)} here"
-
-
-def _short(value: object) -> str:
-    if isinstance(value, tuple) and value and isinstance(value[0], ImageRef):
-        return f"{len(value)} images"
-    text = ",".join(map(str, value)) if isinstance(value, tuple) else str(value)
-    return (text if len(text) <= _SHOWN else f"{text[:_SHOWN]}...") or "nothing"

@@ -11,6 +11,8 @@ from scoreguard.v1.spec import UNDEFENDED
 class CleanKey(NamedTuple):
     """Key of a clean score."""
 
+    metric: str
+    """The metric."""
     image: str
     """Name of the image."""
     chain: str
@@ -18,10 +20,17 @@ class CleanKey(NamedTuple):
     draw: int
     """Number of the draw, from 0."""
 
+    @property
+    def seed_parts(self) -> tuple[object, ...]:
+        """What the seed of the score derives from: all but the metric, so that metrics share their draws."""
+        return ("clean", self.image, self.chain, self.draw)
+
 
 class RecordKey(NamedTuple):
-    """Key of a record; its parts in this order also determine the seed of the score."""
+    """Key of a record."""
 
+    metric: str
+    """The metric."""
     image: str
     """Name of the image."""
     attack: str
@@ -41,13 +50,20 @@ class RecordKey(NamedTuple):
     @property
     def clean(self) -> CleanKey:
         """Key of the clean score to compare with."""
-        return CleanKey(self.image, self.chain, self.draw)
+        return CleanKey(self.metric, self.image, self.chain, self.draw)
+
+    @property
+    def seed_parts(self) -> tuple[object, ...]:
+        """What the seed of the score derives from: all but the metric, so that metrics share their draws."""
+        return ("attacked", self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 
 @dataclass(frozen=True, kw_only=True)
 class CleanScore:
     """The score of a clean image behind a chain."""
 
+    metric: str
+    """The metric."""
     image: str
     """Name of the image."""
     chain: str
@@ -72,7 +88,7 @@ class CleanScore:
     @property
     def key(self) -> CleanKey:
         """Key of the score."""
-        return CleanKey(self.image, self.chain, self.draw)
+        return CleanKey(self.metric, self.image, self.chain, self.draw)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +165,7 @@ class Record:
     @property
     def key(self) -> RecordKey:
         """Key of the record."""
-        return RecordKey(self.image, self.attack, self.attacked_through, self.chain, self.draw)
+        return RecordKey(self.metric, self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 
 def is_adaptive(attacked_through: str) -> bool:

@@ -1,36 +1,39 @@
-"""Run a plan: score the clean images, then for each unit craft, score behind every chain, and record.
+"""Run a plan: score the clean images, then execute unit after unit, and write what becomes of each.
 
-A unit's records are written in one transaction. Recorded work is never repeated; a killed run resumes when it is
+What became of a unit is written in one transaction. Recorded work is never repeated; a killed run resumes when it is
 started again. Failed records carry their cause and are retried on the next start.
 
-If the server becomes unreachable, the run waits, and repeats the interrupted work once it is back.
+Several processes may run one plan into one directory: each takes the units that no other has taken. If the server
+becomes unreachable, the run waits, and repeats the interrupted work once it is back.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Final
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Final, TypeVar
 
-from scoreguard.v1.spec import UNDEFENDED, parse_chain
-from scoreguard_client._models import MetricDescription
-from scoreguard_client.campaign.clean_scores import CleanScorer
-from scoreguard_client.campaign.endpoint import Endpoint, Patience
+from scoreguard_client.campaign.clean_scores import CleanWork
+from scoreguard_client.campaign.execute import UnitWork
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.perceptual import PerceptualDistance
+from scoreguard_client.campaign.leases import Claim
+from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.records import CleanKey
-from scoreguard_client.campaign.scoring import CleanTable, Scorer
-from scoreguard_client.campaign.store import Store
-from scoreguard_client.campaign.unit_runner import UnitRunner
-from scoreguard_client.oracles.live import is_random
+from scoreguard_client.campaign.results import CleanResult
+from scoreguard_client.campaign.tasks import Pool, Result, Task
+from scoreguard_client.oracles.computing import ON_CPU, Computation
 from scoreguard_client.progress import Progress
-from scoreguard_client.target.crafting import Crafter
-from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.images import ImageRef, LeftOut
+from scoreguard_client.target.units import Unit
 
-PATIENCE_SECONDS: Final = 120.0
-"""How long to wait for an unreachable server."""
+_POLL_SECONDS: Final = 0.2
+"""How often to ask whether work of another process is done."""
+
+_Work = TypeVar("_Work")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,101 +52,124 @@ class Summary:
     """Files of the image folder that could not be planned."""
 
 
-def draws_by_chain(plan: Plan, metric: MetricDescription) -> dict[str, int]:
-    """Return the draws of each chain of a plan: one for deterministic chains; `none` is always included."""
-    chains = dict.fromkeys([UNDEFENDED, *plan.chains])
-    return {chain: plan.draws if is_random(metric, parse_chain(chain)) else 1 for chain in chains}
-
-
-def expected_records(plan: Plan, draws: Mapping[str, int]) -> int:
-    """Count the records of a finished run."""
-    per_image = {unit: sum(draws[chain] for chain in plan.scored_behind(unit)) for unit in plan.units()}
-    return sum(len(unit.images) * count for unit, count in per_image.items())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Runner:
-    """Runs one plan into one store."""
+    """Runs one plan into one ledger."""
 
     plan: Plan
     """The plan to run."""
-    store: Store
+    ledger: Ledger
     """Destination of the records."""
     gallery: Gallery
     """Destination of the images."""
-    endpoint: Endpoint
-    """The endpoint that scores."""
-    crafter: Crafter
-    """Runs the attacks."""
-    folder: Path
-    """Folder of the clean images."""
-    draws: Mapping[str, int]
-    """Draws by chain, including `none`."""
-    patience: float = PATIENCE_SECONDS
-    """Seconds to wait for an unreachable server."""
+    pool: Pool
+    """What executes the units."""
+    computation: Computation = ON_CPU
+    """The device and settings of local gradients."""
     left_out: tuple[LeftOut, ...] = ()
     """Files of the image folder that could not be planned."""
-    distance: PerceptualDistance | None = None
-    """The perceptual distance to measure."""
 
     @property
     def steps(self) -> int:
         """Count the steps of the whole plan, for a progress bar: clean scores and records."""
-        return len(self.plan.images) * sum(self.draws.values()) + expected_records(self.plan, self.draws)
+        return self.plan.clean_scores + self.plan.records
 
     def run(self, progress: Progress) -> Summary:
-        """Do all remaining work.
+        """Do all remaining work, and wait for what other processes have taken of it.
 
         Raises:
             ServerGoneError: the server stayed unreachable, or came back with another archive; finished work is kept.
             ServerError: the server refuses this caller.
         """
-        patience = Patience(endpoint=self.endpoint, seconds=self.patience, archive_sha256=self.plan.archive_sha256)
-        scorer = Scorer(
-            plan=self.plan,
-            endpoint=self.endpoint,
-            gallery=self.gallery,
-            draws=self.draws,
-            clean=self._clean_scores(patience, progress),
-            distance=self.distance,
-        )
-        units = UnitRunner(
-            store=self.store,
-            gallery=self.gallery,
-            crafter=self.crafter,
-            scorer=scorer,
-            patience=patience,
-            folder=self.folder,
-            done=self.store.done(),
-            progress=progress,
-        )
-        for unit in self.plan.units():
-            units.run(unit)
-            self.store.note_unrepeatable(self.crafter.unrepeatable)
+        plan = self.plan
+        with self.ledger.sharing():
+            progress(0, "clean images")
+            images = [(metric, image) for image in plan.images for metric in plan.metrics]
+            self._do_all(images, lambda work: self._begin_clean(*work, progress), progress)
+            self._do_all(plan.units(), lambda unit: self._begin(unit, progress), progress)
         return self._summary()
 
-    def _clean_scores(self, patience: Patience, progress: Progress) -> CleanTable:
-        scorer = CleanScorer(
-            plan=self.plan, endpoint=self.endpoint, patience=patience, gallery=self.gallery, folder=self.folder
+    def _do_all(self, works: Iterable[_Work], begin: Callable[[_Work], Task | Claim], progress: Progress) -> None:
+        """Execute what is to do; works that another process holds are asked for until it is done with them, or gone."""
+        waiting = list(works)
+        while waiting:
+            busy: list[_Work] = []
+            with closing(self.pool.run(_tasks(waiting, begin, busy))) as results:
+                for task, result in results:
+                    self._finish(task, result)
+                    progress(len(task.keys), "")
+            waiting = busy
+            time.sleep(_POLL_SECONDS if waiting else 0)
+
+    def _begin_clean(self, metric: PlannedMetric, image: ImageRef, progress: Progress) -> CleanWork | Claim:
+        """Take the clean scores of an image that are missing."""
+        keys = self.plan.clean_keys(metric, image.name)
+        work = CleanWork(
+            metric=metric.name,
+            image=image,
+            keys=self._missing_clean(keys),
+            seed=self.plan.seed,
+            shown=self.gallery.shows(image.name),
         )
-        known = {score.key: score for score in self.store.clean() if not score.error}
-        progress(len(known), "clean images")
-        for image in self.plan.images:
-            keys = (CleanKey(image.name, chain, draw) for chain, count in self.draws.items() for draw in range(count))
-            missing = [key for key in keys if key not in known]
-            if missing:
-                scores = scorer.scores(image, missing)
-                self.store.add_clean(scores)
-                known |= {score.key: score for score in scores}
-                progress(len(missing), f"clean {image.name}")
-        return known
+        claim = self.ledger.claim(work.lease) if work.keys else Claim.ENDED
+        if claim is Claim.MINE:
+            # Another process may have done it since.
+            work = replace(work, keys=self._missing_clean(keys))
+        if claim is not Claim.BUSY:
+            left = len(work.keys) if claim is Claim.MINE else 0
+            progress(len(keys) - left, f"clean {image.name}")
+        return work if claim is Claim.MINE and work.keys else claim
+
+    def _missing_clean(self, keys: Sequence[CleanKey]) -> tuple[CleanKey, ...]:
+        known = self.ledger.clean_of(keys)
+        return tuple(key for key in keys if key not in known or known[key].error)
+
+    def _begin(self, unit: Unit, progress: Progress) -> UnitWork | Claim:
+        """Take the records of a unit that are missing."""
+        keys = self.plan.keys(unit)
+        missing = self.ledger.missing(keys)
+        claim = self.ledger.claim(unit.key) if missing else Claim.ENDED
+        if claim is Claim.BUSY:
+            return claim
+        # Another process may have done it since.
+        missing = self.ledger.missing(missing) if claim is Claim.MINE else []
+        progress(len(keys) - len(missing), f"{unit.attack.name} through {unit.attacked_through}")
+        if not missing:
+            self.gallery.finish(unit)
+            return Claim.ENDED
+        metric = self.plan.metric(unit.metric)
+        clean = self.ledger.clean_of(key for image in unit.images for key in self.plan.clean_keys(metric, image.name))
+        shown = frozenset(image.name for image in unit.images if self.gallery.shows(image.name))
+        return UnitWork(unit=unit, keys=tuple(missing), clean=clean, seed=self.plan.seed, shown=shown)
+
+    def _finish(self, task: Task, result: Result) -> None:
+        for image in result.images:
+            self.gallery.keep(image)
+        if isinstance(result, CleanResult):
+            self.ledger.add_clean(result.scores, lease=task.lease)
+            return
+        self.ledger.add_unit(result.records, result.unrepeatable, lease=task.lease)
+        for part in result.finished:
+            self.gallery.finish(part)
+        if result.gone is not None:
+            raise result.gone
 
     def _summary(self) -> Summary:
-        failed = [record for record in self.store.records() if record.error]
+        failures = self.ledger.failures()
         return Summary(
-            records=len(self.store.done()),
-            failed=len(failed),
-            first_error=failed[0].error if failed else "",
-            retryable=sum(record.retryable for record in failed),
+            records=self.ledger.count(),
+            failed=len(failures),
+            first_error=failures[0][0] if failures else "",
+            retryable=sum(retryable for _, retryable in failures),
             left_out=self.left_out,
         )
+
+
+def _tasks(works: Iterable[_Work], begin: Callable[[_Work], Task | Claim], busy: list[_Work]) -> Iterator[Task]:
+    """Begin works one by one, as they are asked for, and collect those that another process holds."""
+    for work in works:
+        task = begin(work)
+        if task is Claim.BUSY:
+            busy.append(work)
+        elif not isinstance(task, Claim):
+            yield task

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -10,11 +10,11 @@ from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.campaign.attacked import Attacked, attacked_images, fidelity_of
 from scoreguard_client.campaign.endpoint import Answer, Endpoint, Job
 from scoreguard_client.campaign.errors import CleanImageError, may_pass
-from scoreguard_client.campaign.gallery import Gallery
 from scoreguard_client.campaign.perceptual import PerceptualDistance
-from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey, is_adaptive
+from scoreguard_client.campaign.results import ShownImage, levels_of
 from scoreguard_client.oracles.base import Images
+from scoreguard_client.oracles.seeds import derive_seed
 from scoreguard_client.target.crafting import CraftedBatch
 from scoreguard_client.target.images import ImageRef
 from scoreguard_client.target.units import Unit
@@ -33,27 +33,29 @@ class Answers(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scorer:
-    """Turns crafted batches into records through the live endpoint."""
+class Scored:
+    """One attacked image with its answers."""
 
-    plan: Plan
+    attacked: Attacked
+    """The image."""
+    keys: Sequence[RecordKey]
+    """Its records."""
+    answers: Mapping[RecordKey, Answers]
+    """The answers of each, and of the undefended metric."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorer:
+    """Turns crafted batches of one metric into records."""
+
     endpoint: Endpoint
-    gallery: Gallery
-    draws: Mapping[str, int]
-    """Draws by chain."""
+    """The metric's endpoint."""
+    seed: int
+    """The plan's seed."""
     clean: CleanTable
-    """Clean scores of every image, chain and draw."""
+    """Clean scores of every image, chain and draw of the records."""
     distance: PerceptualDistance | None = None
     """The perceptual distance to measure."""
-
-    def failed(self, unit: Unit, error: Exception) -> list[Record]:
-        """Make a failed record, with the cause, for everything that the unit should have given."""
-        text, passing = str(error) or type(error).__name__, may_pass(error)
-        return [
-            replace(self._begun(image, key), error=text, retryable=passing)
-            for image in unit.images
-            for key in self.keys(unit, image)
-        ]
 
     def refusal(self, unit: Unit, image: ImageRef) -> CleanImageError | None:
         """Say why an image of a unit is not attacked; None if it is.
@@ -61,51 +63,38 @@ class Scorer:
         A server that cannot score the clean image cannot score the attacked one, and attacks cost far more than scores.
         """
         chains = dict.fromkeys((UNDEFENDED, unit.attacked_through))
-        rows = (self.clean[CleanKey(image.name, chain, 0)] for chain in chains)
+        rows = (self.clean[CleanKey(unit.metric, image.name, chain, 0)] for chain in chains)
         failed = next((row for row in rows if row.error), None)
         return None if failed is None else CleanImageError(failed.error, retryable=failed.retryable)
 
-    def keys(self, unit: Unit, image: ImageRef) -> list[RecordKey]:
-        """Keys of every record of an image of a unit."""
-        attack = str(unit.attack)
+    def scored(
+        self, unit: Unit, batch: CraftedBatch, clean: Images, keys: Mapping[str, Sequence[RecordKey]]
+    ) -> list[Scored]:
+        """Score the images of a unit.
+
+        Args:
+            unit: the attacked unit.
+            batch: the attack's result for it.
+            clean: the clean images, (N, 3, H, W).
+            keys: the records to make, by the image's name.
+        """
+        images = attacked_images(unit, batch, clean, self.distance)
+        work = [(image, keys[image.image.name]) for image in images if keys.get(image.image.name)]
+        # All jobs in one call keep the server busy across images.
+        jobs = (_jobs(image, key, _seed(key, self.seed)) for image, mine in work for key in _with_undefended(mine))
+        answers = iter(self.endpoint.score(job for pair in jobs for job in pair))
         return [
-            RecordKey(image.name, attack, unit.attacked_through, chain, draw)
-            for chain in self.plan.scored_behind(unit)
-            for draw in range(self.draws[chain])
+            Scored(
+                attacked=image,
+                keys=mine,
+                answers={key: Answers(next(answers), next(answers)) for key in _with_undefended(mine)},
+            )
+            for image, mine in work
         ]
 
-    def records(self, unit: Unit, batch: CraftedBatch, clean: Images, done: Collection[RecordKey]) -> list[Record]:
-        """Make the records of a unit that are still missing."""
-        missing = [[key for key in self.keys(unit, image) if key not in done] for image in unit.images]
-        images = attacked_images(unit, batch, clean, self.distance)
-        work = [(attacked, keys) for attacked, keys in zip(images, missing, strict=True) if keys]
-        # All jobs in one call keep the server busy across images.
-        jobs = (_jobs(attacked, key, self._seed(key)) for attacked, keys in work for key in _with_undefended(keys))
-        answers = iter(self.endpoint.score(job for pair in jobs for job in pair))
-        records = []
-        for attacked, keys in work:
-            answered = {key: Answers(next(answers), next(answers)) for key in _with_undefended(keys)}
-            self._show(unit, attacked, answered)
-            records += [self._record(attacked, key, answered) for key in keys]
-        return records
-
-    def _seed(self, key: RecordKey) -> int:
-        # The seed differs from the clean image's: paired randomness would flatter random defences.
-        return self.plan.seed_for("attacked", *key)
-
-    def _begun(self, image: ImageRef, key: RecordKey) -> Record:
-        """Start a record with its identity and no numbers yet."""
-        return Record(
-            image=key.image,
-            attack=key.attack,
-            attacked_through=key.attacked_through,
-            chain=key.chain,
-            draw=key.draw,
-            image_sha256=image.sha256,
-            metric=self.plan.metric,
-            adaptive=is_adaptive(key.attacked_through),
-            seed=self._seed(key),
-        )
+    def records(self, scored: Scored) -> Iterator[Record]:
+        """Make the records of an image."""
+        return (self._record(scored.attacked, key, scored.answers) for key in scored.keys)
 
     def _record(self, attacked: Attacked, key: RecordKey, answered: Mapping[RecordKey, Answers]) -> Record:
         clean, clean_defended = self.clean[key.undefended.clean], self.clean[key.clean]
@@ -115,7 +104,7 @@ class Scorer:
         purified = attacked.exact if key.chain == UNDEFENDED else defended.exact.purified
         fidelity, change = fidelity_of(purified, attacked.clean), attacked.change
         return replace(
-            self._begun(attacked.image, key),
+            _begun(attacked.image, key, self.seed),
             clean_score=clean.score,
             clean_defended=clean_defended.score,
             attacked_score=undefended.exact.score,
@@ -142,12 +131,45 @@ class Scorer:
             perceptual=change.perceptual,
         )
 
-    def _show(self, unit: Unit, attacked: Attacked, answered: Mapping[RecordKey, Answers]) -> None:
-        name, attack, through = attacked.image.name, str(unit.attack), unit.attacked_through
-        self.gallery.show(name, attacked.rounded, attack=attack, attacked_through=through)
-        for key, (exact, _) in answered.items():
-            if exact.purified is not None and key.draw == 0:
-                self.gallery.show(name, exact.purified, attack=attack, attacked_through=through, chain=key.chain)
+
+def failed_records(image: ImageRef, keys: Iterable[RecordKey], seed: int, error: Exception) -> list[Record]:
+    """Make failed records of an image, with the cause."""
+    text, passing = str(error) or type(error).__name__, may_pass(error)
+    return [replace(_begun(image, key, seed), error=text, retryable=passing) for key in keys]
+
+
+def _seed(key: RecordKey, seed: int) -> int:
+    return derive_seed(seed, *key.seed_parts)
+
+
+def _begun(image: ImageRef, key: RecordKey, seed: int) -> Record:
+    """Start a record with its identity and no numbers yet."""
+    return Record(
+        image=key.image,
+        attack=key.attack,
+        attacked_through=key.attacked_through,
+        chain=key.chain,
+        draw=key.draw,
+        image_sha256=image.sha256,
+        metric=key.metric,
+        adaptive=is_adaptive(key.attacked_through),
+        seed=_seed(key, seed),
+    )
+
+
+def shown_images(unit: Unit, scored: Scored) -> Iterator[ShownImage]:
+    """Yield what a report shows of an attacked image: itself rounded to 8 bits, and purified by each chain."""
+    attacked = ShownImage(
+        image=scored.attacked.image.name,
+        levels=scored.attacked.rounded,
+        metric=unit.metric,
+        attack=str(unit.attack),
+        attacked_through=unit.attacked_through,
+    )
+    yield attacked
+    for key, (exact, _) in scored.answers.items():
+        if exact.purified is not None and key.draw == 0:
+            yield replace(attacked, levels=levels_of(exact.purified), chain=key.chain)
 
 
 def _jobs(attacked: Attacked, key: RecordKey, seed: int) -> tuple[Job, Job]:
@@ -155,6 +177,6 @@ def _jobs(attacked: Attacked, key: RecordKey, seed: int) -> tuple[Job, Job]:
     return exact, Job(image=attacked.rounded, chain=key.chain, seed=seed)
 
 
-def _with_undefended(keys: list[RecordKey]) -> list[RecordKey]:
+def _with_undefended(keys: Sequence[RecordKey]) -> list[RecordKey]:
     # Every record also states f(x'), so that score is taken even if `none` is not among the chains.
     return list(dict.fromkeys([keys[0].undefended, *keys]))

@@ -63,6 +63,16 @@ def within(found: FoundImages, limits: MessageLimits) -> FoundImages:
     )
 
 
+def chosen_metrics(text: str, catalogue: Catalogue) -> tuple[MetricDescription, ...]:
+    """Return the metrics of a list, separated by commas, each once; an empty one means the only deployed metric.
+
+    Raises:
+        NotFoundError: one is not deployed, or none was named and there are several.
+    """
+    names = dict.fromkeys(name.strip() for name in text.split(","))
+    return tuple(catalogue.metric(name) for name in names if name or len(names) == 1)
+
+
 def written_out_attacks(text: str, is_there: Callable[[str], bool]) -> tuple[str, tuple[LeftOut, ...]]:
     """Replace `all` in a list of attacks by every attack that runs without a file.
 

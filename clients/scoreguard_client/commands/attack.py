@@ -2,29 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import click
-import yaml
+from click.core import ParameterSource
 
 from scoreguard.support import console
-from scoreguard.v1.errors import SpecError
-from scoreguard.v1.spec import parse_chain
 from scoreguard_client._client import ScoringClient
 from scoreguard_client._config import ConnectionConfig
 from scoreguard_client.attacks.catalogue import CATALOGUE
-from scoreguard_client.attacks.text_values import escaped
-from scoreguard_client.campaign.launch import CampaignOptions, launch
+from scoreguard_client.campaign.launch import base_of, launch
+from scoreguard_client.campaign.options import CampaignOptions
+from scoreguard_client.campaign.planning import prepare
+from scoreguard_client.campaign.rehearsal import Rehearsal, rehearse
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.commands._computing import announce, computing_options
-from scoreguard_client.commands._connection import METRIC_HELP, connection_options
+from scoreguard_client.commands._connection import connection_options
 from scoreguard_client.commands._gradients import gradient_options
+from scoreguard_client.commands._plan_file import PlanFile, read_plan
 from scoreguard_client.commands._progress import Meter, meter
+from scoreguard_client.commands._rehearsal import say_rehearsal
+from scoreguard_client.commands._runner import runner_options
 from scoreguard_client.oracles.draws import AUTO
-from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.images import LeftOut
 
 INCOMPLETE = 1
@@ -36,101 +39,21 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
     return AUTO if value == "auto" else int(number.convert(value, option, ctx))
 
 
-def _read_plan(ctx: click.Context, _: click.Parameter, path: Path | None) -> None:
-    if path is None:
-        return
-    names = {key: name for key, name in _keys(ctx.command) if name not in ("plan", "help")}
-    values = _load(path)
-    if unknown := sorted(values.keys() - names.keys()):
-        raise PlanError(f"{path}: unknown key {unknown[0]!r}; the keys are the long options, for example attacks")
-    opposites = {_key(flag) for option in ctx.command.params for flag in option.secondary_opts}
-    values = {
-        key: not value if key in opposites and isinstance(value, bool) else value for key, value in values.items()
-    }
-    ctx.default_map = {names[key]: _as_text(value, attacks=key == "attacks") for key, value in values.items()}
-
-
-def _keys(command: click.Command) -> Iterator[tuple[str, str]]:
-    """Map every long option, as a plan writes it, to the name of the parameter that it sets."""
-    for option in command.params:
-        for flag in (*option.opts, *option.secondary_opts):
-            yield _key(flag), option.name or ""
-
-
-def _key(flag: str) -> str:
-    return flag.lstrip("-").replace("-", "_")
-
-
-def _load(path: Path) -> dict[str, Any]:
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise PlanError(f"{path} cannot be read as YAML: {error}") from error
-    if not isinstance(data, dict):
-        raise PlanError(f"{path}: a plan is a mapping of options, for example 'attacks: [fgsm, ifgsm]'")
-    return {str(key).replace("-", "_"): value for key, value in data.items()}
-
-
-def _as_text(value: Any, *, attacks: bool = False) -> Any:
-    """Convert the value of a plan's key to its option's form; in attack texts, separators inside values are escaped."""
-    if isinstance(value, dict) and not _names(value, attacks=attacks):
-        value = [{name: parameters} for name, parameters in value.items()]
-    if value in ([], {}):
-        raise PlanError("a plan lists no attack or no defence: leave the key out, or write none")
-    if isinstance(value, dict):
-        return _item(value, attacks=attacks)
-    return ",".join(_item(item, attacks=attacks) for item in value) if isinstance(value, list) else value
-
-
-def _names(item: dict[Any, Any], *, attacks: bool) -> list[str]:
-    """Return the key of a mapping that names what the other keys are parameters of, if it has one."""
-    return [key for key in (("name", "attack") if attacks else ("name",)) if key in item]
-
-
-def _item(value: Any, *, attacks: bool) -> str:
-    """Convert one attack or chain of a list: text, a mapping, or a list of steps."""
-    if isinstance(value, list):
-        return "+".join(_item(step, attacks=attacks) for step in value)
-    if not isinstance(value, dict):
-        return str(value)
-    if names := _names(value, attacks=attacks):
-        rest = {key: entry for key, entry in value.items() if key != names[0]}
-        return _spec(str(value[names[0]]), rest, attacks=attacks)
-    if len(value) != 1:
-        raise PlanError(f"{value!r} is no attack and no defence: write {{ifgsm: {{eps: 8/255}}}}, or name: ifgsm")
-    ((name, parameters),) = value.items()
-    if not isinstance(parameters, dict | None):
-        raise PlanError(f"the parameters of {name!r} must be a mapping, for example {{{name}: {{eps: 8/255}}}}")
-    return _spec(str(name), parameters or {}, attacks=attacks)
-
-
-def _spec(name: str, parameters: dict[Any, Any], *, attacks: bool) -> str:
-    if attacks:
-        return ":".join([name, *(f"{key}={escaped(str(value))}" for key, value in parameters.items())])
-    parts = [f"{key}={value}" for key, value in parameters.items()]
-    if wrong := next((part for part in parts if not _is_one_pair(name, part)), None):
-        raise PlanError(f"{name}: {wrong!r} holds one of the marks : , + that separate attacks, steps and parameters")
-    return ":".join([name, *parts])
-
-
-def _is_one_pair(name: str, part: str) -> bool:
-    """Whether a parameter stays one in the text of a chain: a colon as in 4:2:0 is harmless."""
-    if not any(mark in part for mark in ":,+"):
-        return True
-    try:
-        return [len(step.parameters) for step in parse_chain(f"{name}:{part}")] == [1]
-    except SpecError:
-        return False
-
-
 @click.command(
     epilog="""\b
 Example:
   scoreguard attack --attacks fgsm,ifgsm:eps=8/255 --defences none,jpeg,flip --images photos --out runs/first
   scoreguard report runs/first
+  scoreguard attack --runner ray --images photos --out runs/on-ray
+  scoreguard attack --extend --attacks square --images photos --out runs/first
+  scoreguard attack --plan plan.yaml --images photos --out runs/planned --dry-run
 """
 )
-@click.option("--metric", default=CampaignOptions.metric, help=METRIC_HELP)
+@click.option(
+    "--metric",
+    default=CampaignOptions.metric,
+    help="Deployed metrics, separated by commas; optional if only one is deployed. See `scoreguard catalogue`.",
+)
 @click.option(
     "--attacks",
     default=CampaignOptions.attacks,
@@ -194,6 +117,8 @@ Example:
     show_default=True,
     help="Seconds to wait for an unreachable server.",
 )
+@runner_options
+@click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--distance",
@@ -205,27 +130,60 @@ Example:
     "--plan",
     type=click.Path(path_type=Path),
     is_eager=True,
-    expose_value=False,
-    callback=_read_plan,
+    callback=read_plan,
     metavar="FILE",
     help="YAML file with any of these options; the command line overrides it.",
 )
+@click.option("--dry-run", is_flag=True, help="Attack one image, and print what all would take; nothing is kept.")
 @click.option("--json", "as_json", is_flag=True, help="Print the outcome as one JSON object.")
 @connection_options
-def command(target: str, config: ConnectionConfig, as_json: bool, **rest: Any) -> int:
+def command(
+    target: str,
+    config: ConnectionConfig,
+    plan: PlanFile | None,
+    dry_run: bool,
+    also: Sequence[str],
+    as_json: bool,
+    **rest: Any,
+) -> int:
     """Attack a metric behind defences on a server, image by image, and keep every score.
 
     Rerun the same command to resume.
     """
-    options = CampaignOptions(**rest)
-    with ScoringClient(target, config) as client, meter() as shown:
-        summary = launch(options, client, lambda runner: _begin(shown, runner, options))
+    options, not_given = CampaignOptions(**rest), _from(ParameterSource.DEFAULT)
+    if options.extend:
+        # The defaults of a new campaign would add to the run what nobody asked for.
+        options = replace(
+            options,
+            attacks="" if "attacks" in not_given else options.attacks,
+            defences="" if "defences" in not_given else options.defences,
+        )
+    with ScoringClient(target, config) as client, ExitStack() as opened, meter() as shown:
+        others = [opened.enter_context(ScoringClient(other, config)) for other in also]
+        if plan is not None:
+            plan.check(client.list_metrics(), options.metric, _from(ParameterSource.DEFAULT_MAP))
+        if dry_run:
+            say_rehearsal(_rehearsed(options, client, shown), as_json)
+            return 0
+        summary = launch(options, client, lambda runner: _begin(shown, runner, options), others)
     _say(summary, options.out, as_json)
     return INCOMPLETE if summary.failed or any(_is_file(entry) for entry in summary.left_out) else 0
 
 
+def _from(source: ParameterSource) -> set[str]:
+    """Return the parameters whose values are from there."""
+    context = click.get_current_context()
+    return {name for name in context.params if context.get_parameter_source(name) is source}
+
+
+def _rehearsed(options: CampaignOptions, client: ScoringClient, shown: Meter) -> Rehearsal:
+    prepared = prepare(options, client, base_of(options))
+    announce(options.computing, prepared.computation.device)
+    return rehearse(prepared, shown.advance)
+
+
 def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Any:
-    announce(options.computing, runner.crafter.computation.device)
+    announce(options.computing, runner.computation.device)
     shown.begin(runner.steps)
     return shown.advance
 

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
-from scoreguard_client.report import TableOptions, make_report
+from scoreguard_client.report import TableOptions, make_reports
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
@@ -81,13 +81,17 @@ def command(
     )
     if csv is None and len(paths) > 1:
         raise click.UsageError("report on one RUN, or on tables with --from-csv")
+    reports: Sequence[Report | CsvReport]
     with Console(stderr=True).status("computing scores and intervals"):
-        report = make_report(paths[0], options) if csv is None else read_csv_report(paths, csv, options)
-    if isinstance(report, CsvReport) and out is not None:
-        write_csv_table(report, out / "table.csv")
+        reports = make_reports(paths[0], options) if csv is None else [read_csv_report(paths, csv, options)]
+    for report in reports:
+        if isinstance(report, CsvReport) and out is not None:
+            write_csv_table(report, out / "table.csv")
     if as_json:
-        click.echo(console.json_text(report.to_json()))
-    else:
+        tables = [report.to_json() for report in reports]
+        click.echo(console.json_text(tables[0] if len(tables) == 1 else {"run": str(paths[0]), "metrics": tables}))
+        return 0
+    for report in reports:
         _print(report)
     return 0
 

@@ -4,23 +4,54 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from scoreguard_client.report.build import Report, read_report, write_tables
+from scoreguard_client.report.build import FOLDER, Report, read_report, read_reports, write_tables, write_tables_of
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
 from scoreguard_client.report.numbers import TableOptions
-from scoreguard_client.report.page import write_page
+from scoreguard_client.report.page import write_contents, write_page
 from scoreguard_client.report.table import Row, robustness_table
 
-__all__ = ["Report", "Row", "TableOptions", "make_report", "read_report", "robustness_table"]
+__all__ = [
+    "Report",
+    "Row",
+    "TableOptions",
+    "make_report",
+    "make_reports",
+    "read_report",
+    "read_reports",
+    "robustness_table",
+]
 
 
 def make_report(run: Path, options: TableOptions | None = None) -> Report:
-    """Compute the table of a run and write everything below `RUN/report`.
+    """Compute the table of a run of one metric and write everything below `RUN/report`.
+
+    Raises:
+        RunError: the directory holds no readable run, or one without records, or one of several metrics.
+    """
+    report = read_report(run, options or TableOptions())
+    _write(report)
+    return report
+
+
+def make_reports(run: Path, options: TableOptions | None = None) -> tuple[Report, ...]:
+    """Compute the table of each metric of a run and write everything below `RUN/report`.
+
+    Each of several metrics has a folder there, and the tables of all stand beside these folders.
 
     Raises:
         RunError: the directory holds no readable run, or one without records.
     """
-    report = read_report(run, options or TableOptions())
+    reports = read_reports(run, options or TableOptions())
+    for report in reports:
+        _write(report)
+    if reports[0].folder != run / FOLDER:
+        write_tables_of(reports, run / FOLDER)
+        write_contents(reports, run / FOLDER / "index.html")
+    return reports
+
+
+def _write(report: Report) -> None:
     write_tables(report)
     chart = report.folder / "gains.png"
     draw_gains(report, chart)
@@ -30,4 +61,3 @@ def make_report(run: Path, options: TableOptions | None = None) -> Report:
     for index, exhibit in enumerate(shown):
         draw_exhibit(exhibit, report.folder / f"attack-{index + 1}.png")
     write_page(report, shown, chart, report.folder / "index.html")
-    return report

@@ -7,16 +7,18 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from scoreguard.calibration import Bounds
 from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
+from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
+from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.records import Record
-from scoreguard_client.campaign.store import Store, column_name
+from scoreguard_client.campaign.tables import column_name
 from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import Column, columns_for, raw_columns
@@ -25,15 +27,20 @@ from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
 
+FOLDER: Final = "report"
+"""Folder of a run's report."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """Results of a run."""
+    """Results of a run for one of its metrics."""
 
     run: Path
     """The run directory."""
     plan: Plan
     """Its plan."""
+    metric: PlannedMetric
+    """The metric of this table."""
     metric_title: str
     """The metric's name in prose."""
     declared: ScoreRange
@@ -47,13 +54,13 @@ class Report:
     server_version: str
     """Version of the server software."""
     computation: Mapping[str, Any]
-    """Device and settings of local gradients; empty if the run was stored before they were recorded."""
+    """Device and settings of local gradients."""
     shown: tuple[str, ...]
     """Names of the images whose PNG files were kept."""
     options: TableOptions
     """Which variants of the scores were computed."""
     records: tuple[Record, ...]
-    """Every record."""
+    """Every record of the metric."""
     rows: tuple[Row, ...]
     """The table, in the order of the plan."""
     cautions: tuple[str, ...]
@@ -89,7 +96,7 @@ class Report:
     @property
     def device(self) -> str:
         """Device and settings of local gradients in words; empty if no gradient is local."""
-        if not self.plan.gradients.startswith("local:"):
+        if not self.metric.gradients.startswith("local:"):
             return ""
         known = self.computation
         software = [f"{title} {known[key]}" for key, title in (("cuda", "CUDA"), ("cudnn", "cuDNN")) if key in known]
@@ -100,15 +107,16 @@ class Report:
 
     @property
     def folder(self) -> Path:
-        """Folder of the report's files."""
-        return self.run / "report"
+        """Folder of the report's files; each of several metrics has its own."""
+        whole = self.run / FOLDER
+        return whole / self.metric.name if len(self.plan.metrics) > 1 else whole
 
     def to_json(self) -> dict[str, Any]:
         """Return the table in machine-readable form; numbers without a value are null."""
         return {
             "run": str(self.run),
             "plan_sha256": self.plan.digest,
-            "metric": self.plan.metric,
+            "metric": self.metric.name,
             "computation": dict(self.computation),
             "scaling": self.options.scaling.value,
             "bounds": asdict(self.bounds),
@@ -119,57 +127,86 @@ class Report:
         }
 
 
-def read_report(run: Path, options: TableOptions) -> Report:
-    """Read a run and compute its table.
+def read_reports(run: Path, options: TableOptions) -> tuple[Report, ...]:
+    """Read a run and compute the table of each of its metrics.
 
     Raises:
         RunError: the directory holds no readable run, or one without records.
     """
-    with Store.open(run) as store:
-        plan, facts, records = store.plan, store.facts, [sound(record) for record in store.records()]
+    with Ledger.open(run) as ledger:
+        plan, facts, records = ledger.plan, ledger.facts, [sound(record) for record in ledger.records()]
     if not records:
         raise RunError(f"{run} holds no records yet; run scoreguard attack first")
-    metric = facts["metric"]
-    declared = ScoreRange(
-        low=metric["range_low"], high=metric["range_high"], higher_is_better=metric["higher_is_better"]
+    by_metric: dict[str, list[Record]] = {}
+    for record in records:
+        by_metric.setdefault(record.metric, []).append(record)
+    return tuple(
+        _report(run, plan, metric, facts, by_metric[metric.name], options)
+        for metric in plan.metrics
+        if metric.name in by_metric
     )
-    names = attack_names(plan.attacks)
-    calibration = metric.get("calibration")  # missing in runs of earlier versions
-    deployed = Bounds(**calibration) if calibration else None
-    wanted = options.domain_transform
-    better = declared.higher_is_better
-    transform = read_transform(wanted, metric["name"], higher_is_better=better) if wanted else None
-    bounds = bounds_for(metric["name"], declared, options, deployed, transform)
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+
+
+def read_report(run: Path, options: TableOptions) -> Report:
+    """Read a run of one metric and compute its table.
+
+    Raises:
+        RunError: the directory holds no readable run, or one without records, or one of several metrics.
+    """
+    found = read_reports(run, options)
+    match found:
+        case (report,):
+            return report
+        case _:
+            names = ", ".join(report.metric.name for report in found)
+            raise RunError(f"{run} has several metrics ({names}): each has its own table, see read_reports")
+
+
+def _report(
+    run: Path,
+    plan: Plan,
+    metric: PlannedMetric,
+    facts: Mapping[str, Any],
+    records: Sequence[Record],
+    options: TableOptions,
+) -> Report:
+    known, declared, names = facts["metrics"][metric.name], metric.declared, attack_names(plan.attacks)
+    deployed = Bounds(**known["calibration"]) if known["calibration"] else None
+    wanted, better = options.domain_transform, declared.higher_is_better
+    transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
+    bounds = bounds_for(metric.name, declared, options, deployed, transform)
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
     columns = _columns(plan, declared, transform)
     table = robustness_table(records, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, row))
+    rows = sorted(table, key=lambda row: _place(plan, metric, row))
     evidence = Evidence(
         rows=rows,
         records=records,
         declared=declared,
         plan=plan,
-        expected=facts["expected"],
-        labels=facts["labels"],
+        chains=metric.chains,
+        expected=known["expected"],
+        labels=known["labels"],
         names=names,
-        rounding=facts.get("rounding", ()),  # missing in runs of earlier versions
+        rounding=known["rounding"],
     )
     return Report(
         run=run,
         plan=plan,
-        metric_title=metric["title"] or metric["name"],
+        metric=metric,
+        metric_title=known["title"] or metric.name,
         declared=declared,
         bounds=bounds,
         transform=transform,
-        transfer=facts["transfer"],
+        transfer=known["transfer"],
         server_version=facts["server_version"],
-        computation=facts.get("computation", {}),  # missing in runs of earlier versions
+        computation=facts["computation"],
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),
         rows=tuple(rows),
         cautions=tuple(cautions_for(evidence)),
-        labels=facts["labels"],
+        labels=known["labels"],
         names=names,
     )
 
@@ -180,22 +217,29 @@ def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> t
 
 def write_tables(report: Report) -> None:
     """Write `table.csv` and `records.csv`; a missing number leaves its cell empty."""
-    report.folder.mkdir(parents=True, exist_ok=True)
-    lines = (_table_line(row, report.columns) for row in report.rows)
-    write_csv(report.folder / "table.csv", _table_heading(report.columns), lines)
+    write_tables_of([report], report.folder)
+
+
+def write_tables_of(reports: Sequence[Report], folder: Path) -> None:
+    """Write both tables of several metrics of a run into one folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    columns = reports[0].columns
+    lines = ([report.metric.name, *_table_line(row, columns)] for report in reports for row in report.rows)
+    write_csv(folder / "table.csv", _table_heading(columns), lines)
     names = [column_name(field.name) for field in fields(Record)]
-    write_csv(report.folder / "records.csv", names, (astuple(record) for record in report.records))
+    records = (astuple(record) for report in reports for record in report.records)
+    write_csv(folder / "records.csv", names, records)
 
 
-def _place(plan: Plan, row: Row) -> tuple[bool, int, bool, int]:
+def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, bool, int]:
     """Put the strongest known attack first: a defence is only as good as against that one."""
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, plan.chains.index(row.chain)
+    return follows, plan.attacks.index(row.attack), row.adaptive, metric.chains.index(row.chain)
 
 
 def _table_heading(columns: Sequence[Column]) -> list[str]:
     scores = [f"{column.key}{end}" for column in columns for end in ("", "_low", "_high")]
-    return ["attack", "chain", "adaptive", "images", "records", "failed", "queries", *scores]
+    return ["metric", "attack", "chain", "adaptive", "images", "records", "failed", "queries", *scores]
 
 
 def _table_line(row: Row, columns: Sequence[Column]) -> list[object]:

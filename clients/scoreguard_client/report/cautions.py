@@ -52,8 +52,10 @@ class Evidence:
     """The metric's range."""
     plan: Plan
     """The plan."""
+    chains: Sequence[str]
+    """The chains before the metric."""
     expected: int
-    """Records of the finished run."""
+    """Records of the metric in the finished run."""
     labels: Mapping[str, str]
     """Chains as the user wrote them, by their full text form."""
     names: Mapping[str, str]
@@ -114,7 +116,7 @@ def _weak_adaptive(evidence: Evidence) -> Iterator[str]:
 
 def _thresholds(evidence: Evidence) -> Iterator[str]:
     """Find chains that round, attacked by gradients that do not see the distance to the next threshold."""
-    for chain in evidence.plan.chains:
+    for chain in evidence.chains:
         steps = parse_chain(chain)
         there = {kind_of(row.attack) for row in evidence.rows if row.adaptive and row.chain == chain}
         if not (chain in evidence.rounding or any_rounds(steps)) or not any(

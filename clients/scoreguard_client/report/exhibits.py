@@ -70,7 +70,7 @@ def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | N
     best = max(records, key=lambda r: sign * ((r.attacked_defended if r.adaptive else r.attacked_score) or 0))
     chosen = (best.attack, best.attacked_through)
     mine = [record for record in records if (record.attack, record.attacked_through) == chosen]
-    order = report.plan.chains.index
+    order = report.metric.chains.index
     first_draws = sorted((r for r in mine if r.draw == 0), key=lambda record: order(record.chain))
     tiles = _tiles(report, image, first_draws, best)
     knowing = f", knowing {report.label(best.attacked_through)}" if best.adaptive else ""
@@ -80,7 +80,7 @@ def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | N
 
 def _tiles(report: Report, image: str, records: list[Record], best: Record) -> list[Tile]:
     clean = _read(report, image)
-    whose = {"attack": best.attack, "attacked_through": best.attacked_through}
+    whose = {"metric": best.metric, "attack": best.attack, "attacked_through": best.attacked_through}
     attacked = _read(report, image, **whose)
     if clean is None or attacked is None:
         return []

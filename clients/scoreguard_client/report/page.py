@@ -48,6 +48,13 @@ def write_page(report: Report, shown: Sequence[Exhibit], chart: Path, path: Path
     path.write_text(page, encoding="utf-8")
 
 
+def write_contents(reports: Sequence[Report], path: Path) -> None:
+    """Write the page that leads to the pages of several metrics, which lie in folders beside it."""
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    source = resources.files("scoreguard_client.report").joinpath("templates/contents.html.j2").read_text("utf-8")
+    path.write_text(environment.from_string(source).render(reports=reports), encoding="utf-8")
+
+
 def _groups(rows: Sequence[Row]) -> list[tuple[str, list[Row]]]:
     groups: dict[str, list[Row]] = {}
     for row in rows:

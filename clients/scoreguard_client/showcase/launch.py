@@ -77,7 +77,7 @@ def make_showcase(options: ShowcaseOptions, client: ScoringClient, progress_for:
     crafter = _crafter(options, client, catalogue, attack)
     progress = progress_for(len(chains) + 2)
     progress(0, f"attack {attack.name}")
-    unit = Unit(attack=attack, attacked_through=UNDEFENDED, images=(reference,))
+    unit = Unit(metric=metric.name, attack=attack, attacked_through=UNDEFENDED, images=(reference,))
     attacked = _attacked(crafter, unit, clean)
     change = l_infinity(unit_values(clean), attacked)
     studio = Studio(

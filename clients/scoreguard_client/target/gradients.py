@@ -64,13 +64,14 @@ def surrogate_for_attacks(
         PlanError: there is neither an archive nor a server that gives gradients.
         ContractError: the archive cannot be used.
     """
-    if not any(attack.needs is Needs.GRADIENT for attack in attacks):
+    needing = next((attack.name for attack in attacks if attack.needs is Needs.GRADIENT), None)
+    if needing is None:
         return None
     archive = surrogate_for(metric, gradients, surrogate)
     if archive is None and not catalogue.gradients:
         raise PlanError(
-            "this server gives no gradients and there is no local archive; start it with gradients, "
-            "give --surrogate, or take an attack that needs scores only (square)"
+            f"attack {needing!r} needs gradients of {metric}: this server gives no gradients and there is no local "
+            "archive; start it with gradients, give --surrogate, or take an attack that needs scores only (square)"
         )
     return archive
 

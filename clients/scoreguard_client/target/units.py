@@ -11,8 +11,10 @@ from scoreguard_client.target.images import ImageRef
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """One attack on a few images of one size through one chain."""
+    """One attack on one metric, through one chain, with a few images of one size."""
 
+    metric: str
+    """The attacked metric."""
     attack: Attack
     """The attack."""
     attacked_through: str
@@ -23,5 +25,5 @@ class Unit:
     @property
     def key(self) -> str:
         """Name of the unit's files."""
-        parts = [str(self.attack), self.attacked_through, *(image.sha256 for image in self.images)]
+        parts = [self.metric, str(self.attack), self.attacked_through, *(image.sha256 for image in self.images)]
         return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]

@@ -27,13 +27,14 @@ from scoreguard_client.campaign import (
     CampaignOptions,
     Gradients,
     ImageRef,
+    Ledger,
     Plan,
     PlanError,
     PlanMismatchError,
+    PlannedMetric,
     Record,
     Runner,
     ServerGoneError,
-    Store,
     Summary,
     launch,
 )
@@ -49,8 +50,8 @@ DIM = "dim:factor=0.5:level=1"
 
 def records_of(run: Path) -> list[Record]:
     """The records of a run."""
-    with Store.open(run) as store:
-        return store.records()
+    with Ledger.open(run) as ledger:
+        return ledger.records()
 
 
 class Twenty(torch.nn.Module):
@@ -133,8 +134,8 @@ def test_random_chains_are_drawn_several_times_with_seeds_of_their_own(
 ) -> None:
     """Clean and attacked images do not share seeds; deterministic chains have one draw."""
     run_campaign(draws=4)
-    with Store.open(options.out) as store:
-        records, clean = store.records(), store.clean()
+    with Ledger.open(options.out) as ledger:
+        records, clean = ledger.records(), ledger.clean()
     assert {record.draw for record in records if record.chain == "shift"} == {0, 1, 2, 3}
     assert {record.draw for record in records if record.chain != "shift"} == {0}
     seeds = [record.seed for record in records] + [row.seed for row in clean]
@@ -286,10 +287,10 @@ def test_images_are_kept_for_the_first_three_and_exact_arrays_only_where_all_is_
     """The PNG of an attacked image is its 8-bit form inside the budget."""
     run_campaign()
     clean = np.asarray(PIL.Image.open(image_path(options.out, "a.png"))).astype(int)
-    kept = image_path(options.out, "a.png", attack=FGSM, attacked_through="none")
+    kept = image_path(options.out, "a.png", metric="bright", attack=FGSM, attacked_through="none")
     attacked = np.asarray(PIL.Image.open(kept)).astype(int)
     assert np.all(attacked - clean == 10)
-    assert image_path(options.out, "c.png", attack=FGSM, attacked_through="none", chain=DIM).is_file()
+    assert image_path(options.out, "c.png", metric="bright", attack=FGSM, attacked_through="none", chain=DIM).is_file()
     assert not image_path(options.out, "d.png").exists()
     assert not list(options.out.glob("images/batches/*"))
     everything = tmp_path / "everything"
@@ -362,14 +363,19 @@ def test_an_attack_works_through_those_chains_alone_that_it_fits() -> None:
         "quantise:levels=8",
     )
     pushes, fgsm = (str(parse_attack(text)) for text in ("dct-threshold", "fgsm"))
-    plan = Plan(
-        metric="bright",
+    metric = PlannedMetric(
+        name="bright",
         archive_sha256="",
-        attacks=(fgsm, pushes),
+        range_low=0,
+        range_high=100,
+        higher_is_better=True,
         chains=chains,
-        adaptive=True,
         gradients="live",
-        companions=(),
+    )
+    plan = Plan(
+        metrics=(metric,),
+        attacks=(fgsm, pushes),
+        adaptive=True,
         images=(ImageRef(name="a.png", sha256="", height=8, width=8),),
         seed=0,
         draws=1,
@@ -442,8 +448,8 @@ def test_a_metric_that_an_attack_asks_besides_comes_from_beside_the_surrogate(
     write_mar(tmp_path / "store" / "niqe.mar", write_archive(tmp_path / "niqe", metric, "niqe"))
     run_campaign(attacks="amifgsm", defences="none", surrogate=tmp_path / "store")
     records = records_of(options.out)
-    with Store.open(options.out) as store:
-        (companion,) = store.plan.companions
+    with Ledger.open(options.out) as ledger:
+        (companion,) = ledger.plan.metrics[0].companions
     assert companion.startswith("niqe:local:")
     assert len(records) == 5
     assert all(record.l_inf == pytest.approx(10 / 255, rel=1e-4) for record in records)
@@ -514,10 +520,10 @@ def test_a_local_surrogate_of_another_metric_makes_a_transfer_attack(
     """Images are crafted on the archive's metric and scored by the server's; chains that it lacks fail alone."""
     surrogate = write_archive(tmp_path / "energy").path
     run_campaign(gradients=None, surrogate=surrogate, attacks="fgsm", adaptive=True)
-    with Store.open(options.out) as store:
-        records, facts, plan = store.records(), store.facts, store.plan
-    assert facts["transfer"] is True
-    assert plan.gradients.startswith("local:energy:")
+    with Ledger.open(options.out) as ledger:
+        records, facts, plan = ledger.records(), ledger.facts, ledger.plan
+    assert facts["metrics"]["bright"]["transfer"] is True
+    assert plan.metrics[0].gradients.startswith("local:energy:")
     for record in records:
         if record.adaptive:
             assert "no defence" in record.error

@@ -22,7 +22,7 @@ from tests.clients.campaign.conftest import Launch
 from scoreguard.support import console
 from scoreguard.v1.errors import ContractError
 from scoreguard_client import ScoreguardError
-from scoreguard_client.campaign import CampaignOptions, PlanError, Record, Store
+from scoreguard_client.campaign import CampaignOptions, Ledger, PlanError, Record
 from scoreguard_client.cli import command
 from scoreguard_client.target.images import find_images, name_of, path_of, read_image
 
@@ -67,8 +67,8 @@ def here(options: CampaignOptions, folder: Path) -> CampaignOptions:
 
 def records_of(run: Path) -> list[Record]:
     """The records of a run."""
-    with Store.open(run) as store:
-        return store.records()
+    with Ledger.open(run) as ledger:
+        return ledger.records()
 
 
 def test_what_a_mac_adds_to_a_zip_is_no_image(folder: Path) -> None:
@@ -85,8 +85,8 @@ def test_a_file_that_was_cut_short_is_left_out_by_name(run_campaign: Launch, her
     summary = run_campaign(images=here.images, attacks="fgsm", defences="none")
     assert (summary.records, summary.failed) == (1, 0)
     assert [entry.name for entry in summary.left_out] == ["b.png"]
-    with Store.open(here.out) as store:
-        assert [entry["name"] for entry in store.facts["left_out"]] == ["b.png"]
+    with Ledger.open(here.out) as ledger:
+        assert [entry["name"] for entry in ledger.facts["left_out"]] == ["b.png"]
 
 
 def test_what_has_the_name_of_an_image_and_is_no_file_is_left_out_by_name(folder: Path) -> None:
@@ -269,7 +269,7 @@ def test_a_damaged_run_is_refused_in_one_line(
     for leftover in here.out.glob("campaign.sqlite-*"):
         leftover.unlink()
     path.write_bytes(damage(path.read_bytes()))
-    for use in (lambda: run_campaign(**changes), lambda: Store.open(here.out).records()):
+    for use in (lambda: run_campaign(**changes), lambda: Ledger.open(here.out).records()):
         with pytest.raises(ScoreguardError, match=said):
             use()
 

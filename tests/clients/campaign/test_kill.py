@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from scoreguard_client.campaign import Record, Store
-from scoreguard_client.campaign.store import FILE_NAME
+from scoreguard_client.campaign import Ledger, Record
+from scoreguard_client.campaign.ledger import FILE_NAME
+from scoreguard_client.report import TableOptions, make_reports
 
 KILLS = 4
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"
@@ -69,15 +70,21 @@ def kill_after(process: subprocess.Popen[bytes], out: Path, records: int, delay:
 
 def records_of(out: Path) -> list[Record]:
     """The records but for their times."""
-    with Store.open(out) as store:
-        return [replace(record, crafting_seconds=0, scoring_seconds=0) for record in store.records()]
+    with Ledger.open(out) as ledger:
+        return [replace(record, crafting_seconds=0, scoring_seconds=0) for record in ledger.records()]
+
+
+def pages(out: Path) -> list[Path]:
+    """The report of a run: the page and the table."""
+    (report,) = make_reports(out, TableOptions(resamples=50))
+    return [report.folder / "index.html", report.folder / "table.csv"]
 
 
 @pytest.mark.slow
 def test_a_campaign_that_is_killed_again_and_again_ends_with_the_same_records(
     running: Any, photos: Path, tmp_path: Path
 ) -> None:
-    """Same keys, same values, none lost between kills, none doubled."""
+    """Same keys, same values, none lost between kills, none doubled, and the same report to the byte."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     finish(start(running.target, photos, whole))
     wanted = records_of(whole)
@@ -93,5 +100,6 @@ def test_a_campaign_that_is_killed_again_and_again_ends_with_the_same_records(
     assert left > 0
     finish(start(running.target, photos, killed))
     assert records_of(killed) == wanted
+    assert [page.read_bytes() for page in pages(killed)] == [page.read_bytes() for page in pages(whole)]
     assert len({record.key for record in wanted}) == len(wanted) == 5 * 2 * (1 + 1 + 2 + 1 + 2)
     assert not [path for path in killed.rglob("*.npz") if path.stat().st_size == 0]

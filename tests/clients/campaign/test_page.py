@@ -11,7 +11,8 @@ import yaml
 
 from scoreguard.v1.spec import parse_chains
 from scoreguard_client.attacks.catalogue import parse_attacks
-from scoreguard_client.commands.attack import _as_text, command
+from scoreguard_client.commands._plan_file import as_text
+from scoreguard_client.commands.attack import command
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "campaigns.md"
 
@@ -28,7 +29,7 @@ def plan() -> dict[str, object]:
 def test_the_plan_of_the_page_means_what_the_page_says(plan: dict[str, object]) -> None:
     """Every key is an option, and every attack and chain can be read."""
     assert set(plan) <= {option.name for option in command.params if isinstance(option, click.Option)}
-    names = [attack.name for attack in parse_attacks(_as_text(plan["attacks"]))]
+    names = [attack.name for attack in parse_attacks(as_text(plan["attacks"]))]
     assert names == ["fgsm", "ifgsm", "square"]
-    chains = [[step.name for step in chain] for chain in parse_chains(_as_text(plan["defences"]))]
+    chains = [[step.name for step in chain] for chain in parse_chains(as_text(plan["defences"]))]
     assert chains == [[], ["jpeg"], ["blur", "jpeg"]]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import csv
-import sqlite3
-from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,14 +11,12 @@ import pytest
 import torch
 from tests.clients.attacks.test_shift_tolerant import generated_state
 from tests.clients.campaign.conftest import Launch
-from tests.clients.campaign.test_store import PLAN, RECORD
 
 from scoreguard.catalogue import UnknownNameError
 from scoreguard_client.attacks.deep_measures import lpips
 from scoreguard_client.attacks.weights_files import WeightsFileError
-from scoreguard_client.campaign import CampaignOptions, PlanMismatchError, Store
+from scoreguard_client.campaign import CampaignOptions, Ledger, PlanMismatchError
 from scoreguard_client.campaign.perceptual import find_distance
-from scoreguard_client.campaign.store import FILE_NAME
 from scoreguard_client.report import TableOptions, make_report, read_report
 
 QUICK = TableOptions(resamples=20)
@@ -51,9 +46,9 @@ def test_every_record_has_the_distance_of_its_float_image(
 ) -> None:
     """The distance is that of the attacked image before rounding; a stronger attack is farther away."""
     run_campaign(distance=f"st-lpips={weights}", attacks="fgsm:eps=1/255,fgsm:eps=8/255", defences="none")
-    with Store.open(options.out) as store:
-        records = store.records()
-        plan = store.plan
+    with Ledger.open(options.out) as ledger:
+        records = ledger.records()
+        plan = ledger.plan
     measured = {(record.image, record.attack): record.perceptual for record in records}
     weak, strong = (measured["large.png", attack] for attack in plan.attacks)
     assert [measured["small.png", attack] for attack in plan.attacks] == [None, None]
@@ -113,26 +108,6 @@ def test_a_run_is_not_resumed_with_another_distance(run_campaign: Launch, weight
     run_campaign(attacks="fgsm", defences="none")
     with pytest.raises(PlanMismatchError, match=r"distance: nothing there, st-lpips:[0-9a-f]{16} here"):
         run_campaign(attacks="fgsm", defences="none", distance=f"st-lpips={weights}")
-
-
-def test_a_plan_without_a_distance_is_that_of_versions_without_any() -> None:
-    """Its digest is the same, so that their runs can be resumed."""
-    assert "distance" not in PLAN.canonical_json()
-    assert PLAN.digest != replace(PLAN, distance="st-lpips:00").digest
-
-
-def test_a_run_of_an_earlier_version_is_read_and_resumed(tmp_path: Path) -> None:
-    """Its table of records has no column for the distance: reading leaves it empty, and writing adds it."""
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([RECORD])
-    with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection, connection:
-        connection.execute("ALTER TABLE records DROP COLUMN perceptual")
-    with Store.open(tmp_path) as store:
-        assert store.records() == [RECORD]
-    later = replace(RECORD, image="later", perceptual=0.25)
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([later])
-        assert store.records() == [RECORD, later]
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ from tests.clients.campaign.conftest import Launch
 
 from scoreguard.v1 import manifest_pb2, scoring_pb2
 from scoreguard_client._responses import to_catalogue
-from scoreguard_client.campaign import Store
-from scoreguard_client.campaign.launch import CampaignOptions, rounds
+from scoreguard_client.campaign import CampaignOptions, Ledger
+from scoreguard_client.campaign.facts import rounds
 
 
 @pytest.mark.parametrize(
@@ -34,5 +34,5 @@ def test_a_chain_rounds_where_one_of_its_steps_does(chain: str, rounding: bool) 
 def test_a_run_keeps_which_of_its_chains_round(run_campaign: Launch, options: CampaignOptions, running: Any) -> None:
     """None of the chains of this server does."""
     run_campaign(attacks="fgsm", limit=1)
-    with Store.open(options.out) as store:
-        assert store.facts["rounding"] == []
+    with Ledger.open(options.out) as ledger:
+        assert ledger.facts["metrics"]["bright"]["rounding"] == []

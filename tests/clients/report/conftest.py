@@ -10,22 +10,28 @@ from typing import Any
 import numpy as np
 import pytest
 
-from scoreguard_client.campaign import ImageRef, Plan, Record, Store
+from scoreguard_client.campaign import ImageRef, Ledger, Plan, PlannedMetric, Record
 from scoreguard_client.campaign.gallery import Gallery
+from scoreguard_client.campaign.results import ShownImage
 
 FGSM, SQUARE = "fgsm:eps=0.1", "square:eps=0.1:queries=5:p_init=0.05:mode=paper"
 DIM = "dim:factor=0.5"
 NAMES = tuple(f"image{number}.png" for number in range(6))
 MakeRun = Callable[..., Path]
 
-PLAN = Plan(
-    metric="bright",
+METRIC = PlannedMetric(
+    name="bright",
     archive_sha256="ab" * 32,
-    attacks=(FGSM, SQUARE),
+    range_low=0,
+    range_high=100,
+    higher_is_better=True,
     chains=("none", DIM),
-    adaptive=True,
     gradients="live",
-    companions=(),
+)
+PLAN = Plan(
+    metrics=(METRIC,),
+    attacks=(FGSM, SQUARE),
+    adaptive=True,
     images=tuple(ImageRef(name=name, sha256="00", height=24, width=32) for name in NAMES),
     seed=0,
     draws=1,
@@ -83,23 +89,26 @@ def make_run(tmp_path: Path) -> MakeRun:
     """A function that writes a run with images."""
 
     def make(records: list[Record] | None = None, **facts: Any) -> Path:
-        metric = {"name": "bright", "title": "Mean <brightness>", "range_low": 0, "range_high": 100}
-        metric["higher_is_better"] = facts.pop("higher_is_better", True)
-        metric["calibration"] = facts.pop("calibration", None)
-        metric = facts.pop("whole_metric", metric)
         plan = facts.pop("plan", PLAN)
+        plan = replace(plan, metrics=tuple(replace(metric, **facts.pop("range", {})) for metric in plan.metrics))
         records = sound_records() if records is None else records
-        told = {
-            "metric": metric,
-            "server_version": "9.8.7",
-            "shown": list(NAMES[:3]),
+        of_metric = {
+            "title": "Mean <brightness>",
             "labels": {"none": "none", DIM: "dim"},
-            "expected": len(records),
             "transfer": False,
+            "calibration": None,
+            "rounding": [],
+            "expected": len(records) // len(plan.metrics),
+        } | facts
+        told = {
+            "metrics": dict.fromkeys(plan.names, of_metric),
+            "server_version": "9.8.7",
+            "computation": {},
+            "shown": list(NAMES[:3]),
         }
         run = tmp_path / "run"
-        with Store.create(run, plan, told | facts) as store:
-            store.add_records(records)
+        with Ledger.create(run, plan, told) as ledger:
+            ledger.add_records(records)
         _write_images(run)
         return run
 
@@ -108,13 +117,20 @@ def make_run(tmp_path: Path) -> MakeRun:
 
 def _write_images(run: Path) -> None:
     gallery, rng = Gallery(run, NAMES[:3]), np.random.default_rng(0)
-    for name in NAMES:
+    for name in NAMES[:3]:
         clean = rng.integers(30, 200, (24, 32, 3), dtype=np.uint8)
-        gallery.show(name, clean)
+        gallery.keep(ShownImage(image=name, levels=clean))
         for attack in (FGSM, SQUARE):
             for crafting in ("none", DIM):
-                gallery.show(name, clean + np.uint8(25), attack=attack, attacked_through=crafting)
-                gallery.show(name, clean // 2, attack=attack, attacked_through=crafting, chain=DIM)
+                attacked = ShownImage(
+                    image=name,
+                    levels=clean + np.uint8(25),
+                    metric="bright",
+                    attack=attack,
+                    attacked_through=crafting,
+                )
+                gallery.keep(attacked)
+                gallery.keep(replace(attacked, levels=clean // 2, chain=DIM))
 
 
 def failed(one: Record) -> Record:

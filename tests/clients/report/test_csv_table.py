@@ -92,7 +92,7 @@ def test_the_records_of_a_run_make_the_table_of_the_run(make_run: MakeRun, scali
     run = read_report(make_run([*records[:-1], failed(records[-1])]), options)
     write_tables(run)
     report = read_csv_report([run.folder / "records.csv"], CsvOptions(range=HUNDRED), options)
-    assert report.metric == run.plan.metric
+    assert report.metric == run.metric.name
     assert {key.key for key in run.columns} - {key.key for key in report.columns} == {"draw_spread"}
     assert {(row.attack, row.chain, row.adaptive) for row in report.rows} == {
         (row.attack, row.chain, row.adaptive) for row in run.rows

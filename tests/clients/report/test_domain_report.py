@@ -70,9 +70,9 @@ def test_a_report_with_a_transform_is_the_report_of_mapped_scores(
     options = TableOptions(resamples=20, scaling=scaling)
     raw = read_report(make_run(), options)
     got = numbers(read_report(raw.run, replace(options, domain_transform=str(path))))
-    stars = {"name": "stars", "title": "", "range_low": 0, "range_high": 10, "higher_is_better": True}
+    stars = {"range_low": 0, "range_high": 10}
     raw.run.rename(tmp_path / "raw")
-    wanted = numbers(read_report(make_run(mapped(sound_records(), fitted), whole_metric=stars), options))
+    wanted = numbers(read_report(make_run(mapped(sound_records(), fitted), range=stars), options))
     assert {key: got[key] for key in wanted} == pytest.approx(wanted, nan_ok=True)
     before = numbers(raw)
     for (*where, column), value in got.items():

@@ -18,7 +18,7 @@ import PIL.Image
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from rich.console import Console
-from tests.clients.report.conftest import DIM, FGSM, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
+from tests.clients.report.conftest import DIM, FGSM, METRIC, NAMES, PLAN, SQUARE, MakeRun, failed, record, sound_records
 
 from scoreguard.calibration import Bounds, Calibration
 from scoreguard_client.attacks import parse_attack
@@ -125,7 +125,7 @@ def test_rows_come_in_the_order_of_the_plan_with_adaptive_attacks_apart(make_run
 
 def test_for_a_lower_is_better_metric_a_rising_score_is_a_loss(make_run: MakeRun) -> None:
     """Gains carry the direction, means stay in the metric's units."""
-    row = read_report(make_run(higher_is_better=False), QUICK).rows[0]
+    row = read_report(make_run(range={"higher_is_better": False}), QUICK).rows[0]
     assert row.scores["absolute_gain"].value == pytest.approx(-0.2)
     assert row.scores["attacked_mean"].value > row.scores["clean_mean"].value
 
@@ -316,7 +316,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
     chain: str, attacks: list[str], said: str, make_run: MakeRun
 ) -> None:
     """Straight-through gradients do not see thresholds; random search has none."""
-    plan = replace(PLAN, attacks=tuple(attacks), chains=("none", chain))
+    plan = replace(PLAN, attacks=tuple(attacks), metrics=(replace(METRIC, chains=("none", chain)),))
     records = [
         replace(record(place, attack, DIM, DIM, 9.0), chain=chain, attacked_through=chain)
         for attack in attacks
@@ -331,7 +331,7 @@ def test_a_chain_that_rounds_and_met_plain_gradients_alone_is_told(
 def test_the_servers_word_that_a_chain_rounds_is_enough(rounding: list[str], make_run: MakeRun) -> None:
     """A defence that this client does not know is judged by the kind of gradient that its server declares."""
     records = [record(place, FGSM, DIM, DIM, 9.0) for place in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM,), chains=("none", DIM))
+    plan = replace(PLAN, attacks=(FGSM,))
     cautions = read_report(make_run(records, plan=plan, rounding=rounding), QUICK).cautions
     assert any("add auto or mpgd" in caution for caution in cautions) == bool(rounding)
 
@@ -411,7 +411,7 @@ def test_a_relative_gain_beyond_the_range_is_undefined_with_the_count_of_images(
     """Two of six clean scores are worse than the range: the number is undefined, and the note says for how many."""
     records = [record(number, FGSM, "none", "none", -20.0) for number in range(6)]
     records = [replace(one, clean_defended=165.0 if place < 2 else 60.0) for place, one in enumerate(records)]
-    report = make_report(make_run(records, higher_is_better=False), QUICK)
+    report = make_report(make_run(records, range={"higher_is_better": False}), QUICK)
     (row,) = report.rows
     assert (row.scores["relative_gain"].note, row.scores["relative_gain"].undefined) == ("undefined", 2)
     assert "undefined" in printed(report, None)
@@ -609,8 +609,7 @@ def test_a_report_of_any_range_shows_rows_that_differ(span: float, make_run: Mak
         records.append(replace(one, **small))
         lower = {name: small[name] - 0.005 * span for name in small}
         records.append(replace(one, attack=SQUARE, **lower))
-    metric = {"name": "m", "title": "m", "range_low": 0, "range_high": span, "higher_is_better": True}
-    report = read_report(make_run(records, whole_metric=metric), QUICK)
+    report = read_report(make_run(records, range={"range_high": span}), QUICK)
     for key in ("clean_mean", "attacked_mean"):
         column = next(column for column in COLUMNS if column.key == key)
         cells = [value(row.scores[key], report.decimals(column)) for row in report.rows]
@@ -628,5 +627,5 @@ def test_the_strongest_known_attack_leads_the_table(make_run: MakeRun) -> None:
     """Whatever its place in the plan: a defence is worth what it keeps against that one."""
     auto = str(parse_attack("auto"))
     records = [record(number, attack, "none", "none", 4.0) for attack in (FGSM, auto) for number in range(len(NAMES))]
-    plan = replace(PLAN, attacks=(FGSM, auto), chains=("none",))
+    plan = replace(PLAN, attacks=(FGSM, auto), metrics=(replace(METRIC, chains=("none",)),))
     assert [row.attack for row in read_report(make_run(records, plan=plan), QUICK).rows] == [auto, FGSM]

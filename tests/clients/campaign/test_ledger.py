@@ -1,9 +1,11 @@
-"""The store: nothing doubled, nothing lost, one plan for one directory."""
+"""The ledger: nothing doubled, nothing lost, one plan for one directory."""
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
@@ -12,19 +14,34 @@ import numpy as np
 import pytest
 
 from scoreguard_client.attacks import FGSM, AttackResult
-from scoreguard_client.campaign import CleanScore, ImageRef, Plan, PlanMismatchError, Record, RecordKey, RunError, Store
+from scoreguard_client.campaign import (
+    CleanScore,
+    ImageRef,
+    Ledger,
+    Plan,
+    PlanMismatchError,
+    PlannedMetric,
+    Record,
+    RecordKey,
+    RunError,
+)
 from scoreguard_client.campaign.gallery import Gallery
-from scoreguard_client.campaign.store import FILE_NAME
+from scoreguard_client.campaign.ledger import FILE_NAME
 from scoreguard_client.target.crafting import CraftedBatch
 
-PLAN = Plan(
-    metric="bright",
+METRIC = PlannedMetric(
+    name="bright",
     archive_sha256="ab",
-    attacks=("fgsm:eps=0.1",),
+    range_low=0,
+    range_high=100,
+    higher_is_better=True,
     chains=("none", "dim:factor=0.5"),
-    adaptive=True,
     gradients="live",
-    companions=(),
+)
+PLAN = Plan(
+    metrics=(METRIC,),
+    attacks=("fgsm:eps=0.1",),
+    adaptive=True,
     images=tuple(ImageRef(name=f"{n}.png", sha256=str(n), height=8 + n // 3, width=8) for n in range(5)),
     seed=3,
     draws=1,
@@ -65,42 +82,43 @@ COLUMNS = """
 
 def test_a_record_that_is_written_twice_is_there_once_with_its_first_values(tmp_path: Path) -> None:
     """Writing again changes nothing."""
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([RECORD, RECORD])
-        store.add_records([replace(RECORD, clean_score=9.0)])
-        assert store.records() == [RECORD]
-        assert store.done() == {RECORD.key}
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        ledger.add_records([RECORD, RECORD])
+        ledger.add_records([replace(RECORD, clean_score=9.0)])
+        assert ledger.records() == [RECORD]
+        assert ledger.done() == {RECORD.key}
 
 
 def test_a_failed_record_is_replaced_by_the_next_attempt(tmp_path: Path) -> None:
     """It does not count as done until an attempt succeeds, and is never put back to failed."""
     failed = replace(RECORD, clean_score=None, error="queue full")
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([failed])
-        assert (store.records(), store.done()) == ([failed], set())
-        store.add_records([RECORD])
-        store.add_records([failed])
-        assert store.records() == [RECORD]
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        ledger.add_records([failed])
+        assert (ledger.records(), ledger.done()) == ([failed], set())
+        ledger.add_records([RECORD])
+        ledger.add_records([failed])
+        assert ledger.records() == [RECORD]
 
 
 @pytest.mark.parametrize(
-    "change", [{"draw": 1}, {"chain": "flip"}, {"attacked_through": "dim"}, {"attack": "x"}, {"image": "b"}]
+    "change",
+    [{"draw": 1}, {"chain": "flip"}, {"attacked_through": "dim"}, {"attack": "x"}, {"image": "b"}, {"metric": "lite"}],
 )
 def test_every_part_of_the_key_makes_another_record(change: dict[str, object], tmp_path: Path) -> None:
-    """Image, attack, crafting chain, chain and draw."""
+    """Metric, image, attack, crafting chain, chain and draw."""
     other = replace(RECORD, **change)  # type: ignore[arg-type]
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([RECORD, other])
-        assert {record.key for record in store.records()} == {RECORD.key, other.key}
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        ledger.add_records([RECORD, other])
+        assert {record.key for record in ledger.records()} == {RECORD.key, other.key}
 
 
 def test_a_run_keeps_the_names_of_its_columns(tmp_path: Path) -> None:
     """Readers of the file and runs of earlier versions know the chain attacked through as `crafting`."""
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([replace(RECORD, attacked_through="blur")])
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        ledger.add_records([replace(RECORD, attacked_through="blur")])
     with closing(sqlite3.connect(tmp_path / FILE_NAME)) as connection:
         columns = [row[1] for row in connection.execute("PRAGMA table_info(records)")]
-        (row,) = connection.execute("SELECT image, attack, crafting, chain, draw FROM records")
+        (row,) = connection.execute("SELECT metric, image, attack, crafting, chain, draw FROM records")
     assert columns == COLUMNS.split()
     assert RecordKey._make(row) == replace(RECORD, attacked_through="blur").key
 
@@ -109,6 +127,7 @@ def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
     """Floats exactly, large seeds, missing numbers, flags, the plan and the facts."""
     record = replace(RECORD, adaptive=True, psnr=0.1 + 0.2, ssim=None, error="")
     clean = CleanScore(
+        metric="bright",
         image="a.png",
         chain="none",
         draw=0,
@@ -119,15 +138,15 @@ def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
         seconds=0.25,
         error="",
     )
-    with Store.create(tmp_path, PLAN, {"shown": ["a.png"]}) as store:
-        store.add_records([record])
-        store.add_clean([clean, clean])
-    with Store.open(tmp_path) as store:
-        assert store.records() == [record]
-        assert store.records()[0].adaptive is True
-        assert store.clean() == [clean]
-        assert store.plan == PLAN
-        assert store.facts == {"shown": ["a.png"]}
+    with Ledger.create(tmp_path, PLAN, {"shown": ["a.png"]}) as ledger:
+        ledger.add_records([record])
+        ledger.add_clean([clean, clean])
+    with Ledger.open(tmp_path) as ledger:
+        assert ledger.records() == [record]
+        assert ledger.records()[0].adaptive is True
+        assert ledger.clean() == [clean]
+        assert ledger.plan == PLAN
+        assert ledger.facts == {"shown": ["a.png"]}
 
 
 @pytest.mark.parametrize(
@@ -136,8 +155,10 @@ def test_values_and_types_survive_the_disk(tmp_path: Path) -> None:
         ({"seed": 4}, "seed: 3 there, 4 here"),
         ({"attacks": ("square:queries=5",)}, "attacks: fgsm:eps=0.1 there, square:queries=5 here"),
         ({"images": PLAN.images[:2]}, "images: 5 images there, 2 images here"),
-        ({"archive_sha256": "cd"}, "archive_sha256: ab there, cd here"),
-        ({"chains": ("none", "flip")}, "defences: dim:factor=0.5 there, flip here"),
+        ({"metrics": (replace(METRIC, archive_sha256="cd"),)}, "(archive_sha256: ab there, cd here)"),
+        ({"metrics": (replace(METRIC, chains=("none", "flip")),)}, "(defences: dim:factor=0.5 there, flip here)"),
+        ({"metrics": (replace(METRIC, name="lite"),)}, "metric: bright there, lite here"),
+        ({"metrics": (METRIC, replace(METRIC, name="lite"))}, "metric: nothing there, lite here"),
         ({"adaptive": False, "draws": 7}, "adaptive: True there, False here; draws: 1 there, 7 here"),
     ],
 )
@@ -145,33 +166,47 @@ def test_the_directory_of_another_plan_is_refused_in_one_line_that_names_what_di
     change: dict[str, object], said: str, tmp_path: Path
 ) -> None:
     """And what is there stays as it is."""
-    with Store.create(tmp_path, PLAN, {}) as store:
-        store.add_records([RECORD])
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        ledger.add_records([RECORD])
     with pytest.raises(PlanMismatchError) as caught:
-        Store.create(tmp_path, replace(PLAN, **change), {})  # type: ignore[arg-type]
+        Ledger.create(tmp_path, replace(PLAN, **change), {})  # type: ignore[arg-type]
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
-    with Store.create(tmp_path, PLAN, {}) as store:
-        assert store.records() == [RECORD]
+    with Ledger.create(tmp_path, PLAN, {}) as ledger:
+        assert ledger.records() == [RECORD]
 
 
 def test_a_directory_without_a_readable_run_gives_one_line(tmp_path: Path) -> None:
     """Nothing there, a file that is no database, a layout of another version, a directory that cannot be made."""
     with pytest.raises(RunError, match="scoreguard attack --out"):
-        Store.open(tmp_path)
+        Ledger.open(tmp_path)
     (tmp_path / FILE_NAME).write_bytes(b"no database at all" * 100)
     with pytest.raises(RunError):
-        Store.open(tmp_path)
+        Ledger.open(tmp_path)
     with pytest.raises(RunError):
-        Store.create(tmp_path, PLAN, {})
+        Ledger.create(tmp_path, PLAN, {})
     with pytest.raises(RunError):
-        Store.create(tmp_path / FILE_NAME / "below", PLAN, {})
-    Store.create(tmp_path / "new", PLAN, {}).close()
+        Ledger.create(tmp_path / FILE_NAME / "below", PLAN, {})
+    Ledger.create(tmp_path / "new", PLAN, {}).close()
     with sqlite3.connect(tmp_path / "new" / FILE_NAME) as connection:
         connection.execute("UPDATE meta SET value = '99' WHERE name = 'layout'")
     connection.close()
     with pytest.raises(RunError, match="layout 99"):
-        Store.open(tmp_path / "new")
+        Ledger.open(tmp_path / "new")
+
+
+def test_processes_that_start_together_find_the_same_run(tmp_path: Path) -> None:
+    """None sees a file that another has only half prepared, or finds it locked."""
+    together = threading.Barrier(8)
+
+    def create(run: Path) -> str:
+        together.wait()
+        with Ledger.create(run, PLAN, {}) as ledger:
+            return ledger.plan.digest
+
+    with ThreadPoolExecutor(8) as pool:
+        for number in range(20):
+            assert set(pool.map(create, [tmp_path / str(number)] * 8)) == {PLAN.digest}
 
 
 def test_a_plan_reads_back_from_its_canonical_form_with_the_same_digest() -> None:
@@ -182,11 +217,6 @@ def test_a_plan_reads_back_from_its_canonical_form_with_the_same_digest() -> Non
     assert replace(PLAN, seed=4).digest != PLAN.digest
 
 
-def test_the_digest_of_a_plan_is_that_of_earlier_versions() -> None:
-    """Their runs go on; this digest was computed before the field `chains` had its name."""
-    assert PLAN.digest == "d852b45f23a5eaf967d536fe861b2ea4f6b226d29b6080647c925ca994d638df"
-
-
 def test_the_units_of_a_plan_hold_its_attacks_ready_to_run() -> None:
     """Each is made once for all units, and is exactly what the text says."""
     units = list(PLAN.units())
@@ -195,9 +225,9 @@ def test_the_units_of_a_plan_hold_its_attacks_ready_to_run() -> None:
 
 
 def test_the_name_of_a_units_files_follows_from_its_texts_and_digests() -> None:
-    """A run of an earlier version finds its batches again."""
+    """A resumed run finds its batches again."""
     unit = next(PLAN.units())
-    text = "\n".join([str(FGSM(eps=0.1)), "none", "0", "1"])
+    text = "\n".join(["bright", str(FGSM(eps=0.1)), "none", "0", "1"])
     assert unit.key == hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
