@@ -43,6 +43,16 @@ def test_a_failure_leaves_what_was_there_and_nothing_beside_it(error: type[BaseE
     assert names_in(tmp_path) == ["weights"]
 
 
+def test_writers_that_share_a_file_do_not_meet(tmp_path: Path) -> None:
+    """Neither in other processes nor in threads of this one: the last to end leaves its whole file."""
+    path = tmp_path / "image.png"
+    with whole_file(path, shared=True) as one, whole_file(path, shared=True) as other:
+        one.write_bytes(b"one")
+        other.write_bytes(b"other")
+    assert path.read_bytes() == b"one"
+    assert names_in(tmp_path) == ["image.png"]
+
+
 def test_a_killed_process_leaves_what_was_there(tmp_path: Path) -> None:
     """And the unfinished file, which the next one writes over."""
     path = tmp_path / "weights"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,14 +16,14 @@ def whole_file(path: Path, *, shared: bool = False) -> Iterator[Path]:
 
     Args:
         path: the destination; its folder is created if it does not exist.
-        shared: whether other processes may write the same file at the same time; each then has its own
-            unfinished file.
+        shared: whether others, threads or processes of this or another machine, may write the same file at the same
+            time; each then has an unfinished file of its own.
 
     Raises:
         OSError: the file cannot be written or moved.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{os.getpid()}") if shared else unfinished_path(path)
+    unfinished = path.with_name(f".{path.name}.{secrets.token_hex(8)}") if shared else unfinished_path(path)
     try:
         yield unfinished
         unfinished.replace(path)
