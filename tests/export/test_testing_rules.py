@@ -363,7 +363,10 @@ DEFENCES: list[tuple[type[Defence], str, str]] = [
 ]
 
 
-@pytest.mark.parametrize(("metric", "rule", "said"), METRICS, ids=[kind.__name__ for kind, *_ in METRICS])
+@pytest.mark.parametrize(
+    ("metric", "rule", "said"),
+    [pytest.param(*row, id=row[0].__name__, marks=[pytest.mark.slow] if row[0] is Pooled else []) for row in METRICS],
+)
 def test_a_metric_that_breaks_a_rule_is_told_which_and_where(metric: type[Metric], rule: str, said: str) -> None:
     """One line in the package's own tree: the rule, what was found, and the rule's advice at its end."""
     with pytest.raises(RuleBrokenError) as caught:
@@ -397,6 +400,7 @@ def test_every_rule_is_broken_by_some_class_above_or_below() -> None:
     assert known == broken | elsewhere
 
 
+@pytest.mark.slow
 def test_graphs_that_miss_the_golden_image_are_told() -> None:
     """Looked at for itself: with all rules, parity finds such a graph first."""
     with pytest.raises(RuleBrokenError) as caught:

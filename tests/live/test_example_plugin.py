@@ -220,6 +220,7 @@ RECIPES = EXAMPLE.parents[1] / "docs" / "extending.md"
 BLOCK = re.compile(r"(?:<!-- not run: (?P<path>\S+\.py),[^>]*-->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 
 
+@pytest.mark.slow
 def test_the_recipes_of_the_documentation_obey_every_rule(tmp_path: Path) -> None:
     """The page's files, entry points and tests as a package: installed, and its tests run."""
     package, points = tmp_path / "package", list[str]()
