@@ -402,7 +402,8 @@ def test_what_took_two_workers_down_is_given_to_no_third(torchserve_server: Live
         assert "RetryInfo" not in details_of(error)
         assert await score_again_and_again(line, seconds=60) == pytest.approx(20, abs=1e-3)
         left = line.gateway.backend.board.notes()  # type: ignore[attr-defined]
-        assert (await failure_of(line.stub.ScoreDefended(message))).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        # The health may be that of a moment ago, when the worker was dead: then every call is told to come again.
+        assert (await refused(line, message)).code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         assert line.gateway.backend.board.notes() == left  # type: ignore[attr-defined]
 
     torchserve_server.run(scenario)
