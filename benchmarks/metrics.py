@@ -172,7 +172,7 @@ class Subject:
         with torch.inference_mode():
             if self.name in PEERS and find_spec(PYIQA):
                 note = add_peer(runs, self.name, planes, self.crops)
-            apart = max(self.apart(runs[EAGER], runs[engine]) for engine in ENGINES)
+            apart = self.apart(runs)
             times = list(timed_rounds(runs, time.perf_counter, rounds, seconds))
         ratios = {name: spread([each[EAGER] / each[name] for each in times]) for name in runs if name != EAGER}
         over = [each[PYIQA] / each[ENGINES[1]] for each in times if PYIQA in each]
@@ -187,13 +187,13 @@ class Subject:
             note=note,
         )
 
-    def apart(self, eager: Run, engine: Run) -> float:
-        """Return how far the score of a graph is from the eager module's, as a share of the range.
+    def apart(self, runs: Mapping[str, Run]) -> float:
+        """Return how far the score of a graph is from the eager module's, the larger of both, as a share of the range.
 
         Random weights may score far beyond the range; then of the score.
         """
-        scores = [float(np.asarray(run()).reshape(-1)[0]) for run in (eager, engine)]
-        return abs(scores[0] - scores[1]) / max(self.module.facts.score_range.width, abs(scores[0]))
+        eager, *graphs = (float(np.asarray(runs[name]()).reshape(-1)[0]) for name in (EAGER, *ENGINES))
+        return max(abs(graph - eager) for graph in graphs) / max(self.module.facts.score_range.width, abs(eager))
 
     def memory(self, height: int, width: int) -> Memory:
         """Run the ONNX graph in a separate process."""
