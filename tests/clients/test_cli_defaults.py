@@ -9,7 +9,8 @@ import click
 import pytest
 
 from scoreguard_client.campaign import CampaignOptions
-from scoreguard_client.commands import attack, report, showcase, uap
+from scoreguard_client.commands import attack, showcase, uap
+from scoreguard_client.commands.report import make as report
 from scoreguard_client.report import TableOptions
 from scoreguard_client.showcase import ShowcaseOptions
 from scoreguard_client.universal.launch import TrainingOptions

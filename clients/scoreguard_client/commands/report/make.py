@@ -1,4 +1,4 @@
-"""`scoreguard report`: turn a campaign, or tables made elsewhere, into robustness scores."""
+"""`scoreguard report RUN`: turn a campaign, or tables made elsewhere, into robustness scores."""
 
 from __future__ import annotations
 
