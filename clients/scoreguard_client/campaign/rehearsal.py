@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -62,8 +62,12 @@ class Rehearsal:
     """Estimated size of the finished run."""
 
 
-def rehearse(prepared: Prepared, progress: Progress) -> Rehearsal:
+def rehearse(prepared: Prepared, begin: Callable[[Runner], Progress]) -> Rehearsal:
     """Attack one image with everything a plan has, in a folder that is deleted, and extrapolate.
+
+    Args:
+        prepared: the plan, and what it needs.
+        begin: called with the runner of the one image before it starts; returns where its progress goes.
 
     Raises:
         PlanMismatchError: the run directory belongs to another plan.
@@ -79,7 +83,7 @@ def rehearse(prepared: Prepared, progress: Progress) -> Rehearsal:
         with Ledger.create(run, alone, prepared.facts) as ledger:
             gallery = Gallery(run, (probe.name,), prepared.options.keep_all)
             runner = Runner(plan=alone, ledger=ledger, gallery=gallery, pool=ThisProcess(prepared.services(gallery)))
-            summary = runner.run(progress)
+            summary = runner.run(begin(runner))
             records = ledger.records()
         seconds, kept = time.perf_counter() - started, _size(run / IMAGES)
     pixels = sum(image.height * image.width for image in plan.images) / (probe.height * probe.width)

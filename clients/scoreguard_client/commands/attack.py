@@ -28,6 +28,7 @@ from scoreguard_client.commands._progress import Meter, meter
 from scoreguard_client.commands._rehearsal import say_rehearsal
 from scoreguard_client.commands._runner import runner_options
 from scoreguard_client.oracles.draws import AUTO
+from scoreguard_client.progress import Progress
 from scoreguard_client.target.images import LeftOut
 
 INCOMPLETE = 1
@@ -179,11 +180,15 @@ def _from(source: ParameterSource) -> set[str]:
 def _rehearsed(options: CampaignOptions, client: ScoringClient, shown: Meter) -> Rehearsal:
     prepared = prepare(options, client, base_of(options))
     announce(options.computing, prepared.computation.device)
-    return rehearse(prepared, shown.advance)
+    return rehearse(prepared, lambda runner: _counted(shown, runner))
 
 
-def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Any:
+def _begin(shown: Meter, runner: Runner, options: CampaignOptions) -> Progress:
     announce(options.computing, runner.computation.device)
+    return _counted(shown, runner)
+
+
+def _counted(shown: Meter, runner: Runner) -> Progress:
     shown.begin(runner.steps)
     return shown.advance
 

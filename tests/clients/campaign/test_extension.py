@@ -160,7 +160,7 @@ def test_an_extension_can_be_rehearsed(small: CampaignOptions) -> None:
     """It counts what is there, and changes nothing."""
     with service_of_two().client() as client:
         options = more(small, attacks="ifgsm:iterations=2")
-        found = rehearse(prepare(options, client, base_of(options)), lambda steps, what: None)
+        found = rehearse(prepare(options, client, base_of(options)), lambda runner: lambda steps, what: None)
     assert (found.records, found.there, found.units) == (2, 1, 2)
     with Ledger.open(small.out) as ledger:
         assert len(ledger.plan.attacks) == 1

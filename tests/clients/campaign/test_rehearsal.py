@@ -19,16 +19,18 @@ from scoreguard_client.campaign import CampaignOptions, PlanMismatchError
 from scoreguard_client.campaign.ledger import FILE_NAME
 from scoreguard_client.campaign.planning import prepare
 from scoreguard_client.campaign.rehearsal import Rehearsal, rehearse
+from scoreguard_client.campaign.runner import Runner
 from scoreguard_client.cli import command
 from scoreguard_client.commands._progress import duration
 from scoreguard_client.commands._rehearsal import size
+from scoreguard_client.progress import Progress
 from scoreguard_client.testing import FakeService
 
 
 def rehearsed(options: CampaignOptions, service: FakeService | None = None) -> Rehearsal:
     """Rehearse a campaign."""
     with (service or service_of_two()).client() as client:
-        return rehearse(prepare(options, client), lambda steps, what: None)
+        return rehearse(prepare(options, client), lambda runner: lambda steps, what: None)
 
 
 @pytest.fixture
@@ -95,6 +97,21 @@ def test_the_command_prints_it_and_runs_nothing(
     assert console.run(command, errors=(ScoreguardError, ContractError), argv=[*words, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["attack_calls"] == 2 * (2 + 4)
     assert not (tmp_path / "run" / FILE_NAME).exists()
+
+
+def test_its_progress_ends_with_all_steps_of_the_one_image(options: CampaignOptions) -> None:
+    """The total is told before the first step, and reached with the last one."""
+    totals: list[int] = []
+    steps: list[int] = []
+
+    def begin(runner: Runner) -> Progress:
+        totals.append(runner.steps)
+        return lambda done, what: steps.append(done)
+
+    with service_of_two().client() as client:
+        found = rehearse(prepare(options, client), begin)
+    assert totals == [(found.records + found.clean_scores) // found.images]
+    assert sum(steps) == totals[0]
 
 
 @pytest.mark.parametrize(
