@@ -19,7 +19,7 @@ from scoreguard_client.campaign import Ledger, Record
 from scoreguard_client.campaign.ledger import FILE_NAME
 from scoreguard_client.report import TableOptions, make_reports
 
-KILLS = 4
+KILLS = 30
 PROGRAM = "import sys; from scoreguard_client.cli import main; sys.exit(main())"
 
 
