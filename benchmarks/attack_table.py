@@ -55,6 +55,7 @@ BLACK_BOX: Final = (
 )
 FREE: Final = ",".join(name for name in CATALOGUE if name.startswith("free-"))
 """What anybody can do."""
+FAMILIES: Final = ("strongest", "gradient", "universal", "black-box", "free")
 LONGEST_SIDE: Final = 299
 """Larger images are reduced to this: the size of the NIPS 2017 set."""
 _DIGITS: Final = 3
@@ -66,7 +67,8 @@ class Plan(argparse.Namespace):
 
     images: list[Path]
     names: Path | None
-    training: Path
+    training: Path | None
+    families: str
     weights: list[str]
     metrics: str
     limit: int
@@ -98,7 +100,8 @@ def gather(plan: Plan, metrics: list[str]) -> None:
         chosen = [found[name] for name in names][: plan.limit]
     else:
         chosen = choose(plan.images, metrics, plan.limit)
-    if both := {path.stem for path in chosen} & {path.stem for path in plan.training.iterdir()}:
+    training = plan.training.iterdir() if plan.training else ()
+    if both := {path.stem for path in chosen} & {path.stem for path in training}:
         sys.exit(f"{min(both)} is attacked, so no perturbation may be trained on it: take it out of {plan.training}")
     folder = plan.work / "images"
     folder.mkdir(parents=True, exist_ok=True)
@@ -122,11 +125,14 @@ def build(plan: Plan) -> None:
 
 def attack(plan: Plan, metric: str, address: str) -> None:
     """Train the universal perturbations of a metric and run its campaign."""
-    trained = [train(plan, kind, metric) for kind in UNIVERSAL]
+    families = {"strongest": [AUTO], "gradient": [GRADIENT], "black-box": [BLACK_BOX], "free": [FREE]}
+    if "universal" in plan.families.split(","):
+        families["universal"] = [train(plan, kind, metric) for kind in UNIVERSAL]
+    attacks = [attack for family in FAMILIES if family in plan.families.split(",") for attack in families[family]]
     surrogate = ["--surrogate", str(plan.work / "store")]
     run(
         "scoreguard", "attack", "--metric", metric, "--target", address, *surrogate, "--adaptive",
-        "--attacks", ",".join([AUTO, GRADIENT, *trained, BLACK_BOX, FREE]), "--defences", DEFENCES,
+        "--attacks", ",".join(attacks), "--defences", DEFENCES,
         "--images", str(plan.work / "images"), "--batch", str(plan.batch),
         "--device", plan.device, "--out", str(plan.work / metric),
     )  # fmt: skip
@@ -208,14 +214,20 @@ def parse() -> Plan:
     parser.add_argument(
         "--list", dest="names", type=Path, help=f"File with the names of the images to attack, as {LIST.name}."
     )
-    parser.add_argument("--training", type=Path, required=True, help="Folder of other images, for the perturbations.")
+    parser.add_argument("--training", type=Path, help="Folder of other images, for the universal perturbations.")
+    parser.add_argument("--families", default=",".join(FAMILIES), help="Families of attacks, separated by commas.")
     parser.add_argument("--weights", action="append", default=[], help="NAME=PATH of a metric's weights; repeatable.")
     parser.add_argument("--metrics", default="lite,nima", help="Metrics, separated by commas.")
     parser.add_argument("--limit", type=int, default=30, help="Most images to attack.")
     parser.add_argument("--batch", type=int, default=5, help="Images attacked at once.")
     parser.add_argument("--device", default="cpu", help=DEVICE_HELP)
     parser.add_argument("--work", type=Path, default=Path("runs/attacks"), help="Where everything is kept.")
-    return parser.parse_args(namespace=Plan())
+    plan = parser.parse_args(namespace=Plan())
+    if unknown := set(plan.families.split(",")) - set(FAMILIES):
+        parser.error(f"there is no family {min(unknown)}; there are {', '.join(FAMILIES)}")
+    if "universal" in plan.families.split(",") and plan.training is None:
+        parser.error("universal perturbations are trained on the images of --training")
+    return plan
 
 
 if __name__ == "__main__":
