@@ -10,11 +10,14 @@ from rich.console import Console
 
 from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
-from scoreguard_client.report import TableOptions, make_reports
-from scoreguard_client.report.build import Report
+from scoreguard_client.report import TableOptions, tables_of, write_reports
+from scoreguard_client.report.build import Report, read_reports
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
+from scoreguard_client.report.tables.leaderboard import LEADERBOARD
+from scoreguard_client.report.tables.model import Table
 from scoreguard_client.report.text import text_table
+from scoreguard_client.report.writers import terminal_table
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
 
@@ -71,7 +74,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
+    """Print the leaderboard and the robustness table of RUN and write RUN/report: tables, images and a page."""
     options = TableOptions(
         scaling=Scaling(scaling),
         calibration=calibration,
@@ -82,18 +85,33 @@ def command(
     if csv is None and len(paths) > 1:
         raise click.UsageError("report on one RUN, or on tables with --from-csv")
     reports: Sequence[Report | CsvReport]
+    tables: tuple[Table, ...] = ()
     with Console(stderr=True).status("computing scores and intervals"):
-        reports = make_reports(paths[0], options) if csv is None else [read_csv_report(paths, csv, options)]
+        if csv is None:
+            reports = of_run = read_reports(paths[0], options)
+            tables = tables_of(of_run)
+            write_reports(of_run, tables)
+        else:
+            reports = [read_csv_report(paths, csv, options)]
     for report in reports:
         if isinstance(report, CsvReport) and out is not None:
             write_csv_table(report, out / "table.csv")
     if as_json:
-        tables = [report.to_json() for report in reports]
-        click.echo(console.json_text(tables[0] if len(tables) == 1 else {"run": str(paths[0]), "metrics": tables}))
+        found = [report.to_json() for report in reports]
+        click.echo(console.json_text(found[0] if len(found) == 1 else {"run": str(paths[0]), "metrics": found}))
         return 0
+    for table in tables:
+        if table.key.startswith(LEADERBOARD):
+            _print_board(table)
     for report in reports:
         _print(report)
     return 0
+
+
+def _print_board(table: Table) -> None:
+    shown = console.output()
+    shown.print(terminal_table(table, shown.width if shown.is_terminal else None))
+    shown.print(table.about, highlight=False, markup=False, soft_wrap=not shown.is_terminal)
 
 
 def _print(report: Report | CsvReport) -> None:
