@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from scoreguard.support.console import json_text
+from scoreguard_client.report.badge import FILE as BADGE
+from scoreguard_client.report.badge import badge
 from scoreguard_client.report.build import FOLDER, Report, read_report, read_reports, write_tables, write_tables_of
+from scoreguard_client.report.citations import FILE as CITATIONS
+from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
 from scoreguard_client.report.numbers import TableOptions
@@ -65,6 +70,8 @@ def write_reports(reports: Sequence[Report], tables: Sequence[Table]) -> None:
         _write(report)
     whole = reports[0].run / FOLDER
     write_files(tables, source_of(reports), whole)
+    (whole / CITATIONS).write_text(bibtex(reports), encoding="utf-8")
+    (whole / BADGE).write_text(json_text(badge(tables)) + "\n", encoding="utf-8")
     if reports[0].folder != whole:
         write_tables_of(reports, whole)
         write_contents(reports, whole / "index.html")

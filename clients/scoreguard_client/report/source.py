@@ -22,6 +22,8 @@ class Source:
     """Its chains in their text form."""
     images: int
     """How many images it has."""
+    options: str
+    """How its scores were scaled, and which variants of scores were computed."""
 
 
 def source_of(reports: Sequence[Report]) -> Source:
@@ -33,4 +35,11 @@ def source_of(reports: Sequence[Report]) -> Source:
         attacks=plan.attacks,
         chains=tuple(dict.fromkeys(chain for metric in plan.metrics for chain in metric.chains)),
         images=len(plan.images),
+        options="; ".join(dict.fromkeys(map(_options, reports))),
     )
+
+
+def _options(report: Report) -> str:
+    chosen = report.options
+    domain = report.domain or "no domain transform"
+    return f"scaling {chosen.scaling.value} ({report.bounds.source}), R {chosen.r_mode.value}, {domain}"

@@ -62,6 +62,8 @@ _HEADINGS: Final = (
     ),
     ("milliseconds", "ms", "Mean time of one scoring call, in milliseconds."),
 )
+NUMBERS: Final = tuple(key for key, _, _ in _HEADINGS if key != "strongest")
+"""Keys of the columns that hold numbers."""
 _DIGITS: Final = {"milliseconds": 1}
 _SHADED: Final = "worst_gain"
 

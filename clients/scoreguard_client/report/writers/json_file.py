@@ -37,7 +37,8 @@ def read_tables(path: Path) -> tuple[tuple[Table, ...], Source]:
             raise TableError(f"{path} has format {content['format']}, and this version reads {_FORMAT}: make it anew")
         told = content["source"]
         lists = {name: tuple(told[name]) for name in ("metrics", "attacks", "chains")}
-        source = Source(plan_sha256=told["plan_sha256"], images=told["images"], **lists)
+        texts = {name: str(told[name]) for name in ("plan_sha256", "options")}
+        source = Source(images=int(told["images"]), **texts, **lists)
         return tuple(_read_table(table) for table in content["tables"]), source
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
