@@ -128,11 +128,11 @@ class Attack(ABC):
     """The chains that it works through, in a few words."""
     asks_for: ClassVar[str] = ""
     """What must be given before it can run, with its parameter; empty = it runs with its defaults."""
+    is_degradation: ClassVar[bool] = False
+    """Whether it makes an image worse, for the order of scores: then it stands in no table of attacks."""
     on_device: ClassVar[bool] = False
     """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's.
     Each class says so for itself, since a subclass may add code that needs NumPy."""
-    is_degradation: ClassVar[bool] = False
-    """Whether its images are worse by definition, as copies that a chain should not prefer; no attack to win with."""
     same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
     """Parameters that distinguish two attacks of this kind only for programs; a report does not name them."""
     flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(
