@@ -18,7 +18,13 @@ from scoreguard_client.report.tables.model import Cell, Heading, Line, Table
 from scoreguard_client.scores import Estimate
 
 SOURCE = Source(
-    plan_sha256="ab", metrics=("lite",), attacks=(FGSM,), chains=("none", DIM), images=6, options="scaling declared"
+    plan_sha256="ab",
+    metrics=("lite",),
+    attacks=(FGSM,),
+    chains=("none", DIM),
+    images=6,
+    command="scoreguard attack",
+    options="scaling declared",
 )
 NAN = float("nan")
 

@@ -6,17 +6,20 @@ import csv
 import io
 import json
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
-from tests.clients.report.conftest import FGSM, PLAN, MakeRun, record, sound_records
+from tests.clients.report.conftest import FGSM, PLAN, SQUARE, MakeRun, record, sound_records
 
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.cli import main
+from scoreguard_client.commands.attack import command as attack
 from scoreguard_client.report import Report, TableOptions, make_report, read_report, tables_of
+from scoreguard_client.report.command import attack_command
 from scoreguard_client.report.errors import TableError
 from scoreguard_client.report.naming import attack_text
 from scoreguard_client.report.source import source_of
@@ -184,8 +187,24 @@ def test_no_form_for_people_prints_an_attack_in_decimals(make_run: MakeRun) -> N
     for name in ("tables.md", "tables.tex"):
         text = (folder / name).read_text()
         assert "eps=10/255" in text
-        assert "0.0392" not in text
+        (exact,) = [line for line in text.splitlines() if "0.0392" in line]
+        assert "scoreguard attack" in exact, "the command must parse, and alone has the exact text"
     assert LEVELS in json.loads((folder / "tables.json").read_text())["source"]["attacks"]
+
+
+def test_the_command_of_a_run_has_its_plan_and_only_options_that_exist(make_run: MakeRun) -> None:
+    """Read as a shell reads it; what a plan does not hold is named in capitals."""
+    plan = replace(PLAN, seed=7, draws=3, crafting_draws=0, distance="lpips:ab")
+    words = shlex.split(attack_command([read_report(make_run(plan=plan), QUICK)]))
+    assert words[:2] == ["scoreguard", "attack"]
+    options = {name for parameter in attack.params for name in parameter.opts}
+    given = dict(zip(words, [*words[1:], ""], strict=True))
+    assert {word for word in words if word.startswith("--")} <= options
+    assert given["--attacks"].split(",") == [FGSM, SQUARE]
+    assert given["--chains"] == "none,dim"
+    assert (given["--seed"], given["--draws"], given["--crafting-draws"]) == ("7", "3", "auto")
+    assert (given["--images"], given["--out"], given["--distance"]) == ("IMAGES", "RUN", "lpips=WEIGHTS")
+    assert "--adaptive" in words
 
 
 def test_the_leaderboard_is_printed_before_the_rows(make_run: MakeRun, capsys: pytest.CaptureFixture[str]) -> None:
