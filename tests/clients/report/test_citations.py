@@ -127,3 +127,5 @@ def test_cite_belongs_to_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path.write_text("image,clean,attacked\na,1,2\n")
     assert main(["report", "--from-csv", str(path), "--range", "0,10", "--cite"]) == 2
     assert "--cite goes with a RUN" in capsys.readouterr().err
+    assert main(["report", str(tmp_path), "--cite", "--json"]) == 2
+    assert "give one of them" in capsys.readouterr().err

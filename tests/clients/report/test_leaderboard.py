@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
@@ -248,6 +249,37 @@ def test_the_worst_case_names_the_families_that_it_lacks(make_run: MakeRun) -> N
     about = leaderboard(read_report(make_run(), QUICK)).about
     assert "gradient attacks, query attacks" in about
     assert "Not in this run: everyday edits" in about
+
+
+def test_every_kind_of_attack_is_named_once(make_run: MakeRun) -> None:
+    """The ensemble stands for three families; a trained perturbation is a kind of its own; edits are not queries."""
+    trained = str(parse_attack("momentum-uap:file=x.npz:digest=" + "ab" * 32))
+    for attacks, said in [
+        (("auto",), "gradient attacks, dct-threshold, query attacks."),
+        (("free-best",), "everyday edits."),
+        (("fgsm:eps=0.1", trained), "gradient attacks, trained perturbations."),
+    ]:
+        texts = tuple(str(parse_attack(attack)) for attack in attacks)
+        records = [record(n, texts[0], "none", "none", 20.0) for n in range(3)]
+        run = make_run(records, plan=replace(PLAN, attacks=texts))
+        assert f"knew the defence or not: {said}" in leaderboard(read_report(run, QUICK)).about
+        shutil.rmtree(run)
+
+
+@pytest.mark.usefixtures("degraded")
+def test_a_run_of_copies_alone_has_an_order_and_no_worst_case(make_run: MakeRun) -> None:
+    """Nothing attacked it: no number of attacks, no rank, and the text says so."""
+    records = [one for one in random_records() if one.attack == COPY]
+    report = read_report(make_run(records, plan=replace(BROKEN_PLAN, attacks=(COPY,))), QUICK)
+    tables = {table.key: table for table in tables_of([report])}
+    assert set(tables) == {"leaderboard:bright", "robustness:bright", "order:bright"}
+    board = tables["leaderboard:bright"]
+    assert "the run has no attacks" in board.about
+    assert np.isnan(number(board, DIM, "worst_gain"))
+    assert np.isfinite(number(board, DIM, "order_violations"))
+    assert cell(board, DIM, "rank").text == ""
+    assert not report.rows
+    assert not tables["robustness:bright"].lines
 
 
 def test_without_adaptive_attacks_the_worst_case_says_so(make_run: MakeRun) -> None:

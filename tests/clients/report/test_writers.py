@@ -154,8 +154,20 @@ def test_latex_is_whole_and_escapes_what_is_its_own(make_run: MakeRun) -> None:
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(declared)} == {6}
     assert "0.123 {\\scriptsize [0.100, 0.200]}" in body
     assert r"\textcolor{gray}{0.500 {\scriptsize n too small}}" in body
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:kind-metric}"):
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:kind-metric}", r"\caption{"):
         assert body.count(rule) == 1
+
+
+def test_a_long_latex_table_breaks_across_pages(make_run: MakeRun) -> None:
+    """The head is repeated; the rows are the same as in a float."""
+    source = source_of([report_of(make_run)])
+    lines = tuple(replace(table().lines[0], key=str(number)) for number in range(41))
+    text, short = latex([table(lines=lines)], source), latex([table(lines=lines[:40])], source)
+    assert "longtable" not in "".join(line for line in short.splitlines() if not line.startswith("%"))
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
+    assert text.count(r"\endhead") == 1
+    row = next(line for line in short.splitlines() if "0.123" in line)
+    assert (text.count(row), short.count(row)) == (41, 40)
 
 
 def test_no_character_of_a_text_is_left_to_latex() -> None:
