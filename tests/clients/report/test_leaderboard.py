@@ -193,6 +193,22 @@ def test_copies_are_in_the_order_of_scores_and_in_no_table_of_attacks(higher: bo
             assert not any(line.key.startswith(COPY) for line in found.lines)
 
 
+@pytest.mark.usefixtures("degraded")
+def test_for_a_lower_is_better_metric_a_falling_score_is_the_gain(make_run: MakeRun) -> None:
+    """The worst case is the deepest fall, and the gap is turned round, and with it the area."""
+    records = random_records()
+    run = make_run(records, plan=BROKEN_PLAN, range={"higher_is_better": False})
+    board = leaderboard(read_report(run, QUICK))
+    flipped = [
+        replace(one, clean_defended=-(one.clean_defended or 0), attacked_defended=-(one.attacked_defended or 0))
+        for one in records
+    ]
+    assert number(board, DIM, "worst_gain") == pytest.approx(fmean(highest(flipped, DIM).values()) / 100)
+    shutil.rmtree(run)
+    upwards = leaderboard(made(make_run, records))
+    assert number(board, DIM, "detection_area") == pytest.approx(1 - number(upwards, DIM, "detection_area"))
+
+
 def test_without_copies_there_is_no_order_and_its_column_is_empty(make_run: MakeRun) -> None:
     """The table is left out; the leaderboard's cells have no number."""
     report = read_report(make_run(), QUICK)
