@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoreguard.v1.errors import ContractError
-from scoreguard.v1.spec import parse_chain
+from scoreguard.v1.spec import UNDEFENDED, parse_chain
 from scoreguard_client.report.errors import TableError
 from scoreguard_client.report.tables.leaderboard import LEADERBOARD, NUMBERS
 from scoreguard_client.report.tables.model import Cell, Line, Table
@@ -40,7 +40,7 @@ class Gate:
     end: str
     """`low` or `high` end of the interval; empty = the number itself."""
     chain: str
-    """The chain as the user wrote it; empty = every one."""
+    """The chain as the user wrote it; empty = every one with a defence."""
     sign: str
     """How the number is compared."""
     bound: float
@@ -90,11 +90,17 @@ def _lines(gate: Gate, tables: Sequence[Table]) -> list[tuple[Table, Line]]:
     if gate.metric and gate.metric not in boards:
         raise TableError(f"{gate.text!r}: the run has no metric {gate.metric!r}, only {', '.join(boards)}")
     chosen = [board for metric, board in boards.items() if gate.metric in ("", metric)]
-    found = [(board, line) for board in chosen for line in board.lines if _is(line, gate.chain)]
+    found = [(board, line) for board in chosen for line in _candidates(board, gate) if _is(line, gate.chain)]
     if not found:
         there = dict.fromkeys(line.names[0] for board in chosen for line in board.lines)
         raise TableError(f"{gate.text!r}: the run has no chain {gate.chain!r}, only {', '.join(there)}")
     return found
+
+
+def _candidates(board: Table, gate: Gate) -> Sequence[Line]:
+    """Lines that a condition may mean: the undefended metric is a baseline, unless it is named or there is no other."""
+    defended = [line for line in board.lines if line.key != UNDEFENDED]
+    return board.lines if gate.chain or not defended else defended
 
 
 def _is(line: Line, chain: str) -> bool:

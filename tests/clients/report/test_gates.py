@@ -36,9 +36,10 @@ FIRM, LOOSE = Estimate(value=0.3, low=0.25, high=0.35), Estimate(value=0.1, note
 @pytest.mark.parametrize(
     ("condition", "fails"),
     [
-        ("worst_gain>0.2", ["none"]),
-        ("worst_gain > 0.3", []),
-        ("worst_gain>=0.3", ["none"]),
+        ("worst_gain>0.05", ["jpeg"]),
+        ("worst_gain > 0.1", []),
+        ("worst_gain>=0.1", ["jpeg"]),
+        ("worst_gain[none]>0.2", ["none"]),
         ("worst_gain<0.2", ["jpeg"]),
         ("worst_gain<=0.1", ["jpeg"]),
         ("worst_gain<1e-3", []),
@@ -50,7 +51,7 @@ FIRM, LOOSE = Estimate(value=0.3, low=0.25, high=0.35), Estimate(value=0.1, note
         ("worst_gain.high[none]>0.34", ["none"]),
         ("worst_gain.low[none]>0.26", []),
         ("lite.worst_gain.low[none]>0.2", ["none"]),
-        ("milliseconds>4", ["none", "jpeg"]),
+        ("milliseconds>4", ["jpeg"]),
     ],
 )
 def test_a_condition_is_held_against_each_chain_that_it_names(condition: str, fails: list[str]) -> None:
@@ -123,10 +124,10 @@ def test_the_command_exits_with_one_and_says_why(make_run: MakeRun, capsys: pyte
     """Undefended the gain is 0.2, behind the chain 0.12; the report is written all the same."""
     run = make_run(sound_records())
     quick = ["--resamples", "20"]
-    assert main(["report", str(run), *quick, "--fail-if", "worst_gain>0.15", "--fail-if", "worst_gain[dim]>0.2"]) == 1
+    assert main(["report", str(run), *quick, "--fail-if", "worst_gain[none]>0.15", "--fail-if", "worst_gain>0.2"]) == 1
     said = capsys.readouterr().err.splitlines()
     assert [line for line in said if line.startswith("failed:")] == [
-        "failed: worst_gain of none (bright) is 0.2: worst_gain>0.15"
+        "failed: worst_gain of none (bright) is 0.2: worst_gain[none]>0.15"
     ]
     assert (run / "report/index.html").is_file()
     assert main(["report", str(run), *quick, "--fail-if", f"worst_gain[{DIM}]>0.15"]) == 0
