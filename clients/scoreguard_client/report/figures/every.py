@@ -8,12 +8,25 @@ from pathlib import Path
 from typing import Final
 
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.figures.budgets import budgets
+from scoreguard_client.report.figures.detections import detections
+from scoreguard_client.report.figures.gain_curves import gain_curves
 from scoreguard_client.report.figures.gains import gains
 from scoreguard_client.report.figures.heatmaps import heatmaps
 from scoreguard_client.report.figures.model import SUFFIXES, Figure
+from scoreguard_client.report.figures.quality_gain import quality_gain
 from scoreguard_client.report.figures.selection import shown
+from scoreguard_client.report.figures.sweeps import sweeps
 
-_MAKERS: Final[Sequence[Callable[[Report], Iterable[Figure]]]] = (gains, heatmaps)
+_MAKERS: Final[Sequence[Callable[[Report], Iterable[Figure]]]] = (
+    gains,
+    heatmaps,
+    quality_gain,
+    gain_curves,
+    sweeps,
+    budgets,
+    detections,
+)
 """What makes them, in the order of a page; each figure is drawn only when it is asked for."""
 
 

@@ -36,6 +36,9 @@ _PANELS: Final = 5
 _TICKS: Final = 4
 _LINE_INCHES: Final = 0.15
 _BAR_INCHES: Final = 0.3
+_FEW: Final = 8
+"""Names of more chains have longer lines, and so fewer of them."""
+_WIDER: Final = 40
 
 
 def draw_gains(report: Report, path: Path) -> None:
@@ -76,7 +79,7 @@ def gains_figure(report: Report) -> Drawing:
     """Draw absolute gains with intervals: one panel per attack, at most five in a line, one bar per chain."""
     attacks = list(dict.fromkeys(row.attack for row in report.rows))
     chains = list(dict.fromkeys(row.chain for row in report.rows))
-    labels = [wrapped(report.label(chain)) for chain in chains]
+    labels = [wrapped(report.label(chain), WRAP if len(chains) <= _FEW else _WIDER) for chain in chains]
     lines = math.ceil(len(attacks) / _PANELS)
     columns = math.ceil(len(attacks) / lines)
     # A line of text takes more room than a pair of bars only where names are long.
@@ -95,7 +98,7 @@ def gains_figure(report: Report) -> Drawing:
         panel.set_yticks(range(len(chains)), labels, fontsize=8)
     for panel in panels[: len(attacks)]:
         panel.yaxis.set_visible(panel in grid[:, 0])
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(len(chains) - 0.5, -0.5)
     whiskers = any(math.isfinite(row.scores["absolute_gain"].low) for row in report.rows if row.scores)
     of_what = "; whiskers: 95 % interval" if whiskers else "; n too small for intervals"
     figure.supxlabel(f"absolute gain of the served score, share of the scale{of_what}", fontsize=8, color=INK)

@@ -185,7 +185,7 @@ def _draw_block(axes: Axes, block: Block, scale: Normalize, colours: Colormap) -
     rows, chains = block.values.shape
     axes.pcolormesh(np.ma.masked_invalid(block.values), cmap=colours, norm=scale, edgecolors="#ffffff", linewidth=0.7)
     for row, chain in np.ndindex(rows, chains):
-        value = block.values[row, chain]
+        value = float(block.values[row, chain])
         ink = _ink_on(colours(scale(value))) if np.isfinite(value) else INK
         axes.text(
             chain + 0.5, row + 0.5, said(value, 2), ha="center", va="center", fontsize=SMALL, color=ink, clip_on=False

@@ -19,6 +19,15 @@ PLAIN: Final = "#2f6db5"
 """Attacks that do not know the chain."""
 ADAPTIVE: Final = "#c8553d"
 """Attacks that know it. Blue and vermilion stay apart for every kind of colour vision, and in print."""
+LINES: Final[tuple[tuple[str, Any], ...]] = (
+    ("#0072b2", "solid"),
+    ("#d55e00", "solid"),
+    ("#009e73", (0, (5, 1.5))),
+    ("#cc79a7", (0, (5, 1.5))),
+    ("#e69f00", (0, (3, 1, 1, 1))),
+    ("#56b4e9", (0, (3, 1, 1, 1))),
+)
+"""Colours of Okabe and Ito, which every kind of colour vision tells apart, each with dashes."""
 SMALL: Final = 7.5
 """Size of numbers and ticks, in points."""
 NORMAL: Final = 8.5
@@ -74,6 +83,6 @@ def swatch(colour: str) -> Patch:
     return Patch(color=colour)
 
 
-def line_mark(colour: str, **style: Any) -> Line2D:
+def line_mark(color: str, **style: Any) -> Line2D:
     """Return a legend's mark for a line."""
-    return Line2D([], [], color=colour, **style)
+    return Line2D([], [], color=color, markersize=3.5, **style)
