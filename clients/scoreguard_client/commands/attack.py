@@ -73,7 +73,7 @@ Example:
     "--sweep",
     multiple=True,
     metavar="NAME.PARAM=LOW..HIGH:STEP",
-    help="Add a chain for each value of a defence's parameter, or of a list, NAME.PARAM=V,V,...; repeatable.",
+    help="Add a chain for each value of a defence's parameter: a range, or a list NAME.PARAM=V,V; repeatable.",
 )
 @click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
 @click.option(
