@@ -29,6 +29,8 @@ class CampaignOptions:
     """Names of deployed metrics, separated by commas; empty = the only one."""
     attacks: str = "fgsm,ifgsm"
     """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every attack that needs no file."""
+    degraded: bool = False
+    """Whether degraded copies of every image are scored too, see `attacks.degraded`."""
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path

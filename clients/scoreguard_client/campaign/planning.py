@@ -12,6 +12,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attacks
+from scoreguard_client.attacks.degraded.catalogue import campaign_copies
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.extension import Base, with_known_images
 from scoreguard_client.campaign.facts import MetricSources, facts_of, merged_facts
@@ -111,6 +112,8 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
         options.attacks, lambda name: find_companion(name, options.surrogate, catalogue) is not None
     )
     attacks = tuple(attack.pinned() for attack in parse_attacks(texts))
+    if options.degraded:
+        attacks = tuple(dict.fromkeys([*attacks, *campaign_copies()]))
     sources = tuple(_sources(options, metric, attacks, catalogue, base) for metric in metrics)
     companions = companions_for(attacks, options.surrogate, catalogue)
     surrogates = [source.surrogate for source in sources if source.surrogate is not None]

@@ -68,6 +68,7 @@ Example:
     show_default=True,
     help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",
 )
+@click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
 @click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
 @click.option(
     "--out",
