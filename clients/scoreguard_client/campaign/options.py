@@ -34,7 +34,11 @@ class CampaignOptions:
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
-    """Folder of clean images."""
+    """The clean images: a folder, or a CSV list with people's scores, see `target.image_sets`."""
+    mos_column: str = ""
+    """Column of people's scores in a list; empty = the usual one."""
+    mos_lower_is_better: bool | None = None
+    """Whether a low score by people means high quality; None = as the column's name says."""
     out: Path
     """Run directory."""
     adaptive: bool = False
