@@ -26,6 +26,7 @@ from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
+from scoreguard_client.target.people import PeopleScores, people_scores
 
 FOLDER: Final = "report"
 """Folder of a run's report."""
@@ -69,6 +70,8 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
+    people: PeopleScores | None = None
+    """What people said of the images; None if nobody was asked."""
 
     def label(self, chain: str) -> str:
         """Return a chain as the user wrote it."""
@@ -208,6 +211,7 @@ def _report(
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
+        people=people_scores(facts),
     )
 
 

@@ -48,6 +48,12 @@ class PeopleScores:
         return asdict(self) | {"scores": dict(self.scores), "deviations": dict(self.deviations)}
 
     @property
+    def quality(self) -> dict[str, float]:
+        """The score of each image, turned so that higher is better."""
+        sign = 1.0 if self.higher_is_better else -1.0
+        return {name: sign * value for name, value in self.scores.items()}
+
+    @property
     def words(self) -> str:
         """Where they are from, in words."""
         return f"{self.column} of {self.source}"
@@ -62,10 +68,7 @@ def people_scores(facts: Mapping[str, Any]) -> PeopleScores | None:
 def people_of(facts: Mapping[str, Any]) -> dict[str, float]:
     """Return people's score of each image from the facts of a run, turned so that higher is better; empty if none."""
     found = people_scores(facts)
-    if found is None:
-        return {}
-    sign = 1.0 if found.higher_is_better else -1.0
-    return {name: sign * value for name, value in found.scores.items()}
+    return {} if found is None else found.quality
 
 
 def united_people(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str, Any]:
