@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.scores.draws import draws
 from scoreguard_client.scores.scaling import Values
 
 RESAMPLES: Final = 1000
@@ -68,6 +69,6 @@ class Clusters:
 
 @lru_cache(maxsize=4)
 def _draws(count: int, resamples: int, seed: int) -> Values:
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
+    drawn = draws(count, resamples, seed)
     drawn.flags.writeable = False
     return drawn
