@@ -6,6 +6,7 @@ import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -69,6 +70,24 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
+
+    @cached_property
+    def attacked(self) -> tuple[Record, ...]:
+        """The records of attacks that did not fail."""
+        return tuple(record for record in self.records if not record.error and not is_degradation(record.attack))
+
+    @cached_property
+    def degraded(self) -> tuple[Record, ...]:
+        """The records of degraded copies that did not fail."""
+        return tuple(record for record in self.records if not record.error and is_degradation(record.attack))
+
+    @property
+    def scale(self) -> ScoreRange:
+        """What scores are scaled by before any transform; its direction is the metric's."""
+        if self.transform is not None:
+            return self.declared
+        better = self.declared.higher_is_better
+        return ScoreRange(low=self.bounds.low, high=self.bounds.high, higher_is_better=better)
 
     def label(self, chain: str) -> str:
         """Return a chain as the user wrote it."""
@@ -177,7 +196,8 @@ def _report(
     bounds = bounds_for(metric.name, declared, options, deployed, transform)
     scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
     columns = _columns(plan, declared, transform)
-    table = robustness_table(records, declared if transform else scale, options, columns, transform)
+    of_attacks = [record for record in records if not is_degradation(record.attack)]
+    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
     rows = sorted(table, key=lambda row: _place(plan, metric, row))
     evidence = Evidence(
         rows=rows,
@@ -231,10 +251,19 @@ def write_tables_of(reports: Sequence[Report], folder: Path) -> None:
     write_csv(folder / "records.csv", names, records)
 
 
-def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, bool, int]:
-    """Put the strongest known attack first: a defence is only as good as against that one."""
+@lru_cache
+def is_degradation(attack: str) -> bool:
+    """Whether this is no attack but a degraded copy, from its text form."""
+    return kind_of(attack).is_degradation
+
+
+def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, int, bool]:
+    """Put the strongest known attack first, and the one that knew the chain above its twin that did not.
+
+    A defence is only as good as against those.
+    """
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, metric.chains.index(row.chain)
+    return follows, plan.attacks.index(row.attack), metric.chains.index(row.chain), not row.adaptive
 
 
 def _table_heading(columns: Sequence[Column]) -> list[str]:
