@@ -194,11 +194,7 @@ def _report(
     wanted, better = options.domain_transform, declared.higher_is_better
     transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
     bounds = bounds_for(metric.name, declared, options, deployed, transform)
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
-    columns = _columns(plan, declared, transform)
-    of_attacks = [record for record in records if not is_degradation(record.attack)]
-    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, metric, row))
+    rows = rows_of(plan, metric, records, bounds, options, transform)
     evidence = Evidence(
         rows=rows,
         records=records,
@@ -224,11 +220,28 @@ def _report(
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),
-        rows=tuple(rows),
+        rows=rows,
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
     )
+
+
+def rows_of(
+    plan: Plan,
+    metric: PlannedMetric,
+    records: Sequence[Record],
+    bounds: Bounds,
+    options: TableOptions,
+    transform: Transform | None,
+) -> tuple[Row, ...]:
+    """Compute the rows of a metric from its records, in the order of the plan."""
+    declared = metric.declared
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+    columns = _columns(plan, declared, transform)
+    of_attacks = [record for record in records if not is_degradation(record.attack)]
+    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
+    return tuple(sorted(table, key=lambda row: _place(plan, metric, row)))
 
 
 def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> tuple[Column, ...]:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from scoreguard_client.scores.draws import draws
+from scoreguard_client.scores.draws import SEED, draws
 from scoreguard_client.scores.scaling import Values
 
 RESAMPLES: Final = 1000
@@ -22,7 +22,7 @@ RESAMPLES: Final = 1000
 class Clusters:
     """The rows of a table by image."""
 
-    def __init__(self, images: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(self, images: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED) -> None:
         """Group the rows.
 
         Args:

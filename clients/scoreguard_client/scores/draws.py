@@ -20,13 +20,15 @@ from scoreguard_client.scores.scaling import Values
 
 Words = npt.NDArray[np.uint32]
 
+SEED: Final = 0
+"""Seed of the intervals of a report."""
 _HELD: Final = 100_000
 """Draws made at once: more leave the processor's cache."""
 _BYTES: Final = 8
 """Length of the hashed text."""
 
 
-def draws(count: int, resamples: int, seed: int = 0) -> Values:
+def draws(count: int, resamples: int, seed: int = SEED) -> Values:
     """Draw `count` of `count` images with replacement, again and again.
 
     Args:

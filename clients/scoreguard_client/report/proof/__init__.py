@@ -1,0 +1,8 @@
+"""The page recomputes itself: the records that it embeds, the script that recomputes every cell, and the verifier."""
+
+from __future__ import annotations
+
+from scoreguard_client.report.proof.errors import PageError
+from scoreguard_client.report.proof.payload import payload
+
+__all__ = ["PageError", "payload"]
