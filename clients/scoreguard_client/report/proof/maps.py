@@ -67,7 +67,7 @@ class LookedUp:
 
 
 def written_map(transform: Transform | None, records: Sequence[Record]) -> dict[str, Any] | None:
-    """Return a transform as JSON: `pairs` it interpolates, or `transformed_by` a network, and each score that it met."""
+    """Return a transform as JSON: its `pairs`, or what it was `transformed_by` and each score that it met."""
     if transform is None:
         return None
     if isinstance(transform, DomainTransform):

@@ -41,7 +41,7 @@ def unpacked(text: str) -> dict[str, Any]:
     except (ValueError, TypeError, KeyError, EOFError, OSError, zlib.error, binascii.Error, RecursionError) as error:
         raise PageError(f"the records in the page were cut or changed ({error!s:.80}): {_AGAIN}") from error
     if layout != LAYOUT:
-        raise PageError(f"the records in the page have layout {layout!r:.20}, and this version reads {LAYOUT}: {_AGAIN}")
+        raise PageError(f"the page has layout {layout!r:.20}, and this version reads {LAYOUT}: {_AGAIN}")
     if sha256 != digest(content):
         raise PageError(f"the records in the page do not have the digest that it states: {_AGAIN}")
     try:
@@ -70,7 +70,7 @@ def restored(content: Mapping[str, Any]) -> tuple[Report, ...]:
     except AttackSpecError as error:
         raise PageError(f"an attack of the page is not installed here: {error}") from error
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
-        raise PageError(f"the records in the page are not what this version writes ({error!r:.80}): {_AGAIN}") from error
+        raise PageError(f"the page has other records than this version writes ({error!r:.80}): {_AGAIN}") from error
     if not reports:
         raise PageError(f"the page has records of no metric: {_AGAIN}")
     return reports
