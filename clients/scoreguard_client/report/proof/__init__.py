@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from scoreguard_client.report.proof.errors import PageError
 from scoreguard_client.report.proof.payload import payload
+from scoreguard_client.report.proof.script import script
 
-__all__ = ["PageError", "payload"]
+__all__ = ["PageError", "payload", "script"]
