@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -70,6 +70,8 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
+    papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
 
     @cached_property
     def attacked(self) -> tuple[Record, ...]:
@@ -224,6 +226,7 @@ def _report(
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
+        papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
     )
 
 
