@@ -15,6 +15,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.people import KEY, PeopleScores, united_people
 
 SHOWN_IMAGES: Final = 3
 """Images of a campaign that are kept for the report."""
@@ -39,8 +40,10 @@ def facts_of(
     catalogue: Catalogue,
     computation: Computation,
     left_out: Sequence[LeftOut],
+    people: PeopleScores | None = None,
 ) -> dict[str, Any]:
     """Return what a report needs beside a plan and its records, as JSON."""
+    said = people.of({image.name for image in plan.images}) if people else None
     of_metrics = {source.metric.name: _of_metric(source) for source in sources}
     return {
         "shown": [image.name for image in plan.images[:SHOWN_IMAGES]],
@@ -49,6 +52,7 @@ def facts_of(
         "client_version": _client_version(),
         "computation": computation.record(),
         "left_out": [asdict(entry) for entry in left_out],
+        **({KEY: said.facts()} if said else {}),
     }
 
 
@@ -94,6 +98,9 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
     Args:
         there: the facts of the run.
         here: those of the wider plan, or of the other run.
+
+    Raises:
+        PlanError: both have scores by people, which do not fit together.
     """
     metrics = {**there["metrics"]}
     for name, facts in here["metrics"].items():
@@ -113,6 +120,7 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         "shown": list(there["shown"]),
         "computation": {**computation, "unrepeatable": unrepeatable},
         **{key: _both(there[key], here[key]) for key in ("server_version", "client_version")},
+        **united_people(there, here),
     }
 
 

@@ -27,6 +27,7 @@ from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
+from scoreguard_client.target.people import PeopleScores, people_scores
 
 FOLDER: Final = "report"
 """Folder of a run's report."""
@@ -72,6 +73,8 @@ class Report:
     """Attacks in prose, by their text form."""
     papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
     """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
+    people: PeopleScores | None = None
+    """What people said of the images; None if nobody was asked."""
 
     @cached_property
     def attacked(self) -> tuple[Record, ...]:
@@ -227,6 +230,7 @@ def _report(
         labels=known["labels"],
         names=names,
         papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
+        people=people_scores(facts),
     )
 
 

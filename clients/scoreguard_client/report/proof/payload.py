@@ -59,6 +59,7 @@ def _content(reports: Sequence[Report], tables: Sequence[Table]) -> dict[str, An
         "server_version": first.server_version,
         "computation": dict(first.computation),
         "shown": list(first.shown),
+        "people": first.people.facts() if first.people else None,
         "options": {
             "scaling": first.options.scaling.value,
             "r_mode": first.options.r_mode.value,
@@ -90,7 +91,5 @@ def _metric(report: Report) -> dict[str, Any]:
         "declared": asdict(report.declared),
         "bounds": asdict(report.bounds),
         "transform": written_map(report.transform, report.records),
-        # Scores by people, one for each image, where there are any.
-        "quality": None,
         "records": encoded(report.records),
     }

@@ -23,6 +23,7 @@ from scoreguard_client.report.proof.maps import read_map
 from scoreguard_client.report.proof.payload import LAYOUT, digest
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
+from scoreguard_client.target.people import people_scores
 
 _AGAIN: Final = "make the page again by scoreguard report RUN"
 
@@ -97,4 +98,5 @@ def _report(content: Mapping[str, Any], plan: Plan, told: Mapping[str, Any], opt
         cautions=(),
         labels=told["labels"],
         names=attack_names(plan.attacks),
+        people=people_scores(content),
     )

@@ -1,4 +1,4 @@
-// Means, distances and correlations with their intervals, as docs/intervals.md describes them.
+// Means and distances with their intervals, as docs/intervals.md describes them.
 
 const estimate = (value, low = NaN, high = NaN, note = "") => ({ kind: "estimate", value, low, high, note });
 const MISSING = estimate(NaN);
@@ -166,76 +166,4 @@ function distanceInterval(kind, value, clean, attacked, clusters) {
   if (lowest <= 0 && highest >= 0) return [-high, high];
   low = Math.min(low, Math.abs(lowest), Math.abs(highest));
   return lowest > 0 ? [low, high] : [-high, -low];
-}
-
-const isConstant = (values) => values.every((value) => value === values[0]);
-
-function pearson(first, second) {
-  if (first.length < 2 || isConstant(first) || isConstant(second)) return NaN;
-  const [a, b] = [first, second].map((side) => {
-    const middle = mean(side);
-    return mapped(side, (value) => value - middle);
-  });
-  const product = sum(mapped(a, (value, i) => value * b[i]));
-  return Math.min(1, Math.max(-1, product / Math.sqrt(sum(squares(a))) / Math.sqrt(sum(squares(b)))));
-}
-
-const spearman = (first, second) => pearson(ranks(first), ranks(second));
-
-// A rank without an image is the rank less the image's rows below it, ties half.
-function deviationsWithout(values, known, rows) {
-  const left = values.length - rows.length;
-  const own = Float64Array.from(rows, (row) => values[row]).sort();
-  const found = mapped(values, (value, row) => {
-    let lost = 0;
-    for (let i = 0; i < own.length && own[i] <= value; i += 1) lost += own[i] < value ? 1 : 0.5;
-    return known[row] - (left + 1) / 2 - lost;
-  });
-  for (const row of rows) found[row] = 0;
-  return found;
-}
-
-function spearmanWithoutEach(first, second, clusters) {
-  const known = [ranks(first), ranks(second)];
-  return Float64Array.from(clusters.rows, (rows) => {
-    const one = deviationsWithout(first, known[0], rows);
-    const other = deviationsWithout(second, known[1], rows);
-    let [products, ones, others] = [0, 0, 0];
-    for (let i = 0; i < one.length; i += 1) {
-      products += one[i] * other[i];
-      ones += one[i] * one[i];
-      others += other[i] * other[i];
-    }
-    return ones * others > 0 ? products / Math.sqrt(ones * others) : NaN;
-  });
-}
-
-function correlationEstimate(first, second, clusters) {
-  const { options } = clusters;
-  if (clusters.count < options.constants.fewest_images) return tooFew(NaN, options);
-  const value = allFinite([...first, ...second]) ? spearman(first, second) : NaN;
-  if (!Number.isFinite(value)) return undefinedEstimate(options);
-  const interval = () => correlationInterval(value, first, second, clusters);
-  const deciding = [first, second, minus(second, first)];
-  return withInterval(value, clusters, deciding, interval, options.constants.least_for_correlation);
-}
-
-// Fisher's z with the larger of the jackknife's error and Bonett and Wright's, joined with the one without bias.
-function correlationInterval(value, first, second, clusters) {
-  const { count } = clusters;
-  const most = 1 - count ** -1.5;
-  const bounded = (number) => Math.min(most, Math.max(-most, number));
-  const middle = Math.atanh(bounded(value));
-  let error = Math.sqrt((1 + bounded(value) ** 2 / 2) / (count - 3));
-  let bias = 0;
-  const without = spearmanWithoutEach(first, second, clusters).filter(Number.isFinite);
-  if (without.length) {
-    const others = mapped(without, (other) => Math.atanh(bounded(other)));
-    error = Math.max(error, Math.sqrt((count - 1) * variance(others)));
-    bias = (count - 1) * (mean(others) - middle);
-  }
-  const reach = studentQuantile((1 + clusters.options.constants.confidence) / 2, count - 2) * error;
-  const low = Math.tanh(middle - reach - Math.max(bias, 0));
-  const high = Math.tanh(middle + reach - Math.min(bias, 0));
-  return [Math.min(low, value), Math.max(high, value)];
 }

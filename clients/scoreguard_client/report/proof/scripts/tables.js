@@ -22,6 +22,7 @@ function metricOf(written, content) {
     options,
     columns,
     attacks: content.attacks,
+    people: content.people,
     chains: planned.chains,
     ofAttacks: rows.filter((row) => !isDegraded(row)),
     attacked: good.filter((row) => !isDegraded(row)),
@@ -237,6 +238,46 @@ function leaderboard(metric) {
   });
 }
 
+// Agreement with what people said of the clean images: of the clean ones, then of those of each attack.
+function people(metric) {
+  if (!metric.people) return [];
+  const { columns } = metric;
+  const { scores: said, higher_is_better: better } = metric.people;
+  const asked = (rows) => rows.filter((row) => Object.hasOwn(said, columns.image[row]));
+  return metric.chains.flatMap((chain) => {
+    const behind = (rows) => asked(rows).filter((row) => columns.chain[row] === chain);
+    const attacked = [...grouped(behind(metric.attacked), twinOf(metric))].map(([key, rows]) => ({
+      key,
+      names: [metric.attacks[columns.attack[rows[0]]].name, metric.label(chain)],
+      cells: agreement(metric, rows, "attacked_defended", said, better),
+    }));
+    const clean = behind([...metric.attacked, ...metric.degraded].sort((a, b) => a - b));
+    const cells = agreement(metric, clean, "clean_defended", said, better);
+    return [{ key: ["clean", chain].join(SEPARATOR), names: ["clean", metric.label(chain)], cells }, ...attacked];
+  });
+}
+
+function agreement(metric, rows, name, said, better) {
+  const { columns } = metric;
+  const served = new Map();
+  for (const row of rows) {
+    const image = columns.image[row];
+    served.set(`${columns.draw[row]} ${image}`, [image, number(columns[name][row])]);
+  }
+  const pairs = [...served.values()];
+  const images = pairs.map(([image]) => image);
+  const sides = once(() => [
+    Float64Array.from(pairs, ([, score]) => (metric.declared.higher_is_better ? score : -score)),
+    Float64Array.from(images, (image) => (better ? said[image] : -said[image])),
+    new Clusters(images, metric.options),
+  ]);
+  const kinds = Object.entries(CORRELATIONS).map(([key, kind]) => [
+    key,
+    () => (pairs.length ? correlationEstimate(...sides(), kind) : MISSING),
+  ]);
+  return { ...Object.fromEntries(kinds), images: () => plain(new Set(images).size) };
+}
+
 // Several metrics side by side.
 function metricsTable(metrics) {
   const chains = [...new Set(metrics.flatMap((metric) => metric.chains))];
@@ -255,7 +296,7 @@ function metricsTable(metrics) {
 // Every table by its key, with the headings and digits that the page states.
 function tablesOf(content) {
   const metrics = content.metrics.map((written) => metricOf(written, content));
-  const kinds = { leaderboard, adaptive, robustness, order };
+  const kinds = { leaderboard, adaptive, robustness, order, people };
   const made = { metrics: () => metricsTable(metrics) };
   for (const metric of metrics) {
     for (const [name, make] of Object.entries(kinds)) made[`${name}:${metric.name}`] = () => make(metric);
