@@ -8,8 +8,9 @@ from scoreguard_client.report.build import FOLDER, Report, read_report, read_rep
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
 from scoreguard_client.report.numbers import TableOptions
-from scoreguard_client.report.page import write_contents, write_page
+from scoreguard_client.report.page import write_page
 from scoreguard_client.report.table import Row, robustness_table
+from scoreguard_client.report.tables import tables_of
 
 __all__ = [
     "Report",
@@ -31,6 +32,7 @@ def make_report(run: Path, options: TableOptions | None = None) -> Report:
     """
     report = read_report(run, options or TableOptions())
     _write(report)
+    write_page([report], tables_of([report]), run / FOLDER / "index.html")
     return report
 
 
@@ -47,7 +49,7 @@ def make_reports(run: Path, options: TableOptions | None = None) -> tuple[Report
         _write(report)
     if reports[0].folder != run / FOLDER:
         write_tables_of(reports, run / FOLDER)
-        write_contents(reports, run / FOLDER / "index.html")
+    write_page(reports, tables_of(reports), run / FOLDER / "index.html")
     return reports
 
 
@@ -60,4 +62,3 @@ def _write(report: Report) -> None:
         old.unlink()
     for index, exhibit in enumerate(shown):
         draw_exhibit(exhibit, report.folder / f"attack-{index + 1}.png")
-    write_page(report, shown, chart, report.folder / "index.html")
