@@ -23,7 +23,7 @@ def lines_of(view: View) -> Markup:
     """Return the rows of the body of a table."""
     cells = [_cells_of(heading, index, view) for index, heading in enumerate(view.table.headings)]
     # Every part was escaped where it was made.
-    return Markup("\n".join(_line(line, view, cells) for line in view.table.lines))
+    return Markup("\n".join(_line(line, view, cells) for line in view.table.lines))  # noqa: S704
 
 
 def _line(line: Line, view: View, cells: list[Callable[[Cell], str]]) -> str:
@@ -73,3 +73,4 @@ def _number(cell: Cell) -> float:
     if cell.estimate is not None:
         return cell.estimate.value
     return math.nan if cell.plain is None else cell.plain
+
