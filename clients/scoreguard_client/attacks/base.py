@@ -128,6 +128,8 @@ class Attack(ABC):
     """The chains that it works through, in a few words."""
     asks_for: ClassVar[str] = ""
     """What must be given before it can run, with its parameter; empty = it runs with its defaults."""
+    is_degradation: ClassVar[bool] = False
+    """Whether it makes an image worse, for the order of scores: then it stands in no table of attacks."""
     on_device: ClassVar[bool] = False
     """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's.
     Each class says so for itself, since a subclass may add code that needs NumPy."""

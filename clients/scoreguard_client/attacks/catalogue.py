@@ -11,6 +11,7 @@ from typing import Any, Final, get_type_hints
 from scoreguard.catalogue import Catalogue
 from scoreguard.support.near import did_you_mean
 from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.degraded.catalogue import DEGRADED_COPIES
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.attacks.text_values import unescaped
 
@@ -85,14 +86,16 @@ def attack_of(kind: type[Attack], text: str) -> Attack:
 
 
 def kind_of(text: str) -> type[Attack]:
-    """Return the class of an attack from its text form.
+    """Return the class of an attack, or of a degraded copy, from its text form.
 
     Raises:
         AttackSpecError: the name is unknown.
     """
     name = text.strip().split(":")[0]
+    if name in DEGRADED_COPIES:
+        return DEGRADED_COPIES[name]
     if name not in CATALOGUE:
-        raise AttackSpecError(text, f"no attack {name!r}; {did_you_mean(name, CATALOGUE)}")
+        raise AttackSpecError(text, f"no attack {name!r}; {did_you_mean(name, [*CATALOGUE, *DEGRADED_COPIES])}")
     return CATALOGUE[name]
 
 

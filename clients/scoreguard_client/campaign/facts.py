@@ -15,6 +15,7 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.people import KEY, PeopleScores, united_people
 
 SHOWN_IMAGES: Final = 3
 """Images of a campaign that are kept for the report."""
@@ -39,8 +40,10 @@ def facts_of(
     catalogue: Catalogue,
     computation: Computation,
     left_out: Sequence[LeftOut],
+    people: PeopleScores | None = None,
 ) -> dict[str, Any]:
     """Return what a report needs beside a plan and its records, as JSON."""
+    said = people.of({image.name for image in plan.images}) if people else None
     of_metrics = {source.metric.name: _of_metric(source) for source in sources}
     return {
         "shown": [image.name for image in plan.images[:SHOWN_IMAGES]],
@@ -49,6 +52,7 @@ def facts_of(
         "client_version": _client_version(),
         "computation": computation.record(),
         "left_out": [asdict(entry) for entry in left_out],
+        **({KEY: said.facts()} if said else {}),
     }
 
 
@@ -67,7 +71,15 @@ def _of_metric(source: MetricSources) -> dict[str, Any]:
         "transfer": source.surrogate is not None and not _same_metric(source.surrogate, metric),
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in source.chains},
         "rounding": [chain for chain in complete_chains(source.chains, metric) if rounds(chain, metric)],
+        "papers": _papers(source),
     }
+
+
+def _papers(source: MetricSources) -> dict[str, list[str | int]]:
+    """Return paper and year of the metric and of each defence, by name."""
+    metric = source.metric
+    defences = (metric.defence(name) for name in dict.fromkeys(step.name for chain in source.chains for step in chain))
+    return {metric.name: [metric.paper, metric.year], **{found.name: [found.paper, found.year] for found in defences}}
 
 
 def rounds(chain: str, metric: MetricDescription) -> bool:
@@ -86,6 +98,9 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
     Args:
         there: the facts of the run.
         here: those of the wider plan, or of the other run.
+
+    Raises:
+        PlanError: both have scores by people, which do not fit together.
     """
     metrics = {**there["metrics"]}
     for name, facts in here["metrics"].items():
@@ -93,6 +108,7 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         rounding = [*known["rounding"], *facts["rounding"]]
         metrics[name] = facts | {
             "labels": known["labels"] | facts["labels"],
+            "papers": known.get("papers", {}) | facts.get("papers", {}),
             "rounding": list(dict.fromkeys(rounding)),
             "transfer": known["transfer"] or facts["transfer"],
         }
@@ -104,6 +120,7 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         "shown": list(there["shown"]),
         "computation": {**computation, "unrepeatable": unrepeatable},
         **{key: _both(there[key], here[key]) for key in ("server_version", "client_version")},
+        **united_people(there, here),
     }
 
 

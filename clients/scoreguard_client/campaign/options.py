@@ -29,10 +29,16 @@ class CampaignOptions:
     """Names of deployed metrics, separated by commas; empty = the only one."""
     attacks: str = "fgsm,ifgsm"
     """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every attack that needs no file."""
+    degraded: bool = False
+    """Whether degraded copies of every image are scored too, see `attacks.degraded`."""
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
-    """Folder of clean images."""
+    """The clean images: a folder, or a CSV list with people's scores, see `target.image_sets`."""
+    mos_column: str = ""
+    """Column of people's scores in a list; empty = the usual one."""
+    mos_lower_is_better: bool | None = None
+    """Whether a low score by people means high quality; None = as the column's name says."""
     out: Path
     """Run directory."""
     adaptive: bool = False

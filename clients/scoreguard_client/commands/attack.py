@@ -68,7 +68,25 @@ Example:
     show_default=True,
     help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
+@click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR|CSV",
+    help="Folder of clean images, or a CSV list of them with people's scores.",
+)
+@click.option(
+    "--mos-column",
+    default=CampaignOptions.mos_column,
+    metavar="NAME",
+    help="Column of people's scores in a CSV list; default mos or dmos.",
+)
+@click.option(
+    "--mos-lower-is-better/--mos-higher-is-better",
+    default=CampaignOptions.mos_lower_is_better,
+    help="Direction of people's scores; by default dmos is lower-is-better, and all others higher-is-better.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -27,6 +27,7 @@ from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
+from scoreguard_client.target.people import PeopleScores, people_scores
 
 FOLDER: Final = "report"
 """Folder of a run's report."""
@@ -70,6 +71,10 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
+    papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
+    people: PeopleScores | None = None
+    """What people said of the images; None if nobody was asked."""
 
     @cached_property
     def attacked(self) -> tuple[Record, ...]:
@@ -194,11 +199,7 @@ def _report(
     wanted, better = options.domain_transform, declared.higher_is_better
     transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
     bounds = bounds_for(metric.name, declared, options, deployed, transform)
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
-    columns = _columns(plan, declared, transform)
-    of_attacks = [record for record in records if not is_degradation(record.attack)]
-    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, metric, row))
+    rows = rows_of(plan, metric, records, bounds, options, transform)
     evidence = Evidence(
         rows=rows,
         records=records,
@@ -224,11 +225,30 @@ def _report(
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),
-        rows=tuple(rows),
+        rows=rows,
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
+        papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
+        people=people_scores(facts),
     )
+
+
+def rows_of(
+    plan: Plan,
+    metric: PlannedMetric,
+    records: Sequence[Record],
+    bounds: Bounds,
+    options: TableOptions,
+    transform: Transform | None,
+) -> tuple[Row, ...]:
+    """Compute the rows of a metric from its records, in the order of the plan."""
+    declared = metric.declared
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+    columns = _columns(plan, declared, transform)
+    of_attacks = [record for record in records if not is_degradation(record.attack)]
+    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
+    return tuple(sorted(table, key=lambda row: _place(plan, metric, row)))
 
 
 def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> tuple[Column, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -58,6 +59,18 @@ class FoundImages:
     """Files with an image's name that cannot be read; one bad file does not affect the rest."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class ListedFile:
+    """A file that ought to be an image of the campaign."""
+
+    name: str
+    """Its name in records."""
+    path: Path
+    """Where it is."""
+    place: str = ""
+    """Where it is listed, for messages; empty = it was found in a folder."""
+
+
 def find_images(folder: Path, limit: int | None = None) -> FoundImages:
     """Find the images below a folder, by name; with a limit, the first ones that can be read.
 
@@ -65,24 +78,38 @@ def find_images(folder: Path, limit: int | None = None) -> FoundImages:
         PlanError: the folder is missing or holds no image that can be read.
     """
     if not folder.is_dir():
-        raise PlanError(f"{folder} is not a folder of images")
+        raise PlanError(f"{folder} is not a folder of images, and no CSV list of them")
     paths = image_files(folder, recursive=True)
     left_out = _out_of_reach(folder)
     if not paths and not left_out:
         raise PlanError(f"{folder} holds no image ({', '.join(sorted(SUFFIXES))})")
+    found = identified([ListedFile(name=name_of(path, folder), path=path) for path in paths], folder, limit)
+    left_out.extend(found.left_out)
+    if not found.images:
+        raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
+    return FoundImages(images=found.images, left_out=tuple(left_out))
+
+
+def identified(files: Iterable[ListedFile], folder: Path, limit: int | None = None) -> FoundImages:
+    """Identify files as images, in their order; with a limit, the first ones that can be read.
+
+    Args:
+        files: the files, below the folder.
+        folder: what their names are relative to.
+        limit: the most images to take; None = all.
+    """
     images: dict[str, ImageRef] = {}
-    for path in paths:
+    left_out: list[LeftOut] = []
+    for file in files:
         if limit is not None and len(images) == limit:
             break
-        name = name_of(path, folder)
         try:
-            if name in images:
-                raise ImageError(f"{name} is the name of two files")
-            images[name] = image_ref(path, folder)
+            if file.name in images:
+                raise ImageError(f"{file.name} is the name of two files")
+            images[file.name] = image_ref(file.path, folder)
         except ImageError as error:
-            left_out.append(LeftOut(name=name, error=str(error)))
-    if not images:
-        raise PlanError(f"no image in {folder} can be read; the first: {left_out[0].error}")
+            place = f"{file.place}: " if file.place else ""
+            left_out.append(LeftOut(name=file.name, error=f"{place}{error}"))
     return FoundImages(images=tuple(images.values()), left_out=tuple(left_out))
 
 

@@ -31,6 +31,8 @@ from scoreguard_client.scores.detection import tampering
 from scoreguard_client.scores.estimates import Estimate
 from scoreguard_client.scores.inversions import rank_inversions
 
+LEADERBOARD: Final = "leaderboard"
+"""What the key of every leaderboard begins with."""
 GAP: Final = 0.1
 """Share of the scale by which the clean undefended scores of a poor and a better image differ, at least."""
 _FROM_COLUMNS: Final = {
@@ -60,6 +62,8 @@ _HEADINGS: Final = (
     ),
     ("milliseconds", "ms", "Mean time of one scoring call, in milliseconds."),
 )
+NUMBERS: Final = tuple(key for key, _, _ in _HEADINGS if key != "strongest")
+"""Keys of the columns that hold numbers."""
 _DIGITS: Final = {"milliseconds": 1}
 _SHADED: Final = "worst_gain"
 
@@ -69,7 +73,7 @@ def leaderboard(report: Report) -> Table:
     lines = sorted((_line(report, chain) for chain in report.metric.chains), key=_place)
     columns = tuple(zip(*(line.cells for line in lines), strict=True))
     return Table(
-        key=f"leaderboard:{report.metric.name}",
+        key=f"{LEADERBOARD}:{report.metric.name}",
         title=f"Defences of {report.metric_title}, the lowest worst case first",
         about=over_what(report),
         leading=("defence",),
