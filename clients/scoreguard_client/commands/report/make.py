@@ -11,7 +11,7 @@ from rich.console import Console
 from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
 from scoreguard_client.report import TableOptions, tables_of, write_reports
-from scoreguard_client.report.build import Report, read_reports
+from scoreguard_client.report.build import FOLDER, Report, read_reports
 from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table

@@ -11,6 +11,7 @@ from typing import Final
 import jinja2
 
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.citations import entry, references_of, unique
 from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.report.exhibits import Exhibit, exhibits
 from scoreguard_client.report.page.drawings import Drawing, drawings
@@ -73,6 +74,7 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         small_print=small_print(reports),
         facts_of=facts_of,
         provenance=provenance(reports),
+        citations=[entry(reference) for reference in unique(references_of(reports))],
         style="\n".join(_asset(name) for name in _STYLES),
         scripts=[*(_asset(name) for name in _SCRIPTS), script()],
         records=payload(reports, tables),
