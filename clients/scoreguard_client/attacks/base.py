@@ -133,8 +133,6 @@ class Attack(ABC):
     on_device: ClassVar[bool] = False
     """Whether `run` takes the images as arrays on the oracle's device, see `oracles.arrays`; else they are NumPy's.
     Each class says so for itself, since a subclass may add code that needs NumPy."""
-    is_degradation: ClassVar[bool] = False
-    """Whether its images are worse by definition, as copies that a chain should not prefer; no attack to win with."""
     same_to_readers: ClassVar[frozenset[str]] = frozenset({"direction"})
     """Parameters that distinguish two attacks of this kind only for programs; a report does not name them."""
     flag_meanings: ClassVar[Mapping[str, str]] = MappingProxyType(

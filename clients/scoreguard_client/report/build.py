@@ -55,6 +55,8 @@ class Report:
     """Whether gradients came from a metric other than the attacked one."""
     server_version: str
     """Version of the server software."""
+    papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
     computation: Mapping[str, Any]
     """Device and settings of local gradients."""
     shown: tuple[str, ...]
@@ -71,8 +73,6 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
-    papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
-    """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
     people: PeopleScores | None = None
     """What people said of the images; None if nobody was asked."""
 
@@ -221,6 +221,7 @@ def _report(
         transform=transform,
         transfer=known["transfer"],
         server_version=facts["server_version"],
+        papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
         computation=facts["computation"],
         shown=tuple(facts["shown"]),
         options=options,
@@ -229,7 +230,6 @@ def _report(
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
-        papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
         people=people_scores(facts),
     )
 
