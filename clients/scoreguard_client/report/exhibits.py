@@ -32,6 +32,8 @@ class Tile:
 
     title: str
     """Its caption."""
+    kind: str
+    """`clean`, `attacked`, `purified` or `difference`."""
     image: Levels
     """(H, W, 3)."""
     score: str = ""
@@ -48,6 +50,8 @@ class Exhibit:
     """Name of the image."""
     attack: str
     """The attack in its text form."""
+    through: str
+    """The chain that it worked through; `none` = the metric alone."""
     title: str
     """The attack's name in prose."""
     tiles: tuple[Tile, ...]
@@ -78,7 +82,10 @@ def _strongest(report: Report, image: str, records: list[Record]) -> Exhibit | N
     knowing = f", knowing {report.label(best.attacked_through)}" if best.adaptive else ""
     title = report.attack_name(best.attack) + knowing
     gain = _gain(report, best)
-    return Exhibit(image=image, attack=best.attack, title=title, tiles=tuple(tiles), gain=gain) if tiles else None
+    if not tiles:
+        return None
+    through = best.attacked_through
+    return Exhibit(image=image, attack=best.attack, through=through, title=title, tiles=tuple(tiles), gain=gain)
 
 
 def _gain(report: Report, record: Record) -> float:
@@ -104,8 +111,14 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
     if clean is None or attacked is None:
         return []
     tiles = [
-        Tile(title="clean", image=clean, score=_score(report, best.clean_score)),
-        Tile(title="attacked", image=attacked, score=_score(report, best.attacked_score), note=_rounded(report, best)),
+        Tile(title="clean", kind="clean", image=clean, score=_score(report, best.clean_score)),
+        Tile(
+            title="attacked",
+            kind="attacked",
+            image=attacked,
+            score=_score(report, best.attacked_score),
+            note=_rounded(report, best),
+        ),
         amplified_difference(clean, attacked, best.l_inf_8bit or 0),
     ]
     for record in [record for record in records if record.chain != UNDEFENDED][:_MOST_CHAINS]:
@@ -113,7 +126,8 @@ def _tiles(report: Report, image: str, records: list[Record], best: Record) -> l
         if purified is not None:
             note = f"clean {_score(report, record.clean_defended)}"
             title = f"purified by {report.label(record.chain)}"
-            tiles.append(Tile(title=title, image=purified, score=_score(report, record.attacked_defended), note=note))
+            score = _score(report, record.attacked_defended)
+            tiles.append(Tile(title=title, kind="purified", image=purified, score=score, note=note))
     return tiles
 
 
@@ -123,7 +137,7 @@ def amplified_difference(clean: Levels, attacked: Levels, l_inf: float) -> Tile:
     largest = float(np.abs(difference).max())
     factor = _MIDDLE / largest if largest else 1.0
     image = np.rint(np.clip(_MIDDLE + factor * difference, 0, TOP)).astype(np.uint8)
-    return Tile(title=f"difference ×{factor:.0f}", image=image, score=f"L∞ {l_inf * TOP:.0f}/255")
+    return Tile(title=f"difference ×{factor:.0f}", kind="difference", image=image, score=f"L∞ {l_inf * TOP:.0f}/255")
 
 
 def _read(report: Report, image: str, **parts: str) -> Levels | None:

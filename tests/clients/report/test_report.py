@@ -404,6 +404,7 @@ def test_a_record_with_a_score_that_is_no_number_counts_as_failed(
     assert report.cautions[0].startswith("1 records failed")
     json.dumps(report.to_json(), allow_nan=False)
     files = [(report.folder / name).read_text().lower() for name in ("table.csv", "records.csv", "index.html")]
+    files = [re.sub(r"(?s)<script.*?</script>", "", text) for text in files]  # code has its own words for it
     assert not any(re.search(r"[,>\s]-?(nan|inf)[,<\s]", text) for text in files)
 
 

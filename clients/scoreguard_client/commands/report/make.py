@@ -11,7 +11,7 @@ from rich.console import Console
 from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
 from scoreguard_client.report import TableOptions, tables_of, write_reports
-from scoreguard_client.report.build import Report, read_reports
+from scoreguard_client.report.build import FOLDER, Report, read_reports
 from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
@@ -147,7 +147,7 @@ def _print(report: Report | CsvReport) -> None:
 
 def _after(report: Report | CsvReport) -> str:
     if isinstance(report, Report):
-        return f"{report.folder / 'index.html'} has the intervals and the images"
+        return f"{report.run / FOLDER / 'index.html'} has the intervals and the images"
     better = "higher" if report.scale.higher_is_better else "lower"
     ends = f"{report.bounds.low:g} to {report.bounds.high:g} ({report.bounds.source})"
     by = report.bounds.source if report.options.scaling is Scaling.CLEAN_SELECTION else ends

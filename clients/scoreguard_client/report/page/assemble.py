@@ -11,13 +11,15 @@ from typing import Final
 import jinja2
 
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.citations import entry, references_of, unique
 from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.report.exhibits import Exhibit, exhibits
 from scoreguard_client.report.page.drawings import Drawing, drawings
-from scoreguard_client.report.page.images import embed
+from scoreguard_client.report.page.images import embed, is_reduced
 from scoreguard_client.report.page.lines import lines_of
 from scoreguard_client.report.page.provenance import facts_of, provenance, small_print
 from scoreguard_client.report.page.views import View, views_of
+from scoreguard_client.report.proof import payload, script
 from scoreguard_client.report.tables.model import Heading, Table
 
 _ASSETS: Final = resources.files("scoreguard_client.report.page").joinpath("assets")
@@ -59,7 +61,7 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(_asset),
     )
-    environment.filters |= {"embed": embed, "lines": lines_of}
+    environment.filters |= {"embed": embed, "lines": lines_of, "reduced": is_reduced}
     views, drawn = views_of(reports, tables), drawings(reports)
     return environment.get_template("page.html.j2").render(
         title=_title(reports),
@@ -72,8 +74,10 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         small_print=small_print(reports),
         facts_of=facts_of,
         provenance=provenance(reports),
+        citations=[entry(reference) for reference in unique(references_of(reports))],
         style="\n".join(_asset(name) for name in _STYLES),
-        scripts=[_asset(name) for name in _SCRIPTS],
+        scripts=[*(_asset(name) for name in _SCRIPTS), script()],
+        records=payload(reports, tables),
     )
 
 

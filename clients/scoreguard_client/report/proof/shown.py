@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -20,7 +21,7 @@ NAMES: Final = "names"
 _PARTS: Final = ("value", "interval")
 _NAME: Final = "name"
 _VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "path", "wbr"})
-_PNG: Final = "data:image/png;base64,"
+_LOSSLESS: Final = re.compile(r"data:image/(?:png|webp);base64,")
 _JOINED: Final = ", "
 
 
@@ -156,10 +157,10 @@ class _Reader(HTMLParser):
 
     def _keep(self, told: Mapping[str, str]) -> None:
         source = told.get("src", "")
-        if told.get("data-native") != "1" or not source.startswith(_PNG):
+        if told.get("data-native") != "1" or not (kind := _LOSSLESS.match(source)):
             return
         try:
-            png = base64.b64decode(source.removeprefix(_PNG), validate=True)
+            png = base64.b64decode(source[kind.end() :], validate=True)
         except binascii.Error as error:
             raise PageError(f"an image of {told.get('data-image', 'no name')} in the page was cut") from error
         names = {name: told.get(f"data-{name}", "") for name in ("metric", "image", "attack", "chain", "kind")}
