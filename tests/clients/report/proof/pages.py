@@ -34,9 +34,9 @@ def page(made: Made, records: str = "") -> str:
     boards = "\n".join(map(board, made.tables))
     embedded = records or payload(made.reports, made.tables)
     return (
-        f'<!doctype html><meta charset="utf-8"><p id="proof"></p>{boards}'
+        f'<!doctype html><html><meta charset="utf-8"><body><p id="proof"></p>{boards}'
         f'<script type="application/json" id="records">{embedded}</script>'
-        f"<script>{script()}</script>"
+        f"<script>{script()}</script></body></html>\n"
     )
 
 
