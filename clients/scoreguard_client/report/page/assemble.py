@@ -62,14 +62,14 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         loader=jinja2.FunctionLoader(_asset),
     )
     environment.filters |= {"embed": embed, "lines": lines_of, "reduced": is_reduced}
-    views, drawn = views_of(reports, tables), drawings(reports)
+    views = views_of(reports, tables)
     return environment.get_template("page.html.j2").render(
         title=_title(reports),
         reports=reports,
         several=len(reports) > 1,
         sentences=sentences(reports),
         leading=[view for view in views if view.leads],
-        panels=[_panel(report, views, drawn) for report in reports],
+        panels=[_panel(report, views, alone=len(reports) == 1) for report in reports],
         headings=_headings(tables),
         small_print=small_print(reports),
         facts_of=facts_of,
@@ -95,11 +95,11 @@ def _title(reports: Sequence[Report]) -> str:
             raise ValueError("a page needs the results of one metric at least")
 
 
-def _panel(report: Report, views: Sequence[View], drawn: Sequence[Drawing]) -> Panel:
+def _panel(report: Report, views: Sequence[View], *, alone: bool) -> Panel:
     name = report.metric.name
     return Panel(
         report=report,
-        drawings=tuple(drawing for drawing in drawn if drawing.metric == name),
+        drawings=drawings(report, alone=alone),
         views=tuple(view for view in views if view.metric == name and not view.leads),
         exhibits=tuple(exhibits(report)),
     )

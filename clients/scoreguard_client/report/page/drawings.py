@@ -1,16 +1,13 @@
-"""The figures as the page shows them."""
+"""The figures as the page shows them: SVG inside the page, which takes its colours."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from scoreguard_client.report.build import Report
-from scoreguard_client.report.figures import gains_figure
-from scoreguard_client.report.page.images import data_url
+from scoreguard_client.report.figures import figures
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,28 +15,22 @@ class Drawing:
     """A figure."""
 
     key: str
-    """Unique on the page: what it shows and the metric, such as `gains:lite`."""
+    """Unique on the page, and the name of its files."""
     title: str
     """For people."""
-    alt: str
-    """What a reader who does not see it should know."""
-    markup: Markup
-    """The figure as HTML."""
-
-    @property
-    def metric(self) -> str:
-        """Name of the metric that it is about."""
-        return self.key.partition(":")[2]
+    svg: Markup
+    """One SVG element, which says in words what it shows."""
 
 
-def drawings(reports: Sequence[Report]) -> list[Drawing]:
-    """Return the figures of every metric."""
-    return [_gains(report) for report in reports]
+def drawings(report: Report, *, alone: bool) -> tuple[Drawing, ...]:
+    """Return the figures of a metric.
 
-
-def _gains(report: Report) -> Drawing:
-    buffer, alt = io.BytesIO(), "Absolute gain by attack and defence, with 95 % intervals"
-    gains_figure(report).savefig(buffer, dpi=120, format="png")
-    image = Markup('<img class="chart" src="{}" alt="{}">').format(data_url("image/png", buffer.getvalue()), alt)
-    title = "Gain of each attack behind each defence"
-    return Drawing(key=f"gains:{report.metric.name}", title=title, alt=str(escape(alt)), markup=image)
+    Args:
+        report: its results.
+        alone: whether the page is about this metric only; else each key begins with the metric.
+    """
+    found = figures([report])
+    if not alone:
+        found = tuple(replace(figure, key=f"{report.metric.name}-{figure.key}") for figure in found)
+    # The text in it was escaped when it was written as XML.
+    return tuple(Drawing(key=figure.key, title=figure.title, svg=Markup(figure.svg())) for figure in found)  # noqa: S704
