@@ -71,7 +71,15 @@ def _of_metric(source: MetricSources) -> dict[str, Any]:
         "transfer": source.surrogate is not None and not _same_metric(source.surrogate, metric),
         "labels": {complete_chains([chain], metric)[0]: format_chain(chain) for chain in source.chains},
         "rounding": [chain for chain in complete_chains(source.chains, metric) if rounds(chain, metric)],
+        "papers": _papers(source),
     }
+
+
+def _papers(source: MetricSources) -> dict[str, list[str | int]]:
+    """Return paper and year of the metric and of each defence, by name."""
+    metric = source.metric
+    defences = (metric.defence(name) for name in dict.fromkeys(step.name for chain in source.chains for step in chain))
+    return {metric.name: [metric.paper, metric.year], **{found.name: [found.paper, found.year] for found in defences}}
 
 
 def rounds(chain: str, metric: MetricDescription) -> bool:
@@ -100,6 +108,7 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         rounding = [*known["rounding"], *facts["rounding"]]
         metrics[name] = facts | {
             "labels": known["labels"] | facts["labels"],
+            "papers": known.get("papers", {}) | facts.get("papers", {}),
             "rounding": list(dict.fromkeys(rounding)),
             "transfer": known["transfer"] or facts["transfer"],
         }

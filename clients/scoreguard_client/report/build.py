@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass, field, fields
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -54,6 +55,8 @@ class Report:
     """Whether gradients came from a metric other than the attacked one."""
     server_version: str
     """Version of the server software."""
+    papers: Mapping[str, tuple[str, int]] = field(default_factory=dict[str, tuple[str, int]])
+    """Paper and year of the metric and the defences as the server told them, by name; empty if the run states none."""
     computation: Mapping[str, Any]
     """Device and settings of local gradients."""
     shown: tuple[str, ...]
@@ -72,6 +75,24 @@ class Report:
     """Attacks in prose, by their text form."""
     people: PeopleScores | None = None
     """What people said of the images; None if nobody was asked."""
+
+    @cached_property
+    def attacked(self) -> tuple[Record, ...]:
+        """The records of attacks that did not fail."""
+        return tuple(record for record in self.records if not record.error and not is_degradation(record.attack))
+
+    @cached_property
+    def degraded(self) -> tuple[Record, ...]:
+        """The records of degraded copies that did not fail."""
+        return tuple(record for record in self.records if not record.error and is_degradation(record.attack))
+
+    @property
+    def scale(self) -> ScoreRange:
+        """What scores are scaled by before any transform; its direction is the metric's."""
+        if self.transform is not None:
+            return self.declared
+        better = self.declared.higher_is_better
+        return ScoreRange(low=self.bounds.low, high=self.bounds.high, higher_is_better=better)
 
     def label(self, chain: str) -> str:
         """Return a chain as the user wrote it."""
@@ -178,10 +199,7 @@ def _report(
     wanted, better = options.domain_transform, declared.higher_is_better
     transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
     bounds = bounds_for(metric.name, declared, options, deployed, transform)
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
-    columns = _columns(plan, declared, transform)
-    table = robustness_table(records, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, metric, row))
+    rows = rows_of(plan, metric, records, bounds, options, transform)
     evidence = Evidence(
         rows=rows,
         records=records,
@@ -203,16 +221,34 @@ def _report(
         transform=transform,
         transfer=known["transfer"],
         server_version=facts["server_version"],
+        papers={name: (paper, year) for name, (paper, year) in known.get("papers", {}).items()},
         computation=facts["computation"],
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),
-        rows=tuple(rows),
+        rows=rows,
         cautions=tuple(cautions_for(evidence)),
         labels=known["labels"],
         names=names,
         people=people_scores(facts),
     )
+
+
+def rows_of(
+    plan: Plan,
+    metric: PlannedMetric,
+    records: Sequence[Record],
+    bounds: Bounds,
+    options: TableOptions,
+    transform: Transform | None,
+) -> tuple[Row, ...]:
+    """Compute the rows of a metric from its records, in the order of the plan."""
+    declared = metric.declared
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+    columns = _columns(plan, declared, transform)
+    of_attacks = [record for record in records if not is_degradation(record.attack)]
+    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
+    return tuple(sorted(table, key=lambda row: _place(plan, metric, row)))
 
 
 def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> tuple[Column, ...]:
@@ -235,10 +271,19 @@ def write_tables_of(reports: Sequence[Report], folder: Path) -> None:
     write_csv(folder / "records.csv", names, records)
 
 
-def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, bool, int]:
-    """Put the strongest known attack first: a defence is only as good as against that one."""
+@lru_cache
+def is_degradation(attack: str) -> bool:
+    """Whether this is no attack but a degraded copy, from its text form."""
+    return kind_of(attack).is_degradation
+
+
+def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, int, bool]:
+    """Put the strongest known attack first, and the one that knew the chain above its twin that did not.
+
+    A defence is only as good as against those.
+    """
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, metric.chains.index(row.chain)
+    return follows, plan.attacks.index(row.attack), metric.chains.index(row.chain), not row.adaptive
 
 
 def _table_heading(columns: Sequence[Column]) -> list[str]:

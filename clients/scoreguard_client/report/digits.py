@@ -10,6 +10,8 @@ _PARTS: Final = 4
 """A range is shown in steps of a ten-thousandth of it, to the next power of ten."""
 _OF_SPREAD: Final = 1
 """The numbers of a column are shown in steps of a tenth of their spread, or finer."""
+_ROUNDING: Final = 1e-9
+"""Numbers of a column that are this close are the same."""
 _MOST_MORE: Final = 3
 """Digits that a narrow spread may add: below that it is rounding error."""
 
@@ -22,7 +24,9 @@ def decimals_of_range(span: float) -> int:
 def decimals_of_column(values: Iterable[float], least: int) -> int:
     """Return the digits after the point for the numbers of a column: `least`, or more if they are close together."""
     finite = [value for value in values if math.isfinite(value)]
-    spread = max(finite) - min(finite) if finite else 0.0
-    if spread <= 0:
+    if not finite:
+        return least
+    spread = max(finite) - min(finite)
+    if spread <= _ROUNDING * max(1.0, *map(abs, finite)):
         return least
     return min(max(least, _OF_SPREAD - math.floor(math.log10(spread))), least + _MOST_MORE)

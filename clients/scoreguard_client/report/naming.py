@@ -20,6 +20,13 @@ def attack_names(attacks: Sequence[str]) -> dict[str, str]:
     }
 
 
+def attack_text(attack: str) -> str:
+    """Return an attack's full text form for people, numbers such as 0.0392156862745 as 10/255; it need not parse."""
+    name, *pairs = attack.split(":")
+    parts = (pair.partition("=") for pair in pairs)
+    return ":".join([name, *(f"{key}{equals}{_levels(value)}" for key, equals, value in parts)])
+
+
 def _name(attack: str, alike: Sequence[str]) -> str:
     own, kind = _parameters(attack), kind_of(attack)
     down = " down" if own.get("direction") == Direction.DOWN else ""
@@ -35,11 +42,20 @@ def _parameters(attack: str) -> dict[str, str]:
 
 
 def _value(text: str) -> str:
-    """Write a value such as 0.0392156862745098 as 10/255, as is usual in the field."""
+    """Shorten a value: levels as a fraction, and what is no number to its first characters."""
+    try:
+        Fraction(text)
+    except ValueError:
+        return text[:_LONGEST]
+    return _levels(text)
+
+
+def _levels(text: str) -> str:
+    """Write a number such as 0.0392156862745098 as 10/255, as is usual in the field; anything else stays as it is."""
     try:
         levels = Fraction(text) * TOP
     except ValueError:
-        return text[:_LONGEST]
+        return text
     whole = round(levels)
     near = abs(levels - whole) < Fraction(1, 10**6) and 0 < whole < TOP
     return f"{whole}/{TOP}" if near and len(text) > len("0.123") else text

@@ -96,7 +96,7 @@ def text_table(report: Tabulated, width: int | None = None) -> Table:
             return table
         tight = replace(layout, name=_NAME, chain=1)
         if (spare := width - width_of(_table(report, tight))) >= 0:
-            longest = max(len(part) for row in report.rows for part in _parts(report.label(row.chain)))
+            longest = max(len(part) for row in report.rows for part in parts_of(report.label(row.chain)))
             return _table(report, replace(tight, chain=longest + spare))
     return _table(report, tight)  # pyright: ignore[reportPossiblyUnboundVariable]
 
@@ -116,19 +116,19 @@ def _table(report: Tabulated, layout: _Layout) -> Table:
         name = report.attack_name(row.attack) + (" adaptive" if row.adaptive else "")
         lines = textwrap.fill(name, layout.name, break_long_words=False, break_on_hyphens=False)
         cells = (_cell(report, row, column, with_interval=layout.with_interval) for column in columns)
-        table.add_row(escape(lines), escape(_broken(report.label(row.chain), layout.chain)), *cells, str(row.images))
+        table.add_row(escape(lines), escape(broken(report.label(row.chain), layout.chain)), *cells, str(row.images))
     return table
 
 
-def _parts(chain: str) -> list[str]:
-    """Split into parts that stay together: a name or one parameter, with the separator before the next."""
+def parts_of(chain: str) -> list[str]:
+    """Split a chain into parts that stay together: a name or one parameter, with the separator before the next."""
     return re.findall(r"(?:[^:+]|:(?=[0-9]))+[:+]?", chain)
 
 
-def _broken(chain: str, width: int) -> str:
+def broken(chain: str, width: int) -> str:
     """Break a chain into lines of `width` characters, longer if a part is."""
     lines = [""]
-    for part in _parts(chain):
+    for part in parts_of(chain):
         if lines[-1] and len(lines[-1] + part) > width:
             lines.append("")
         lines[-1] += part

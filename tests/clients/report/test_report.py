@@ -115,9 +115,9 @@ def printed(report: Report, width: int | None) -> str:
 
 
 def test_rows_come_in_the_order_of_the_plan_with_adaptive_attacks_apart(make_run: MakeRun) -> None:
-    """Attack, then plain before adaptive, then chain."""
+    """Attack, then chain; an attack that knew the chain stands directly above its twin that did not."""
     rows = read_report(make_run(), QUICK).rows
-    per_attack = [("none", False), (DIM, False), (DIM, True)]
+    per_attack = [("none", False), (DIM, True), (DIM, False)]
     assert [(row.attack, row.chain, row.adaptive) for row in rows] == [
         (attack, *rest) for attack in (FGSM, SQUARE) for rest in per_attack
     ]
@@ -404,6 +404,7 @@ def test_a_record_with_a_score_that_is_no_number_counts_as_failed(
     assert report.cautions[0].startswith("1 records failed")
     json.dumps(report.to_json(), allow_nan=False)
     files = [(report.folder / name).read_text().lower() for name in ("table.csv", "records.csv", "index.html")]
+    files = [re.sub(r"(?s)<script.*?</script>", "", text) for text in files]  # code has its own words for it
     assert not any(re.search(r"[,>\s]-?(nan|inf)[,<\s]", text) for text in files)
 
 

@@ -10,11 +10,16 @@ from rich.console import Console
 
 from scoreguard.support import console
 from scoreguard_client.commands._tables import csv_options
-from scoreguard_client.report import TableOptions, make_reports
-from scoreguard_client.report.build import Report
+from scoreguard_client.report import TableOptions, tables_of, write_reports
+from scoreguard_client.report.build import FOLDER, Report, read_reports
+from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
+from scoreguard_client.report.gates import failures, parse_gate
+from scoreguard_client.report.tables.leaderboard import LEADERBOARD
+from scoreguard_client.report.tables.model import Table
 from scoreguard_client.report.text import text_table
+from scoreguard_client.report.writers import terminal_table
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
 
@@ -58,6 +63,14 @@ Examples:
     metavar="FILE",
     help="Map scores onto a reference metric first: FILE of scoreguard domain fit, or as-benchmark:FILE.",
 )
+@click.option("--cite", is_flag=True, help="Print BibTeX of every metric, attack and defence of the run.")
+@click.option(
+    "--fail-if",
+    "conditions",
+    multiple=True,
+    metavar="CONDITION",
+    help="Exit with 1 if a number of the leaderboard is so, as 'worst_gain>0.2'; repeatable.",
+)
 @csv_options
 @click.option("--json", "as_json", is_flag=True, help="Print the table as one JSON object.")
 def command(
@@ -67,11 +80,13 @@ def command(
     r_mode: str,
     resamples: int,
     domain_transform: str | None,
+    cite: bool,
+    conditions: Sequence[str],
     csv: CsvOptions | None,
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Print the robustness table of RUN and write RUN/report: CSV tables, images and a page."""
+    """Print the leaderboard and the robustness table of RUN and write RUN/report: tables, images and a page."""
     options = TableOptions(
         scaling=Scaling(scaling),
         calibration=calibration,
@@ -81,19 +96,45 @@ def command(
     )
     if csv is None and len(paths) > 1:
         raise click.UsageError("report on one RUN, or on tables with --from-csv")
+    if csv is not None and (cite or conditions):
+        raise click.UsageError(f"{'--cite' if cite else '--fail-if'} goes with a RUN, not with --from-csv")
+    gates = [parse_gate(text) for text in conditions]
     reports: Sequence[Report | CsvReport]
+    failed: list[str] = []
+    citations = ""
+    tables: tuple[Table, ...] = ()
     with Console(stderr=True).status("computing scores and intervals"):
-        reports = make_reports(paths[0], options) if csv is None else [read_csv_report(paths, csv, options)]
+        if csv is None:
+            reports = of_run = read_reports(paths[0], options)
+            tables = tables_of(of_run)
+            failed = failures(gates, tables)
+            write_reports(of_run, tables)
+            citations = bibtex(of_run) if cite else ""
+        else:
+            reports = [read_csv_report(paths, csv, options)]
     for report in reports:
         if isinstance(report, CsvReport) and out is not None:
             write_csv_table(report, out / "table.csv")
-    if as_json:
-        tables = [report.to_json() for report in reports]
-        click.echo(console.json_text(tables[0] if len(tables) == 1 else {"run": str(paths[0]), "metrics": tables}))
-        return 0
-    for report in reports:
-        _print(report)
-    return 0
+    if cite:
+        click.echo(citations, nl=False)
+    elif as_json:
+        found = [report.to_json() for report in reports]
+        click.echo(console.json_text(found[0] if len(found) == 1 else {"run": str(paths[0]), "metrics": found}))
+    else:
+        for table in tables:
+            if table.key.startswith(LEADERBOARD):
+                _print_board(table)
+        for report in reports:
+            _print(report)
+    for line in failed:
+        click.echo(f"failed: {line}", err=True)
+    return int(bool(failed))
+
+
+def _print_board(table: Table) -> None:
+    shown = console.output()
+    shown.print(terminal_table(table, shown.width if shown.is_terminal else None))
+    shown.print(table.about, highlight=False, markup=False, soft_wrap=not shown.is_terminal)
 
 
 def _print(report: Report | CsvReport) -> None:
@@ -106,7 +147,7 @@ def _print(report: Report | CsvReport) -> None:
 
 def _after(report: Report | CsvReport) -> str:
     if isinstance(report, Report):
-        return f"{report.folder / 'index.html'} has the intervals and the images"
+        return f"{report.run / FOLDER / 'index.html'} has the intervals and the images"
     better = "higher" if report.scale.higher_is_better else "lower"
     ends = f"{report.bounds.low:g} to {report.bounds.high:g} ({report.bounds.source})"
     by = report.bounds.source if report.options.scaling is Scaling.CLEAN_SELECTION else ends

@@ -1,0 +1,57 @@
+"""Every figure that a run has data for."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+from scoreguard_client.report.build import Report
+from scoreguard_client.report.figures.budgets import budgets
+from scoreguard_client.report.figures.detections import detections
+from scoreguard_client.report.figures.gain_curves import gain_curves
+from scoreguard_client.report.figures.gains import gains
+from scoreguard_client.report.figures.heatmaps import heatmaps
+from scoreguard_client.report.figures.model import SUFFIXES, Figure
+from scoreguard_client.report.figures.quality_gain import quality_gain
+from scoreguard_client.report.figures.selection import shown
+from scoreguard_client.report.figures.sweeps import sweeps
+
+_MAKERS: Final[Sequence[Callable[[Report], Iterable[Figure]]]] = (
+    gains,
+    heatmaps,
+    quality_gain,
+    gain_curves,
+    sweeps,
+    budgets,
+    detections,
+)
+"""What makes them, in the order of a page; each figure is drawn only when it is asked for."""
+
+
+def figures(reports: Sequence[Report]) -> tuple[Figure, ...]:
+    """Return the figures of a run that it has data for, metric by metric."""
+    return tuple(
+        _of_metric(figure, report, alone=len(reports) == 1)
+        for report in reports
+        for make in _MAKERS
+        for figure in make(shown(report))
+    )
+
+
+def _of_metric(figure: Figure, report: Report, *, alone: bool) -> Figure:
+    if alone:
+        return figure
+    name, title = report.metric.name, f"{report.metric_title}: {figure.title}"
+    return replace(figure, key=f"{name}-{figure.key}", title=title, alt=f"{report.metric_title}: {figure.alt}")
+
+
+def write_figures(reports: Sequence[Report], folder: Path) -> None:
+    """Write every figure as SVG, PDF and PNG into a folder, in place of those that an earlier report left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for suffix in SUFFIXES:
+        for old in folder.glob(f"*.{suffix}"):
+            old.unlink()
+    for figure in figures(reports):
+        figure.write(folder)
