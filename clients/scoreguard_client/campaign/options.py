@@ -34,13 +34,15 @@ class CampaignOptions:
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     images: Path
-    """The clean images: a folder, or a CSV list with people's scores, see `target.image_sets`."""
+    """The clean images: a folder, a CSV list with people's scores, or a video, see `target.image_sets`."""
     mos_column: str = ""
     """Column of people's scores in a list; empty = the usual one."""
     mos_lower_is_better: bool | None = None
     """Whether a low score by people means high quality; None = as the column's name says."""
     out: Path
     """Run directory."""
+    frames: int | None = None
+    """Frames to take of each video, evenly spaced; None = videos are passed over."""
     adaptive: bool = False
     """Whether every attack also works through each chain."""
     gradients: Gradients | None = None

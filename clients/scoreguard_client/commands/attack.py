@@ -88,6 +88,11 @@ Example:
     help="Direction of people's scores; by default dmos is lower-is-better, and all others higher-is-better.",
 )
 @click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    help="Frames to take of each video, evenly spaced; without it videos are passed over.",
+)
+@click.option(
     "--out",
     type=click.Path(path_type=Path),
     required=True,
