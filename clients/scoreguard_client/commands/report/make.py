@@ -28,6 +28,7 @@ from scoreguard_client.scores.scaling import Scaling
     epilog="""\b
 Examples:
   scoreguard report runs/first
+  scoreguard report runs/first --fail-if 'worst_gain[jpeg]>0.2'
   scoreguard report --from-csv fgsm.csv --metric maniqa --range 0,1
 """
 )

@@ -21,6 +21,8 @@ NAMES: Final = "names"
 _PARTS: Final = ("value", "interval")
 _NAME: Final = "name"
 _VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "path", "wbr"})
+_CLOSED: Final = frozenset({"html", "body", "script", "style", "table"})
+"""Elements that a whole page has closed at its end; others may be left open."""
 _LOSSLESS: Final = re.compile(r"data:image/(?:png|webp);base64,")
 _JOINED: Final = ", "
 

@@ -44,7 +44,7 @@ _SPECIAL: Final = {
 def latex(tables: Sequence[Table], source: Source) -> str:
     """Return all tables as floats with labels `tab:` and their keys; then the attacks in full, as comments."""
     attacks = [f"%   {attack_text(attack)}" for attack in source.attacks]
-    facts = [f"% plan {source.plan_sha256}, {source.images} images; attacks:", *attacks]
+    facts = [f"% {source.command}", f"% plan {source.plan_sha256}, {source.images} images; attacks:", *attacks]
     return "\n\n".join([_HEADER, *(_table(table) for table in tables), "\n".join(facts)]) + "\n"
 
 
