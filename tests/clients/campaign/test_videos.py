@@ -204,7 +204,9 @@ def test_people_are_compared_with_the_mean_of_a_videos_frames(judged: CampaignOp
         name, chain = line.key.split("|")[:2]
         rows = [record for record in report.records if record.chain == chain and name in ("clean", record.attack)]
         means = [
-            np.mean([r.clean_defended if name == "clean" else r.attacked_defended for r in rows if r.unit == video])
+            np.mean(
+                [(r.clean_defended if name == "clean" else r.attacked_defended) or 0 for r in rows if r.unit == video]
+            )
             for video in SAID
         ]
         estimate = line.cells[1].estimate
