@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any, Final
 
 from scoreguard.support.console import DISTRIBUTION
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client._models import Catalogue, MetricDescription
+from scoreguard_client.campaign.originals import FOLDERS
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.target.chains import complete_chains
@@ -39,6 +41,7 @@ def facts_of(
     catalogue: Catalogue,
     computation: Computation,
     left_out: Sequence[LeftOut],
+    images: Path,
 ) -> dict[str, Any]:
     """Return what a report needs beside a plan and its records, as JSON."""
     of_metrics = {source.metric.name: _of_metric(source) for source in sources}
@@ -49,6 +52,7 @@ def facts_of(
         "client_version": _client_version(),
         "computation": computation.record(),
         "left_out": [asdict(entry) for entry in left_out],
+        FOLDERS: [str(images.resolve())],
     }
 
 
@@ -103,6 +107,7 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         "metrics": metrics,
         "shown": list(there["shown"]),
         "computation": {**computation, "unrepeatable": unrepeatable},
+        FOLDERS: list(dict.fromkeys([*there.get(FOLDERS, ()), *here.get(FOLDERS, ())])),
         **{key: _both(there[key], here[key]) for key in ("server_version", "client_version")},
     }
 

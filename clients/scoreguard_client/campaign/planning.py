@@ -131,7 +131,7 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *found.left_out)
-    facts = facts_of(plan, sources, catalogue, computation, left_out)
+    facts = facts_of(plan, sources, catalogue, computation, left_out, options.images)
     if base:
         base.check(plan)
         facts = merged_facts(base.facts, facts)

@@ -14,6 +14,7 @@ from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
+from scoreguard_client.campaign.external import ExternalRecord
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
@@ -22,6 +23,7 @@ from scoreguard_client.campaign.tables import column_name
 from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import Column, columns_for, raw_columns
+from scoreguard_client.report.external import counted, external_attacks, over_budget_cautions
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
@@ -135,13 +137,14 @@ def read_reports(run: Path, options: TableOptions) -> tuple[Report, ...]:
     """
     with Ledger.open(run) as ledger:
         plan, facts, records = ledger.plan, ledger.facts, [sound(record) for record in ledger.records()]
+        external = ledger.external()
     if not records:
         raise RunError(f"{run} holds no records yet; run scoreguard attack first")
     by_metric: dict[str, list[Record]] = {}
-    for record in records:
+    for record in [*records, *map(sound, counted(external))]:
         by_metric.setdefault(record.metric, []).append(record)
     return tuple(
-        _report(run, plan, metric, facts, by_metric[metric.name], options)
+        _report(run, plan, metric, facts, by_metric[metric.name], external, options)
         for metric in plan.metrics
         if metric.name in by_metric
     )
@@ -168,9 +171,11 @@ def _report(
     metric: PlannedMetric,
     facts: Mapping[str, Any],
     records: Sequence[Record],
+    external: Sequence[ExternalRecord],
     options: TableOptions,
 ) -> Report:
-    known, declared, names = facts["metrics"][metric.name], metric.declared, attack_names(plan.attacks)
+    known, declared, elsewhere = facts["metrics"][metric.name], metric.declared, external_attacks(records)
+    names = attack_names([*plan.attacks, *elsewhere])
     deployed = Bounds(**known["calibration"]) if known["calibration"] else None
     wanted, better = options.domain_transform, declared.higher_is_better
     transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
@@ -178,14 +183,14 @@ def _report(
     scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
     columns = _columns(plan, declared, transform)
     table = robustness_table(records, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, metric, row))
+    rows = sorted(table, key=lambda row: _place(list(names), metric, row))
     evidence = Evidence(
         rows=rows,
         records=records,
         declared=declared,
         plan=plan,
         chains=metric.chains,
-        expected=known["expected"],
+        expected=known["expected"] + sum(record.attack in elsewhere for record in records),
         labels=known["labels"],
         names=names,
         rounding=known["rounding"],
@@ -205,7 +210,7 @@ def _report(
         options=options,
         records=tuple(records),
         rows=tuple(rows),
-        cautions=tuple(cautions_for(evidence)),
+        cautions=(*cautions_for(evidence), *over_budget_cautions(external, metric.name)),
         labels=known["labels"],
         names=names,
     )
@@ -231,10 +236,10 @@ def write_tables_of(reports: Sequence[Report], folder: Path) -> None:
     write_csv(folder / "records.csv", names, records)
 
 
-def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, bool, int]:
+def _place(attacks: Sequence[str], metric: PlannedMetric, row: Row) -> tuple[bool, int, bool, int]:
     """Put the strongest known attack first: a defence is only as good as against that one."""
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), row.adaptive, metric.chains.index(row.chain)
+    return follows, attacks.index(row.attack), row.adaptive, metric.chains.index(row.chain)
 
 
 def _table_heading(columns: Sequence[Column]) -> list[str]:

@@ -1,0 +1,75 @@
+"""The clean images of a run, long after it was made: found by name or by content, and only if they are the same."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final
+
+from scoreguard.images import image_files
+from scoreguard.support.digests import sha256_of
+from scoreguard.v1.codec import ImageArray
+from scoreguard_client._exceptions import ImageError
+from scoreguard_client._images import from_file, read_bytes
+from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.images import ImageRef, path_of
+
+FOLDERS: Final = "folders"
+"""Where the clean images were, in the facts of a run."""
+
+
+class Originals:
+    """The clean images of a run."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        """Look for them in these folders, in this order."""
+        self._folders = tuple(folders)
+
+    @classmethod
+    def of(cls, facts: Mapping[str, Any], folder: Path | None) -> Originals:
+        """Look where a run had them, or in a folder given anew.
+
+        Raises:
+            PlanError: the run does not say where they were.
+        """
+        known = [Path(text) for text in facts.get(FOLDERS, ())] if folder is None else [folder]
+        if not known:
+            raise PlanError("the run does not say where its clean images are: give their folder with --images DIR")
+        return cls(known)
+
+    def file(self, image: ImageRef) -> tuple[Path, bytes]:
+        """Return the file of a clean image, and its bytes.
+
+        Raises:
+            PlanError: no file of the folders has its content.
+        """
+        for path in (path_of(folder, image.name) for folder in self._folders):
+            try:
+                data = read_bytes(path)
+            except ImageError:
+                continue
+            if sha256_of(data) == image.sha256:
+                return path, data
+        if (renamed := self._by_digest.get(image.sha256)) is not None:
+            return renamed, read_bytes(renamed)
+        places = ", ".join(map(str, self._folders))
+        raise PlanError(
+            f"the clean image {image.name} of the run is not in {places}, or was changed: "
+            "give the folder of the run's images with --images DIR"
+        )
+
+    def read(self, image: ImageRef) -> ImageArray:
+        """Read the values of a clean image, (H, W, 3): uint8, or float32 for 16-bit files.
+
+        Raises:
+            PlanError: no file of the folders has its content.
+        """
+        return from_file(*self.file(image))
+
+    @cached_property
+    def _by_digest(self) -> dict[str, Path]:
+        """Files by content, for images that were renamed since."""
+        there = (folder for folder in self._folders if folder.is_dir())
+        paths = (path for folder in there for path in image_files(folder, recursive=True))
+        return {sha256_of(read_bytes(path)): path for path in paths}
