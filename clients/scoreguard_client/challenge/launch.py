@@ -27,7 +27,7 @@ from scoreguard_client.challenge.scoring import Challenger
 from scoreguard_client.challenge.submissions import find_submissions, read_submission
 from scoreguard_client.progress import Progress
 from scoreguard_client.target.chains import complete_chains
-from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.images import LeftOut, name_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,22 +121,21 @@ def challenge(options: ChallengeOptions, client: ScoringClient, progress_for: Ca
         patience=options.patience,
     )
     originals = Originals.of(facts, options.clean)
-    gallery, records = Gallery(options.run, facts["shown"]), list[ExternalRecord]()
+    gallery, records = Gallery(options.run, facts["shown"], keep_attacked=True), list[ExternalRecord]()
     progress = progress_for(len(submissions))
     for submission in submissions:
         progress(0, submission.image.name)
         try:
             submitted = read_submission(submission)
         except ImageError as error:
-            left_out.append(LeftOut(name=submission.path.name, error=str(error)))
+            left_out.append(LeftOut(name=name_of(submission.path, options.images), error=str(error)))
         else:
             with Ledger.open(options.run) as ledger:
                 clean = ledger.clean_of(challenger.clean_keys(submission.image))
             scored = challenger.score(submission.image, originals.read(submission.image), submitted, clean)
             records += scored.records
             for image in scored.images:
-                if image.chain == "" or gallery.shows(image.image):
-                    gallery.keep(image)
+                gallery.keep(image)
         progress(1, "")
     if not records:
         raise ChallengeError(f"no image in {options.images} can be scored; the first: {left_out[0].error}")
