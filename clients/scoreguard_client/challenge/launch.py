@@ -21,7 +21,7 @@ from scoreguard_client.campaign.perceptual import PerceptualDistance, find_dista
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.campaign.services import PATIENCE_SECONDS
-from scoreguard_client.challenge.budget import budget_for, direction_of
+from scoreguard_client.challenge.budget import budget_for, direction_of, largest_eps
 from scoreguard_client.challenge.errors import ChallengeError
 from scoreguard_client.challenge.scoring import Challenger
 from scoreguard_client.challenge.submissions import find_submissions, read_submission
@@ -70,11 +70,18 @@ class Outcome:
     """Its records, as they are in the run."""
     left_out: tuple[LeftOut, ...]
     """Files that could not be scored."""
+    largest_eps: float | None = None
+    """Largest L-infinity radius of the run's attacks; None if none is bounded by one."""
 
     @property
     def over_budget(self) -> tuple[str, ...]:
         """Names of the images outside the budget."""
         return tuple(dict.fromkeys(record.image for record in self.records if not record.within_budget))
+
+    @property
+    def exceeds_run(self) -> bool:
+        """Whether the budget is larger than that of every attack of the run."""
+        return self.largest_eps is not None and self.attack.min_ssim == 0 and self.attack.eps > self.largest_eps
 
     @property
     def failed(self) -> tuple[ExternalRecord, ...]:
@@ -142,7 +149,7 @@ def challenge(options: ChallengeOptions, client: ScoringClient, progress_for: Ca
     with Ledger.open(options.run) as ledger:
         # At once: what is in a run is a whole challenge.
         ledger.replace_external(replaced, records)
-    return Outcome(attack=attack, records=tuple(records), left_out=tuple(left_out))
+    return Outcome(attack=attack, records=tuple(records), left_out=tuple(left_out), largest_eps=largest_eps(attacks))
 
 
 def _replaced(attack: External, earlier: Iterable[str], options: ChallengeOptions) -> list[str]:

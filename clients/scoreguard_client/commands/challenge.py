@@ -120,6 +120,8 @@ def _say(outcome: Outcome, standings: Sequence[Standing], options: ChallengeOpti
         click.echo(f"left out: {entry.name}: {entry.error}", err=True)
     images = len({record.image for record in outcome.records})
     click.echo(f"{images} images of {outcome.attack.by} within {budget_text(outcome.attack)} added to {options.run}")
+    if outcome.exceeds_run:
+        click.echo(f"note: no attack of the run may change more than {levels_text(outcome.largest_eps or 0)}")
     if outcome.over_budget:
         click.echo(f"{len(outcome.over_budget)} outside the budget count nothing, the first: {outcome.over_budget[0]}")
     if outcome.failed:
@@ -130,9 +132,14 @@ def _say(outcome: Outcome, standings: Sequence[Standing], options: ChallengeOpti
 
 def budget_text(attack: External) -> str:
     """Return a budget in words."""
-    parts = [f"L∞ {round(attack.eps * TOP, 2):g}/{TOP}"] * (attack.eps < UNBOUNDED)
+    parts = [levels_text(attack.eps)] * (attack.eps < UNBOUNDED)
     parts += [f"SSIM {attack.min_ssim:g}"] * bool(attack.min_ssim)
     return " and ".join(parts) or "no budget"
+
+
+def levels_text(eps: float) -> str:
+    """Return an L-infinity radius in levels of 8 bits."""
+    return f"L∞ {round(eps * TOP, 2):g}/{TOP}"
 
 
 def _table(name: str, standings: Sequence[Standing]) -> Table:

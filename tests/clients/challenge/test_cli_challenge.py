@@ -51,6 +51,7 @@ def test_the_command_prints_what_is_best_known_now(
     assert [row[5].split()[0] for row in rows] == ["0.039", "0.010"]
     assert [row[7].strip() for row in rows] == ["alice", "alice"]
     assert "2/2" in captured.err
+    assert "note:" not in captured.out
     assert execute(*words) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ") and "has a challenge of 'alice' already" in error
@@ -69,6 +70,14 @@ def test_programs_read_the_outcome(campaign: Path, running: Any, capsys: pytest.
     assert standing["label"] == "dim:factor=0.25" and standing["images"] == 1
     assert standing["gain"]["value"] == pytest.approx(0.25 * 10 / 255 / 2, abs=1e-6)
     assert standing["is_best"] is True
+
+
+def test_a_budget_beyond_the_runs_is_noted(campaign: Path, running: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    """It is whoever owns the run who says what is allowed, but the others had less."""
+    words = ["challenge", campaign, campaign.parent / "alice", "--target", running.target, "--eps", "32/255"]
+    assert execute(*words) == 0
+    # Square's default of 0.1.
+    assert "note: no attack of the run may change more than L∞ 25.5/255" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("eps", ["0", "-1", "ten", "1/0", "2", "nan"])
