@@ -81,7 +81,7 @@ def _by_score(report: Report) -> list[Curve]:
         return []
     edges = np.unique(np.quantile(every, np.linspace(0, 1, _PARTS + 1)))
     parts = np.digitize(every, edges[1:-1])
-    middles = [float(every[parts == part].mean()) for part in range(len(edges) - 1)]
+    middles = {int(part): float(every[parts == part].mean()) for part in np.unique(parts)}
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes = _changes(report, records)
@@ -89,7 +89,7 @@ def _by_score(report: Report) -> list[Curve]:
         names = np.array([record.unit for record in records])
         lines = [
             (middle, float(changes[kept].mean()))
-            for part, middle in enumerate(middles)
+            for part, middle in middles.items()
             if len(np.unique(names[kept := mine == part])) >= FEWEST_IMAGES
         ]
         curves += _curve(chain, lines, changes, adaptive=adaptive)
