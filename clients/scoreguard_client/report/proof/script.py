@@ -5,7 +5,20 @@ from __future__ import annotations
 from importlib import resources
 from typing import Final
 
-_FILES: Final = ("numbers", "draws", "estimates", "correlations", "shares", "payload", "columns", "tables", "check")
+_FILES: Final = (
+    "numbers",
+    "draws",
+    "estimates",
+    "correlations",
+    "shares",
+    "payload",
+    "columns",
+    "tables",
+    "attacks",
+    "leaderboard",
+    "judged",
+    "check",
+)
 _START: Final = "start"
 
 
