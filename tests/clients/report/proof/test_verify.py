@@ -50,7 +50,7 @@ def one_value(made: Made) -> tuple[str, str]:
 
 def one_end(made: Made) -> tuple[str, str]:
     """The upper end of an interval."""
-    return with_part(page(made), "srocc", "interval", other_digit), f"{TABLE}, {LINE}, srocc: shown "
+    return with_part(page(made), "worst_gain", "interval", other_digit), f"{TABLE}, {LINE}, worst_gain: shown ["
 
 
 def one_word(made: Made) -> tuple[str, str]:
@@ -89,11 +89,12 @@ def written(tmp_path: Path) -> Callable[[str], Path]:
     return write
 
 
-def test_python_finds_every_cell_of_every_run_equal(
+def test_python_finds_every_cell_of_a_page_equal(
     runs: Runs, written: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """One line with the counts, and exit code 0."""
-    for made in runs.values():
+    for name in ("lacking", "several", "network"):
+        made = runs[name]
         assert main(["report", "verify", str(written(page(made)))]) == 0
         cells = sum(len(line.cells) + 1 for table in made.tables for line in table.lines)
         records = sum(len(report.records) for report in made.reports)
@@ -108,7 +109,7 @@ def test_python_says_which_cell_was_changed(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """What it shows, what it should show, and exit code 1; as JSON too."""
-    html, where = change(runs["usual"])
+    html, where = change(runs["several"])
     path = written(html)
     assert main(["report", "verify", str(path)]) == 1
     *lines, last = capsys.readouterr().out.splitlines()
@@ -133,7 +134,7 @@ def opened(html: str, folder: Path) -> tuple[str, str, list[str]]:
 
 def test_the_browser_marks_every_cell_of_a_page_right(runs: Runs, tmp_path: Path) -> None:
     """And counts them: all but the ranks."""
-    made = runs["usual"]
+    made = runs["lacking"]
     text, kind, marks = opened(page(made), tmp_path)
     numbers = sum(heading.key != "rank" for table in made.tables for _ in table.lines for heading in table.headings)
     cells = numbers + sum(len(table.lines) for table in made.tables)
@@ -144,14 +145,14 @@ def test_the_browser_marks_every_cell_of_a_page_right(runs: Runs, tmp_path: Path
 
 def test_the_browser_says_which_cells_were_changed(runs: Runs, tmp_path: Path) -> None:
     """A value, an end of an interval, a word and a name at once: four marks, and the summary names all four."""
-    made = runs["usual"]
+    made = runs["several"]
     html = page(made)
-    for heading, part in (("worst_gain", "value"), ("srocc", "interval")):
+    for heading, part in (("worst_gain", "value"), ("quality_score", "interval")):
         html = with_part(html, heading, part, other_digit)
     html = with_part(html, "strongest", "value", lambda text: text + "!").replace('"name">dim<', '"name">dam<', 1)
     text, kind, marks = opened(html, tmp_path)
     assert kind == "wrong"
-    for where in (f"{LINE}, worst_gain", f"{LINE}, srocc", f"{LINE}, strongest", "dim:factor=0.5, names"):
+    for where in (f"{LINE}, worst_gain", f"{LINE}, quality_score", f"{LINE}, strongest", "dim:factor=0.5, names"):
         assert f"{TABLE}, {where}: shown " in text
     assert marks.count("✗") == 4
 
@@ -235,5 +236,3 @@ def test_a_page_without_names_in_front_of_its_lines_is_compared_without_them(
     verdict = verify_page(written(page(made).replace('class="name"', "")))
     assert verdict.cells == sum(len(line.cells) for table in made.tables for line in table.lines)
     assert not verdict.differences
-
-
