@@ -43,6 +43,11 @@ def with_part(html: str, heading: str, part: str, change: Callable[[str], str]) 
     return html[: found.start()] + change(found[0]) + html[found.end() :]
 
 
+def without_line(html: str) -> str:
+    """The page without a line of its first table."""
+    return re.sub(rf'<tr data-line="{LINE}">.*?</tr>', "", html, count=1, flags=re.DOTALL)
+
+
 def one_value(made: Made) -> tuple[str, str]:
     """A number of another last digit."""
     return with_part(page(made), "worst_gain", "value", other_digit), f"{TABLE}, {LINE}, worst_gain: shown "
@@ -169,7 +174,7 @@ def test_the_browser_says_which_cells_a_changed_record_is_part_of(runs: Runs, tm
 
 def test_the_browser_says_that_records_were_cut(runs: Runs, tmp_path: Path) -> None:
     """And marks nothing."""
-    html = re.sub(r'(id="records">.{300}).*?</script>', r"\1</script>", page(runs["few"]), count=1, flags=re.S)
+    html = re.sub(r'(id="records">.{300}).*?</script>', r"\1</script>", page(runs["few"]), count=1, flags=re.DOTALL)
     text, kind, marks = opened(html, tmp_path)
     assert (kind, marks) == ("wrong", [])
     assert text.startswith("The records in the page cannot be read, it was cut or changed")
@@ -177,8 +182,7 @@ def test_the_browser_says_that_records_were_cut(runs: Runs, tmp_path: Path) -> N
 
 def test_the_browser_says_which_lines_are_missing_or_too_many(runs: Runs, tmp_path: Path) -> None:
     """A line that was cut out, and one that no record is of; a number with fewer digits is no number of the page."""
-    html = page(runs["few"])
-    html = re.sub(rf'<tr data-line="{LINE}">.*?</tr>', "", html, count=1, flags=re.S)
+    html = without_line(page(runs["few"]))
     html = html.replace("</table>", '<tr data-line="mine"><td data-heading="worst_gain"></td></tr></table>', 1)
     text, kind, _ = opened(html, tmp_path)
     assert kind == "wrong"
@@ -195,13 +199,13 @@ def test_the_browser_says_which_lines_are_missing_or_too_many(runs: Runs, tmp_pa
         (lambda html: html[: html.index("</tr>")], "is no page of scoreguard report"),
         (lambda html: html.replace('id="records"', 'id="other"'), "is no page of scoreguard report"),
         (lambda html: re.sub(r'id="records">.{40}', 'id="records">', html), "cut or changed"),
-        (lambda html: re.sub(rf'<tr data-line="{LINE}">.*?</tr>', "", html, count=1, flags=re.S), "lacks the cell"),
+        (lambda html: without_line(html), "lacks the cell"),
         (lambda html: html.replace('data-line="none"', 'data-line="nothing"', 1), "lacks the cell"),
         (
             lambda html: html.replace("</tr>", '<td data-heading="own"><span class="value">1</span></td></tr>', 1),
             "has no records for the cell leaderboard:bright, none, own: it was",
         ),
-        (lambda html: re.sub(r"(<tr data-line.*?</tr>)", r"\1\1", html, count=1, flags=re.S), "shows twice the cell"),
+        (lambda html: re.sub(r"(<tr data.*?</tr>)", r"\1\1", html, count=1, flags=re.DOTALL), "shows twice the cell"),
     ],
 )
 def test_a_page_that_was_cut_is_refused_in_one_line(
