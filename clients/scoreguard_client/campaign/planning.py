@@ -28,6 +28,7 @@ from scoreguard_client.campaign.selection import (
     written_out_defences,
 )
 from scoreguard_client.campaign.services import BatchCache, Services
+from scoreguard_client.campaign.sweeps import parse_sweep, swept
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.oracles.live import is_random
 from scoreguard_client.target.chains import complete_chains
@@ -169,7 +170,8 @@ def _sources(
     known = base.labels(metric.name) if base else []
     asked = [options.defences] if options.defences or not known else []
     chains = parse_chains(written_out_defences(",".join([*known, *asked]), metric))
-    return MetricSources(metric=metric, chains=tuple(chains), surrogate=surrogate)
+    varied = swept(map(parse_sweep, options.sweep), chains, metric)
+    return MetricSources(metric=metric, chains=(*chains, *varied), surrogate=surrogate)
 
 
 def _planned(source: MetricSources, attacks: Sequence[Attack], companions: Mapping[str, Companion]) -> PlannedMetric:

@@ -44,6 +44,7 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
 Example:
   scoreguard attack --attacks fgsm,ifgsm:eps=8/255 --defences none,jpeg,flip --images photos --out runs/first
   scoreguard report runs/first
+  scoreguard attack --sweep jpeg.quality=10..90:10 --images photos --out runs/sweep
   scoreguard attack --runner ray --images photos --out runs/on-ray
   scoreguard attack --extend --attacks square --images photos --out runs/first
   scoreguard attack --plan plan.yaml --images photos --out runs/planned --dry-run
@@ -67,6 +68,12 @@ Example:
     default=CampaignOptions.defences,
     show_default=True,
     help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",
+)
+@click.option(
+    "--sweep",
+    multiple=True,
+    metavar="NAME.PARAM=LOW..HIGH:STEP",
+    help="Add a chain for each value of a defence's parameter, or of a list, NAME.PARAM=V,V,...; repeatable.",
 )
 @click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
 @click.option(

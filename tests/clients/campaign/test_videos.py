@@ -17,6 +17,7 @@ from scoreguard_client import ImageError, MissingExtraError
 from scoreguard_client.campaign import CampaignOptions, Ledger, PlanError
 from scoreguard_client.report import TableOptions, make_reports
 from scoreguard_client.report.numbers import Numbers
+from scoreguard_client.report.tables import tables_of
 from scoreguard_client.report.tables.people import people
 from scoreguard_client.target.image_sets import ImageOptions, ImageSet, find_image_set
 from scoreguard_client.target.images import frame_name, frame_of, unit_of
@@ -173,6 +174,27 @@ def test_intervals_count_videos(judged: CampaignOptions) -> None:
     assert any("12 of the images are frames of 3 videos" in caution for caution in report.cautions)
 
 
+def test_the_worst_case_of_a_video_is_that_of_the_attack_with_the_highest_mean_over_its_frames(
+    judged: CampaignOptions,
+) -> None:
+    """Written out: the mean over videos of the highest mean gain, as a share of the range of 100."""
+    (report,) = make_reports(judged.out, TableOptions(resamples=20))
+    (table,) = (table for table in tables_of([report]) if table.key == "leaderboard:bright")
+    for line in table.lines:
+        worst = []
+        for video in SAID:
+            gains: dict[str, list[float]] = {}
+            for record in report.records:
+                if (record.unit, record.chain) == (video, line.key):
+                    served = (record.attacked_defended or 0) - (record.clean_defended or 0)
+                    gains.setdefault(record.attack, []).append(served / 100)
+            assert [len(values) for values in gains.values()] == [4, 4]
+            worst.append(max(np.mean(values) for values in gains.values()))
+        estimate = line.cells[0].estimate
+        assert estimate is not None
+        assert estimate.value == pytest.approx(np.mean(worst))
+
+
 def test_people_are_compared_with_the_mean_of_a_videos_frames(judged: CampaignOptions) -> None:
     """As a clip's score is, by SciPy."""
     (report,) = make_reports(judged.out, TableOptions(resamples=20))
@@ -182,7 +204,9 @@ def test_people_are_compared_with_the_mean_of_a_videos_frames(judged: CampaignOp
         name, chain = line.key.split("|")[:2]
         rows = [record for record in report.records if record.chain == chain and name in ("clean", record.attack)]
         means = [
-            np.mean([r.clean_defended if name == "clean" else r.attacked_defended for r in rows if r.unit == video])
+            np.mean(
+                [(r.clean_defended if name == "clean" else r.attacked_defended) or 0 for r in rows if r.unit == video]
+            )
             for video in SAID
         ]
         estimate = line.cells[1].estimate

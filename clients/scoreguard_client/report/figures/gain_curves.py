@@ -64,7 +64,7 @@ def _by_ssim(report: Report) -> list[Curve]:
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes, ssim = _changes(report, records), array(records, "ssim")
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (least, float(changes[kept].mean()))
             for least in np.linspace(every.min(), every.max(), _STEPS)
@@ -86,7 +86,7 @@ def _by_score(report: Report) -> list[Curve]:
     for (chain, adaptive), records in pools_of(report).items():
         changes = _changes(report, records)
         mine = np.digitize(mapped(report, array(records, "attacked_score")), edges[1:-1])
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (middle, float(changes[kept].mean()))
             for part, middle in enumerate(middles)

@@ -69,7 +69,7 @@ def _lines(report: Report, chain: str, records: Iterable[Record]) -> Iterator[Li
     for record in behind:
         if not kind_of(record.attack).is_degradation:
             groups.setdefault(_Group(record.attack, record.adaptive), []).append(record)
-    order = report.plan.attacks.index
+    order = list(report.names).index
     clean = {(record.image, record.draw): record.clean_defended for record in behind}
     yield Line(
         key=SEPARATOR.join([CLEAN, chain]),

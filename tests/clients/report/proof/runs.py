@@ -110,6 +110,18 @@ def usual(folder: Path) -> list[Report]:
     return reports_of(folder, plan, records, TableOptions(resamples=200), **{KEY: people.facts()})
 
 
+def videos(folder: Path) -> list[Report]:
+    """Frames of videos: two of each, which people have judged; the video is the unit."""
+    plan = plan_of(130)
+    names = [f"clips/{n // 2:02}.mp4#frame={10 * (n % 2):06}" for n in range(130)]
+    images = tuple(replace(image, name=name) for image, name in zip(plan.images, names, strict=True))
+    plan = replace(plan, images=images)
+    said = {name: float(int(name[6:8]) % 7) for name in names}
+    people = PeopleScores(source="list.csv", column="mos", higher_is_better=True, scores=said)
+    records = list(records_of(plan, plan.metrics[0], 13))
+    return reports_of(folder, plan, records, TableOptions(resamples=200), **{KEY: people.facts()})
+
+
 def few(folder: Path) -> list[Report]:
     """Six images are too few for an interval."""
     plan = plan_of(6)
@@ -212,6 +224,7 @@ def network(seed: int = 11) -> BenchmarkMap:
 
 RUNS = {
     "usual": usual,
+    "videos": videos,
     "few": few,
     "two": two,
     "tied": tied,

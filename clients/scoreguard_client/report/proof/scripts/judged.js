@@ -6,7 +6,7 @@ function violations(metric, rows) {
   const scores = (name) => Float64Array.from(rows, (row) => sign * number(metric.columns[name][row]));
   const [originals, copies] = [scores("clean_defended"), scores("attacked_defended")];
   if (!allFinite(originals) || !allFinite(copies)) return undefinedEstimate(metric.options);
-  const images = new Clusters(rows.map((row) => metric.columns.image[row]), metric.options);
+  const images = new Clusters(rows.map((row) => metric.columns.unit[row]), metric.options);
   return shareEstimate(mapped(copies, (copy, i) => (copy > originals[i] ? 1 : 0)), images);
 }
 
@@ -41,18 +41,17 @@ function people(metric) {
   });
 }
 
+// A video has the mean over its frames, in each draw.
 function agreement(metric, rows, name, said, better) {
   const { columns } = metric;
   const served = new Map();
-  for (const row of rows) {
-    const image = columns.image[row];
-    served.set(`${columns.draw[row]} ${image}`, [image, number(columns[name][row])]);
-  }
-  const pairs = [...served.values()];
-  const images = pairs.map(([image]) => image);
+  for (const row of rows) served.set(`${columns.draw[row]} ${columns.image[row]}`, row);
+  const pairs = [...grouped(served.values(), (row) => `${columns.draw[row]} ${columns.unit[row]}`).values()];
+  const images = pairs.map(([row]) => columns.unit[row]);
+  const score = (frames) => mean(frames.map((row) => number(columns[name][row])));
   const sides = once(() => [
-    Float64Array.from(pairs, ([, score]) => (metric.declared.higher_is_better ? score : -score)),
-    Float64Array.from(images, (image) => (better ? said[image] : -said[image])),
+    Float64Array.from(pairs, (frames) => (metric.declared.higher_is_better ? score(frames) : -score(frames))),
+    Float64Array.from(pairs, ([row]) => (better ? said[columns.image[row]] : -said[columns.image[row]])),
     new Clusters(images, metric.options),
   ]);
   const kinds = Object.entries(CORRELATIONS).map(([key, kind]) => [

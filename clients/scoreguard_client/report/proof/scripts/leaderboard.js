@@ -70,7 +70,7 @@ function detectionArea(metric, rows) {
   const gaps = (places, kind) =>
     Float64Array.from(places, (row) => sign * (number(columns[`${kind}_score`][row]) - number(columns[`${kind}_defended`][row])));
   const first = firstOfEach(metric, rows).map((i) => rows[i]);
-  const named = (places) => places.map((row) => columns.image[row]);
+  const named = (places) => places.map((row) => columns.unit[row]);
   return rocArea(gaps(first, "clean"), gaps(rows, "attacked"), named(first), named(rows), metric.options);
 }
 

@@ -10,6 +10,8 @@ const words = (text) => ({ kind: "text", text });
 function metricOf(written, content) {
   const options = { ...content.options, constants: content.constants, words: content.words };
   const columns = columnsOf(written.records);
+  // What intervals count: the image, or the video that it is a frame of.
+  columns.unit = columns.image.map((image) => (Object.hasOwn(content.units, image) ? content.units[image] : image));
   const transform = transformOf(written.transform);
   const better = written.declared.higher_is_better;
   const bounds = { low: written.bounds.low, high: written.bounds.high, higher_is_better: better };
