@@ -87,6 +87,8 @@ def test_a_source_is_taken_apart() -> None:
     other = reference_of("mine", "a blog post_about 50% of it", 2025)
     assert (other.key, other.note) == ("mine2025", "mine: a blog post_about 50% of it")
     assert r"note = {mine: a blog post\_about 50\% of it}" in entry(other)
+    nobodys = reference_of("mine", "none: an example", 2026)
+    assert (nobodys.authors, nobodys.note) == ((), "mine: none: an example")
     assert reference_of("x", "Su et al.: A Study of Things. CVPR", 2020).authors == ("Su", "others")
 
 
@@ -115,7 +117,7 @@ def test_a_run_cites_what_it_used_and_nothing_else(make_run: MakeRun, capsys: py
 
 def test_what_the_server_said_of_its_methods_counts_first(make_run: MakeRun) -> None:
     """A plug-in's metric is cited by what the run recorded; one that says nothing is named as unknown."""
-    papers = {"bright": ["Doe: Brightness is enough. Nowhere", 2021]}
+    papers = {"bright": ["Doe: Brightness is enough. Nowhere", 2021], "dim": ["", 0]}
     told = bibtex([read_report(make_run(papers=papers), QUICK)])
     assert "@misc{doe2021brightness," in told
     assert "dim: its source is not known to this run" in told
@@ -127,3 +129,5 @@ def test_cite_belongs_to_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str
     path.write_text("image,clean,attacked\na,1,2\n")
     assert main(["report", "--from-csv", str(path), "--range", "0,10", "--cite"]) == 2
     assert "--cite goes with a RUN" in capsys.readouterr().err
+    assert main(["report", str(tmp_path), "--cite", "--json"]) == 2
+    assert "give one of them" in capsys.readouterr().err

@@ -82,6 +82,8 @@ def test_lines_that_one_report_lacks_are_counted_and_not_compared() -> None:
         ({}, ""),
         ({"plan_sha256": "cd"}, "the same metrics, attacks, chains and number of images"),
         ({"plan_sha256": "cd", "attacks": (SQUARE,)}, f"attacks: -{FGSM}, +{SQUARE}"),
+        ({"plan_sha256": "cd", "attacks": (FGSM, "pgd:eps=0.0392156862745")}, "attacks: +pgd:eps=10/255"),
+        ({"plan_sha256": "cd", "chains": ("none", "jpeg:quality=50")}, f"chains: -{DIM}, +jpeg:quality=50"),
         ({"plan_sha256": "cd", "metrics": ("lite", "nima")}, "metrics: +nima"),
         ({"plan_sha256": "cd", "images": 8}, "images: 6 and 8"),
         ({"options": "scaling nips2017"}, "options: scaling declared and scaling nips2017"),

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
-
 import pytest
-from tests.clients.report.conftest import DIM, METRIC, PLAN, MakeRun, sound_records
+from tests.clients.report.conftest import DIM, MakeRun, sound_records
 
 from scoreguard_client.cli import main
 from scoreguard_client.report.badge import badge
@@ -168,10 +165,3 @@ def test_the_badge_of_several_metrics_has_the_colour_of_the_worst() -> None:
     assert badge(two)["color"] == "orange"
     lost = [*two, board("niqe", a=Estimate(value=float("nan"), note="undefined"))]
     assert badge(lost)["color"] == badge(lost[::-1])["color"] == "lightgrey"
-
-
-def test_the_badge_of_a_run_is_a_file(make_run: MakeRun) -> None:
-    """Behind the chain adaptive attacks gain 0.12."""
-    run = make_run(sound_records(), plan=replace(PLAN, metrics=(METRIC,)))
-    assert main(["report", str(run), "--resamples", "20", "--json"]) == 0
-    assert json.loads((run / "report/badge.json").read_text())["message"] == "0.12 behind dim"

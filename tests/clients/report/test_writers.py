@@ -24,7 +24,8 @@ from scoreguard_client.report.errors import TableError
 from scoreguard_client.report.naming import attack_text
 from scoreguard_client.report.source import source_of
 from scoreguard_client.report.tables.model import Cell, Heading, Line, Table
-from scoreguard_client.report.writers import read_tables, tables_json, terminal_table
+from scoreguard_client.report.text import text_table
+from scoreguard_client.report.writers import read_tables, tables_json, terminal_table, write_files
 from scoreguard_client.report.writers.csv_files import csv_lines
 from scoreguard_client.report.writers.latex import escaped as escaped_latex
 from scoreguard_client.report.writers.latex import latex
@@ -72,6 +73,7 @@ def test_a_report_leaves_every_form_of_its_tables(make_run: MakeRun) -> None:
         "citations.bib",
         "badge.json",
     }
+    assert json.loads((folder / "badge.json").read_text())["message"] == "0.12 behind dim"
     assert {name for name in there if name.startswith("tables/")} == {
         f"tables/{kind}-bright.csv" for kind in ("leaderboard", "adaptive", "robustness")
     }
@@ -109,10 +111,11 @@ def test_a_file_with_other_content_is_refused_by_name(content: str, why: str, tm
     assert "\n" not in str(caught.value)
 
 
-def test_a_csv_file_has_exact_numbers_and_both_ends(make_run: MakeRun) -> None:
+def test_a_csv_file_has_exact_numbers_and_both_ends(make_run: MakeRun, tmp_path: Path) -> None:
     """The key of a line is that of the records: it parses; a missing number is an empty cell."""
-    report = make_report(make_run(), QUICK)
-    with (report.folder / "tables/robustness-bright.csv").open(newline="", encoding="utf-8") as file:
+    report = report_of(make_run)
+    write_files(tables_of([report]), source_of([report]), tmp_path)
+    with (tmp_path / "tables/robustness-bright.csv").open(newline="", encoding="utf-8") as file:
         lines = list(csv.DictReader(file))
     for line, row in zip(lines, report.rows, strict=True):
         attack, chain, kind = line["line"].split("|")
@@ -154,8 +157,20 @@ def test_latex_is_whole_and_escapes_what_is_its_own(make_run: MakeRun) -> None:
     assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {len(declared)} == {6}
     assert "0.123 {\\scriptsize [0.100, 0.200]}" in body
     assert r"\textcolor{gray}{0.500 {\scriptsize n too small}}" in body
-    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:kind-metric}"):
+    for rule in (r"\toprule", r"\midrule", r"\bottomrule", r"\label{tab:kind-metric}", r"\caption{"):
         assert body.count(rule) == 1
+
+
+def test_a_long_latex_table_breaks_across_pages(make_run: MakeRun) -> None:
+    """The head is repeated; the rows are the same as in a float."""
+    source = source_of([report_of(make_run)])
+    lines = tuple(replace(table().lines[0], key=str(number)) for number in range(41))
+    text, short = latex([table(lines=lines)], source), latex([table(lines=lines[:40])], source)
+    assert "longtable" not in "".join(line for line in short.splitlines() if not line.startswith("%"))
+    assert text.count(r"\begin{longtable}") == text.count(r"\end{longtable}") == 1
+    assert text.count(r"\endhead") == 1
+    row = next(line for line in short.splitlines() if "0.123" in line)
+    assert (text.count(row), short.count(row)) == (41, 40)
 
 
 def test_no_character_of_a_text_is_left_to_latex() -> None:
@@ -180,16 +195,17 @@ def test_attack_texts_for_people_have_fractions_and_still_parse() -> None:
     assert np.isclose(vars(again)["eps"], vars(exact)["eps"], rtol=1e-9)
 
 
-def test_no_form_for_people_prints_an_attack_in_decimals(make_run: MakeRun) -> None:
+def test_no_form_for_people_prints_an_attack_in_decimals(make_run: MakeRun, tmp_path: Path) -> None:
     """Markdown and LaTeX name 10/255; JSON and CSV have the text that parses."""
     records = [record(number, LEVELS, "none", "none", 20.0) for number in range(6)]
-    folder = make_report(make_run(records, plan=replace(PLAN, attacks=(LEVELS, FGSM))), QUICK).folder
+    report = read_report(make_run(records, plan=replace(PLAN, attacks=(LEVELS, FGSM))), QUICK)
+    write_files(tables_of([report]), source_of([report]), tmp_path)
     for name in ("tables.md", "tables.tex"):
-        text = (folder / name).read_text()
+        text = (tmp_path / name).read_text()
         assert "eps=10/255" in text
         (exact,) = [line for line in text.splitlines() if "0.0392" in line]
         assert "scoreguard attack" in exact, "the command must parse, and alone has the exact text"
-    assert LEVELS in json.loads((folder / "tables.json").read_text())["source"]["attacks"]
+    assert LEVELS in json.loads((tmp_path / "tables.json").read_text())["source"]["attacks"]
 
 
 def test_the_command_of_a_run_has_its_plan_and_only_options_that_exist(make_run: MakeRun) -> None:
@@ -227,3 +243,14 @@ def test_on_any_terminal_the_worst_gain_of_every_chain_is_whole(width: int, make
     for line, value in (("dim", "0.120"), ("none", "0.200")):
         assert any(line in row and value in row for row in text.splitlines())
     assert max(map(len, text.splitlines())) <= max(width, 36)
+
+
+def test_a_weak_correlation_is_dim_on_a_terminal(make_run: MakeRun) -> None:
+    """In both tables: six images say little of a correlation, and all of a mean."""
+    report = report_of(make_run)
+    for shown in (terminal_table(tables_of([report])[0]), text_table(report)):
+        console = Console(width=200, force_terminal=True, file=io.StringIO(), color_system="standard")
+        console.print(shown)
+        printed = console.file.getvalue()  # type: ignore[attr-defined]
+        assert "\x1b[2m1.000\x1b[0m" in printed
+        assert "\x1b[2m0.3" not in printed

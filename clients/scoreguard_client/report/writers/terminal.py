@@ -46,7 +46,7 @@ def _formatted(table: Table, columns: Sequence[int], *, with_interval: bool, nam
             _cell(line.cells[index], table.headings[index], with_interval=with_interval and index == columns[0])
             for index in columns
         )
-        found.add_row(*map(escape, names), *map(escape, cells))
+        found.add_row(*map(escape, names), *cells)
     return found
 
 
@@ -57,5 +57,7 @@ def _told(cell: Cell) -> bool:
 
 
 def _cell(cell: Cell, heading: Heading, *, with_interval: bool) -> str:
+    """Return the cell as rich's markup; what says little is dim."""
     text = cell.value(heading.digits)
-    return f"{text} {cell.interval(heading.digits)}".rstrip() if with_interval else text
+    whole = escape(f"{text} {cell.interval(heading.digits)}".rstrip() if with_interval else text)
+    return f"[dim]{whole}[/dim]" if cell.estimate is not None and cell.estimate.weak else whole
