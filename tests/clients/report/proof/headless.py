@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-REQUIRED = "SCOREGUARD_REQUIRE_BROWSER"
+REQUIRED = "SCOREGUARD_TEST_BROWSER"
 """Environment variable that makes a missing browser a failure."""
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120
@@ -23,7 +23,7 @@ def document(page: str, folder: Path) -> str:
     """Open a page and return its document after its scripts; skip where no browser is."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
-        if os.environ.get(REQUIRED) == "1":
+        if os.environ.get(REQUIRED):
             pytest.fail(f"no browser here, and {REQUIRED} is set: {', '.join(BROWSERS)}")
         pytest.skip("no headless browser here")
     path = folder / "page.html"

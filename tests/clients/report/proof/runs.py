@@ -98,13 +98,13 @@ def reports_of(
 
 
 def usual(folder: Path) -> list[Report]:
-    """Seventy images: intervals of every kind; people's scores, some failures, and a perceptual distance."""
+    """Sixty-six images: intervals of every kind; people's scores, some failures, and a perceptual distance."""
     plan = replace(plan_of(70), distance="lpips:" + "ab" * 32)
 
     def change(record: Record, rng: np.random.Generator) -> Record:
         return replace(record, error="worker died", attacked_defended=None) if rng.random() < 0.01 else record
 
-    said = {image.name: float(index % 7) for index, image in enumerate(plan.images[:65])}
+    said = {image.name: float(index % 7) for index, image in enumerate(plan.images[:62])}
     people = PeopleScores(source="list.csv", column="dmos", higher_is_better=False, scores=said)
     records = list(records_of(plan, plan.metrics[0], 1, change))
     return reports_of(folder, plan, records, TableOptions(resamples=200), **{KEY: people.facts()})
@@ -136,7 +136,7 @@ def two(folder: Path) -> list[Report]:
 
 def tied(folder: Path) -> list[Report]:
     """Scores of few kinds: an attack that changes nothing, a chain that answers with one number, ties everywhere."""
-    plan = plan_of(64)
+    plan = plan_of(60)
 
     def change(record: Record, rng: np.random.Generator) -> Record:
         clean = 10.0 * round((record.clean_score or 0) / 10)
@@ -159,7 +159,7 @@ def tied(folder: Path) -> list[Report]:
 
 def lacking(folder: Path) -> list[Report]:
     """Numbers without a value: clean scores of 0 and below the scale; an attack of which all records failed."""
-    plan = plan_of(40)
+    plan = plan_of(32)
 
     def change(record: Record, rng: np.random.Generator) -> Record:
         if record.attack == SQUARE and record.chain == DIM:
@@ -174,14 +174,14 @@ def lacking(folder: Path) -> list[Report]:
 
 def lower_is_better(folder: Path) -> list[Report]:
     """A metric whose low scores are good, scaled by the clean scores, with the benchmark's R."""
-    plan = plan_of(45, [replace(METRIC, higher_is_better=False)])
+    plan = plan_of(40, [replace(METRIC, higher_is_better=False)])
     options = TableOptions(resamples=100, scaling=Scaling.CLEAN_SELECTION, r_mode=RMode.BENCHMARK)
     return reports_of(folder, plan, list(records_of(plan, plan.metrics[0], 6)), options)
 
 
 def several(folder: Path) -> list[Report]:
     """Two metrics, one of either direction; the scores of one are full doubles."""
-    plan = plan_of(33, [METRIC, replace(METRIC, name="fair", higher_is_better=False, range_high=120)])
+    plan = plan_of(30, [METRIC, replace(METRIC, name="fair", higher_is_better=False, range_high=120)])
 
     def change(record: Record, rng: np.random.Generator) -> Record:
         return replace(record, attacked_defended=(record.attacked_defended or 0) + rng.normal() / 3)
@@ -203,7 +203,7 @@ def fitted(folder: Path) -> list[Report]:
     )
     path = folder.parent / f"{folder.name}.json"
     path.write_text(bent.to_json(), encoding="utf-8")
-    plan = plan_of(42)
+    plan = plan_of(31)
     options = TableOptions(resamples=100, domain_transform=str(path))
     return reports_of(folder, plan, list(records_of(plan, plan.metrics[0], 10)), options)
 

@@ -1,4 +1,4 @@
-"""A run against a service in this process, its page, and the service asked again: equal scores pass, others are named."""
+"""A run against a service in this process, its page, and the service asked again: other scores are named."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 
 import pytest
-from tests.clients.campaign.two_metrics import brightness, options_of, run, service_of_two
+from tests.clients.campaign.two_metrics import options_of, run, service_of_two
 from tests.clients.report.proof.conftest import Made
 from tests.clients.report.proof.pages import page
 
@@ -20,6 +20,7 @@ from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.proof.live import TOLERANCE
 from scoreguard_client.report.tables import tables_of
 from scoreguard_client.testing import FakeService
+from scoreguard_client.testing.service import brightness
 
 
 def exhibit(report: Report, native: str = "1") -> str:

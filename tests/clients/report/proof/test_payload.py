@@ -37,7 +37,7 @@ def test_the_tables_of_the_embedded_records_are_those_of_the_run(name: str, runs
 
 
 def test_the_text_can_be_read_without_this_project(runs: Runs) -> None:
-    """Two lines of JSON under gzip and base64; the first has the digest of the second, columns are as long as others."""
+    """Two lines of JSON under gzip and base64; the first has the digest of the second."""
     head, _, content = gzip.decompress(base64.b64decode(payload(runs["few"].reports))).decode().partition("\n")
     assert json.loads(head) == {"layout": LAYOUT, "sha256": digest(content)}
     told = json.loads(content)
@@ -65,7 +65,7 @@ def test_a_score_that_no_network_met_is_refused(runs: Runs) -> None:
     """Its map is not in the page."""
     (back,) = restored(unpacked(payload(runs["network"].reports, runs["network"].tables)))
     assert back.transform is not None
-    with pytest.raises(PageError, match="does not say what 123.5 maps to"):
+    with pytest.raises(PageError, match=r"does not say what 123\.5 maps to"):
         back.transform.apply(np.array([123.5]))
 
 
