@@ -25,6 +25,4 @@ class _Report(click.Group):
         self.format_commands(ctx, formatter)
 
 
-command: Final = _Report(
-    "report", commands={_DEFAULT: make.command, "diff": diff.command, "verify": verify.command}
-)
+command: Final = _Report("report", commands={_DEFAULT: make.command, "diff": diff.command, "verify": verify.command})

@@ -112,7 +112,14 @@ def _attack(plan: Plan) -> str:
 
 def _report(report: Report) -> str:
     options = report.options
-    words = ["--scaling", options.scaling.value, "--r-mode", options.r_mode.value, "--resamples", str(options.resamples)]
+    words = [
+        "--scaling",
+        options.scaling.value,
+        "--r-mode",
+        options.r_mode.value,
+        "--resamples",
+        str(options.resamples),
+    ]
     words += ["--calibration", str(options.calibration)] if options.calibration else []
     words += ["--domain-transform", options.domain_transform] if options.domain_transform else []
     return f"scoreguard report RUN {shlex.join(words)}"
