@@ -18,6 +18,7 @@ from scoreguard_client.scores.scaling import Values
 
 _STEPS: Final = 40
 _PARTS: Final = 10
+"""The images are parted by their attacked scores into so many equal parts, or fewer where images are few."""
 _SAME: Final = 1e-6
 _MEAN: Final = "mean Gain of all attacked images"
 
@@ -75,13 +76,15 @@ def _by_ssim(report: Report) -> list[Curve]:
 
 
 def _by_score(report: Report) -> list[Curve]:
-    """Mean Gain in each tenth of the attacked images by their undefended score, where it has three images."""
+    """Mean Gain in each part of the attacked images by their undefended score, where it has three images."""
     every = mapped(report, array(report.records, "attacked_score"))
     if not len(every) or np.ptp(every) < _SAME:
         return []
-    edges = np.unique(np.quantile(every, np.linspace(0, 1, _PARTS + 1)))
+    images = len({record.image for record in report.records})
+    count = min(_PARTS, max(images // FEWEST_IMAGES, 1))
+    edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)))
     parts = np.digitize(every, edges[1:-1])
-    middles = [float(every[parts == part].mean()) for part in range(len(edges) - 1)]
+    middles = {int(part): float(every[parts == part].mean()) for part in np.unique(parts)}
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes = _changes(report, records)
@@ -89,7 +92,7 @@ def _by_score(report: Report) -> list[Curve]:
         names = np.array([record.unit for record in records])
         lines = [
             (middle, float(changes[kept].mean()))
-            for part, middle in enumerate(middles)
+            for part, middle in middles.items()
             if len(np.unique(names[kept := mine == part])) >= FEWEST_IMAGES
         ]
         curves += _curve(chain, lines, changes, adaptive=adaptive)
