@@ -15,8 +15,8 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.runs import write_run
 from tests.clients.report.conftest import FGSM
 
-from scoreguard_client.report import Report, TableOptions, make_reports
-from scoreguard_client.report.page.assemble import page_of
+from scoreguard_client.report import Report, TableOptions, read_reports, tables_of
+from scoreguard_client.report.page import write_page
 from scoreguard_client.report.tables import Cell, Heading, Line, Table
 from scoreguard_client.scores import Estimate
 
@@ -46,32 +46,34 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, ...]:
-    """A run of two metrics with its report."""
+    """The results of a run of two metrics."""
     run = write_run(tmp_path_factory.mktemp("page") / "run")
-    return make_reports(run, TableOptions(resamples=20))
+    return read_reports(run, TableOptions(resamples=20))
 
 
 @pytest.fixture(scope="session")
 def page_file(reports: tuple[Report, ...]) -> Path:
     """Its page."""
-    return reports[0].run / "report" / "index.html"
+    path = reports[0].run / "index.html"
+    write_page(reports, tables_of(reports), path)
+    return path
 
 
 @pytest.fixture(scope="session")
 def long_file(reports: tuple[Report, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with a table of 10,000 lines."""
     path = tmp_path_factory.mktemp("long") / "index.html"
-    path.write_text(page_of([replace(reports[0], shown=())], [long_table()]), encoding="utf-8")
+    write_page([replace(reports[0], shown=())], [long_table()], path)
     return path
 
 
 def long_table() -> Table:
-    """Return 10,000 lines of eight numbers; the first are 0 to 9,999 in no order."""
-    headings = tuple(Heading(key=f"n{i}", label=f"number {i}", meaning=f"Number {i}.") for i in range(8))
+    """Return 10,000 lines of six numbers; the first are 0 to 9,999 in no order."""
+    headings = tuple(Heading(key=f"n{i}", label=f"number {i}", meaning=f"Number {i}.") for i in range(6))
     lines = []
     for index in range(MANY):
         first = Cell(estimate=Estimate(value=index * 7919 % MANY, low=0.0, high=1.0))
-        others = (Cell(estimate=Estimate(value=index / (3 + i), low=0.0, high=1.0)) for i in range(7))
+        others = (Cell(estimate=Estimate(value=index / (3 + i), low=0.0, high=1.0)) for i in range(5))
         names = (f"attack {index}", f"chain {index % 16}")
         lines.append(Line(key=f"{FGSM}|chain {index}|unaware", names=names, cells=(first, *others)))
     leading = ("attack", "defence")

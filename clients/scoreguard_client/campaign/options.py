@@ -79,5 +79,7 @@ class CampaignOptions:
     `adaptive` attacks, and more `draws`; empty texts add nothing."""
     keep_all: bool = False
     """Whether to keep all attacked images, not only those shown in the report."""
+    keep_attacked: bool = False
+    """Whether to keep all attacked images in 8 bits, as a data set needs them."""
     distance: str = ""
     """Perceptual distance to measure, see `perceptual.find_distance`; empty = none."""

@@ -138,7 +138,7 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *images.found.left_out)
-    facts = facts_of(plan, sources, catalogue, computation, left_out, images.people)
+    facts = facts_of(plan, sources, catalogue, computation, left_out, images)
     if base:
         base.check(plan)
         facts = merged_facts(base.facts, facts)

@@ -149,6 +149,7 @@ Example:
 )
 @runner_options
 @click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
+@click.option("--keep-attacked", is_flag=True, help="Keep every attacked image as PNG, for `scoreguard dataset`.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--distance",

@@ -17,19 +17,23 @@ from scoreguard_client.report.tables.model import Cell, Heading, Line
 
 _DEEPEST: Final = 30
 """Per cent of colour behind the largest number of a column; more would make it hard to read."""
+_PART: Final = 200
+"""Lines that a browser with scripts lays out before anyone scrolls."""
 
 
 def lines_of(view: View) -> Markup:
     """Return the rows of the body of a table."""
     cells = [_cells_of(heading, index, view) for index, heading in enumerate(view.table.headings)]
     # Every part was escaped where it was made.
-    return Markup("\n".join(_line(line, view, cells) for line in view.table.lines))  # noqa: S704
+    lines = enumerate(view.table.lines)
+    return Markup("\n".join(_line(line, view, cells, later=at >= _PART) for at, line in lines))  # noqa: S704
 
 
-def _line(line: Line, view: View, cells: list[Callable[[Cell], str]]) -> str:
+def _line(line: Line, view: View, cells: list[Callable[[Cell], str]], *, later: bool) -> str:
     chosen_by = {"mode": view.mode_of(line), "family": view.family_of(line)}
     data = "".join(f' data-{key}="{escape(value)}"' for key, value in chosen_by.items() if value)
     shown = "".join(make(cell) for make, cell in zip(cells, line.cells, strict=True))
+    data += ' class="later"' if later else ""
     return f'<tr data-line="{escape(line.key)}"{data}>{_names(line)}{shown}</tr>'
 
 

@@ -15,6 +15,7 @@ from scoreguard.calibration import Bounds
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.report.build import Report, rows_of
+from scoreguard_client.report.external import external_attacks
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.proof.encoding import decoded
@@ -97,6 +98,6 @@ def _report(content: Mapping[str, Any], plan: Plan, told: Mapping[str, Any], opt
         rows=rows_of(plan, metric, records, bounds, options, transform),
         cautions=(),
         labels={chain: str(label) for chain, label in told["labels"].items()},
-        names=attack_names(plan.attacks),
+        names=attack_names([*plan.attacks, *external_attacks(records)]),
         people=people_scores(content),
     )

@@ -99,9 +99,11 @@
         cell.setAttribute("aria-sort", next);
       }
       rows = next === "none" ? original : ordered(original, heading, next === "descending");
-      refresh();
+      // All are taken out at once: one by one, a browser looks at the others each time.
+      body.replaceChildren();
       const inOrder = new DocumentFragment();
       for (const row of rows) inOrder.append(row);
+      refresh();
       body.append(inOrder);
       table.parentElement.scrollTop = 0;
     }
