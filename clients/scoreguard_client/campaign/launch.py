@@ -77,7 +77,7 @@ def launch(
     prepared = prepare(options, client, base_of(options))
     check_pool(prepared, others)
     with opened(prepared) as ledger:
-        gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all)
+        gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all, options.keep_attacked)
         with pool_for(prepared, gallery, others) as pool, helped(partial(_join, options, client), _helpers(options)):
             runner = Runner(
                 plan=prepared.plan,

@@ -33,14 +33,18 @@ class CampaignOptions:
     """Whether degraded copies of every image are scored too, see `attacks.degraded`."""
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
+    sweep: tuple[str, ...] = ()
+    """Parameters to vary, each as `jpeg.quality=10..100:10` or `jpeg.quality=10,50,90`: a chain for each value."""
     images: Path
-    """The clean images: a folder, or a CSV list with people's scores, see `target.image_sets`."""
+    """The clean images: a folder, a CSV list with people's scores, or a video, see `target.image_sets`."""
     mos_column: str = ""
     """Column of people's scores in a list; empty = the usual one."""
     mos_lower_is_better: bool | None = None
     """Whether a low score by people means high quality; None = as the column's name says."""
     out: Path
     """Run directory."""
+    frames: int | None = None
+    """Frames to take of each video, evenly spaced; None = videos are passed over."""
     adaptive: bool = False
     """Whether every attack also works through each chain."""
     gradients: Gradients | None = None
@@ -71,9 +75,11 @@ class CampaignOptions:
     """Units that are executed at once: by as many processes of this machine, None = this one; or by Ray, None = as many
     as it has processors."""
     extend: bool = False
-    """Whether to add to the run in `out`: what `metric`, `attacks`, `defences` and `images` have besides, `adaptive`
-    attacks, and more `draws`; empty texts add nothing."""
+    """Whether to add to the run in `out`: what `metric`, `attacks`, `defences`, `sweep` and `images` have besides,
+    `adaptive` attacks, and more `draws`; empty texts add nothing."""
     keep_all: bool = False
     """Whether to keep all attacked images, not only those shown in the report."""
+    keep_attacked: bool = False
+    """Whether to keep all attacked images in 8 bits, as a data set needs them."""
     distance: str = ""
     """Perceptual distance to measure, see `perceptual.find_distance`; empty = none."""

@@ -28,6 +28,7 @@ from scoreguard_client.campaign.selection import (
     written_out_defences,
 )
 from scoreguard_client.campaign.services import BatchCache, Services
+from scoreguard_client.campaign.sweeps import parse_sweep, swept
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.oracles.live import is_random
 from scoreguard_client.target.chains import complete_chains
@@ -35,7 +36,7 @@ from scoreguard_client.target.companions import Companion, companion_source, com
 from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.gradients import computation_for, gradient_source, surrogate_for_attacks
-from scoreguard_client.target.image_sets import ImageReader, ImageSet, find_image_set
+from scoreguard_client.target.image_sets import ImageOptions, ImageReader, ImageSet, find_image_set
 from scoreguard_client.target.images import LeftOut
 from scoreguard_client.target.listed import PeopleOptions
 
@@ -137,7 +138,7 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
     left_out = (*unused, *idle, *images.found.left_out)
-    facts = facts_of(plan, sources, catalogue, computation, left_out, images.people)
+    facts = facts_of(plan, sources, catalogue, computation, left_out, images)
     if base:
         base.check(plan)
         facts = merged_facts(base.facts, facts)
@@ -169,7 +170,8 @@ def _sources(
     known = base.labels(metric.name) if base else []
     asked = [options.defences] if options.defences or not known else []
     chains = parse_chains(written_out_defences(",".join([*known, *asked]), metric))
-    return MetricSources(metric=metric, chains=tuple(chains), surrogate=surrogate)
+    varied = swept(map(parse_sweep, options.sweep), chains, metric)
+    return MetricSources(metric=metric, chains=(*chains, *varied), surrogate=surrogate)
 
 
 def _planned(source: MetricSources, attacks: Sequence[Attack], companions: Mapping[str, Companion]) -> PlannedMetric:
@@ -191,11 +193,13 @@ def _planned(source: MetricSources, attacks: Sequence[Attack], companions: Mappi
 def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient, base: Base | None) -> ImageSet:
     limits = MessageLimits.of(catalogue, client.config.max_message_bytes)
     people = PeopleOptions(column=options.mos_column, lower_is_better=options.mos_lower_is_better)
-    images = find_image_set(options.images, options.limit, people)
+    images = find_image_set(options.images, ImageOptions(limit=options.limit, people=people, frames=options.frames))
     found = within(images.found, limits)
     if not found.images:
         raise PlanError(f"no image to attack; the first: {found.left_out[0].name}: {found.left_out[0].error}")
-    return replace(images, found=with_known_images(found, base.plan, images.reader) if base else found)
+    if base:
+        found = with_known_images(found, base.plan, images.reader)
+    return replace(images, found=found, reader=images.reader.knowing(found.images))
 
 
 def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.target.images import unit_of
 
 
 class CleanKey(NamedTuple):
@@ -166,6 +167,11 @@ class Record:
     def key(self) -> RecordKey:
         """Key of the record."""
         return RecordKey(self.metric, self.image, self.attack, self.attacked_through, self.chain, self.draw)
+
+    @property
+    def unit(self) -> str:
+        """What intervals count: the image, or the video that it is a frame of."""
+        return unit_of(self.image)
 
 
 def is_adaptive(attacked_through: str) -> bool:

@@ -17,11 +17,13 @@ from scoreguard_client._models import Catalogue
 from scoreguard_client.attacks.catalogue import parse_attack
 from scoreguard_client.attacks.text_values import escaped
 from scoreguard_client.campaign.selection import ALL, chosen_metrics
+from scoreguard_client.campaign.sweeps import parse_sweep, swept
 from scoreguard_client.target.chains import complete_chains
 from scoreguard_client.target.errors import PlanError
 
 ATTACKS: Final = "attacks"
 DEFENCES: Final = "defences"
+SWEEP: Final = "sweep"
 _LISTS: Final = (ATTACKS, DEFENCES, "chains", "metric")
 """Keys that take lists."""
 _REPEATED: Final = ("also",)
@@ -73,9 +75,11 @@ class PlanFile:
         for item in self._items("metric") if "metric" in used else ():
             _located(item, catalogue.metric)
         chains = [item for item in self._items(DEFENCES, "chains") if item.text not in (ALL, UNDEFENDED)]
-        for described in chosen_metrics(metric, catalogue) if DEFENCES in used else ():
-            for item in chains:
+        for described in chosen_metrics(metric, catalogue) if {DEFENCES, SWEEP} & set(used) else ():
+            for item in chains if DEFENCES in used else ():
                 _located(item, lambda text, of=described: complete_chains([parse_chain(text)], of))  # type: ignore[misc]
+            for item in self._items(SWEEP) if SWEEP in used else ():
+                _located(item, lambda text, of=described: list(swept([parse_sweep(text)], (), of)))  # type: ignore[misc]
 
     def _items(self, *keys: str) -> list[Item]:
         return [item for entry in self.entries if entry.key in keys for item in entry.items]
@@ -126,7 +130,7 @@ def _check(ctx: click.Context, option: click.Parameter, entry: Entry, value: Any
         option.process_value(ctx, value)
     except click.BadParameter as error:
         raise PlanError(f"{entry.place}: {entry.key}: {error.message}") from error
-    read: Callable[[str], object] = parse_attack if entry.key == ATTACKS else parse_chain
+    read: Callable[[str], object] = {ATTACKS: parse_attack, SWEEP: parse_sweep}.get(entry.key, parse_chain)
     for item in entry.items if entry.key != "metric" else ():
         if item.text != ALL:
             _located(item, read)
@@ -169,6 +173,9 @@ def _entry(path: Path, place: str, key: str, value: Any, node: yaml.Node) -> Ent
         raise PlanError(f"{place}: {key} has no value: give one, or leave the key out")
     if key in _REPEATED:
         return Entry(place=place, key=key, value=[str(part) for part in value] if isinstance(value, list) else [value])
+    if key == SWEEP:
+        sweeps = [Item(place=_place(path, part), text=text) for text, part in _sweeps(value, node, place)]
+        return Entry(place=place, key=key, value=[item.text for item in sweeps], items=tuple(sweeps))
     if key not in _LISTS:
         if isinstance(value, list | dict):
             raise PlanError(f"{place}: {key} takes one value, not a list or a mapping")
@@ -182,6 +189,21 @@ def _entry(path: Path, place: str, key: str, value: Any, node: yaml.Node) -> Ent
 
 def _place(path: Path, node: yaml.Node) -> str:
     return f"{path}, line {node.start_mark.line + 1}"
+
+
+def _sweeps(value: Any, node: yaml.Node, place: str) -> Iterator[tuple[str, yaml.Node]]:
+    """Yield sweeps with the nodes that they are from: texts, or mappings of a parameter to a range or to its values."""
+    if isinstance(value, list) and isinstance(node, yaml.SequenceNode):
+        for one, inner in zip(value, node.value, strict=True):
+            yield from _sweeps(one, inner, place)
+    elif isinstance(value, dict) and isinstance(node, yaml.MappingNode):
+        for (target, values), (inner, _) in zip(value.items(), node.value, strict=True):
+            listed = values if isinstance(values, list) else [values]
+            yield f"{target}={','.join(str(each) for each in listed)}", inner
+    elif isinstance(value, str):
+        yield value, node
+    else:
+        raise PlanError(f"{place}: {value!r} is no sweep: write jpeg.quality=10..90:10, or {{jpeg.quality: [10, 50]}}")
 
 
 def _parts(value: Any, node: yaml.Node, key: str) -> Iterator[tuple[str, yaml.Node]]:

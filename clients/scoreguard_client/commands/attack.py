@@ -44,6 +44,7 @@ def _read_draws(ctx: click.Context, option: click.Parameter, value: str) -> int:
 Example:
   scoreguard attack --attacks fgsm,ifgsm:eps=8/255 --defences none,jpeg,flip --images photos --out runs/first
   scoreguard report runs/first
+  scoreguard attack --sweep jpeg.quality=10..90:10 --images photos --out runs/sweep
   scoreguard attack --runner ray --images photos --out runs/on-ray
   scoreguard attack --extend --attacks square --images photos --out runs/first
   scoreguard attack --plan plan.yaml --images photos --out runs/planned --dry-run
@@ -68,6 +69,12 @@ Example:
     show_default=True,
     help="Chains to score behind, separated by commas; steps are joined by '+'; all = none and every defence.",
 )
+@click.option(
+    "--sweep",
+    multiple=True,
+    metavar="NAME.PARAM=LOW..HIGH:STEP",
+    help="Add a chain for each value of a defence's parameter, or of a list, NAME.PARAM=V,V,...; repeatable.",
+)
 @click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
 @click.option(
     "--images",
@@ -86,6 +93,11 @@ Example:
     "--mos-lower-is-better/--mos-higher-is-better",
     default=CampaignOptions.mos_lower_is_better,
     help="Direction of people's scores; by default dmos is lower-is-better, and all others higher-is-better.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    help="Frames to take of each video, evenly spaced; without it videos are passed over.",
 )
 @click.option(
     "--out",
@@ -137,6 +149,7 @@ Example:
 )
 @runner_options
 @click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
+@click.option("--keep-attacked", is_flag=True, help="Keep every attacked image as PNG, for `scoreguard dataset`.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--distance",

@@ -23,7 +23,7 @@ from scoreguard_client.report.writers.latex import escaped
 FILE: Final = "citations.bib"
 _OWN: Final = "scoreguard's own"
 _NOBODYS: Final = ("none", "ours")
-"""How the source of an attack begins that is in no paper."""
+"""How the source of a method begins that is in no paper."""
 _ARXIV: Final = re.compile(r"\s*\(?arXiv[ :](\d{4}\.\d{4,5})\)?")
 _OTHERS: Final = " et al."
 _SMALL_WORDS: Final = frozenset({"a", "an", "the", "on", "of"})
@@ -63,7 +63,9 @@ def of_attack(attack: str) -> tuple[Reference, ...]:
     kind = kind_of(attack)
     if kind.name in ATTACKS:
         return ATTACKS[kind.name]
-    return (OURS,) if kind.paper.startswith(_NOBODYS) else (reference_of(kind.name, kind.paper, kind.year),)
+    if kind.paper.startswith(_NOBODYS) and kind.__module__.partition(".")[0] == __name__.partition(".")[0]:
+        return (OURS,)
+    return (reference_of(kind.name, kind.paper, kind.year),)
 
 
 def of_method(name: str, known: Mapping[str, tuple[str, int]], told: Mapping[str, tuple[str, int]]) -> Reference:
@@ -74,10 +76,10 @@ def of_method(name: str, known: Mapping[str, tuple[str, int]], told: Mapping[str
         known: what this package knows: paper and year by name.
         told: what the run's server said of its methods, which counts if there is anything.
     """
-    paper = told.get(name) or known.get(name)
-    if paper is None:
+    stated = [paper for paper in (told.get(name), known.get(name)) if paper is not None and paper[0]]
+    if not stated:
         return Reference(key=_slug(name), authors=(), year=0, note=f"{name}: its source is not known to this run")
-    return reference_of(name, *paper)
+    return reference_of(name, *stated[0])
 
 
 def reference_of(name: str, paper: str, year: int) -> Reference:
@@ -93,7 +95,7 @@ def reference_of(name: str, paper: str, year: int) -> Reference:
     arxiv = _ARXIV.search(paper)
     number = arxiv.group(1) if arxiv else ""
     authors, colon, rest = _ARXIV.sub("", paper).partition(": ")
-    if not colon:
+    if not colon or paper.startswith(_NOBODYS):
         return Reference(key=f"{_slug(name)}{year}", authors=(), year=year, arxiv=number, note=f"{name}: {paper}")
     title, _, venue = rest.rpartition(". ") if ". " in rest else (rest, "", "")
     names = _names(authors)

@@ -11,6 +11,7 @@ from typing import Any
 
 from scoreguard_client.campaign.ledger import FILE_NAME as LEDGER
 from scoreguard_client.report.build import read_reports
+from scoreguard_client.report.naming import attack_text
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.source import Source, source_of
 from scoreguard_client.report.tables import tables_of
@@ -178,9 +179,10 @@ def _plans(first: Source, second: Source) -> str:
     found = []
     for name in ("metrics", "attacks", "chains"):
         one, other = getattr(first, name), getattr(second, name)
-        gone, new = [text for text in one if text not in other], [text for text in other if text not in one]
+        gone, new = ([text for text in mine if text not in theirs] for mine, theirs in ((one, other), (other, one)))
         if gone or new:
-            found.append(f"{name}: " + ", ".join([*(f"-{text}" for text in gone), *(f"+{text}" for text in new)]))
+            texts = [*(f"-{attack_text(text)}" for text in gone), *(f"+{attack_text(text)}" for text in new)]
+            found.append(f"{name}: {', '.join(texts)}")
     if first.images != second.images:
         found.append(f"images: {first.images} and {second.images}")
     if first.options != second.options:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.command import attack_command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +23,8 @@ class Source:
     """Its chains in their text form."""
     images: int
     """How many images it has."""
+    command: str
+    """The command that makes the run again, but for the folder of images and what stands in the plan's files."""
     options: str
     """How its scores were scaled, and which variants of scores were computed."""
 
@@ -35,6 +38,7 @@ def source_of(reports: Sequence[Report]) -> Source:
         attacks=plan.attacks,
         chains=tuple(dict.fromkeys(chain for metric in plan.metrics for chain in metric.chains)),
         images=len(plan.images),
+        command=attack_command(reports),
         options="; ".join(dict.fromkeys(map(_options, reports))),
     )
 

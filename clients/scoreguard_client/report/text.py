@@ -165,4 +165,5 @@ def _cell(report: Tabulated, row: Row, column: Column, *, with_interval: bool) -
     text = value(estimate, decimals)
     # Brackets of an interval look like rich's markup.
     span = escape(interval(estimate, decimals)) if with_interval and column.key == _WITH_INTERVAL else ""
-    return f"{text} {span}".rstrip()
+    whole = f"{text} {span}".rstrip()
+    return f"[dim]{whole}[/dim]" if estimate.weak else whole

@@ -39,6 +39,10 @@ class PeopleOptions:
     """Whether a low score means high quality; None = as the column's name says, which is so for DMOS."""
 
 
+AS_USUAL: Final = PeopleOptions()
+"""The usual column, and the direction that its name says."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Row:
     """One line of a CSV file."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.images import unit_of
 
 KEY: Final = "people"
 """Where the facts of a run have them; a run without such scores has no such key."""
@@ -28,9 +29,9 @@ class PeopleScores:
     """Standard deviation of the opinions on each image, where the file has it."""
 
     def of(self, images: Collection[str]) -> PeopleScores | None:
-        """Return those of some images; None if none of them has any."""
+        """Return those of some images; a frame has what its video has. None if none of the images has any."""
         kept, deviations = (
-            {name: value for name, value in values.items() if name in images}
+            {name: values[unit_of(name)] for name in images if unit_of(name) in values}
             for values in (self.scores, self.deviations)
         )
         if not kept:

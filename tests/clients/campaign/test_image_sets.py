@@ -13,7 +13,7 @@ from data_folder import DATA, WHY_SKIPPED
 from tests.clients.campaign.two_metrics import options_of, records_of, run, write_photos
 
 from scoreguard_client.campaign import CampaignOptions, Ledger, PlanError, merge
-from scoreguard_client.target.image_sets import ImageSet, find_image_set
+from scoreguard_client.target.image_sets import ImageOptions, ImageSet, find_image_set
 from scoreguard_client.target.images import find_images
 from scoreguard_client.target.listed import PeopleOptions
 from scoreguard_client.target.people import people_of, people_scores
@@ -33,6 +33,11 @@ def write_list(folder: Path, text: str, name: str = "list.csv") -> Path:
 def names_of(found: ImageSet) -> list[str]:
     """Names of the images."""
     return [image.name for image in found.found.images]
+
+
+def people_by(column: str = "", *, lower_is_better: bool | None = None) -> ImageOptions:
+    """Options that say how to read people's scores."""
+    return ImageOptions(people=PeopleOptions(column=column, lower_is_better=lower_is_better))
 
 
 @pytest.mark.parametrize(
@@ -60,8 +65,8 @@ def test_a_list_gives_images_and_what_people_said(
 def test_a_column_of_another_name_is_named_and_has_a_direction(tmp_path: Path) -> None:
     """KADID-10k calls a score dmos of which more is better."""
     path = write_list(tmp_path, "path,rating,dmos\na.png,7,4\n")
-    by_name = find_image_set(path, None, PeopleOptions(column="rating"))
-    turned = find_image_set(path, None, PeopleOptions(lower_is_better=False))
+    by_name = find_image_set(path, people_by(column="rating"))
+    turned = find_image_set(path, people_by(lower_is_better=False))
     assert by_name.people is not None
     assert turned.people is not None
     assert (by_name.people.scores, by_name.people.higher_is_better) == ({"a.png": 7.0}, True)
@@ -99,9 +104,9 @@ def test_options_of_people_are_for_lists_with_such_a_column(tmp_path: Path) -> N
     """Near names are told; a folder has no scores."""
     path = write_list(tmp_path, "path,rating\na.png,3\n")
     with pytest.raises(PlanError, match="no column 'ratings'; did you mean rating"):
-        find_image_set(path, None, PeopleOptions(column="ratings"))
+        find_image_set(path, people_by(column="ratings"))
     with pytest.raises(PlanError, match="for a CSV list"):
-        find_image_set(tmp_path, None, PeopleOptions(column="rating"))
+        find_image_set(tmp_path, people_by(column="rating"))
     (tmp_path / "latin.csv").write_bytes(b"path,mos\ncaf\xe9.png,3\n")
     with pytest.raises(PlanError, match="not UTF-8"):
         find_image_set(tmp_path / "latin.csv")
@@ -115,7 +120,7 @@ def test_a_listed_file_that_is_not_there_is_left_out_with_its_line(tmp_path: Pat
     assert [entry.name for entry in found.found.left_out] == ["gone.png", "list.csv"]
     assert f"{path}, line 3: cannot read {tmp_path / 'gone.png'}: No such file" in found.found.left_out[0].error
     assert f"{path}, line 4: " in found.found.left_out[1].error
-    assert find_image_set(path, 1).found.left_out == ()
+    assert find_image_set(path, ImageOptions(limit=1)).found.left_out == ()
     path.write_text("path,mos\ngone.png,2\n")
     with pytest.raises(PlanError, match=r"no image of .* can be read; the first: .*line 2"):
         find_image_set(path)
@@ -143,7 +148,7 @@ def test_the_nips_images_are_found_by_their_table(tmp_path: Path) -> None:
     source = DATA / "images" / "nips2017"
     (tmp_path / "images").symlink_to(source)
     shutil.copy(source / "images.csv", tmp_path / "dev_dataset.csv")
-    found = find_image_set(tmp_path, 5)
+    found = find_image_set(tmp_path, ImageOptions(limit=5))
     assert names_of(found) == [f"images/{path.name}" for path in sorted(source.glob("*.png"))[:5]]
     with (source / "images.csv").open(newline="") as file:
         assert {Path(name).stem for name in names_of(found)} < {row["ImageId"] for row in csv.DictReader(file)}
@@ -160,7 +165,7 @@ def test_kodaks_folder_is_a_folder() -> None:
 @real
 def test_lists_of_the_databases_are_read_as_they_are() -> None:
     """LIVE's labels, of which lower is better; samples of others, of which the originals have no score."""
-    live = find_image_set(DATA / "mos" / "live_subset" / "labels.csv", 3)
+    live = find_image_set(DATA / "mos" / "live_subset" / "labels.csv", ImageOptions(limit=3))
     assert live.people is not None
     assert (live.people.column, live.people.higher_is_better) == ("dmos", False)
     assert live.people.scores["gblur_buildings_4.png"] == 21.6803

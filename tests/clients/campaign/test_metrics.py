@@ -16,6 +16,7 @@ from scoreguard_client.campaign import Ledger, PlanError, RunError, ServerGoneEr
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.cli import command
 from scoreguard_client.report import TableOptions, make_reports, read_report
+from scoreguard_client.report.writers import read_tables
 
 QUICK = TableOptions(resamples=20)
 
@@ -73,6 +74,9 @@ def test_each_metric_has_its_own_table_and_all_are_on_one_page(tmp_path: Path) -
     with (tmp_path / "run/report/table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["metric"] for row in rows] == ["bright"] * 6 + ["red"] * 6
+    tables, _ = read_tables(tmp_path / "run/report/tables.json")
+    assert [table.key for table in tables][:3] == ["leaderboard:bright", "leaderboard:red", "metrics"]
+    assert all(name in report.papers for report in reports for name in (report.metric.name, "halve"))
     page = (tmp_path / "run/report/index.html").read_text("utf-8")
     assert all(f'data-table="robustness:{name}"' in page for name in ("bright", "red"))
     with pytest.raises(RunError, match=r"several metrics \(bright, red\)"):

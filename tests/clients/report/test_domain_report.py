@@ -18,6 +18,8 @@ from scoreguard_client.cli import main
 from scoreguard_client.report import Report, TableOptions, make_report, read_report
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import read_csv_report
+from scoreguard_client.report.tables.leaderboard import leaderboard
+from scoreguard_client.report.tables.metrics import metrics
 from scoreguard_client.report.text import text_table
 from scoreguard_client.scores import DomainTransform, Sample, Scaling, ScoreRange
 from scoreguard_client.scores.domain_transform import sample_sha256
@@ -59,6 +61,34 @@ def numbers(report: Report) -> dict[tuple[Any, ...], float]:
         for row in report.rows
         for key, estimate in row.scores.items()
     }
+
+
+def worst_gains(report: Report) -> dict[str, float]:
+    """The worst gain behind each chain."""
+    cells = {line.key: line.cells[0].estimate for line in leaderboard(report).lines}
+    return {chain: estimate.value for chain, estimate in cells.items() if estimate is not None}
+
+
+def test_the_worst_gain_is_of_mapped_scores_and_the_raw_one_stands_beside_it(
+    make_run: MakeRun, tmp_path: Path, bent: tuple[Path, DomainTransform]
+) -> None:
+    """The leaderboard is that of scores mapped by hand; side by side with another metric both are there."""
+    path, fitted = bent
+    raw = read_report(make_run(), TableOptions(resamples=20))
+    report = read_report(raw.run, TableOptions(resamples=20, domain_transform=str(path)))
+    other = replace(raw, metric=replace(raw.metric, name="other"))
+    table = metrics([report, other])
+    assert table is not None
+    keys = [heading.key for heading in table.headings]
+    assert keys == ["worst_gain:bright", "worst_gain_transformed:bright", "worst_gain:other"]
+    columns = zip(*([cell.estimate.value for cell in line.cells if cell.estimate] for line in table.lines), strict=True)
+    found = [dict(zip((line.key for line in table.lines), column, strict=True)) for column in columns]
+    raw.run.rename(tmp_path / "raw")
+    by_hand = make_run(mapped(sound_records(), fitted), range={"range_low": 0, "range_high": 10})
+    wanted = [worst_gains(raw), worst_gains(read_report(by_hand, TableOptions(resamples=20))), worst_gains(raw)]
+    assert found[1] != found[0]
+    for column, expected in zip(found, wanted, strict=True):
+        assert column == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("scaling", [Scaling.DECLARED_RANGE, Scaling.CLEAN_SELECTION])

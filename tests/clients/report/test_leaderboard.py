@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import permutations
@@ -192,6 +193,22 @@ def test_copies_are_in_the_order_of_scores_and_in_no_table_of_attacks(higher: bo
             assert not any(line.key.startswith(COPY) for line in found.lines)
 
 
+@pytest.mark.usefixtures("degraded")
+def test_for_a_lower_is_better_metric_a_falling_score_is_the_gain(make_run: MakeRun) -> None:
+    """The worst case is the deepest fall, and the gap is turned round, and with it the area."""
+    records = random_records()
+    run = make_run(records, plan=BROKEN_PLAN, range={"higher_is_better": False})
+    board = leaderboard(read_report(run, QUICK))
+    flipped = [
+        replace(one, clean_defended=-(one.clean_defended or 0), attacked_defended=-(one.attacked_defended or 0))
+        for one in records
+    ]
+    assert number(board, DIM, "worst_gain") == pytest.approx(fmean(highest(flipped, DIM).values()) / 100)
+    shutil.rmtree(run)
+    upwards = leaderboard(made(make_run, records))
+    assert number(board, DIM, "detection_area") == pytest.approx(1 - number(upwards, DIM, "detection_area"))
+
+
 def test_without_copies_there_is_no_order_and_its_column_is_empty(make_run: MakeRun) -> None:
     """The table is left out; the leaderboard's cells have no number."""
     report = read_report(make_run(), QUICK)
@@ -248,6 +265,37 @@ def test_the_worst_case_names_the_families_that_it_lacks(make_run: MakeRun) -> N
     about = leaderboard(read_report(make_run(), QUICK)).about
     assert "gradient attacks, query attacks" in about
     assert "Not in this run: everyday edits" in about
+
+
+def test_every_kind_of_attack_is_named_once(make_run: MakeRun) -> None:
+    """The ensemble stands for three families; a trained perturbation is a kind of its own; edits are not queries."""
+    trained = str(parse_attack("momentum-uap:file=x.npz:digest=" + "ab" * 32))
+    for attacks, said in [
+        (("auto",), "gradient attacks, dct-threshold, query attacks."),
+        (("free-best",), "everyday edits."),
+        (("fgsm:eps=0.1", trained), "gradient attacks, trained perturbations."),
+    ]:
+        texts = tuple(str(parse_attack(attack)) for attack in attacks)
+        records = [record(n, texts[0], "none", "none", 20.0) for n in range(3)]
+        run = make_run(records, plan=replace(PLAN, attacks=texts))
+        assert f"knew the defence or not: {said}" in leaderboard(read_report(run, QUICK)).about
+        shutil.rmtree(run)
+
+
+@pytest.mark.usefixtures("degraded")
+def test_a_run_of_copies_alone_has_an_order_and_no_worst_case(make_run: MakeRun) -> None:
+    """Nothing attacked it: no number of attacks, no rank, and the text says so."""
+    records = [one for one in random_records() if one.attack == COPY]
+    report = read_report(make_run(records, plan=replace(BROKEN_PLAN, attacks=(COPY,))), QUICK)
+    tables = {table.key: table for table in tables_of([report])}
+    assert set(tables) == {"leaderboard:bright", "robustness:bright", "order:bright"}
+    board = tables["leaderboard:bright"]
+    assert "the run has no attacks" in board.about
+    assert np.isnan(number(board, DIM, "worst_gain"))
+    assert np.isfinite(number(board, DIM, "order_violations"))
+    assert cell(board, DIM, "rank").text == ""
+    assert not report.rows
+    assert not tables["robustness:bright"].lines
 
 
 def test_without_adaptive_attacks_the_worst_case_says_so(make_run: MakeRun) -> None:

@@ -213,6 +213,6 @@ def test_the_command_that_repeats_the_run_is_on_the_page(reports: tuple[Report, 
     """With every parameter, quoted for a shell."""
     words = " ".join(Page(page_of(reports, tables_of(reports))).words)
     assert "scoreguard attack --metric bright --attacks fgsm:eps=0.1,square:" in words
-    assert "--adaptive --seed 0 --draws 1" in words
+    assert "--chains none,dim --images IMAGES --out RUN --adaptive --seed 0 --draws 1" in words
     assert "scoreguard report RUN --scaling declared_range" in words
     assert PLAN.digest in words

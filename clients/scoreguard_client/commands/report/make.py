@@ -28,6 +28,7 @@ from scoreguard_client.scores.scaling import Scaling
     epilog="""\b
 Examples:
   scoreguard report runs/first
+  scoreguard report runs/first --fail-if 'worst_gain[jpeg]>0.2'
   scoreguard report --from-csv fgsm.csv --metric maniqa --range 0,1
 """
 )
@@ -98,6 +99,8 @@ def command(
         raise click.UsageError("report on one RUN, or on tables with --from-csv")
     if csv is not None and (cite or conditions):
         raise click.UsageError(f"{'--cite' if cite else '--fail-if'} goes with a RUN, not with --from-csv")
+    if cite and as_json:
+        raise click.UsageError("--cite prints BibTeX and --json prints JSON: give one of them")
     gates = [parse_gate(text) for text in conditions]
     reports: Sequence[Report | CsvReport]
     failed: list[str] = []

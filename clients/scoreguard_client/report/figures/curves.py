@@ -38,6 +38,7 @@ _RIGHT: Final = 0.12
 _BOTTOM: Final = 0.45
 _TEXT: Final = 0.15
 _NAME: Final = 22
+_LONG_NAME: Final = 44
 _PER_LINE: Final = 3
 _SIDE: Final = 1.42
 _TALL: Final = 1.0
@@ -158,7 +159,7 @@ def _look(chain: str, colours: dict[str, tuple[str, Any]]) -> dict[str, Any]:
 
 def _with_numbers(report: Report, chain: str, curves: Sequence[Curve]) -> str:
     numbers = [said(c.number) for kind in kinds_in(curves) for c in curves if (c.chain, c.adaptive) == (chain, kind)]
-    return f"{wrapped(report.label(chain), 48)}  {' | '.join(numbers)}"
+    return f"{wrapped(report.label(chain), _LONG_NAME)} · {' | '.join(numbers)}"
 
 
 def _apart(report: Report, curves: Sequence[Curve], frame: Frame) -> Drawing:

@@ -51,14 +51,20 @@ def _curve(report: Report, chain: str, records: list[Record], *, adaptive: bool)
     untouched = clean_once(records)
     clean = sign * (array(untouched, "clean_score") - array(untouched, "clean_defended"))
     attacked = sign * (array(records, "attacked_score") - array(records, "attacked_defended"))
-    names = [record.image for record in untouched], [record.image for record in records]
+    names = [record.unit for record in untouched], [record.unit for record in records]
     x, y = _thinned(roc(clean, attacked))
     return Curve(chain=chain, adaptive=adaptive, x=x, y=y, number=tampering(clean, attacked, *names).area.value)
 
 
 def _thinned(whole: Roc) -> tuple[Values, Values]:
-    """Return so many points of a curve as can be seen, about equally far apart, with both ends."""
+    """Return the corners of a curve; of more than can be seen, so many that are about equally far apart."""
     x, y = np.append(0.0, whole.false_alarms), np.append(0.0, whole.detections)
+    across, up = np.diff(x), np.diff(y)
+    turns = across[:-1] * up[1:] != across[1:] * up[:-1]
+    corners = np.flatnonzero(np.concatenate([[True], turns, [True]]))
+    x, y = x[corners], y[corners]
+    if len(x) <= _POINTS:
+        return x, y
     along = np.concatenate([[0.0], np.cumsum(np.abs(np.diff(x)) + np.abs(np.diff(y)))])
     kept = np.unique(np.searchsorted(along, np.linspace(0, along[-1], _POINTS)).clip(max=len(x) - 1))
     return x[kept], y[kept]

@@ -32,19 +32,18 @@ _MAKERS: Final[Sequence[Callable[[Report], Iterable[Figure]]]] = (
 
 def figures(reports: Sequence[Report]) -> tuple[Figure, ...]:
     """Return the figures of a run that it has data for, metric by metric."""
+    alone, parts = len(reports) == 1, [shown(report) for report in reports]
     return tuple(
-        _of_metric(figure, report, alone=len(reports) == 1)
-        for report in reports
-        for make in _MAKERS
-        for figure in make(shown(report))
+        _of_metric(figure, report, alone=alone) for report in parts for make in _MAKERS for figure in make(report)
     )
 
 
 def _of_metric(figure: Figure, report: Report, *, alone: bool) -> Figure:
+    name, title = report.metric.name, report.metric_title
+    figure = replace(figure, metric=name)
     if alone:
         return figure
-    name, title = report.metric.name, f"{report.metric_title}: {figure.title}"
-    return replace(figure, key=f"{name}-{figure.key}", title=title, alt=f"{report.metric_title}: {figure.alt}")
+    return replace(figure, key=f"{name}-{figure.key}", title=f"{title}: {figure.title}", alt=f"{title}: {figure.alt}")
 
 
 def write_figures(reports: Sequence[Report], folder: Path) -> None:

@@ -18,6 +18,7 @@ from scoreguard_client.scores.scaling import Values
 
 _STEPS: Final = 40
 _PARTS: Final = 10
+"""The images are parted by their attacked scores into so many equal parts, or fewer where images are few."""
 _SAME: Final = 1e-6
 _MEAN: Final = "mean Gain of all attacked images"
 
@@ -64,7 +65,7 @@ def _by_ssim(report: Report) -> list[Curve]:
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes, ssim = _changes(report, records), array(records, "ssim")
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (least, float(changes[kept].mean()))
             for least in np.linspace(every.min(), every.max(), _STEPS)
@@ -75,18 +76,20 @@ def _by_ssim(report: Report) -> list[Curve]:
 
 
 def _by_score(report: Report) -> list[Curve]:
-    """Mean Gain in each tenth of the attacked images by their undefended score, where it has three images."""
+    """Mean Gain in each part of the attacked images by their undefended score, where it has three images."""
     every = mapped(report, array(report.records, "attacked_score"))
     if not len(every) or np.ptp(every) < _SAME:
         return []
-    edges = np.unique(np.quantile(every, np.linspace(0, 1, _PARTS + 1)))
+    images = len({record.image for record in report.records})
+    count = min(_PARTS, max(images // FEWEST_IMAGES, 1))
+    edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)))
     parts = np.digitize(every, edges[1:-1])
     middles = {int(part): float(every[parts == part].mean()) for part in np.unique(parts)}
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes = _changes(report, records)
         mine = np.digitize(mapped(report, array(records, "attacked_score")), edges[1:-1])
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (middle, float(changes[kept].mean()))
             for part, middle in middles.items()

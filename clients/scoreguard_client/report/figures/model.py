@@ -28,6 +28,8 @@ class Figure:
     """What it shows, with its main numbers, for whoever does not see it."""
     draw: Callable[[], Drawing]
     """Draws it anew."""
+    metric: str = ""
+    """Name of the metric that it is about."""
 
     def svg(self) -> str:
         """Return it as one SVG element to be put into a page: no prolog, no link; the same text each time."""

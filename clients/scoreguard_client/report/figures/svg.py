@@ -22,6 +22,8 @@ from scoreguard_client.report.figures.style import INK
 _SVG: Final = "http://www.w3.org/2000/svg"
 _LINK: Final = "{http://www.w3.org/1999/xlink}href"
 _FONT: Final = re.compile(r"font: (?:(?P<weight>bold|\d00) )?(?P<size>[\d.]+px)[^;]*")
+_FONT_NAME: Final = re.compile(r"font-family: [^;]*;?")
+_NO_TURN: Final = re.compile(r"rotate\(-?0 [^)]*\)")
 _NUMBER: Final = re.compile(r"-?\d+\.\d{3,}")
 _REFERENCE: Final = re.compile(r"url\(#([^)]+)\)")
 _FAMILY: Final = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -115,9 +117,12 @@ def _tidy(element: Element) -> None:
     """Take the page's font, its colour for ink, and shorter numbers."""
     for attribute in _SHORTENED:
         if value := element.get(attribute):
-            element.set(attribute, " ".join(_NUMBER.sub(_rounded, value).split()))
+            element.set(attribute, " ".join(_NUMBER.sub(_rounded, _NO_TURN.sub("", value)).split()))
+    if element.get("transform") == "":
+        del element.attrib["transform"]
     if style := element.get("style"):
         style = _FONT.sub(lambda found: f"font-size: {found['size']}; font-weight: {found['weight'] or 400}", style)
+        style = _FONT_NAME.sub("", style)
         element.set("style", style.replace(INK, "currentColor").replace("; ", ";").replace(": ", ":").strip("; "))
 
 

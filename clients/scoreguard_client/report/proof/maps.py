@@ -96,10 +96,22 @@ def read_map(written: Mapping[str, Any] | None) -> Transform | None:
     if written is None:
         return None
     if "pairs" in written:
-        pairs = dict(written["pairs"])
-        sides = {side: Sample(**pairs.pop(side)) for side in ("source", "reference")}
-        lists = {name: tuple(pairs.pop(name)) for name in ("scores", "mapped")}
-        return DomainTransform(**sides, **lists, range=ScoreRange(**pairs["range"]), slope=pairs["slope"])
-    told = dict(written["looked_up"])
-    lists = {name: tuple(told.pop(name)) for name in ("scores", "mapped")}
-    return LookedUp(**lists, range=ScoreRange(**told.pop("range")), known=written["transformed_by"], **told)
+        pairs = written["pairs"]
+        return DomainTransform(
+            source=Sample(**pairs["source"]),
+            reference=Sample(**pairs["reference"]),
+            range=ScoreRange(**pairs["range"]),
+            slope=pairs["slope"],
+            scores=tuple(pairs["scores"]),
+            mapped=tuple(pairs["mapped"]),
+        )
+    told = written["looked_up"]
+    return LookedUp(
+        range=ScoreRange(**told["range"]),
+        source_is_higher_better=told["source_is_higher_better"],
+        reference_name=told["reference_name"],
+        origin=told["origin"],
+        known=written["transformed_by"],
+        scores=tuple(told["scores"]),
+        mapped=tuple(told["mapped"]),
+    )

@@ -21,6 +21,7 @@ from scoreguard_client.report.proof.constants import CONSTANTS, WORDS
 from scoreguard_client.report.proof.encoding import encoded
 from scoreguard_client.report.proof.maps import written_map
 from scoreguard_client.report.tables import Table, tables_of
+from scoreguard_client.target.images import unit_of
 
 LAYOUT: Final = 1
 """Version of what is embedded."""
@@ -59,6 +60,8 @@ def _content(reports: Sequence[Report], tables: Sequence[Table]) -> dict[str, An
         "server_version": first.server_version,
         "computation": dict(first.computation),
         "shown": list(first.shown),
+        # The video of each frame: intervals count videos.
+        "units": {name: unit for name in _images(first) if (unit := unit_of(name)) != name},
         "people": first.people.facts() if first.people else None,
         "options": {
             "scaling": first.options.scaling.value,
@@ -70,6 +73,10 @@ def _content(reports: Sequence[Report], tables: Sequence[Table]) -> dict[str, An
         "tables": {table.key: {heading.key: heading.digits for heading in table.headings} for table in tables},
         "metrics": [_metric(report) for report in reports],
     }
+
+
+def _images(report: Report) -> list[str]:
+    return [image.name for image in report.plan.images]
 
 
 def _attacks(reports: Sequence[Report]) -> list[str]:

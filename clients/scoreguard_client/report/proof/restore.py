@@ -15,6 +15,7 @@ from scoreguard.calibration import Bounds
 from scoreguard_client.attacks.errors import AttackSpecError
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.report.build import Report, rows_of
+from scoreguard_client.report.external import external_attacks
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.proof.encoding import decoded
@@ -84,19 +85,19 @@ def _report(content: Mapping[str, Any], plan: Plan, told: Mapping[str, Any], opt
         run=Path("page"),
         plan=plan,
         metric=metric,
-        metric_title=told["title"],
+        metric_title=str(told["title"]),
         declared=metric.declared,
         bounds=bounds,
         transform=transform,
-        transfer=told["transfer"],
-        server_version=content["server_version"],
+        transfer=bool(told["transfer"]),
+        server_version=str(content["server_version"]),
         computation=content["computation"],
         shown=tuple(content["shown"]),
         options=options,
         records=records,
         rows=rows_of(plan, metric, records, bounds, options, transform),
         cautions=(),
-        labels=told["labels"],
-        names=attack_names(plan.attacks),
+        labels={chain: str(label) for chain, label in told["labels"].items()},
+        names=attack_names([*plan.attacks, *external_attacks(records)]),
         people=people_scores(content),
     )

@@ -5,7 +5,21 @@ from __future__ import annotations
 from importlib import resources
 from typing import Final
 
-_FILES: Final = ("numbers", "draws", "estimates", "correlations", "shares", "payload", "columns", "tables", "check")
+_SCRIPTS: Final = resources.files("scoreguard_client.report.proof").joinpath("scripts")
+_FILES: Final = (
+    "numbers",
+    "draws",
+    "estimates",
+    "correlations",
+    "shares",
+    "payload",
+    "columns",
+    "tables",
+    "attacks",
+    "leaderboard",
+    "judged",
+    "check",
+)
 _START: Final = "start"
 
 
@@ -20,4 +34,4 @@ def library() -> str:
 
 
 def _read(name: str) -> str:
-    return resources.files(__package__).joinpath(f"scripts/{name}.js").read_text("utf-8")
+    return _SCRIPTS.joinpath(f"{name}.js").read_text("utf-8")

@@ -21,6 +21,8 @@ NAMES: Final = "names"
 _PARTS: Final = ("value", "interval")
 _NAME: Final = "name"
 _VOID: Final = frozenset({"br", "col", "hr", "img", "input", "link", "meta", "path", "wbr"})
+_CLOSED: Final = frozenset({"html", "body", "script", "style", "table"})
+"""Elements that a whole page has closed at its end; others may be left open."""
 _LOSSLESS: Final = re.compile(r"data:image/(?:png|webp);base64,")
 _JOINED: Final = ", "
 
@@ -82,6 +84,8 @@ def read_page(path: Path) -> Shown:
     reader.close()
     if not reader.has_records:
         raise PageError(f"{path} is no page of scoreguard report with records in it, or was cut before them")
+    if reader.unfinished:
+        raise PageError(f"{path} ends inside its <{reader.unfinished}>: the page was cut")
     return Shown(records=reader.records, cells=reader.cells, twice=tuple(reader.twice), images=tuple(reader.images))
 
 
@@ -99,6 +103,11 @@ class _Reader(HTMLParser):
         self._heading: str | None = None
         self._parts: dict[str, str] = {}
         self._names: list[str] = []
+
+    @property
+    def unfinished(self) -> str:
+        """The element inside which the page ends; empty if it is whole."""
+        return next((tag for tag, _ in reversed(self._open) if tag in _CLOSED), "")
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         """Note what the element begins."""

@@ -89,7 +89,7 @@ def _require_the_same(shown: Shown, expected: Mapping[Address, Text]) -> None:
     for what, addresses in (
         ("lacks", [address for address in expected if address not in shown.cells]),
         ("has no records for", [address for address in shown.cells if address not in expected]),
-        ("shows twice", shown.twice),
+        ("shows twice", list(shown.twice)),
     ):
         if addresses:
             more = f" and {len(addresses) - 1} other cells" if len(addresses) > 1 else ""

@@ -10,26 +10,32 @@ from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.base import Attack, Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.attacks.dct_threshold import DCTThreshold
+from scoreguard_client.attacks.free.base import FreeEdit
 from scoreguard_client.attacks.free.best import FreeBest
 from scoreguard_client.report.build import Report
 
 _FAMILIES: Final[tuple[tuple[str, Callable[[type[Attack]], bool]], ...]] = (
     ("gradient attacks", lambda kind: kind.needs is Needs.GRADIENT),
-    ("dct-threshold", lambda kind: issubclass(kind, DCTThreshold | Auto)),
-    ("query attacks", lambda kind: issubclass(kind, Auto) or (kind.needs is Needs.SCORES and not _is_free(kind))),
-    ("everyday edits", lambda kind: _is_free(kind)),
+    (DCTThreshold.name, lambda kind: issubclass(kind, DCTThreshold | Auto)),
+    ("query attacks", lambda kind: issubclass(kind, Auto) or (kind.needs is Needs.SCORES and kind is not FreeBest)),
+    ("everyday edits", lambda kind: issubclass(kind, FreeEdit | FreeBest)),
 )
 _TRAINED: Final = "trained perturbations"
 
 
 def families(report: Report) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the families of attacks that the run has, and those that it lacks although they suit one of its chains."""
-    kinds = [kind for kind in map(kind_of, report.plan.attacks) if not kind.is_degradation]
-    there = [name for name, holds in _FAMILIES if any(map(holds, kinds))]
+    """Return the kinds of attacks that count, and the families that are missing although they suit one of the chains.
+
+    An attack of no family counts under its own title.
+    """
+    texts = dict.fromkeys([*report.plan.attacks, *(record.attack for record in report.attacked)])
+    kinds = [kind for kind in map(kind_of, texts) if not kind.is_degradation]
+    there = {name: None for name, holds in _FAMILIES if any(map(holds, kinds))}
     suits = any(DCTThreshold.fits(parse_chain(chain)) for chain in report.metric.chains)
     missing = [name for name, _ in _FAMILIES if name not in there and (name != DCTThreshold.name or suits)]
-    trained = [_TRAINED] if any(kind.needs is Needs.TRAINING for kind in kinds) else []
-    return (*there, *trained), tuple(missing)
+    others = (kind for kind in kinds if not any(holds(kind) for _, holds in _FAMILIES))
+    there |= dict.fromkeys(_TRAINED if kind.needs is Needs.TRAINING else kind.title for kind in others)
+    return tuple(there), tuple(missing)
 
 
 def over_what(report: Report) -> str:
@@ -42,7 +48,3 @@ def over_what(report: Report) -> str:
     if there and not report.plan.adaptive and set(report.metric.chains) != {UNDEFENDED}:
         text += " No attack knew a defence: one that does may gain more."
     return text
-
-
-def _is_free(kind: type[Attack]) -> bool:
-    return kind is FreeBest or (kind.needs is Needs.NOTHING and not kind.is_degradation)

@@ -1,8 +1,8 @@
 """Agreement with people: do served scores order images as those who looked at them, and do they when attacked?
 
-Both sides are turned so that higher is better. Scores are in the metric's own units, whatever the other tables are
-scaled by; ranks do not depend on that, and Pearson's correlation is of the scores as they are, without the curve that
-studies of metrics fit first.
+Both sides are turned so that higher is better. A video has the mean of its frames' scores, as a clip has. Scores are in
+the metric's own units, whatever the other tables are scaled by; ranks do not depend on that, and Pearson's correlation
+is of the scores as they are, without the curve that studies of metrics fit first.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from scoreguard_client.report.tables.model import SEPARATOR, Cell, Heading, Line
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.correlations import KROCC, PLCC, SROCC, Correlation
 from scoreguard_client.scores.estimates import Estimate, correlation_estimate
+from scoreguard_client.target.images import unit_of
 
 CLEAN: Final = "clean"
 """Name of the lines of clean images."""
@@ -29,7 +30,7 @@ _KINDS: Final[tuple[tuple[str, str, str, Correlation], ...]] = (
     ("plcc", "PLCC", "Linear correlation (Pearson) of the same, without a fitted curve.", PLCC),
     ("krocc", "KROCC", "Rank correlation (Kendall); 0.6 = 80 % of the pairs of images are in people's order.", KROCC),
 )
-_COUNT: Final = Heading(key="images", label="n", meaning="Images with both scores.", digits=0)
+_COUNT: Final = Heading(key="images", label="n", meaning="Images, or videos, with both scores.", digits=0)
 
 Served = Mapping[tuple[str, int], float]
 """Served score of each image and draw."""
@@ -68,7 +69,7 @@ def _lines(report: Report, chain: str, records: Iterable[Record]) -> Iterator[Li
     for record in behind:
         if not kind_of(record.attack).is_degradation:
             groups.setdefault(_Group(record.attack, record.adaptive), []).append(record)
-    order = report.plan.attacks.index
+    order = list(report.names).index
     clean = {(record.image, record.draw): record.clean_defended for record in behind}
     yield Line(
         key=SEPARATOR.join([CLEAN, chain]),
@@ -94,7 +95,7 @@ def _scores(served: Mapping[tuple[str, int], float | None]) -> Served:
 
 
 def _cells(report: Report, served: Served) -> tuple[Cell, ...]:
-    count = len({image for image, _ in served})
+    count = len({unit_of(image) for image, _ in served})
     return (*(Cell(estimate=estimate) for estimate in _estimates(report, served)), Cell(plain=float(count)))
 
 
@@ -102,12 +103,14 @@ def _estimates(report: Report, served: Served) -> Iterator[Estimate]:
     if report.people is None or not served:
         yield from (Estimate(value=math.nan) for _ in _KINDS)
         return
-    images = [image for image, _ in served]
-    sign = 1.0 if report.declared.higher_is_better else -1.0
-    scores = sign * np.array(list(served.values()), np.float64)
-    quality = report.people.quality
-    said = np.array([quality[image] for image in images], np.float64)
-    clusters = Clusters(images, resamples=report.options.resamples)
+    sign, quality = 1.0 if report.declared.higher_is_better else -1.0, report.people.quality
+    rows: dict[tuple[str, int], list[float]] = {}
+    for (image, draw), score in served.items():
+        rows.setdefault((unit_of(image), draw), []).append(sign * score)
+    opinions = {unit_of(image): quality[image] for image, _ in served}
+    scores = np.array([math.fsum(of_row) / len(of_row) for of_row in rows.values()])
+    said = np.array([opinions[unit] for unit, _ in rows])
+    clusters = Clusters([unit for unit, _ in rows], resamples=report.options.resamples)
     for _, _, _, kind in _KINDS:
         yield correlation_estimate(scores, said, clusters, kind=kind)
 

@@ -36,9 +36,15 @@ def read_tables(path: Path) -> tuple[tuple[Table, ...], Source]:
         if content["format"] != _FORMAT:
             raise TableError(f"{path} has format {content['format']}, and this version reads {_FORMAT}: make it anew")
         told = content["source"]
-        lists = {name: tuple(told[name]) for name in ("metrics", "attacks", "chains")}
-        texts = {name: str(told[name]) for name in ("plan_sha256", "options")}
-        source = Source(images=int(told["images"]), **texts, **lists)
+        source = Source(
+            plan_sha256=str(told["plan_sha256"]),
+            metrics=tuple(told["metrics"]),
+            attacks=tuple(told["attacks"]),
+            chains=tuple(told["chains"]),
+            images=int(told["images"]),
+            command=str(told["command"]),
+            options=str(told["options"]),
+        )
         return tuple(_read_table(table) for table in content["tables"]), source
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         why = f"it lacks {error}" if isinstance(error, KeyError) else str(error)

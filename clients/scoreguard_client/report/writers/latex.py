@@ -10,7 +10,11 @@ from scoreguard_client.report.source import Source
 from scoreguard_client.report.tables.model import Cell, Heading, Line, Table
 from scoreguard_client.report.writers.csv_files import file_stem
 
-_HEADER: Final = r"""% \usepackage[T1]{fontenc} \usepackage{textcomp} \usepackage{booktabs} \usepackage{xcolor}"""
+_HEADER: Final = r"""% \usepackage[T1]{fontenc} \usepackage{textcomp} \usepackage{booktabs} \usepackage{xcolor}
+% \usepackage{longtable}"""
+_SMALL: Final = r"\footnotesize\setlength{\tabcolsep}{3pt}"
+_LONGEST: Final = 40
+"""Most lines of a table that floats; a longer one breaks across pages."""
 _SPECIAL: Final = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -42,32 +46,24 @@ _SPECIAL: Final = {
 
 
 def latex(tables: Sequence[Table], source: Source) -> str:
-    """Return all tables as floats with labels `tab:` and their keys; then the attacks in full, as comments."""
+    """Return all tables, with labels `tab:` and their keys; then the command and the attacks in full, as comments."""
     attacks = [f"%   {attack_text(attack)}" for attack in source.attacks]
-    facts = [f"% plan {source.plan_sha256}, {source.images} images; attacks:", *attacks]
+    facts = [f"% {source.command}", f"% plan {source.plan_sha256}, {source.images} images; attacks:", *attacks]
     return "\n\n".join([_HEADER, *(_table(table) for table in tables), "\n".join(facts)]) + "\n"
 
 
 def _table(table: Table) -> str:
     columns = "l" * len(table.leading) + "r" * len(table.headings)
-    heads = [*table.leading, *(heading.label for heading in table.headings)]
+    names = [*table.leading, *(heading.label for heading in table.headings)]
+    title = rf"\caption{{{escaped(table.title)}. {escaped(table.about)}}}\label{{tab:{file_stem(table)}}}"
+    heads = [r"\toprule", _row([escaped(name) for name in names]), r"\midrule"]
     body = [_row([*_names(line), *map(_cell, line.cells, table.headings)]) for line in table.lines]
-    return "\n".join(
-        [
-            r"\begin{table*}",
-            r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-            rf"\caption{{{escaped(table.title)}. {escaped(table.about)}}}",
-            rf"\label{{tab:{file_stem(table)}}}",
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
-            r"\toprule",
-            _row([escaped(head) for head in heads]),
-            r"\midrule",
-            *body,
-            r"\bottomrule",
-            r"\end{tabular}",
-            r"\end{table*}",
-        ]
-    )
+    if len(body) > _LONGEST:
+        # A float that is longer than its page would lose its end.
+        parts = [rf"\begin{{longtable}}{{@{{}}{columns}@{{}}}}", rf"{title} \\", *heads, r"\endhead", *body]
+        return "\n".join([rf"{{{_SMALL}", *parts, r"\bottomrule", r"\end{longtable}", "}"])
+    parts = [rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}", *heads, *body, r"\bottomrule", r"\end{tabular}"]
+    return "\n".join([r"\begin{table*}", rf"\centering{_SMALL}", title, *parts, r"\end{table*}"])
 
 
 def _row(cells: Sequence[str]) -> str:

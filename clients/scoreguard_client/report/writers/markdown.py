@@ -18,9 +18,8 @@ def markdown(tables: Sequence[Table], source: Source) -> str:
     """Return all tables, each below its title; then the attacks in full."""
     parts = [_table(table) for table in tables]
     attacks = [f"- `{attack_text(attack)}`" for attack in source.attacks]
-    parts.append(
-        "\n".join(["## Attacks", "", *attacks, "", f"Plan `{source.plan_sha256[:16]}`, {source.images} images."])
-    )
+    made = ["```sh", source.command, "```", "", f"Plan `{source.plan_sha256[:16]}`, {source.images} images."]
+    parts.append("\n".join(["## Attacks", "", *attacks, "", *made]))
     return "\n\n".join(parts) + "\n"
 
 

@@ -17,26 +17,24 @@ _NO_END: Final = 10_000
 
 
 def terminal_table(table: Table, width: int | None = None) -> RichTable:
-    """Format a table; only the first column has its interval, and columns without a number are left out.
+    """Format a table; the first column has its interval if there is room; columns without a number are left out.
 
     Args:
         table: the table, whose last name may be broken between its parts if not even one column fits beside it.
         width: characters a line, which decide how many columns there are; None = unlimited, as in a file.
     """
     told = [index for index in range(len(table.headings)) if any(_told(line.cells[index]) for line in table.lines)]
-    for count in range(len(told), 0, -1):
-        shown = _formatted(table, told[:count])
+    counts = [*range(len(told), 0, -1), 1]
+    for place, count in enumerate(counts):
+        shown = _formatted(table, told[:count], with_interval=place < len(counts) - 1)
         if width is None or width_of(shown) <= width:
             return shown
-    first = told[:1]
-    if width is None:
-        return _formatted(table, first)
     longest = max((len(part) for line in table.lines for part in parts_of(line.names[-1])), default=1)
-    spare = width - width_of(_formatted(table, first, name=1))
-    return _formatted(table, first, name=longest + max(0, spare))
+    spare = (width or 0) - width_of(_formatted(table, told[:1], with_interval=False, name=1))
+    return _formatted(table, told[:1], with_interval=False, name=longest + max(0, spare))
 
 
-def _formatted(table: Table, columns: Sequence[int], name: int = _NO_END) -> RichTable:
+def _formatted(table: Table, columns: Sequence[int], *, with_interval: bool, name: int = _NO_END) -> RichTable:
     found = RichTable(title=escape(table.title), header_style="bold")
     for leading in table.leading:
         found.add_column(leading, no_wrap=True)
@@ -44,8 +42,11 @@ def _formatted(table: Table, columns: Sequence[int], name: int = _NO_END) -> Ric
         found.add_column(escape(table.headings[index].label), justify="right", no_wrap=True)
     for line in table.lines:
         names = [*line.names[:-1], " ".join([broken(line.names[-1], name), *line.tags])]
-        cells = (_cell(line.cells[i], table.headings[i], with_interval=i == columns[0]) for i in columns)
-        found.add_row(*map(escape, names), *map(escape, cells))
+        cells = (
+            _cell(line.cells[index], table.headings[index], with_interval=with_interval and index == columns[0])
+            for index in columns
+        )
+        found.add_row(*map(escape, names), *cells)
     return found
 
 
@@ -56,5 +57,7 @@ def _told(cell: Cell) -> bool:
 
 
 def _cell(cell: Cell, heading: Heading, *, with_interval: bool) -> str:
+    """Return the cell as rich's markup; what says little is dim."""
     text = cell.value(heading.digits)
-    return f"{text} {cell.interval(heading.digits)}".rstrip() if with_interval else text
+    whole = escape(f"{text} {cell.interval(heading.digits)}".rstrip() if with_interval else text)
+    return f"[dim]{whole}[/dim]" if cell.estimate is not None and cell.estimate.weak else whole

@@ -26,7 +26,8 @@ class Numbers {
     this.rows = rows;
     this.options = metric.options;
     this.scale = transform ? transform.range : declared;
-    this.images = new Clusters(rows.map((row) => metric.columns.image[row]), this.options);
+    this.images = new Clusters(rows.map((row) => metric.columns.unit[row]), this.options);
+    this.own = new Clusters(rows.map((row) => metric.columns.image[row]), this.options);
     this.raw = transform ? new Numbers(metric, rows, { transform: null, declared }) : this;
     [this.clean, this.cleanDefended] = [scores("clean_score"), scores("clean_defended")];
     this.attacked = scores("attacked_defended");
@@ -41,9 +42,9 @@ class Numbers {
 }
 
 // Standard deviation over the draws of each record's image.
-function spreads({ images, attacked }) {
+function spreads({ own, attacked }) {
   const found = new Float64Array(attacked.length).fill(NaN);
-  for (const rows of images.rows) {
+  for (const rows of own.rows) {
     if (rows.length < 2) continue;
     const drawn = Float64Array.from(rows, (row) => attacked[row]);
     const middle = mean(drawn);
