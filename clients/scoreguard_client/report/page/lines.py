@@ -26,7 +26,7 @@ def lines_of(view: View) -> Markup:
     cells = [_cells_of(heading, index, view) for index, heading in enumerate(view.table.headings)]
     # Every part was escaped where it was made.
     lines = enumerate(view.table.lines)
-    return Markup("\n".join(_line(line, view, cells, later=at >= _PART) for at, line in lines))  # noqa: S704
+    return Markup("\n".join(_line(line, view, cells, later=at >= _PART) for at, line in lines))
 
 
 def _line(line: Line, view: View, cells: list[Callable[[Cell], str]], *, later: bool) -> str:
@@ -77,4 +77,3 @@ def _number(cell: Cell) -> float:
     if cell.estimate is not None:
         return cell.estimate.value
     return math.nan if cell.plain is None else cell.plain
-
