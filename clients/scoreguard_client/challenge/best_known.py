@@ -23,6 +23,7 @@ from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.table import sound
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.estimates import Estimate, mean_estimate
+from scoreguard_client.target.images import unit_of
 
 _Group = tuple[str, bool]
 """An attack, and whether it knew the chain."""
@@ -123,7 +124,7 @@ class _Place:
         groups: dict[_Group, list[Record]] = {}
         for record in records:
             # A degraded copy is no attack.
-            is_attack = not getattr(kind_of(record.attack), "is_degradation", False)
+            is_attack = not kind_of(record.attack).is_degradation
             if is_reliable(record) and is_attack and _direction(record.attack) is self.direction:
                 groups.setdefault((record.attack, record.adaptive), []).append(record)
         return groups
@@ -142,4 +143,4 @@ class _Place:
         return self._mean({image.name: gains.get(image.name, 0.0) for image in self.plan.images})
 
     def _mean(self, gains: Mapping[str, float]) -> Estimate:
-        return mean_estimate(np.array(list(gains.values())), Clusters(list(gains)))
+        return mean_estimate(np.array(list(gains.values())), Clusters([unit_of(image) for image in gains]))

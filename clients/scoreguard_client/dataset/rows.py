@@ -101,7 +101,7 @@ def attacked_images(plan: Plan, records: Iterable[Record]) -> list[AttackedImage
             image=image, metric=unit.metric, attack=str(unit.attack), attacked_through=unit.attacked_through, records=of
         )
         for unit in plan.units()
-        if not getattr(type(unit.attack), "is_degradation", False)
+        if not unit.attack.is_degradation
         for image in unit.images
         if (of := tuple(groups.get((unit.metric, str(unit.attack), unit.attacked_through, image.name), ())))
     ]
