@@ -25,10 +25,15 @@ LINES = {
     "serve-gpu,export-gpu,clip": {"no": {CPU}, "yes": {GPU, "open_clip_torch", "torchvision"}},
     "serve-local,video": {"no": {"torch", GPU}, "yes": {CPU, "av"}},
     "export": {"no": {GPU, "torchserve", "h5py"}, "yes": {CPU, "onnx", "torch"}},
-    "all": {"no": {GPU, "pyiqa", "ray"}, "yes": {CPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
+    "all": {
+        "no": {GPU, "pyiqa", "ray", "pyarrow", "datasets"},
+        "yes": {CPU, "torchserve", "piq", "timm", "open_clip_torch", "av"},
+    },
     "all-gpu": {"no": {CPU, "pyiqa"}, "yes": {GPU, "torchserve", "piq", "timm", "open_clip_torch", "av"}},
     "export,keras": {"no": {GPU, "torchserve"}, "yes": {CPU, "h5py"}},
     "ray": {"no": {"torchserve", CPU, GPU}, "yes": {"ray", "torch"}},
+    "dataset": {"no": {"torchserve", "datasets", CPU, GPU}, "yes": {"pyarrow", "torch"}},
+    "dataset-check": {"no": {"torchserve", CPU, GPU}, "yes": {"pyarrow", "datasets"}},
     "pyiqa,export": {"no": {GPU, "torchserve"}, "yes": {CPU, "pyiqa", "onnx"}},
 }
 

@@ -35,6 +35,19 @@ def require_piq(purpose: str) -> Any:
         raise MissingExtraError(purpose, "attacks", "piq") from error
 
 
+def require_pyarrow() -> Any:
+    """Import and return pyarrow, with its Parquet files.
+
+    Raises:
+        MissingExtraError: pyarrow is not installed.
+    """
+    try:
+        importlib.import_module("pyarrow.parquet")
+        return importlib.import_module("pyarrow")
+    except ImportError as error:
+        raise MissingExtraError("a table as Parquet", "dataset", "pyarrow") from error
+
+
 def require_ray() -> Any:
     """Import and return Ray.
 

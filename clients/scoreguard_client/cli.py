@@ -36,6 +36,16 @@ COMMANDS: Final[dict[str, _Entry]] = {
     "report": _Entry(
         module="scoreguard_client.commands.report", summary="Turn a campaign into robustness scores.", extra="attacks"
     ),
+    "challenge": _Entry(
+        module="scoreguard_client.commands.challenge",
+        summary="Add somebody's adversarial images to a campaign.",
+        extra="attacks",
+    ),
+    "dataset": _Entry(
+        module="scoreguard_client.commands.dataset",
+        summary="Publish the attacked images of a campaign.",
+        extra="attacks",
+    ),
     "domain": _Entry(
         module="scoreguard_client.commands.domain", summary="Map scores onto a reference metric.", extra="attacks"
     ),

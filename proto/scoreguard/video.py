@@ -9,7 +9,8 @@ formats that refer to other files, such as playlists, are refused.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator
+import sys
+from collections.abc import Container, Generator
 from typing import Any, BinaryIO, Final
 
 import numpy as np
@@ -42,13 +43,16 @@ def is_video(name: str, start: bytes) -> bool:
     return suffix in SUFFIXES or marks or start[:4] == b"\x1a\x45\xdf\xa3" or start[8:12] == b"AVI "
 
 
-def frames_of(file: BinaryIO, *, max_pixels: int, every: int = 1) -> Iterator[Frame | None]:
+def frames_of(
+    file: BinaryIO, *, max_pixels: int, every: int = 1, wanted: Container[int] | None = None
+) -> Generator[Frame | None, None, None]:
     """Decode the frames of a video one by one, in the order in which they are shown.
 
     Args:
         file: The video, which can be read from any position.
         max_pixels: Largest frame.
         every: Only each so many-th frame is converted, from the first on.
+        wanted: Only the frames at these places are, if given.
 
     Yields:
         A frame, or None for one that is not converted.
@@ -59,6 +63,7 @@ def frames_of(file: BinaryIO, *, max_pixels: int, every: int = 1) -> Iterator[Fr
         ImageLimitError: its frames are too large; none was decoded.
     """
     av: Any = importlib.import_module("av")
+    converted: Container[int] = range(0, sys.maxsize, every) if wanted is None else wanted
     index = -1
     try:
         with av.open(file, options={"format_whitelist": ",".join(_FORMATS)}, metadata_errors="replace") as container:
@@ -71,7 +76,7 @@ def frames_of(file: BinaryIO, *, max_pixels: int, every: int = 1) -> Iterator[Fr
             stream.codec_context.options = {"max_pixels": str(2 * max_pixels)}
             for index, frame in enumerate(container.decode(stream)):
                 _check_size(frame.width, frame.height, max_pixels)
-                yield _converted(frame) if index % every == 0 else None
+                yield _converted(frame) if index in converted else None
     except av.FFmpegError as error:
         where = f"after {index + 1} frames" if index >= 0 else "before its first frame"
         raise VideoError(

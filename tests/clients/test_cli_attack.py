@@ -116,6 +116,17 @@ def test_a_plan_file_gives_options_and_the_command_line_wins(draws: int | str, a
     assert json.loads(out)["records"] == 2
 
 
+@pytest.mark.parametrize("by_plan", [True, False])
+def test_degraded_copies_are_asked_for_by_option_or_plan(by_plan: bool, attack: Run, tmp_path: Path) -> None:
+    """Eighteen of an image, beside the attack."""
+    plan = tmp_path / "plan.yaml"
+    plan.write_text("degraded: true\n")
+    code, out, _ = attack(
+        *(["--plan", plan] if by_plan else ["--degraded"]), "--attacks", "fgsm", "--limit", 1, "--json"
+    )
+    assert (code, json.loads(out)["records"]) == (0, 1 + 18)
+
+
 @pytest.mark.parametrize(
     "item",
     [

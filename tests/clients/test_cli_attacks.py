@@ -11,6 +11,7 @@ import pytest
 
 from scoreguard_client.attacks import CATALOGUE, parse_attack
 from scoreguard_client.cli import main
+from scoreguard_client.degradations import DEGRADATIONS
 
 DOCS = Path(__file__).resolve().parents[2] / "docs" / "attacks.md"
 
@@ -37,10 +38,11 @@ def test_programs_get_every_attack_with_its_defaults(capsys: pytest.CaptureFixtu
 
 
 def test_people_get_a_listing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Three lines for each attack."""
+    """Three lines for each attack; the degraded copies, which are none, stand below, a line each."""
     assert main(["attacks"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 * len(CATALOGUE)
+    assert len(lines) == 3 * len(CATALOGUE) + 1 + len(DEGRADATIONS)
+    assert lines[-6] == "  degraded-blur: Gaussian blur; strength 1 to 5"
     assert lines[0].startswith("fgsm: FGSM, 2015")
     assert any(line.endswith("needs gradient; a chain whose first step is jpeg or quantise") for line in lines)
 

@@ -9,14 +9,18 @@ import click
 import pytest
 
 from scoreguard_client.campaign import CampaignOptions
-from scoreguard_client.commands import attack, showcase, uap
+from scoreguard_client.challenge import ChallengeOptions
+from scoreguard_client.commands import attack, challenge, dataset, showcase, uap
 from scoreguard_client.commands.report import make as report
+from scoreguard_client.dataset import DatasetOptions
 from scoreguard_client.report import TableOptions
 from scoreguard_client.showcase import ShowcaseOptions
 from scoreguard_client.universal.launch import TrainingOptions
 
 COMMANDS: dict[str, tuple[click.Command, type, list[str]]] = {
     "attack": (attack.command, CampaignOptions, ["--images", "photos", "--out", "run"]),
+    "challenge": (challenge.command, ChallengeOptions, ["run", "images"]),
+    "dataset": (dataset.command, DatasetOptions, ["run", "--out", "set"]),
     "showcase": (showcase.command, ShowcaseOptions, ["photo.png", "--out", "page.html"]),
     "uap train": (uap.train_command, TrainingOptions, ["--kind", "momentum", "--images", "photos", "--out", "u"]),
     "report": (report.command, TableOptions, ["run"]),

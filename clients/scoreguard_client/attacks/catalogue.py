@@ -11,7 +11,9 @@ from typing import Any, Final, get_type_hints
 from scoreguard.catalogue import Catalogue
 from scoreguard.support.near import did_you_mean
 from scoreguard_client.attacks.base import Attack
+from scoreguard_client.attacks.degraded.catalogue import DEGRADED_COPIES
 from scoreguard_client.attacks.errors import AttackSpecError
+from scoreguard_client.attacks.external import MADE_ELSEWHERE, External
 from scoreguard_client.attacks.text_values import unescaped
 
 CATALOGUE: Final = Catalogue[Attack](
@@ -85,14 +87,18 @@ def attack_of(kind: type[Attack], text: str) -> Attack:
 
 
 def kind_of(text: str) -> type[Attack]:
-    """Return the class of an attack from its text form.
+    """Return the class of an attack, or of a degraded copy, from its text form.
 
     Raises:
         AttackSpecError: the name is unknown.
     """
     name = text.strip().split(":")[0]
+    if name in DEGRADED_COPIES:
+        return DEGRADED_COPIES[name]
+    if name == External.name:
+        return External
     if name not in CATALOGUE:
-        raise AttackSpecError(text, f"no attack {name!r}; {did_you_mean(name, CATALOGUE)}")
+        raise AttackSpecError(text, f"no attack {name!r}; {did_you_mean(name, [*CATALOGUE, *DEGRADED_COPIES])}")
     return CATALOGUE[name]
 
 
@@ -100,9 +106,12 @@ def parse_attacks(text: str) -> tuple[Attack, ...]:
     """Read a comma-separated list from the command line; duplicates count once.
 
     Raises:
-        AttackSpecError: one of the texts is not an attack.
+        AttackSpecError: one of the texts is not an attack, or one that was made elsewhere.
     """
-    return tuple(dict.fromkeys(parse_attack(part) for part in text.split(",")))
+    attacks = tuple(dict.fromkeys(parse_attack(part) for part in text.split(",")))
+    if (external := next((attack for attack in attacks if isinstance(attack, External)), None)) is not None:
+        raise AttackSpecError(str(external), MADE_ELSEWHERE)
+    return attacks
 
 
 def parameter_types(kind: type[Attack]) -> dict[str, type]:

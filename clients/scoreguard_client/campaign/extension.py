@@ -15,7 +15,8 @@ from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
 from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.gradients import UNUSED
-from scoreguard_client.target.images import FoundImages, ImageRef, image_ref, path_of
+from scoreguard_client.target.image_sets import ImageReader
+from scoreguard_client.target.images import FoundImages, ImageRef, path_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +84,24 @@ def _narrowed(wider: PlannedMetric, metric: PlannedMetric) -> PlannedMetric:
     )
 
 
-def with_known_images(found: FoundImages, plan: Plan, folder: Path) -> FoundImages:
-    """Return the images of a run besides those that were found, in the order of the folder.
+def with_known_images(found: FoundImages, plan: Plan, reader: ImageReader) -> FoundImages:
+    """Return the images of a run besides those that were found, in the order of their paths.
 
     Raises:
-        PlanError: an image of the run is not in the folder, or is another one by now.
+        PlanError: an image of the run cannot be read, or is another one by now.
     """
     images = {image.name: image for image in found.images}
     for image in plan.images:
         if image.name not in images:
-            images[image.name] = _still_there(image, folder)
+            images[image.name] = _still_there(image, reader)
         if images[image.name] != image:
             raise PlanError(f"{image.name} was changed since the run was made: it cannot be extended")
-    ordered = sorted(images.values(), key=lambda image: path_of(folder, image.name))
+    ordered = sorted(images.values(), key=lambda image: path_of(reader.root, image.name))
     return FoundImages(images=tuple(ordered), left_out=found.left_out)
 
 
-def _still_there(image: ImageRef, folder: Path) -> ImageRef:
+def _still_there(image: ImageRef, reader: ImageReader) -> ImageRef:
     try:
-        return image_ref(path_of(folder, image.name), folder)
+        return reader.ref(image.name)
     except ImageError as error:
-        raise PlanError(f"{image.name} of the run cannot be read from {folder}: {error}") from error
+        raise PlanError(f"{image.name} of the run cannot be read from {reader.root}: {error}") from error

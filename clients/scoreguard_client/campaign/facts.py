@@ -11,10 +11,13 @@ from scoreguard.support.console import DISTRIBUTION
 from scoreguard.v1.archive import Archive
 from scoreguard.v1.spec import Step, format_chain, parse_chain
 from scoreguard_client._models import Catalogue, MetricDescription
+from scoreguard_client.campaign.originals import FOLDERS
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.oracles.computing import Computation
 from scoreguard_client.target.chains import complete_chains
+from scoreguard_client.target.image_sets import ImageSet
 from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.people import KEY, united_people
 
 SHOWN_IMAGES: Final = 3
 """Images of a campaign that are kept for the report."""
@@ -39,8 +42,10 @@ def facts_of(
     catalogue: Catalogue,
     computation: Computation,
     left_out: Sequence[LeftOut],
+    images: ImageSet,
 ) -> dict[str, Any]:
     """Return what a report needs beside a plan and its records, as JSON."""
+    said = images.people.of({image.name for image in plan.images}) if images.people else None
     of_metrics = {source.metric.name: _of_metric(source) for source in sources}
     return {
         "shown": [image.name for image in plan.images[:SHOWN_IMAGES]],
@@ -49,6 +54,8 @@ def facts_of(
         "client_version": _client_version(),
         "computation": computation.record(),
         "left_out": [asdict(entry) for entry in left_out],
+        FOLDERS: [str(images.reader.root.resolve())],
+        **({KEY: said.facts()} if said else {}),
     }
 
 
@@ -94,6 +101,9 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
     Args:
         there: the facts of the run.
         here: those of the wider plan, or of the other run.
+
+    Raises:
+        PlanError: both have scores by people, which do not fit together.
     """
     metrics = {**there["metrics"]}
     for name, facts in here["metrics"].items():
@@ -112,7 +122,9 @@ def merged_facts(there: Mapping[str, Any], here: Mapping[str, Any]) -> dict[str,
         "metrics": metrics,
         "shown": list(there["shown"]),
         "computation": {**computation, "unrepeatable": unrepeatable},
+        FOLDERS: list(dict.fromkeys([*there.get(FOLDERS, ()), *here.get(FOLDERS, ())])),
         **{key: _both(there[key], here[key]) for key in ("server_version", "client_version")},
+        **united_people(there, here),
     }
 
 

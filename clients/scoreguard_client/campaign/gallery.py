@@ -36,6 +36,8 @@ class Gallery:
     """Names of the images to keep as PNG files."""
     keep_all: bool = False
     """Whether to keep every image, with its exact float values."""
+    keep_attacked: bool = False
+    """Whether to keep every clean and attacked image as PNG files; purified ones only if they are shown."""
 
     def has(self, unit: Unit) -> bool:
         """Whether the attacked images of a unit are kept."""
@@ -71,10 +73,12 @@ class Gallery:
 
     def shows(self, image: str) -> bool:
         """Whether an image is kept as PNG files."""
-        return self.keep_all or image in self.shown
+        return self.keep_all or self.keep_attacked or image in self.shown
 
     def keep(self, shown: ShownImage) -> None:
-        """Keep an image as PNG."""
+        """Keep an image as PNG, unless it is purified and nobody asked for it."""
+        if shown.chain and not self.keep_all and shown.image not in self.shown:
+            return
         buffer = io.BytesIO()
         PIL.Image.fromarray(shown.levels).save(buffer, "PNG")
         path = image_path(

@@ -16,6 +16,8 @@ from scoreguard_client.campaign.planning import Prepared, prepare
 from scoreguard_client.campaign.pools import check_pool, pool_for
 from scoreguard_client.campaign.runner import Runner, Summary
 from scoreguard_client.progress import Progress
+from scoreguard_client.target.errors import PlanError
+from scoreguard_client.target.people import KEY
 
 
 def base_of(options: CampaignOptions) -> Base | None:
@@ -35,13 +37,21 @@ def opened(prepared: Prepared) -> Ledger:
 
     Raises:
         PlanMismatchError: the run belongs to another plan.
+        PlanError: it has other scores by people.
         RunError: it cannot be written.
     """
     out = prepared.options.out
     if prepared.base is not None:
         with Ledger.open(out) as ledger:
             ledger.extend(prepared.base.plan, prepared.plan, prepared.facts)
-    return Ledger.create(out, prepared.plan, prepared.facts)
+    ledger = Ledger.create(out, prepared.plan, prepared.facts)
+    said = prepared.facts.get(KEY)
+    if said is not None and ledger.facts.get(KEY) != said:
+        ledger.close()
+        raise PlanError(
+            f"{out} has other scores by people, or none: give --extend to add some, or choose another --out"
+        )
+    return ledger
 
 
 def launch(
@@ -67,7 +77,7 @@ def launch(
     prepared = prepare(options, client, base_of(options))
     check_pool(prepared, others)
     with opened(prepared) as ledger:
-        gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all)
+        gallery = Gallery(options.out, ledger.facts["shown"], options.keep_all, options.keep_attacked)
         with pool_for(prepared, gallery, others) as pool, helped(partial(_join, options, client), _helpers(options)):
             runner = Runner(
                 plan=prepared.plan,

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from scoreguard_client.campaign.differences import differences
 from scoreguard_client.campaign.errors import PlanMismatchError, RunError
+from scoreguard_client.campaign.external import EXTERNAL, ExternalRecord
 from scoreguard_client.campaign.leases import CREATION as LEASES
 from scoreguard_client.campaign.leases import Claim, Leases
 from scoreguard_client.campaign.plan import Plan
@@ -179,6 +180,10 @@ class Ledger:
                     conflicts = int(connection.execute(RECORDS.conflicts("other")).fetchone()[0])
                     connection.execute(RECORDS.takeover("other"))
                     connection.execute(CLEAN.takeover("other"))
+                    if self._has_external("other"):
+                        connection.execute(EXTERNAL.creation)
+                        conflicts += int(connection.execute(EXTERNAL.conflicts("other")).fetchone()[0])
+                        connection.execute(EXTERNAL.takeover("other"))
             finally:
                 self._connection.execute("DETACH DATABASE other")
         return conflicts
@@ -190,6 +195,21 @@ class Ledger:
     def clean(self) -> list[CleanScore]:
         """Return every clean score, in key order."""
         return self._read(CLEAN)
+
+    def external(self) -> list[ExternalRecord]:
+        """Return the records of images that were made elsewhere, in key order; they are in no other list or count."""
+        with self._explained():
+            there = self._has_external("main")
+        return self._read(EXTERNAL) if there else []
+
+    def replace_external(self, attacks: Iterable[str], records: Iterable[ExternalRecord]) -> None:
+        """Write records of images that were made elsewhere in one transaction, after deleting those of some attacks."""
+        with self._explained(), self._connection as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            # Runs that nobody challenged have no such table.
+            connection.execute(EXTERNAL.creation)
+            connection.executemany(f"DELETE FROM {EXTERNAL.name} WHERE attack = ?", [(attack,) for attack in attacks])
+            self._insert(connection, EXTERNAL, records)
 
     def done(self) -> set[RecordKey]:
         """Return the keys of the records that did not fail."""
@@ -272,6 +292,10 @@ class Ledger:
         if known < known.union(operations):
             computation["unrepeatable"] = sorted(known.union(operations))
             connection.execute("UPDATE meta SET value = ? WHERE name = 'facts'", [_json(facts)])
+
+    def _has_external(self, database: str) -> bool:
+        found = self._connection.execute(f"SELECT 1 FROM {database}.sqlite_master WHERE name = ?", [EXTERNAL.name])
+        return found.fetchone() is not None
 
     def _insert(self, connection: sqlite3.Connection, table: Table[RowType], rows: Iterable[RowType]) -> None:
         connection.executemany(table.insertion, map(table.values, rows))

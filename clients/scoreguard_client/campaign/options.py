@@ -29,14 +29,22 @@ class CampaignOptions:
     """Names of deployed metrics, separated by commas; empty = the only one."""
     attacks: str = "fgsm,ifgsm"
     """Attacks, separated by commas: `fgsm,ifgsm:eps=8/255`; `all` = every attack that needs no file."""
+    degraded: bool = False
+    """Whether degraded copies of every image are scored too, see `attacks.degraded`."""
     defences: str = UNDEFENDED
     """Chains, separated by commas: `none,jpeg:quality=50,blur+jpeg`; `all` = `none` and every deployed defence."""
     sweep: tuple[str, ...] = ()
     """Parameters to vary, each as `jpeg.quality=10..100:10` or `jpeg.quality=10,50,90`: a chain for each value."""
     images: Path
-    """Folder of clean images."""
+    """The clean images: a folder, a CSV list with people's scores, or a video, see `target.image_sets`."""
+    mos_column: str = ""
+    """Column of people's scores in a list; empty = the usual one."""
+    mos_lower_is_better: bool | None = None
+    """Whether a low score by people means high quality; None = as the column's name says."""
     out: Path
     """Run directory."""
+    frames: int | None = None
+    """Frames to take of each video, evenly spaced; None = videos are passed over."""
     adaptive: bool = False
     """Whether every attack also works through each chain."""
     gradients: Gradients | None = None
@@ -71,5 +79,7 @@ class CampaignOptions:
     `adaptive` attacks, and more `draws`; empty texts add nothing."""
     keep_all: bool = False
     """Whether to keep all attacked images, not only those shown in the report."""
+    keep_attacked: bool = False
+    """Whether to keep all attacked images in 8 bits, as a data set needs them."""
     distance: str = ""
     """Perceptual distance to measure, see `perceptual.find_distance`; empty = none."""

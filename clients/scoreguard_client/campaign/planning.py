@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 from scoreguard.v1.spec import parse_chain, parse_chains
@@ -12,6 +11,7 @@ from scoreguard_client._client import ScoringClient
 from scoreguard_client._models import Catalogue, MetricDescription
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import parse_attacks
+from scoreguard_client.attacks.degraded.catalogue import campaign_copies
 from scoreguard_client.campaign.endpoint import Endpoint
 from scoreguard_client.campaign.extension import Base, with_known_images
 from scoreguard_client.campaign.facts import MetricSources, facts_of, merged_facts
@@ -36,7 +36,9 @@ from scoreguard_client.target.companions import Companion, companion_source, com
 from scoreguard_client.target.crafting import Crafter
 from scoreguard_client.target.errors import PlanError
 from scoreguard_client.target.gradients import computation_for, gradient_source, surrogate_for_attacks
-from scoreguard_client.target.images import FoundImages, LeftOut, find_images, read_image
+from scoreguard_client.target.image_sets import ImageOptions, ImageReader, ImageSet, find_image_set
+from scoreguard_client.target.images import LeftOut
+from scoreguard_client.target.listed import PeopleOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +61,8 @@ class Prepared:
     """The device and settings of local gradients."""
     distance: PerceptualDistance | None
     """The perceptual distance to measure."""
+    reader: ImageReader
+    """Reads the images."""
     left_out: tuple[LeftOut, ...]
     """What could not be planned."""
     base: Base | None = None
@@ -72,7 +76,7 @@ class Prepared:
                 for source in self.sources
             },
             crafters={source.metric.name: self._crafter(source) for source in self.sources},
-            read=partial(read_image, self.options.images),
+            read=self.reader.read,
             cache=cache,
             patience=self.options.patience,
             distance=self.distance,
@@ -112,17 +116,19 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
         options.attacks, lambda name: find_companion(name, options.surrogate, catalogue) is not None
     )
     attacks = tuple(attack.pinned() for attack in parse_attacks(texts))
+    if options.degraded:
+        attacks = tuple(dict.fromkeys([*attacks, *campaign_copies()]))
     sources = tuple(_sources(options, metric, attacks, catalogue, base) for metric in metrics)
     companions = companions_for(attacks, options.surrogate, catalogue)
     surrogates = [source.surrogate for source in sources if source.surrogate is not None]
     computation = computation_for(options.computing, surrogates[0] if surrogates else None)
     distance = find_distance(options.distance)
-    found = _images(options, catalogue, client, base)
+    images = _images(options, catalogue, client, base)
     plan = Plan(
         metrics=tuple(_planned(source, attacks, companions) for source in sources),
         attacks=tuple(str(attack) for attack in attacks),
         adaptive=options.adaptive,
-        images=found.images,
+        images=images.found.images,
         seed=options.seed,
         draws=options.draws,
         crafting_draws=options.crafting_draws,
@@ -131,8 +137,8 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
         distance=distance.source if distance else "",
     )
     plan, idle = without_idle(attacks, plan, refuse=ALL not in options.attacks.replace(" ", "").split(","))
-    left_out = (*unused, *idle, *found.left_out)
-    facts = facts_of(plan, sources, catalogue, computation, left_out)
+    left_out = (*unused, *idle, *images.found.left_out)
+    facts = facts_of(plan, sources, catalogue, computation, left_out, images)
     if base:
         base.check(plan)
         facts = merged_facts(base.facts, facts)
@@ -145,6 +151,7 @@ def prepare(options: CampaignOptions, client: ScoringClient, base: Base | None =
         companions=companions,
         computation=computation,
         distance=distance,
+        reader=images.reader,
         left_out=left_out,
         base=base,
     )
@@ -183,12 +190,16 @@ def _planned(source: MetricSources, attacks: Sequence[Attack], companions: Mappi
     )
 
 
-def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient, base: Base | None) -> FoundImages:
+def _images(options: CampaignOptions, catalogue: Catalogue, client: ScoringClient, base: Base | None) -> ImageSet:
     limits = MessageLimits.of(catalogue, client.config.max_message_bytes)
-    found = within(find_images(options.images, options.limit), limits)
+    people = PeopleOptions(column=options.mos_column, lower_is_better=options.mos_lower_is_better)
+    images = find_image_set(options.images, ImageOptions(limit=options.limit, people=people, frames=options.frames))
+    found = within(images.found, limits)
     if not found.images:
         raise PlanError(f"no image to attack; the first: {found.left_out[0].name}: {found.left_out[0].error}")
-    return with_known_images(found, base.plan, options.images) if base else found
+    if base:
+        found = with_known_images(found, base.plan, images.reader)
+    return replace(images, found=found, reader=images.reader.knowing(found.images))
 
 
 def without_idle(attacks: tuple[Attack, ...], plan: Plan, *, refuse: bool) -> tuple[Plan, tuple[LeftOut, ...]]:

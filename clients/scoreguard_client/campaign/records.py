@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.attacks.external import External
+from scoreguard_client.target.images import unit_of
 
 
 class CleanKey(NamedTuple):
@@ -54,7 +56,12 @@ class RecordKey(NamedTuple):
 
     @property
     def seed_parts(self) -> tuple[object, ...]:
-        """What the seed of the score derives from: all but the metric, so that metrics share their draws."""
+        """What the seed of the score derives from: all but the metric, so that metrics share their draws.
+
+        Nor does it derive from who made an image elsewhere, so that nobody draws again under another name.
+        """
+        if self.attack.partition(":")[0] == External.name:
+            return ("attacked", self.image, External.name, UNDEFENDED, self.chain, self.draw)
         return ("attacked", self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 
@@ -166,6 +173,11 @@ class Record:
     def key(self) -> RecordKey:
         """Key of the record."""
         return RecordKey(self.metric, self.image, self.attack, self.attacked_through, self.chain, self.draw)
+
+    @property
+    def unit(self) -> str:
+        """What intervals count: the image, or the video that it is a frame of."""
+        return unit_of(self.image)
 
 
 def is_adaptive(attacked_through: str) -> bool:

@@ -87,7 +87,7 @@ def rehearse(prepared: Prepared, begin: Callable[[Runner], Progress]) -> Rehears
             records = ledger.records()
         seconds, kept = time.perf_counter() - started, _size(run / IMAGES)
     pixels = sum(image.height * image.width for image in plan.images) / (probe.height * probe.width)
-    shown = pixels if prepared.options.keep_all else min(pixels, SHOWN_IMAGES)
+    shown = pixels if prepared.options.keep_all or prepared.options.keep_attacked else min(pixels, SHOWN_IMAGES)
     return Rehearsal(
         metrics=len(plan.metrics),
         images=len(plan.images),

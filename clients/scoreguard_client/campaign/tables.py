@@ -10,7 +10,7 @@ from typing import Any, Final, Generic, TypeVar
 
 from scoreguard_client.campaign.records import CleanKey, CleanScore, Record, RecordKey
 
-RowType = TypeVar("RowType", CleanScore, Record)
+RowType = TypeVar("RowType", bound=CleanScore | Record)
 _COLUMN_NAMES: Final = {"attacked_through": "crafting"}
 """Columns whose name differs from the attribute's: readers of the tables know this name."""
 _COLUMN_TYPES: Final = {

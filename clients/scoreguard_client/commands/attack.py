@@ -76,7 +76,30 @@ Example:
     metavar="NAME.PARAM=LOW..HIGH:STEP",
     help="Add a chain for each value of a defence's parameter: a range, or a list NAME.PARAM=V,V; repeatable.",
 )
-@click.option("--images", type=click.Path(path_type=Path), required=True, metavar="DIR", help="Folder of clean images.")
+@click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path),
+    required=True,
+    metavar="DIR|CSV|VIDEO",
+    help="Clean images: a folder, a CSV list of them with people's scores, or with --frames a video.",
+)
+@click.option(
+    "--mos-column",
+    default=CampaignOptions.mos_column,
+    metavar="NAME",
+    help="Column of people's scores in a CSV list; default mos or dmos.",
+)
+@click.option(
+    "--mos-lower-is-better/--mos-higher-is-better",
+    default=CampaignOptions.mos_lower_is_better,
+    help="Direction of people's scores; by default dmos is lower-is-better, and all others higher-is-better.",
+)
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    help="Frames to take of each video, evenly spaced; without it videos are passed over.",
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
@@ -127,6 +150,7 @@ Example:
 )
 @runner_options
 @click.option("--extend", is_flag=True, help="Add images, attacks, chains, metrics or draws to the run in --out.")
+@click.option("--keep-attacked", is_flag=True, help="Keep every attacked image as PNG, for `scoreguard dataset`.")
 @click.option("--keep-all", is_flag=True, help="Keep every attacked image, not only those shown in the report.")
 @click.option(
     "--distance",

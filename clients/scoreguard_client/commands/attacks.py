@@ -13,6 +13,8 @@ from scoreguard.support import console
 from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Attack
 from scoreguard_client.attacks.catalogue import CATALOGUE, parameter_types
+from scoreguard_client.attacks.degraded.catalogue import DEGRADED_COPIES
+from scoreguard_client.degradations.catalogue import DEGRADATIONS
 
 _EVERYWHERE = "direction"
 
@@ -35,7 +37,7 @@ def command(as_json: bool, markdown: bool) -> None:
     if as_json:
         click.echo(console.json_text({name: _facts(kind) for name, kind in CATALOGUE.items()}))
         return
-    for line in _markdown() if markdown else _listing():
+    for line in _markdown() if markdown else [*_listing(), *_degraded()]:
         click.echo(line)
 
 
@@ -46,6 +48,14 @@ def _listing() -> list[str]:
         lines.append(f"  budget {kind.budget}; needs {_needs(kind)}")
         lines.append(f"  {' '.join(f'{key}={value}' for key, value in _defaults(kind).items())}")
     return lines
+
+
+def _degraded() -> list[str]:
+    """Name the degraded copies, which are no attacks."""
+    kinds = DEGRADED_COPIES.values()
+    return ["degraded copies, for the order of scores (scoreguard attack --degraded):"] + [
+        f"  {kind.name}: {kind.title}; strength 1 to {len(DEGRADATIONS[kind.degradation].strengths)}" for kind in kinds
+    ]
 
 
 def _markdown() -> list[str]:

@@ -7,7 +7,6 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
 from scoreguard_client.degradations.base import Floats
 
@@ -19,6 +18,8 @@ _HALVED_CHROMA: Final = 2
 
 def gaussian_blur(image: Floats, sigma: float, rng: np.random.Generator) -> Floats:
     """Blur by a Gaussian of `sigma` pixels; the border is mirrored."""
+    from scipy import ndimage  # lists of attacks and of degradations do without it
+
     del rng
     return np.asarray(ndimage.gaussian_filter(image, (sigma, sigma, 0), mode="mirror"))
 

@@ -14,7 +14,7 @@ from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.exhibits import exhibits
 from scoreguard_client.report.figures import draw_exhibit, draw_gains
 from scoreguard_client.report.numbers import TableOptions
-from scoreguard_client.report.page import write_contents, write_page
+from scoreguard_client.report.page import write_page
 from scoreguard_client.report.source import source_of
 from scoreguard_client.report.table import Row, robustness_table
 from scoreguard_client.report.tables import Table, tables_of
@@ -74,7 +74,7 @@ def write_reports(reports: Sequence[Report], tables: Sequence[Table]) -> None:
     (whole / BADGE).write_text(json_text(badge(tables)) + "\n", encoding="utf-8")
     if reports[0].folder != whole:
         write_tables_of(reports, whole)
-        write_contents(reports, whole / "index.html")
+    write_page(reports, tables, whole / "index.html")
 
 
 def _write(report: Report) -> None:
@@ -86,4 +86,3 @@ def _write(report: Report) -> None:
         old.unlink()
     for index, exhibit in enumerate(shown):
         draw_exhibit(exhibit, report.folder / f"attack-{index + 1}.png")
-    write_page(report, shown, chart, report.folder / "index.html")

@@ -15,6 +15,7 @@ from scoreguard.score_range import ScoreRange
 from scoreguard_client.attacks.auto import Auto
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.errors import RunError
+from scoreguard_client.campaign.external import ExternalRecord
 from scoreguard_client.campaign.ledger import Ledger
 from scoreguard_client.campaign.plan import Plan
 from scoreguard_client.campaign.planned_metric import PlannedMetric
@@ -23,10 +24,12 @@ from scoreguard_client.campaign.tables import column_name
 from scoreguard_client.report.bounds import bounds_for
 from scoreguard_client.report.cautions import Evidence, cautions_for
 from scoreguard_client.report.columns import Column, columns_for, raw_columns
+from scoreguard_client.report.external import counted, external_attacks, over_budget_cautions
 from scoreguard_client.report.naming import attack_names
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.table import Row, robustness_table, sound
 from scoreguard_client.report.transforms import Transform, domain_words, read_transform
+from scoreguard_client.target.people import PeopleScores, people_scores
 
 FOLDER: Final = "report"
 """Folder of a run's report."""
@@ -72,6 +75,8 @@ class Report:
     """Chains as the user wrote them, by their full text form."""
     names: dict[str, str]
     """Attacks in prose, by their text form."""
+    people: PeopleScores | None = None
+    """What people said of the images; None if nobody was asked."""
 
     @cached_property
     def attacked(self) -> tuple[Record, ...]:
@@ -156,13 +161,14 @@ def read_reports(run: Path, options: TableOptions) -> tuple[Report, ...]:
     """
     with Ledger.open(run) as ledger:
         plan, facts, records = ledger.plan, ledger.facts, [sound(record) for record in ledger.records()]
+        external = ledger.external()
     if not records:
         raise RunError(f"{run} holds no records yet; run scoreguard attack first")
     by_metric: dict[str, list[Record]] = {}
-    for record in records:
+    for record in [*records, *map(sound, counted(external))]:
         by_metric.setdefault(record.metric, []).append(record)
     return tuple(
-        _report(run, plan, metric, facts, by_metric[metric.name], options)
+        _report(run, plan, metric, facts, by_metric[metric.name], external, options)
         for metric in plan.metrics
         if metric.name in by_metric
     )
@@ -189,25 +195,23 @@ def _report(
     metric: PlannedMetric,
     facts: Mapping[str, Any],
     records: Sequence[Record],
+    external: Sequence[ExternalRecord],
     options: TableOptions,
 ) -> Report:
-    known, declared, names = facts["metrics"][metric.name], metric.declared, attack_names(plan.attacks)
+    known, declared, elsewhere = facts["metrics"][metric.name], metric.declared, external_attacks(records)
+    names = attack_names([*plan.attacks, *elsewhere])
     deployed = Bounds(**known["calibration"]) if known["calibration"] else None
     wanted, better = options.domain_transform, declared.higher_is_better
     transform = read_transform(wanted, metric.name, higher_is_better=better) if wanted else None
     bounds = bounds_for(metric.name, declared, options, deployed, transform)
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
-    columns = _columns(plan, declared, transform)
-    of_attacks = [record for record in records if not is_degradation(record.attack)]
-    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
-    rows = sorted(table, key=lambda row: _place(plan, metric, row))
+    rows = rows_of(plan, metric, records, bounds, options, transform)
     evidence = Evidence(
         rows=rows,
         records=records,
         declared=declared,
         plan=plan,
         chains=metric.chains,
-        expected=known["expected"],
+        expected=known["expected"] + sum(record.attack in elsewhere for record in records),
         labels=known["labels"],
         names=names,
         rounding=known["rounding"],
@@ -227,11 +231,30 @@ def _report(
         shown=tuple(facts["shown"]),
         options=options,
         records=tuple(records),
-        rows=tuple(rows),
-        cautions=tuple(cautions_for(evidence)),
+        rows=rows,
+        cautions=(*cautions_for(evidence), *over_budget_cautions(external, metric.name)),
         labels=known["labels"],
         names=names,
+        people=people_scores(facts),
     )
+
+
+def rows_of(
+    plan: Plan,
+    metric: PlannedMetric,
+    records: Sequence[Record],
+    bounds: Bounds,
+    options: TableOptions,
+    transform: Transform | None,
+) -> tuple[Row, ...]:
+    """Compute the rows of a metric from its records, in the order of the plan."""
+    declared = metric.declared
+    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=declared.higher_is_better)
+    columns = _columns(plan, declared, transform)
+    of_attacks = [record for record in records if not is_degradation(record.attack)]
+    table = robustness_table(of_attacks, declared if transform else scale, options, columns, transform)
+    attacks = [*plan.attacks, *external_attacks(records)]
+    return tuple(sorted(table, key=lambda row: _place(attacks, metric, row)))
 
 
 def _columns(plan: Plan, declared: ScoreRange, transform: Transform | None) -> tuple[Column, ...]:
@@ -260,13 +283,13 @@ def is_degradation(attack: str) -> bool:
     return kind_of(attack).is_degradation
 
 
-def _place(plan: Plan, metric: PlannedMetric, row: Row) -> tuple[bool, int, int, bool]:
+def _place(attacks: Sequence[str], metric: PlannedMetric, row: Row) -> tuple[bool, int, int, bool]:
     """Put the strongest known attack first, and the one that knew the chain above its twin that did not.
 
     A defence is only as good as against those.
     """
     follows = kind_of(row.attack) is not Auto
-    return follows, plan.attacks.index(row.attack), metric.chains.index(row.chain), not row.adaptive
+    return follows, attacks.index(row.attack), metric.chains.index(row.chain), not row.adaptive
 
 
 def _table_heading(columns: Sequence[Column]) -> list[str]:

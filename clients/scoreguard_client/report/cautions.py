@@ -22,6 +22,7 @@ from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.columns import columns_for
 from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.table import Row
+from scoreguard_client.target.images import frame_of, unit_of
 
 _ROUNDING_LOSS: Final = 0.25
 _CLEAN_SHIFT: Final = 0.05
@@ -83,6 +84,16 @@ def _failures(evidence: Evidence) -> Iterator[str]:
     failed = sum(row.failed for row in evidence.rows)
     if failed:
         yield f"{failed} records failed and are in no number; run scoreguard attack again to try them again."
+
+
+def _videos(evidence: Evidence) -> Iterator[str]:
+    frames = [image.name for image in evidence.plan.images if frame_of(image.name) is not None]
+    if frames:
+        videos = len({unit_of(name) for name in frames})
+        yield (
+            f"{len(frames)} of the images are frames of {videos} videos: n counts frames, and intervals count videos, "
+            "whose frames resemble each other."
+        )
 
 
 def _undefined(evidence: Evidence) -> Iterator[str]:
@@ -196,6 +207,7 @@ def _effect(row: Row, column: str = "absolute_gain") -> float:
 _CHECKS: Final = (
     _unfinished,
     _failures,
+    _videos,
     _undefined,
     _weak_attacks,
     _weak_adaptive,

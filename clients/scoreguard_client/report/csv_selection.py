@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from scoreguard.score_range import ScoreRange
+from scoreguard_client.attacks.degraded.catalogue import DEGRADED_COPIES
 from scoreguard_client.report.csv_records import Entry
 from scoreguard_client.report.errors import TableError
 
@@ -43,6 +44,18 @@ def chosen(entries: Sequence[Entry], table: CsvOptions) -> list[Entry]:
     if table.metric and any(entry.labels["metric"] == table.metric for entry in entries):
         return [entry for entry in entries if entry.labels["metric"] == table.metric]
     return list(entries)
+
+
+def of_attacks(entries: Sequence[Entry]) -> list[Entry]:
+    """Return the lines of attacks: a table of ours may have degraded copies too.
+
+    Raises:
+        TableError: there is none.
+    """
+    kept = [entry for entry in entries if entry.labels["attack"].split(":")[0] not in DEGRADED_COPIES]
+    if not kept:
+        raise TableError("every line is of a degraded copy, and none of an attack")
+    return kept
 
 
 def _names(entries: Sequence[Entry]) -> list[str]:

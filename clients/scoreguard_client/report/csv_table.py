@@ -22,6 +22,7 @@ from scoreguard_client.report.csv_selection import (
     clean_range_of,
     higher_is_better_of,
     metric_of,
+    of_attacks,
 )
 from scoreguard_client.report.errors import TableError
 from scoreguard_client.report.numbers import TableOptions
@@ -116,7 +117,8 @@ def read_csv_report(paths: Sequence[Path], table: CsvOptions, options: TableOpti
         TableError: a file is not such a table, or what was asked for is not in it.
         RunError: there are no bounds to scale by, or no transform of this metric.
     """
-    entries = chosen(read_entries(paths, table.metric), table)
+    every = chosen(read_entries(paths, table.metric), table)
+    entries = of_attacks(every)
     metric = metric_of(entries, table)
     higher, wanted = higher_is_better_of(entries, table), options.domain_transform
     transform = read_transform(wanted, metric, higher_is_better=higher) if wanted else None
@@ -149,7 +151,7 @@ def read_csv_report(paths: Sequence[Path], table: CsvOptions, options: TableOpti
         by=by,
         groups=tuple(groups),
         rows=tuple(rows),
-        cautions=tuple(_cautions(entries, rows)),
+        cautions=tuple(_cautions(entries, rows, len(every) - len(entries))),
     )
 
 
@@ -188,7 +190,9 @@ def _columns(entries: Sequence[Entry], declared: ScoreRange, transform: Transfor
     return (*ours, *(raw_columns(declared) if transform else ()))
 
 
-def _cautions(entries: Sequence[Entry], rows: Sequence[Row]) -> Iterator[str]:
+def _cautions(entries: Sequence[Entry], rows: Sequence[Row], copies: int) -> Iterator[str]:
+    if copies:
+        yield f"Lines of degraded copies, which are no attacks and in no row: {copies}."
     if failed := sum(row.failed for row in rows):
         yield f"Lines that state an error, and are in no number: {failed}."
     seen = Counter(_identity(entry.labels) for entry in entries)

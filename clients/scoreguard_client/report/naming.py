@@ -9,6 +9,8 @@ from typing import Final
 from scoreguard.v1.codec import TOP
 from scoreguard_client.attacks.base import Direction
 from scoreguard_client.attacks.catalogue import kind_of
+from scoreguard_client.attacks.external import External
+from scoreguard_client.attacks.text_values import unescaped
 
 _LONGEST: Final = 12
 
@@ -31,10 +33,14 @@ def _name(attack: str, alike: Sequence[str]) -> str:
     own, kind = _parameters(attack), kind_of(attack)
     down = " down" if own.get("direction") == Direction.DOWN else ""
     others = [_parameters(other) for other in alike]
+    title = kind.title
+    if kind is External:
+        # Two of one kind are two by different people, unless they have one name.
+        title, others = f"{unescaped(own['by'])} ({kind.title})", [o for o in others if o["by"] == own["by"]]
     named = (key for key in own if key not in kind.same_to_readers)
     differing = [key for key in named if any(other.get(key) != own[key] for other in others)]
     differences = ", ".join(f"{key} {_value(own[key])}" for key in differing)
-    return kind.title + down + (f" ({differences})" if differences else "")
+    return title + down + (f" ({differences})" if differences else "")
 
 
 def _parameters(attack: str) -> dict[str, str]:

@@ -52,8 +52,8 @@ class Numbers:
         self.raw = None if transform is None else Numbers(records, declared, options)
         """The numbers before the transform; None if there is none."""
 
-        self.images = Clusters([record.image for record in records], resamples=options.resamples)
-        """The image of each record."""
+        self.images = Clusters([record.unit for record in records], resamples=options.resamples)
+        """The image of each record; of a video's frame the video."""
         self.r_mode = options.r_mode
         self.clean, self.clean_defended = scores("clean_score"), scores("clean_defended")
         self.attacked = scores("attacked_defended")

@@ -13,6 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
+from scoreguard_client.scores.draws import SEED, draws
 from scoreguard_client.scores.scaling import Values
 
 RESAMPLES: Final = 1000
@@ -21,7 +22,7 @@ RESAMPLES: Final = 1000
 class Clusters:
     """The rows of a table by image."""
 
-    def __init__(self, images: Sequence[str], *, resamples: int = RESAMPLES, seed: int = 0) -> None:
+    def __init__(self, images: Sequence[str], *, resamples: int = RESAMPLES, seed: int = SEED) -> None:
         """Group the rows.
 
         Args:
@@ -68,6 +69,6 @@ class Clusters:
 
 @lru_cache(maxsize=4)
 def _draws(count: int, resamples: int, seed: int) -> Values:
-    drawn = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), resamples).astype(np.float64)
+    drawn = draws(count, resamples, seed)
     drawn.flags.writeable = False
     return drawn

@@ -37,7 +37,7 @@ FEWEST_IMAGES: Final = 3
 """Minimum images for a correlation, a share or an area at all: two images agree or disagree by chance."""
 WEAK_BELOW: Final = 20
 """A correlation of fewer images is weak: reports show it in grey. Of 19 unrelated images, one in twenty has 0.46."""
-_SAME: Final = 1e-6
+SAME: Final = 1e-6
 """Values this close are the same: scores are float32, and a gain of a millionth of the range does not count."""
 TOO_FEW: Final = "n too small"
 UNDEFINED: Final = "undefined"
@@ -142,6 +142,6 @@ def _estimate(
 def _apart(values: Values, clusters: Clusters) -> int:
     """Count the images outside the largest group with the same mean."""
     means = np.sort(clusters.sums(values) / clusters.sizes)
-    reach = means + _SAME * np.maximum(1, np.abs(means))
+    reach = means + SAME * np.maximum(1, np.abs(means))
     same = np.searchsorted(means, reach, side="right") - np.arange(len(means))
     return len(means) - int(same.max())

@@ -14,7 +14,7 @@ import numpy as np
 
 from scoreguard_client.scores.scaling import Values
 
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-9
 
 
 def absolute_gain(clean: Values, attacked: Values) -> float:
@@ -29,5 +29,5 @@ def relative_gain(clean: Values, attacked: Values) -> float:
 
 def relative_changes(clean: Values, attacked: Values) -> Values:
     """Compute (v - u) / (u + 1) of each row; NaN (undefined) if u is below 0, the scale's worst."""
-    undefined = ~(clean >= -_ROUNDING)
+    undefined = ~(clean >= -ROUNDING)
     return np.where(undefined, np.nan, (attacked - clean) / np.where(undefined, 1.0, clean + 1))

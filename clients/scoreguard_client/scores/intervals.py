@@ -28,7 +28,7 @@ Interval = tuple[float, float]
 
 CONFIDENCE: Final = 0.95
 _ENDS: Final = ((1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2)
-_FLAT: Final = 1e-3
+FLAT: Final = 1e-3
 """Share of the sample's error below which a resample's error is meaningless: the resample has none of the few images
 that differ from the rest, and its remaining spread is float32 noise."""
 
@@ -48,7 +48,7 @@ def _interval(sums: Values, sizes: Values, draws: Values) -> Interval:
     shifts = (draws @ residuals) / drawn_rows
     squares = draws @ residuals**2 - 2 * shifts * (draws @ (residuals * sizes)) + shifts**2 * (draws @ sizes**2)
     errors = np.sqrt(correction * np.maximum(squares, 0)) / drawn_rows
-    telling = errors > _FLAT * error
+    telling = errors > FLAT * error
     below = above = _student(count - 1)
     if telling.any():
         low, high = np.quantile(shifts[telling] / errors[telling], _ENDS)

@@ -14,7 +14,7 @@ import numpy as np
 
 from scoreguard_client.scores.scaling import Values
 
-_ZERO: Final = 1e-9
+ZERO: Final = 1e-9
 """A score up to this value is 0 except for rounding, and cannot be a divisor."""
 
 
@@ -28,7 +28,7 @@ def purification_gain(clean: Values, purified: Values) -> float:
 
 def purification_changes(clean: Values, purified: Values) -> Values:
     """Compute |f(x) - f(g(x'))| / f(x) of each row; NaN (undefined) if f(x) is 0 or negative."""
-    undefined = ~(clean > _ZERO)
+    undefined = ~(clean > ZERO)
     return np.where(undefined, np.nan, np.abs(clean - purified) / np.where(undefined, 1.0, clean))
 
 

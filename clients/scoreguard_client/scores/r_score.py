@@ -15,10 +15,10 @@ import numpy as np
 
 from scoreguard_client.scores.scaling import Values
 
-_FLOOR: Final = 1e-6
+FLOOR: Final = 1e-6
 """The benchmark's guard against a change of 0, which makes 6 the highest value; the paper has none. Here it also guards
 the greatest possible change: -6 is the lowest value of scores inside the range."""
-_ROUNDING: Final = 1e-9
+ROUNDING: Final = 1e-9
 
 
 class RMode(StrEnum):
@@ -51,6 +51,6 @@ def r_values(
     """Compute the logarithm of each row; NaN (undefined) if the greatest possible change is negative."""
     room = high - (attacked if mode is RMode.PAPER else clean)
     possible = np.maximum(room, clean - low)
-    undefined = ~(possible >= -_ROUNDING)
-    possible = np.where(undefined, 1.0, np.maximum(possible, _FLOOR))
-    return np.where(undefined, np.nan, np.log10(possible / (np.abs(clean - attacked) + _FLOOR)))
+    undefined = ~(possible >= -ROUNDING)
+    possible = np.where(undefined, 1.0, np.maximum(possible, FLOOR))
+    return np.where(undefined, np.nan, np.log10(possible / (np.abs(clean - attacked) + FLOOR)))

@@ -109,13 +109,14 @@ def make_run(tmp_path: Path) -> MakeRun:
         run = tmp_path / "run"
         with Ledger.create(run, plan, told) as ledger:
             ledger.add_records(records)
-        _write_images(run)
+        write_images(run)
         return run
 
     return make
 
 
-def _write_images(run: Path) -> None:
+def write_images(run: Path, metric: str = METRIC.name) -> None:
+    """Write the clean, attacked and purified images of three photos."""
     gallery, rng = Gallery(run, NAMES[:3]), np.random.default_rng(0)
     for name in NAMES[:3]:
         clean = rng.integers(30, 200, (24, 32, 3), dtype=np.uint8)
@@ -125,7 +126,7 @@ def _write_images(run: Path) -> None:
                 attacked = ShownImage(
                     image=name,
                     levels=clean + np.uint8(25),
-                    metric="bright",
+                    metric=metric,
                     attack=attack,
                     attacked_through=crafting,
                 )

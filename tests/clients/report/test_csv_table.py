@@ -6,6 +6,7 @@ import csv
 import gzip
 import json
 import re
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import numpy as np
 import pytest
 from tests.clients.report.conftest import DIM, FGSM, MakeRun, failed, sound_records
 
+from scoreguard_client.campaign import Record
+from scoreguard_client.campaign.tables import column_name
 from scoreguard_client.cli import main
 from scoreguard_client.report import TableOptions, read_report
-from scoreguard_client.report.build import write_tables
+from scoreguard_client.report.build import write_csv, write_tables
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report
 from scoreguard_client.report.errors import TableError
@@ -112,6 +115,21 @@ def test_the_records_of_a_run_make_the_table_of_the_run(make_run: MakeRun, scali
         for column in report.columns:
             np.testing.assert_equal(vars(row.scores[column.key]), vars(same.scores[column.key]))
     assert report.cautions == ("Lines that state an error, and are in no number: 1.",)
+
+
+def test_degraded_copies_among_the_records_are_in_no_row(make_run: MakeRun, tmp_path: Path) -> None:
+    """The table is that of the attacks alone, and says how many lines it left out; a table of copies is none."""
+    records = sound_records()
+    copies = [replace(each, attack="degraded-blur:direction=up:strength=1") for each in records if each.attack == FGSM]
+    run = read_report(make_run(records), QUICK)
+    heading = [column_name(field.name) for field in fields(Record)]
+    write_csv(tmp_path / "both.csv", heading, map(astuple, [*records, *copies]))
+    write_csv(tmp_path / "copies.csv", heading, map(astuple, copies))
+    report = read_csv_report([tmp_path / "both.csv"], CsvOptions(range=HUNDRED), QUICK)
+    assert {row.attack for row in report.rows} == {row.attack for row in run.rows}
+    assert report.cautions == (f"Lines of degraded copies, which are no attacks and in no row: {len(copies)}.",)
+    with pytest.raises(TableError, match="every line is of a degraded copy"):
+        read_csv_report([tmp_path / "copies.csv"], CsvOptions(range=HUNDRED), QUICK)
 
 
 def test_a_table_of_three_columns_is_enough(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Final
 
 import click
 
-from scoreguard_client.commands.report import diff, make
+from scoreguard_client.commands.report import diff, make, verify
 
 _DEFAULT: Final = "make"
 
@@ -25,4 +25,4 @@ class _Report(click.Group):
         self.format_commands(ctx, formatter)
 
 
-command: Final = _Report("report", commands={_DEFAULT: make.command, "diff": diff.command})
+command: Final = _Report("report", commands={_DEFAULT: make.command, "diff": diff.command, "verify": verify.command})

@@ -152,7 +152,7 @@ def _print(report: Report | CsvReport) -> None:
 
 def _after(report: Report | CsvReport) -> str:
     if isinstance(report, Report):
-        return f"{report.folder / 'index.html'} has the intervals and the images"
+        return f"{report.run / FOLDER / 'index.html'} has the intervals and the images"
     better = "higher" if report.scale.higher_is_better else "lower"
     ends = f"{report.bounds.low:g} to {report.bounds.high:g} ({report.bounds.source})"
     by = report.bounds.source if report.options.scaling is Scaling.CLEAN_SELECTION else ends

@@ -145,7 +145,7 @@ def _curves(report: Report, ladder: Ladder) -> list[Curve]:
             continue
         numbers = numbers_of(report, [record for row in whole for record in row])
         gains = (numbers.v - numbers.u).reshape(len(whole), -1)
-        images = Clusters([row[0].image for row in whole], resamples=report.options.resamples)
+        images = Clusters([row[0].unit for row in whole], resamples=report.options.resamples)
         curve = budget_curve(gains, list(ladder.attacks), images, unit=ladder.unit)
         y = np.array([gain.value for gain in curve.gains])
         x = np.array(curve.budgets)

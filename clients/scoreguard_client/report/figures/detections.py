@@ -51,7 +51,7 @@ def _curve(report: Report, chain: str, records: list[Record], *, adaptive: bool)
     untouched = clean_once(records)
     clean = sign * (array(untouched, "clean_score") - array(untouched, "clean_defended"))
     attacked = sign * (array(records, "attacked_score") - array(records, "attacked_defended"))
-    names = [record.image for record in untouched], [record.image for record in records]
+    names = [record.unit for record in untouched], [record.unit for record in records]
     x, y = _thinned(roc(clean, attacked))
     return Curve(chain=chain, adaptive=adaptive, x=x, y=y, number=tampering(clean, attacked, *names).area.value)
 

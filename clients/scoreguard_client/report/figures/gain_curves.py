@@ -65,7 +65,7 @@ def _by_ssim(report: Report) -> list[Curve]:
     curves = []
     for (chain, adaptive), records in pools_of(report).items():
         changes, ssim = _changes(report, records), array(records, "ssim")
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (least, float(changes[kept].mean()))
             for least in np.linspace(every.min(), every.max(), _STEPS)
@@ -80,7 +80,7 @@ def _by_score(report: Report) -> list[Curve]:
     every = mapped(report, array(report.records, "attacked_score"))
     if not len(every) or np.ptp(every) < _SAME:
         return []
-    images = len({record.image for record in report.records})
+    images = len({record.unit for record in report.records})
     count = min(_PARTS, max(images // FEWEST_IMAGES, 1))
     edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)))
     parts = np.digitize(every, edges[1:-1])
@@ -89,7 +89,7 @@ def _by_score(report: Report) -> list[Curve]:
     for (chain, adaptive), records in pools_of(report).items():
         changes = _changes(report, records)
         mine = np.digitize(mapped(report, array(records, "attacked_score")), edges[1:-1])
-        names = np.array([record.image for record in records])
+        names = np.array([record.unit for record in records])
         lines = [
             (middle, float(changes[kept].mean()))
             for part, middle in middles.items()

@@ -24,7 +24,7 @@ Pools = dict[tuple[str, bool], list[Record]]
 
 def shown(report: Report) -> Report:
     """Return the report without what no figure shows."""
-    attacks = [attack for attack in report.plan.attacks if not is_degraded(attack)]
+    attacks = [attack for attack in report.names if not is_degraded(attack)]
     return replace(
         report,
         rows=tuple(row for row in report.rows if row.attack in attacks),

@@ -89,6 +89,6 @@ def _difference(report: Report, records: Sequence[Record]) -> Estimate | None:
     both = (rows[0] > 0) & (rows[1] > 0)
     if not both.any():
         return None
-    names = np.array(list(dict.fromkeys(record.image for record in records)))[both].tolist()
+    names = np.array(list(dict.fromkeys(record.unit for record in records)))[both].tolist()
     differences = sums[0][both] / rows[0][both] - sums[1][both] / rows[1][both]
     return mean_estimate(differences, Clusters(names, resamples=report.options.resamples))

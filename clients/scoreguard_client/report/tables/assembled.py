@@ -10,6 +10,7 @@ from scoreguard_client.report.tables.leaderboard import leaderboard
 from scoreguard_client.report.tables.metrics import metrics
 from scoreguard_client.report.tables.model import Table
 from scoreguard_client.report.tables.order import order
+from scoreguard_client.report.tables.people import people
 from scoreguard_client.report.tables.robustness import robustness
 
 
@@ -25,5 +26,6 @@ def tables_of(reports: Sequence[Report]) -> tuple[Table, ...]:
         *(adaptive(report) for report in reports),
         *(robustness(report) for report in reports),
         *(order(report) for report in reports),
+        *(people(report) for report in reports),
     ]
     return tuple(table for table in found if table is not None)

@@ -166,6 +166,6 @@ def _detection(report: Report, records: Sequence[Record]) -> Estimate:
     return tampering(
         sign * (of_clean[:, 0] - of_clean[:, 1]),
         sign * (of_attacked[:, 0] - of_attacked[:, 1]),
-        [record.image for record in clean],
-        [record.image for record in records],
+        [record.unit for record in clean],
+        [record.unit for record in records],
     ).area

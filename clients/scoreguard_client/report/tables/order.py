@@ -55,7 +55,7 @@ def violations(report: Report, records: Sequence[Record]) -> Estimate:
     sign = 1.0 if report.declared.higher_is_better else -1.0
     originals = np.array([record.clean_defended for record in records], np.float64)
     copies = np.array([record.attacked_defended for record in records], np.float64)
-    return order_violations(sign * originals, sign * copies, [record.image for record in records]).violations
+    return order_violations(sign * originals, sign * copies, [record.unit for record in records]).violations
 
 
 def _cell(report: Report, records: Sequence[Record]) -> Cell:

@@ -84,7 +84,7 @@ def images_of(report: Report, records: Sequence[Record], numbers: Numbers) -> Im
         return np.asarray(np.bincount(owners[first], weights=values[first], minlength=count) / rows)
 
     return Images(
-        names=tuple(dict.fromkeys(record.image for record in records)),
+        names=tuple(dict.fromkeys(record.unit for record in records)),
         gain=highest(numbers.v - numbers.u),
         attacked=highest(numbers.v),
         clean=mean(clean),

@@ -1,0 +1,2 @@
+if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", check);
+else check();
