@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from html import escape
 from pathlib import Path
 
@@ -15,9 +16,11 @@ from tests.clients.report.proof.pages import page
 from scoreguard_client.campaign.gallery import image_path
 from scoreguard_client.cli import main
 from scoreguard_client.commands.report import verify as command
+from scoreguard_client.report import make_reports
 from scoreguard_client.report.build import Report, read_reports
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.proof.live import TOLERANCE
+from scoreguard_client.report.proof.verify import verify_page
 from scoreguard_client.report.tables import tables_of
 from scoreguard_client.testing import FakeService
 from scoreguard_client.testing.service import brightness
@@ -117,3 +120,23 @@ def test_without_a_target_no_server_is_asked(
     path.write_text(page(Made(reports=reports, tables=tables_of(reports))), encoding="utf-8")
     assert main(["report", "verify", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["scores"] == []
+
+
+def test_the_images_of_a_reports_own_page_are_scored_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From the run to its page to the server: every cell and every score agrees; with another image it does not."""
+    service = service_of_two()
+    run(options_of(tmp_path), service)
+    make_reports(tmp_path / "run", TableOptions(resamples=50))
+    path = tmp_path / "run/report/index.html"
+    monkeypatch.setattr(command, "ScoringClient", lambda target, config: service.client(config))
+    assert main(["report", "verify", str(path), "--target", "service:1", "--images", "2"]) == 0
+    assert re.search(r"; (\d+) of \1 scores are what the server gives\n", capsys.readouterr().out)
+    shown = verify_page(path).shown.images
+    own, other = (next(image for image in shown if image.kind == kind) for kind in ("attacked", "clean"))
+    html, texts = path.read_text("utf-8"), [base64.b64encode(image.png).decode() for image in (own, other)]
+    assert html.count(texts[0]) > 0
+    path.write_text(html.replace(*texts), encoding="utf-8")
+    assert main(["report", "verify", str(path), "--images", "1"]) == 1
+    assert f"{own.metric}, {own.image}, {own.attack} behind " in capsys.readouterr().out

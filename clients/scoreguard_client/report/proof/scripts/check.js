@@ -155,6 +155,10 @@ async function check() {
     element.textContent = text;
     element.className = kind;
   };
+  if (!globalThis.DecompressionStream) {
+    say("This browser cannot unpack the records; scoreguard report verify recomputes the page too.");
+    return;
+  }
   try {
     const { content, isWhole } = await unpacked(document.getElementById("records").textContent);
     const records = content.metrics.reduce((count, { records: columns }) => count + columnOf(columns.image).length, 0);
