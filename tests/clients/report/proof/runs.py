@@ -11,7 +11,9 @@ import numpy as np
 from tests.clients.report.conftest import FGSM, METRIC, PLAN, SQUARE
 
 from scoreguard.score_range import ScoreRange
+from scoreguard_client.attacks.external import External
 from scoreguard_client.campaign import ImageRef, Ledger, Plan, PlannedMetric, Record
+from scoreguard_client.campaign.external import ExternalRecord
 from scoreguard_client.report.build import Report, read_reports
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.scores import DomainTransform, RMode, Sample, Scaling
@@ -123,9 +125,19 @@ def videos(folder: Path) -> list[Report]:
 
 
 def few(folder: Path) -> list[Report]:
-    """Six images are too few for an interval."""
+    """Six images are too few for an interval; somebody else's images are scored too."""
     plan = plan_of(6)
-    return reports_of(folder, plan, list(records_of(plan, plan.metrics[0], 2)), TableOptions(resamples=50))
+    records = list(records_of(plan, plan.metrics[0], 2))
+    theirs = str(External(by="Ada & co", eps=8 / 255))
+    elsewhere = [
+        ExternalRecord(**vars(replace(record, attack=theirs)), submitted_sha256="ab" * 32)
+        for record in records
+        if record.attack == FGSM and not record.adaptive
+    ]
+    reports_of(folder, plan, records, TableOptions(resamples=50))
+    with Ledger.open(folder) as ledger:
+        ledger.replace_external([theirs], elsewhere)
+    return list(read_reports(folder, TableOptions(resamples=50)))
 
 
 def two(folder: Path) -> list[Report]:

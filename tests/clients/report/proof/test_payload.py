@@ -46,6 +46,7 @@ def test_the_text_can_be_read_without_this_project(runs: Runs) -> None:
     assert [column["values"][place] for place in column["places"]] == [record.image for record in records]
     assert told["constants"]["least_images"] == 30
     assert told["attacks"][FGSM]["name"] == "FGSM"
+    assert "Ada & co (external)" in {attack["name"] for attack in told["attacks"].values()}
 
 
 def test_a_network_is_embedded_as_what_it_made_of_each_score(runs: Runs) -> None:
