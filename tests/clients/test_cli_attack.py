@@ -86,6 +86,11 @@ def test_a_campaign_and_its_report_from_the_command_line(attack: Run, run: Run, 
     }
     assert (tmp_path / "run/report/index.html").read_text().startswith("<!doctype html>")
     assert list((tmp_path / "run/report").glob("*.png"))
+    assert {path.suffix for path in (tmp_path / "run/report/figures").glob("heatmap-gain.*")} == {
+        ".svg",
+        ".pdf",
+        ".png",
+    }
 
 
 def test_json_answers_can_be_read_by_programs(attack: Run, run: Run, tmp_path: Path) -> None:

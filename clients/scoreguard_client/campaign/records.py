@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from scoreguard.v1.spec import UNDEFENDED
+from scoreguard_client.attacks.external import External
 from scoreguard_client.target.images import unit_of
 
 
@@ -55,7 +56,12 @@ class RecordKey(NamedTuple):
 
     @property
     def seed_parts(self) -> tuple[object, ...]:
-        """What the seed of the score derives from: all but the metric, so that metrics share their draws."""
+        """What the seed of the score derives from: all but the metric, so that metrics share their draws.
+
+        Nor does it derive from who made an image elsewhere, so that nobody draws again under another name.
+        """
+        if self.attack.partition(":")[0] == External.name:
+            return ("attacked", self.image, External.name, UNDEFENDED, self.chain, self.draw)
         return ("attacked", self.image, self.attack, self.attacked_through, self.chain, self.draw)
 
 

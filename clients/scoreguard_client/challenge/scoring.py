@@ -1,8 +1,4 @@
-"""One submitted image behind the chains of a run, scored by the run's own scorer.
-
-Seeds derive from those of the run and from the image, chain and draw, but not from the name of the challenge: who
-tries many names gets the same draws of a random defence each time.
-"""
+"""One submitted image behind the chains of a run, scored by the run's own scorer."""
 
 from __future__ import annotations
 
@@ -109,7 +105,7 @@ class Challenger:
     def _scored(self, scorer: Scorer, unit: Unit, batch: CraftedBatch, clean: Images) -> Scored:
         (image,), metric = unit.images, self.plan.metric(unit.metric)
         keys = [
-            RecordKey(metric.name, image.name, External.name, UNDEFENDED, chain, draw)
+            RecordKey(metric.name, image.name, str(self.attack), UNDEFENDED, chain, draw)
             for chain in self.chains[metric.name]
             for draw in range(self.plan.draws_of(metric, chain))
         ]
@@ -141,7 +137,7 @@ class Challenger:
         flags = [OVER_BUDGET] * (not is_inside) + [OUT_OF_RANGE] * self._is_out_of_range(record)
         known = replace(
             record,
-            attack=str(self.attack),
+            # One image is scored behind all chains, whatever of them was known; the seeds are the same.
             attacked_through=record.chain if self.adaptive else UNDEFENDED,
             adaptive=self.adaptive and record.chain != UNDEFENDED,
             flags=",".join(flags),

@@ -80,8 +80,8 @@ Example:
     "--images",
     type=click.Path(path_type=Path),
     required=True,
-    metavar="DIR|CSV",
-    help="Folder of clean images, or a CSV list of them with people's scores.",
+    metavar="DIR|CSV|VIDEO",
+    help="Clean images: a folder, a CSV list of them with people's scores, or with --frames a video.",
 )
 @click.option(
     "--mos-column",

@@ -119,7 +119,7 @@ def _say(outcome: Outcome, standings: Sequence[Standing], options: ChallengeOpti
     for entry in outcome.left_out:
         click.echo(f"left out: {entry.name}: {entry.error}", err=True)
     images = len({record.image for record in outcome.records})
-    click.echo(f"{images} images of {outcome.attack.by} within {budget_text(outcome.attack)} added to {options.run}")
+    click.echo(f"{images} images of {outcome.attack.by} added to {options.run}, budget {budget_text(outcome.attack)}")
     if outcome.exceeds_run:
         click.echo(f"note: no attack of the run may change more than {levels_text(outcome.largest_eps or 0)}")
     if outcome.over_budget:
@@ -134,7 +134,7 @@ def budget_text(attack: External) -> str:
     """Return a budget in words."""
     parts = [levels_text(attack.eps)] * (attack.eps < UNBOUNDED)
     parts += [f"SSIM {attack.min_ssim:g}"] * bool(attack.min_ssim)
-    return " and ".join(parts) or "no budget"
+    return " and ".join(parts) or "unlimited"
 
 
 def levels_text(eps: float) -> str:

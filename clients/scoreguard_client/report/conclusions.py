@@ -106,7 +106,9 @@ def _holds_best(standing: _Standing) -> str:
         return f"no defence was tried: {attacker}{standing.scale}"
     if best == UNDEFENDED:
         return f"no defence of {len(tried)} helps: undefended, {attacker}{standing.scale}"
-    of = f"of {len(tried)} defences tried, {standing.label(best)} holds best" if len(tried) > 1 else standing.label(best)
+    of = (
+        f"of {len(tried)} defences tried, {standing.label(best)} holds best" if len(tried) > 1 else standing.label(best)
+    )
     return f"{of}: {attacker}{standing.scale}" if len(tried) > 1 else f"behind {of}, {attacker}{standing.scale}"
 
 

@@ -60,8 +60,8 @@ def test_the_plan_holds_what_depends_on_each_metric(tmp_path: Path) -> None:
     assert facts["server_version"]
 
 
-def test_each_metric_has_its_own_table_and_page(tmp_path: Path) -> None:
-    """The tables of all, with a column for the metric, stand beside a page that leads to theirs."""
+def test_each_metric_has_its_own_table_and_all_are_on_one_page(tmp_path: Path) -> None:
+    """The tables of all, with a column for the metric, stand beside the page."""
     run(options_of(tmp_path))
     reports = make_reports(tmp_path / "run", QUICK)
     assert [report.metric.name for report in reports] == ["bright", "red"]
@@ -69,7 +69,7 @@ def test_each_metric_has_its_own_table_and_page(tmp_path: Path) -> None:
         assert {record.metric for record in report.records} == {report.metric.name}
         assert [(row.images, row.failed) for row in report.rows] == [(2, 0)] * 6
         assert not [text for text in report.cautions if "not finished" in text]
-        assert (tmp_path / "run/report" / report.metric.name / "index.html").is_file()
+        assert not (tmp_path / "run/report" / report.metric.name / "index.html").exists()
         assert list((tmp_path / "run/report" / report.metric.name).glob("attack-*.png"))
     with (tmp_path / "run/report/table.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
@@ -77,8 +77,8 @@ def test_each_metric_has_its_own_table_and_page(tmp_path: Path) -> None:
     tables, _ = read_tables(tmp_path / "run/report/tables.json")
     assert [table.key for table in tables][:3] == ["leaderboard:bright", "leaderboard:red", "metrics"]
     assert all(name in report.papers for report in reports for name in (report.metric.name, "halve"))
-    contents = (tmp_path / "run/report/index.html").read_text("utf-8")
-    assert all(f'href="{name}/index.html"' in contents for name in ("bright", "red"))
+    page = (tmp_path / "run/report/index.html").read_text("utf-8")
+    assert all(f'data-table="robustness:{name}"' in page for name in ("bright", "red"))
     with pytest.raises(RunError, match=r"several metrics \(bright, red\)"):
         read_report(tmp_path / "run", QUICK)
 

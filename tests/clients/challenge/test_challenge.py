@@ -465,12 +465,18 @@ def test_the_seeds_of_random_defences_do_not_depend_on_the_name(tmp_path: Path, 
     with ScoringClient(running.target) as client:
         launch(options, client, lambda runner: lambda steps, what: None)
         for name in ("alice", "bob"):
-            settings = ChallengeOptions(run=options.out, images=brighter(tmp_path, 10), name=name)
+            images = brighter(tmp_path, 10)
+            settings = ChallengeOptions(run=options.out, images=images, name=name, adaptive=name == "bob")
             challenge(settings, client, lambda total: lambda steps, what: None)
     numbers: dict[str, dict[RecordKey, tuple[int, float | None]]] = {}
     for record in external(options.out):
         by = parse_attack(record.attack)
         assert isinstance(by, External)
-        numbers.setdefault(by.by, {})[record.key._replace(attack="")] = record.seed, record.attacked_defended
+        numbers.setdefault(by.by, {})[record.key._replace(attack="", attacked_through="")] = (
+            record.seed,
+            record.attacked_defended,
+        )
     assert numbers["alice"] == numbers["bob"]
     assert len({seed for seed, _ in numbers["alice"].values()}) == 6
+    with Ledger.open(options.out) as ledger:
+        assert all(record.seed == ledger.plan.seed_of(record.key) for record in ledger.external())

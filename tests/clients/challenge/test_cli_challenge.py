@@ -45,7 +45,7 @@ def test_the_command_prints_what_is_best_known_now(
     words = ["challenge", campaign, campaign.parent / "alice", "--target", running.target, "--eps", "10/255"]
     assert execute(*words) == 0
     captured = capsys.readouterr()
-    assert "2 images of alice within L∞ 10/255 added to" in captured.out
+    assert f"2 images of alice added to {campaign}, budget L∞ 10/255\n" in captured.out
     rows = [line.split("│") for line in captured.out.splitlines() if "│ bright" in line]
     assert [row[2].strip() for row in rows] == ["none", "dim:factor=0.25"]
     assert [row[5].split()[0] for row in rows] == ["0.039", "0.010"]

@@ -8,7 +8,6 @@ import itertools
 import json
 import re
 from dataclasses import replace
-from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -420,54 +419,22 @@ def test_a_relative_gain_beyond_the_range_is_undefined_with_the_count_of_images(
     assert any("rel. gain is undefined: 2 of 6 images" in caution for caution in report.cautions), report.cautions
 
 
-class Page(HTMLParser):
-    """What a page refers to, and whether its tags are closed."""
-
-    VOID = frozenset({"meta", "img", "br", "link"})
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.sources: list[str] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        """Keep the tag and its reference."""
-        self.sources += [value or "" for name, value in attrs if name in {"src", "href"}]
-        if tag not in self.VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        """The innermost open tag is closed."""
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        """Keep the text."""
-        self.words.append(data)
-
-
-def test_the_page_is_whole_and_refers_to_nothing_outside(make_run: MakeRun) -> None:
-    """Well-formed, names escaped, every image embedded."""
-    report = make_report(make_run(), QUICK)
-    text = (report.folder / "index.html").read_text()
-    page = Page(text)
-    assert page.open == []
-    assert all(source.startswith("data:image/png;base64,") for source in page.sources)
-    assert not re.search(r"https?://|@import|url\(", text)
-    words = " ".join(page.words)
-    assert "Mean <brightness>" in words
-    for said in ("adaptive", "dim", "FGSM", "Square", *(column.label for column in COLUMNS)):
-        assert said in words
-
-
-def test_exhibits_show_the_strongest_attack_on_each_kept_image(make_run: MakeRun) -> None:
-    """Clean, attacked, difference and purified with their scores; the first image has an adaptive one too."""
-    report = read_report(make_run(), QUICK)
+def test_exhibits_show_the_strongest_attacks_on_each_kept_image_the_worst_first(make_run: MakeRun) -> None:
+    """Clean, attacked, difference and purified with their scores; an attack that knew the defence stands apart."""
+    records = sound_records()
+    records = [
+        replace(one, attacked_defended=90.0) if one.image == NAMES[1] and one.adaptive else one for one in records
+    ]
+    report = read_report(make_run(records), QUICK)
     shown = exhibits(report)
-    assert [exhibit.image for exhibit in shown] == [NAMES[0], NAMES[0], *NAMES[1:3]]
-    assert "knowing dim" in shown[1].title
-    first = shown[0].tiles
+    assert [(exhibit.image, "knowing dim" in exhibit.title) for exhibit in shown] == [
+        (NAMES[1], True),
+        *((name, False) for name in NAMES[:3]),
+        (NAMES[0], True),
+        (NAMES[2], True),
+    ]
+    assert [exhibit.gain for exhibit in shown] == pytest.approx([0.69, 0.2, 0.2, 0.2, 0.12, 0.12])
+    first = shown[1].tiles
     assert [tile.title for tile in first] == ["clean", "attacked", "difference ×5", "purified by dim"]
     assert [tile.score for tile in first] == ["40.00", "60.00", "L∞ 25/255", "24.00"]
     files = make_report(report.run, QUICK).folder.glob("attack-*.png")

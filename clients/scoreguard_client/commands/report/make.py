@@ -15,6 +15,7 @@ from scoreguard_client.report.build import FOLDER, Report, read_reports
 from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
+from scoreguard_client.report.figures import FIGURES, write_figures
 from scoreguard_client.report.gates import failures, parse_gate
 from scoreguard_client.report.tables.leaderboard import LEADERBOARD
 from scoreguard_client.report.tables.model import Table
@@ -87,7 +88,7 @@ def command(
     out: Path | None,
     as_json: bool,
 ) -> int:
-    """Print the leaderboard and the robustness table of RUN and write RUN/report: tables, images and a page."""
+    """Print the leaderboard and the robustness table of RUN and write RUN/report: tables, figures and a page."""
     options = TableOptions(
         scaling=Scaling(scaling),
         calibration=calibration,
@@ -112,6 +113,7 @@ def command(
             tables = tables_of(of_run)
             failed = failures(gates, tables)
             write_reports(of_run, tables)
+            write_figures(of_run, paths[0] / FOLDER / FIGURES)
             citations = bibtex(of_run) if cite else ""
         else:
             reports = [read_csv_report(paths, csv, options)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from scoreguard_client.report.figures.every import figures, write_figures
+from scoreguard_client.report.figures.every import FIGURES, figures, write_figures
 from scoreguard_client.report.figures.gains import draw_gains, gains_figure
 from scoreguard_client.report.figures.model import Figure
 from scoreguard_client.report.figures.strips import draw_exhibit
 
-__all__ = ["Figure", "draw_exhibit", "draw_gains", "figures", "gains_figure", "write_figures"]
+__all__ = ["FIGURES", "Figure", "draw_exhibit", "draw_gains", "figures", "gains_figure", "write_figures"]

@@ -18,6 +18,8 @@ from scoreguard_client.report.figures.quality_gain import quality_gain
 from scoreguard_client.report.figures.selection import shown
 from scoreguard_client.report.figures.sweeps import sweeps
 
+FIGURES: Final = "figures"
+"""Folder of the figures' files in the folder of a run's report."""
 _MAKERS: Final[Sequence[Callable[[Report], Iterable[Figure]]]] = (
     gains,
     heatmaps,

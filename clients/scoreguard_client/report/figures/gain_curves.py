@@ -80,7 +80,7 @@ def _by_score(report: Report) -> list[Curve]:
     every = mapped(report, array(report.records, "attacked_score"))
     if not len(every) or np.ptp(every) < _SAME:
         return []
-    images = len({record.image for record in report.records})
+    images = len({record.unit for record in report.records})
     count = min(_PARTS, max(images // FEWEST_IMAGES, 1))
     edges = np.unique(np.quantile(every, np.linspace(0, 1, count + 1)))
     parts = np.digitize(every, edges[1:-1])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import matplotlib as mpl
 import numpy as np
@@ -29,6 +30,8 @@ _ROW: Final = 0.25
 _COLUMN: Final = 0.44
 _NARROWEST: Final = 3.4
 _HEAD: Final = 0.32
+_LEAST_TOP: Final = 0.8
+"""The palest correlation is at most this."""
 _CLEAN_WORDS: Final = "clean images, without an attack"
 
 
@@ -169,7 +172,8 @@ def draw_heatmap(report: Report, kind: _Kind, blocks: Sequence[Block]) -> Drawin
             for number, chain in enumerate(chains):
                 x = (left + column_inches * (number + 0.5)) / width
                 y = (above + 0.02) / height
-                figure.text(x, y, chain, rotation=90, ha="center", va="bottom", fontsize=NORMAL, color=INK)
+                style: dict[str, Any] = {"ha": "center", "va": "bottom", "ma": "left", "fontsize": NORMAL}
+                figure.text(x, y, chain, rotation=90, color=INK, **style)
         above -= whole
     return figure
 
@@ -178,7 +182,8 @@ def _scale(kind: _Kind, blocks: Sequence[Block]) -> Normalize:
     values = finite(np.concatenate([block.values.ravel() for block in blocks]))
     if kind.low_is_good:
         return Normalize(0, max(values) or 1)
-    return Normalize(min(0.0, *values), 1)
+    # The numbers stand in the cells, so colours may tell apart what is close together.
+    return Normalize(min(math.floor(10 * min(values)) / 10, _LEAST_TOP), 1)
 
 
 def _draw_block(axes: Axes, block: Block, scale: Normalize, colours: Colormap) -> None:

@@ -29,7 +29,8 @@ def embed(levels: Levels) -> str:
 
 def is_reduced(levels: Levels) -> bool:
     """Whether the page holds the image at less than its own size."""
-    return max(levels.shape[:2]) > LONGEST
+    height, width = int(levels.shape[0]), int(levels.shape[1])
+    return max(height, width) > LONGEST
 
 
 def data_url(kind: str, data: bytes) -> str:

@@ -26,7 +26,7 @@ def lines_of(view: View) -> Markup:
     cells = [_cells_of(heading, index, view) for index, heading in enumerate(view.table.headings)]
     # Every part was escaped where it was made.
     lines = enumerate(view.table.lines)
-    return Markup("\n".join(_line(line, view, cells, later=at >= _PART) for at, line in lines))  # noqa: S704
+    return Markup("\n".join(_line(line, view, cells, later=at >= _PART) for at, line in lines))
 
 
 def _line(line: Line, view: View, cells: list[Callable[[Cell], str]], *, later: bool) -> str:
@@ -42,9 +42,13 @@ def _names(line: Line) -> str:
     title = f' title="{escape(line.title)}"' if line.title else ""
     names = [f'<span class="name">{escape(name)}</span>' for name in before]
     tags = [f'<span class="tag">{escape(tag)}</span>' for tag in line.tags]
-    # A long chain may break behind its marks, and nowhere else if that is enough.
-    last = re.sub(r"[:+]", r"\g<0><wbr>", str(escape(last)))
+    last = breakable(last)
     return f'<th scope="row">{" ".join([*names, *tags])}<code class="name"{title}>{last}</code></th>'
+
+
+def breakable(text: str) -> Markup:
+    """Let a text break behind the marks of a chain in it, and elsewhere only if a part is too long."""
+    return Markup(re.sub(r"[:+]", r"\g<0><wbr>", str(escape(text))))
 
 
 def _cells_of(heading: Heading, index: int, view: View) -> Callable[[Cell], str]:
@@ -77,4 +81,3 @@ def _number(cell: Cell) -> float:
     if cell.estimate is not None:
         return cell.estimate.value
     return math.nan if cell.plain is None else cell.plain
-

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from scoreguard.support.digests import sha256_of
-from scoreguard_client.campaign.plan import Plan
-from scoreguard_client.oracles.draws import AUTO
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.command import attack_command
 from scoreguard_client.scores.estimates import LEAST_APART
 from scoreguard_client.scores.r_score import RMode
 from scoreguard_client.scores.scaling import Scaling
@@ -29,7 +28,7 @@ class Provenance:
     metrics: list[tuple[str, str]]
     """Name and archive digest of each metric."""
     command: str
-    """The command that repeats the run; the places of images, server and run are left to the reader."""
+    """The command that repeats the run; the places of images and run are left to the reader."""
     report: str
     """The command that makes the page from it."""
 
@@ -93,26 +92,21 @@ def provenance(reports: Sequence[Report]) -> Provenance:
     return Provenance(
         facts=[(name, value) for name, value in facts if value],
         metrics=[(report.metric.name, report.metric.archive_sha256) for report in reports],
-        command=_attack(plan),
+        command=attack_command(reports),
         report=_report(reports[0]),
     )
 
 
-def _attack(plan: Plan) -> str:
-    """Write the campaign as a command; every parameter of its attacks and chains is named."""
-    chains = list(dict.fromkeys(chain for metric in plan.metrics for chain in metric.chains))
-    draws = "auto" if plan.crafting_draws == AUTO else str(plan.crafting_draws)
-    words = ["scoreguard", "attack", "--metric", ",".join(plan.names), "--attacks", ",".join(plan.attacks)]
-    words += ["--defences", ",".join(chains), *(["--adaptive"] if plan.adaptive else [])]
-    words += ["--seed", str(plan.seed), "--draws", str(plan.draws), "--crafting-draws", draws]
-    words += ["--batch", str(plan.batch)]
-    words += ["--distance", plan.distance.partition(":")[0]] if plan.distance else []
-    return f"{shlex.join(words)} --images DIR --target ADDRESS --out RUN"
-
-
 def _report(report: Report) -> str:
     options = report.options
-    words = ["--scaling", options.scaling.value, "--r-mode", options.r_mode.value, "--resamples", str(options.resamples)]
+    words = [
+        "--scaling",
+        options.scaling.value,
+        "--r-mode",
+        options.r_mode.value,
+        "--resamples",
+        str(options.resamples),
+    ]
     words += ["--calibration", str(options.calibration)] if options.calibration else []
     words += ["--domain-transform", options.domain_transform] if options.domain_transform else []
     return f"scoreguard report RUN {shlex.join(words)}"

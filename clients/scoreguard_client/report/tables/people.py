@@ -55,7 +55,7 @@ def people(report: Report) -> Table | None:
         title=f"Agreement of {report.metric_title} with people",
         about=(
             f"Correlation of the served scores with what people said of the clean images ({report.people.words}), "
-            "higher = better on both sides: of the clean images, and of the attacked ones, which nobody should prefer."
+            "higher = better on both sides: of the clean images, and of the attacked ones in their place."
         ),
         leading=("images", "defence"),
         headings=(*(_head(number, lines) for number in range(len(_KINDS))), _COUNT),
