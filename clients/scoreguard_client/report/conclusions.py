@@ -60,7 +60,7 @@ class _Standing:
         rises = better if self.report.transform is None else self.report.transform.range.higher_is_better
         if gain <= 0:
             return "cannot improve the score"
-        return f"{'raises' if rises else 'lowers'} the score by {self._amount(gain)}"
+        return f"{'raises' if rises else 'lowers'} the score by {self._amount(gain)} on average"
 
     def _amount(self, gain: float) -> str:
         if self.report.options.scaling is Scaling.CLEAN_SELECTION:
@@ -101,7 +101,7 @@ def _clause(standing: _Standing, clause: Callable[[_Standing], str]) -> str:
 
 def _holds_best(standing: _Standing) -> str:
     best, tried = standing.best, standing.defences
-    attacker = f"an attacker who picks the worst attack for each image {standing.moves(best)}"
+    attacker = f"an attacker who tries everything here {standing.moves(best)}"
     if not tried:
         return f"no defence was tried: {attacker}{standing.scale}"
     if best == UNDEFENDED:
@@ -118,11 +118,11 @@ def _against_none(standing: _Standing) -> str:
         return "what a defence would be worth, this run cannot say"
     if best == UNDEFENDED:
         other = standing.defences[0]
-        return f"behind the best of the defences, {standing.label(other)}, such an attacker {standing.moves(other)}"
+        return f"behind the best of the defences, {standing.label(other)}, the same attacker {standing.moves(other)}"
     if UNDEFENDED not in gains:
         return "the metric was not attacked undefended, so what the defence is worth is not known"
     bare = gains[UNDEFENDED].value
-    text = f"undefended, such an attacker {standing.moves(UNDEFENDED)}"
+    text = f"undefended, the same attacker {standing.moves(UNDEFENDED)}"
     if bare <= 0:
         return text
     return f"{text}, so the defence takes away {100 * (1 - max(gains[best].value, 0) / bare):.0f} % of the gain"
