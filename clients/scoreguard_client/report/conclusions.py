@@ -105,7 +105,12 @@ def _holds_best(standing: _Standing) -> str:
     if not tried:
         return f"no defence was tried: {attacker}{standing.scale}"
     if best == UNDEFENDED:
-        return f"no defence of {len(tried)} helps: undefended, {attacker}{standing.scale}"
+        which = (
+            f"none of {len(tried)} defences tried lowers"
+            if len(tried) > 1
+            else f"the defence {standing.label(tried[0])} does not lower"
+        )
+        return f"{which} the worst case: undefended, {attacker}{standing.scale}"
     of = (
         f"of {len(tried)} defences tried, {standing.label(best)} holds best" if len(tried) > 1 else standing.label(best)
     )
@@ -118,7 +123,8 @@ def _against_none(standing: _Standing) -> str:
         return "what a defence would be worth, this run cannot say"
     if best == UNDEFENDED:
         other = standing.defences[0]
-        return f"behind the best of the defences, {standing.label(other)}, the same attacker {standing.moves(other)}"
+        which = standing.label(other) if len(standing.defences) == 1 else f"the best of them, {standing.label(other)},"
+        return f"behind {which} the same attacker {standing.moves(other)}"
     if UNDEFENDED not in gains:
         return "the metric was not attacked undefended, so what the defence is worth is not known"
     bare = gains[UNDEFENDED].value
@@ -155,7 +161,11 @@ def _ranking(standing: _Standing) -> str:
     images = len(standing.report.plan.images)
     if not all(math.isfinite(gain.low) for gain in standing.gains.values()):
         return f"{images} images are too few for intervals, so take the order for a hint"
-    close = [standing.label(chain) for chain, gain in others if gain.low <= first.high]
+    close = [
+        standing.label(chain) if chain != UNDEFENDED else "no defence"
+        for chain, gain in others
+        if gain.low <= first.high
+    ]
     if not close:
         return "its interval lies below all others, so its first place holds"
     return f"its interval overlaps with that of {_listed(close)}, so which of them holds best is open"
