@@ -73,7 +73,7 @@ Example:
     "--sweep",
     multiple=True,
     metavar="NAME.PARAM=LOW..HIGH:STEP",
-    help="Add a chain for each value of a defence's parameter, or of a list, NAME.PARAM=V,V,...; repeatable.",
+    help="Add a chain for each value of a defence's parameter: a range, or a list NAME.PARAM=V,V; repeatable.",
 )
 @click.option("--degraded", is_flag=True, help="Also score degraded copies of each image, for the order of scores.")
 @click.option(

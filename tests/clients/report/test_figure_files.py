@@ -79,16 +79,19 @@ def test_names_stand_in_an_svg_as_they_are(found: list[tuple[Figure, str]]) -> N
     assert figure.title == "Mean <brightness>: Gain by attack and chain"
 
 
-def test_every_figure_is_written_in_three_forms(reports: tuple[Report, ...], tmp_path: Path) -> None:
+def test_every_figure_is_written_in_three_forms(tmp_path: Path) -> None:
     """In place of what an earlier report left."""
-    (tmp_path / "old.svg").write_text("")
-    write_figures(reports[:1], tmp_path)
-    expected = [f"{figure.key}.{form}" for figure in figures(reports[:1]) for form in ("svg", "pdf", "png")]
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(expected)
-    for path in tmp_path.glob("*.pdf"):
+    reports = made_reports(tmp_path / "run", ["none", "flip"], FEW_ATTACKS[:1], adaptive=False)
+    folder = tmp_path / "figures"
+    folder.mkdir()
+    (folder / "old.svg").write_text("")
+    write_figures(reports, folder)
+    expected = [f"{figure.key}.{form}" for figure in figures(reports) for form in ("svg", "pdf", "png")]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
+    for path in folder.glob("*.pdf"):
         assert path.read_bytes().startswith(b"%PDF-")
         assert b"/CreationDate" not in path.read_bytes()
-    for path in tmp_path.glob("*.png"):
+    for path in folder.glob("*.png"):
         with PIL.Image.open(path) as image:
             assert len(image.convert("RGB").getcolors(1 << 20) or []) > 3
 

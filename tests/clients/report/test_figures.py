@@ -398,11 +398,16 @@ def test_many_chains_have_a_panel_each_and_few_share_one(report: Report, many: R
 
 
 KEYS = ("gains", "heatmap-gain", "quality-gain", "gain-ssim", "sweep-jpeg-quality", "budget-ifgsm-eps", "detection")
-LIKE_OTHERS = ("gain-ssim", "budget-ifgsm-eps", "sweep-jpeg-quality")
 
 
 @pytest.mark.parametrize(
-    ("which", "key"), [*(("report", key) for key in KEYS), *(("many", key) for key in KEYS if key not in LIKE_OTHERS)]
+    ("which", "key"),
+    [
+        *(("report", key) for key in KEYS),
+        ("many", "quality-gain"),
+        ("many", "detection"),
+        *(pytest.param("many", key, marks=pytest.mark.slow) for key in ("gains", "heatmap-gain")),
+    ],
 )
 def test_no_text_of_a_figure_is_cut_or_covers_another(which: str, key: str, request: pytest.FixtureRequest) -> None:
     """With five chains and four attacks as with twenty and fourteen."""
