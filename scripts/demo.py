@@ -16,6 +16,9 @@ import skimage.data
 from PIL import Image
 from rich.console import Console
 
+from scoreguard_client.report import TableOptions, read_reports
+from scoreguard_client.report.conclusions import sentences
+
 ROOT = Path(__file__).resolve().parents[1]
 STORE = ROOT / "model_store"
 RUN = ROOT / "runs" / "demo"
@@ -47,6 +50,7 @@ def main() -> None:
     step("4/4", "report")
     command("scoreguard", "report", str(RUN))
     say_what_next(time.monotonic() - started)
+    conclude()
 
 
 def step(number: str, text: str) -> None:
@@ -130,6 +134,13 @@ def say_what_next(seconds: float) -> None:
         "  .venv/bin/scoreguard score photo.png --metric lite --defence jpeg:quality=50 --undefended\n"
         "  .venv/bin/scoreguard attack --metric lite --attacks ifgsm --defences none,jpeg --images DIR --out runs/mine"
     )
+
+
+def conclude() -> None:
+    """Print what the run says, in three sentences."""
+    console.print("\n[bold]What this run says[/bold]")
+    for sentence in sentences(read_reports(RUN, TableOptions())):
+        console.print(sentence, markup=False)
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ class _Standing:
         rises = better if self.report.transform is None else self.report.transform.range.higher_is_better
         if gain <= 0:
             return "cannot improve the score"
-        return f"{'raises' if rises else 'lowers'} the score by {self._amount(gain)}"
+        return f"{'raises' if rises else 'lowers'} the score by {self._amount(gain)} on average"
 
     def _amount(self, gain: float) -> str:
         if self.report.options.scaling is Scaling.CLEAN_SELECTION:
@@ -101,11 +101,16 @@ def _clause(standing: _Standing, clause: Callable[[_Standing], str]) -> str:
 
 def _holds_best(standing: _Standing) -> str:
     best, tried = standing.best, standing.defences
-    attacker = f"an attacker who picks the worst attack for each image {standing.moves(best)}"
+    attacker = f"an attacker who tries everything here {standing.moves(best)}"
     if not tried:
         return f"no defence was tried: {attacker}{standing.scale}"
     if best == UNDEFENDED:
-        return f"no defence of {len(tried)} helps: undefended, {attacker}{standing.scale}"
+        which = (
+            f"none of {len(tried)} defences tried lowers"
+            if len(tried) > 1
+            else f"the defence {standing.label(tried[0])} does not lower"
+        )
+        return f"{which} the worst case: undefended, {attacker}{standing.scale}"
     of = (
         f"of {len(tried)} defences tried, {standing.label(best)} holds best" if len(tried) > 1 else standing.label(best)
     )
@@ -118,11 +123,12 @@ def _against_none(standing: _Standing) -> str:
         return "what a defence would be worth, this run cannot say"
     if best == UNDEFENDED:
         other = standing.defences[0]
-        return f"behind the best of the defences, {standing.label(other)}, such an attacker {standing.moves(other)}"
+        which = standing.label(other) if len(standing.defences) == 1 else f"the best of them, {standing.label(other)},"
+        return f"behind {which} the same attacker {standing.moves(other)}"
     if UNDEFENDED not in gains:
         return "the metric was not attacked undefended, so what the defence is worth is not known"
     bare = gains[UNDEFENDED].value
-    text = f"undefended, such an attacker {standing.moves(UNDEFENDED)}"
+    text = f"undefended, the same attacker {standing.moves(UNDEFENDED)}"
     if bare <= 0:
         return text
     return f"{text}, so the defence takes away {100 * (1 - max(gains[best].value, 0) / bare):.0f} % of the gain"
@@ -155,7 +161,11 @@ def _ranking(standing: _Standing) -> str:
     images = len(standing.report.plan.images)
     if not all(math.isfinite(gain.low) for gain in standing.gains.values()):
         return f"{images} images are too few for intervals, so take the order for a hint"
-    close = [standing.label(chain) for chain, gain in others if gain.low <= first.high]
+    close = [
+        standing.label(chain) if chain != UNDEFENDED else "no defence"
+        for chain, gain in others
+        if gain.low <= first.high
+    ]
     if not close:
         return "its interval lies below all others, so its first place holds"
     return f"its interval overlaps with that of {_listed(close)}, so which of them holds best is open"

@@ -13,20 +13,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import combinations
-from typing import Final
 
 import numpy as np
 
 from scoreguard_client.scores.clusters import Clusters
 from scoreguard_client.scores.comparisons import require_rows
-from scoreguard_client.scores.estimates import LEAST_IMAGES, TOO_FEW, UNDEFINED
-from scoreguard_client.scores.intervals import CONFIDENCE
+from scoreguard_client.scores.estimates import LEAST_IMAGES, SAME, TOO_FEW, UNDEFINED
+from scoreguard_client.scores.intervals import CONFIDENCE, FLAT
 from scoreguard_client.scores.scaling import Values
-
-_FLAT: Final = 1e-3
-"""Share of the sample's error below which a resample's error is meaningless, as for means."""
-_SAME: Final = 1e-6
-"""Differences of the mean this small are none: scores are float32."""
 
 
 class Best(StrEnum):
@@ -88,7 +82,7 @@ def _ranked(table: Values, clusters: Clusters) -> list[tuple[int, int | None, in
     """Rank, best and worst possible rank of each column of (images, chains), the lowest mean first."""
     chains = table.shape[1]
     means = table.mean(axis=0)
-    better = means[:, None] < means - _SAME * np.maximum(1, np.abs(means))
+    better = means[:, None] < means - SAME * np.maximum(1, np.abs(means))
     places = 1 + better.sum(axis=0)
     if clusters.count < LEAST_IMAGES:
         return [(int(place), None, None) for place in places]
@@ -110,7 +104,7 @@ def _sure(differences: Values, clusters: Clusters) -> Values:
     errors = np.sqrt((residuals**2).mean(axis=0) / (count - 1))
     shifts = draws @ residuals / count
     spreads = np.sqrt(np.maximum(draws @ residuals**2 / count - shifts**2, 0) / (count - 1))
-    telling = spreads > _FLAT * errors
+    telling = spreads > FLAT * errors
     deviations = np.where(telling, np.abs(shifts) / np.where(telling, spreads, 1), 0)
     reach = float(np.quantile(deviations.max(axis=1), CONFIDENCE)) * errors
-    return np.asarray(np.sign(means) * (np.abs(means) > np.maximum(reach, _SAME)))
+    return np.asarray(np.sign(means) * (np.abs(means) > np.maximum(reach, SAME)))

@@ -20,9 +20,10 @@ SHARPEN = str(parse_attack("free-sharpen"))
 def test_a_small_run_says_what_the_defence_is_worth_and_that_it_is_a_hint(make_run: MakeRun) -> None:
     """The worst gain behind the chain is 12 of 100, undefended 20: 40 % less; six images give no interval."""
     assert sentences(read_reports(make_run(), QUICK)) == (
-        "Behind dim, an attacker who picks the worst attack for each image raises the score by 12.0, on a scale from 0 "
-        "to 100.",
-        "Undefended, such an attacker raises the score by 20.0, so the defence takes away 40 % of the gain.",
+        "Behind dim, an attacker who tries everything here raises the score by 12.0 on average, on a scale from 0 to "
+        "100.",
+        "Undefended, the same attacker raises the score by 20.0 on average, so the defence takes away 40 % of the "
+        "gain.",
         "The strongest attack behind it is FGSM, which knows the defence; 6 images are too few for intervals, so take "
         "the order for a hint.",
     )
@@ -39,8 +40,8 @@ def test_a_defence_that_helps_nobody_is_named_as_such(make_run: MakeRun) -> None
     """Adaptive attacks gain more behind it than undefended."""
     records = [replace(one, attacked_defended=90.0) if one.adaptive else one for one in sound_records()]
     first, second, third = sentences(read_reports(make_run(records), QUICK))
-    assert first.startswith("No defence of 1 helps: undefended, an attacker")
-    assert "behind the best of the defences, dim, such an attacker raises the score by 67.5" in second.lower()
+    assert first.startswith("The defence dim does not lower the worst case: undefended, an attacker")
+    assert second.startswith("Behind dim the same attacker raises the score by 67.5")
     assert "on the metric alone" in third
 
 

@@ -16,7 +16,7 @@ from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.report.exhibits import Exhibit, exhibits
 from scoreguard_client.report.page.drawings import Drawing, drawings
 from scoreguard_client.report.page.images import embed, is_reduced
-from scoreguard_client.report.page.lines import lines_of
+from scoreguard_client.report.page.lines import breakable, lines_of
 from scoreguard_client.report.page.provenance import facts_of, provenance, small_print
 from scoreguard_client.report.page.views import View, views_of
 from scoreguard_client.report.proof import payload, script
@@ -61,7 +61,7 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         lstrip_blocks=True,
         loader=jinja2.FunctionLoader(_asset),
     )
-    environment.filters |= {"embed": embed, "lines": lines_of, "reduced": is_reduced}
+    environment.filters |= {"embed": embed, "lines": lines_of, "breakable": breakable, "reduced": is_reduced}
     views = views_of(reports, tables)
     return environment.get_template("page.html.j2").render(
         title=_title(reports),

@@ -42,9 +42,13 @@ def _names(line: Line) -> str:
     title = f' title="{escape(line.title)}"' if line.title else ""
     names = [f'<span class="name">{escape(name)}</span>' for name in before]
     tags = [f'<span class="tag">{escape(tag)}</span>' for tag in line.tags]
-    # A long chain may break behind its marks, and nowhere else if that is enough.
-    last = re.sub(r"[:+]", r"\g<0><wbr>", str(escape(last)))
+    last = breakable(last)
     return f'<th scope="row">{" ".join([*names, *tags])}<code class="name"{title}>{last}</code></th>'
+
+
+def breakable(text: str) -> Markup:
+    """Let a text break behind the marks of a chain in it, and elsewhere only if a part is too long."""
+    return Markup(re.sub(r"[:+]", r"\g<0><wbr>", str(escape(text))))
 
 
 def _cells_of(heading: Heading, index: int, view: View) -> Callable[[Cell], str]:

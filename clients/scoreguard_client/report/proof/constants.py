@@ -6,6 +6,7 @@ from typing import Final
 
 from scoreguard_client.report.tables.leaderboard import GAP
 from scoreguard_client.scores import estimates
+from scoreguard_client.scores.clusters import RESAMPLES
 from scoreguard_client.scores.draws import SEED
 from scoreguard_client.scores.gains import ROUNDING as GAIN_ROUNDING
 from scoreguard_client.scores.intervals import CONFIDENCE, FLAT
@@ -27,6 +28,7 @@ CONSTANTS: Final[dict[str, float]] = {
     "zero_score": ZERO,
     "seed": SEED,
     "inversion_gap": GAP,
+    "rank_resamples": RESAMPLES,
 }
 """By the name that a page's script calls them."""
 WORDS: Final = {"too_few": estimates.TOO_FEW, "undefined": estimates.UNDEFINED}

@@ -17,6 +17,7 @@ _FILES: Final = (
     "tables",
     "attacks",
     "leaderboard",
+    "ranks",
     "judged",
     "check",
 )

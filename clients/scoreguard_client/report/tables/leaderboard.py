@@ -50,8 +50,7 @@ _HEADINGS: Final = (
     (
         "rank",
         "rank",
-        "Rank by worst gain, and the ranks that are possible on other images, all at once in 95 % of samples; "
-        "recomputed by Python alone.",
+        "Rank by worst gain, and the ranks that are possible on other images, all at once in 95 % of samples.",
     ),
     ("strongest", "strongest attack", "The attack with the highest mean gain behind the chain."),
     ("purification_gain", "Gain", _FROM_COLUMNS["purification_gain"].meaning),

@@ -16,8 +16,6 @@ from scoreguard_client.report.proof.script import library
 from scoreguard_client.report.tables import Cell
 
 NAMES = [*RUNS, "network"]
-BY_PYTHON = "rank"
-"""Heading that the browser leaves to Python."""
 ASKED = """
 async function answer() {
   const answers = {};
@@ -69,8 +67,6 @@ def test_the_browser_computes_every_cell_and_interval_as_python_does(
     assert answers[name]["isWhole"]
     seen = 0
     for table, line, heading, cell in cells(runs[name]):
-        if heading == BY_PYTHON:
-            continue
         given = answers[name]["tables"][table][line]["cells"][heading]
         where = (table, line, heading, given, cell)
         if cell.estimate is not None:

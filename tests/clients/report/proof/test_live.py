@@ -137,6 +137,6 @@ def test_the_images_of_a_reports_own_page_are_scored_again(
     own, other = (next(image for image in shown if image.kind == kind) for kind in ("attacked", "clean"))
     html, texts = path.read_text("utf-8"), [base64.b64encode(image.png).decode() for image in (own, other)]
     assert html.count(texts[0]) > 0
-    path.write_text(html.replace(*texts), encoding="utf-8")
+    path.write_text(html.replace(texts[0], texts[1]), encoding="utf-8")
     assert main(["report", "verify", str(path), "--images", "1"]) == 1
     assert f"{own.metric}, {own.image}, {own.attack} behind " in capsys.readouterr().out

@@ -15,23 +15,33 @@ function pearson(first, second) {
 const spearman = (first, second) => pearson(ranks(first), ranks(second));
 
 // A rank without an image is the rank less the image's rows below it, ties half.
-function deviationsWithout(values, known, rows) {
-  const left = values.length - rows.length;
-  const own = Float64Array.from(rows, (row) => values[row]).sort();
-  const found = mapped(values, (value, row) => {
-    let lost = 0;
-    for (let i = 0; i < own.length && own[i] <= value; i += 1) lost += own[i] < value ? 1 : 0.5;
-    return known[row] - (left + 1) / 2 - lost;
-  });
+function deviationsWithout({ known, groups, lost }, rows) {
+  const half = (known.length - rows.length + 1) / 2;
+  lost.fill(0);
+  for (const row of rows) lost[groups[row]] += 1;
+  for (let group = 0, below = 0; group < lost.length; group += 1) {
+    const here = lost[group];
+    lost[group] = below + here / 2;
+    below += here;
+  }
+  const found = new Float64Array(known.length);
+  for (let row = 0; row < found.length; row += 1) found[row] = known[row] - half - lost[groups[row]];
   for (const row of rows) found[row] = 0;
   return found;
 }
 
+// Ranks, the number of each value among the different ones, and room for what is lost of each.
+function sideOf(values) {
+  const known = ranks(values);
+  const kinds = Float64Array.from(new Set(known)).sort();
+  const numbers = new Map(Array.from(kinds, (rank, group) => [rank, group]));
+  return { known, groups: Uint32Array.from(known, (rank) => numbers.get(rank)), lost: new Float64Array(kinds.length) };
+}
+
 function spearmanWithoutEach(first, second, clusters) {
-  const known = [ranks(first), ranks(second)];
+  const sides = [sideOf(first), sideOf(second)];
   return Float64Array.from(clusters.rows, (rows) => {
-    const one = deviationsWithout(first, known[0], rows);
-    const other = deviationsWithout(second, known[1], rows);
+    const [one, other] = sides.map((side) => deviationsWithout(side, rows));
     let [products, ones, others] = [0, 0, 0];
     for (let i = 0; i < one.length; i += 1) {
       products += one[i] * other[i];

@@ -79,12 +79,24 @@ function milliseconds({ columns }, rows) {
   return known.length ? 1000 * mean(known) : NaN;
 }
 
-function leaderboard(metric) {
-  return metric.chains.map((chain) => {
-    const behind = (rows) => rows.filter((row) => metric.columns.chain[row] === chain);
-    const [rows, copies] = [behind(metric.attacked), behind(metric.degraded)];
+// The records of attacks on each chain, and what they say of each image.
+function chainsOf(metric) {
+  return new Map(metric.chains.map((chain) => {
+    const rows = metric.attacked.filter((row) => metric.columns.chain[row] === chain);
     const numbers = once(() => new Numbers(metric, rows, metric.view));
-    const images = once(() => imagesOf(metric, rows, numbers()));
+    return [chain, { rows, numbers, images: once(() => imagesOf(metric, rows, numbers())) }];
+  }));
+}
+
+function leaderboard(metric) {
+  const found = chainsOf(metric);
+  const attacked = [...found].filter(([, { rows }]) => rows.length);
+  const ranked = once(() =>
+    rankTexts(new Map(attacked.map(([chain, { images }]) => [chain, images()])), metric.options)
+  );
+  return metric.chains.map((chain) => {
+    const { rows, numbers, images } = found.get(chain);
+    const copies = metric.degraded.filter((row) => metric.columns.chain[row] === chain);
     const ifAny = (compute) => () => (rows.length ? compute() : MISSING);
     const inversions = ({ clean, attacked, undefended }) => rankInversions(clean, attacked, undefended, metric.options);
     const column = (name) => [name, ifAny(() => COLUMNS[name](numbers()))];
@@ -93,6 +105,7 @@ function leaderboard(metric) {
       names: [metric.label(chain)],
       cells: {
         worst_gain: ifAny(() => meanEstimate(images().gain, images().clusters)),
+        rank: () => words(ranked().get(chain) ?? ""),
         strongest: () => words(rows.length ? strongest(metric, rows, numbers()) : ""),
         ...Object.fromEntries(["purification_gain", "quality_score", "srocc"].map(column)),
         order_violations: () => violations(metric, copies),

@@ -29,7 +29,14 @@ function sum(values, from = 0, to = values.length) {
 }
 
 const mean = (values) => sum(values) / values.length;
-const mapped = (values, change) => Float64Array.from(values, change);
+
+// Float64Array.from takes several times as long.
+function mapped(values, change) {
+  const found = new Float64Array(values.length);
+  for (let i = 0; i < values.length; i += 1) found[i] = change(values[i], i);
+  return found;
+}
+
 const minus = (first, second) => mapped(first, (value, i) => value - second[i]);
 const squares = (values) => mapped(values, (value) => value * value);
 const allFinite = (values) => values.every(Number.isFinite);
