@@ -15,7 +15,7 @@ from videos import moving, written
 
 from scoreguard_client import ImageError, MissingExtraError
 from scoreguard_client.campaign import CampaignOptions, Ledger, PlanError
-from scoreguard_client.report import TableOptions, make_reports
+from scoreguard_client.report import TableOptions, make_reports, read_report
 from scoreguard_client.report.numbers import Numbers
 from scoreguard_client.report.tables import tables_of
 from scoreguard_client.report.tables.people import people
@@ -178,7 +178,7 @@ def test_the_worst_case_of_a_video_is_that_of_the_attack_with_the_highest_mean_o
     judged: CampaignOptions,
 ) -> None:
     """Written out: the mean over videos of the highest mean gain, as a share of the range of 100."""
-    (report,) = make_reports(judged.out, TableOptions(resamples=20))
+    report = read_report(judged.out, TableOptions(resamples=20))
     (table,) = (table for table in tables_of([report]) if table.key == "leaderboard:bright")
     for line in table.lines:
         worst = []
@@ -197,7 +197,7 @@ def test_the_worst_case_of_a_video_is_that_of_the_attack_with_the_highest_mean_o
 
 def test_people_are_compared_with_the_mean_of_a_videos_frames(judged: CampaignOptions) -> None:
     """As a clip's score is, by SciPy."""
-    (report,) = make_reports(judged.out, TableOptions(resamples=20))
+    report = read_report(judged.out, TableOptions(resamples=20))
     table = people(report)
     assert table is not None
     for line in table.lines:
