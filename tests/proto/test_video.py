@@ -16,7 +16,7 @@ from scoreguard.video import frames_of, is_video
 FRAMES = list(moving(6))
 
 
-def read(data: bytes, **options: int) -> list[Any]:
+def read(data: bytes, **options: Any) -> list[Any]:
     """Every frame."""
     return list(frames_of(io.BytesIO(data), **{"max_pixels": 10**6, **options}))
 
@@ -33,6 +33,14 @@ def test_frames_between_those_that_are_wanted_are_not_converted() -> None:
     found = read(written(FRAMES), every=4)
     assert [frame is not None for frame in found] == [True, False, False, False, True, False]
     assert np.array_equal(found[4], FRAMES[4])
+
+
+@pytest.mark.parametrize("places", [(), (0,), (1, 5), (2, 9)])
+def test_frames_at_some_places_are_converted_and_no_others(places: tuple[int, ...]) -> None:
+    """Whatever is between them; a place behind the last frame is none."""
+    found = read(written(FRAMES), wanted=frozenset(places))
+    assert [place for place, frame in enumerate(found) if frame is not None] == [p for p in places if p < 6]
+    assert all(np.array_equal(found[place], FRAMES[place]) for place in places if place < 6)
 
 
 @pytest.mark.parametrize(

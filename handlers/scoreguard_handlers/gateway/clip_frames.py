@@ -107,7 +107,7 @@ async def _decoded(
             facts = {error.what: f"{error.value:.15g}", "limit": f"{error.limit:.15g}"}
             raise ResourceLimitError(str(error), field="video", metadata=facts) from error
         finally:
-            frames.close()  # type: ignore[attr-defined]  # it is a generator
+            frames.close()
 
 
 async def _spooled(part: ClipPart | None, parts: Parts, file: BinaryIO, limit: int) -> None:
