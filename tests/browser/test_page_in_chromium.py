@@ -157,10 +157,15 @@ def test_a_phone_shows_the_page_without_scrolling_sideways(page_file: Path, open
 
 
 def test_names_and_headings_stay_while_a_table_scrolls(long_file: Path, open_page: Open) -> None:
-    """The first column and the head keep their places."""
+    """The first column and the head keep their places in the frame of the table."""
     with open_page(long_file, **PHONE) as page:
-        places = """() => [...document.querySelectorAll("thead th:first-child, thead th:nth-child(2)")].map(
-            (head) => head.getBoundingClientRect()).map(({ x, y }) => [x, y])"""
+        places = """() => {
+          const frame = document.querySelector(".scroll").getBoundingClientRect();
+          return [...document.querySelectorAll("thead th:first-child, thead th:nth-child(2)")].map((head) => {
+            const place = head.getBoundingClientRect();
+            return [place.x - frame.x, place.y - frame.y];
+          });
+        }"""
         (corner, second) = page.evaluate(places)
         page.evaluate("document.querySelector('.scroll').scrollTo(200, 2000)")
         (corner_after, second_after) = page.evaluate(places)

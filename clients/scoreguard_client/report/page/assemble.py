@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Final
@@ -54,16 +55,9 @@ def write_page(reports: Sequence[Report], tables: Sequence[Table], path: Path) -
 
 def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
     """Render the page as text; equal results give equal text."""
-    environment = jinja2.Environment(
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=jinja2.FunctionLoader(_asset),
-    )
-    environment.filters |= {"embed": embed, "lines": lines_of, "breakable": breakable, "reduced": is_reduced}
     views = views_of(reports, tables)
-    return environment.get_template("page.html.j2").render(
+    template = _environment().get_template("page.html.j2")
+    return template.render(
         title=_title(reports),
         reports=reports,
         several=len(reports) > 1,
@@ -79,6 +73,20 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         scripts=[*(_asset(name) for name in _SCRIPTS), script()],
         records=payload(reports, tables),
     )
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    """Return what renders the templates; it keeps them compiled."""
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        loader=jinja2.FunctionLoader(_asset),
+    )
+    environment.filters |= {"embed": embed, "lines": lines_of, "breakable": breakable, "reduced": is_reduced}
+    return environment
 
 
 def _asset(name: str) -> str:
