@@ -16,6 +16,7 @@ from tests.browser.runs import write_run
 from tests.clients.report.conftest import FGSM
 
 from scoreguard_client.report import Report, TableOptions, read_reports, tables_of
+from scoreguard_client.report.figures import figures
 from scoreguard_client.report.page import write_page
 from scoreguard_client.report.tables import Cell, Heading, Line, Table
 from scoreguard_client.scores import Estimate
@@ -55,7 +56,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, ...]:
 def page_file(reports: tuple[Report, ...]) -> Path:
     """Its page."""
     path = reports[0].run / "index.html"
-    write_page(reports, tables_of(reports), path)
+    write_page(reports, tables_of(reports), figures(reports), path)
     return path
 
 
@@ -63,7 +64,7 @@ def page_file(reports: tuple[Report, ...]) -> Path:
 def long_file(reports: tuple[Report, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page with a table of 10,000 lines."""
     path = tmp_path_factory.mktemp("long") / "index.html"
-    write_page([replace(reports[0], shown=())], [long_table()], path)
+    write_page([replace(reports[0], shown=())], [long_table()], (), path)
     return path
 
 

@@ -12,7 +12,7 @@ from scoreguard_client.report.build import FOLDER, Report, read_report, read_rep
 from scoreguard_client.report.citations import FILE as CITATIONS
 from scoreguard_client.report.citations import bibtex
 from scoreguard_client.report.exhibits import exhibits
-from scoreguard_client.report.figures import draw_exhibit, draw_gains
+from scoreguard_client.report.figures import Figure, draw_exhibit, draw_gains, figures
 from scoreguard_client.report.numbers import TableOptions
 from scoreguard_client.report.page import write_page
 from scoreguard_client.report.source import source_of
@@ -42,7 +42,7 @@ def make_report(run: Path, options: TableOptions | None = None) -> Report:
         RunError: the directory holds no readable run, or one without records, or one of several metrics.
     """
     report = read_report(run, options or TableOptions())
-    write_reports([report], tables_of([report]))
+    write_reports([report], tables_of([report]), figures([report]))
     return report
 
 
@@ -55,16 +55,17 @@ def make_reports(run: Path, options: TableOptions | None = None) -> tuple[Report
         RunError: the directory holds no readable run, or one without records.
     """
     reports = read_reports(run, options or TableOptions())
-    write_reports(reports, tables_of(reports))
+    write_reports(reports, tables_of(reports), figures(reports))
     return reports
 
 
-def write_reports(reports: Sequence[Report], tables: Sequence[Table]) -> None:
-    """Write everything below `RUN/report`.
+def write_reports(reports: Sequence[Report], tables: Sequence[Table], found: Sequence[Figure]) -> None:
+    """Write everything below `RUN/report` but the files of the figures.
 
     Args:
         reports: of each metric of one run.
         tables: what `tables_of` makes of them.
+        found: what `figures` makes of them.
     """
     for report in reports:
         _write(report)
@@ -74,7 +75,7 @@ def write_reports(reports: Sequence[Report], tables: Sequence[Table]) -> None:
     (whole / BADGE).write_text(json_text(badge(tables)) + "\n", encoding="utf-8")
     if reports[0].folder != whole:
         write_tables_of(reports, whole)
-    write_page(reports, tables, whole / "index.html")
+    write_page(reports, tables, found, whole / "index.html")
 
 
 def _write(report: Report) -> None:

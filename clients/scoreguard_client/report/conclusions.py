@@ -21,14 +21,10 @@ from scoreguard_client.scores.estimates import Estimate
 from scoreguard_client.scores.scaling import Scaling
 
 
-def sentences(reports: Sequence[Report]) -> tuple[str, ...]:
-    """Return three sentences; each speaks of every metric.
-
-    Args:
-        reports: one for each metric, at least one.
-    """
-    standings = [_standing(report) for report in reports]
-    return tuple(_told(standings, clause) for clause in (_holds_best, _against_none, _how_sure))
+def sentences(report: Report) -> tuple[str, ...]:
+    """Return three sentences about a metric."""
+    standing = _standing(report)
+    return tuple(_told(standing, clause) for clause in (_holds_best, _against_none, _how_sure))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,16 +83,9 @@ def _standing(report: Report) -> _Standing:
     return _Standing(report=report, gains={chain: e for chain, e in worst if e is not None and math.isfinite(e.value)})
 
 
-def _told(standings: Sequence[_Standing], clause: Callable[[_Standing], str]) -> str:
-    if len(standings) == 1:
-        text = _clause(standings[0], clause)
-    else:
-        text = "; ".join(f"for {one.report.metric.name}, {_clause(one, clause)}" for one in standings)
+def _told(standing: _Standing, clause: Callable[[_Standing], str]) -> str:
+    text = clause(standing) if standing.gains else "no attack behind any chain has a number yet"
     return f"{text[0].upper()}{text[1:]}."
-
-
-def _clause(standing: _Standing, clause: Callable[[_Standing], str]) -> str:
-    return clause(standing) if standing.gains else "no attack behind any chain has a number yet"
 
 
 def _holds_best(standing: _Standing) -> str:

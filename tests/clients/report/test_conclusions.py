@@ -9,7 +9,7 @@ from tests.clients.report.conftest import DIM, FGSM, METRIC, NAMES, PLAN, MakeRu
 
 from scoreguard_client.attacks import parse_attack
 from scoreguard_client.campaign import ImageRef, Record
-from scoreguard_client.report import TableOptions, read_reports
+from scoreguard_client.report import TableOptions, read_report
 from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.scores import Scaling
 
@@ -19,7 +19,7 @@ SHARPEN = str(parse_attack("free-sharpen"))
 
 def test_a_small_run_says_what_the_defence_is_worth_and_that_it_is_a_hint(make_run: MakeRun) -> None:
     """The worst gain behind the chain is 12 of 100, undefended 20: 40 % less; six images give no interval."""
-    assert sentences(read_reports(make_run(), QUICK)) == (
+    assert sentences(read_report(make_run(), QUICK)) == (
         "Behind dim, an attacker who tries everything here raises the score by 12.0 on average, on a scale from 0 to "
         "100.",
         "Undefended, the same attacker raises the score by 20.0 on average, so the defence takes away 40 % of the "
@@ -32,14 +32,14 @@ def test_a_small_run_says_what_the_defence_is_worth_and_that_it_is_a_hint(make_r
 def test_where_low_scores_are_good_an_attack_lowers_them(make_run: MakeRun) -> None:
     """In the metric's own units."""
     records = [replace(one, attacked_defended=(one.clean_defended or 0) - 8) for one in sound_records()]
-    first, *_ = sentences(read_reports(make_run(records, range={"higher_is_better": False}), QUICK))
+    first, *_ = sentences(read_report(make_run(records, range={"higher_is_better": False}), QUICK))
     assert "lowers the score by 8.0" in first
 
 
 def test_a_defence_that_helps_nobody_is_named_as_such(make_run: MakeRun) -> None:
     """Adaptive attacks gain more behind it than undefended."""
     records = [replace(one, attacked_defended=90.0) if one.adaptive else one for one in sound_records()]
-    first, second, third = sentences(read_reports(make_run(records), QUICK))
+    first, second, third = sentences(read_report(make_run(records), QUICK))
     assert first.startswith("The defence dim does not lower the worst case: undefended, an attacker")
     assert second.startswith("Behind dim the same attacker raises the score by 67.5")
     assert "on the metric alone" in third
@@ -50,14 +50,14 @@ def test_everyday_edits_that_beat_every_search_are_told(make_run: MakeRun) -> No
     plan = replace(PLAN, attacks=(FGSM, SHARPEN))
     records = [record(number, FGSM, DIM, DIM, 2.0) for number in range(6)]
     records += [record(number, SHARPEN, chain, "none", 9.0) for number in range(6) for chain in ("none", DIM)]
-    *_, third = sentences(read_reports(make_run(records, plan=plan), QUICK))
+    *_, third = sentences(read_report(make_run(records, plan=plan), QUICK))
     assert "Sharpen, an everyday edit that needs to know nothing" in third
 
 
 def test_an_attack_that_did_not_know_the_defence_is_told_where_none_did(make_run: MakeRun) -> None:
     """The number is then a lower bound."""
     records = [one for one in sound_records() if not one.adaptive]
-    *_, third = sentences(read_reports(make_run(records, plan=replace(PLAN, adaptive=False)), QUICK))
+    *_, third = sentences(read_report(make_run(records, plan=replace(PLAN, adaptive=False)), QUICK))
     assert "which does not know the defence, and none that knows it was tried" in third
 
 
@@ -85,31 +85,22 @@ def test_intervals_decide_whether_there_is_a_ranking(other: float, said: str, ma
     metric = replace(METRIC, chains=("none", DIM, "flip"))
     plan = replace(PLAN, attacks=(FGSM,), images=images, metrics=(metric,))
     labels = {"none": "none", DIM: "dim", "flip": "flip"}
-    first, _, third = sentences(read_reports(make_run(records, plan=plan, labels=labels), QUICK))
+    first, _, third = sentences(read_report(make_run(records, plan=plan, labels=labels), QUICK))
     assert first.startswith("Of 2 defences tried, dim holds best")
     assert said in third
-
-
-def test_several_metrics_share_three_sentences(make_run: MakeRun) -> None:
-    """Each names its metric."""
-    plan = replace(PLAN, metrics=(METRIC, replace(METRIC, name="red")))
-    records = [replace(one, metric=name) for name in plan.names for one in sound_records()]
-    found = sentences(read_reports(make_run(records, plan=plan), QUICK))
-    assert len(found) == 3
-    assert all("or bright, " in sentence and "; for red, " in sentence for sentence in found)
 
 
 def test_gains_by_the_clean_scores_are_shares_of_their_range(make_run: MakeRun) -> None:
     """A unit of that scale is no unit of the metric."""
     options = TableOptions(resamples=20, scaling=Scaling.CLEAN_SELECTION)
-    first, *_ = sentences(read_reports(make_run(), options))
+    first, *_ = sentences(read_report(make_run(), options))
     assert "% of the range of the clean scores" in first
     assert "on a scale" not in first
 
 
 def test_a_run_without_numbers_concludes_nothing(make_run: MakeRun) -> None:
     """Every record failed."""
-    assert set(sentences(read_reports(make_run([failed(one) for one in sound_records()]), QUICK))) == {
+    assert set(sentences(read_report(make_run([failed(one) for one in sound_records()]), QUICK))) == {
         "No attack behind any chain has a number yet."
     }
 
@@ -118,7 +109,7 @@ def test_a_run_without_a_defence_does_not_speak_of_one(make_run: MakeRun) -> Non
     """There is nothing to compare with."""
     alone = [record(number, FGSM, "none", "none", 20.0) for number in range(len(NAMES))]
     plan = replace(PLAN, metrics=(replace(METRIC, chains=("none",)),), attacks=(FGSM,))
-    first, second, third = sentences(read_reports(make_run(alone, plan=plan), QUICK))
+    first, second, third = sentences(read_report(make_run(alone, plan=plan), QUICK))
     assert first.startswith("No defence was tried: an attacker")
     assert second == "What a defence would be worth, this run cannot say."
     assert third.endswith("there is nothing to rank.")

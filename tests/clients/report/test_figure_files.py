@@ -85,7 +85,7 @@ def test_every_figure_is_written_in_three_forms(tmp_path: Path) -> None:
     folder = tmp_path / "figures"
     folder.mkdir()
     (folder / "old.svg").write_text("")
-    write_figures(reports, folder)
+    write_figures(figures(reports), folder)
     expected = [f"{figure.key}.{form}" for figure in figures(reports) for form in ("svg", "pdf", "png")]
     assert sorted(path.name for path in folder.iterdir()) == sorted(expected)
     for path in folder.glob("*.pdf"):

@@ -16,6 +16,7 @@ import pytest
 from tests.clients.report.conftest import DIM, FGSM, METRIC, NAMES, PLAN, MakeRun, failed, sound_records
 
 from scoreguard_client.report import Report, TableOptions, read_reports, tables_of
+from scoreguard_client.report.figures import figures
 from scoreguard_client.report.page import write_page
 from scoreguard_client.report.page.assemble import page_of
 from scoreguard_client.report.page.images import LONGEST, embed
@@ -82,7 +83,7 @@ def reports(make_run: MakeRun) -> tuple[Report, ...]:
 
 def test_the_page_is_whole_and_refers_to_nothing_outside(reports: tuple[Report, ...]) -> None:
     """Well-formed, names escaped, ids unique, every image inside; and the page forbids itself everything else."""
-    text = page_of(reports, tables_of(reports))
+    text = page_of(reports, tables_of(reports), figures(reports))
     page = Page(text)
     assert page.open == []
     assert all(source.startswith(("data:image/webp;base64,", "#")) for source in page.sources)
@@ -97,7 +98,7 @@ def test_the_page_is_whole_and_refers_to_nothing_outside(reports: tuple[Report, 
 def test_every_cell_is_at_its_address_with_value_interval_and_an_empty_mark(reports: tuple[Report, ...]) -> None:
     """As the tables say; text has no mark, a plain number no interval."""
     tables = tables_of(reports)
-    page = Page(page_of(reports, tables))
+    page = Page(page_of(reports, tables, figures(reports)))
     wanted = {}
     for table in tables:
         for line in table.lines:
@@ -113,7 +114,7 @@ def test_every_cell_is_at_its_address_with_value_interval_and_an_empty_mark(repo
 
 def test_the_page_is_read_from_the_answer_to_the_details(reports: tuple[Report, ...]) -> None:
     """Parts in the order in which a reader needs them, none of which skips a level."""
-    page = Page(page_of(reports, tables_of(reports)))
+    page = Page(page_of(reports, tables_of(reports), figures(reports)))
     assert [text for level, text in page.headings if level == 2] == [
         "The answer",
         "Before you trust the numbers",
@@ -132,7 +133,7 @@ def test_several_metrics_are_on_one_page_each_in_a_panel(make_run: MakeRun) -> N
     plan = replace(PLAN, metrics=(METRIC, replace(METRIC, name="red")))
     records = [replace(one, metric=name) for name in plan.names for one in sound_records()]
     reports = read_reports(make_run(records, plan=plan), QUICK)
-    text = page_of(reports, tables_of(reports))
+    text = page_of(reports, tables_of(reports), figures(reports))
     keys = re.findall(r'data-table="([^"]*)"', text)
     assert keys[:3] == ["leaderboard:bright", "leaderboard:red", "metrics"]
     for name in plan.names:
@@ -145,7 +146,7 @@ def test_the_same_results_give_the_same_page(reports: tuple[Report, ...], tmp_pa
     """No time, no folder, no random number is in it."""
     tables = tables_of(reports)
     for name in ("one.html", "two.html"):
-        write_page(reports, tables, tmp_path / name)
+        write_page(reports, tables, figures(reports), tmp_path / name)
     assert (tmp_path / "one.html").read_bytes() == (tmp_path / "two.html").read_bytes()
     assert str(tmp_path) not in (tmp_path / "one.html").read_text(encoding="utf-8")
 
@@ -169,7 +170,7 @@ def test_names_that_look_like_markup_stay_text(reports: tuple[Report, ...]) -> N
             ),
         ),
     )
-    text = page_of(reports, [table])
+    text = page_of(reports, [table], figures(reports))
     page = Page(text)
     assert "alert(1)</script>" not in text
     assert page.cells["robustness:bright", f"{FGSM}|{evil}", "t"] == {"value": evil}
@@ -178,7 +179,7 @@ def test_names_that_look_like_markup_stay_text(reports: tuple[Report, ...]) -> N
 def test_a_failed_run_still_has_a_page(make_run: MakeRun) -> None:
     """It has no numbers, and says so instead of a conclusion."""
     reports = read_reports(make_run([failed(one) for one in sound_records()]), QUICK)
-    page = Page(page_of(reports, tables_of(reports)))
+    page = Page(page_of(reports, tables_of(reports), figures(reports)))
     assert "No attack behind any chain has a number yet." in page.words
 
 
@@ -198,7 +199,7 @@ def pixels(address: str) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
 
 def test_attacked_images_say_what_they_are(reports: tuple[Report, ...]) -> None:
     """Whoever verifies a page scores them again."""
-    text = page_of(reports, tables_of(reports))
+    text = page_of(reports, tables_of(reports), figures(reports))
     tags = re.findall(r'<img [^>]*data-kind="attacked"[^>]*>', text)
     assert len(tags) == 6
     for tag in tags:
@@ -211,7 +212,7 @@ def test_attacked_images_say_what_they_are(reports: tuple[Report, ...]) -> None:
 
 def test_the_command_that_repeats_the_run_is_on_the_page(reports: tuple[Report, ...]) -> None:
     """With every parameter, quoted for a shell."""
-    words = " ".join(Page(page_of(reports, tables_of(reports))).words)
+    words = " ".join(Page(page_of(reports, tables_of(reports), figures(reports))).words)
     assert "scoreguard attack --metric bright --attacks fgsm:eps=0.1,square:" in words
     assert "--chains none,dim --images IMAGES --out RUN --adaptive --seed 0 --draws 1" in words
     assert "scoreguard report RUN --scaling declared_range" in words

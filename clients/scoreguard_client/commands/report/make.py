@@ -13,9 +13,10 @@ from scoreguard_client.commands._tables import csv_options
 from scoreguard_client.report import TableOptions, tables_of, write_reports
 from scoreguard_client.report.build import FOLDER, Report, read_reports
 from scoreguard_client.report.citations import bibtex
+from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.report.csv_selection import CsvOptions
 from scoreguard_client.report.csv_table import CsvReport, read_csv_report, write_csv_table
-from scoreguard_client.report.figures import FIGURES, write_figures
+from scoreguard_client.report.figures import FIGURES, figures, write_figures
 from scoreguard_client.report.gates import failures, parse_gate
 from scoreguard_client.report.tables.leaderboard import LEADERBOARD
 from scoreguard_client.report.tables.model import Table
@@ -112,8 +113,9 @@ def command(
             reports = of_run = read_reports(paths[0], options)
             tables = tables_of(of_run)
             failed = failures(gates, tables)
-            write_reports(of_run, tables)
-            write_figures(of_run, paths[0] / FOLDER / FIGURES)
+            found = figures(of_run)
+            write_reports(of_run, tables, found)
+            write_figures(found, paths[0] / FOLDER / FIGURES)
             citations = bibtex(of_run) if cite else ""
         else:
             reports = [read_csv_report(paths, csv, options)]
@@ -123,14 +125,15 @@ def command(
     if cite:
         click.echo(citations, nl=False)
     elif as_json:
-        found = [report.to_json() for report in reports]
-        click.echo(console.json_text(found[0] if len(found) == 1 else {"run": str(paths[0]), "metrics": found}))
+        values = [report.to_json() for report in reports]
+        click.echo(console.json_text(values[0] if len(values) == 1 else {"run": str(paths[0]), "metrics": values}))
     else:
         for table in tables:
             if table.key.startswith(LEADERBOARD):
                 _print_board(table)
         for report in reports:
             _print(report)
+        _conclude(reports)
     for line in failed:
         click.echo(f"failed: {line}", err=True)
     return int(bool(failed))
@@ -147,12 +150,23 @@ def _print(report: Report | CsvReport) -> None:
     shown.print(text_table(report, shown.width if shown.is_terminal else None))
     for caution in report.cautions:
         shown.print(f"note: {caution}", highlight=False, markup=False, style="yellow")
-    shown.print(_after(report), highlight=False, markup=False, soft_wrap=True)
+    if isinstance(report, CsvReport):
+        shown.print(_scale(report), highlight=False, markup=False, soft_wrap=True)
 
 
-def _after(report: Report | CsvReport) -> str:
-    if isinstance(report, Report):
-        return f"{report.run / FOLDER / 'index.html'} has the intervals and the images"
+def _conclude(reports: Sequence[Report | CsvReport]) -> None:
+    """Print what a run says in plain words, and where the rest is."""
+    shown, of_run = console.output(), [report for report in reports if isinstance(report, Report)]
+    for report in of_run:
+        shown.print(f"\n{report.metric_title}, in plain words", style="bold", highlight=False, markup=False)
+        for sentence in sentences(report):
+            shown.print(sentence, highlight=False, markup=False, soft_wrap=not shown.is_terminal)
+    for run in dict.fromkeys(report.run for report in of_run):
+        page = run / FOLDER / "index.html"
+        shown.print(f"\n{page} has the intervals and the images", highlight=False, markup=False, soft_wrap=True)
+
+
+def _scale(report: CsvReport) -> str:
     better = "higher" if report.scale.higher_is_better else "lower"
     ends = f"{report.bounds.low:g} to {report.bounds.high:g} ({report.bounds.source})"
     by = report.bounds.source if report.options.scaling is Scaling.CLEAN_SELECTION else ends

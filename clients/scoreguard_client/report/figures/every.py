@@ -48,11 +48,11 @@ def _of_metric(figure: Figure, report: Report, *, alone: bool) -> Figure:
     return replace(figure, key=f"{name}-{figure.key}", title=f"{title}: {figure.title}", alt=f"{title}: {figure.alt}")
 
 
-def write_figures(reports: Sequence[Report], folder: Path) -> None:
-    """Write every figure as SVG, PDF and PNG into a folder, in place of those that an earlier report left there."""
+def write_figures(found: Iterable[Figure], folder: Path) -> None:
+    """Write figures as SVG, PDF and PNG into a folder, in place of those that an earlier report left there."""
     folder.mkdir(parents=True, exist_ok=True)
     for suffix in SUFFIXES:
         for old in folder.glob(f"*.{suffix}"):
             old.unlink()
-    for figure in figures(reports):
+    for figure in found:
         figure.write(folder)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -33,14 +34,15 @@ class Figure:
 
     def svg(self) -> str:
         """Return it as one SVG element to be put into a page: no prolog, no link; the same text each time."""
-        return self._svg(drawn(self.draw))
+        return svg_of(self._drawing, key=self.key, title=self.title, description=self.alt)
 
     def write(self, folder: Path) -> None:
         """Write its files `KEY.svg`, `KEY.pdf` and `KEY.png`: the same bytes each time."""
-        drawing = drawn(self.draw)
-        (folder / f"{self.key}.svg").write_text(self._svg(drawing), encoding="utf-8")
+        (folder / f"{self.key}.svg").write_text(self.svg(), encoding="utf-8")
         for suffix in SUFFIXES[1:]:
-            write_drawing(drawing, folder / f"{self.key}.{suffix}", title=self.title)
+            write_drawing(self._drawing, folder / f"{self.key}.{suffix}", title=self.title)
 
-    def _svg(self, drawing: Drawing) -> str:
-        return svg_of(drawing, key=self.key, title=self.title, description=self.alt)
+    @cached_property
+    def _drawing(self) -> Drawing:
+        """The drawing, which a page and the files have in common: to draw takes longer than to write."""
+        return drawn(self.draw)

@@ -15,6 +15,7 @@ from scoreguard_client.report.build import Report
 from scoreguard_client.report.citations import entry, references_of, unique
 from scoreguard_client.report.conclusions import sentences
 from scoreguard_client.report.exhibits import Exhibit, exhibits
+from scoreguard_client.report.figures import Figure
 from scoreguard_client.report.page.drawings import Drawing, drawings
 from scoreguard_client.report.page.images import embed, is_reduced
 from scoreguard_client.report.page.lines import breakable, lines_of
@@ -42,18 +43,19 @@ class Panel:
     """Its attacks for viewing, the worst first."""
 
 
-def write_page(reports: Sequence[Report], tables: Sequence[Table], path: Path) -> None:
+def write_page(reports: Sequence[Report], tables: Sequence[Table], found: Sequence[Figure], path: Path) -> None:
     """Write the page of a run.
 
     Args:
         reports: the results of each metric.
         tables: what `tables_of` made of them.
+        found: what `figures` made of them.
         path: file to write.
     """
-    path.write_text(page_of(reports, tables), encoding="utf-8")
+    path.write_text(page_of(reports, tables, found), encoding="utf-8")
 
 
-def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
+def page_of(reports: Sequence[Report], tables: Sequence[Table], found: Sequence[Figure]) -> str:
     """Render the page as text; equal results give equal text."""
     views = views_of(reports, tables)
     template = _environment().get_template("page.html.j2")
@@ -61,9 +63,9 @@ def page_of(reports: Sequence[Report], tables: Sequence[Table]) -> str:
         title=_title(reports),
         reports=reports,
         several=len(reports) > 1,
-        sentences=sentences(reports),
+        sentences=sentences,
         leading=[view for view in views if view.leads],
-        panels=[_panel(report, views, alone=len(reports) == 1) for report in reports],
+        panels=[_panel(report, views, found) for report in reports],
         headings=_headings(tables),
         small_print=small_print(reports),
         facts_of=facts_of,
@@ -103,11 +105,11 @@ def _title(reports: Sequence[Report]) -> str:
             raise ValueError("a page needs the results of one metric at least")
 
 
-def _panel(report: Report, views: Sequence[View], *, alone: bool) -> Panel:
+def _panel(report: Report, views: Sequence[View], found: Sequence[Figure]) -> Panel:
     name = report.metric.name
     return Panel(
         report=report,
-        drawings=drawings(report, alone=alone),
+        drawings=drawings(found, name),
         views=tuple(view for view in views if view.metric == name and not view.leads),
         exhibits=tuple(exhibits(report)),
     )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from scoreguard_client.report.build import Report
-from scoreguard_client.report.figures import figures
+from scoreguard_client.report.figures import Figure
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +22,16 @@ class Drawing:
     """One SVG element, which says in words what it shows."""
 
 
-def drawings(report: Report, *, alone: bool) -> tuple[Drawing, ...]:
+def drawings(found: Iterable[Figure], metric: str) -> tuple[Drawing, ...]:
     """Return the figures of a metric.
 
     Args:
-        report: its results.
-        alone: whether the page is about this metric only; else each key begins with the metric.
+        found: those of the run.
+        metric: name of the metric.
     """
-    found = figures([report])
-    if not alone:
-        found = tuple(replace(figure, key=f"{report.metric.name}-{figure.key}") for figure in found)
     # The text in it was escaped when it was written as XML.
-    return tuple(Drawing(key=figure.key, title=figure.title, svg=Markup(figure.svg())) for figure in found)
+    return tuple(
+        Drawing(key=figure.key, title=figure.title, svg=Markup(figure.svg()))
+        for figure in found
+        if figure.metric == metric
+    )
