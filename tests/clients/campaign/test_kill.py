@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,7 +77,7 @@ def records_of(out: Path) -> list[Record]:
 
 def pages(out: Path) -> list[Path]:
     """The report of a run, whose times are taken out first: no two runs take equally long."""
-    with sqlite3.connect(out / FILE_NAME) as connection:
+    with closing(sqlite3.connect(out / FILE_NAME)) as connection, connection:
         connection.execute("UPDATE records SET crafting_seconds = 0, scoring_seconds = 0")
     (report,) = make_reports(out, TableOptions(resamples=50))
     return [report.folder / "index.html", report.folder / "table.csv"]
