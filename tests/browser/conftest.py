@@ -1,4 +1,4 @@
-"""One headless Chromium for all tests here, and the page of a small run; skipped where there is no Chromium."""
+"""A headless Chromium for the tests of each file here, and the page of a small run; skipped where there is no Chromium."""
 
 from __future__ import annotations
 
@@ -31,9 +31,12 @@ MANY = 10_000
 Open = Callable[..., AbstractContextManager[Page]]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, with a profile of its own that is deleted with it."""
+    """Chromium, with a profile of its own that is deleted with it.
+
+    Not for longer than a module: while it is open its event loop runs, and no test of another module can start one.
+    """
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         if os.environ.get(NEEDED):
@@ -83,7 +86,7 @@ def long_table() -> Table:
     )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def open_page(browser: Browser) -> Open:
     """Open a page; when it is closed, it must have logged no error and asked for nothing but itself."""
 

@@ -23,20 +23,19 @@ graphs."""
 VARIANTS = [
     (name, variant) for name, kind in CATALOGUE.items() if name not in HEAVY for variant in kind.facts.variants()
 ]
-LONGEST = ("nlm", "wavelet")
-"""Those whose graphs take longest: the default variant is checked always, the others with the slow tests."""
+LONGEST = ("nlm", "wavelet", "tv", "denoiser", "jpeg")
+"""Those whose graphs take longest: checked with the slow tests. Their own files test them always."""
 STATED = ("complete-facts", "licensed-weights", "sound-parameters", "declared-variants", "smallest-image")
 STATED_RULES = [rule for rule in DEFENCE_RULES if rule.name in STATED]
 """What a large network is checked by here: the other rules take minutes of it."""
 
 
-def marks(name: str, variant: dict[str, float]) -> list[pytest.MarkDecorator]:
-    """Those of a variant's check."""
-    default = {parameter.name: parameter.default for parameter in CATALOGUE[name].facts.structural}
-    return [pytest.mark.slow] if name in LONGEST and variant != default else []
+def marks(name: str) -> list[pytest.MarkDecorator]:
+    """Those of a check."""
+    return [pytest.mark.slow] if name in LONGEST else []
 
 
-@pytest.mark.parametrize(("name", "variant"), [pytest.param(*each, marks=marks(*each)) for each in VARIANTS])
+@pytest.mark.parametrize(("name", "variant"), [pytest.param(*each, marks=marks(each[0])) for each in VARIANTS])
 def test_every_defence_obeys_every_rule(name: str, variant: dict[str, float]) -> None:
     """Every variant at every setting: facts, shapes, ranges, batches, draws, gradients, both graphs, tiles."""
     check_defence(name, variants=[variant])

@@ -53,6 +53,7 @@ def test_any_image_stays_an_image(denoiser: Denoiser, height: int, width: int, s
     assert 0.0 <= float(result.min()) <= float(result.max()) <= 1.0
 
 
+@pytest.mark.slow
 def test_both_engines_run_it_at_any_size(denoiser: Denoiser, tmp_path: Path) -> None:
     """TorchScript and ONNX agree with the module at odd, oblong and smallest sizes, in batches of 1 and 3."""
     assert assert_engines_agree(denoiser, tmp_path) < 1e-4

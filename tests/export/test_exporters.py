@@ -92,6 +92,7 @@ print(hashlib.sha256(Path(sys.argv[1]).read_bytes()).hexdigest())
 """
 
 
+@pytest.mark.slow
 def test_a_compiled_layer_is_written_alike_whatever_the_hash_seed(tmp_path: Path) -> None:
     """The compiler writes the constants of a convolution in the order of a set: of seven names."""
     roots = os.pathsep.join(str(ROOT / part) for part in ("proto", "export"))

@@ -113,6 +113,7 @@ def test_the_digest_of_code_is_that_of_the_class_alone() -> None:
     assert code_digest(METRICS["nima"]) == code_digest(METRICS["nima-aesthetic"])
 
 
+@pytest.mark.slow
 def test_a_class_of_a_script_that_is_run_has_a_key(tmp_path: Path) -> None:
     """Its file is the script's: `python script.py` builds, and the next run finds what it built."""
     script = tmp_path / "script.py"

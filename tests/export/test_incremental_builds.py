@@ -66,6 +66,7 @@ def test_the_second_build_exports_nothing_and_leaves_the_archive_as_it_is(store:
     assert (store / "lite.mar").stat().st_mtime_ns == before.st_mtime_ns
 
 
+@pytest.mark.slow
 def test_a_build_from_nothing_gives_the_same_bytes_as_one_from_records(store: Path, tmp_path: Path) -> None:
     """Records change how long a build takes, not what it makes."""
     built(tmp_path / "other")
@@ -73,6 +74,7 @@ def test_a_build_from_nothing_gives_the_same_bytes_as_one_from_records(store: Pa
     assert names(tmp_path / "other" / FOLDER) == names(store / FOLDER)
 
 
+@pytest.mark.slow
 def test_another_metric_does_not_export_the_defences_again(store: Path) -> None:
     """Nor does it store them again: both archives name the same files."""
     done = built(store, metrics=("lite", "piqe"))
@@ -98,6 +100,7 @@ def test_a_graph_that_is_not_there_any_more_is_exported_again(store: Path, harm:
     Archive(store / "lite.mar").verify()
 
 
+@pytest.mark.slow
 def test_a_record_that_cannot_be_read_counts_for_nothing(store: Path) -> None:
     """Half a file, or a file of something else: what it stood for is made again."""
     for path in (store / ".builds").glob("*.json"):
@@ -154,6 +157,7 @@ def test_a_self_contained_archive_is_the_same_and_can_be_moved_alone(store: Path
     assert not any(entry.shared for entry in alone.manifest.files)
 
 
+@pytest.mark.slow
 def test_pruning_leaves_what_the_archives_use(store: Path) -> None:
     """Graphs of a metric whose archive was removed go; the other archive stays whole, and its next build is free."""
     built(store, metrics=("lite", "piqe"))

@@ -148,6 +148,7 @@ def test_a_checkpoint_is_replaced_as_a_whole(tmp_path: Path) -> None:
     assert [path.name for path in config.work.iterdir()] == ["checkpoint.pt"]
 
 
+@pytest.mark.slow
 def test_crops_depend_on_the_seed_and_not_on_the_number_of_processes(tmp_path: Path) -> None:
     """Two processes make the crops that one makes; another seed makes others."""
     config = replace(_config(tmp_path), crops=60)

@@ -128,6 +128,7 @@ def test_the_denoiser_trains_on_another_device(images: Path, tmp_path: Path) -> 
     assert_trains_there_and_on(diffusion_config(images, tmp_path), train_diffusion, "step 2/")
 
 
+@pytest.mark.slow
 def test_the_metric_trains_on_another_device(tmp_path: Path) -> None:
     """And goes on on the CPU."""
     assert_trains_there_and_on(lite_config(tmp_path), train_lite, "epoch 1/")

@@ -90,6 +90,7 @@ def _start(photos: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_weights(photos: Path, trained: Path, tmp_path: Path) -> None:
     """`kill -9` after a checkpoint, then the same command: it goes on, and ends where an unbroken run ends."""
     with _start(photos, tmp_path) as first:

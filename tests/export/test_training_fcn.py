@@ -86,6 +86,7 @@ def _start(images: Path, folder: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
+@pytest.mark.slow
 def test_a_killed_run_continues_to_the_same_weights(images: Path, trained: Path, tmp_path: Path) -> None:
     """`kill -9` after the second epoch, then the same command: it goes on, and ends where an unbroken run ends."""
     with _start(images, tmp_path) as first:

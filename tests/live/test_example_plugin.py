@@ -21,7 +21,7 @@ from serve_command import ROOTS
 import scoreguard_client
 import scoreguard_export
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "plugin"
 PACKAGES = [*ROOTS, *(str(Path(package.__path__[0]).parent) for package in (scoreguard_client, scoreguard_export))]
 

@@ -20,7 +20,7 @@ from scoreguard_client import ScoringClient
 from scoreguard_export.archive.build import BuildConfig, build
 from scoreguard_handlers.config import ServeConfig
 
-pytestmark = pytest.mark.live
+pytestmark = [pytest.mark.live, pytest.mark.slow]
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 CHAIN = "blur:sigma=1.5+jpeg:quality=75"
 

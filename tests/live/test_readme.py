@@ -131,6 +131,7 @@ def target(environment: dict[str, str], folder: Path, free_port: int) -> Iterato
         yield address
 
 
+@pytest.mark.slow
 @pytest.mark.live
 @pytest.mark.parametrize("block", DOCS, ids=str)
 def test_a_block_of_the_documentation_runs(

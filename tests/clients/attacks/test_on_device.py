@@ -271,6 +271,7 @@ def rounded_waves(tmp_path_factory: pytest.TempPathFactory) -> Archive:
 ROUNDING = ("jpeg:quality=50:subsampling=4:2:0", "jpeg:quality=80:subsampling=4:4:4", "quantise:levels=16")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", ROUNDING)
 def test_dct_threshold_ends_on_the_device_where_it_ends_on_the_host(
     chain: str, rounded_waves: Archive, images: Images
@@ -287,6 +288,7 @@ def test_dct_threshold_ends_on_the_device_where_it_ends_on_the_host(
     assert there.queries.tolist() == here.queries.tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chain", ROUNDING)
 def test_no_push_over_a_threshold_waits_for_the_device(chain: str, rounded_waves: Archive, images: Images) -> None:
     """Eight steps copy as much to the host as three."""

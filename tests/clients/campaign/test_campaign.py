@@ -457,8 +457,11 @@ def test_a_metric_that_an_attack_asks_besides_comes_from_beside_the_surrogate(
     assert all(record.l_inf == pytest.approx(0.01, rel=1e-4) for record in records_of(tmp_path / "tight"))
 
 
-def test_a_metric_that_is_nowhere_to_be_asked_is_named_before_anything_runs(run_campaign: Launch) -> None:
-    """One line that says how to get it."""
+def test_a_metric_that_is_nowhere_to_be_asked_is_named_before_anything_runs(
+    run_campaign: Launch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line that says how to get it; no model store lies in the working folder."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(CompanionMissingError, match="scoreguard-export build --metrics niqe"):
         run_campaign(attacks="amifgsm")
 
