@@ -1,4 +1,4 @@
-"""A headless Chromium for the tests of each file here, and the page of a small run; skipped where there is no Chromium."""
+"""A headless Chromium for the tests of each file here, and the page of a small run; skipped without Chromium."""
 
 from __future__ import annotations
 

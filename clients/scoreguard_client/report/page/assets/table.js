@@ -6,7 +6,7 @@
   const MARGIN = "1500px";
 
   // A number as it stands in a cell; null where there is none, such as a dash.
-  function numberIn(text) {
+  function numberOf(text) {
     if (text === "∞") return Infinity;
     const number = parseFloat(text);
     return Number.isNaN(number) ? null : number;
@@ -20,7 +20,7 @@
   // Words are sorted as words if there is no number among them; what is missing comes last either way.
   function ordered(rows, heading, descending) {
     const texts = rows.map((row) => textUnder(row, heading).trim());
-    const numbers = heading.name === undefined ? texts.map(numberIn) : texts.map(() => null);
+    const numbers = heading.name === undefined ? texts.map(numberOf) : texts.map(() => null);
     const keys = numbers.some((number) => number !== null) ? numbers : texts;
     const sign = descending ? -1 : 1;
     const collator = new Intl.Collator("en", { numeric: true });
