@@ -1,12 +1,10 @@
-"""The first study of purification (arXiv 2404.06957) again, on `nima`: its Table 1 and Figures 3 to 6, and more.
+"""The first study of purification (arXiv 2404.06957) again, on `nima`, with adaptive attacks and everyday edits.
 
-    python benchmarks/study.py run --model-store STORE --images NIPS --train KODAK --out runs/study
-    python benchmarks/study.py page --runs runs/study --out docs/results.md
+    python benchmarks/study.py --model-store STORE --images NIPS --train KODAK --out runs/study
 
-`run` starts five campaigns, one after the other; each can be stopped and started again. STORE holds `nima`, `niqe` and
-the study's defences, NIPS the images of NIPS 2017, and KODAK what the universal perturbations are trained on. With
-`--lpips FILE` (the weights of ST-LPIPS) the attack `zhang-lpips` runs too. `page` reads the ledgers and computes every
-number of the page; the page says of each table how many images it counts.
+Runs five campaigns, one after the other; each can be stopped and started again, and has a report of its own. STORE
+holds `nima`, `niqe` and the study's defences, NIPS the images of NIPS 2017, and KODAK what the universal perturbations
+are trained on. With `--lpips FILE` (the weights of ST-LPIPS) the attack `zhang-lpips` runs too.
 """
 
 from __future__ import annotations
@@ -16,8 +14,6 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-
-import study_page
 
 SIMPLE = ("flip", "crop", "rotate", "blur", "median", "jpeg", "resize", "upscale", "bilateral", "unsharp", "fcn-filter")
 """The study's defences that take milliseconds."""
@@ -43,25 +39,20 @@ class Part:
 
 
 class Options(argparse.Namespace):
-    """What to run, or to write."""
+    """What to run."""
 
-    action: str
     model_store: Path
     images: Path
     train: Path
     out: Path
-    runs: Path
     lpips: Path | None
     workers: int
     parts: str
 
 
 def main() -> None:
-    """Run the campaigns, or write the page."""
+    """Run the campaigns."""
     options = parse()
-    if options.action == "page":
-        study_page.write(options.runs, options.out)
-        return
     universal = [trained(options, kind) for kind in UNIVERSAL]
     for name, part in parts(universal, options.lpips).items():
         if name in options.parts.split(","):
@@ -113,16 +104,11 @@ def scoreguard(*words: str) -> None:
 def parse() -> Options:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    actions = parser.add_subparsers(dest="action", required=True)
-    run = actions.add_parser("run")
     for name in ("model-store", "images", "train", "out"):
-        run.add_argument(f"--{name}", type=Path, required=True)
-    run.add_argument("--lpips", type=Path)
-    run.add_argument("--workers", type=int, default=2)
-    run.add_argument("--parts", default="adaptive,unaware,learned,jpeg,upscale")
-    page = actions.add_parser("page")
-    page.add_argument("--runs", type=Path, required=True)
-    page.add_argument("--out", type=Path, required=True)
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--lpips", type=Path)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--parts", default="adaptive,unaware,learned,jpeg,upscale")
     return parser.parse_args(namespace=Options())
 
 
