@@ -16,7 +16,8 @@ from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.figures.curves import Curve, Frame, draw_curves, told
 from scoreguard_client.report.figures.model import Figure
-from scoreguard_client.report.figures.selection import finite, numbers_of, pools_of
+from scoreguard_client.report.figures.selection import finite, pools_of
+from scoreguard_client.report.tables.results import numbers_of
 from scoreguard_client.scores.budget_curves import budget_curve
 from scoreguard_client.scores.clusters import Clusters
 

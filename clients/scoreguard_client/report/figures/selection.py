@@ -8,12 +8,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from scoreguard.score_range import ScoreRange
 from scoreguard.v1.spec import UNDEFENDED
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.campaign.records import Record
 from scoreguard_client.report.build import Report
-from scoreguard_client.report.numbers import Numbers
+from scoreguard_client.report.tables.results import numbers_of
 from scoreguard_client.report.text import number
 from scoreguard_client.scores.estimates import Estimate
 from scoreguard_client.scores.scaling import Values
@@ -24,17 +23,12 @@ Pools = dict[tuple[str, bool], list[Record]]
 
 def shown(report: Report) -> Report:
     """Return the report without what no figure shows."""
-    attacks = [attack for attack in report.names if not is_degraded(attack)]
+    attacks = [attack for attack in report.names if not kind_of(attack).is_degradation]
     return replace(
         report,
         rows=tuple(row for row in report.rows if row.attack in attacks),
         records=tuple(record for record in report.records if record.attack in attacks and not record.error),
     )
-
-
-def is_degraded(attack: str) -> bool:
-    """Whether an attack in its text form is a degraded copy, which tests the order of scores and is no attack."""
-    return bool(getattr(kind_of(attack), "is_degradation", False))
 
 
 def kinds_of(report: Report) -> tuple[bool, ...]:
@@ -54,13 +48,6 @@ def pools_of(report: Report) -> Pools:
             found.setdefault((record.chain, adaptive), []).append(record)
     order = report.metric.chains.index
     return dict(sorted(found.items(), key=lambda item: (order(item[0][0]), not item[0][1])))
-
-
-def numbers_of(report: Report, records: Sequence[Record]) -> Numbers:
-    """Return the records as arrays, scaled as the report's tables are."""
-    bounds, better = report.bounds, report.declared.higher_is_better
-    scale = ScoreRange(low=bounds.low, high=bounds.high, higher_is_better=better)
-    return Numbers(records, report.declared if report.transform else scale, report.options, report.transform)
 
 
 def column(report: Report, key: str, records: Sequence[Record]) -> Estimate:

@@ -9,11 +9,11 @@ from typing import Final
 from scoreguard_client.attacks.base import Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.tables.leaderboard import LEADERBOARD
 from scoreguard_client.report.tables.model import SEPARATOR, Line, Table
+from scoreguard_client.report.tables.robustness import ADAPTIVE, UNAWARE
 
-_LEADERBOARD: Final = "leaderboard"
 _ATTACK: Final = "attack"
-_ADAPTIVE: Final = "adaptive"
 _FILTERED_FROM: Final = 7
 """Lines from which a table gets a field to filter them."""
 _FAMILIES: Final = {
@@ -40,7 +40,7 @@ class View:
     @property
     def leads(self) -> bool:
         """Whether it stands before everything that is about one metric."""
-        return not self.metric or self.table.key.startswith(_LEADERBOARD)
+        return not self.metric or self.table.key.startswith(LEADERBOARD)
 
     @property
     def anchor(self) -> str:
@@ -58,7 +58,7 @@ class View:
 
     def mode_of(self, line: Line) -> str:
         """Return whether the line's attack knew the defence; empty if lines do not differ in it."""
-        return (_ADAPTIVE if _ADAPTIVE in line.tags else "unaware") if self.modes else ""
+        return (ADAPTIVE if ADAPTIVE in line.tags else UNAWARE) if self.modes else ""
 
     def family_of(self, line: Line) -> str:
         """Return the family of the line's attack; empty if lines do not differ in it."""
@@ -74,17 +74,17 @@ def views_of(reports: Sequence[Report], tables: Sequence[Table]) -> list[View]:
     """Return the tables as they are shown, leaderboards first."""
     names = {report.metric.name for report in reports}
     views = [_view(table, names) for table in tables]
-    return sorted(views, key=lambda view: not view.table.key.startswith(_LEADERBOARD))
+    return sorted(views, key=lambda view: not view.table.key.startswith(LEADERBOARD))
 
 
 def _view(table: Table, names: set[str]) -> View:
     metric = table.key.partition(":")[2]
-    tagged = {_ADAPTIVE in line.tags for line in table.lines}
+    tagged = {ADAPTIVE in line.tags for line in table.lines}
     attacks = {line.key.split(SEPARATOR)[0] for line in table.lines} if _ATTACK in table.leading else set()
     families = {family(attack) for attack in attacks}
     return View(
         table=table,
         metric=metric if metric in names else "",
-        modes=(_ADAPTIVE, "unaware") if len(tagged) > 1 else (),
+        modes=(ADAPTIVE, UNAWARE) if len(tagged) > 1 else (),
         families=tuple(name for name in _FAMILIES.values() if name in families) if len(families) > 1 else (),
     )

@@ -5,7 +5,7 @@ An attack's gain on an image is the mean over its draws first, so that no lucky 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -114,8 +114,3 @@ def head(key: str, label: str, meaning: str, cells: Iterable[Cell], *, least: in
     """Return the head of a column with the digits that its cells need."""
     values = (cell.estimate.value for cell in cells if cell.estimate is not None)
     return Heading(key=key, label=label, meaning=meaning, digits=decimals_of_column(values, least), shaded=shaded)
-
-
-def estimated(estimate: Callable[[], Estimate], *, there: bool) -> Cell:
-    """Return the cell of an estimate; a missing one if there is nothing to count."""
-    return Cell(estimate=estimate()) if there else MISSING
