@@ -15,6 +15,7 @@ from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.report.build import Report
 from scoreguard_client.report.digits import decimals_of_range
 from scoreguard_client.report.table import Row
+from scoreguard_client.report.tables.families import is_everyday
 from scoreguard_client.report.tables.leaderboard import leaderboard
 from scoreguard_client.report.text import number
 from scoreguard_client.scores.estimates import Estimate
@@ -134,7 +135,7 @@ def _how_sure(standing: _Standing) -> str:
 def _who(standing: _Standing, row: Row) -> str:
     if row.adaptive:
         return "which knows the defence"
-    if kind_of(row.attack).needs is Needs.NOTHING:
+    if is_everyday(kind_of(row.attack)) and kind_of(row.attack).needs is Needs.NOTHING:
         return "an everyday edit that needs to know nothing"
     if row.chain == UNDEFENDED:
         return "on the metric alone"

@@ -8,9 +8,12 @@ import pytest
 from tests.clients.report.conftest import DIM, FGSM, METRIC, NAMES, PLAN, MakeRun, failed, record, sound_records
 
 from scoreguard_client.attacks import parse_attack
+from scoreguard_client.attacks.base import Direction
+from scoreguard_client.attacks.external import External
 from scoreguard_client.campaign import ImageRef, Record
 from scoreguard_client.report import TableOptions, read_report
 from scoreguard_client.report.conclusions import sentences
+from scoreguard_client.report.page.views import family
 from scoreguard_client.scores import Scaling
 
 QUICK = TableOptions(resamples=50)
@@ -113,3 +116,15 @@ def test_a_run_without_a_defence_does_not_speak_of_one(make_run: MakeRun) -> Non
     assert first.startswith("No defence was tried: an attacker")
     assert second == "What a defence would be worth, this run cannot say."
     assert third.endswith("there is nothing to rank.")
+
+
+def test_images_that_somebody_submitted_are_no_everyday_edit(make_run: MakeRun) -> None:
+    """Nobody knows how they were made."""
+    submitted = str(External(by="alice", eps=10 / 255, min_ssim=0.0, direction=Direction.UP))
+    report = read_report(make_run(), QUICK)
+    rows = tuple(replace(row, attack=submitted) for row in report.rows if not row.adaptive)
+    names = report.names | {submitted: "alice (external)"}
+    *_, third = sentences(replace(report, rows=rows, names=names))
+    assert "alice (external), which does not know the defence" in third
+    assert family(submitted) == "submitted"
+    assert family("free-best") == family("free-jpeg") == "everyday edits"

@@ -9,6 +9,7 @@ from typing import Final
 from scoreguard_client.attacks.base import Needs
 from scoreguard_client.attacks.catalogue import kind_of
 from scoreguard_client.report.build import Report
+from scoreguard_client.report.tables.families import EVERYDAY, is_everyday
 from scoreguard_client.report.tables.leaderboard import LEADERBOARD
 from scoreguard_client.report.tables.model import SEPARATOR, Line, Table
 from scoreguard_client.report.tables.robustness import ADAPTIVE, UNAWARE
@@ -20,8 +21,9 @@ _FAMILIES: Final = {
     Needs.GRADIENT: "gradient",
     Needs.SCORES: "queries",
     Needs.TRAINING: "universal",
-    Needs.NOTHING: "everyday edits",
+    Needs.NOTHING: "submitted",
 }
+"""Families of attacks that are no everyday edits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,8 @@ class View:
 
 def family(attack: str) -> str:
     """Return the family of an attack, given in its text form, for people."""
-    return _FAMILIES[kind_of(attack).needs]
+    kind = kind_of(attack)
+    return EVERYDAY if is_everyday(kind) else _FAMILIES[kind.needs]
 
 
 def views_of(reports: Sequence[Report], tables: Sequence[Table]) -> list[View]:
@@ -86,5 +89,7 @@ def _view(table: Table, names: set[str]) -> View:
         table=table,
         metric=metric if metric in names else "",
         modes=(ADAPTIVE, UNAWARE) if len(tagged) > 1 else (),
-        families=tuple(name for name in _FAMILIES.values() if name in families) if len(families) > 1 else (),
+        families=tuple(name for name in (*_FAMILIES.values(), EVERYDAY) if name in families)
+        if len(families) > 1
+        else (),
     )

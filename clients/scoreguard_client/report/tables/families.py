@@ -14,13 +14,20 @@ from scoreguard_client.attacks.free.base import FreeEdit
 from scoreguard_client.attacks.free.best import FreeBest
 from scoreguard_client.report.build import Report
 
+EVERYDAY: Final = "everyday edits"
+"""What anybody can do without gradients."""
 _FAMILIES: Final[tuple[tuple[str, Callable[[type[Attack]], bool]], ...]] = (
     ("gradient attacks", lambda kind: kind.needs is Needs.GRADIENT),
     (DCTThreshold.name, lambda kind: issubclass(kind, DCTThreshold | Auto)),
     ("query attacks", lambda kind: issubclass(kind, Auto) or (kind.needs is Needs.SCORES and kind is not FreeBest)),
-    ("everyday edits", lambda kind: issubclass(kind, FreeEdit | FreeBest)),
+    (EVERYDAY, lambda kind: is_everyday(kind)),
 )
 _TRAINED: Final = "trained perturbations"
+
+
+def is_everyday(kind: type[Attack]) -> bool:
+    """Whether attacks of a kind are everyday edits, or the best of them; images that somebody submits need not be."""
+    return issubclass(kind, FreeEdit | FreeBest)
 
 
 def families(report: Report) -> tuple[tuple[str, ...], tuple[str, ...]]:
