@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
@@ -11,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from chromium import chromium
 from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.runs import write_run
 from tests.clients.report.conftest import FGSM
@@ -21,8 +20,6 @@ from scoreguard_client.report.page import write_page
 from scoreguard_client.report.tables import Cell, Heading, Line, Table
 from scoreguard_client.scores import Estimate
 
-NEEDED = "SCOREGUARD_TEST_BROWSER"
-"""Environment variable that turns a missing Chromium into a failure: continuous integration sets it."""
 FLAGS = (
     *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
     *("--disable-component-update", "--disable-sync"),
@@ -37,15 +34,11 @@ def browser() -> Iterator[Browser]:
 
     Not for longer than a module: while it is open its event loop runs, and no test of another module can start one.
     """
-    program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    if program is None:
-        if os.environ.get(NEEDED):
-            pytest.fail(f"there is no Chromium, and {NEEDED} says that there must be one")
-        pytest.skip("there is no Chromium: apt-get install chromium")
+    program = chromium()
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=program, args=FLAGS)
-        yield chromium
-        chromium.close()
+        opened = playwright.chromium.launch(executable_path=program, args=FLAGS)
+        yield opened
+        opened.close()
 
 
 @pytest.fixture(scope="session")
